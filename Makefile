@@ -1,0 +1,52 @@
+# Everything a person or CI runs. `make help` lists it.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+BIN := .venv/bin
+PY := $(BIN)/python
+LAB_OPTIONS ?=
+
+.PHONY: help setup demo test check build bench-cold lock format clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+setup: ## Install the locked tools into .venv (every other target does it too)
+	@tools/bootstrap.sh
+
+demo: setup ## Run the main job in the lab: deploy, two failovers, drift, resync, delete
+	@$(PY) -m lab demo $(LAB_OPTIONS)
+
+test: setup ## Run everything: lint, types, architecture, all tests with coverage
+	@$(MAKE) --no-print-directory lint
+	@$(PY) -m pytest --cov --cov-report=term
+
+check: setup ## Run the fast part: lint, types, architecture, tests without servers
+	@$(MAKE) --no-print-directory lint
+	@$(PY) -m pytest tests/unit tests/contract tests/functional tests/template -m "not lab"
+
+.PHONY: lint
+lint:
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@PYTHONPATH=layers/target_sync:. $(BIN)/lint-imports
+
+build: setup ## Build the deployable stack into .aws-sam/build
+	@PATH="$(CURDIR)/$(BIN):$$PATH" SAM_CLI_TELEMETRY=0 $(BIN)/sam build
+
+bench-cold: build ## Measure the cold start of the built artifact against a bare client
+	@$(PY) -m bench.cold
+
+lock: setup ## Compile the locked requirements anew from pyproject.toml
+	@tools/lock.sh
+
+format: setup ## Format and fix what can be fixed by a tool
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+clean: ## Remove what the targets above made
+	@rm -rf .venv .aws-sam .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build lab-report.html
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

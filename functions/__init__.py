@@ -1,0 +1,1 @@
+"""The Lambda functions: one folder each, a door and nothing more."""

@@ -1,0 +1,1 @@
+"""The outside world: one file per service, each behind a Protocol of the core."""

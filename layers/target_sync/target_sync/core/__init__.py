@@ -1,0 +1,1 @@
+"""The decisions: pure functions of what was observed. No I/O, no clock, no environment."""

@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Makes .venv with every locked dependency. Needs a Python (3.13 if there is one, else
+# 3.11 or later) and a package index; nothing else. Runs again only when a lock changes.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+stamp=.venv/.locked
+lock_digest=$(cat requirements/dev.txt layers/target_sync/requirements.txt tools/bootstrap.sh | cksum)
+if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$lock_digest" ] && .venv/bin/python -c '' 2>/dev/null; then
+  exit 0
+fi
+
+usable() { "$1" -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; }
+
+python=
+for candidate in "${PYTHON:-}" python3.13 python3 python3.12 python3.11 /usr/bin/python3; do
+  if [ -n "$candidate" ] && usable "$candidate"; then
+    python=$candidate
+    break
+  fi
+done
+if [ -z "$python" ]; then
+  echo "error: no Python 3.11 or later with the venv module was found; install Python 3.13" \
+       "(or set PYTHON to its path) and run this again" >&2
+  exit 1
+fi
+
+echo "Setting up .venv with $("$python" --version) ..." >&2
+rm -rf .venv
+"$python" -m venv .venv
+if command -v uv >/dev/null 2>&1; then
+  uv=uv
+else
+  # Its own little environment, so that the locked one holds what the lock says and no more.
+  "$python" -m venv .venv/uv
+  .venv/uv/bin/python -m pip install --quiet uv
+  uv=.venv/uv/bin/uv
+fi
+"$uv" pip install --quiet --python .venv/bin/python --require-hashes -r requirements/dev.txt
+echo "$lock_digest" > "$stamp"

@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Compiles the locked requirements from pyproject.toml: versions and hashes, no index URLs.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+options=(--quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate "$@")
+.venv/bin/uv pip compile "${options[@]}" --python-version 3.13 --no-universal --group layer \
+  -o layers/target_sync/requirements.txt pyproject.toml
+.venv/bin/uv pip compile "${options[@]}" --python-version 3.11 --group dev \
+  -c layers/target_sync/requirements.txt -o requirements/dev.txt pyproject.toml
