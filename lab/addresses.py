@@ -1,0 +1,145 @@
+"""Where the lab's VPC addresses really are: the address plan, and free loopback ports."""
+
+import json
+import os
+import socket
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from pathlib import Path
+from types import MappingProxyType
+from typing import Self
+
+# How many ports are tried before the machine is called full.
+_PORT_ATTEMPTS = 50
+
+
+class AddressPlanError(ValueError):
+    """An address plan file does not hold an address plan."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Endpoint:
+    """One TCP socket address."""
+
+    address: IPv4Address
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `a.b.c.d:port`.
+
+        Raises:
+            ValueError: The text has no port, or the address or port is not valid.
+        """
+        address, separator, port = text.rpartition(":")
+        if not separator:
+            raise ValueError(f"{text!r} is not address:port")
+        number = int(port)
+        if not 0 < number < 2**16:
+            raise ValueError(f"{text!r}: the port is not between 1 and 65535")
+        return cls(IPv4Address(address), number)
+
+    def __str__(self) -> str:
+        return f"{self.address}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class AddressPlan:
+    """Maps each (VPC address, port) of the lab to the loopback socket that stands in for it.
+
+    Nothing listens on the VPC addresses themselves. An address that is not in the plan is
+    unreachable, like an address in a VPC that no network interface holds.
+    """
+
+    sockets: Mapping[Endpoint, Endpoint]
+
+    def __post_init__(self) -> None:
+        for vpc, loopback in self.sockets.items():
+            if not loopback.address.is_loopback:
+                raise AddressPlanError(f"{vpc} leads to {loopback}, which is not loopback")
+        object.__setattr__(self, "sockets", MappingProxyType(dict(self.sockets)))
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a plan file: a JSON object, `{"10.0.1.11:5432": "127.0.0.2:54329"}`.
+
+        Raises:
+            AddressPlanError: The file is not such an object; the message names the file.
+            OSError: The file cannot be read.
+        """
+        try:
+            entries = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(entries, dict):
+                raise AddressPlanError("not a JSON object")
+            return cls(
+                {Endpoint.parse(vpc): Endpoint.parse(str(lo)) for vpc, lo in entries.items()}
+            )
+        except ValueError as error:
+            raise AddressPlanError(f"{path} is not an address plan: {error}") from error
+
+    def save(self, path: Path) -> None:
+        """Write the plan so that a reader sees the old file or the new one, never half of it."""
+        entries = {str(vpc): str(loopback) for vpc, loopback in self.sockets.items()}
+        write_atomically(path, json.dumps(entries, indent=2, sort_keys=True) + "\n")
+
+    def locate(self, address: str | IPv4Address, port: int) -> tuple[str, int] | None:
+        """Return the loopback host and port behind a VPC socket, None when it is unreachable."""
+        loopback = self.sockets.get(Endpoint(IPv4Address(address), port))
+        return None if loopback is None else (str(loopback.address), loopback.port)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace a file in one step; readers in other processes never see it half written."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def free_port(host: str) -> int:
+    """Return a TCP port that nothing listens on at this loopback host.
+
+    The port is free now; whoever uses it binds it soon after, and a bind that loses the
+    race fails loudly.
+
+    Raises:
+        OSError: The host is not an address of this machine. On macOS every loopback address
+            but 127.0.0.1 must first be added: `sudo ifconfig lo0 alias 127.0.0.2`.
+    """
+    return free_port_on([host])
+
+
+def free_port_on(hosts: Sequence[str]) -> int:
+    """Return one TCP port that is free on all of the given loopback hosts.
+
+    Raises:
+        OSError: A host is not an address of this machine (see `free_port`), or no common
+            port was found.
+    """
+    for _ in range(_PORT_ATTEMPTS):
+        port = _common_port(hosts)
+        if port is not None:
+            return port
+    raise OSError(f"no port is free on all of {', '.join(hosts)}; stop other labs and try again")
+
+
+def _common_port(hosts: Sequence[str]) -> int | None:
+    with ExitStack() as held:
+        port = 0
+        for host in hosts:
+            listener = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+            try:
+                listener.bind((host, port))
+            except OSError:
+                if port == 0:
+                    raise
+                return None
+            port = int(listener.getsockname()[1])
+        return port

@@ -1,0 +1,88 @@
+import socket
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+
+from lab.addresses import (
+    AddressPlan,
+    AddressPlanError,
+    Endpoint,
+    free_port,
+    free_port_on,
+    write_atomically,
+)
+
+PLAN = AddressPlan(
+    {
+        Endpoint.parse("10.0.1.11:5432"): Endpoint.parse("127.0.0.2:54329"),
+        Endpoint.parse("10.0.2.12:5432"): Endpoint.parse("127.0.0.3:54329"),
+    }
+)
+
+
+def test_a_planned_address_is_located_on_loopback() -> None:
+    assert PLAN.locate("10.0.2.12", 5432) == ("127.0.0.3", 54329)
+    assert PLAN.locate(IPv4Address("10.0.1.11"), 5432) == ("127.0.0.2", 54329)
+
+
+def test_the_same_address_on_another_port_is_unreachable() -> None:
+    assert PLAN.locate("10.0.1.11", 5433) is None
+
+
+def test_a_saved_plan_is_loaded_unchanged_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+
+    PLAN.save(path)
+
+    assert AddressPlan.load(path) == PLAN
+    assert [entry.name for entry in tmp_path.iterdir()] == ["plan.json"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]",
+        "not json",
+        '{"10.0.1.11": "127.0.0.2:1"}',
+        '{"10.0.1.11:5432": 5432}',
+        '{"10.0.1.11:0": "127.0.0.2:1"}',
+        '{"10.0.1.11:5432": "192.0.2.1:5432"}',
+    ],
+)
+def test_a_file_that_holds_no_plan_is_refused_by_name(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "plan.json"
+    path.write_text(text)
+
+    with pytest.raises(AddressPlanError, match=r"plan\.json is not an address plan"):
+        AddressPlan.load(path)
+
+
+def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    path.write_text("old")
+
+    with pytest.raises(UnicodeEncodeError):
+        write_atomically(path, "\ud800")
+
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_free_port_can_be_bound() -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", free_port("127.0.0.1")))
+
+
+def test_a_common_port_is_free_on_every_host() -> None:
+    hosts = ["127.0.0.2", "127.0.0.3"]
+    port = free_port_on(hosts)
+
+    for host in hosts:
+        with socket.socket() as listener:
+            listener.bind((host, port))
+
+
+def test_a_host_of_another_machine_has_no_free_port() -> None:
+    with pytest.raises(OSError, match="assign requested address"):
+        free_port("192.0.2.1")
