@@ -1,0 +1,355 @@
+"""A target group of a Network Load Balancer, behaving as AWS documents it.
+
+Pure logic: the clock and the health probe are given. Where AWS documents nothing, the choice
+is named in the docstring of the method.
+
+Sources: Elastic Load Balancing API reference (RegisterTargets, DeregisterTargets,
+DescribeTargetHealth, TargetHealth) and the Network Load Balancer guide, "Register targets"
+and "Health checks for target groups".
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import AddressValueError, IPv4Address, IPv4Network
+
+# Addresses that an IP target may have outside the subnets of the target group's VPC.
+_PRIVATE_NETWORKS = tuple(
+    IPv4Network(text) for text in ("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16")
+)
+# "Targets per target group", Network Load Balancer quotas.
+_MAX_TARGETS = 1000
+ALL_ZONES = "all"
+
+
+class TargetState(StrEnum):
+    """The states of `TargetHealth.State` that a TCP target group of IP targets can show."""
+
+    INITIAL = "initial"
+    HEALTHY = "healthy"
+    UNHEALTHY = "unhealthy"
+    UNUSED = "unused"
+    DRAINING = "draining"
+
+
+class TargetGroupError(Exception):
+    """A request that AWS refuses. `code` is the error code on the wire."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetRequest:
+    """One `TargetDescription` of a request, as the caller wrote it."""
+
+    id: str
+    port: int | None = None
+    availability_zone: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What identifies a registered target: the same address on another port is another target."""
+
+    address: IPv4Address
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetHealth:
+    """One `TargetHealthDescription` of an answer."""
+
+    id: str
+    port: int
+    availability_zone: str | None
+    health_check_port: int | None
+    state: TargetState
+    reason: str | None = None
+    description: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupSettings:
+    """What the rest of AWS decides about a target group. Times are seconds.
+
+    Attributes:
+        port: The port of a target that is registered without one.
+        subnets: Subnets of the group's VPC and the zone each lies in.
+        enabled_zones: Zones of the load balancer. None: the group is used by no load balancer.
+        registration_delay: How long registration takes before health checks start. AWS says
+            "a few minutes"; 90 to 180 s were seen.
+        interval: Time between two health checks of one target.
+        health_check_port: None is `traffic-port`: each target is checked on its own port.
+        deregistration_delay: `deregistration_delay.timeout_seconds`.
+    """
+
+    port: int
+    subnets: Mapping[IPv4Network, str]
+    enabled_zones: frozenset[str] | None
+    registration_delay: float
+    interval: float
+    healthy_threshold: int
+    unhealthy_threshold: int
+    health_check_port: int | None = None
+    deregistration_delay: float
+
+    def zone_of(self, address: IPv4Address) -> str | None:
+        """Return the zone of the VPC subnet that holds an address, None outside the VPC."""
+        return next((zone for net, zone in self.subnets.items() if address in net), None)
+
+
+@dataclass(slots=True, eq=False)
+class _Registration:
+    """A target and how far it has come."""
+
+    target: Target
+    zone: str
+    checks_from: float
+    next_check: float
+    healthy: bool | None = None
+    streak_kind: bool = False
+    streak: int = 0
+    drained_at: float | None = None
+
+    def record(self, *, answered: bool, settings: GroupSettings) -> None:
+        """Count one health check; the verdict turns after enough equal answers in a row."""
+        if answered != self.streak_kind:
+            self.streak_kind = answered
+            self.streak = 0
+        self.streak += 1
+        needed = settings.healthy_threshold if answered else settings.unhealthy_threshold
+        if self.streak >= needed:
+            self.healthy = answered
+
+
+class EmulatedTargetGroup:
+    """The targets of one group. Safe to use from several threads.
+
+    Args:
+        settings: What the rest of AWS decides; `configure` replaces it.
+        clock: Monotonic seconds.
+        probe: Whether a TCP connection to a target's address and port succeeds now.
+    """
+
+    def __init__(
+        self,
+        settings: GroupSettings,
+        *,
+        clock: Callable[[], float],
+        probe: Callable[[IPv4Address, int], bool],
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._probe = probe
+        self._lock = threading.RLock()
+        self._registrations: dict[Target, _Registration] = {}
+
+    def configure(self, settings: GroupSettings) -> None:
+        """Take new settings. Targets of a group that just came into use begin registration now."""
+        with self._lock:
+            came_into_use = self._settings.enabled_zones is None is not settings.enabled_zones
+            self._settings = settings
+            if came_into_use:
+                for target, old in list(self._registrations.items()):
+                    if old.drained_at is None:
+                        self._registrations[target] = self._begin(target, old.zone)
+
+    def register(self, requests: Sequence[TargetRequest]) -> None:
+        """Register targets: all of a request or none. Registering again changes nothing.
+
+        A draining target that is registered again starts anew as `initial`. AWS documents only
+        that such a registration is allowed for a Network Load Balancer; that it takes the whole
+        registration time again is our assumption, the slow case.
+
+        Raises:
+            TargetGroupError: `ValidationError` for a malformed address or a zone that does not
+                fit, `InvalidTarget` for an address that no IP target may have,
+                `TooManyTargets`.
+        """
+        with self._lock:
+            self._drop_drained()
+            wanted = {self._target(request): self._zone(request) for request in requests}
+            if len(self._registrations.keys() | wanted.keys()) > _MAX_TARGETS:
+                raise TargetGroupError(
+                    "TooManyTargets", f"A target group can hold up to {_MAX_TARGETS} targets"
+                )
+            for target, zone in wanted.items():
+                present = self._registrations.get(target)
+                if present is None or present.drained_at is not None:
+                    self._registrations[target] = self._begin(target, zone)
+
+    def deregister(self, requests: Sequence[TargetRequest]) -> None:
+        """Start to drain targets. Absent and already draining targets are left alone silently.
+
+        Raises:
+            TargetGroupError: `ValidationError` for a malformed address.
+        """
+        with self._lock:
+            self._drop_drained()
+            leaving = self._clock() + self._settings.deregistration_delay
+            for target in [self._target(request) for request in requests]:
+                present = self._registrations.get(target)
+                if present is not None and present.drained_at is None:
+                    present.drained_at = leaving
+
+    def describe(self, requests: Sequence[TargetRequest] = ()) -> list[TargetHealth]:
+        """Return the health of the named targets, or of all; draining ones are listed too.
+
+        Raises:
+            TargetGroupError: `ValidationError` for a malformed address.
+        """
+        with self._lock:
+            self._drop_drained()
+            named: Iterable[Target] = [
+                self._target(request) for request in requests
+            ] or self._registrations
+            return [self._health(target) for target in named]
+
+    def run_health_checks(self) -> None:
+        """Probe every target whose check is due. Call it more often than the interval."""
+        for registration, port in self._due():
+            answered = self._probe(registration.target.address, port)
+            with self._lock:
+                registration.record(answered=answered, settings=self._settings)
+
+    def _begin(self, target: Target, zone: str) -> _Registration:
+        start = self._clock() + self._settings.registration_delay
+        return _Registration(target=target, zone=zone, checks_from=start, next_check=start)
+
+    def _due(self) -> list[tuple[_Registration, int]]:
+        with self._lock:
+            self._drop_drained()
+            now = self._clock()
+            due = [
+                registration
+                for registration in self._registrations.values()
+                if registration.next_check <= now
+                and registration.drained_at is None
+                and self._receives_traffic(registration)
+            ]
+            for registration in due:
+                registration.next_check = now + self._settings.interval
+            return [(registration, self._check_port(registration)) for registration in due]
+
+    def _drop_drained(self) -> None:
+        now = self._clock()
+        gone = [
+            target
+            for target, registration in self._registrations.items()
+            if registration.drained_at is not None and registration.drained_at <= now
+        ]
+        for target in gone:
+            del self._registrations[target]
+
+    def _check_port(self, registration: _Registration) -> int:
+        return self._settings.health_check_port or registration.target.port
+
+    def _receives_traffic(self, registration: _Registration) -> bool:
+        zones = self._settings.enabled_zones
+        return zones is not None and (registration.zone == ALL_ZONES or registration.zone in zones)
+
+    def _target(self, request: TargetRequest) -> Target:
+        try:
+            address = IPv4Address(request.id)
+        except AddressValueError:
+            raise TargetGroupError(
+                "ValidationError", f"The IP address '{request.id}' is not a valid IPv4 address"
+            ) from None
+        return Target(address, self._settings.port if request.port is None else request.port)
+
+    def _zone(self, request: TargetRequest) -> str:
+        """Return the zone a target is registered in; it is known inside the VPC only."""
+        address = IPv4Address(request.id)
+        found = self._settings.zone_of(address)
+        given = request.availability_zone
+        if found is None and not any(address in network for network in _PRIVATE_NETWORKS):
+            raise TargetGroupError(
+                "InvalidTarget",
+                f"The IP address '{address}' is neither in a subnet of the VPC nor in a private "
+                "network that a target may be in",
+            )
+        if found is None and given is None:
+            raise TargetGroupError(
+                "ValidationError",
+                f"The Availability Zone is required for IP address '{address}' "
+                "because it is not in the VPC",
+            )
+        if found is not None and given not in (None, found):
+            raise TargetGroupError(
+                "ValidationError",
+                f"The IP address '{address}' is within the VPC, and cannot have its "
+                f"Availability Zone overridden to '{given}' from '{found}'",
+            )
+        return found or given or ALL_ZONES
+
+    def _health(self, target: Target) -> TargetHealth:
+        registration = self._registrations.get(target)
+        if registration is None:
+            state, reason, description = _NOT_REGISTERED
+        else:
+            state, reason, description = self._condition(registration)
+        return TargetHealth(
+            id=str(target.address),
+            port=target.port,
+            availability_zone=registration.zone if registration else None,
+            health_check_port=self._check_port(registration) if registration else None,
+            state=state,
+            reason=reason,
+            description=description,
+        )
+
+    def _condition(self, registration: _Registration) -> "_Condition":
+        if registration.drained_at is not None:
+            return _DRAINING
+        if self._settings.enabled_zones is None:
+            return _GROUP_NOT_IN_USE
+        if not self._receives_traffic(registration):
+            return _ZONE_NOT_ENABLED
+        if self._clock() < registration.checks_from:
+            return _REGISTERING
+        if registration.healthy is None:
+            return _FIRST_CHECKS
+        return _HEALTHY if registration.healthy else _UNHEALTHY
+
+
+_Condition = tuple[TargetState, str | None, str | None]
+
+_HEALTHY: _Condition = (TargetState.HEALTHY, None, None)
+_UNHEALTHY: _Condition = (
+    TargetState.UNHEALTHY,
+    "Target.FailedHealthChecks",
+    "Health checks failed",
+)
+_REGISTERING: _Condition = (
+    TargetState.INITIAL,
+    "Elb.RegistrationInProgress",
+    "Target registration is in progress",
+)
+_FIRST_CHECKS: _Condition = (
+    TargetState.INITIAL,
+    "Elb.InitialHealthChecking",
+    "Initial health checks in progress",
+)
+_DRAINING: _Condition = (
+    TargetState.DRAINING,
+    "Target.DeregistrationInProgress",
+    "Target deregistration is in progress",
+)
+_NOT_REGISTERED: _Condition = (
+    TargetState.UNUSED,
+    "Target.NotRegistered",
+    "Target is not registered to the target group",
+)
+_GROUP_NOT_IN_USE: _Condition = (
+    TargetState.UNUSED,
+    "Target.NotInUse",
+    "Target group is not configured to receive traffic from the load balancer",
+)
+_ZONE_NOT_ENABLED: _Condition = (
+    TargetState.UNUSED,
+    "Target.NotInUse",
+    "Target is in an Availability Zone that is not enabled for the load balancer",
+)

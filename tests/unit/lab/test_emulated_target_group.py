@@ -1,0 +1,279 @@
+from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Address, IPv4Network
+
+import pytest
+
+from lab.emulator.target_group import (
+    EmulatedTargetGroup,
+    GroupSettings,
+    TargetGroupError,
+    TargetRequest,
+)
+
+SETTINGS = GroupSettings(
+    port=5432,
+    subnets={
+        IPv4Network("10.0.1.0/24"): "us-east-1a",
+        IPv4Network("10.0.2.0/24"): "us-east-1b",
+        IPv4Network("203.0.113.0/24"): "us-east-1b",
+    },
+    enabled_zones=frozenset({"us-east-1a", "us-east-1b"}),
+    registration_delay=90.0,
+    interval=5.0,
+    healthy_threshold=2,
+    unhealthy_threshold=2,
+    deregistration_delay=30.0,
+)
+A = TargetRequest(id="10.0.1.11")
+B = TargetRequest(id="10.0.2.12")
+
+
+@dataclass
+class World:
+    """A clock that the test moves, and addresses that answer or not."""
+
+    settings: GroupSettings = SETTINGS
+    now: float = 0.0
+    answering: set[str] = field(default_factory=lambda: {A.id, B.id})
+    probed: list[tuple[str, int]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.group = EmulatedTargetGroup(self.settings, clock=lambda: self.now, probe=self._probe)
+
+    def _probe(self, address: IPv4Address, port: int) -> bool:
+        self.probed.append((str(address), port))
+        return str(address) in self.answering
+
+    def run(self, seconds: float) -> None:
+        """Let time pass with the checker running twice a second."""
+        end = self.now + seconds
+        while self.now < end:
+            self.now = min(end, self.now + 0.5)
+            self.group.run_health_checks()
+
+    def states(self) -> dict[str, tuple[str, str | None]]:
+        return {f"{t.id}:{t.port}": (str(t.state), t.reason) for t in self.group.describe()}
+
+    def state(self, request: TargetRequest = A) -> tuple[str, str | None]:
+        (health,) = self.group.describe([request])
+        return str(health.state), health.reason
+
+
+def test_a_new_target_registers_then_is_checked_then_is_healthy() -> None:
+    world = World()
+    world.group.register([A])
+    assert world.state() == ("initial", "Elb.RegistrationInProgress")
+    world.run(89.5)
+    assert world.state() == ("initial", "Elb.RegistrationInProgress")
+    assert world.probed == []
+    world.run(0.5)
+    assert world.state() == ("initial", "Elb.InitialHealthChecking")
+    world.run(5.0)
+    assert world.state() == ("healthy", None)
+    assert world.probed == [(A.id, 5432)] * 2
+
+
+def test_a_target_that_never_answers_is_unhealthy() -> None:
+    world = World(answering=set())
+    world.group.register([A])
+    world.run(90.0)
+    assert world.state()[0] == "initial"
+    world.run(5.0)
+    assert world.state() == ("unhealthy", "Target.FailedHealthChecks")
+
+
+def test_one_failed_check_does_not_make_a_healthy_target_unhealthy() -> None:
+    world = World()
+    world.group.register([A])
+    world.run(95.0)
+    world.answering.clear()
+    world.run(5.0)
+    assert world.state() == ("healthy", None)
+    world.answering.add(A.id)
+    world.run(5.0)
+    world.answering.clear()
+    world.run(5.0)
+    assert world.state() == ("healthy", None)
+    world.run(5.0)
+    assert world.state()[0] == "unhealthy"
+
+
+def test_an_unhealthy_target_recovers_after_the_healthy_threshold() -> None:
+    world = World(settings=replace(SETTINGS, healthy_threshold=3), answering=set())
+    world.group.register([A])
+    world.run(95.0)
+    world.answering.add(A.id)
+    world.run(10.0)
+    assert world.state()[0] == "unhealthy"
+    world.run(5.0)
+    assert world.state()[0] == "healthy"
+
+
+def test_checks_go_to_the_groups_own_health_check_port_when_it_has_one() -> None:
+    world = World(settings=replace(SETTINGS, health_check_port=8008))
+    world.group.register([A])
+    world.run(90.0)
+    assert world.probed == [(A.id, 8008)]
+    (health,) = world.group.describe()
+    assert (health.port, health.health_check_port) == (5432, 8008)
+
+
+def test_the_same_address_on_another_port_is_another_target() -> None:
+    world = World()
+    world.group.register([A, replace(A, port=5433)])
+    world.group.deregister([A])
+    assert world.states() == {
+        "10.0.1.11:5432": ("draining", "Target.DeregistrationInProgress"),
+        "10.0.1.11:5433": ("initial", "Elb.RegistrationInProgress"),
+    }
+
+
+def test_a_port_override_must_be_named_to_deregister() -> None:
+    world = World()
+    world.group.register([replace(A, port=5433)])
+    world.group.deregister([A])
+    assert world.states() == {"10.0.1.11:5433": ("initial", "Elb.RegistrationInProgress")}
+
+
+def test_a_deregistered_target_is_listed_as_draining_until_the_delay_is_over() -> None:
+    world = World()
+    world.group.register([A])
+    world.run(95.0)
+    world.group.deregister([A])
+    world.run(29.5)
+    assert world.states() == {"10.0.1.11:5432": ("draining", "Target.DeregistrationInProgress")}
+    world.run(0.5)
+    assert world.states() == {}
+
+
+def test_a_draining_target_is_not_probed() -> None:
+    world = World()
+    world.group.register([A])
+    world.run(95.0)
+    world.group.deregister([A])
+    world.probed.clear()
+    world.run(20.0)
+    assert world.probed == []
+
+
+def test_deregistering_twice_does_not_prolong_the_draining() -> None:
+    world = World()
+    world.group.register([A])
+    world.group.deregister([A])
+    world.run(20.0)
+    world.group.deregister([A])
+    world.run(10.0)
+    assert world.states() == {}
+
+
+def test_without_a_deregistration_delay_a_target_is_gone_at_once() -> None:
+    world = World(settings=replace(SETTINGS, deregistration_delay=0.0))
+    world.group.register([A])
+    world.group.deregister([A])
+    assert world.states() == {}
+
+
+def test_deregistering_an_absent_target_succeeds() -> None:
+    world = World()
+    world.group.deregister([A])
+    assert world.states() == {}
+
+
+def test_registering_again_keeps_a_healthy_target_healthy() -> None:
+    world = World()
+    world.group.register([A])
+    world.run(95.0)
+    world.group.register([A])
+    assert world.state() == ("healthy", None)
+
+
+def test_a_draining_target_that_is_registered_again_starts_anew() -> None:
+    world = World()
+    world.group.register([A])
+    world.run(95.0)
+    world.group.deregister([A])
+    world.group.register([A])
+    assert world.state() == ("initial", "Elb.RegistrationInProgress")
+    world.run(95.0)
+    assert world.state() == ("healthy", None)
+
+
+def test_a_target_that_is_asked_for_but_not_registered_is_unused() -> None:
+    world = World()
+    world.group.register([A])
+    assert world.state(B) == ("unused", "Target.NotRegistered")
+
+
+def test_targets_of_a_group_without_a_load_balancer_are_unused_and_unchecked() -> None:
+    world = World(settings=replace(SETTINGS, enabled_zones=None))
+    world.group.register([A])
+    world.run(200.0)
+    assert world.state() == ("unused", "Target.NotInUse")
+    assert world.probed == []
+
+
+def test_registration_starts_when_the_group_gets_its_load_balancer() -> None:
+    world = World(settings=replace(SETTINGS, enabled_zones=None))
+    world.group.register([A])
+    world.run(200.0)
+    world.group.configure(SETTINGS)
+    assert world.state() == ("initial", "Elb.RegistrationInProgress")
+    world.run(95.0)
+    assert world.state() == ("healthy", None)
+
+
+def test_a_target_in_a_zone_that_the_load_balancer_lacks_is_unused() -> None:
+    world = World(settings=replace(SETTINGS, enabled_zones=frozenset({"us-east-1a"})))
+    world.group.register([A, B])
+    world.run(95.0)
+    assert world.state(A) == ("healthy", None)
+    assert world.state(B) == ("unused", "Target.NotInUse")
+
+
+def test_the_zone_is_found_inside_the_vpc_and_kept_outside_it() -> None:
+    world = World()
+    outside = TargetRequest(id="192.168.7.7", availability_zone="all")
+    world.group.register([B, outside])
+    assert {t.id: t.availability_zone for t in world.group.describe()} == {
+        B.id: "us-east-1b",
+        outside.id: "all",
+    }
+
+
+@pytest.mark.parametrize(
+    ("request_", "code", "message"),
+    [
+        (TargetRequest(id="8.8.8.8", availability_zone="all"), "InvalidTarget", "8.8.8.8"),
+        (TargetRequest(id="127.0.0.1", availability_zone="all"), "InvalidTarget", "127.0.0.1"),
+        (TargetRequest(id="169.254.0.9", availability_zone="all"), "InvalidTarget", "169.254"),
+        (TargetRequest(id="0.0.0.0", availability_zone="all"), "InvalidTarget", "0.0.0.0"),  # noqa: S104 (a value, not a bind)
+        (TargetRequest(id="999.1.1.1"), "ValidationError", "999.1.1.1"),
+        (TargetRequest(id="i-0abc"), "ValidationError", "i-0abc"),
+        (TargetRequest(id="fd00::1"), "ValidationError", "fd00::1"),
+        (TargetRequest(id="10.9.9.9"), "ValidationError", "Availability Zone is required"),
+        (replace(A, availability_zone="all"), "ValidationError", "cannot have its"),
+    ],
+)
+def test_an_address_that_aws_refuses_is_refused(
+    request_: TargetRequest, code: str, message: str
+) -> None:
+    world = World()
+    with pytest.raises(TargetGroupError, match=message) as refusal:
+        world.group.register([B, request_])
+    assert refusal.value.code == code
+    assert world.states() == {}, "a refused request registers nothing"
+
+
+def test_a_public_address_of_the_vpcs_own_subnet_is_allowed() -> None:
+    world = World()
+    world.group.register([TargetRequest(id="203.0.113.9")])
+    assert list(world.states()) == ["203.0.113.9:5432"]
+
+
+def test_a_full_group_takes_no_more_targets() -> None:
+    world = World()
+    world.group.register([replace(A, port=port) for port in range(1, 1001)])
+    world.group.register([replace(A, port=1)])
+    with pytest.raises(TargetGroupError) as refusal:
+        world.group.register([B])
+    assert refusal.value.code == "TooManyTargets"
