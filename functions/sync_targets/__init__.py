@@ -1,1 +1,1 @@
-"""Keeps the target group equal to the true address of the database: an RDS event, the schedule, a person."""
+"""Keeps the target group equal to the true address of the database."""

@@ -1,0 +1,27 @@
+"""The door for every trigger: an RDS event, the schedule, a person."""
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from target_sync.triggers import parse_trigger
+from target_sync.wiring import synchronizer
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+
+def handler(event: object, context: "LambdaContext") -> Mapping[str, object]:
+    """Converge the target group and answer with the run's document.
+
+    Raises:
+        TargetSyncError: Something failed. Lambda then retries, and the Errors alarm rings.
+    """
+    trigger = parse_trigger(event)
+    occurred_at = trigger.occurred_at
+    result = synchronizer().run(
+        trigger,
+        remaining_seconds=context.get_remaining_time_in_millis() / 1000,
+        age_seconds=0.0 if occurred_at is None else time.time() - occurred_at,
+    )
+    return result.to_document()

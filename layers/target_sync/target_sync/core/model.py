@@ -1,0 +1,160 @@
+"""The words of the job as values: targets, a target group, what an endpoint answered.
+
+Times are seconds of one monotonic clock; only differences between them mean anything.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import TypeAlias
+
+IPAddress: TypeAlias = IPv4Address | IPv6Address
+IPNetwork: TypeAlias = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """An address and a port: the whole identity of a target.
+
+    The same address on another port is another target, and a deregistration has to name
+    the port (ELBv2 API reference, DeregisterTargets).
+    """
+
+    address: IPAddress
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.address}]" if isinstance(self.address, IPv6Address) else str(self.address)
+        return f"{host}:{self.port}"
+
+
+def in_order(targets: Iterable[Target]) -> tuple[Target, ...]:
+    """The targets in one stable order, so that logs and calls never depend on hashing."""
+    return tuple(sorted(targets, key=lambda t: (t.address.version, int(t.address), t.port)))
+
+
+class TargetState(StrEnum):
+    """The states that DescribeTargetHealth reports (ELBv2 API reference, TargetHealth)."""
+
+    INITIAL = "initial"
+    HEALTHY = "healthy"
+    UNHEALTHY = "unhealthy"
+    #: Failing its checks with connections left open for a grace period. Still registered.
+    UNHEALTHY_DRAINING = "unhealthy.draining"
+    UNUSED = "unused"
+    #: Deregistered, on its way out. Not registered any more.
+    DRAINING = "draining"
+    UNAVAILABLE = "unavailable"
+    #: A state that this version does not know: registered, but nothing to rely on.
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class TargetHealth:
+    """One line of DescribeTargetHealth: a target, its state, and AWS's reason code for it."""
+
+    target: Target
+    state: TargetState
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TargetGroup:
+    """What DescribeTargetHealth listed at one moment, draining targets included."""
+
+    targets: tuple[TargetHealth, ...]
+
+    @property
+    def registered(self) -> frozenset[Target]:
+        """The targets that are in the group; draining ones have left it."""
+        return frozenset(t.target for t in self.targets if t.state is not TargetState.DRAINING)
+
+    @property
+    def draining(self) -> frozenset[Target]:
+        """The targets that were deregistered and are still listed."""
+        return frozenset(t.target for t in self.targets if t.state is TargetState.DRAINING)
+
+    @property
+    def healthy(self) -> frozenset[Target]:
+        """The targets that pass their health checks."""
+        return frozenset(t.target for t in self.targets if t.state is TargetState.HEALTHY)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """What the database endpoint said: its addresses, where they came from, when.
+
+    Attributes:
+        name: The name that was looked up.
+        addresses: Every address of the answer.
+        source: Who said so, for example ``dns``.
+        ttl: Seconds for which a cache may go on giving this answer; None if not known.
+        at: When the answer arrived.
+    """
+
+    name: str
+    addresses: frozenset[IPAddress]
+    source: str
+    ttl: int | None
+    at: float
+
+
+class LookupFailure(StrEnum):
+    """Why a name gave no addresses. Told apart, because each has another remedy."""
+
+    NAME_DOES_NOT_EXIST = "name_does_not_exist"
+    NO_ADDRESS = "no_address"
+    TIMED_OUT = "timed_out"
+    SERVERS_FAILED = "servers_failed"
+    BAD_ANSWER = "bad_answer"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedObservation:
+    """A look at the endpoint that brought no addresses. It never changes the group.
+
+    Attributes:
+        name: The name that was looked up.
+        failure: What kind of failure it was.
+        detail: A sentence for a person.
+        at: When the failure was known.
+    """
+
+    name: str
+    failure: LookupFailure
+    detail: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncPolicy:
+    """What a target group may become.
+
+    Attributes:
+        port: The database's port; every right target has it.
+        allowed_networks: An address outside all of them is never registered.
+        max_targets: An answer with more addresses than this is refused.
+        confirm_seconds: Least time for which an address must be gone (or back) in every
+            observation before that counts. The record's TTL makes it longer.
+    """
+
+    port: int
+    allowed_networks: tuple[IPNetwork, ...]
+    max_targets: int = 8
+    confirm_seconds: float = 6.0
+
+    def allows(self, address: IPAddress) -> bool:
+        """Whether the address may be registered at all.
+
+        Loopback, link-local, multicast and unspecified addresses may not, whatever the
+        networks say: none of them is a database that a load balancer can reach.
+        """
+        if (
+            address.is_loopback
+            or address.is_link_local
+            or address.is_multicast
+            or address.is_unspecified
+        ):
+            return False
+        return any(address in network for network in self.allowed_networks)

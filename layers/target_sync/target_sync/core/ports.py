@@ -1,0 +1,47 @@
+"""What the core needs of the outside world, as Protocols. The adapters keep them."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from target_sync.core.model import FailedObservation, Observation, Target, TargetGroup
+
+
+class Endpoint(Protocol):
+    """The database endpoint, however it is observed."""
+
+    def observe(self) -> Observation | FailedObservation:
+        """Look once, without any cache of ours. A failure is a value, not an exception."""
+        ...
+
+
+class TargetGroupPort(Protocol):
+    """One target group of a network load balancer.
+
+    Every method raises ``TargetGroupUnavailableError`` for what may pass (throttling, no
+    reply) and another ``TargetGroupError`` for what will not. A change whose reply was lost
+    may have been made.
+    """
+
+    def describe(self) -> TargetGroup:
+        """List the targets with their health, draining ones included."""
+        ...
+
+    def register(self, targets: Sequence[Target]) -> None:
+        """Register targets. Registering a registered one changes nothing."""
+        ...
+
+    def deregister(self, targets: Sequence[Target]) -> None:
+        """Deregister targets, each by address and port. An absent one changes nothing."""
+        ...
+
+
+class Clock(Protocol):
+    """Time as the loop needs it: it only moves forward."""
+
+    def now(self) -> float:
+        """Seconds of a monotonic clock."""
+        ...
+
+    def sleep_until(self, at: float) -> None:
+        """Wait until the clock says so; return at once if it already does."""
+        ...

@@ -1,0 +1,61 @@
+"""What can go wrong, by what to do about it.
+
+A retryable error is raised so that Lambda tries again; a final one so that a person looks.
+Neither is ever turned into a result.
+"""
+
+
+class TargetSyncError(Exception):
+    """The root of every error that this package raises on purpose."""
+
+    retryable = False
+
+
+class SettingsError(TargetSyncError):
+    """An environment variable is missing or wrong. The message names it."""
+
+
+class TriggerError(TargetSyncError):
+    """The payload of an invocation is not one that we know. The message names what is wrong."""
+
+
+class ObservationError(TargetSyncError):
+    """The endpoint gave no addresses. Nothing was changed."""
+
+    retryable = True
+
+
+class TargetGroupError(TargetSyncError):
+    """A call on the target group failed.
+
+    Attributes:
+        operation: The API action, for example ``RegisterTargets``.
+        code: AWS's error code, or the name of the client-side error.
+    """
+
+    def __init__(self, operation: str, code: str, message: str) -> None:
+        super().__init__(f"{operation} failed with {code}: {message}")
+        self.operation = operation
+        self.code = code
+
+
+class TargetGroupNotFoundError(TargetGroupError):
+    """The target group does not exist (any more)."""
+
+
+class TargetGroupAccessError(TargetGroupError):
+    """The function may not make this call."""
+
+
+class TargetRefusedError(TargetGroupError):
+    """AWS does not take this target: a wrong kind of address, or too many targets."""
+
+
+class TargetGroupReplyError(TargetGroupError):
+    """AWS's reply does not have the documented shape. Nothing is decided from it."""
+
+
+class TargetGroupUnavailableError(TargetGroupError):
+    """Throttled, timed out, or unreachable, after the client's own retries."""
+
+    retryable = True

@@ -1,0 +1,59 @@
+"""One record and a few figures per run, through Powertools: JSON and EMF on standard output.
+
+EMF needs no permission and no endpoint: CloudWatch reads the metrics out of the log
+(CloudWatch user guide, embedded metric format).
+"""
+
+from aws_lambda_powertools.logging import Logger
+from aws_lambda_powertools.metrics import Metrics, MetricUnit
+
+from target_sync.core.convergence import Status
+from target_sync.core.result import SyncResult
+
+_SUCCEEDED = frozenset({Status.IN_SYNC, Status.SYNCED, Status.UNHEALTHY, Status.VETOED})
+
+
+class PowertoolsReporter:
+    """Implements ``target_sync.synchronizer.Reporter``.
+
+    Service, namespace and level come from the ``POWERTOOLS_*`` variables of the template.
+    """
+
+    def __init__(self) -> None:
+        self._logger = Logger()
+        self._metrics = Metrics()
+
+    def report(self, result: SyncResult) -> None:
+        """Write the run's one record, and its metrics."""
+        log = self._logger.error if result.status is Status.FAILED else self._logger.info
+        log("sync run ended", extra={"result": result.to_document()})
+        for name, unit, value in _figures(result):
+            self._metrics.add_metric(name=name, unit=unit, value=value)
+        self._metrics.flush_metrics()
+
+
+def _figures(result: SyncResult) -> list[tuple[str, MetricUnit, float]]:
+    """The metrics of a run. A success stamp that stays away is what an alarm listens for."""
+    run = result.convergence
+    counts = {
+        "SyncSucceeded": int(result.status in _SUCCEEDED),
+        "SyncFailed": int(result.status is Status.FAILED),
+        "SyncUnfinished": int(result.status is Status.UNFINISHED),
+        "SyncVetoed": int(result.status is Status.VETOED),
+        "TargetsRegistered": len(run.registered),
+        "TargetsDeregistered": len(run.deregistered),
+    }
+    figures: list[tuple[str, MetricUnit, float]] = [
+        (name, MetricUnit.Count, value) for name, value in counts.items()
+    ]
+    for name, seconds in result.seconds.items():
+        if seconds is not None:
+            figures.append((_SECONDS[name], MetricUnit.Seconds, seconds))
+    return figures
+
+
+_SECONDS = {
+    "to_detect": "SecondsToDetect",
+    "to_register": "SecondsToRegister",
+    "to_healthy": "SecondsToHealthy",
+}

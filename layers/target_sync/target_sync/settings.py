@@ -1,0 +1,120 @@
+"""The function's environment, read once into a frozen value."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
+
+from target_sync.core.model import IPNetwork, SyncPolicy
+from target_sync.errors import SettingsError
+
+_HOST_NAME = re.compile(
+    r"(?=.{1,253}$)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?\.)+[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.?",
+    re.IGNORECASE,
+)
+_TARGET_GROUP_ARN = re.compile(r"arn:[\w-]+:elasticloadbalancing:[\w-]+:\d{12}:targetgroup/\S+")
+_HIGHEST_PORT = 65535
+_DNS_PORT = 53
+_LONGEST_WATCH = 900
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the template told the function.
+
+    Attributes:
+        endpoint: The database's host name (``DATABASE_ENDPOINT``).
+        target_group_arn: The group to keep right (``TARGET_GROUP_ARN``).
+        policy: Port and allowed networks (``DATABASE_PORT``, ``ALLOWED_NETWORKS``).
+        resolvers: Name servers as (address, port); none means the system's (``RESOLVERS``).
+        watch_seconds: How long an event's run keeps looking (``WATCH_SECONDS``).
+    """
+
+    endpoint: str
+    target_group_arn: str
+    policy: SyncPolicy
+    resolvers: tuple[tuple[str, int], ...] = ()
+    watch_seconds: float = 300.0
+
+
+def load_settings(environ: Mapping[str, str]) -> Settings:
+    """Read the settings from the environment.
+
+    Raises:
+        SettingsError: A variable is missing or wrong. The message names it.
+    """
+    return Settings(
+        endpoint=_endpoint(_required(environ, "DATABASE_ENDPOINT")),
+        target_group_arn=_target_group_arn(_required(environ, "TARGET_GROUP_ARN")),
+        policy=SyncPolicy(
+            port=_number("DATABASE_PORT", _required(environ, "DATABASE_PORT"), _HIGHEST_PORT),
+            allowed_networks=_networks(_required(environ, "ALLOWED_NETWORKS")),
+        ),
+        resolvers=tuple(_resolver(item) for item in _items(environ.get("RESOLVERS", ""))),
+        watch_seconds=_number("WATCH_SECONDS", _required(environ, "WATCH_SECONDS"), _LONGEST_WATCH),
+    )
+
+
+def _required(environ: Mapping[str, str], name: str) -> str:
+    value = environ.get(name, "").strip()
+    if not value:
+        raise SettingsError(f"the environment variable {name} is missing; the template sets it")
+    return value
+
+
+def _items(text: str) -> list[str]:
+    return [item.strip() for item in text.split(",") if item.strip()]
+
+
+def _number(name: str, text: str, highest: int) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= highest):
+        raise SettingsError(f"{name} must be a whole number from 1 to {highest}, not {text!r}")
+    return int(text)
+
+
+def _endpoint(text: str) -> str:
+    if not _HOST_NAME.fullmatch(text) or _is_address(text):
+        raise SettingsError(
+            f"DATABASE_ENDPOINT must be a full host name such as"
+            f" orders.abc123.eu-west-1.rds.amazonaws.com, not {text!r}"
+        )
+    return text.rstrip(".").lower()
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _target_group_arn(text: str) -> str:
+    if not _TARGET_GROUP_ARN.fullmatch(text):
+        raise SettingsError(f"TARGET_GROUP_ARN is not the ARN of a target group: {text!r}")
+    return text
+
+
+def _networks(text: str) -> tuple[IPNetwork, ...]:
+    try:
+        return tuple(ip_network(item) for item in _items(text))
+    except ValueError as error:
+        raise SettingsError(
+            f"ALLOWED_NETWORKS must be a list of networks such as 10.0.0.0/16: {error}"
+        ) from error
+
+
+def _resolver(text: str) -> tuple[str, int]:
+    """Read ``address`` or ``address:port``; an IPv6 address with a port is in brackets."""
+    match = re.fullmatch(
+        r"\[(?P<six>[^\]]+)\](:(?P<port6>\d+))?|(?P<four>[\d.]+)(:(?P<port4>\d+))?", text
+    )
+    if match is None and _is_address(text):
+        return text, _DNS_PORT
+    address = match and (match["six"] or match["four"])
+    if not match or not address or not _is_address(address):
+        raise SettingsError(
+            f"RESOLVERS must be a list of address:port such as 10.0.0.2:53, not {text!r}"
+        )
+    port = match["port6"] or match["port4"] or str(_DNS_PORT)
+    return address, _number("RESOLVERS: the port", port, _HIGHEST_PORT)

@@ -1,0 +1,105 @@
+"""What set a run off: an RDS event, the schedule, or a person.
+
+An event only means "look now, and keep looking for a while". Nothing in it is taken for an
+address, and an event that is late, doubled or about another database does no harm.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from target_sync.errors import TriggerError
+
+
+class TriggerKind(StrEnum):
+    """Who asked for the run."""
+
+    RDS_EVENT = "rds_event"
+    SCHEDULE = "schedule"
+    MANUAL = "manual"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trigger:
+    """Why this run takes place, and what it was asked to do.
+
+    Attributes:
+        kind: Who asked.
+        event_id: RDS's event ID, for example ``RDS-EVENT-0049``; empty if it was no event.
+        occurred_at: When the event occurred, in seconds since the epoch; None if not said.
+        dry_run: Plan, and change nothing.
+        wait_for_healthy: After a change, stay until the right targets are healthy.
+    """
+
+    kind: TriggerKind
+    event_id: str = ""
+    occurred_at: float | None = None
+    dry_run: bool = False
+    wait_for_healthy: bool = True
+
+    def to_document(self) -> Mapping[str, object]:
+        """The trigger as it stands in the result."""
+        return {"kind": self.kind.value, "event_id": self.event_id or None}
+
+
+#: What a person may send, and what holds where it is not said. Waiting for health is off,
+#: because the AWS CLI and SAM give up on an invocation after 60 seconds by default.
+_MANUAL_DEFAULTS: Mapping[str, bool] = {"dry_run": False, "wait_for_healthy": False}
+
+
+def parse_trigger(event: object) -> Trigger:
+    """Tell the three triggers apart.
+
+    Raises:
+        TriggerError: The payload is none of them. The message names the key that is wrong.
+    """
+    if not isinstance(event, Mapping):
+        raise TriggerError(
+            f"the payload must be a JSON object, not {type(event).__name__};"
+            ' for a resync by hand send {} or {"dry_run": true}'
+        )
+    source = event.get("source")
+    if source == "aws.rds":
+        return _rds_event(event)
+    if source == "aws.scheduler":
+        return Trigger(kind=TriggerKind.SCHEDULE)
+    return _manual(event)
+
+
+def _rds_event(event: Mapping[str, object]) -> Trigger:
+    detail = event.get("detail")
+    detail = detail if isinstance(detail, Mapping) else {}
+    return Trigger(
+        kind=TriggerKind.RDS_EVENT,
+        event_id=str(detail.get("EventID", "")),
+        # The envelope's time has whole seconds; detail.Date has milliseconds.
+        occurred_at=_epoch_seconds(detail.get("Date")) or _epoch_seconds(event.get("time")),
+    )
+
+
+def _epoch_seconds(text: object) -> float | None:
+    """A time that cannot be read is only a figure missing from the report."""
+    if not isinstance(text, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment.timestamp() if moment.tzinfo else None
+
+
+def _manual(event: Mapping[str, object]) -> Trigger:
+    options = dict(_MANUAL_DEFAULTS)
+    for key, value in event.items():
+        if key not in options:
+            known = ", ".join(sorted(options))
+            raise TriggerError(f"unknown key {key!r} in the payload; known keys: {known}")
+        if not isinstance(value, bool):
+            raise TriggerError(f"{key!r} must be true or false, not {value!r}")
+        options[key] = value
+    return Trigger(
+        kind=TriggerKind.MANUAL,
+        dry_run=options["dry_run"],
+        wait_for_healthy=options["wait_for_healthy"],
+    )
