@@ -1,0 +1,251 @@
+import ctypes
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from lab.postgres import PostgresPair, PostgresServer, connect
+from lab.processes import ServerDiedError, Supervisor
+
+pytestmark = pytest.mark.lab
+
+DEADLINE = 20.0
+
+
+@pytest.fixture
+def supervisor() -> Iterator[Supervisor]:
+    with Supervisor() as running:
+        yield running
+
+
+@pytest.fixture
+def pair(supervisor: Supervisor) -> PostgresPair:
+    created = PostgresPair.create(supervisor)
+    created.primary.query("CREATE TABLE rows (n int PRIMARY KEY)")
+    return created
+
+
+@pytest.fixture(scope="module")
+def steady_pair() -> Iterator[PostgresPair]:
+    """For tests that change nothing."""
+    with Supervisor() as supervisor:
+        pair = PostgresPair.create(supervisor)
+        pair.primary.query("CREATE TABLE rows (n int PRIMARY KEY)")
+        yield pair
+
+
+def insert(server: PostgresServer, number: int) -> None:
+    server.query("INSERT INTO rows VALUES (%s)", (number,))
+
+
+def numbers(server: PostgresServer) -> list[int]:
+    return [n for (n,) in server.query("SELECT n FROM rows ORDER BY n")]
+
+
+def hung_commits(server: PostgresServer) -> int:
+    ((count,),) = server.query("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
+    return int(count)
+
+
+def wait_for_a_hung_commit(demoted: PostgresServer) -> None:
+    for _ in range(2000):
+        if hung_commits(demoted) == 1:
+            return
+        threading.Event().wait(0.01)
+    raise AssertionError("no commit waits for the lost standby")
+
+
+def test_a_pair_has_a_primary_and_a_synchronous_standby(steady_pair: PostgresPair) -> None:
+    assert (steady_pair.primary.host, steady_pair.standby.host) == ("127.0.0.2", "127.0.0.3")
+    assert not steady_pair.primary.is_in_recovery()
+    assert steady_pair.standby.is_in_recovery()
+    assert steady_pair.primary.query("SELECT sync_state FROM pg_stat_replication") == [("sync",)]
+
+
+def test_the_standby_refuses_writes(steady_pair: PostgresPair) -> None:
+    with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+        insert(steady_pair.standby, 1)
+
+
+def test_the_server_refuses_a_stranger_without_the_password(steady_pair: PostgresPair) -> None:
+    with pytest.raises(psycopg.OperationalError, match="password"):
+        connect(steady_pair.primary.host, steady_pair.port, "guess")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user runs the server as himself")
+def test_root_runs_the_servers_as_somebody_else(steady_pair: PostgresPair) -> None:
+    assert Path(f"/proc/{steady_pair.primary.pid}").stat().st_uid not in {0}
+
+
+def test_a_promoted_standby_has_every_acknowledged_row_and_takes_writes_alone(
+    pair: PostgresPair,
+) -> None:
+    for number in range(20):
+        insert(pair.primary, number)
+    old = pair.primary
+
+    old.kill()
+    new = pair.promote_standby()
+    insert(new, 20)
+
+    assert numbers(new) == list(range(21))
+    assert not old.is_ready()
+    assert pair.primary is new
+    assert pair.standby is old
+
+
+def test_a_rebuilt_standby_is_synchronous_before_the_next_failover(pair: PostgresPair) -> None:
+    insert(pair.primary, 1)
+    pair.primary.kill()
+    pair.promote_standby()
+    insert(pair.primary, 2)
+
+    pair.rebuild_standby()
+    insert(pair.primary, 3)
+    pair.primary.kill()
+
+    assert numbers(pair.promote_standby()) == [1, 2, 3]
+
+
+def test_a_demoted_primary_that_still_runs_acknowledges_nothing(pair: PostgresPair) -> None:
+    """The client whose commit hangs there is cut by the NLB and must not hear of success."""
+    demoted = pair.primary
+    client = demoted.connect()
+    pair.promote_standby()
+
+    with ThreadPoolExecutor(1) as pool:
+        commit = pool.submit(client.execute, "INSERT INTO rows VALUES (7)")
+        wait_for_a_hung_commit(demoted)
+        assert not commit.done()
+        # What the data plane does to the flow: the stream ends under the client.
+        with socket.socket(fileno=os.dup(client.fileno())) as stream:
+            stream.shutdown(socket.SHUT_RDWR)
+        with pytest.raises(psycopg.OperationalError):
+            commit.result(DEADLINE)
+    client.close()
+
+    assert hung_commits(demoted) == 1
+    assert numbers(pair.primary) == []
+
+
+@pytest.mark.parametrize("end", ["stop", "kill", "terminate"])
+def test_the_end_of_a_demoted_primary_acknowledges_nothing_either(
+    pair: PostgresPair, end: str
+) -> None:
+    demoted = pair.primary
+    client = demoted.connect()
+    pair.promote_standby()
+
+    with ThreadPoolExecutor(1) as pool:
+        commit = pool.submit(client.execute, "INSERT INTO rows VALUES (7)")
+        wait_for_a_hung_commit(demoted)
+        if end == "terminate":
+            demoted.query("SELECT pg_terminate_backend(%s)", (client.info.backend_pid,))
+        else:
+            getattr(demoted, end)()
+        with pytest.raises(psycopg.OperationalError):
+            commit.result(DEADLINE)
+    client.close()
+
+
+def test_a_cancelled_commit_is_reported_as_success_with_a_warning(pair: PostgresPair) -> None:
+    """Why the writer never cancels a statement and takes a warning for no acknowledgement."""
+    demoted = pair.primary
+    client = demoted.connect()
+    warnings: list[str | None] = []
+    client.add_notice_handler(lambda notice: warnings.append(notice.severity_nonlocalized))
+    pair.promote_standby()
+
+    with ThreadPoolExecutor(1) as pool:
+        commit = pool.submit(client.execute, "INSERT INTO rows VALUES (7)")
+        wait_for_a_hung_commit(demoted)
+        client.cancel_safe()
+        commit.result(DEADLINE)
+    client.close()
+
+    assert warnings == ["WARNING"]
+    assert numbers(demoted) == [7]
+    assert numbers(pair.primary) == []
+
+
+def test_a_demoted_primary_that_still_runs_is_rebuilt_as_a_standby(pair: PostgresPair) -> None:
+    pair.promote_standby()
+    insert(pair.primary, 1)
+
+    pair.rebuild_standby()
+
+    assert pair.standby.is_in_recovery()
+    assert numbers(pair.standby) == [1]
+
+
+def test_rows_written_while_the_standby_was_away_survive_a_failover_after_its_rebuild(
+    pair: PostgresPair,
+) -> None:
+    pair.primary.kill()
+    pair.promote_standby()
+    acknowledged: list[int] = []
+    ended = threading.Event()
+
+    def write() -> None:
+        with pair.primary.connect() as client:
+            for number in range(100_000):
+                if ended.is_set():
+                    return
+                try:
+                    client.execute("INSERT INTO rows VALUES (%s)", (number,))
+                except psycopg.OperationalError:
+                    return
+                acknowledged.append(number)
+
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(write)
+        try:
+            pair.rebuild_standby()
+            pair.primary.kill()
+        finally:
+            ended.set()
+            writing.result(DEADLINE)
+
+    assert acknowledged
+    assert set(acknowledged) <= set(numbers(pair.promote_standby()))
+
+
+def test_the_death_of_a_server_is_seen() -> None:
+    def kill_and_wait() -> None:
+        with Supervisor() as supervisor:
+            pair = PostgresPair.create(supervisor)
+            os.kill(pair.standby.pid, 9)
+            supervisor.wait_until(lambda: False, what="the end", timeout=DEADLINE)
+
+    with pytest.raises(ServerDiedError, match=r"PostgreSQL b ended unexpectedly \(signal 9\)"):
+        kill_and_wait()
+
+
+def test_a_killed_server_leaves_no_shared_memory(pair: PostgresPair) -> None:
+    lines = (
+        pair.primary._data.joinpath("postmaster.pid").read_text().splitlines()  # noqa: SLF001
+    )
+    identifier = int(lines[6].split()[1])
+
+    pair.primary.kill()
+
+    get_status, status = 2, ctypes.create_string_buffer(1024)
+    libc = ctypes.CDLL(None, use_errno=True)
+    for _ in range(2000):
+        if libc.shmctl(identifier, get_status, status) == -1:
+            return
+        threading.Event().wait(0.01)
+    raise AssertionError(f"shared memory {identifier} is still there")
+
+
+def test_a_server_that_does_not_run_has_no_process_id(pair: PostgresPair) -> None:
+    pair.standby.stop()
+
+    assert not pair.standby.is_running
+    with pytest.raises(ValueError, match="PostgreSQL b is not running"):
+        _ = pair.standby.pid
