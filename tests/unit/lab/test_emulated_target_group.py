@@ -3,10 +3,10 @@ from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 
+from lab.emulator.errors import ApiError
 from lab.emulator.target_group import (
     EmulatedTargetGroup,
     GroupSettings,
-    TargetGroupError,
     TargetRequest,
 )
 
@@ -258,7 +258,7 @@ def test_an_address_that_aws_refuses_is_refused(
     request_: TargetRequest, code: str, message: str
 ) -> None:
     world = World()
-    with pytest.raises(TargetGroupError, match=message) as refusal:
+    with pytest.raises(ApiError, match=message) as refusal:
         world.group.register([B, request_])
     assert refusal.value.code == code
     assert world.states() == {}, "a refused request registers nothing"
@@ -274,6 +274,6 @@ def test_a_full_group_takes_no_more_targets() -> None:
     world = World()
     world.group.register([replace(A, port=port) for port in range(1, 1001)])
     world.group.register([replace(A, port=1)])
-    with pytest.raises(TargetGroupError) as refusal:
+    with pytest.raises(ApiError) as refusal:
         world.group.register([B])
     assert refusal.value.code == "TooManyTargets"

@@ -1,0 +1,335 @@
+"""Every row of the planner's table, every veto, and the properties that hold for all input."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from ipaddress import ip_address, ip_network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from target_sync.core.model import (
+    Observation,
+    SyncPolicy,
+    Target,
+    TargetGroup,
+    TargetHealth,
+    TargetState,
+    in_order,
+)
+from target_sync.core.planning import (
+    Action,
+    Phase,
+    Plan,
+    Reason,
+    VetoCode,
+    confirm_window,
+    make_plan,
+)
+from tests.support.road import POLICY, A, B, C, target
+
+TTL = 5
+WINDOW = TTL + 1
+
+
+def group(*entries: tuple[Target, TargetState]) -> TargetGroup:
+    return TargetGroup(tuple(TargetHealth(t, state) for t, state in entries))
+
+
+def healthy(*addresses: object) -> TargetGroup:
+    return group(*((target(a), TargetState.HEALTHY) for a in addresses))
+
+
+def said(at: float, *addresses: object, ttl: int | None = TTL) -> Observation:
+    return Observation(
+        name="db.example.com",
+        addresses=frozenset(ip_address(str(a)) for a in addresses),
+        source="dns",
+        ttl=ttl,
+        at=at,
+    )
+
+
+def steadily(*addresses: object, seconds: int = WINDOW, ttl: int | None = TTL) -> list[Observation]:
+    return [said(float(at), *addresses, ttl=ttl) for at in range(seconds + 1)]
+
+
+def verdict(plan: Plan, wanted: Target) -> tuple[Action, Reason]:
+    (found,) = [v for v in plan.verdicts if v.target == wanted]
+    return found.action, found.reason
+
+
+@pytest.mark.parametrize(
+    ("before", "observations", "action", "reason"),
+    [
+        pytest.param(
+            healthy(), [said(0, A)], Action.REGISTER, Reason.NOT_REGISTERED,
+            id="a new address is registered at once",
+        ),
+        pytest.param(
+            healthy(A), [said(0, A)], Action.KEEP, Reason.RIGHT,
+            id="a registered address in the answer is kept",
+        ),
+        pytest.param(
+            group((target(A), TargetState.UNHEALTHY)), [said(0, A)], Action.KEEP, Reason.RIGHT,
+            id="health does not decide who is registered",
+        ),
+        pytest.param(
+            group((target(A), TargetState.UNHEALTHY_DRAINING)), [said(0, A)],
+            Action.KEEP, Reason.RIGHT,
+            id="an unhealthy target in its grace period is still registered",
+        ),
+        pytest.param(
+            group((target(A), TargetState.DRAINING)), [said(0, A)],
+            Action.HOLD, Reason.BACK_UNCONFIRMED,
+            id="a draining address in one answer waits",
+        ),
+        pytest.param(
+            group((target(A), TargetState.DRAINING)), steadily(A),
+            Action.REGISTER, Reason.BACK_FOR_GOOD,
+            id="a draining address in every answer of the window is registered",
+        ),
+        pytest.param(
+            healthy(A, B), [said(0, B)], Action.HOLD, Reason.GONE_UNCONFIRMED,
+            id="a registered address missing from one answer stays",
+        ),
+        pytest.param(
+            healthy(A, B), steadily(B), Action.DEREGISTER, Reason.GONE_FOR_GOOD,
+            id="a registered address in no answer of the window goes",
+        ),
+        pytest.param(
+            healthy(A, B), [said(0, A, B), *steadily(B)[1:]],
+            Action.HOLD, Reason.GONE_UNCONFIRMED,
+            id="one answer of the window with the address keeps it",
+        ),
+        pytest.param(
+            group((target(A), TargetState.DRAINING), (target(B), TargetState.HEALTHY)),
+            [said(0, B)], Action.LEAVE, Reason.LEAVING,
+            id="a draining address that is not wanted is left to drain",
+        ),
+    ],
+)  # fmt: skip
+def test_what_becomes_of_the_first_address(
+    before: TargetGroup, observations: list[Observation], action: Action, reason: Reason
+) -> None:
+    assert verdict(make_plan(before, observations, POLICY), target(A)) == (action, reason)
+
+
+def test_the_same_address_on_another_port_is_another_target() -> None:
+    plan = make_plan(group((target(A, 5433), TargetState.HEALTHY)), steadily(A), POLICY)
+
+    assert verdict(plan, target(A, 5432)) == (Action.REGISTER, Reason.NOT_REGISTERED)
+    assert verdict(plan, target(A, 5433)) == (Action.DEREGISTER, Reason.GONE_FOR_GOOD)
+
+
+def test_a_wrong_port_in_the_same_plan_as_the_right_one_waits_for_its_confirmation() -> None:
+    plan = make_plan(group((target(A, 5433), TargetState.HEALTHY)), [said(0, A)], POLICY)
+
+    assert [v.target for v in plan.to_register] == [target(A)]
+    assert not plan.to_deregister
+
+
+def test_an_empty_answer_removes_nothing() -> None:
+    plan = make_plan(healthy(A), steadily(), POLICY)
+
+    assert not plan.changes_something
+    assert verdict(plan, target(A)) == (Action.HOLD, Reason.REMOVAL_VETOED)
+    assert [v.code for v in plan.vetoes] == [VetoCode.EMPTY_ANSWER]
+    assert "db.example.com has no address" in plan.vetoes[0].detail
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["8.8.8.8", "0.0.0.0", "127.0.0.1", "169.254.1.1", "224.0.0.1", "10.1.0.1", "fe80::1", "::1"],
+)
+def test_an_address_outside_the_allowed_networks_is_refused_and_nothing_is_removed(
+    address: str,
+) -> None:
+    plan = make_plan(healthy(A), steadily(address), POLICY)
+
+    assert verdict(plan, target(address)) == (Action.REFUSE, Reason.NOT_ALLOWED)
+    assert not plan.changes_something
+    assert [v.code for v in plan.vetoes] == [VetoCode.OUTSIDE_ALLOWED_NETWORKS]
+    assert address in plan.vetoes[0].detail
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0", "169.254.1.1", "224.0.0.1"])
+def test_no_setting_allows_an_address_that_no_load_balancer_reaches(address: str) -> None:
+    anything = replace(POLICY, allowed_networks=(ip_network("0.0.0.0/0"),))
+
+    assert not anything.allows(ip_address(address))
+    assert anything.allows(ip_address("10.0.0.1"))
+
+
+def test_a_right_address_is_registered_although_the_removal_is_vetoed() -> None:
+    plan = make_plan(healthy(A), steadily(B, "8.8.8.8"), POLICY)
+
+    assert [v.target for v in plan.to_register] == [target(B)]
+    assert verdict(plan, target(A)) == (Action.HOLD, Reason.REMOVAL_VETOED)
+
+
+def test_too_many_addresses_are_refused_as_a_whole() -> None:
+    policy = replace(POLICY, max_targets=2)
+
+    plan = make_plan(healthy(A), steadily(B, C, "10.0.9.9"), policy)
+
+    assert not plan.changes_something
+    assert verdict(plan, target(B)) == (Action.HOLD, Reason.REGISTRATION_VETOED)
+    (veto,) = plan.vetoes
+    assert veto.code is VetoCode.TOO_MANY_ADDRESSES
+    assert veto.phases == frozenset(Phase)
+    assert "3 addresses" in veto.detail
+
+
+def test_exactly_as_many_addresses_as_allowed_are_taken() -> None:
+    assert not make_plan(healthy(), [said(0, A, B)], replace(POLICY, max_targets=2)).vetoes
+
+
+def test_the_last_registered_target_stays_while_its_successor_may_not_come_back_yet() -> None:
+    draining_successor = group((target(A), TargetState.HEALTHY), (target(B), TargetState.DRAINING))
+    # A has been gone for the whole window; B was not in the first of those answers.
+    observations = [said(0), *(said(float(at), B) for at in range(1, WINDOW + 1))]
+
+    plan = make_plan(draining_successor, observations, POLICY)
+
+    assert [v.code for v in plan.vetoes] == [VetoCode.WOULD_EMPTY_GROUP]
+    assert verdict(plan, target(A)) == (Action.HOLD, Reason.REMOVAL_VETOED)
+    assert verdict(plan, target(B)) == (Action.HOLD, Reason.BACK_UNCONFIRMED)
+
+
+def test_a_removal_goes_with_the_registration_of_the_successor() -> None:
+    returned = group((target(A), TargetState.HEALTHY), (target(B), TargetState.DRAINING))
+
+    plan = make_plan(returned, steadily(B), POLICY)
+
+    assert [v.target for v in plan.to_register] == [target(B)]
+    assert [v.target for v in plan.to_deregister] == [target(A)]
+    assert not plan.vetoes
+
+
+@pytest.mark.parametrize(
+    ("ttls", "window"),
+    [
+        ((5, 5), 6.0),
+        ((0, 1), 6.0),
+        ((3, 60, 2), 61.0),
+        ((None,), 6.0),
+        ((None, 30), 31.0),
+    ],
+)
+def test_the_confirm_window_outlasts_every_cache(ttls: Iterable[int | None], window: float) -> None:
+    assert confirm_window([said(0, A, ttl=ttl) for ttl in ttls], POLICY) == window
+
+
+def test_a_removal_is_due_exactly_when_the_window_ends() -> None:
+    almost = make_plan(healthy(A, B), steadily(B)[:-1], POLICY)
+    at_last = make_plan(healthy(A, B), steadily(B), POLICY)
+
+    assert almost.confirmation_due_at == WINDOW
+    assert not almost.is_complete
+    assert [v.target for v in at_last.to_deregister] == [target(A)]
+    assert at_last.confirmation_due_at is None
+
+
+def test_a_plan_that_keeps_everything_is_complete() -> None:
+    plan = make_plan(healthy(A), [said(0, A)], POLICY)
+
+    assert plan.is_complete
+    assert not plan.changes_something
+
+
+def test_targets_have_one_order() -> None:
+    shuffled = [target("10.0.0.10"), target("10.0.0.9", 2), target("::1"), target("10.0.0.9", 1)]
+
+    assert [str(t) for t in in_order(shuffled)] == [
+        "10.0.0.9:1",
+        "10.0.0.9:2",
+        "10.0.0.10:5432",
+        "[::1]:5432",
+    ]
+
+
+# --- Properties ------------------------------------------------------------------------------
+
+some_addresses = st.sampled_from(["10.0.1.1", "10.0.1.2", "10.0.1.3", "10.9.0.1", "8.8.8.8"])
+some_targets = st.builds(target, some_addresses, st.sampled_from([5432, 5433]))
+some_groups = st.dictionaries(some_targets, st.sampled_from(TargetState), max_size=5).map(
+    lambda entries: group(*entries.items())
+)
+some_observations = st.lists(
+    st.tuples(
+        st.floats(0.1, 10), st.frozensets(some_addresses, max_size=4), st.sampled_from([None, 1, 5])
+    ),
+    min_size=1,
+    max_size=12,
+).map(
+    lambda steps: [
+        said(sum(step[0] for step in steps[: n + 1]), *addresses, ttl=ttl)
+        for n, (_, addresses, ttl) in enumerate(steps)
+    ]
+)
+some_policies = st.builds(lambda most: replace(POLICY, max_targets=most), st.integers(1, 4))
+
+
+def applied(before: TargetGroup, plan: Plan) -> TargetGroup:
+    after = {t.target: t.state for t in before.targets}
+    after |= {v.target: TargetState.INITIAL for v in plan.to_register}
+    after |= {v.target: TargetState.DRAINING for v in plan.to_deregister}
+    return group(*after.items())
+
+
+@given(some_groups, some_observations, some_policies)
+def test_no_plan_leaves_a_group_without_a_registered_target(
+    before: TargetGroup, observations: list[Observation], policy: SyncPolicy
+) -> None:
+    plan = make_plan(before, observations, policy)
+
+    if before.registered:
+        assert applied(before, plan).registered
+
+
+@given(some_groups, some_observations, some_policies)
+def test_no_plan_registers_an_address_outside_the_allowed_networks(
+    before: TargetGroup, observations: list[Observation], policy: SyncPolicy
+) -> None:
+    plan = make_plan(before, observations, policy)
+
+    assert all(v.target.address in ip_network("10.0.0.0/16") for v in plan.to_register)
+
+
+@given(some_groups, some_observations, some_policies)
+def test_no_plan_removes_what_any_answer_of_the_window_contained(
+    before: TargetGroup, observations: list[Observation], policy: SyncPolicy
+) -> None:
+    plan = make_plan(before, observations, policy)
+
+    ends = observations[-1].at
+    window = [o for o in observations if o.at >= ends - policy.confirm_seconds]
+    for gone in plan.to_deregister:
+        assert observations[0].at <= ends - policy.confirm_seconds
+        assert not any(
+            gone.target.port == policy.port and gone.target.address in o.addresses for o in window
+        )
+
+
+@given(some_groups, some_observations, some_policies)
+def test_a_plan_applied_twice_changes_nothing(
+    before: TargetGroup, observations: list[Observation], policy: SyncPolicy
+) -> None:
+    plan = make_plan(before, observations, policy)
+
+    again = make_plan(applied(before, plan), observations, policy)
+
+    assert not set(again.to_register) & set(plan.to_register)
+    assert not set(again.to_deregister) & set(plan.to_deregister)
+
+
+@given(some_groups, some_observations, some_policies)
+def test_every_target_gets_exactly_one_verdict(
+    before: TargetGroup, observations: list[Observation], policy: SyncPolicy
+) -> None:
+    plan = make_plan(before, observations, policy)
+
+    listed = {t.target for t in before.targets}
+    wanted = {Target(a, policy.port) for a in observations[-1].addresses}
+    assert [v.target for v in plan.verdicts] == list(in_order(listed | wanted))
