@@ -115,7 +115,7 @@ def _call(operation: str, method: Callable[_P, _R], *args: _P.args, **kwargs: _P
         return method(*args, **kwargs)
     except botocore.exceptions.ClientError as error:
         raise _translated(operation, error) from error
-    except botocore.exceptions.HTTPClientError as error:
+    except (botocore.exceptions.ConnectionError, botocore.exceptions.HTTPClientError) as error:
         raise TargetGroupUnavailableError(
             operation,
             type(error).__name__,

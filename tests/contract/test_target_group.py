@@ -1,0 +1,305 @@
+"""What every implementation of the target group port does.
+
+The fake of the other tests and the real adapter run the same expectations: the adapter over
+moto where moto is right, and over the lab's emulator, which behaves as AWS documents.
+"""
+
+from collections.abc import Callable, Iterator
+from ipaddress import IPv4Address
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ConnectionClosedError, ConnectTimeoutError, ReadTimeoutError
+from botocore.stub import Stubber
+from moto import mock_aws
+
+from target_sync.adapters.target_groups import CHUNK, ElbTargetGroup
+from target_sync.core.model import IPAddress, Target, TargetState
+from target_sync.core.ports import TargetGroupPort
+from target_sync.errors import (
+    TargetGroupAccessError,
+    TargetGroupError,
+    TargetGroupNotFoundError,
+    TargetGroupReplyError,
+    TargetGroupUnavailableError,
+    TargetRefusedError,
+)
+from tests.support.clock import FakeClock
+from tests.support.road import PORT, A, B, FakeTargetGroup, target
+
+NOBODYS_ARN = (
+    "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/nobody/0123456789abcdef"
+)
+
+
+@pytest.fixture
+def moto_group() -> Iterator[ElbTargetGroup]:
+    """The adapter over moto: right about listing, registering and unknown groups only."""
+    with mock_aws():
+        vpc = boto3.client("ec2", "eu-west-1").create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+        client = boto3.client("elbv2", "eu-west-1")
+        group = client.create_target_group(
+            Name="orders", Protocol="TCP", Port=PORT, TargetType="ip", VpcId=vpc
+        )
+        yield ElbTargetGroup(client, group["TargetGroups"][0]["TargetGroupArn"])
+
+
+@pytest.fixture(params=["fake", "moto"])
+def group(request: pytest.FixtureRequest) -> TargetGroupPort:
+    if request.param == "fake":
+        return FakeTargetGroup(FakeClock())
+    return request.getfixturevalue("moto_group")  # type: ignore[no-any-return]
+
+
+def test_an_empty_group_lists_nothing(group: TargetGroupPort) -> None:
+    assert group.describe().targets == ()
+
+
+def test_a_registered_target_is_listed_with_its_port(group: TargetGroupPort) -> None:
+    group.register([target(A)])
+
+    assert group.describe().registered == {target(A)}
+
+
+def test_registering_a_registered_target_changes_nothing(group: TargetGroupPort) -> None:
+    group.register([target(A)])
+    group.register([target(A), target(B)])
+
+    assert group.describe().registered == {target(A), target(B)}
+
+
+def test_a_deregistered_target_is_not_registered_any_more(group: TargetGroupPort) -> None:
+    group.register([target(A), target(B)])
+    group.deregister([target(A)])
+
+    assert group.describe().registered == {target(B)}
+
+
+def test_nothing_to_do_makes_no_call(group: TargetGroupPort) -> None:
+    group.register([])
+    group.deregister([])
+
+    assert group.describe().targets == ()
+
+
+# --- What AWS documents and moto does not do ---------------------------------------------------
+
+
+class Situation:
+    """A group as AWS documents it, with the two things that the world around it decides."""
+
+    def __init__(
+        self,
+        group: TargetGroupPort,
+        listens: Callable[[IPAddress], None],
+        until: Callable[[Callable[[], bool]], None],
+    ) -> None:
+        self.group = group
+        self.listens = listens
+        self.until = until
+
+
+@pytest.fixture(params=["fake", pytest.param("emulator", marks=pytest.mark.lab)])
+def situation(request: pytest.FixtureRequest) -> Situation:
+    if request.param == "emulator":
+        return request.getfixturevalue("emulated_situation")  # type: ignore[no-any-return]
+    clock = FakeClock()
+    group = FakeTargetGroup(clock, registration_seconds=90)
+
+    def until(condition: Callable[[], bool]) -> None:
+        for _ in range(600):
+            if condition():
+                return
+            clock.advance(0.5)
+        pytest.fail("it did not come true in five minutes of virtual time")
+
+    return Situation(
+        group, lambda address: group.listening.add((IPv4Address(str(address)), PORT)), until
+    )
+
+
+def states(group: TargetGroupPort) -> dict[Target, TargetState]:
+    return {t.target: t.state for t in group.describe().targets}
+
+
+def test_a_new_target_is_initial_and_healthy_only_after_its_checks(situation: Situation) -> None:
+    situation.listens(A)
+    situation.group.register([target(A)])
+
+    assert states(situation.group) == {target(A): TargetState.INITIAL}
+    situation.until(lambda: states(situation.group)[target(A)] is TargetState.HEALTHY)
+    assert situation.group.describe().healthy == {target(A)}
+
+
+def test_a_target_whose_port_is_closed_becomes_unhealthy_and_stays_registered(
+    situation: Situation,
+) -> None:
+    situation.group.register([target(B)])
+
+    situation.until(lambda: states(situation.group)[target(B)] is TargetState.UNHEALTHY)
+    assert situation.group.describe().registered == {target(B)}
+
+
+def test_a_deregistered_target_is_listed_as_draining_until_its_delay_is_over(
+    situation: Situation,
+) -> None:
+    situation.group.register([target(A), target(B)])
+    situation.group.deregister([target(A)])
+
+    assert states(situation.group)[target(A)] is TargetState.DRAINING
+    assert situation.group.describe().draining == {target(A)}
+    situation.until(lambda: target(A) not in states(situation.group))
+
+
+def test_a_draining_target_can_be_registered_again(situation: Situation) -> None:
+    situation.group.register([target(A)])
+    situation.group.deregister([target(A)])
+    situation.group.register([target(A)])
+
+    assert situation.group.describe().registered == {target(A)}
+
+
+def test_the_same_address_on_another_port_is_another_target_here_too(situation: Situation) -> None:
+    situation.group.register([target(A), target(A, 5433)])
+    situation.group.deregister([target(A, 5433)])
+
+    assert situation.group.describe().registered == {target(A)}
+
+
+def test_deregistering_an_absent_target_succeeds_and_changes_nothing(situation: Situation) -> None:
+    situation.group.register([target(A)])
+    situation.group.deregister([target(B), target(A, 5433)])
+
+    assert situation.group.describe().registered == {target(A)}
+
+
+def test_a_public_address_is_refused_and_takes_nothing_with_it(situation: Situation) -> None:
+    with pytest.raises(TargetRefusedError, match="InvalidTarget"):
+        situation.group.register([target(A), target("8.8.8.8")])
+
+    assert situation.group.describe().targets == ()
+
+
+# --- How the adapter translates ------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("moto_group")
+def test_a_group_that_does_not_exist_is_said_to_be_missing() -> None:
+    client = boto3.client("elbv2", "eu-west-1")
+
+    with pytest.raises(TargetGroupNotFoundError, match="DescribeTargetHealth") as raised:
+        ElbTargetGroup(client, NOBODYS_ARN).describe()
+
+    assert not raised.value.retryable
+
+
+@pytest.fixture
+def stubbed() -> Iterator[tuple[ElbTargetGroup, Stubber]]:
+    client = boto3.client("elbv2", "eu-west-1")
+    with Stubber(client) as stubber:
+        yield ElbTargetGroup(client, NOBODYS_ARN), stubber
+
+
+@pytest.mark.parametrize(
+    ("code", "http_status", "kind", "retryable"),
+    [
+        ("ThrottlingException", 400, TargetGroupUnavailableError, True),
+        ("Throttling", 400, TargetGroupUnavailableError, True),
+        ("InternalFailure", 500, TargetGroupUnavailableError, True),
+        ("ServiceUnavailable", 503, TargetGroupUnavailableError, True),
+        ("AccessDenied", 403, TargetGroupAccessError, False),
+        ("TargetGroupNotFound", 400, TargetGroupNotFoundError, False),
+        ("InvalidTarget", 400, TargetRefusedError, False),
+        ("TooManyTargets", 400, TargetRefusedError, False),
+        ("SomethingNew", 400, TargetGroupError, False),
+    ],
+)
+def test_an_error_is_told_by_its_code(
+    stubbed: tuple[ElbTargetGroup, Stubber],
+    code: str,
+    http_status: int,
+    kind: type[TargetGroupError],
+    retryable: bool,
+) -> None:
+    group, stubber = stubbed
+    stubber.add_client_error("register_targets", code, "in AWS's words", http_status)
+
+    with pytest.raises(TargetGroupError) as raised:
+        group.register([target(A)])
+
+    assert type(raised.value) is kind
+    assert raised.value.retryable is retryable
+    assert str(raised.value) == f"RegisterTargets failed with {code}: in AWS's words"
+    assert (raised.value.operation, raised.value.code) == ("RegisterTargets", code)
+
+
+@pytest.mark.parametrize("failure", [ConnectTimeoutError, ReadTimeoutError, ConnectionClosedError])
+def test_an_api_that_cannot_be_reached_names_the_missing_endpoint(
+    failure: type[ConnectTimeoutError | ReadTimeoutError | ConnectionClosedError],
+) -> None:
+    class _Unreachable:
+        def describe_target_health(self, **_: object) -> None:
+            raise failure(endpoint_url="https://elasticloadbalancing.example")
+
+    client: Any = _Unreachable()
+
+    with pytest.raises(TargetGroupUnavailableError, match="interface endpoint") as raised:
+        ElbTargetGroup(client, NOBODYS_ARN).describe()
+
+    assert raised.value.retryable
+    assert raised.value.code == failure.__name__
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        {},
+        {"TargetHealthDescriptions": [{}]},
+        {"TargetHealthDescriptions": [{"Target": {"Id": "i-0abc"}, "TargetHealth": {}}]},
+        {"TargetHealthDescriptions": [{"Target": {"Id": str(A)}, "TargetHealth": {"State": "x"}}]},
+        {"TargetHealthDescriptions": None},
+    ],
+)
+def test_a_reply_without_the_documented_shape_decides_nothing(reply: object) -> None:
+    class _Odd:
+        def describe_target_health(self, **_: object) -> object:
+            return reply
+
+    client: Any = _Odd()
+
+    with pytest.raises(TargetGroupReplyError, match="documented shape"):
+        ElbTargetGroup(client, NOBODYS_ARN).describe()
+
+
+def test_a_state_that_we_do_not_know_counts_as_registered_but_not_as_healthy(
+    stubbed: tuple[ElbTargetGroup, Stubber],
+) -> None:
+    group, stubber = stubbed
+    description = {
+        "Target": {"Id": str(A), "Port": PORT},
+        "TargetHealth": {"State": "resting", "Reason": "Target.Asleep"},
+    }
+    stubber.add_response("describe_target_health", {"TargetHealthDescriptions": [description]})
+
+    described = group.describe()
+
+    assert described.registered == {target(A)}
+    assert not described.healthy
+    assert described.targets[0].state is TargetState.UNKNOWN
+    assert described.targets[0].reason == "Target.Asleep"
+
+
+def test_many_targets_go_in_chunks_each_with_its_port(
+    stubbed: tuple[ElbTargetGroup, Stubber],
+) -> None:
+    group, stubber = stubbed
+    many = [target(f"10.0.{n // 250}.{n % 250 + 1}") for n in range(CHUNK + 1)]
+    for chunk in (many[:CHUNK], many[CHUNK:]):
+        described = [{"Id": str(t.address), "Port": t.port} for t in chunk]
+        expected = {"TargetGroupArn": NOBODYS_ARN, "Targets": described}
+        stubber.add_response("deregister_targets", {}, expected)
+
+    group.deregister(many)
+
+    stubber.assert_no_pending_responses()
