@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import AddressValueError, IPv4Address, IPv4Network
 
+from lab.emulator.errors import ApiError
+
 # Addresses that an IP target may have outside the subnets of the target group's VPC.
 _PRIVATE_NETWORKS = tuple(
     IPv4Network(text) for text in ("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16")
@@ -31,14 +33,6 @@ class TargetState(StrEnum):
     UNHEALTHY = "unhealthy"
     UNUSED = "unused"
     DRAINING = "draining"
-
-
-class TargetGroupError(Exception):
-    """A request that AWS refuses. `code` is the error code on the wire."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +159,7 @@ class EmulatedTargetGroup:
         registration time again is our assumption, the slow case.
 
         Raises:
-            TargetGroupError: `ValidationError` for a malformed address or a zone that does not
+            ApiError: `ValidationError` for a malformed address or a zone that does not
                 fit, `InvalidTarget` for an address that no IP target may have,
                 `TooManyTargets`.
         """
@@ -173,7 +167,7 @@ class EmulatedTargetGroup:
             self._drop_drained()
             wanted = {self._target(request): self._zone(request) for request in requests}
             if len(self._registrations.keys() | wanted.keys()) > _MAX_TARGETS:
-                raise TargetGroupError(
+                raise ApiError(
                     "TooManyTargets", f"A target group can hold up to {_MAX_TARGETS} targets"
                 )
             for target, zone in wanted.items():
@@ -185,7 +179,7 @@ class EmulatedTargetGroup:
         """Start to drain targets. Absent and already draining targets are left alone silently.
 
         Raises:
-            TargetGroupError: `ValidationError` for a malformed address.
+            ApiError: `ValidationError` for a malformed address.
         """
         with self._lock:
             self._drop_drained()
@@ -199,7 +193,7 @@ class EmulatedTargetGroup:
         """Return the health of the named targets, or of all; draining ones are listed too.
 
         Raises:
-            TargetGroupError: `ValidationError` for a malformed address.
+            ApiError: `ValidationError` for a malformed address.
         """
         with self._lock:
             self._drop_drained()
@@ -255,7 +249,7 @@ class EmulatedTargetGroup:
         try:
             address = IPv4Address(request.id)
         except AddressValueError:
-            raise TargetGroupError(
+            raise ApiError(
                 "ValidationError", f"The IP address '{request.id}' is not a valid IPv4 address"
             ) from None
         return Target(address, self._settings.port if request.port is None else request.port)
@@ -266,19 +260,19 @@ class EmulatedTargetGroup:
         found = self._settings.zone_of(address)
         given = request.availability_zone
         if found is None and not any(address in network for network in _PRIVATE_NETWORKS):
-            raise TargetGroupError(
+            raise ApiError(
                 "InvalidTarget",
                 f"The IP address '{address}' is neither in a subnet of the VPC nor in a private "
                 "network that a target may be in",
             )
         if found is None and given is None:
-            raise TargetGroupError(
+            raise ApiError(
                 "ValidationError",
                 f"The Availability Zone is required for IP address '{address}' "
                 "because it is not in the VPC",
             )
         if found is not None and given not in (None, found):
-            raise TargetGroupError(
+            raise ApiError(
                 "ValidationError",
                 f"The IP address '{address}' is within the VPC, and cannot have its "
                 f"Availability Zone overridden to '{given}' from '{found}'",

@@ -1,0 +1,108 @@
+"""Start the lab's AWS: `python -m lab.emulator --help`."""
+
+import argparse
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from lab.addresses import AddressPlan
+
+
+def main() -> None:
+    """Parse the options, prepare the environment, serve, and leave nothing behind."""
+    options = _parse()
+    own_dir = Path(tempfile.mkdtemp(prefix="emulator-", dir=options.work_dir))
+    try:
+        _isolate(own_dir, port=options.port)
+        _serve(options, own_dir)
+    finally:
+        shutil.rmtree(own_dir)
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m lab.emulator", description=__doc__)
+    parser.add_argument("--port", type=int, required=True, help="port on 127.0.0.1")
+    parser.add_argument("--address-plan", type=Path, required=True, help="JSON file")
+    parser.add_argument("--work-dir", type=Path, required=True, help="where its files go")
+    parser.add_argument(
+        "--registration-delay",
+        type=float,
+        default=90.0,
+        help="seconds from registration to the first health check (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--health-check-interval",
+        type=float,
+        help="seconds between health checks (default: each target group's own)",
+    )
+    parser.add_argument(
+        "--schedule-interval",
+        type=float,
+        help="seconds that stand for one minute of a schedule's rate (default: real time)",
+    )
+    parser.add_argument("--rds-failover-hook", help="URL that performs a failover")
+    return parser.parse_args()
+
+
+def _isolate(own_dir: Path, *, port: int) -> None:
+    """Prepare the environment that ministack and the functions' processes get.
+
+    Nothing of the caller's AWS settings, Docker or proxies may reach them, and nothing may be
+    written outside the directory.
+    """
+    for name in list(os.environ):
+        foreign = name.startswith(("AWS_", "MINISTACK_", "LAMBDA_", "LOCALSTACK_"))
+        if foreign or name.lower().endswith("_proxy"):
+            del os.environ[name]
+    for name in ("SERVICES", "EDGE_PORT", "USE_SSL", "PERSIST_STATE", "S3_PERSIST"):
+        os.environ.pop(name, None)
+    os.environ.update(_settings(own_dir, port=port))
+    for name in ("TMPDIR", "S3_DATA_DIR", "STATE_DIR"):
+        Path(os.environ[name]).mkdir()
+    # tempfile has looked at TMPDIR already.
+    tempfile.tempdir = os.environ["TMPDIR"]
+
+
+def _settings(own_dir: Path, *, port: int) -> Mapping[str, str]:
+    return {
+        "AUTH": "true",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "BIND_HOST": "127.0.0.1",
+        "DOCKER_HOST": f"unix://{own_dir / 'no-docker.sock'}",
+        "GATEWAY_PORT": str(port),
+        "IOT_MTLS_ENABLED": "0",
+        "LAMBDA_EXECUTOR": "local",
+        "LOG_LEVEL": os.environ.get("LOG_LEVEL", "WARNING"),
+        "MINISTACK_HOST": "127.0.0.1",
+        "S3_DATA_DIR": str(own_dir / "s3"),
+        "SFTP_ENABLED": "0",
+        "STATE_DIR": str(own_dir / "state"),
+        "TMPDIR": str(own_dir / "tmp"),
+    }
+
+
+def _serve(options: argparse.Namespace, own_dir: Path) -> None:
+    from lab.emulator import server  # noqa: PLC0415 (reads the environment when imported)
+    from lab.emulator.target_groups import TargetTimes  # noqa: PLC0415 (the same)
+
+    server.run(
+        server.Options(
+            port=options.port,
+            plan=AddressPlan.load(options.address_plan),
+            work_dir=own_dir,
+            times=TargetTimes(
+                registration_delay=options.registration_delay,
+                interval=options.health_check_interval,
+            ),
+            schedule_interval=options.schedule_interval,
+            failover_hook=options.rds_failover_hook,
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

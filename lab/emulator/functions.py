@@ -1,0 +1,126 @@
+"""Lambda: errors as the Python runtime reports them, true async invokes, no worker left alive.
+
+ministack runs a function in a subprocess that obeys its own worker script. The script is
+changed in three places, each of which must be found: another ministack fails loudly here.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ministack.core import lambda_runtime
+from ministack.services import eventbridge, lambda_svc
+
+_LIFELINE_VARIABLE = "LAB_EMULATOR_LIFELINE"
+
+# Ends a worker whose emulator is gone, however it ended: the pipe's only writer is the emulator.
+_WATCH_LIFELINE = f"""
+def _lab_watch_lifeline():
+    import os, threading
+
+    def watch(path):
+        with open(path, "rb") as lifeline:
+            lifeline.read()
+        os._exit(1)
+
+    path = os.environ.pop({_LIFELINE_VARIABLE!r}, None)
+    if path:
+        threading.Thread(target=watch, args=(path,), daemon=True).start()
+
+_lab_watch_lifeline()
+
+"""
+
+_ERROR_REPLY = 'json.dumps({"status": "error", "error": str(e), "trace": traceback.format_exc()})'
+# The frames of the handler's own code: the first one is the worker script's call.
+_ERROR_REPLY_WITH_TYPE = (
+    '(lambda frames: json.dumps({"status": "error", "error": str(e), '
+    '"trace": traceback.format_exc(), "type": type(e).__name__, '
+    '"stack": traceback.format_list(frames)}))(traceback.extract_tb(e.__traceback__)[1:])'
+)
+_INIT_ERROR = '{"status": "error", "error": str(e)}'
+_INIT_ERROR_WITH_TYPE = '{"status": "error", "error": type(e).__name__ + ": " + str(e)}'
+_START = "\nrun()\n"
+
+# What the last failed invocation of this thread reported: ministack drops all but the message.
+_failure = threading.local()
+
+
+def install(work_dir: Path) -> None:
+    """Change how ministack runs functions.
+
+    Args:
+        work_dir: Where the pipe lies that keeps workers alive.
+    """
+    os.environ[_LIFELINE_VARIABLE] = str(_open_lifeline(work_dir))
+    script = lambda_runtime._PYTHON_WORKER_SCRIPT
+    script = _replace_once(script, _ERROR_REPLY, _ERROR_REPLY_WITH_TYPE)
+    script = _replace_once(script, _INIT_ERROR, _INIT_ERROR_WITH_TYPE)
+    lambda_runtime._PYTHON_WORKER_SCRIPT = _replace_once(script, _START, _WATCH_LIFELINE + _START)
+    lambda_runtime.Worker.invoke = _remembering_failure(lambda_runtime.Worker.invoke)
+    lambda_svc._execute_function_warm = _reporting_failure(lambda_svc._execute_function_warm)
+    eventbridge._dispatch_to_lambda = _invoke_async
+
+
+def stop_workers() -> None:
+    """End every function's subprocesses and remove their files."""
+    lambda_runtime.reset()
+
+
+def _open_lifeline(work_dir: Path) -> Path:
+    path = work_dir / "lifeline"
+    os.mkfifo(path)
+    # Read and write: opening it for writing alone waits for a reader. Never closed on purpose.
+    os.open(path, os.O_RDWR)
+    return path
+
+
+def _replace_once(text: str, old: str, new: str) -> str:
+    if text.count(old) != 1:
+        raise RuntimeError(f"this ministack has another worker script: {old!r} is not in it once")
+    return text.replace(old, new)
+
+
+def _remembering_failure(invoke: Callable[..., Any]) -> Callable[..., Any]:
+    def wrapped(self: Any, *args: Any, **kwargs: Any) -> Any:
+        _failure.reply = None
+        reply = invoke(self, *args, **kwargs)
+        _failure.reply = reply
+        return reply
+
+    return wrapped
+
+
+def _reporting_failure(execute: Callable[..., Any]) -> Callable[..., Any]:
+    """Answer an exception of the handler as the Lambda Python runtime does.
+
+    Source: Lambda developer guide, "Handling errors in Python": errorMessage, errorType (the
+    class's name), requestId, stackTrace (a list of formatted frames).
+    """
+
+    def wrapped(func: Mapping[str, Any], event: Any, request_id: str) -> Any:
+        result = execute(func, event, request_id)
+        reply = getattr(_failure, "reply", None)
+        if result.get("error") and reply is not None and "type" in reply:
+            result["body"] = {
+                "errorMessage": reply["error"],
+                "errorType": reply["type"],
+                "requestId": request_id,
+                "stackTrace": reply["stack"],
+            }
+        return result
+
+    return wrapped
+
+
+def _invoke_async(arn: str, payload: str) -> None:
+    """Invoke a rule's or schedule's function as AWS does: retried, then its failure destination."""
+    record, config, name = lambda_svc._get_func_record_for_ref(arn)
+    if not record or not config:
+        eventbridge.logger.warning("EventBridge: there is no function %s", name)
+        return
+    lambda_svc.invoke_async_with_retry(
+        lambda_svc._execution_record_for_config(record, config), eventbridge.json.loads(payload)
+    )

@@ -1,0 +1,172 @@
+"""RDS: names like those of AWS, Multi-AZ, and a failover that the lab performs.
+
+ministack starts no database here; the lab's PostgreSQL pair stands for the instance.
+"""
+
+import hashlib
+import json
+import logging
+import threading
+import urllib.request
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from ministack.services import eventbridge
+from ministack.services import rds as service
+
+from lab.emulator.errors import ApiError, Handler, answering_errors
+from lab.emulator.messages import RdsEvent, RdsStatus, loopback_opener
+from lab.emulator.scope import Scope
+
+_HOOK_TIMEOUT = 30.0
+_logger = logging.getLogger("lab.rds")
+
+
+def install(*, failover_hook: str | None) -> None:
+    """Make ministack's RDS behave like AWS's for a Multi-AZ instance.
+
+    Args:
+        failover_hook: A URL that gets `{"db_instance_identifier": …}` when a failover is asked for.
+    """
+    actions = service._ACTION_MAP
+    actions["CreateDBInstance"] = _creating(actions["CreateDBInstance"])
+    actions["RebootDBInstance"] = answering_errors(
+        _rebooting(actions["RebootDBInstance"], failover_hook), _error
+    )
+
+
+def find_instance(identifier: str) -> tuple[Scope, dict[str, Any]]:
+    """Return a DB instance and whose it is; the lab has one of each name.
+
+    Raises:
+        ApiError: `DBInstanceNotFound`.
+    """
+    for (account, region, name), instance in list(service._instances._data.items()):
+        if name == identifier:
+            return Scope(account, region), instance
+    raise ApiError("DBInstanceNotFound", f"DBInstance {identifier} not found.")
+
+
+def set_status(wanted: RdsStatus) -> None:
+    """Set what DescribeDBInstances says. A new zone swaps with the standby's.
+
+    Raises:
+        ApiError: `DBInstanceNotFound`.
+    """
+    _, instance = find_instance(wanted.identifier)
+    instance["DBInstanceStatus"] = wanted.status
+    before = instance["AvailabilityZone"]
+    if wanted.availability_zone not in (None, before):
+        instance["AvailabilityZone"] = wanted.availability_zone
+        if instance.get("MultiAZ"):
+            instance["SecondaryAvailabilityZone"] = before
+
+
+def emit(event: RdsEvent) -> None:
+    """Put an event on the default bus of the instance's account, in the envelope of AWS.
+
+    Raises:
+        ApiError: `DBInstanceNotFound`.
+    """
+    scope, instance = find_instance(event.identifier)
+    arn = instance["DBInstanceArn"]
+    detail = {
+        "EventCategories": list(event.categories),
+        "SourceType": "DB_INSTANCE",
+        "SourceArn": arn,
+        "Date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z",
+        "Message": event.message,
+        "SourceIdentifier": f"rds:{event.identifier}" if event.prefixed else event.identifier,
+        "EventID": event.event_id,
+    }
+    entry = {
+        "Source": "aws.rds",
+        "DetailType": "RDS DB Instance Event",
+        "Detail": json.dumps(detail),
+        "Resources": [arn],
+    }
+    with scope.entered():
+        eventbridge._put_events({"Entries": [entry]}, allow_aws_source=True)
+
+
+def _error(code: str, message: str) -> Any:
+    return service._error(code, message, 404 if code.endswith("NotFound") else 400)
+
+
+def _single(action: str, instance: Mapping[str, Any]) -> Any:
+    return service._single_instance_response(f"{action}Response", f"{action}Result", instance)
+
+
+def _endpoint_name(identifier: str) -> str:
+    """Return a name of the form that AWS gives: the middle label is per account and region."""
+    scope = Scope.current()
+    label = hashlib.sha256(f"{scope.account}/{scope.region}".encode()).hexdigest()[:12]
+    return f"{identifier}.{label}.{scope.region}.rds.amazonaws.com"
+
+
+def _creating(create: Handler) -> Handler:
+    def handler(params: Mapping[str, Any]) -> Any:
+        response = create(params)
+        if response[0] != 200:
+            return response
+        identifier = service._p(params, "DBInstanceIdentifier")
+        instance = service._instances[identifier]
+        instance["Endpoint"]["Address"] = _endpoint_name(identifier)
+        instance["DBInstanceStatus"] = "available"
+        zone, standby = _zones(service._p(params, "AvailabilityZone"))
+        instance["AvailabilityZone"] = zone
+        if service._p(params, "MultiAZ").lower() == "true":
+            instance["MultiAZ"] = True
+            instance["SecondaryAvailabilityZone"] = standby
+        return _single("CreateDBInstance", instance)
+
+    return handler
+
+
+def _zones(wanted: str) -> tuple[str, str]:
+    region = Scope.current().region
+    first, second = f"{region}a", f"{region}b"
+    return (second, first) if wanted == second else (wanted or first, second)
+
+
+def _rebooting(reboot: Handler, failover_hook: str | None) -> Handler:
+    def handler(params: Mapping[str, Any]) -> Any:
+        if service._p(params, "ForceFailover").lower() != "true":
+            return reboot(params)
+        identifier = service._p(params, "DBInstanceIdentifier")
+        instance = service._instances.get(identifier)
+        if instance is None:
+            raise ApiError("DBInstanceNotFound", f"DBInstance {identifier} not found.")
+        if not instance.get("MultiAZ"):
+            raise ApiError(
+                "InvalidParameterCombination",
+                "Cannot specify ForceFailover when the instance is not configured for MultiAZ.",
+            )
+        if instance["DBInstanceStatus"] != "available":
+            raise ApiError(
+                "InvalidDBInstanceState",
+                f"DB instance {identifier} is {instance['DBInstanceStatus']}, not available.",
+            )
+        instance["DBInstanceStatus"] = "rebooting"
+        if failover_hook is not None:
+            threading.Thread(
+                target=_call_hook,
+                args=(failover_hook, identifier),
+                name="failover-hook",
+                daemon=True,
+            ).start()
+        return _single("RebootDBInstance", instance)
+
+    return handler
+
+
+def _call_hook(url: str, identifier: str) -> None:
+    body = json.dumps({"db_instance_identifier": identifier}).encode()
+    request = urllib.request.Request(  # noqa: S310 (the lab's own option)
+        url, data=body, headers={"Content-Type": "application/json"}
+    )
+    try:
+        loopback_opener().open(request, timeout=_HOOK_TIMEOUT).close()
+    except OSError:
+        _logger.exception("the failover hook %s did not answer; no failover takes place", url)

@@ -1,0 +1,79 @@
+"""EventBridge Scheduler: compressed time, and the event that AWS sends."""
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+from ministack.services import eventbridge, scheduler
+
+# Scheduler's shortest rate, seconds: "rate(1 minute)". Compressed time is measured against it.
+_MINUTE = 60.0
+
+
+def install(*, interval: float | None) -> None:
+    """Send schedules' events as AWS does.
+
+    Args:
+        interval: Seconds that stand for one minute in `rate()`; None: real time.
+    """
+    eventbridge._invoke_target = _sending_schedules(eventbridge._invoke_target)
+    if interval is not None:
+        eventbridge._parse_rate_seconds = _compressing(eventbridge._parse_rate_seconds, interval)
+        scheduler._SCHEDULE_TICK_INTERVAL = interval / 10
+
+
+def _compressing(
+    parse: Callable[[str], float | None], interval: float
+) -> Callable[[str], float | None]:
+    def wrapped(expression: str) -> float | None:
+        seconds = parse(expression)
+        return None if seconds is None else seconds * interval / _MINUTE
+
+    return wrapped
+
+
+def _sending_schedules(invoke: Callable[..., None]) -> Callable[..., None]:
+    """Give a schedule's target its Input literally, or else the event that AWS makes.
+
+    Source: EventBridge Scheduler user guide, "Lambda Invoke" (the default event) and "Adding
+    context attributes".
+    """
+
+    def wrapped(
+        target: Mapping[str, Any], event: Mapping[str, Any], rule: Any, view: Any = None
+    ) -> None:
+        if event.get("Source") == "aws.scheduler":
+            target = {**target, "Input": _input(target, event)}
+        invoke(target, event, rule, view)
+
+    return wrapped
+
+
+def _input(target: Mapping[str, Any], event: Mapping[str, Any]) -> str:
+    (schedule_arn,) = event["Resources"]
+    time = datetime.fromtimestamp(event["Time"], UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    if not target.get("Input"):
+        return json.dumps(
+            {
+                "version": "0",
+                "id": event["EventId"],
+                "detail-type": "Scheduled Event",
+                "source": "aws.scheduler",
+                "account": event["Account"],
+                "time": time,
+                "region": event["Region"],
+                "resources": [schedule_arn],
+                "detail": "{}",
+            }
+        )
+    text = str(target["Input"])
+    for attribute, value in (
+        ("schedule-arn", schedule_arn),
+        ("scheduled-time", time),
+        ("execution-id", str(uuid4())),
+        ("attempt-number", "1"),
+    ):
+        text = text.replace(f"<aws.scheduler.{attribute}>", value)
+    return text

@@ -1,0 +1,119 @@
+"""The emulator's server: ministack with everything of the lab installed into it."""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hypercorn.asyncio import serve
+from hypercorn.config import Config
+from ministack import app
+
+from lab.addresses import AddressPlan
+from lab.emulator import (
+    cloudformation,
+    endpoint_service_api,
+    functions,
+    load_balancers,
+    permissions,
+    rds,
+    schedules,
+    tagging,
+    target_groups,
+    traffic,
+)
+from lab.emulator.admin import PREFIX, AdminApi
+from lab.emulator.endpoint_services import EndpointServices
+from lab.emulator.target_groups import HealthChecker, TargetGroups, TargetTimes
+
+# How long requests that are being answered may take at the end, seconds.
+_GRACE = 0.5
+
+_Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+_Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How an emulator runs. Times are seconds.
+
+    Attributes:
+        port: The port on 127.0.0.1.
+        plan: What stands for the VPC addresses.
+        work_dir: An empty directory of this emulator alone.
+        times: How target groups keep time.
+        schedule_interval: What stands for one minute of a schedule's rate; None: real time.
+        failover_hook: The URL that is asked for a failover; None: nobody.
+    """
+
+    port: int
+    plan: AddressPlan
+    work_dir: Path
+    times: TargetTimes
+    schedule_interval: float | None
+    failover_hook: str | None
+
+
+def run(options: Options) -> None:
+    """Serve until SIGTERM or SIGINT; then end every function's processes.
+
+    ministack reads its settings from the environment when it is imported, so the environment
+    must be ready before this module is.
+    """
+    groups = TargetGroups(options.plan, options.times)
+    services = EndpointServices()
+    calls = traffic.Traffic()
+    load_balancers.install()
+    target_groups.install(groups)
+    endpoint_service_api.install(services)
+    cloudformation.install(services)
+    rds.install(failover_hook=options.failover_hook)
+    schedules.install(interval=options.schedule_interval)
+    functions.install(options.work_dir)
+    tagging.install()
+    permissions.install()
+    traffic.install(calls)
+    checker = HealthChecker(groups)
+    checker.start()
+    try:
+        admin = AdminApi(groups=groups, services=services, traffic=calls)
+        asyncio.run(_serve(_with_admin(admin), options.port))
+    finally:
+        checker.stop()
+        functions.stop_workers()
+
+
+async def _serve(application: Any, port: int) -> None:
+    config = Config()
+    config.bind = [f"127.0.0.1:{port}"]
+    config.keep_alive_timeout = 75
+    config.graceful_timeout = _GRACE
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    await serve(application, config, shutdown_trigger=stopped.wait)
+
+
+def _with_admin(admin: AdminApi) -> Any:
+    async def application(scope: MutableMapping[str, Any], receive: _Receive, send: _Send) -> None:
+        if scope["type"] != "http" or not scope["path"].startswith(PREFIX):
+            await app.app(scope, receive, send)
+            return
+        status, body = admin.serve(scope["method"], scope["path"], await _body(receive))
+        headers = [(b"content-type", b"application/json")]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    return application
+
+
+async def _body(receive: _Receive) -> bytes:
+    body = b""
+    more = True
+    while more:
+        message = await receive()
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    return body

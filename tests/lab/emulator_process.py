@@ -1,0 +1,116 @@
+"""Runs the emulator as the tests of it need: its own process, its own directory."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from lab.addresses import AddressPlan, free_port
+from lab.emulator.client import EmulatorAdmin
+
+PROVIDER = "111111111111"
+CONSUMER = "222222222222"
+STRANGER = "333333333333"
+REGION = "us-east-1"
+PATIENCE = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Emulator:
+    """A running emulator."""
+
+    url: str
+    work_dir: Path
+    process: subprocess.Popen[bytes]
+
+    @property
+    def admin(self) -> EmulatorAdmin:
+        return EmulatorAdmin(self.url)
+
+    def session(self, account: str = PROVIDER) -> boto3.session.Session:
+        return boto3.session.Session(
+            aws_access_key_id=account, aws_secret_access_key="test", region_name=REGION
+        )
+
+    def client(self, service: str, account: str = PROVIDER) -> Any:
+        """Return a boto3 client as an account's root. No retries: an error is an error."""
+        return self.session(account).client(  # type: ignore[call-overload] (any service)
+            service,
+            endpoint_url=self.url,
+            config=Config(retries={"total_max_attempts": 1}, parameter_validation=True),
+        )
+
+
+@contextmanager
+def running_emulator(
+    directory: Path,
+    *,
+    plan: AddressPlan | None = None,
+    options: tuple[str, ...] = (),
+) -> Iterator[Emulator]:
+    """Start an emulator, wait until it serves, and end it."""
+    directory.mkdir(parents=True, exist_ok=True)
+    plan_file = directory / "addresses.json"
+    (plan or AddressPlan({})).save(plan_file)
+    work_dir = directory / "work"
+    work_dir.mkdir()
+    port = free_port("127.0.0.1")
+    command = [sys.executable, "-m", "lab.emulator", f"--port={port}"]
+    command += [f"--address-plan={plan_file}", f"--work-dir={work_dir}", *options]
+    with (directory / "log").open("wb") as log:
+        process = subprocess.Popen(
+            command, stdout=log, stderr=subprocess.STDOUT, cwd=Path(__file__).parents[2]
+        )
+    emulator = Emulator(url=f"http://127.0.0.1:{port}", work_dir=work_dir, process=process)
+    try:
+        wait_until(lambda: emulator.admin.is_ready() or process.poll() is not None)
+        assert process.poll() is None, (directory / "log").read_text()
+        yield emulator
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def wait_until(condition: Callable[[], object], patience: float = PATIENCE) -> None:
+    """Wait for a condition; fail when it does not come true in time."""
+    deadline = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.02)
+
+
+def child_processes(parent: int) -> list[int]:
+    """Return the ids of a process's children."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(fields[1]) == parent and fields[0] != "Z":
+            found.append(int(stat.parent.name))
+    return found
+
+
+def is_running(pid: int) -> bool:
+    """Return whether a process is alive and no zombie."""
+    try:
+        os.kill(pid, 0)
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (ProcessLookupError, FileNotFoundError):
+        return False
+    return state != "Z"
