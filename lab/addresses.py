@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from ipaddress import IPv4Address
+from itertools import product
 from pathlib import Path
 from types import MappingProxyType
 from typing import Self
@@ -104,7 +105,7 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def free_port(host: str) -> int:
-    """Return a TCP port that nothing listens on at this loopback host.
+    """Return a port that nothing listens on at this loopback host, neither TCP nor UDP.
 
     The port is free now; whoever uses it binds it soon after, and a bind that loses the
     race fails loudly.
@@ -117,7 +118,7 @@ def free_port(host: str) -> int:
 
 
 def free_port_on(hosts: Sequence[str]) -> int:
-    """Return one TCP port that is free on all of the given loopback hosts.
+    """Return one port that is free, for TCP and UDP, on all of the given loopback hosts.
 
     Raises:
         OSError: A host is not an address of this machine (see `free_port`), or no common
@@ -133,8 +134,8 @@ def free_port_on(hosts: Sequence[str]) -> int:
 def _common_port(hosts: Sequence[str]) -> int | None:
     with ExitStack() as held:
         port = 0
-        for host in hosts:
-            listener = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+        for host, kind in product(hosts, (socket.SOCK_STREAM, socket.SOCK_DGRAM)):
+            listener = held.enter_context(socket.socket(socket.AF_INET, kind))
             try:
                 listener.bind((host, port))
             except OSError:

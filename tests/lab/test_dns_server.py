@@ -1,0 +1,341 @@
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import dns.exception
+import dns.flags
+import dns.message
+import dns.query
+import dns.rcode
+import dns.resolver
+import pytest
+
+from lab.addresses import free_port
+from lab.dns_server import Fault, Responder, Zone, ZoneError, query_count
+from lab.processes import ServerDiedError, Supervisor, accepts_connections
+
+HOST = "127.0.0.1"
+REPO = Path(__file__).parents[2]
+NAME = "db.abcdefghijkl.us-east-1.rds.amazonaws.com"
+UNANSWERED = 0.2  # seconds after which a query counts as not answered
+
+
+@dataclass
+class Asker:
+    """Asks a Responder as a client would, without any socket."""
+
+    zone: Zone
+    log: Path
+    ask_wire: Callable[[bytes, str], bytes | None]
+
+    def ask(
+        self, name: str, kind: str = "A", transport: str = "udp", *, edns: bool = True
+    ) -> dns.message.Message | None:
+        query = dns.message.make_query(name, kind, use_edns=0 if edns else -1)
+        answer = self.ask_wire(query.to_wire(), transport)
+        return None if answer is None else dns.message.from_wire(answer)
+
+    def answers(self, name: str, kind: str = "A") -> list[str]:
+        message = self.ask(name, kind)
+        assert message is not None
+        # The library shuffles the records of an answer, as real servers do.
+        return [
+            line.lower()
+            for rrset in message.answer
+            for line in sorted(rrset.to_text().splitlines())
+        ]
+
+    def rcode(self, name: str, kind: str = "A") -> str:
+        message = self.ask(name, kind)
+        assert message is not None
+        return dns.rcode.to_text(message.rcode())
+
+
+@pytest.fixture
+def asker(tmp_path: Path) -> Iterator[Asker]:
+    zone, log = Zone(tmp_path / "zone.json"), tmp_path / "queries.log"
+    with log.open("a", buffering=1) as file:
+        yield Asker(zone, log, Responder(tmp_path / "zone.json", file).respond)
+
+
+def test_an_address_is_answered_with_its_ttl_and_authority(asker: Asker) -> None:
+    asker.zone.set_address(NAME, ["10.0.1.11"])
+
+    message = asker.ask(NAME)
+
+    assert message is not None
+    assert message.answer[0].to_text() == f"{NAME}. 5 IN A 10.0.1.11"
+    assert message.flags & dns.flags.AA
+
+
+def test_a_flip_takes_effect_with_the_next_query(asker: Asker) -> None:
+    asker.zone.set_address(NAME, ["10.0.1.11"])
+    before = asker.answers(NAME)
+
+    asker.zone.set_address(NAME, ["10.0.2.12"])
+
+    assert before == [f"{NAME}. 5 in a 10.0.1.11"]
+    assert asker.answers(NAME) == [f"{NAME}. 5 in a 10.0.2.12"]
+
+
+def test_several_addresses_are_all_answered(asker: Asker) -> None:
+    asker.zone.set_address(NAME, ["10.0.1.11", "10.0.2.12"], ttl=30)
+
+    assert asker.answers(NAME) == [f"{NAME}. 30 in a 10.0.1.11", f"{NAME}. 30 in a 10.0.2.12"]
+
+
+def test_names_are_told_apart_and_case_does_not_matter(asker: Asker) -> None:
+    asker.zone.set_address("One.example", ["10.0.1.1"])
+    asker.zone.set_address("two.example.", ["10.0.1.2"])
+
+    assert asker.answers("ONE.example") == ["one.example. 5 in a 10.0.1.1"]
+    assert asker.answers("two.EXAMPLE") == ["two.example. 5 in a 10.0.1.2"]
+
+
+def test_an_alias_is_followed_within_the_zone(asker: Asker) -> None:
+    asker.zone.set_alias("db.internal", "mid.internal", ttl=60)
+    asker.zone.set_alias("mid.internal", NAME, ttl=1)
+    asker.zone.set_address(NAME, ["10.0.1.11"])
+
+    assert asker.answers("db.internal") == [
+        "db.internal. 60 in cname mid.internal.",
+        f"mid.internal. 1 in cname {NAME}.",
+        f"{NAME}. 5 in a 10.0.1.11",
+    ]
+    assert asker.answers("db.internal", "CNAME") == ["db.internal. 60 in cname mid.internal."]
+
+
+def test_an_alias_of_an_unknown_name_leads_to_nxdomain(asker: Asker) -> None:
+    asker.zone.set_alias("db.internal", "gone.example")
+
+    assert asker.answers("db.internal") == ["db.internal. 5 in cname gone.example."]
+    assert asker.rcode("db.internal") == "NXDOMAIN"
+
+
+def test_a_circle_of_aliases_is_a_server_failure(asker: Asker) -> None:
+    asker.zone.set_alias("a.example", "b.example")
+    asker.zone.set_alias("b.example", "a.example")
+
+    assert asker.rcode("a.example") == "SERVFAIL"
+
+
+def test_an_unknown_name_is_told_apart_from_a_missing_type(asker: Asker) -> None:
+    asker.zone.set_address(NAME, ["10.0.1.11"])
+    asker.zone.set_address("empty.example", [])
+
+    assert asker.rcode("unknown.example") == "NXDOMAIN"
+    for name, kind in ((NAME, "AAAA"), ("empty.example", "A")):
+        assert (asker.answers(name, kind), asker.rcode(name, kind)) == ([], "NOERROR")
+
+
+def test_a_removed_name_is_unknown(asker: Asker) -> None:
+    asker.zone.set_address(NAME, ["10.0.1.11"])
+    asker.zone.remove(NAME)
+
+    assert asker.rcode(NAME) == "NXDOMAIN"
+
+
+@pytest.mark.parametrize("fault", [Fault.SERVFAIL, Fault.REFUSED])
+def test_a_name_can_be_made_to_fail_and_to_recover(asker: Asker, fault: Fault) -> None:
+    asker.zone.set_address(NAME, ["10.0.1.11"])
+    asker.zone.set_address("other.example", ["10.0.1.12"])
+
+    asker.zone.set_fault(NAME, fault)
+
+    assert (asker.rcode(NAME), asker.answers(NAME)) == (fault.upper(), [])
+    assert asker.rcode("other.example") == "NOERROR"
+    asker.zone.set_fault(NAME, None)
+    assert asker.answers(NAME) == [f"{NAME}. 5 in a 10.0.1.11"]
+
+
+def test_a_fault_outlives_a_flip_and_is_met_behind_an_alias(asker: Asker) -> None:
+    asker.zone.set_address(NAME, ["10.0.1.11"])
+    asker.zone.set_alias("db.internal", NAME)
+    asker.zone.set_fault(NAME, Fault.SERVFAIL)
+    asker.zone.set_address(NAME, ["10.0.2.12"])
+
+    assert asker.rcode("db.internal") == "SERVFAIL"
+
+
+def test_a_silent_name_is_not_answered(asker: Asker) -> None:
+    asker.zone.set_address(NAME, ["10.0.1.11"])
+    asker.zone.set_fault(NAME, Fault.TIMEOUT)
+
+    assert asker.ask(NAME) is None
+    assert asker.ask(NAME, transport="tcp") is None
+
+
+def test_a_truncated_answer_is_complete_over_tcp(asker: Asker) -> None:
+    asker.zone.set_address(NAME, ["10.0.1.11"])
+    asker.zone.set_fault(NAME, Fault.TRUNCATE)
+
+    udp, tcp = asker.ask(NAME), asker.ask(NAME, transport="tcp")
+
+    assert udp is not None
+    assert tcp is not None
+    assert (bool(udp.flags & dns.flags.TC), udp.answer) == (True, [])
+    assert (bool(tcp.flags & dns.flags.TC), len(tcp.answer)) == (False, 1)
+
+
+@pytest.mark.parametrize(("edns", "fits"), [(True, 70), (False, 25)])
+def test_an_answer_too_long_for_the_client_is_truncated(
+    asker: Asker, edns: bool, fits: int
+) -> None:
+    def is_truncated(count: int) -> bool:
+        asker.zone.set_address(NAME, [f"10.0.3.{n}" for n in range(count)])
+        message = asker.ask(NAME, edns=edns)
+        assert message is not None
+        return bool(message.flags & dns.flags.TC)
+
+    assert not is_truncated(fits)
+    assert is_truncated(3 * fits)
+
+
+def test_every_query_is_logged_once(asker: Asker) -> None:
+    asker.zone.set_address(NAME, ["10.0.1.11"])
+    asker.ask(NAME)
+    asker.ask(NAME, "AAAA", "tcp")
+    asker.ask("unknown.example")
+
+    fields = [line.split() for line in asker.log.read_text().splitlines()]
+
+    assert [rest for _, *rest in fields] == [
+        [NAME, "A", "udp"],
+        [NAME, "AAAA", "tcp"],
+        ["unknown.example", "A", "udp"],
+    ]
+    assert all(float(at) > 1e9 for at, *_ in fields)
+    assert query_count(asker.log) == 3
+    assert query_count(asker.log, NAME.upper()) == 2
+
+
+def test_what_is_no_query_is_refused_or_ignored(asker: Asker) -> None:
+    update = dns.message.make_query(NAME, "A")
+    update.set_opcode(dns.opcode.NOTIFY)
+    answer = asker.ask_wire(update.to_wire(), "udp")
+
+    assert answer is not None
+    assert dns.message.from_wire(answer).rcode() == dns.rcode.NOTIMP
+    assert asker.ask_wire(b"\0\1", "udp") is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "no json",
+        "[]",
+        '{"a": {"type": "MX", "values": []}}',
+        '{"a": {"type": "A", "values": "10.0.1.11"}}',
+        '{"a": {"type": "A", "values": ["ten"]}}',
+        '{"a": {"type": "CNAME", "values": []}}',
+        '{"a": {"type": "A", "values": [], "fault": "tired"}}',
+        '{"a": {"values": []}}',
+    ],
+)
+def test_a_file_that_holds_no_zone_is_refused_by_name(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "zone.json"
+    path.write_text(text)
+
+    with pytest.raises(ZoneError, match=r"zone\.json is not a zone"):
+        Zone(path).set_address(NAME, ["10.0.1.11"])
+
+
+def test_an_existing_zone_is_kept(tmp_path: Path, asker: Asker) -> None:
+    asker.zone.set_address(NAME, ["10.0.1.11"])
+
+    Zone(tmp_path / "zone.json").set_address("other.example", ["10.0.1.12"])
+
+    assert asker.rcode(NAME) == "NOERROR"
+
+
+@dataclass
+class Running:
+    zone: Zone
+    zone_file: Path
+    port: int
+    supervisor: Supervisor
+
+    def resolver(self) -> dns.resolver.Resolver:
+        resolver = dns.resolver.Resolver(configure=False)
+        resolver.nameservers = [HOST]
+        resolver.port = self.port
+        resolver.lifetime = 5.0
+        return resolver
+
+
+def start_server(supervisor: Supervisor) -> Running:
+    zone_file, port = supervisor.work_dir / "zone.json", free_port(HOST)
+    zone = Zone(zone_file)
+    command = [sys.executable, "-m", "lab.dns_server", "--host", HOST, "--port", str(port)]
+    command += ["--zone", str(zone_file), "--query-log", str(supervisor.work_dir / "queries.log")]
+    supervisor.start("DNS server", command, cwd=REPO, ready=lambda: accepts_connections(HOST, port))
+    return Running(zone, zone_file, port, supervisor)
+
+
+@pytest.fixture
+def running() -> Iterator[Running]:
+    with Supervisor() as supervisor:
+        yield start_server(supervisor)
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("tcp", [False, True])
+def test_the_server_answers_over_udp_and_tcp(running: Running, tcp: bool) -> None:
+    running.zone.set_address(NAME, ["10.0.1.11"])
+
+    answer = running.resolver().resolve(NAME, "A", tcp=tcp)
+
+    assert [record.to_text() for record in answer] == ["10.0.1.11"]
+
+
+@pytest.mark.lab
+def test_a_resolver_gets_a_truncated_answer_over_tcp(running: Running) -> None:
+    running.zone.set_address(NAME, ["10.0.1.11"])
+    running.zone.set_fault(NAME, Fault.TRUNCATE)
+
+    answer = running.resolver().resolve(NAME, "A")
+
+    assert [record.to_text() for record in answer] == ["10.0.1.11"]
+    log = (running.supervisor.work_dir / "queries.log").read_text()
+    assert [line.split()[-1] for line in log.splitlines()] == ["udp", "tcp"]
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("ask", [dns.query.udp, dns.query.tcp])
+def test_a_silent_name_times_out_while_others_are_answered(
+    running: Running, ask: Callable[..., dns.message.Message]
+) -> None:
+    running.zone.set_address(NAME, ["10.0.1.11"])
+    running.zone.set_address("other.example", ["10.0.1.12"])
+    running.zone.set_fault(NAME, Fault.TIMEOUT)
+
+    with pytest.raises(dns.exception.Timeout):
+        ask(dns.message.make_query(NAME, "A"), HOST, timeout=UNANSWERED, port=running.port)
+
+    assert running.resolver().resolve("other.example", "A")
+
+
+@pytest.mark.lab
+def test_a_client_that_leaves_in_mid_query_does_no_harm(running: Running) -> None:
+    running.zone.set_address(NAME, ["10.0.1.11"])
+    with socket.create_connection((HOST, running.port)) as client:
+        client.sendall(b"\0\xff half")
+
+    assert running.resolver().resolve(NAME, "A", tcp=True)
+
+
+@pytest.mark.lab
+def test_a_zone_file_that_became_unreadable_ends_the_server_loudly() -> None:
+    def break_the_zone() -> None:
+        with Supervisor() as supervisor:
+            running = start_server(supervisor)
+            running.zone_file.write_text("not a zone, and longer than the empty one")
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+                query = dns.message.make_query(NAME, "A").to_wire()
+                client.sendto(query, (HOST, running.port))
+            supervisor.wait_until(lambda: False, what="the end", timeout=20.0)
+
+    with pytest.raises(ServerDiedError, match=r"DNS server ended(.|\n)*is not a zone"):
+        break_the_zone()
