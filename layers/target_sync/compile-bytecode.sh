@@ -23,5 +23,6 @@ for python in python3.13 python3 "${PYENV_ROOT:-${HOME:-}/.pyenv}"/versions/3.13
     exit 0
   fi
 done
+# On standard output: SAM shows that, and drops the standard error of a build that succeeds.
 echo "WARNING: no CPython 3.13 was found, so no bytecode is shipped: each cold start compiles" \
-  "every module and takes longer. Install Python 3.13 and build again." >&2
+  "every module and takes longer. Install Python 3.13 and build again."

@@ -1,0 +1,21 @@
+import pytest
+
+from bench.runtime import LambdaPath, link_runtime_packages
+from tests.artifact.artifact import Build, build
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Build:
+    return build(tmp_path_factory.mktemp("build") / "out")
+
+
+@pytest.fixture(scope="session")
+def has_bytecode(built: Build) -> bool:
+    """Whether the build found a CPython 3.13."""
+    return "no CPython 3.13 was found" not in built.output
+
+
+@pytest.fixture(scope="session")
+def lambda_path(built: Build, tmp_path_factory: pytest.TempPathFactory) -> LambdaPath:
+    runtime = link_runtime_packages(tmp_path_factory.mktemp("runtime") / "packages")
+    return LambdaPath(built.function, built.layer, runtime)

@@ -1,0 +1,147 @@
+"""A Lambda Runtime API for one function on this machine.
+
+It speaks what https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html describes, as far
+as the Python runtime interface client (awslambdaric) asks for it.
+"""
+
+import json
+import queue
+import subprocess
+import threading
+import time
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, ClassVar, Self
+
+WAIT_SECONDS = 60.0
+_POLL_SECONDS = 0.2
+_FUNCTION_ARN = "arn:aws:lambda:eu-west-1:111122223333:function:sync-targets"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the function sent to the Runtime API.
+
+    Attributes:
+        kind: ``ready`` (waits for its first event), ``response``, ``error`` or ``init error``.
+        body: The JSON document that came along.
+    """
+
+    kind: str
+    body: Any = None
+
+
+class RuntimeApi:
+    """The server side. Use it as a context manager, then start the function against it."""
+
+    def __init__(self) -> None:
+        self._events: queue.SimpleQueue[tuple[str, bytes] | None] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
+        self._polled = threading.Event()
+        self._invocations = 0
+        handler = type("_BoundHandler", (_Handler,), {"api": self})
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._events.put(None)
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    @property
+    def address(self) -> str:
+        """The value for ``AWS_LAMBDA_RUNTIME_API``."""
+        return f"127.0.0.1:{self._server.server_port}"
+
+    def wait_for_start(self, process: subprocess.Popen[bytes]) -> Answer:
+        """Wait until the function asks for an event (``ready``) or reports an init error."""
+        return self._next_answer(process)
+
+    def invoke(self, process: subprocess.Popen[bytes], event: object) -> Answer:
+        """Hand one event to the function and wait for its answer."""
+        self._invocations += 1
+        self._events.put((f"request-{self._invocations}", json.dumps(event).encode()))
+        return self._next_answer(process)
+
+    def _next_answer(self, process: subprocess.Popen[bytes]) -> Answer:
+        deadline = time.monotonic() + WAIT_SECONDS
+        while time.monotonic() < deadline:
+            ended = process.poll() is not None
+            try:
+                return self._answers.get(timeout=_POLL_SECONDS)
+            except queue.Empty:
+                if ended:
+                    raise RuntimeError(
+                        f"the function's process ended with {process.returncode} and no answer"
+                    ) from None
+        raise TimeoutError(f"the function gave no answer within {WAIT_SECONDS:g} s")
+
+    def next_event(self) -> tuple[str, bytes] | None:
+        """The next event and its request ID; None when the server closes."""
+        if not self._polled.is_set():
+            self._polled.set()
+            self._answers.put(Answer("ready"))
+        return self._events.get()
+
+    def take(self, answer: Answer) -> None:
+        """Keep an answer for whoever waits for it."""
+        self._answers.put(answer)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    api: ClassVar[RuntimeApi]
+    protocol_version = "HTTP/1.1"
+    # One write and no Nagle delay per answer: otherwise each costs some 40 ms.
+    wbufsize = -1
+    disable_nagle_algorithm = True
+
+    def do_GET(self) -> None:
+        event = self.api.next_event()
+        if event is None:
+            self.close_connection = True
+            return
+        request_id, body = event
+        deadline = int((time.time() + 600) * 1000)
+        self._reply(
+            200,
+            body,
+            {
+                "Content-Type": "application/json",
+                "Lambda-Runtime-Aws-Request-Id": request_id,
+                "Lambda-Runtime-Deadline-Ms": str(deadline),
+                "Lambda-Runtime-Invoked-Function-Arn": _FUNCTION_ARN,
+            },
+        )
+
+    def do_POST(self) -> None:
+        body = json.loads(self._body())
+        self._reply(202, b"", {})
+        kind = "init error" if self.path.endswith("/init/error") else self.path.rsplit("/", 1)[1]
+        self.api.take(Answer(kind, body))
+
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        chunks: list[bytes] = []
+        while size := int(self.rfile.readline().split(b";")[0], 16):
+            chunks.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(chunks)
+
+    def _reply(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+        self.wfile.flush()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing: the function's own output is what a test reads."""

@@ -1,0 +1,219 @@
+import json
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.runtime import LambdaPath
+from tests.artifact.artifact import ROOT, Build, digests
+from tests.artifact.runtime_api import Answer, RuntimeApi
+from tests.artifact.stubs import StubDns, StubElbV2
+
+ENDPOINT = "orders.abcdefghijkl.eu-west-1.rds.amazonaws.com"
+ADDRESS = "10.0.1.11"
+TARGET_GROUP = (
+    "arn:aws:elasticloadbalancing:eu-west-1:111122223333:targetgroup/orders/0123456789abcdef"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RunningFunction:
+    """The built function under the runtime interface client of Lambda."""
+
+    api: RuntimeApi
+    process: subprocess.Popen[bytes]
+    started: Answer
+    log: Path
+
+    def invoke(self, event: object) -> Answer:
+        return self.api.invoke(self.process, event)
+
+    def lines(self) -> list[dict[str, Any]]:
+        """What it logged; a line that is not a JSON object is an error."""
+        lines = [json.loads(line) for line in self.log.read_text().splitlines()]
+        assert all(isinstance(line, dict) for line in lines)
+        return lines
+
+
+@contextmanager
+def running(path: LambdaPath, log: Path, environ: Mapping[str, str]) -> Iterator[RunningFunction]:
+    with RuntimeApi() as api, log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-S", "-m", "awslambdaric", "app.handler"],
+            cwd=path.task,
+            env={
+                "PATH": os.environ["PATH"],
+                "PYTHONPATH": str(path),
+                "AWS_LAMBDA_RUNTIME_API": api.address,
+                "LAMBDA_TASK_ROOT": str(path.task),
+                "AWS_LAMBDA_FUNCTION_NAME": "sync-targets",
+                "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+                "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "256",
+                "AWS_LAMBDA_LOG_FORMAT": "JSON",
+                "AWS_LAMBDA_LOG_LEVEL": "INFO",
+                "AWS_LAMBDA_LOG_GROUP_NAME": "sync-targets",
+                "AWS_LAMBDA_LOG_STREAM_NAME": "1",
+                "AWS_REGION": "eu-west-1",
+                "AWS_DEFAULT_REGION": "eu-west-1",
+                "AWS_ACCESS_KEY_ID": "test",
+                "AWS_SECRET_ACCESS_KEY": "test",
+                **environ,
+            },
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            yield RunningFunction(api, process, api.wait_for_start(process), log)
+        finally:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def target_group() -> Iterator[StubElbV2]:
+    with StubElbV2() as stub:
+        yield stub
+
+
+@pytest.fixture
+def name_server() -> Iterator[StubDns]:
+    with StubDns(ADDRESS) as stub:
+        yield stub
+
+
+@pytest.fixture
+def settings(target_group: StubElbV2, name_server: StubDns) -> dict[str, str]:
+    """The environment that the template gives, with the stubs in place of AWS."""
+    return {
+        "DATABASE_ENDPOINT": ENDPOINT,
+        "DATABASE_PORT": "5432",
+        "TARGET_GROUP_ARN": TARGET_GROUP,
+        "ALLOWED_NETWORKS": "10.0.0.0/8",
+        "RESOLVERS": name_server.resolver,
+        "WATCH_SECONDS": "10",
+        "POWERTOOLS_SERVICE_NAME": "postgres-privatelink",
+        "POWERTOOLS_METRICS_NAMESPACE": "PostgresPrivateLink",
+        "POWERTOOLS_LOG_LEVEL": "INFO",
+        "AWS_ENDPOINT_URL": target_group.url,
+    }
+
+
+@pytest.fixture
+def function(
+    lambda_path: LambdaPath, settings: dict[str, str], tmp_path: Path
+) -> Iterator[RunningFunction]:
+    with running(lambda_path, tmp_path / "log", settings) as function:
+        assert function.started == Answer("ready"), function.log.read_text()
+        yield function
+
+
+def event(name: str) -> object:
+    payload: object = json.loads((ROOT / "events" / f"{name}.json").read_text())
+    return payload
+
+
+def test_a_steady_run_costs_one_call_and_one_query(
+    function: RunningFunction, target_group: StubElbV2, name_server: StubDns
+) -> None:
+    target_group.targets.add((ADDRESS, 5432))
+    for number in (1, 2):  # the second in the same container
+        answer = function.invoke(event("schedule"))
+        assert answer.kind == "response", answer.body
+        assert target_group.calls == ["DescribeTargetHealth"] * number
+        assert name_server.queries == [f"{ENDPOINT}."] * number
+
+
+def test_a_missing_target_is_registered(function: RunningFunction, target_group: StubElbV2) -> None:
+    answer = function.invoke(event("schedule"))
+    assert answer.kind == "response", answer.body
+    assert target_group.targets == {(ADDRESS, 5432)}
+
+
+def test_a_dry_run_changes_nothing(function: RunningFunction, target_group: StubElbV2) -> None:
+    answer = function.invoke(event("manual-dry-run"))
+    assert answer.kind == "response", answer.body
+    assert target_group.calls == ["DescribeTargetHealth"]
+    assert target_group.targets == set()
+
+
+def test_a_wrong_key_in_a_payload_is_an_error_that_names_it(
+    function: RunningFunction, target_group: StubElbV2
+) -> None:
+    answer = function.invoke({"dryrun": True})
+    assert answer.kind == "error"
+    assert answer.body["errorType"] == "TriggerError"
+    assert "'dryrun'" in answer.body["errorMessage"]
+    assert target_group.calls == []
+
+
+def test_a_missing_setting_is_an_error_that_names_it(
+    lambda_path: LambdaPath, settings: dict[str, str], tmp_path: Path
+) -> None:
+    del settings["TARGET_GROUP_ARN"]
+    with running(lambda_path, tmp_path / "log", settings) as function:
+        answer = function.invoke(event("schedule"))
+    assert answer.kind == "error"
+    assert "TARGET_GROUP_ARN" in answer.body["errorMessage"]
+
+
+def test_an_error_at_import_is_reported(
+    lambda_path: LambdaPath, settings: dict[str, str], tmp_path: Path
+) -> None:
+    without_layer = LambdaPath(lambda_path.task, tmp_path, lambda_path.runtime)
+    with running(without_layer, tmp_path / "log", settings) as function:
+        assert function.started.kind == "init error"
+    assert function.started.body["errorType"] == "Runtime.ImportModuleError"
+    assert "target_sync" in function.started.body["errorMessage"]
+
+
+def test_the_log_is_json_with_one_record_and_the_metrics(
+    function: RunningFunction, target_group: StubElbV2
+) -> None:
+    """With Lambda's own log format set to JSON, as the template sets it."""
+    target_group.targets.add((ADDRESS, 5432))
+    answer = function.invoke(event("schedule"))
+    lines = function.lines()
+    (record,) = [line for line in lines if "result" in line]
+    (metrics,) = [line for line in lines if "_aws" in line]
+    assert (record["level"], record["service"]) == ("INFO", "postgres-privatelink")
+    assert record["result"] == answer.body
+    (definition,) = metrics["_aws"]["CloudWatchMetrics"]
+    assert definition["Namespace"] == "PostgresPrivateLink"
+    assert metrics["SyncSucceeded"] == [1.0]
+
+
+def test_the_function_runs_from_a_read_only_tree(
+    built: Build, lambda_path: LambdaPath, settings: dict[str, str], tmp_path: Path
+) -> None:
+    """Root may write anywhere, so what counts is that nothing was written or changed."""
+    before = {folder: digests(folder) for folder in (built.layer, built.function)}
+    if sys.version_info[:2] != (3, 13):
+        # Only Lambda's Python finds its bytecode; another would leave its own.
+        settings["PYTHONDONTWRITEBYTECODE"] = "1"
+    with (
+        read_only(built.layer),
+        read_only(built.function),
+        running(lambda_path, tmp_path / "log", settings) as function,
+    ):
+        assert function.invoke(event("schedule")).kind == "response"
+    assert {folder: digests(folder) for folder in before} == before
+
+
+@contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    modes = {path: path.stat().st_mode for path in (folder, *folder.rglob("*"))}
+    writable = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
+    for path, mode in modes.items():
+        path.chmod(mode & ~writable)
+    try:
+        yield
+    finally:
+        for path, mode in modes.items():
+            path.chmod(mode)

@@ -1,0 +1,122 @@
+import importlib.util
+import io
+import os
+import shutil
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.artifact.artifact import Build, build, digests, files, is_cpython_313
+
+MEBIBYTE = 1024 * 1024
+NO_3_13 = "no CPython 3.13 on this machine, so there is no bytecode to look at"
+UNCHECKED_HASH = 0b01
+"""The flags of a .pyc that is bound to its source by hash and not compared with it (PEP 552)."""
+
+
+def test_the_layer_is_at_most_two_mebibytes_without_bytecode(built: Build) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in files(built.layer):
+            if path.suffix != ".pyc":
+                archive.write(path, path.relative_to(built.layer))
+    assert len(buffer.getvalue()) <= 2 * MEBIBYTE
+
+
+def test_the_layer_holds_our_package_and_its_requirements_only(built: Build) -> None:
+    assert {path.name for path in built.layer.iterdir()} == {"python"}
+    names = {path.name.split("-")[0].removesuffix(".py") for path in built.layer.glob("python/*")}
+    assert names - {"__pycache__"} == {
+        "aws_lambda_powertools",
+        "dns",
+        "dnspython",
+        "jmespath",
+        "target_sync",
+        "typing_extensions",
+    }
+
+
+def test_the_sdk_comes_from_the_runtime(built: Build) -> None:
+    names = {path.name for path in built.layer.rglob("*")}
+    assert not {"boto3", "botocore", "s3transfer", "urllib3"} & names
+
+
+def test_nothing_in_the_layer_is_for_one_platform(built: Build) -> None:
+    assert not [path for path in files(built.layer) if path.suffix in {".so", ".pyd", ".dylib"}]
+
+
+def test_every_requirement_keeps_its_version_and_licence(built: Build) -> None:
+    for metadata in built.layer.glob("python/*.dist-info"):
+        assert (metadata / "METADATA").is_file()
+        assert [path for path in files(metadata) if "LICENSE" in path.name], metadata.name
+
+
+def test_the_function_holds_its_handler_only(built: Build) -> None:
+    sources = {path.name for path in files(built.function) if path.suffix != ".pyc"}
+    assert sources == {"app.py"}
+
+
+def test_every_module_is_compiled_for_the_runtime(built: Build, *, has_bytecode: bool) -> None:
+    if not has_bytecode:
+        pytest.skip(NO_3_13)
+    for folder in (built.layer, built.function):
+        for source in files(folder):
+            if source.suffix == ".py":
+                compiled = source.parent / "__pycache__" / f"{source.stem}.cpython-313.pyc"
+                header = compiled.read_bytes()[:16]
+                assert int.from_bytes(header[4:8], "little") == UNCHECKED_HASH, compiled
+                assert header[8:] == importlib.util.source_hash(source.read_bytes()), compiled
+                if sys.version_info[:2] == (3, 13):
+                    assert header[:4] == importlib.util.MAGIC_NUMBER, compiled
+
+
+def test_a_traceback_names_the_files_as_they_lie_in_lambda(
+    built: Build, *, has_bytecode: bool
+) -> None:
+    if not has_bytecode:
+        pytest.skip(NO_3_13)
+    for folder, mounted in ((built.layer, b"/opt/python/"), (built.function, b"/var/task/")):
+        for path in files(folder):
+            if path.suffix == ".pyc":
+                content = path.read_bytes()
+                assert mounted in content
+                assert os.fsencode(folder) not in content
+
+
+def test_the_same_source_gives_the_same_artifact(built: Build, tmp_path: Path) -> None:
+    again = build(tmp_path / "again")
+    assert digests(again.layer) == digests(built.layer)
+    assert digests(again.function) == digests(built.function)
+
+
+def test_the_stack_builds_where_no_python_3_13_is(tmp_path: Path, built: Build) -> None:
+    """The default Python is another one, and the wanted one is nowhere."""
+    other = other_python()
+    if other is None:
+        pytest.skip("no Python 3 other than 3.13 with pip on this machine")
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    (tools / "python3").symlink_to(other)
+    for name in ("make", "sh", "find", "rm", "cp", "git"):
+        found = shutil.which(name)
+        if found is not None:
+            (tools / name).symlink_to(found)
+    environ = {**os.environ, "PATH": str(tools), "PYENV_ROOT": str(tmp_path / "none")}
+    elsewhere = build(tmp_path / "out", environ)
+    assert "WARNING: no CPython 3.13 was found" in elsewhere.output
+    without_bytecode = {
+        name: digest for name, digest in digests(built.layer).items() if not name.endswith(".pyc")
+    }
+    assert digests(elsewhere.layer) == without_bytecode
+
+
+def other_python() -> Path | None:
+    """A Python 3 with pip that is not 3.13."""
+    for folder in (Path("/usr/bin"), *sorted(Path.home().glob(".pyenv/versions/3.*/bin"))):
+        python = folder / "python3"
+        if python.exists() and not is_cpython_313(python):
+            # The real file: a link to a link into a virtual environment would lose its packages.
+            return python.resolve()
+    return None
