@@ -56,7 +56,7 @@ def test_the_answer_says_what_was_done_and_why() -> None:
         "summary": "Registered 10.0.2.12:5432. Deregistered 10.0.1.11:5432."
         " The target group is right.",
         "healthy": True,
-        "trigger": {"kind": "schedule", "event_id": None},
+        "trigger": answer["trigger"],
         "observation": {
             "name": "orders.abc123.eu-west-1.rds.amazonaws.com",
             "addresses": ["10.0.2.12"],
@@ -218,6 +218,26 @@ def test_a_failed_run_is_recorded_as_an_error_and_counted_as_one(
     assert record["level"] == "ERROR"
     assert (figures["SyncSucceeded"], figures["SyncFailed"]) == ([0], [1])
     assert "SecondsToHealthy" not in figures
+
+
+@pytest.mark.usefixtures("_powertools")
+@pytest.mark.parametrize(("level", "lines"), [("DEBUG", 1), ("INFO", 0)])
+def test_single_looks_are_logged_for_whoever_asks_for_detail(
+    road: Road,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    level: str,
+    lines: int,
+) -> None:
+    monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", level)
+    monkeypatch.setenv("POWERTOOLS_LOG_LEVEL", level)
+    convergence = road.run(parse_trigger({})).convergence
+
+    PowertoolsReporter().looked(convergence)
+
+    written = capsys.readouterr().out.splitlines()
+    assert len(written) == lines
+    assert all("10.0.2.12" in line for line in written)
 
 
 # --- The wiring ---------------------------------------------------------------------------------

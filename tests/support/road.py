@@ -11,6 +11,7 @@ from ipaddress import IPv4Address, IPv4Network, ip_address, ip_network
 
 from lab.emulator.errors import ApiError
 from lab.emulator.target_group import EmulatedTargetGroup, GroupSettings, TargetRequest
+from target_sync.core.convergence import Convergence
 from target_sync.core.model import (
     FailedObservation,
     LookupFailure,
@@ -185,6 +186,10 @@ class FakeReporter:
     """Implements ``target_sync.synchronizer.Reporter``: it keeps what it is told."""
 
     results: list[SyncResult] = field(default_factory=list)
+    looks: int = 0
+
+    def looked(self, convergence: Convergence) -> None:
+        self.looks = convergence.looks
 
     def report(self, result: SyncResult) -> None:
         self.results.append(result)

@@ -35,9 +35,9 @@ def test_an_event_without_any_usable_time_is_still_an_event(time: object) -> Non
 
 
 def test_the_schedule_is_known_by_its_source() -> None:
-    assert parse_trigger({"source": "aws.scheduler", "detail": "{}"}) == Trigger(
-        kind=TriggerKind.SCHEDULE
-    )
+    tick = {"source": "aws.scheduler", "time": "2026-11-22T10:00:00Z", "detail": "{}"}
+
+    assert parse_trigger(tick) == Trigger(kind=TriggerKind.SCHEDULE, occurred_at=1795341600.0)
 
 
 def test_an_empty_payload_is_a_resync_by_hand_that_does_not_wait_for_health() -> None:
@@ -75,8 +75,13 @@ def test_a_payload_that_we_do_not_know_is_refused_by_name(payload: object, named
 
 
 def test_a_trigger_without_an_event_has_none_in_its_document() -> None:
-    assert parse_trigger({}).to_document() == {"kind": "manual", "event_id": None}
+    assert parse_trigger({}).to_document() == {
+        "kind": "manual",
+        "event_id": None,
+        "occurred_at": None,
+    }
     assert parse_trigger(RDS_EVENT).to_document() == {
         "kind": "rds_event",
         "event_id": "RDS-EVENT-0049",
+        "occurred_at": 1795341600.5,
     }

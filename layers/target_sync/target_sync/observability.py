@@ -7,7 +7,7 @@ EMF needs no permission and no endpoint: CloudWatch reads the metrics out of the
 from aws_lambda_powertools.logging import Logger
 from aws_lambda_powertools.metrics import Metrics, MetricUnit
 
-from target_sync.core.convergence import Status
+from target_sync.core.convergence import Convergence, Status
 from target_sync.core.result import SyncResult
 
 _SUCCEEDED = frozenset({Status.IN_SYNC, Status.SYNCED, Status.UNHEALTHY, Status.VETOED})
@@ -22,6 +22,10 @@ class PowertoolsReporter:
     def __init__(self) -> None:
         self._logger = Logger()
         self._metrics = Metrics()
+
+    def looked(self, convergence: Convergence) -> None:
+        """Log one look in detail, at level DEBUG only."""
+        self._logger.debug("looked", extra={"look": convergence.look, "plan": convergence.plan})
 
     def report(self, result: SyncResult) -> None:
         """Write the run's one record, and its metrics."""

@@ -31,6 +31,10 @@ _Taken: TypeAlias = tuple[Convergence, Step, TargetSyncError | None]
 class Reporter(Protocol):
     """Where the result of a run goes, beside the caller."""
 
+    def looked(self, convergence: Convergence) -> None:
+        """Take note of one look; for whoever has to find out why a run did what it did."""
+        ...
+
     def report(self, result: SyncResult) -> None:
         """Write the one record of this run."""
         ...
@@ -101,6 +105,7 @@ class Synchronizer:
             return self._after_error(convergence, error)
         look = Look(group, self.endpoint.observe())
         convergence, step = convergence.after_look(look)
+        self.reporter.looked(convergence)
         if isinstance(look.observation, FailedObservation):
             return convergence, step, ObservationError(look.observation.detail)
         return convergence, step, None

@@ -27,7 +27,8 @@ class Trigger:
     Attributes:
         kind: Who asked.
         event_id: RDS's event ID, for example ``RDS-EVENT-0049``; empty if it was no event.
-        occurred_at: When the event occurred, in seconds since the epoch; None if not said.
+        occurred_at: When the event occurred or the schedule was due, in seconds since the
+            epoch; None if not said.
         dry_run: Plan, and change nothing.
         wait_for_healthy: After a change, stay until the right targets are healthy.
     """
@@ -40,7 +41,11 @@ class Trigger:
 
     def to_document(self) -> Mapping[str, object]:
         """The trigger as it stands in the result."""
-        return {"kind": self.kind.value, "event_id": self.event_id or None}
+        return {
+            "kind": self.kind.value,
+            "event_id": self.event_id or None,
+            "occurred_at": self.occurred_at,
+        }
 
 
 #: What a person may send, and what holds where it is not said. Waiting for health is off,
@@ -63,7 +68,7 @@ def parse_trigger(event: object) -> Trigger:
     if source == "aws.rds":
         return _rds_event(event)
     if source == "aws.scheduler":
-        return Trigger(kind=TriggerKind.SCHEDULE)
+        return Trigger(kind=TriggerKind.SCHEDULE, occurred_at=_epoch_seconds(event.get("time")))
     return _manual(event)
 
 
