@@ -3,11 +3,12 @@
 import hashlib
 import os
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+TOOLS = ROOT / ".venv" / "bin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +34,17 @@ class Build:
         return self.folder / "SyncTargetsFunction"
 
 
-def build(folder: Path, environ: Mapping[str, str] = os.environ) -> Build:
-    """Run ``sam build`` into a folder."""
+def build(folder: Path, path: str = f"{TOOLS}{os.pathsep}{os.environ['PATH']}") -> Build:
+    """Run ``sam build`` into a folder, with the search path of ``make build`` or another."""
     result = subprocess.run(
-        [ROOT / ".venv" / "bin" / "sam", "build", "--build-dir", folder],
+        [TOOLS / "sam", "build", "--build-dir", folder],
         cwd=ROOT,
-        env={**environ, "AWS_DEFAULT_REGION": "eu-west-1", "SAM_CLI_TELEMETRY": "0"},
+        env={
+            **os.environ,
+            "PATH": path,
+            "AWS_DEFAULT_REGION": "eu-west-1",
+            "SAM_CLI_TELEMETRY": "0",
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

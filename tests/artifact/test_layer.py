@@ -91,7 +91,9 @@ def test_the_same_source_gives_the_same_artifact(built: Build, tmp_path: Path) -
     assert digests(again.function) == digests(built.function)
 
 
-def test_the_stack_builds_where_no_python_3_13_is(tmp_path: Path, built: Build) -> None:
+def test_the_stack_builds_where_no_python_3_13_is(
+    tmp_path: Path, built: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The default Python is another one, and the wanted one is nowhere."""
     other = other_python()
     if other is None:
@@ -103,8 +105,8 @@ def test_the_stack_builds_where_no_python_3_13_is(tmp_path: Path, built: Build) 
         found = shutil.which(name)
         if found is not None:
             (tools / name).symlink_to(found)
-    environ = {**os.environ, "PATH": str(tools), "PYENV_ROOT": str(tmp_path / "none")}
-    elsewhere = build(tmp_path / "out", environ)
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path / "none"))
+    elsewhere = build(tmp_path / "out", path=str(tools))
     assert "WARNING: no CPython 3.13 was found" in elsewhere.output
     without_bytecode = {
         name: digest for name, digest in digests(built.layer).items() if not name.endswith(".pyc")
