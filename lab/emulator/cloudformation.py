@@ -4,7 +4,7 @@ A handler that raises fails its resource, so a refused deletion ends in DELETE_F
 Source: the CloudFormation resource reference of each type.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ministack.services import alb, ec2
@@ -14,9 +14,14 @@ from lab.emulator.endpoint_service_api import change_load_balancers, check_load_
 from lab.emulator.endpoint_services import EndpointServices
 from lab.emulator.errors import ApiError
 from lab.emulator.load_balancers import (
+    LISTENER_ATTRIBUTES,
+    LOAD_BALANCER_ATTRIBUTES,
+    TARGET_GROUP_ATTRIBUTES,
+    check_attributes,
     check_group_unused,
     complete_target_group,
     full_name,
+    is_layer_4,
     is_network,
     make_network,
     make_network_listener,
@@ -227,16 +232,22 @@ def _enforcement(properties: _Properties) -> str | None:
     return properties.get("EnforceSecurityGroupInboundRulesOnPrivateLinkTraffic")
 
 
+def _declared(
+    properties: _Properties, name: str, known: Mapping[str, str]
+) -> Sequence[Mapping[str, Any]]:
+    """Return the attributes that a template declares, checked before anything is made."""
+    declared: Sequence[Mapping[str, Any]] = properties.get(name, ())
+    check_attributes([attribute["Key"] for attribute in declared], known)
+    return declared
+
+
 def _creating_load_balancer(create: Callable[..., _Made]) -> Callable[..., _Made]:
     def handler(logical_id: str, properties: _Properties, stack: str) -> _Made:
-        arn, attributes = create(logical_id, properties, stack)
-        if not is_network(alb._lbs[arn]):
-            return arn, attributes
-        record = make_network(
-            arn,
-            attributes=properties.get("LoadBalancerAttributes", ()),
-            enforce=_enforcement(properties),
-        )
+        if not is_network({"Type": properties.get("Type")}):
+            return create(logical_id, properties, stack)
+        attributes = _declared(properties, "LoadBalancerAttributes", LOAD_BALANCER_ATTRIBUTES)
+        plain_arn, _ = create(logical_id, properties, stack)
+        record = make_network(plain_arn, attributes=attributes, enforce=_enforcement(properties))
         arn = record["LoadBalancerArn"]
         return arn, _load_balancer_attributes(arn)
 
@@ -245,9 +256,10 @@ def _creating_load_balancer(create: Callable[..., _Made]) -> Callable[..., _Made
 
 def _updating_load_balancer(update: Callable[..., _Made]) -> Callable[..., _Made]:
     def handler(arn: str, old: _Properties, new: _Properties, *rest: Any) -> _Made:
-        arn, attributes = update(arn, old, new, *rest)
         if not is_network(alb._lbs[arn]):
-            return arn, attributes
+            return update(arn, old, new, *rest)
+        _declared(new, "LoadBalancerAttributes", LOAD_BALANCER_ATTRIBUTES)
+        arn, _ = update(arn, old, new, *rest)
         set_enforcement(alb._lbs[arn], _enforcement(new))
         return arn, _load_balancer_attributes(arn)
 
@@ -271,8 +283,11 @@ def _deleting_load_balancer(
 
 def _creating_target_group(create: Callable[..., _Made]) -> Callable[..., _Made]:
     def handler(logical_id: str, properties: _Properties, stack: str) -> _Made:
+        if not is_layer_4(properties.get("Protocol")):
+            return create(logical_id, properties, stack)
+        declared = _declared(properties, "TargetGroupAttributes", TARGET_GROUP_ATTRIBUTES)
         arn, attributes = create(logical_id, with_target_group_defaults(properties), stack)
-        complete_target_group(arn, properties.get("TargetGroupAttributes", ()))
+        complete_target_group(arn, declared)
         return arn, attributes
 
     return handler
@@ -280,6 +295,8 @@ def _creating_target_group(create: Callable[..., _Made]) -> Callable[..., _Made]
 
 def _updating_target_group(update: Callable[..., _Made]) -> Callable[..., _Made]:
     def handler(arn: str, old: _Properties, new: _Properties, *rest: Any) -> _Made:
+        if is_layer_4(new.get("Protocol")):
+            _declared(new, "TargetGroupAttributes", TARGET_GROUP_ATTRIBUTES)
         return update(arn, old, with_target_group_defaults(new), *rest)
 
     return handler
@@ -295,11 +312,11 @@ def _deleting_target_group(delete: Callable[..., None]) -> Callable[..., None]:
 
 def _creating_listener(create: Callable[..., _Made]) -> Callable[..., _Made]:
     def handler(logical_id: str, properties: _Properties, stack: str) -> _Made:
-        arn, attributes = create(logical_id, properties, stack)
         if not is_network(alb._lbs[properties["LoadBalancerArn"]]):
-            return arn, attributes
-        listener = make_network_listener(arn, properties.get("ListenerAttributes", ()))
-        arn = listener["ListenerArn"]
+            return create(logical_id, properties, stack)
+        declared = _declared(properties, "ListenerAttributes", LISTENER_ATTRIBUTES)
+        plain_arn, _ = create(logical_id, properties, stack)
+        arn = make_network_listener(plain_arn, declared)["ListenerArn"]
         return arn, {"ListenerArn": arn}
 
     return handler

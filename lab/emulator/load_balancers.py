@@ -16,7 +16,7 @@ from lab.emulator.wire import element
 _LAYER_4 = frozenset({"TCP", "TLS", "UDP", "TCP_UDP"})
 _ENFORCE = "EnforceSecurityGroupInboundRulesOnPrivateLinkTraffic"
 
-_LOAD_BALANCER_ATTRIBUTES = {
+LOAD_BALANCER_ATTRIBUTES = {
     "access_logs.s3.enabled": "false",
     "access_logs.s3.bucket": "",
     "access_logs.s3.prefix": "",
@@ -27,7 +27,7 @@ _LOAD_BALANCER_ATTRIBUTES = {
     "secondary_ips.auto_assigned.per_subnet": "0",
     "zonal_shift.config.enabled": "false",
 }
-_TARGET_GROUP_ATTRIBUTES = {
+TARGET_GROUP_ATTRIBUTES = {
     "deregistration_delay.connection_termination.enabled": "false",
     "deregistration_delay.timeout_seconds": "300",
     "load_balancing.cross_zone.enabled": "use_load_balancer_configuration",
@@ -42,7 +42,7 @@ _TARGET_GROUP_ATTRIBUTES = {
     "target_health_state.unhealthy.connection_termination.enabled": "true",
     "target_health_state.unhealthy.draining_interval_seconds": "0",
 }
-_LISTENER_ATTRIBUTES = {"tcp.idle_timeout.seconds": "350"}
+LISTENER_ATTRIBUTES = {"tcp.idle_timeout.seconds": "350"}
 # What CreateTargetGroup assumes for a TCP group.
 _TARGET_GROUP_DEFAULTS = {
     "HealthCheckProtocol": "TCP",
@@ -70,9 +70,6 @@ def make_network(
 
     Returns:
         The record, which has a new ARN.
-
-    Raises:
-        ApiError: An attribute does not exist.
     """
     record: dict[str, Any] = alb._lbs[arn]
     record["LoadBalancerArn"] = _rename(arn, "loadbalancer", alb._lbs, alb._lb_attrs)
@@ -81,7 +78,7 @@ def make_network(
     subnets = [ec2._subnets[subnet] for subnet in record["Subnets"]]
     record["VpcId"] = next((subnet["VpcId"] for subnet in subnets), record["VpcId"])
     set_enforcement(record, enforce)
-    alb._lb_attrs[record["LoadBalancerArn"]] = _complete(_LOAD_BALANCER_ATTRIBUTES, attributes)
+    alb._lb_attrs[record["LoadBalancerArn"]] = _complete(LOAD_BALANCER_ATTRIBUTES, attributes)
     return record
 
 
@@ -91,39 +88,47 @@ def set_enforcement(record: dict[str, Any], enforce: str | None) -> None:
         record[_ENFORCE] = enforce or record.get(_ENFORCE, "on")
 
 
+def is_layer_4(protocol: object) -> bool:
+    """Return whether a protocol is one of a Network Load Balancer."""
+    return protocol in _LAYER_4
+
+
+def check_attributes(keys: Iterable[str], known: Mapping[str, str]) -> None:
+    """Check that a kind of resource has such attributes.
+
+    Raises:
+        ApiError: `ValidationError`.
+    """
+    for key in keys:
+        if key not in known:
+            raise ApiError("ValidationError", f"Attribute key '{key}' is not recognized")
+
+
 def full_name(record: Mapping[str, Any]) -> str:
     """Return `LoadBalancerFullName`, which CloudWatch uses as a dimension."""
     return str(record["LoadBalancerArn"]).partition(":loadbalancer/")[2]
 
 
 def make_network_listener(arn: str, attributes: Iterable[Mapping[str, Any]] = ()) -> dict[str, Any]:
-    """Turn a new listener's record into that of a Network Load Balancer's listener.
-
-    Raises:
-        ApiError: An attribute does not exist.
-    """
+    """Turn a new listener's record into that of a Network Load Balancer's listener."""
     listener: dict[str, Any] = alb._listeners[arn]
     listener["ListenerArn"] = _rename(arn, "listener", alb._listeners, alb._listener_attrs)
     for rule_arn, rule in list(alb._rules.items()):
         if rule["ListenerArn"] == arn:
             del alb._rules[rule_arn]
-    alb._listener_attrs[listener["ListenerArn"]] = _complete(_LISTENER_ATTRIBUTES, attributes)
+    alb._listener_attrs[listener["ListenerArn"]] = _complete(LISTENER_ATTRIBUTES, attributes)
     return listener
 
 
 def complete_target_group(arn: str, attributes: Iterable[Mapping[str, Any]] = ()) -> None:
-    """Give a new TCP target group the attributes it has by default.
-
-    Raises:
-        ApiError: An attribute does not exist.
-    """
-    alb._tg_attrs[arn] = _complete(_TARGET_GROUP_ATTRIBUTES, attributes)
+    """Give a new TCP target group the attributes it has by default."""
+    alb._tg_attrs[arn] = _complete(TARGET_GROUP_ATTRIBUTES, attributes)
 
 
 def with_target_group_defaults(properties: Mapping[str, Any]) -> dict[str, Any]:
     """Return target group properties with the defaults of its protocol filled in."""
-    layer_4 = properties.get("Protocol") in _LAYER_4
-    return {**(_TARGET_GROUP_DEFAULTS if layer_4 else {}), **properties}
+    defaults = _TARGET_GROUP_DEFAULTS if is_layer_4(properties.get("Protocol")) else {}
+    return {**defaults, **properties}
 
 
 def check_group_unused(arn: str) -> None:
@@ -150,19 +155,13 @@ def _complete(
     defaults: Mapping[str, str], given: Iterable[Mapping[str, Any]]
 ) -> list[dict[str, str]]:
     wanted = {str(attribute["Key"]): str(attribute["Value"]) for attribute in given}
-    _check_known(wanted, defaults)
     return [{"Key": key, "Value": value} for key, value in {**defaults, **wanted}.items()]
-
-
-def _check_known(keys: Iterable[str], known: Mapping[str, str]) -> None:
-    for key in keys:
-        if key not in known:
-            raise ApiError("ValidationError", f"Attribute key '{key}' is not recognized")
 
 
 def install() -> None:
     """Make ministack's Elastic Load Balancing API serve Network Load Balancers."""
     alb._lb_xml = _load_balancer_xml
+    alb._tg_xml = _without_http(alb._tg_xml)
     actions = alb._ACTION_MAP
     for name, wrap in (
         ("CreateLoadBalancer", _creating_load_balancer),
@@ -170,9 +169,9 @@ def install() -> None:
         ("CreateListener", _creating_listener),
         ("SetSecurityGroups", _setting_security_groups),
         ("DeleteTargetGroup", _deleting_target_group),
-        ("ModifyLoadBalancerAttributes", _modifying(_LOAD_BALANCER_ATTRIBUTES)),
-        ("ModifyTargetGroupAttributes", _modifying(_TARGET_GROUP_ATTRIBUTES)),
-        ("ModifyListenerAttributes", _modifying(_LISTENER_ATTRIBUTES)),
+        ("ModifyLoadBalancerAttributes", _modifying(LOAD_BALANCER_ATTRIBUTES)),
+        ("ModifyTargetGroupAttributes", _modifying(TARGET_GROUP_ATTRIBUTES)),
+        ("ModifyListenerAttributes", _modifying(LISTENER_ATTRIBUTES)),
     ):
         actions[name] = answering_errors(wrap(actions[name]), alb._error)
 
@@ -197,7 +196,7 @@ def _creating_target_group(create: Handler) -> Handler:
     def handler(params: Mapping[str, Any]) -> Any:
         flat = {name: alb._p(params, name) for name in params}
         response = create(with_target_group_defaults(flat))
-        if response[0] == 200 and flat.get("Protocol") in _LAYER_4:
+        if response[0] == 200 and is_layer_4(flat.get("Protocol")):
             (record,) = [r for r in alb._tgs.values() if r["TargetGroupName"] == flat["Name"]]
             complete_target_group(record["TargetGroupArn"])
         return response
@@ -254,7 +253,7 @@ def _modifying(known: Mapping[str, str]) -> Callable[[Handler], Handler]:
                 for name in params
                 if name.startswith("Attributes.member.") and name.endswith(".Key")
             ]
-            _check_known(keys, known)
+            check_attributes(keys, known)
             return modify(params)
 
         return handler
@@ -282,3 +281,16 @@ def _load_balancer_xml(record: Mapping[str, Any]) -> str:
         },
         item="member",
     )
+
+
+def _without_http(render: Callable[[Mapping[str, Any]], str]) -> Callable[[Mapping[str, Any]], str]:
+    """Leave out of a TCP target group what only HTTP health checks have."""
+
+    def wrapped(record: Mapping[str, Any]) -> str:
+        xml = render(record)
+        if record["HealthCheckProtocol"] == "TCP":
+            xml = xml.replace(element("HealthCheckPath", record["HealthCheckPath"]), "")
+            xml = xml.replace(element("Matcher", record["Matcher"]), "")
+        return xml
+
+    return wrapped

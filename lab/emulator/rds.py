@@ -8,7 +8,7 @@ import json
 import logging
 import threading
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,6 +18,7 @@ from ministack.services import rds as service
 from lab.emulator.errors import ApiError, Handler, answering_errors
 from lab.emulator.messages import RdsEvent, RdsStatus, loopback_opener
 from lab.emulator.scope import Scope
+from lab.emulator.wire import element
 
 _HOOK_TIMEOUT = 30.0
 _logger = logging.getLogger("lab.rds")
@@ -29,6 +30,7 @@ def install(*, failover_hook: str | None) -> None:
     Args:
         failover_hook: A URL that gets `{"db_instance_identifier": …}` when a failover is asked for.
     """
+    service._instance_xml = _with_standby_zone(service._instance_xml)
     actions = service._ACTION_MAP
     actions["CreateDBInstance"] = _creating(actions["CreateDBInstance"])
     actions["RebootDBInstance"] = answering_errors(
@@ -96,6 +98,16 @@ def _error(code: str, message: str) -> Any:
 
 def _single(action: str, instance: Mapping[str, Any]) -> Any:
     return service._single_instance_response(f"{action}Response", f"{action}Result", instance)
+
+
+def _with_standby_zone(
+    render: Callable[[Mapping[str, Any]], str],
+) -> Callable[[Mapping[str, Any]], str]:
+    def wrapped(instance: Mapping[str, Any]) -> str:
+        zone = element("SecondaryAvailabilityZone", instance["SecondaryAvailabilityZone"] or None)
+        return render(instance).replace("<MultiAZ>", f"{zone}<MultiAZ>", 1)
+
+    return wrapped
 
 
 def _endpoint_name(identifier: str) -> str:

@@ -246,7 +246,7 @@ def test_the_zone_is_found_inside_the_vpc_and_kept_outside_it() -> None:
         (TargetRequest(id="8.8.8.8", availability_zone="all"), "InvalidTarget", "8.8.8.8"),
         (TargetRequest(id="127.0.0.1", availability_zone="all"), "InvalidTarget", "127.0.0.1"),
         (TargetRequest(id="169.254.0.9", availability_zone="all"), "InvalidTarget", "169.254"),
-        (TargetRequest(id="0.0.0.0", availability_zone="all"), "InvalidTarget", "0.0.0.0"),  # noqa: S104 (a value, not a bind)
+        (TargetRequest(id="0.0.0.0", availability_zone="all"), "InvalidTarget", "0.0.0.0"),
         (TargetRequest(id="999.1.1.1"), "ValidationError", "999.1.1.1"),
         (TargetRequest(id="i-0abc"), "ValidationError", "i-0abc"),
         (TargetRequest(id="fd00::1"), "ValidationError", "fd00::1"),

@@ -1,0 +1,126 @@
+"""What is left in an account after our stack was deleted."""
+
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import boto3.session
+
+
+def leftovers(
+    session: "boto3.session.Session",
+    *,
+    endpoint_url: str | None = None,
+    ignore: Collection[str] = (),
+) -> list[str]:
+    """List the resources of the kinds that our stack makes.
+
+    Args:
+        session: Whose account and region to look in.
+        endpoint_url: Where the APIs are; None: AWS, or what the environment says.
+        ignore: Names, ids or ARNs that were there before and may stay.
+
+    Returns:
+        `kind: name` of each, sorted; nothing when the account is clean.
+    """
+    look = _Look(session, endpoint_url)
+    found = [
+        (kind, name)
+        for kind, names in (
+            ("load balancer", look.load_balancers),
+            ("target group", look.target_groups),
+            ("listener", look.listeners),
+            ("endpoint service", look.endpoint_services),
+            ("security group", look.security_groups),
+            ("function", look.functions),
+            ("failure destination of function", look.invoke_configs),
+            ("layer", look.layers),
+            ("rule", look.rules),
+            ("schedule", look.schedules),
+            ("queue", look.queues),
+            ("role", look.roles),
+            ("log group", look.log_groups),
+            ("alarm", look.alarms),
+        )
+        for name in names()
+    ]
+    return sorted(f"{kind}: {name}" for kind, name in found if name not in ignore)
+
+
+class _Look:
+    """One method for each kind; each returns what identifies the resources."""
+
+    def __init__(self, session: "boto3.session.Session", endpoint_url: str | None) -> None:
+        self._elb = session.client("elbv2", endpoint_url=endpoint_url)
+        self._ec2 = session.client("ec2", endpoint_url=endpoint_url)
+        self._lambda = session.client("lambda", endpoint_url=endpoint_url)
+        self._events = session.client("events", endpoint_url=endpoint_url)
+        self._scheduler = session.client("scheduler", endpoint_url=endpoint_url)
+        self._sqs = session.client("sqs", endpoint_url=endpoint_url)
+        self._iam = session.client("iam", endpoint_url=endpoint_url)
+        self._logs = session.client("logs", endpoint_url=endpoint_url)
+        self._cloudwatch = session.client("cloudwatch", endpoint_url=endpoint_url)
+
+    def load_balancers(self) -> Iterator[str]:
+        for page in self._elb.get_paginator("describe_load_balancers").paginate():
+            yield from (entry["LoadBalancerArn"] for entry in page["LoadBalancers"])
+
+    def target_groups(self) -> Iterator[str]:
+        for page in self._elb.get_paginator("describe_target_groups").paginate():
+            yield from (entry["TargetGroupArn"] for entry in page["TargetGroups"])
+
+    def listeners(self) -> Iterator[str]:
+        for arn in self.load_balancers():
+            pages = self._elb.get_paginator("describe_listeners").paginate(LoadBalancerArn=arn)
+            for page in pages:
+                yield from (entry["ListenerArn"] for entry in page["Listeners"])
+
+    def endpoint_services(self) -> Iterator[str]:
+        paginator = self._ec2.get_paginator("describe_vpc_endpoint_service_configurations")
+        for page in paginator.paginate():
+            yield from (entry["ServiceId"] for entry in page["ServiceConfigurations"])
+
+    def security_groups(self) -> Iterator[str]:
+        for page in self._ec2.get_paginator("describe_security_groups").paginate():
+            groups = page["SecurityGroups"]
+            yield from (g["GroupId"] for g in groups if g["GroupName"] != "default")
+
+    def functions(self) -> Iterator[str]:
+        for page in self._lambda.get_paginator("list_functions").paginate():
+            yield from (entry["FunctionName"] for entry in page["Functions"])
+
+    def invoke_configs(self) -> Iterator[str]:
+        paginator = self._lambda.get_paginator("list_function_event_invoke_configs")
+        for name in self.functions():
+            for page in paginator.paginate(FunctionName=name):
+                yield from (entry["FunctionArn"] for entry in page["FunctionEventInvokeConfigs"])
+
+    def layers(self) -> Iterator[str]:
+        for page in self._lambda.get_paginator("list_layers").paginate():
+            yield from (entry["LayerName"] for entry in page["Layers"])
+
+    def rules(self) -> Iterator[str]:
+        for page in self._events.get_paginator("list_rules").paginate():
+            yield from (entry["Name"] for entry in page["Rules"])
+
+    def schedules(self) -> Iterator[str]:
+        for page in self._scheduler.get_paginator("list_schedules").paginate():
+            yield from (entry["Name"] for entry in page["Schedules"])
+
+    def queues(self) -> Iterator[str]:
+        for page in self._sqs.get_paginator("list_queues").paginate():
+            yield from page.get("QueueUrls", [])
+
+    def roles(self) -> Iterator[str]:
+        for page in self._iam.get_paginator("list_roles").paginate():
+            roles = page["Roles"]
+            # Roles of AWS services live under this path and are not ours to delete.
+            yield from (r["RoleName"] for r in roles if not r["Path"].startswith("/aws-service-"))
+
+    def log_groups(self) -> Iterator[str]:
+        for page in self._logs.get_paginator("describe_log_groups").paginate():
+            yield from (entry["logGroupName"] for entry in page["logGroups"])
+
+    def alarms(self) -> Iterator[str]:
+        for page in self._cloudwatch.get_paginator("describe_alarms").paginate():
+            yield from (entry["AlarmName"] for entry in page["MetricAlarms"])

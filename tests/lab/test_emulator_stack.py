@@ -1,0 +1,391 @@
+"""A SAM stack of every kind of resource that ours has, deployed to the lab's AWS and deleted."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.emulator.messages import Fault, RdsEvent
+from lab.leftovers import leftovers
+from tests.lab.emulator_process import (
+    CONSUMER,
+    REGION,
+    Emulator,
+    child_processes,
+    is_running,
+    running_emulator,
+    wait_until,
+)
+
+pytestmark = pytest.mark.lab
+
+SOURCE = Path(__file__).parent / "emulator_stack"
+OPTIONS = ("--registration-delay=0.1", "--health-check-interval=0.1", "--schedule-interval=1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stack:
+    """The stack's folder and how to call SAM on it."""
+
+    emulator: Emulator
+    folder: Path
+    network: Mapping[str, str]
+
+    def sam(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")} | {
+            "AWS_ACCESS_KEY_ID": "111111111111",
+            "AWS_SECRET_ACCESS_KEY": "111111111111",
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_ENDPOINT_URL": self.emulator.url,
+            "HOME": str(self.folder),
+            "SAM_CLI_TELEMETRY": "0",
+        }
+        return subprocess.run(
+            [str(Path(sys.executable).with_name("sam")), *arguments],
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+
+    def deploy(self, name: str = "road", **parameters: str) -> subprocess.CompletedProcess[str]:
+        overrides = [f"{key}={value}" for key, value in {**self.network, **parameters}.items()]
+        return self.sam(
+            "deploy", f"--stack-name={name}", "--resolve-s3", "--capabilities=CAPABILITY_IAM",
+            "--no-confirm-changeset", "--no-fail-on-empty-changeset", "--on-failure=ROLLBACK",
+            "--parameter-overrides", *overrides,
+        )  # fmt: skip
+
+    def delete(self, name: str = "road") -> subprocess.CompletedProcess[str]:
+        return self.sam("delete", f"--stack-name={name}", "--no-prompts", f"--region={REGION}")
+
+    def outputs(self, name: str = "road") -> dict[str, str]:
+        (stack,) = self.emulator.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
+        return {entry["OutputKey"]: entry["OutputValue"] for entry in stack["Outputs"]}
+
+    def status(self, name: str = "road") -> str:
+        (stack,) = self.emulator.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
+        return str(stack["StackStatus"])
+
+    def invoke(self, action: str, *, asynchronous: bool = False) -> dict[str, Any]:
+        answer = self.emulator.client("lambda").invoke(
+            FunctionName=self.outputs()["FunctionName"],
+            InvocationType="Event" if asynchronous else "RequestResponse",
+            Payload=json.dumps({"action": action}),
+        )
+        return {"error": answer.get("FunctionError"), "body": answer["Payload"].read()}
+
+    def events(self) -> list[dict[str, Any]]:
+        """Return the events that the function printed."""
+        logs = self.emulator.client("logs")
+        found = logs.filter_log_events(logGroupName=self.outputs()["LogGroupName"])["events"]
+        lines = [entry["message"].strip() for entry in found]
+        return [json.loads(line)["event"] for line in lines if line.startswith('{"event"')]
+
+
+@pytest.fixture(scope="module")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    with running_emulator(tmp_path_factory.mktemp("emulator"), options=OPTIONS) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def undeployed(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Stack:
+    folder = tmp_path_factory.mktemp("stack")
+    shutil.copytree(SOURCE, folder, dirs_exist_ok=True)
+    ec2 = emulator.client("ec2")
+    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    subnets = [
+        ec2.create_subnet(
+            VpcId=vpc, CidrBlock=f"10.0.{number}.0/24", AvailabilityZone=f"{REGION}{zone}"
+        )["Subnet"]["SubnetId"]
+        for number, zone in enumerate("ab", start=1)
+    ]
+    group = ec2.create_security_group(GroupName="database", Description="database", VpcId=vpc)
+    emulator.client("rds").create_db_instance(
+        DBInstanceIdentifier="pg",
+        DBInstanceClass="db.t3.micro",
+        Engine="postgres",
+        MultiAZ=True,
+        AllocatedStorage=20,
+        MasterUsername="postgres",
+        ManageMasterUserPassword=True,
+    )
+    network = {
+        "VpcId": vpc,
+        "SubnetIds": ",".join(subnets),
+        "DatabaseSecurityGroupId": group["GroupId"],
+    }
+    return Stack(emulator=emulator, folder=folder, network=network)
+
+
+@pytest.fixture(scope="module")
+def stack(undeployed: Stack) -> Stack:
+    deployed = undeployed.deploy()
+    assert deployed.returncode == 0, deployed.stdout + deployed.stderr
+    return undeployed
+
+
+def test_the_road_is_what_the_template_says(stack: Stack) -> None:
+    out = stack.outputs()
+    ec2, elb = stack.emulator.client("ec2"), stack.emulator.client("elbv2")
+    assert out["LoadBalancerName"].startswith("net/")
+    assert out["FirstPrincipal"] == "arn:aws:iam::222222222222:role/consumer"
+    (balancer,) = elb.describe_load_balancers()["LoadBalancers"]
+    assert balancer["EnforceSecurityGroupInboundRulesOnPrivateLinkTraffic"] == "off"
+    assert [z["ZoneName"] for z in balancer["AvailabilityZones"]] == ["us-east-1a", "us-east-1b"]
+    group = out["TargetGroupArn"]
+    attributes = elb.describe_target_group_attributes(TargetGroupArn=group)["Attributes"]
+    values = {entry["Key"]: entry["Value"] for entry in attributes}
+    assert values["deregistration_delay.timeout_seconds"] == "60"
+    assert values["target_health_state.unhealthy.connection_termination.enabled"] == "true"
+    listener = elb.describe_listener_attributes(ListenerArn=out["ListenerArn"])["Attributes"]
+    assert listener == [{"Key": "tcp.idle_timeout.seconds", "Value": "400"}]
+    permissions = ec2.describe_vpc_endpoint_service_permissions(ServiceId=out["ServiceId"])
+    assert [p["Principal"] for p in permissions["AllowedPrincipals"]] == [out["FirstPrincipal"]]
+    notifications = ec2.describe_vpc_endpoint_connection_notifications()
+    (notification,) = notifications["ConnectionNotificationSet"]
+    assert notification["ConnectionEvents"] == ["Connect", "Accept"]
+
+
+def test_a_security_group_outside_the_stack_gets_its_rule(stack: Stack) -> None:
+    (group,) = stack.emulator.client("ec2").describe_security_groups(
+        GroupIds=[stack.network["DatabaseSecurityGroupId"]]
+    )["SecurityGroups"]
+    assert [rule["FromPort"] for rule in group["IpPermissions"]] == [5432]
+
+
+def test_tags_are_found_through_the_tagging_api(stack: Stack) -> None:
+    tagging = stack.emulator.client("resourcegroupstaggingapi")
+    found = tagging.get_resources(
+        ResourceTypeFilters=["elasticloadbalancing:targetgroup"],
+        TagFilters=[{"Key": "road", "Values": ["road"]}],
+    )["ResourceTagMappingList"]
+    assert [entry["ResourceARN"] for entry in found] == [stack.outputs()["TargetGroupArn"]]
+    assert not tagging.get_resources(TagFilters=[{"Key": "road", "Values": ["other"]}])[
+        "ResourceTagMappingList"
+    ]
+
+
+def test_the_function_runs_with_its_layer_and_may_do_what_its_role_allows(stack: Stack) -> None:
+    answer = stack.invoke("register")
+    assert answer["error"] is None
+    assert json.loads(answer["body"])["greeting"] == "from the layer"
+    group = stack.outputs()["TargetGroupArn"]
+    elb = stack.emulator.client("elbv2")
+    described = elb.describe_target_health(TargetGroupArn=group)["TargetHealthDescriptions"]
+    assert [entry["Target"]["Id"] for entry in described] == ["10.0.1.11"]
+
+
+def test_describing_targets_needs_a_policy_without_a_resource(stack: Stack) -> None:
+    body = json.loads(stack.invoke("describe")["body"])
+    assert body["errorType"] == "ClientError"
+    assert "elasticloadbalancing:DescribeTargetHealth" in body["errorMessage"]
+
+
+def test_a_failure_is_reported_as_lambda_reports_it(stack: Stack) -> None:
+    answer = stack.invoke("fail")
+    assert answer["error"] == "Unhandled"
+    body = json.loads(answer["body"])
+    assert (body["errorType"], body["errorMessage"]) == ("WrongServerError", "as asked for")
+    (frame,) = body["stackTrace"]
+    assert "in handler" in frame
+    assert "app.py" in frame
+
+
+def test_a_failed_asynchronous_run_reaches_the_failure_destination(stack: Stack) -> None:
+    stack.invoke("fail", asynchronous=True)
+    sqs = stack.emulator.client("sqs")
+    received = sqs.receive_message(
+        QueueUrl=stack.outputs()["FailedRunsUrl"], WaitTimeSeconds=20, MaxNumberOfMessages=1
+    )
+    (message,) = received["Messages"]
+    record = json.loads(message["Body"])
+    assert record["requestPayload"] == {"action": "fail"}
+    assert record["responsePayload"]["errorType"] == "WrongServerError"
+
+
+def test_an_injected_fault_meets_the_functions_own_call(stack: Stack) -> None:
+    fault = Fault(
+        service="elasticloadbalancing", action="RegisterTargets", error="AccessDenied", times=1
+    )
+    stack.emulator.admin.inject(fault)
+    assert "AccessDenied" in json.loads(stack.invoke("register")["body"])["errorMessage"]
+    assert stack.invoke("register")["error"] is None
+
+
+def test_an_rds_event_arrives_in_the_envelope_of_aws(stack: Stack) -> None:
+    stack.emulator.admin.emit(
+        RdsEvent(
+            identifier="pg",
+            event_id="RDS-EVENT-0049",
+            categories=("failover",),
+            message="A Multi-AZ failover has completed.",
+            prefixed=True,
+        )
+    )
+
+    def delivered() -> list[dict[str, Any]]:
+        return [event for event in stack.events() if event.get("source") == "aws.rds"]
+
+    wait_until(delivered)
+    (event,) = delivered()
+    arn = f"arn:aws:rds:{REGION}:111111111111:db:pg"
+    date = event["detail"].pop("Date")
+    assert date.endswith("Z")
+    assert len(event.pop("id")) == 36
+    assert event.pop("time").endswith("Z")
+    assert event == {
+        "version": "0",
+        "detail-type": "RDS DB Instance Event",
+        "source": "aws.rds",
+        "account": "111111111111",
+        "region": REGION,
+        "resources": [arn],
+        "detail": {
+            "EventCategories": ["failover"],
+            "SourceType": "DB_INSTANCE",
+            "SourceArn": arn,
+            "Message": "A Multi-AZ failover has completed.",
+            "SourceIdentifier": "rds:pg",
+            "EventID": "RDS-EVENT-0049",
+        },
+    }
+
+
+def test_a_customer_may_not_send_events_in_the_name_of_aws(stack: Stack) -> None:
+    answer = stack.emulator.client("events").put_events(
+        Entries=[{"Source": "aws.rds", "DetailType": "x", "Detail": "{}"}]
+    )
+    assert answer["Entries"][0]["ErrorCode"] == "NotAuthorizedForSourceException"
+
+
+def test_a_schedule_sends_the_event_of_aws_or_its_literal_input(stack: Stack) -> None:
+    def scheduled() -> list[dict[str, Any]]:
+        return [event for event in stack.events() if event.get("source") == "aws.scheduler"]
+
+    def literal() -> list[dict[str, Any]]:
+        return [event for event in stack.events() if event == {"dry_run": True}]
+
+    wait_until(lambda: scheduled() and literal())
+    event = scheduled()[0]
+    (schedule_arn,) = event["resources"]
+    assert schedule_arn.startswith(f"arn:aws:scheduler:{REGION}:111111111111:schedule/default/")
+    assert event["time"].endswith("Z")
+    assert event["detail-type"] == "Scheduled Event"
+    assert event["detail"] == "{}"
+    assert set(event) == {
+        "version", "id", "detail-type", "source", "account", "time", "region", "resources",
+        "detail",
+    }  # fmt: skip
+
+
+def test_calls_are_counted(stack: Stack) -> None:
+    stack.emulator.admin.clear_calls()
+    stack.invoke("register")
+    calls = stack.emulator.admin.calls()
+    assert calls["elasticloadbalancing.RegisterTargets"] == 1
+    assert calls["lambda.InvokeFunction"] == 1
+
+
+def test_deploying_the_same_again_changes_nothing(stack: Stack) -> None:
+    before = stack.outputs()
+    deployed = stack.deploy()
+    assert deployed.returncode == 0, deployed.stderr
+    assert "No changes to deploy" in deployed.stdout + deployed.stderr
+    assert stack.outputs() == before
+
+
+def test_an_update_keeps_what_it_need_not_replace(stack: Stack) -> None:
+    before = stack.outputs()
+    principals = "arn:aws:iam::222222222222:root"
+    deployed = stack.deploy(Principals=principals, MayRegister="false")
+    assert deployed.returncode == 0, deployed.stdout + deployed.stderr
+    after = stack.outputs()
+    assert after == {**before, "FirstPrincipal": principals}
+    found = stack.emulator.client("ec2").describe_vpc_endpoint_service_permissions(
+        ServiceId=after["ServiceId"]
+    )["AllowedPrincipals"]
+    assert [entry["Principal"] for entry in found] == [principals]
+    body = json.loads(stack.invoke("register")["body"])
+    assert "not authorized to perform: elasticloadbalancing:RegisterTargets" in body["errorMessage"]
+
+
+def test_an_unknown_attribute_fails_the_deployment_and_rolls_back(undeployed: Stack) -> None:
+    deployed = undeployed.deploy("misspelt", AttributeKey="load_balancing.cross_zones")
+    assert deployed.returncode != 0
+    assert "is not recognized" in deployed.stdout + deployed.stderr
+    assert undeployed.status("misspelt") == "ROLLBACK_COMPLETE"
+    assert undeployed.delete("misspelt").returncode == 0
+
+
+def test_a_stack_with_a_connected_consumer_is_not_deleted_and_then_leaves_nothing(
+    stack: Stack,
+) -> None:
+    consumer = stack.emulator.client("ec2", CONSUMER)
+    vpc = consumer.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    endpoint = consumer.create_vpc_endpoint(
+        VpcId=vpc, VpcEndpointType="Interface", ServiceName=stack.outputs()["ServiceName"]
+    )["VpcEndpoint"]["VpcEndpointId"]
+    refused = stack.delete()
+    assert refused.returncode != 0
+    assert stack.status() == "DELETE_FAILED"
+    consumer.delete_vpc_endpoints(VpcEndpointIds=[endpoint])
+    deleted = stack.delete()
+    assert deleted.returncode == 0, deleted.stdout + deleted.stderr
+    found = leftovers(
+        stack.emulator.session(),
+        endpoint_url=stack.emulator.url,
+        ignore=[stack.network["DatabaseSecurityGroupId"]],
+    )
+    assert found == []
+
+
+def test_a_killed_emulator_takes_the_functions_processes_with_it(tmp_path: Path) -> None:
+    with running_emulator(tmp_path, options=OPTIONS) as other:
+        worker = start_function(other)
+        other.process.send_signal(signal.SIGKILL)
+        other.process.wait()
+        wait_until(lambda: not is_running(worker))
+
+
+def test_a_stopped_emulator_leaves_no_process_and_no_file(
+    emulator: Emulator, tmp_path: Path
+) -> None:
+    with running_emulator(tmp_path, options=OPTIONS) as other:
+        worker = start_function(other)
+        other.process.send_signal(signal.SIGTERM)
+        assert other.process.wait(10) == 0
+        wait_until(lambda: not is_running(worker))
+        assert list(other.work_dir.iterdir()) == []
+    assert emulator.admin.is_ready(), "another emulator must not be disturbed"
+
+
+def start_function(emulator: Emulator) -> int:
+    """Let a function wait for long, and return the process that it runs in."""
+    archive = shutil.make_archive(
+        str(emulator.work_dir.parent / "waiting"), "zip", SOURCE / "waiting"
+    )
+    emulator.client("iam").create_role(RoleName="waiting", AssumeRolePolicyDocument="{}")
+    client = emulator.client("lambda")
+    client.create_function(
+        FunctionName="waiting",
+        Runtime="python3.13",
+        Role="arn:aws:iam::111111111111:role/waiting",
+        Handler="app.handler",
+        Timeout=60,
+        Code={"ZipFile": Path(archive).read_bytes()},
+    )
+    client.invoke(FunctionName="waiting", InvocationType="Event")
+    wait_until(lambda: child_processes(emulator.process.pid))
+    return child_processes(emulator.process.pid)[0]
