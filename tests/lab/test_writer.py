@@ -1,0 +1,194 @@
+import threading
+from collections.abc import Callable, Iterator
+from ipaddress import IPv4Address
+
+import psycopg
+import pytest
+
+from lab.postgres import PostgresPair
+from lab.processes import Supervisor
+from lab.writer import Connection, Gap, Writer, create_table, longest_gap, written_rows
+
+DEADLINE = 20.0
+A, B = IPv4Address("127.0.0.2"), IPv4Address("127.0.0.3")
+
+
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [
+        ([8, 9, 10, 17, 18], (10, 17)),
+        ([9, 10.5, 11, 11.5], (11.5, 20)),
+        ([1, 2, 30], (2, 20)),
+        ([1, 7, 11, 12, 13, 14, 15, 16, 17, 18, 19], (7, 11)),
+        ([12, 30], (12, 20)),
+        ([18], (10, 18)),
+        ([], (10, 20)),
+    ],
+)
+def test_the_longest_gap_of_a_period(times: list[float], expected: tuple[float, float]) -> None:
+    start, end = expected
+
+    gap = longest_gap(times, 10, 20)
+
+    assert gap == Gap(start=start, end=end)
+    assert gap.seconds == end - start
+
+
+@pytest.fixture
+def supervisor() -> Iterator[Supervisor]:
+    with Supervisor() as running:
+        yield running
+
+
+@pytest.fixture
+def pair(supervisor: Supervisor) -> PostgresPair:
+    created = PostgresPair.create(supervisor)
+    with created.primary.connect() as connection:
+        create_table(connection)
+    return created
+
+
+def wait_for(supervisor: Supervisor, what: str, condition: Callable[[], object]) -> None:
+    supervisor.wait_until(condition, what=what, timeout=DEADLINE)
+
+
+@pytest.mark.lab
+def test_rows_are_numbered_acknowledged_and_there(
+    supervisor: Supervisor, pair: PostgresPair
+) -> None:
+    with Writer(pair.primary.connect, interval=0.001) as writer:
+        wait_for(supervisor, "20 rows", lambda: len(writer.acknowledgements) >= 20)
+
+    count = len(writer.acknowledgements)
+    assert [entry.number for entry in writer.acknowledgements] == list(range(1, count + 1))
+    assert {entry.server for entry in writer.acknowledgements} == {A}
+    assert writer.failures == ()
+    with pair.standby.connect() as connection:
+        assert writer.acknowledged <= written_rows(connection)
+
+
+@pytest.mark.lab
+def test_the_writer_goes_on_with_the_same_number_on_the_promoted_server(
+    supervisor: Supervisor, pair: PostgresPair
+) -> None:
+    def follow() -> Connection:
+        return pair.primary.connect()
+
+    with Writer(follow, interval=0.001) as writer:
+        wait_for(supervisor, "rows", lambda: len(writer.acknowledgements) >= 5)
+        pair.primary.kill()
+        killed_at = writer.acknowledgements[-1].at
+        pair.promote_standby()
+        wait_for(supervisor, "a row on b", lambda: writer.first_after(killed_at, B))
+
+    numbers = [entry.number for entry in writer.acknowledgements]
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert writer.failures
+    first = writer.first_after(killed_at, B)
+    assert first is not None
+    assert writer.first_after(first.at - 1e-6) == first
+    assert writer.gap(killed_at, first.at).seconds > 0
+    with pair.primary.connect() as connection:
+        assert writer.acknowledged <= written_rows(connection)
+
+
+@pytest.mark.lab
+def test_a_commit_that_hangs_is_given_up_and_written_on_the_right_server(
+    supervisor: Supervisor, pair: PostgresPair
+) -> None:
+    """The load balancer forgot to cut the flow: the writer's own deadline does."""
+    road = pair.primary
+
+    def through_the_road() -> Connection:
+        return road.connect()
+
+    with Writer(through_the_road, interval=0.001, statement_deadline=0.5) as writer:
+        wait_for(supervisor, "rows", lambda: len(writer.acknowledgements) >= 5)
+        demoted = pair.primary
+        pair.promote_standby()
+        wait_for(supervisor, "a given up statement", lambda: writer.failures)
+        last_there = writer.acknowledgements[-1]
+        road = pair.primary
+        wait_for(supervisor, "a row on b", lambda: writer.first_after(last_there.at, B))
+
+    assert last_there.server == A
+    with pair.primary.connect() as connection:
+        assert writer.acknowledged <= written_rows(connection)
+    with demoted.connect() as connection:
+        assert max(written_rows(connection)) == last_there.number
+
+
+@pytest.mark.lab
+def test_a_writer_whose_commit_hangs_can_be_stopped(
+    supervisor: Supervisor, pair: PostgresPair
+) -> None:
+    demoted = pair.primary
+    with Writer(demoted.connect, interval=0.001, statement_deadline=600) as writer:
+        wait_for(supervisor, "rows", lambda: len(writer.acknowledgements) >= 5)
+        pair.promote_standby()
+        wait_for(
+            supervisor,
+            "a commit that hangs",
+            lambda: demoted.query("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'"),
+        )
+        count = len(writer.acknowledgements)
+
+    assert len(writer.acknowledgements) == count
+
+
+@pytest.mark.lab
+def test_a_success_with_a_warning_is_no_acknowledgement(
+    supervisor: Supervisor, pair: PostgresPair
+) -> None:
+    demoted = pair.primary
+    with Writer(demoted.connect, interval=0.001) as writer:
+        wait_for(supervisor, "rows", lambda: len(writer.acknowledgements) >= 5)
+        pair.promote_standby()
+        cancel = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+        wait_for(supervisor, "a cancelled commit", lambda: demoted.query(cancel))
+        wait_for(supervisor, "a failure", lambda: writer.failures)
+
+    assert "canceling wait for synchronous replication" in writer.failures[0].reason
+    assert writer.failures[0].number not in writer.acknowledged
+
+
+@pytest.mark.lab
+def test_a_row_that_is_already_there_is_acknowledged(
+    supervisor: Supervisor, pair: PostgresPair
+) -> None:
+    with pair.primary.connect() as connection:
+        connection.execute("INSERT INTO written_rows VALUES (1)")
+
+    with Writer(pair.primary.connect, interval=0.001) as writer:
+        wait_for(supervisor, "2 rows", lambda: {1, 2} <= writer.acknowledged)
+
+    assert writer.failures == ()
+
+
+def test_a_refused_connection_is_a_failure_and_is_tried_again() -> None:
+    attempts = 0
+    tried = threading.Event()
+
+    def refuse() -> Connection:
+        nonlocal attempts
+        attempts += 1
+        if attempts == 3:
+            tried.set()
+        raise psycopg.OperationalError("connection refused")
+
+    with Writer(refuse, interval=0.001) as writer:
+        assert tried.wait(DEADLINE)
+
+    assert {failure.number for failure in writer.failures} == {1}
+    assert writer.failures[0].reason == "connection refused"
+    assert writer.acknowledged == frozenset()
+    assert writer.first_after(0.0) is None
+
+
+def test_an_error_of_the_writer_itself_is_not_hidden() -> None:
+    def broken() -> Connection:
+        raise ZeroDivisionError
+
+    writer = Writer(broken)
+    with pytest.raises(ZeroDivisionError), writer:
+        pass
