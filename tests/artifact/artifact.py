@@ -65,15 +65,3 @@ def digests(folder: Path) -> dict[str, str]:
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in files(folder)
     }
-
-
-def is_cpython_313(python: Path) -> bool:
-    """Whether a program is an interpreter whose bytecode Lambda's python3.13 reads."""
-    probe = "import sys; print(sys.implementation.cache_tag)"
-    try:
-        tag = subprocess.run(
-            [python, "-c", probe], capture_output=True, text=True, check=True
-        ).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return False
-    return tag.strip() == "cpython-313"

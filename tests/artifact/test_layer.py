@@ -2,13 +2,14 @@ import importlib.util
 import io
 import os
 import shutil
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from tests.artifact.artifact import Build, build, digests, files, is_cpython_313
+from tests.artifact.artifact import Build, build, digests, files
 
 MEBIBYTE = 1024 * 1024
 NO_3_13 = "no CPython 3.13 on this machine, so there is no bytecode to look at"
@@ -116,9 +117,10 @@ def test_the_stack_builds_where_no_python_3_13_is(
 
 def other_python() -> Path | None:
     """A Python 3 with pip that is not 3.13."""
+    probe = "import pip, sys; sys.exit(sys.version_info[:2] == (3, 13))"
     for folder in (Path("/usr/bin"), *sorted(Path.home().glob(".pyenv/versions/3.*/bin"))):
-        python = folder / "python3"
-        if python.exists() and not is_cpython_313(python):
-            # The real file: a link to a link into a virtual environment would lose its packages.
-            return python.resolve()
+        # The real file: a link to a link into a virtual environment would lose its packages.
+        python = (folder / "python3").resolve()
+        if python.exists() and subprocess.run([python, "-c", probe], check=False).returncode == 0:
+            return python
     return None
