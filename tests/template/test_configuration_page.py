@@ -1,0 +1,63 @@
+"""The configuration page tells every parameter of the template, and no other."""
+
+import re
+from typing import Any
+
+import pytest
+
+from tests.template.pages import code_spans, read, sections
+from tests.template.stack import load
+
+TEMPLATE = load()
+PARAMETERS: dict[str, dict[str, Any]] = TEMPLATE["Parameters"]
+PAGE = read("docs/configuration.md")
+TOLD = sections(PAGE, 3)
+
+
+def first_line(name: str) -> str:
+    return TOLD[name].split("\n\n")[1]
+
+
+def test_exactly_the_templates_parameters_are_told_in_the_order_of_the_console() -> None:
+    groups = TEMPLATE["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    told = {title: list(sections(text, 3)) for title, text in sections(PAGE, 2).items()}
+    assert {title: names for title, names in told.items() if names} == {
+        group["Label"]["default"]: group["Parameters"] for group in groups
+    }
+    assert list(TOLD) == [name for group in groups for name in group["Parameters"]]
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_the_default_is_the_templates(name: str) -> None:
+    told = re.match(
+        r"(?:(Required)|Default: (?:(empty)|`(.+?)`))\. Example: `.+`$", first_line(name)
+    )
+    assert told
+    required, empty, value = told.groups()
+    if required:
+        assert "Default" not in PARAMETERS[name]
+    else:
+        assert str(PARAMETERS[name]["Default"]) == ("" if empty else value)
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_the_example_is_a_value_that_the_template_takes(name: str) -> None:
+    parameter = PARAMETERS[name]
+    example = code_spans(first_line(name))[-1]
+    listed = parameter["Type"] == "CommaDelimitedList" or parameter["Type"].startswith("List<")
+    for item in example.split(",") if listed else [example]:
+        assert re.fullmatch(parameter.get("AllowedPattern", ".+"), item)
+    if "AllowedValues" in parameter:
+        assert example in map(str, parameter["AllowedValues"])
+    if "MinValue" in parameter:
+        assert parameter["MinValue"] <= int(example) <= parameter["MaxValue"]
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_the_limits_are_told(name: str) -> None:
+    parameter = PARAMETERS[name]
+    spans = code_spans(TOLD[name])
+    assert {str(value) for value in parameter.get("AllowedValues", [])} <= set(spans)
+    for limit in ("MinValue", "MaxValue"):
+        if limit in parameter:
+            assert re.search(rf"\b{parameter[limit]}\b", TOLD[name])

@@ -1,0 +1,210 @@
+"""The pages name nothing that does not exist, and tell everything that does."""
+
+import json
+import re
+
+import pytest
+
+from lab.options import LabOptions
+from target_sync import errors
+from target_sync.core.convergence import Status
+from target_sync.core.model import LookupFailure
+from target_sync.core.planning import Action, VetoCode, make_plan
+from target_sync.observability import PowertoolsReporter
+from target_sync.triggers import parse_trigger
+from tests.support.events import load_event
+from tests.support.road import A, B, Road
+from tests.template.pages import (
+    PAGES,
+    ROOT,
+    anchors,
+    blocks,
+    code,
+    code_spans,
+    read,
+    sections,
+    tables,
+    without_blocks,
+)
+from tests.template.stack import load
+
+README = read("README.md")
+ARCHITECTURE = read("docs/architecture.md")
+ADRS = sorted(path.name for path in (ROOT / "docs/adr").glob("[0-9]*.md"))
+
+#: Names of other people's programs that the pages mention.
+FOREIGN_NAMES = {"keepalives_idle"}
+
+
+def names_in_code() -> set[str]:
+    """Every word of the template, of what ships, of the payloads and of the project file."""
+    files = [
+        ROOT / "template.yaml",
+        ROOT / "pyproject.toml",
+        *ROOT.glob("layers/target_sync/target_sync/**/*.py"),
+        *ROOT.glob("events/*.json"),
+    ]
+    return {word for file in files for word in re.findall(r"\w+", file.read_text())}
+
+
+def first_column(text: str, number: int = 0) -> list[str]:
+    """The first cells of a section's table, without their backticks."""
+    return [row[0].strip("`") for row in tables(text)[number]]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_link_leads_somewhere(page: str) -> None:
+    for link in re.findall(r"\]\(([^)]+)\)", without_blocks(read(page))):
+        if link.startswith("https://"):
+            continue
+        path, _, anchor = link.partition("#")
+        there = (ROOT / page).parent / path if path else ROOT / page
+        assert there.exists(), f"{page} links to {link}"
+        if anchor:
+            assert anchor in anchors(there.read_text()), f"{page} links to {link}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_make_target_exists(page: str) -> None:
+    there = set(re.findall(r"^([a-z-]+):", read("Makefile"), re.MULTILINE))
+    named = set(re.findall(r"\bmake ([a-z][a-z-]*)", code(read(page))))
+    assert named <= there
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_path_in_the_repository_exists(page: str) -> None:
+    folders = "bench|docs|events|functions|lab|layers|requirements|tests|tools"
+    named = re.findall(rf"(?<![\w./-])(?:{folders})/[\w./-]*", code(read(page)))
+    missing = [path for path in named if not (ROOT / path).exists()]
+    assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_name_exists_in_the_code(page: str) -> None:
+    camel, snake = r"(?:[A-Z]+[a-z]+){2,}", r"[a-z]+(?:_[a-z0-9]+)+"
+    named = {span for span in code_spans(read(page)) if re.fullmatch(f"{camel}|{snake}", span)}
+    assert named <= names_in_code() | FOREIGN_NAMES
+
+
+def test_the_deploy_command_gives_parameters_that_exist_and_all_that_are_required() -> None:
+    (command,) = (block for block in blocks(README, "sh") if "sam deploy" in block)
+    given = set(re.findall(r"\b([A-Z]\w+)=", command))
+    parameters = load()["Parameters"]
+    required = {name for name, parameter in parameters.items() if "Default" not in parameter}
+    assert required <= given <= parameters.keys()
+
+
+def test_the_example_is_the_answer_to_a_dry_run_after_a_failover() -> None:
+    road = Road(A)
+    road.fails_over(B)
+    document = road.run(parse_trigger(load_event("manual-dry-run"))).to_document()
+    (example,) = blocks(README, "json")
+    assert json.loads(example) == json.loads(json.dumps(document))
+
+
+def test_the_months_costs_add_up() -> None:
+    *rows, total = tables(sections(README, 2)["What it costs"])[0]
+    together = sum(float(row[2].strip("$")) for row in rows)
+    assert total[2] == f"**about ${together:.0f}**"
+
+
+def test_the_readme_tells_every_status() -> None:
+    assert set(first_column(sections(README, 2)["Resync by hand"])) == set(Status)
+
+
+def test_the_architecture_tells_every_status() -> None:
+    told = first_column(sections(ARCHITECTURE, 2)["The convergence state machine"])
+    assert set(told) == set(Status)
+
+
+def test_the_architecture_tells_every_action() -> None:
+    assert set(first_column(sections(ARCHITECTURE, 2)["The planner"], 1)) == set(Action)
+
+
+def test_the_architecture_has_the_planners_own_table() -> None:
+    docstring = " ".join((make_plan.__doc__ or "").split())
+    for row in tables(sections(ARCHITECTURE, 2)["The planner"])[0]:
+        assert " ".join(row) in docstring
+
+
+def test_the_architecture_tells_every_veto() -> None:
+    assert set(first_column(sections(ARCHITECTURE, 3)["Vetoes"])) == set(VetoCode)
+
+
+def test_the_architecture_tells_every_error_and_whether_it_may_pass() -> None:
+    known = {
+        name: "yes" if error.retryable else "no"
+        for name, error in vars(errors).items()
+        if isinstance(error, type)
+        and issubclass(error, errors.TargetSyncError)
+        and error is not errors.TargetSyncError
+    }
+    told = {row[0].strip("`"): row[1] for row in tables(sections(ARCHITECTURE, 2)["Errors"])[0]}
+    assert told == known
+
+
+def test_the_architecture_tells_every_failure_of_a_look_up() -> None:
+    assert set(first_column(sections(ARCHITECTURE, 2)["Errors"], 1)) == set(LookupFailure)
+
+
+def test_the_architecture_tells_every_field_of_a_result_in_order() -> None:
+    told = first_column(sections(ARCHITECTURE, 2)["The result of a run"])
+    assert told == list(Road(A).run(parse_trigger({})).to_document())
+
+
+def test_the_architecture_tells_every_metric_and_its_unit(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "docs")
+    monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "PostgresPrivateLink")
+    road = Road(A)
+    road.fails_over(B)
+    result = road.run(parse_trigger(load_event("schedule")))
+    PowertoolsReporter().report(result)
+
+    (figures,) = (
+        document
+        for line in capsys.readouterr().out.splitlines()
+        if "_aws" in (document := json.loads(line))
+    )
+    (directive,) = figures["_aws"]["CloudWatchMetrics"]
+    written = {metric["Name"]: metric["Unit"] for metric in directive["Metrics"]}
+    told = tables(sections(ARCHITECTURE, 2)["Metrics"])[0]
+    assert {row[0].strip("`"): row[1] for row in told} == written
+
+
+def test_the_architecture_tells_the_labs_own_times() -> None:
+    told = [row[2] for row in tables(sections(ARCHITECTURE, 2)["The lab"])[1]]
+    options = LabOptions()
+    assert told == [
+        f"{seconds:g} s"
+        for seconds in (
+            options.registration_delay,
+            options.health_check_interval,
+            options.schedule_interval,
+            options.dns_lag,
+        )
+    ]
+
+
+def test_the_security_page_tells_everything_that_the_role_may_do() -> None:
+    (policy,) = load()["Resources"]["SyncTargetsRole"]["Properties"]["Policies"]
+    allowed: set[str] = set()
+    for statement in policy["PolicyDocument"]["Statement"]:
+        actions = statement["Action"]
+        allowed.update([actions] if isinstance(actions, str) else actions)
+    rows = tables(sections(read("SECURITY.md"), 2)["What the stack may do"])[0]
+    assert {action for row in rows for action in code_spans(row[0])} == allowed
+
+
+def test_the_decisions_are_numbered_without_a_gap_and_listed() -> None:
+    assert [name[:4] for name in ADRS] == [f"{n:04}" for n in range(1, len(ADRS) + 1)]
+    assert re.findall(r"\]\((\d.*?)\)", read("docs/adr/README.md")) == ADRS
+
+
+@pytest.mark.parametrize("name", ADRS)
+def test_a_decision_has_its_five_parts(name: str) -> None:
+    text = read(f"docs/adr/{name}")
+    parts = sections(text, 2)
+    assert list(parts) == ["Status", "Context", "Decision", "Consequences", "Alternatives"]
+    assert text.startswith(f"# {name[:4]}: ")
