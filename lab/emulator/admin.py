@@ -6,6 +6,7 @@ from dataclasses import asdict
 from ipaddress import IPv4Address
 from typing import Any
 
+from ministack import app
 from ministack.services import alb
 
 from lab.emulator import rds
@@ -40,6 +41,7 @@ class AdminApi:
         self._traffic = traffic
         self._routes: dict[tuple[str, str], Callable[[Mapping[str, Any]], object]] = {
             ("GET", "health"): lambda _: {"status": "ok"},
+            ("POST", "reset"): lambda _: app._reset_all_state(),
             ("GET", "data-plane"): lambda _: asdict(self._data_plane()),
             ("GET", "calls"): lambda _: dict(traffic.calls),
             ("DELETE", "calls"): lambda _: traffic.calls.clear(),

@@ -36,6 +36,10 @@ class EmulatorAdmin:
             return False
         return True
 
+    def reset(self) -> None:
+        """Forget every resource of every account."""
+        self._call("POST", "reset")
+
     def data_plane(self) -> DataPlane:
         """Return where each load balancer's connections go now."""
         return DataPlane.parse(self._call("GET", "data-plane"))

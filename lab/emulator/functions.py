@@ -13,6 +13,8 @@ from typing import Any
 from ministack.core import lambda_runtime
 from ministack.services import eventbridge, lambda_svc
 
+from lab.emulator.scope import Scope
+
 _LIFELINE_VARIABLE = "LAB_EMULATOR_LIFELINE"
 
 # Ends a worker whose emulator is gone, however it ended: the pipe's only writer is the emulator.
@@ -61,6 +63,8 @@ def install(work_dir: Path) -> None:
     lambda_runtime._PYTHON_WORKER_SCRIPT = _replace_once(script, _START, _WATCH_LIFELINE + _START)
     lambda_runtime.Worker.invoke = _remembering_failure(lambda_runtime.Worker.invoke)
     lambda_svc._execute_function_warm = _reporting_failure(lambda_svc._execute_function_warm)
+    lambda_svc._execute_function = _unless_deleted(lambda_svc._execute_function)
+    lambda_svc._emit_lambda_logs = _unless_deleted(lambda_svc._emit_lambda_logs)
     eventbridge._dispatch_to_lambda = _invoke_async
 
 
@@ -111,6 +115,19 @@ def _reporting_failure(execute: Callable[..., Any]) -> Callable[..., Any]:
                 "stackTrace": reply["stack"],
             }
         return result
+
+    return wrapped
+
+
+def _unless_deleted(act: Callable[..., Any]) -> Callable[..., Any]:
+    """Do nothing for a function that is gone: no retry of its events, no log group made anew."""
+
+    def wrapped(func: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
+        config = func.get("config") or func
+        scope, name = Scope.of_arn(config["FunctionArn"]), config["FunctionName"]
+        if not lambda_svc._functions.contains_scoped(scope.account, scope.region, name):
+            return {"body": None}
+        return act(func, *args, **kwargs)
 
     return wrapped
 

@@ -89,6 +89,7 @@ async def _serve(application: Any, port: int) -> None:
     config = Config()
     config.bind = [f"127.0.0.1:{port}"]
     config.keep_alive_timeout = 75
+    config.loglevel = "WARNING"
     config.graceful_timeout = _GRACE
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -4,6 +4,7 @@ import importlib
 import json
 import os
 import sys
+import time
 from typing import Any
 
 import boto3
@@ -18,6 +19,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, str]:
     action = event.get("action")
     if action == "fail":
         raise WrongServerError("as asked for")
+    if action == "wait":
+        time.sleep(50)
     group = os.environ["TARGET_GROUP_ARN"]
     if action == "register":
         elb = boto3.client("elbv2")
