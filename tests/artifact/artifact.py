@@ -45,6 +45,7 @@ def build(folder: Path, path: str = f"{TOOLS}{os.pathsep}{os.environ['PATH']}") 
             "AWS_DEFAULT_REGION": "eu-west-1",
             "SAM_CLI_TELEMETRY": "0",
         },
+        umask=0o077,  # of a careful user, whose files nobody else can read
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

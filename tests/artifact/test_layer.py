@@ -2,6 +2,7 @@ import importlib.util
 import io
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import zipfile
@@ -59,6 +60,11 @@ def test_the_function_holds_its_handler_only(built: Build) -> None:
     assert sources == {"app.py"}
 
 
+def test_every_user_can_read_the_artifact(built: Build) -> None:
+    for folder in (built.layer, built.function):
+        assert not [path for path in files(folder) if not path.stat().st_mode & stat.S_IROTH]
+
+
 def test_every_module_is_compiled_for_the_runtime(built: Build, *, has_bytecode: bool) -> None:
     if not has_bytecode:
         pytest.skip(NO_3_13)
@@ -102,7 +108,7 @@ def test_the_stack_builds_where_no_python_3_13_is(
     tools = tmp_path / "bin"
     tools.mkdir()
     (tools / "python3").symlink_to(other)
-    for name in ("make", "sh", "find", "rm", "cp", "git"):
+    for name in ("make", "sh", "find", "rm", "cp", "chmod", "git"):
         found = shutil.which(name)
         if found is not None:
             (tools / name).symlink_to(found)
