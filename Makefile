@@ -8,7 +8,7 @@ BIN := .venv/bin
 PY := $(BIN)/python
 LAB_OPTIONS ?=
 
-.PHONY: help setup demo test check build bench-cold lock format clean
+.PHONY: help setup demo test check build bench-cold break-rules lock format clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -39,6 +39,9 @@ build: setup ## Build the deployable stack into .aws-sam/build
 
 bench-cold: build ## Measure the cold start of the built artifact against a bare client
 	@$(PY) -m bench.cold
+
+break-rules: setup ## Break each rule of the design on purpose and see that a test fails
+	@$(PY) tools/break_rules.py
 
 lock: setup ## Compile the locked requirements anew from pyproject.toml
 	@tools/lock.sh

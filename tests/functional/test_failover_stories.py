@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from target_sync.core.convergence import Status
-from target_sync.core.model import LookupFailure
+from target_sync.core.model import LookupFailure, TargetGroup
 from target_sync.core.planning import Veto, VetoCode
 from target_sync.core.result import SyncResult
 from target_sync.errors import (
@@ -25,6 +25,22 @@ def test_a_steady_scheduled_run_is_one_aws_call_and_one_dns_query() -> None:
     assert road.group.calls == Counter(DescribeTargetHealth=1)
     assert road.endpoint.queries == 1
     assert result.seconds == {"to_detect": None, "to_register": None, "to_healthy": None}
+
+
+def test_the_group_is_described_before_the_endpoint_is_observed() -> None:
+    road = Road(A)
+    describe = road.group.describe
+
+    def describe_while_the_name_moves() -> TargetGroup:
+        described = describe()
+        road.endpoint.says(B)
+        return described
+
+    road.group.describe = describe_while_the_name_moves  # type: ignore[method-assign]
+
+    result = road.run(MANUAL)
+
+    assert result.convergence.observations[0].addresses == {B}
 
 
 def test_a_steady_run_ends_at_once_even_if_the_target_is_unhealthy() -> None:

@@ -1,8 +1,10 @@
 """The function from its door: every payload of the corpus, its answer, its record, its errors."""
 
 import json
+import logging
 
 import pytest
+from moto import mock_aws
 
 from functions.sync_targets import app
 from target_sync import wiring
@@ -11,6 +13,7 @@ from target_sync.errors import (
     ObservationError,
     SettingsError,
     TargetGroupAccessError,
+    TargetGroupNotFoundError,
     TriggerError,
 )
 from target_sync.observability import PowertoolsReporter
@@ -267,6 +270,20 @@ def test_the_parts_are_put_together_from_the_environment_once_per_container() ->
     assert synchronizer.policy.port == 6432
     assert synchronizer.watch_seconds == 120
     assert wiring.synchronizer() is synchronizer
+
+
+@pytest.mark.usefixtures("_environment", "_powertools")
+def test_detail_in_the_log_never_shows_a_requests_credentials(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG)  # what Lambda does to the root logger
+    group = wiring.synchronizer().target_group
+
+    with mock_aws(), pytest.raises(TargetGroupNotFoundError):
+        group.describe()
+
+    said = [record for record in caplog.records if record.name.startswith("botocore")]
+    assert all(record.levelno >= logging.INFO for record in said)
 
 
 @pytest.mark.usefixtures("_environment")

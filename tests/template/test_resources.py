@@ -3,8 +3,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from target_sync.settings import load_settings
 
+from target_sync.settings import load_settings
 from tests.template.stack import PSEUDO_PARAMETERS, TEMPLATE, Resolver, expand, resources
 
 FUNCTIONS = resources("AWS::Lambda::Function")

@@ -1,6 +1,7 @@
 """Puts the parts together, once per container."""
 
 import functools
+import logging
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
@@ -42,6 +43,9 @@ def build_synchronizer(environ: Mapping[str, str]) -> Synchronizer:
 
     botocore without boto3: the same client for less import time (docs/adr/0006).
     """
+    # Lambda gives the root logger the level of LogLevel. At DEBUG botocore would write every
+    # request with its headers, the role's session token among them.
+    logging.getLogger("botocore").setLevel(logging.INFO)
     settings = load_settings(environ)
     clock = SystemClock()
     name_servers = [NameServer(address, port) for address, port in settings.resolvers]

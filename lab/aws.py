@@ -1,0 +1,135 @@
+"""The accounts of the lab's AWS, and what a company has there before it deploys our stack."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import boto3.session
+from botocore.exceptions import ClientError
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2.literals import StateType
+
+REGION = "us-east-1"
+VPC_NETWORK = "10.0.0.0/16"
+SUBNETS = {"10.0.1.0/24": f"{REGION}a", "10.0.2.0/24": f"{REGION}b"}
+#: What the emulator takes from an account's root, whose access key is the account's number.
+_SECRET = "test"  # noqa: S105 - a word, not a secret
+
+
+def credentials(account: str) -> Mapping[str, str]:
+    """The environment in which the AWS SDKs and SAM act as an account's root.
+
+    Nothing of the machine's own AWS settings is left in it.
+    """
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    return {
+        **kept,
+        "AWS_ACCESS_KEY_ID": account,
+        "AWS_SECRET_ACCESS_KEY": _SECRET,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An account of the emulated AWS, acting as its root."""
+
+    number: str
+    endpoint_url: str
+
+    def session(self) -> boto3.session.Session:
+        """A session with this account's credentials."""
+        return boto3.session.Session(
+            aws_access_key_id=self.number, aws_secret_access_key=_SECRET, region_name=REGION
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Database:
+    """The company's Multi-AZ RDS instance and the network around it."""
+
+    identifier: str
+    endpoint: str
+    port: int
+    vpc_id: str
+    subnet_ids: tuple[str, ...]
+    zone: str
+
+
+def create_database(account: Account, identifier: str) -> Database:
+    """Create a VPC with a subnet in each of two zones, and a Multi-AZ PostgreSQL in it."""
+    ec2 = account.session().client("ec2", endpoint_url=account.endpoint_url)
+    rds = account.session().client("rds", endpoint_url=account.endpoint_url)
+    vpc_id = ec2.create_vpc(CidrBlock=VPC_NETWORK)["Vpc"]["VpcId"]
+    subnet_ids = tuple(
+        ec2.create_subnet(VpcId=vpc_id, CidrBlock=network, AvailabilityZone=zone)["Subnet"][
+            "SubnetId"
+        ]
+        for network, zone in SUBNETS.items()
+    )
+    rds.create_db_subnet_group(
+        DBSubnetGroupName=identifier,
+        DBSubnetGroupDescription="The lab's database",
+        SubnetIds=subnet_ids,
+    )
+    instance = rds.create_db_instance(
+        DBInstanceIdentifier=identifier,
+        DBInstanceClass="db.t4g.micro",
+        Engine="postgres",
+        MultiAZ=True,
+        AllocatedStorage=20,
+        DBSubnetGroupName=identifier,
+        MasterUsername="lab",
+        ManageMasterUserPassword=True,
+    )["DBInstance"]
+    return Database(
+        identifier=identifier,
+        endpoint=instance["Endpoint"]["Address"],
+        port=instance["Endpoint"]["Port"],
+        vpc_id=vpc_id,
+        subnet_ids=subnet_ids,
+        zone=instance["AvailabilityZone"],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Consumer:
+    """A SaaS in an account of its own, which reaches the database by an interface endpoint."""
+
+    account: Account
+
+    def connect(self, service_name: str) -> str:
+        """Create an interface endpoint to the service and return its ID.
+
+        Raises:
+            ClientError: ``InvalidServiceName``: this account is not an allowed principal.
+        """
+        ec2 = self.account.session().client("ec2", endpoint_url=self.account.endpoint_url)
+        vpc_id = ec2.create_vpc(CidrBlock="10.200.0.0/16")["Vpc"]["VpcId"]
+        endpoint = ec2.create_vpc_endpoint(
+            VpcId=vpc_id, ServiceName=service_name, VpcEndpointType="Interface"
+        )["VpcEndpoint"]
+        return endpoint["VpcEndpointId"]
+
+    def state(self, endpoint_id: str) -> "StateType":
+        """The state of the endpoint as the consumer sees it."""
+        ec2 = self.account.session().client("ec2", endpoint_url=self.account.endpoint_url)
+        return ec2.describe_vpc_endpoints(VpcEndpointIds=[endpoint_id])["VpcEndpoints"][0]["State"]
+
+    def is_refused(self, service_name: str) -> bool:
+        """Whether the service cannot be connected to, as if it did not exist."""
+        try:
+            self.connect(service_name)
+        except ClientError as error:
+            return error.response["Error"]["Code"] == "InvalidServiceName"
+        return False
+
+    def disconnect(self, endpoint_id: str) -> None:
+        """Delete the endpoint."""
+        ec2 = self.account.session().client("ec2", endpoint_url=self.account.endpoint_url)
+        ec2.delete_vpc_endpoints(VpcEndpointIds=[endpoint_id])

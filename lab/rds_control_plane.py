@@ -1,0 +1,192 @@
+"""What RDS does at a failover: it moves the database, then its name, and tells of it.
+
+The order is the one that was measured on Multi-AZ PostgreSQL instances: "started" with the
+outage, the name moves, "restarted", and "completed" last, seconds after everything works again.
+"""
+
+import json
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Self
+
+from lab.addresses import Endpoint
+from lab.aws import Database
+from lab.dns_server import Zone
+from lab.emulator.client import EmulatorAdmin
+from lab.emulator.messages import RdsEvent, RdsStatus
+from lab.postgres import PostgresPair
+
+#: Seconds from the restarted server to the event "completed". AWS: 3 to 42 after the name moved.
+_COMPLETED_AFTER = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failover:
+    """The moments of one failover, in seconds since the epoch.
+
+    Attributes:
+        old: The old primary's address and port in the VPC.
+        new: The new primary's.
+        began_at: When the old primary was killed, or the failover was asked for.
+        promoted_at: From when on the new primary accepts writes.
+        flipped_at: When the endpoint's name moved.
+        events: When RDS emitted each event, by event ID.
+    """
+
+    old: Endpoint
+    new: Endpoint
+    began_at: float
+    promoted_at: float
+    flipped_at: float
+    events: Mapping[str, float]
+
+
+class FailoverHook:
+    """A web server that takes down failovers asked for by RebootDBInstance.
+
+    Attributes:
+        url: Where the emulator posts them.
+    """
+
+    def __init__(self) -> None:
+        self._asked: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _hook_handler(self._asked.put))
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+        )
+        self.url = f"http://127.0.0.1:{self._server.server_port}/"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def asked(self) -> str | None:
+        """Take the next instance whose failover was asked for; None while there is none."""
+        try:
+            return self._asked.get_nowait()
+        except queue.Empty:
+            return None
+
+
+def _hook_handler(take: Callable[[str], None]) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            take(json.loads(body)["db_instance_identifier"])
+            self.send_response(202)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing: standard error is the demo's."""
+
+    return Handler
+
+
+class RdsControlPlane:
+    """RDS for the one instance of the lab."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        pair: PostgresPair,
+        zone: Zone,
+        admin: EmulatorAdmin,
+        addresses: Mapping[str, Endpoint],
+        zones: Mapping[str, str],
+    ) -> None:
+        """Take over an instance.
+
+        Args:
+            database: The instance as the API knows it.
+            pair: Its servers.
+            zone: Where its endpoint's name is.
+            admin: Where events are emitted.
+            addresses: The servers' addresses in the VPC, by their loopback host.
+            zones: The servers' Availability Zones, by their loopback host.
+        """
+        self._database = database
+        self._pair = pair
+        self._zone = zone
+        self._admin = admin
+        self._addresses = addresses
+        self._zones = zones
+        self.point_name_at_primary()
+
+    @property
+    def writer(self) -> Endpoint:
+        """The primary's address in the VPC."""
+        return self._addresses[self._pair.primary.host]
+
+    def point_name_at_primary(self) -> float:
+        """Let the endpoint's name lead to the primary; return when it was done."""
+        self._zone.set_address(self._database.endpoint, [str(self.writer.address)])
+        return time.time()
+
+    def fail_over(
+        self, *, dns_lag: float, prefixed: bool, wait: Callable[[float], None]
+    ) -> Failover:
+        """Promote the standby, move the name, and tell of it, in RDS's order.
+
+        Args:
+            dns_lag: Seconds from the promotion to the moved name.
+            prefixed: Whether the events name their source with ``rds:`` in front.
+            wait: Waits for some seconds.
+        """
+        began_at, old = time.time(), self.writer
+        events: dict[str, float] = {}
+
+        def emit(event_id: str, category: str, message: str) -> None:
+            events[event_id] = time.time()
+            self._admin.emit(
+                RdsEvent(
+                    identifier=self._database.identifier,
+                    event_id=event_id,
+                    categories=(category,),
+                    message=message,
+                    prefixed=prefixed,
+                )
+            )
+
+        emit("RDS-EVENT-0013", "failover", "Multi-AZ instance failover started.")
+        self._set_status("rebooting")
+        self._pair.promote_standby()
+        promoted_at = time.time()
+        wait(dns_lag)
+        flipped_at = self.point_name_at_primary()
+        emit("RDS-EVENT-0006", "availability", "DB instance restarted")
+        wait(_COMPLETED_AFTER)
+        emit("RDS-EVENT-0049", "failover", "Multi-AZ instance failover completed")
+        self._set_status("available")
+        return Failover(
+            old=old,
+            new=self.writer,
+            began_at=began_at,
+            promoted_at=promoted_at,
+            flipped_at=flipped_at,
+            events=events,
+        )
+
+    def _set_status(self, status: str) -> None:
+        self._admin.set_rds_status(
+            RdsStatus(
+                identifier=self._database.identifier,
+                status=status,
+                availability_zone=self._zones[self._pair.primary.host],
+            )
+        )
