@@ -12,6 +12,7 @@ from typing import Any
 
 from ministack.core import lambda_runtime
 from ministack.services import eventbridge, lambda_svc
+from ministack.services.cloudformation import provisioners
 
 from lab.emulator.scope import Scope
 
@@ -66,6 +67,8 @@ def install(work_dir: Path) -> None:
     lambda_svc._execute_function = _unless_deleted(lambda_svc._execute_function)
     lambda_svc._emit_lambda_logs = _unless_deleted(lambda_svc._emit_lambda_logs)
     eventbridge._dispatch_to_lambda = _invoke_async
+    stack_function = provisioners._RESOURCE_HANDLERS["AWS::Lambda::Function"]
+    stack_function["delete"] = _ending_runs(stack_function["delete"])
 
 
 def stop_workers() -> None:
@@ -128,6 +131,17 @@ def _unless_deleted(act: Callable[..., Any]) -> Callable[..., Any]:
         if not lambda_svc._functions.contains_scoped(scope.account, scope.region, name):
             return {"body": None}
         return act(func, *args, **kwargs)
+
+    return wrapped
+
+
+def _ending_runs(delete: Callable[..., None]) -> Callable[..., None]:
+    """End the processes of a stack's function with it: a run may watch for minutes."""
+
+    def wrapped(name: str, properties: Mapping[str, Any]) -> None:
+        delete(name, properties)
+        scope = Scope.current()
+        lambda_runtime.invalidate_worker(name, account=scope.account, region=scope.region)
 
     return wrapped
 

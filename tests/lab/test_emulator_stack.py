@@ -47,6 +47,8 @@ class Stack:
             "AWS_ENDPOINT_URL": self.emulator.url,
             "HOME": str(self.folder),
             "SAM_CLI_TELEMETRY": "0",
+            # SAM leaves empty folders behind.
+            "TMPDIR": str(self.folder),
         }
         return subprocess.run(
             [str(Path(sys.executable).with_name("sam")), *arguments],
@@ -378,6 +380,7 @@ def start_function(emulator: Emulator) -> int:
     archive = shutil.make_archive(
         str(emulator.work_dir.parent / "waiting"), "zip", SOURCE / "waiting"
     )
+    mark = emulator.work_dir.parent / "running"
     emulator.client("iam").create_role(RoleName="waiting", AssumeRolePolicyDocument="{}")
     client = emulator.client("lambda")
     client.create_function(
@@ -386,8 +389,10 @@ def start_function(emulator: Emulator) -> int:
         Role="arn:aws:iam::111111111111:role/waiting",
         Handler="app.handler",
         Timeout=60,
+        Environment={"Variables": {"MARK": str(mark)}},
         Code={"ZipFile": Path(archive).read_bytes()},
     )
     client.invoke(FunctionName="waiting", InvocationType="Event")
-    wait_until(lambda: child_processes(emulator.process.pid))
-    return child_processes(emulator.process.pid)[0]
+    wait_until(mark.exists)
+    (worker,) = child_processes(emulator.process.pid)
+    return worker
