@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import IO, Self
+from typing import IO, Self, cast
 
 import dns.exception
 import dns.flags
@@ -285,8 +285,8 @@ class _Udp(asyncio.DatagramProtocol):
         self._failed = failed
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)  # noqa: S101 - asyncio's promise
-        self._transport = transport
+        # asyncio's promise; before Python 3.12 its own class does not inherit from this one.
+        self._transport = cast("asyncio.DatagramTransport", transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         try:

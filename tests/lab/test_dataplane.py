@@ -298,6 +298,14 @@ def is_reset(client: socket.socket) -> bool:
     return False
 
 
+def is_refused(road: Road) -> bool:
+    """The reset may come before the client has even seen its connection open."""
+    try:
+        return is_reset(road.connect())
+    except ConnectionResetError:
+        return True
+
+
 @pytest.mark.lab
 def test_a_flow_reaches_the_healthy_target_and_ends_in_order(road: Road) -> None:
     road.follow((A, "healthy"))
@@ -382,14 +390,14 @@ def test_a_flow_over_the_only_and_unhealthy_target_stays_open(road: Road) -> Non
 
 @pytest.mark.lab
 def test_a_connection_is_reset_when_there_is_no_target(road: Road) -> None:
-    assert is_reset(road.connect())
+    assert is_refused(road)
 
 
 @pytest.mark.lab
 def test_a_connection_to_an_address_outside_the_plan_is_reset(road: Road) -> None:
     road.follow((UNPLANNED, "healthy"))
 
-    assert is_reset(road.connect())
+    assert is_refused(road)
     assert "flow_opened 10.0.3.13" not in road.names()
 
 
@@ -423,7 +431,7 @@ def test_the_routing_outlives_an_emulator_that_is_away(road: Road, away: str) ->
 def test_no_flow_passes_before_the_endpoint_connection_is_accepted() -> None:
     with running_road(["--endpoint-id", ENDPOINT]) as road:
         road.emulator.state = state((A, "healthy"), connection="pendingAcceptance")
-        assert is_reset(road.connect())
+        assert is_refused(road)
 
         road.emulator.state = state((A, "healthy"), connection="available")
         road.supervisor.wait_until(lambda: road.routed() == {A}, what="the road", timeout=DEADLINE)

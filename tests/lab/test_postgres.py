@@ -243,6 +243,16 @@ def test_a_killed_server_leaves_no_shared_memory(pair: PostgresPair) -> None:
     raise AssertionError(f"shared memory {identifier} is still there")
 
 
+def test_a_stopped_server_does_not_wait_for_its_clients(
+    supervisor: Supervisor, pair: PostgresPair
+) -> None:
+    with pair.primary.connect():
+        pair.primary.stop()
+
+    log = (supervisor.work_dir / "logs" / "postgresql-a.log").read_text()
+    assert "received immediate shutdown request" in log
+
+
 def test_a_server_that_does_not_run_has_no_process_id(pair: PostgresPair) -> None:
     pair.standby.stop()
 
