@@ -1,5 +1,6 @@
 """What the emulator's admin API takes and gives; imported by both of its ends."""
 
+import functools
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -130,6 +131,7 @@ class DataPlane:
         )
 
 
+@functools.cache  # making one loads the system's certificates
 def loopback_opener() -> urllib.request.OpenerDirector:
     """Return a URL opener that uses no proxy, whatever the environment says."""
     return urllib.request.build_opener(urllib.request.ProxyHandler({}))
