@@ -60,6 +60,7 @@ synchronous_standby_names = '{synchronous_standby}'
 password_encryption = 'scram-sha-256'
 # A crashed backend takes the server with it, so that the supervisor sees it.
 restart_after_crash = off
+log_checkpoints = off
 log_line_prefix = '%m [%p] '
 timezone = 'UTC'
 log_timezone = 'UTC'
