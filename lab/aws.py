@@ -3,13 +3,9 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import boto3.session
 from botocore.exceptions import ClientError
-
-if TYPE_CHECKING:
-    from mypy_boto3_ec2.literals import StateType
 
 REGION = "us-east-1"
 VPC_NETWORK = "10.0.0.0/16"
@@ -116,10 +112,15 @@ class Consumer:
         )["VpcEndpoint"]
         return endpoint["VpcEndpointId"]
 
-    def state(self, endpoint_id: str) -> "StateType":
-        """The state of the endpoint as the consumer sees it."""
+    def state(self, endpoint_id: str) -> str:
+        """The state of the endpoint as the consumer sees it, in lower case.
+
+        The API's model and its wire format differ in the case of these names.
+        """
         ec2 = self.account.session().client("ec2", endpoint_url=self.account.endpoint_url)
-        return ec2.describe_vpc_endpoints(VpcEndpointIds=[endpoint_id])["VpcEndpoints"][0]["State"]
+        return ec2.describe_vpc_endpoints(VpcEndpointIds=[endpoint_id])["VpcEndpoints"][0][
+            "State"
+        ].lower()
 
     def is_refused(self, service_name: str) -> bool:
         """Whether the service cannot be connected to, as if it did not exist."""

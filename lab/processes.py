@@ -326,7 +326,12 @@ class Supervisor:
             raise self._death
 
     def wait_until(
-        self, condition: Callable[[], T], *, what: str, timeout: float, interval: float = _POLL
+        self,
+        condition: Callable[[], T | None],
+        *,
+        what: str,
+        timeout: float,
+        interval: float = _POLL,
     ) -> T:
         """Wait for a condition and return its first true value.
 

@@ -1,52 +1,92 @@
 """Our own stack in the lab's AWS, by the real SAM CLI."""
 
 import json
+import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lab.aws import Account, Database, credentials
 from lab.processes import Supervisor
 
 _REPOSITORY = Path(__file__).parents[1]
 _SHIPPED = ("template.yaml", "samconfig.toml", "functions", "layers")
-_MINUTES = 60.0
+_TIMEOUT = 300.0
+_DOCUMENT_START = '{"status"'
 
 
 class UnexpectedReplyError(Exception):
     """SAM or the function answered something that the lab cannot read; the message has it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stack:
-    """The stack of the template at the top of the repository.
+class Project:
+    """A copy of the project for SAM to work in.
 
-    SAM works on a copy of the project, so that two labs at once, and a user's own build, do
-    not meet in one build folder.
+    Two labs at once, and a user's own build, so do not meet in one build folder.
     """
 
-    supervisor: Supervisor
-    account: Account
-    name: str
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+        self._folder = supervisor.work_dir / "project"
 
-    def build(self) -> None:
-        """``sam build``.
+    def start_build(self) -> Future[None]:
+        """Begin ``sam build``; the future's result may raise ``CommandFailedError``."""
+        pool = ThreadPoolExecutor(1, thread_name_prefix="sam build")
+        future = pool.submit(self._build)
+        # An interrupted lab does not wait for it: the supervisor ends its process.
+        pool.shutdown(wait=False)
+        return future
+
+    def sam(self, *arguments: str, environment: Mapping[str, str]) -> str:
+        """Run a SAM command in the project and return what it printed.
 
         Raises:
             CommandFailedError: SAM failed; the message has its last lines.
         """
-        self._project.mkdir()
+        tools = Path(sys.executable).parent
+        # The command's words, without its options.
+        words = takewhile(lambda word: not word.startswith("-"), arguments)
+        return self._supervisor.run(
+            f"sam {' '.join(words)}",
+            [tools / "sam", *arguments, "--config-env", "lab"],
+            cwd=self._folder,
+            env={
+                **environment,
+                "HOME": str(self._supervisor.work_dir),
+                "PATH": f"{tools}:{environment['PATH']}",
+                "SAM_CLI_TELEMETRY": "0",
+                # SAM leaves empty folders behind.
+                "TMPDIR": str(self._supervisor.work_dir),
+                "NO_PROXY": "127.0.0.1,localhost",
+            },
+            timeout=_TIMEOUT,
+        )
+
+    def _build(self) -> None:
+        self._folder.mkdir()
         for name in _SHIPPED:
             source = _REPOSITORY / name
             if source.is_dir():
                 ignored = shutil.ignore_patterns("__pycache__")
-                shutil.copytree(source, self._project / name, ignore=ignored)
+                shutil.copytree(source, self._folder / name, symlinks=True, ignore=ignored)
             else:
-                shutil.copy2(source, self._project / name)
-        self._sam("build")
+                shutil.copy2(source, self._folder / name)
+        self.sam("build", environment=os.environ)
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """The stack of the template at the top of the repository."""
+
+    project: Project
+    account: Account
+    name: str
 
     def deploy(self, database: Database, parameters: Mapping[str, str]) -> None:
         """``sam deploy`` for a database.
@@ -73,7 +113,8 @@ class Stack:
         Raises:
             CommandFailedError: SAM failed; the message has its last lines.
         """
-        self._sam("delete")
+        # SAM does not read this answer from its configuration file.
+        self._sam("delete", "--no-prompts")
 
     def outputs(self) -> Mapping[str, str]:
         """The stack's outputs by key."""
@@ -82,6 +123,31 @@ class Stack:
         )
         stack = cloudformation.describe_stacks(StackName=self.name)["Stacks"][0]
         return {o["OutputKey"]: o["OutputValue"] for o in stack.get("Outputs", [])}
+
+    @contextmanager
+    def schedule_switched_off(self) -> Iterator[None]:
+        """Switch the stack's schedule off for the length of the block, as an operator may."""
+        scheduler = self.account.session().client(
+            "scheduler", endpoint_url=self.account.endpoint_url
+        )
+        (found,) = scheduler.list_schedules()["Schedules"]
+        schedule = scheduler.get_schedule(Name=found["Name"], GroupName=found["GroupName"])
+
+        def switch(state: Literal["ENABLED", "DISABLED"]) -> None:
+            scheduler.update_schedule(
+                Name=schedule["Name"],
+                GroupName=schedule["GroupName"],
+                ScheduleExpression=schedule["ScheduleExpression"],
+                FlexibleTimeWindow=schedule["FlexibleTimeWindow"],
+                Target=schedule["Target"],
+                State=state,
+            )
+
+        switch("DISABLED")
+        try:
+            yield
+        finally:
+            switch("ENABLED")
 
     def resync(self, payload: Mapping[str, bool]) -> Mapping[str, Any]:
         """``sam remote invoke``: the resync that a person does by hand.
@@ -93,39 +159,19 @@ class Stack:
         printed = self._sam(
             "remote", "invoke", "SyncTargetsFunction", "--event", json.dumps(payload)
         )
-        # SAM prints the function's log first, then its answer on a line of its own.
-        for line in reversed(printed.splitlines()):
-            try:
-                answer = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(answer, dict) and "status" in answer:
-                return answer
-        raise UnexpectedReplyError(f"sam remote invoke gave no document:\n{printed}")
-
-    @property
-    def _project(self) -> Path:
-        return self.supervisor.work_dir / "project"
+        # SAM prints the function's log first; the document is the last thing it prints.
+        start = printed.rfind(_DOCUMENT_START)
+        if start < 0:
+            raise UnexpectedReplyError(f"sam remote invoke gave no document:\n{printed}")
+        document: dict[str, Any] = json.loads(printed[start:])
+        return document
 
     def _sam(self, *arguments: str) -> str:
-        sam = Path(sys.executable).parent
-        environment = credentials(self.account.number)
-        return self.supervisor.run(
-            f"sam {' '.join(arguments[:2]).partition(' --')[0]}",
-            [
-                sam / "sam",
-                *arguments,
-                *(("--stack-name", self.name) if arguments[0] != "build" else ()),
-                *("--config-env", "lab"),
-            ],
-            cwd=self._project,
-            env={
-                **environment,
+        return self.project.sam(
+            *arguments,
+            *("--stack-name", self.name),
+            environment={
+                **credentials(self.account.number),
                 "AWS_ENDPOINT_URL": self.account.endpoint_url,
-                "HOME": str(self.supervisor.work_dir),
-                "PATH": f"{sam}:{environment['PATH']}",
-                "SAM_CLI_TELEMETRY": "0",
-                "NO_PROXY": "127.0.0.1,localhost",
             },
-            timeout=5 * _MINUTES,
         )

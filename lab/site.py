@@ -1,0 +1,223 @@
+"""Everything that the main job meets: servers, accounts, a database; started and wired up."""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any, TypeVar
+
+from lab import postgres
+from lab.addresses import AddressPlan, Endpoint, free_port
+from lab.aws import SUBNETS, Account, Database, create_database
+from lab.dns_server import Zone
+from lab.emulator.client import EmulatorAdmin
+from lab.options import LabOptions
+from lab.postgres import PostgresPair
+from lab.processes import Server, Supervisor, accepts_connections
+from lab.rds_control_plane import FailoverHook, RdsControlPlane
+from lab.writer import Connection
+
+PROVIDER = "111111111111"
+CONSUMER = "222222222222"
+STRANGER = "333333333333"
+
+_HOST = "127.0.0.1"
+_DATABASE_PORT = 5432
+_IDENTIFIER = "orders"
+_REPOSITORY = Path(__file__).parents[1]
+#: Where the two servers of the instance are in the VPC, by their loopback host.
+_ADDRESSES: Mapping[str, Endpoint] = {
+    host: Endpoint(IPv4Address(address), _DATABASE_PORT)
+    for host, address in zip(postgres.HOSTS, ("10.0.1.11", "10.0.2.12"), strict=True)
+}
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """The lab, up and running.
+
+    Attributes:
+        supervisor: Watches the servers.
+        options: The lab's times.
+        pair: The database's two servers.
+        database: The database as its API knows it.
+        rds: Performs failovers.
+        hook: Where failovers that were asked for by the API arrive.
+        admin: The emulator's admin API.
+        dns_port: Where the DNS server listens.
+    """
+
+    supervisor: Supervisor
+    options: LabOptions
+    pair: PostgresPair
+    database: Database
+    rds: RdsControlPlane
+    hook: FailoverHook
+    admin: EmulatorAdmin
+    dns_port: int
+
+    @classmethod
+    @contextmanager
+    def started(cls, supervisor: Supervisor, options: LabOptions) -> Iterator["Site"]:
+        """Start every server but the data plane, and create the database in the provider's VPC."""
+        folder = supervisor.work_dir
+        pair = PostgresPair.create(supervisor)
+        AddressPlan(
+            {_ADDRESSES[host]: Endpoint(IPv4Address(host), pair.port) for host in postgres.HOSTS}
+        ).save(folder / "addresses.json")
+        zone = Zone(folder / "zone.json")
+        dns_port = _start_dns(supervisor)
+        with FailoverHook() as hook:
+            admin = _start_emulator(supervisor, options, hook)
+            database = create_database(Account(PROVIDER, admin.url), _IDENTIFIER)
+            rds = RdsControlPlane(
+                database=database,
+                pair=pair,
+                zone=zone,
+                admin=admin,
+                addresses=_ADDRESSES,
+                zones=dict(zip(postgres.HOSTS, SUBNETS.values(), strict=True)),
+            )
+            yield cls(
+                supervisor=supervisor,
+                options=options,
+                pair=pair,
+                database=database,
+                rds=rds,
+                hook=hook,
+                admin=admin,
+                dns_port=dns_port,
+            )
+
+    @property
+    def provider(self) -> Account:
+        """The company's own account."""
+        return self.account(PROVIDER)
+
+    @property
+    def primary_host(self) -> IPv4Address:
+        """The loopback address of the server that is the primary now."""
+        return IPv4Address(self.pair.primary.host)
+
+    @property
+    def resolver(self) -> str:
+        """The lab's DNS server as ``address:port``."""
+        return f"{_HOST}:{self.dns_port}"
+
+    def account(self, number: str) -> Account:
+        """An account of the lab's AWS."""
+        return Account(number, self.admin.url)
+
+    def start_data_plane(self, target_group_arn: str, endpoint_id: str) -> Callable[[], Connection]:
+        """Start the load balancer's data plane; return how a client connects through it."""
+        port = free_port(_HOST)
+        folder = self.supervisor.work_dir
+        _start_module(
+            self.supervisor,
+            "NLB data plane",
+            "lab.dataplane",
+            {
+                "emulator": self.admin.url,
+                "address-plan": folder / "addresses.json",
+                "listen": f"{_HOST}:{port}",
+                "target-group-arn": target_group_arn,
+                "endpoint-id": endpoint_id,
+                "log": folder / "dataplane.log",
+            },
+            ready=partial(accepts_connections, _HOST, port),
+        )
+        return partial(postgres.connect, _HOST, port, self.pair.primary.password)
+
+    def flows_cut(self, target: Endpoint, *, since: float) -> int:
+        """How many flows to a target the data plane has cut since a moment."""
+        lines = (self.supervisor.work_dir / "dataplane.log").read_text().splitlines()
+        events = [json.loads(line) for line in lines]
+        return sum(
+            event["event"] == "flow_cut"
+            and event["at"] >= since
+            and (event["address"], event["port"]) == (str(target.address), target.port)
+            for event in events
+        )
+
+    def wait_for(self, condition: Callable[[], _T | None], what: str) -> _T:
+        """Wait for something that the lab's times allow to last so long and no longer.
+
+        Raises:
+            ServerDiedError: A server died meanwhile.
+            WaitTimeoutError: It did not come true.
+        """
+        return self.supervisor.wait_until(
+            condition, what=what, timeout=self.options.settling_seconds
+        )
+
+    def pause(self, seconds: float) -> None:
+        """Let so much time pass, as a part of what is played, and notice a server's death."""
+        end = time.monotonic() + seconds
+        self.supervisor.wait_until(
+            lambda: time.monotonic() >= end, what="time to pass", timeout=seconds + 1
+        )
+
+
+def _start_dns(supervisor: Supervisor) -> int:
+    port = free_port(_HOST)
+    folder = supervisor.work_dir
+    _start_module(
+        supervisor,
+        "DNS server",
+        "lab.dns_server",
+        {
+            "host": _HOST,
+            "port": port,
+            "zone": folder / "zone.json",
+            "query-log": folder / "queries.log",
+        },
+        ready=partial(accepts_connections, _HOST, port),
+    )
+    return port
+
+
+def _start_emulator(
+    supervisor: Supervisor, options: LabOptions, hook: FailoverHook
+) -> EmulatorAdmin:
+    port = free_port(_HOST)
+    folder = supervisor.work_dir / "emulator"
+    folder.mkdir()
+    admin = EmulatorAdmin(f"http://{_HOST}:{port}")
+    _start_module(
+        supervisor,
+        "AWS emulator",
+        "lab.emulator",
+        {
+            "port": port,
+            "address-plan": supervisor.work_dir / "addresses.json",
+            "work-dir": folder,
+            "registration-delay": options.registration_delay,
+            "health-check-interval": options.health_check_interval,
+            "schedule-interval": options.schedule_interval,
+            "rds-failover-hook": hook.url,
+        },
+        ready=admin.is_ready,
+    )
+    return admin
+
+
+def _start_module(
+    supervisor: Supervisor,
+    name: str,
+    module: str,
+    options: Mapping[str, Any],
+    *,
+    ready: Callable[[], bool],
+) -> Server:
+    """Start one of the lab's own servers from the repository, wherever the lab was started."""
+    arguments = [f"--{option}={value}" for option, value in options.items()]
+    return supervisor.start(
+        name, [sys.executable, "-m", module, *arguments], ready=ready, cwd=_REPOSITORY
+    )
