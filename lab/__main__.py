@@ -1,6 +1,7 @@
 """``python -m lab demo``: the main job on this machine, against real parts."""
 
 import argparse
+import math
 import sys
 from dataclasses import fields
 from pathlib import Path
@@ -44,13 +45,20 @@ def _parse() -> LabOptions:
     for option in fields(LabOptions):
         demo.add_argument(
             f"--{option.name.replace('_', '-')}",
-            type=Path if option.name == "report" else float,
+            type=Path if option.name == "report" else _seconds,
             default=option.default,
             help=f"{_HELP[option.name]}; default: %(default)s",
         )
     values = vars(parser.parse_args())
     values.pop("command")
     return LabOptions(**values)
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number of seconds from 0 on, not {text!r}")
+    return value
 
 
 if __name__ == "__main__":

@@ -60,6 +60,8 @@ class Project:
                 **environment,
                 "HOME": str(self._supervisor.work_dir),
                 "PATH": f"{tools}:{environment['PATH']}",
+                # SAM asks CloudFormation how far it is; every 5 seconds unless told otherwise.
+                "SAM_CLI_POLL_DELAY": "0.5",
                 "SAM_CLI_TELEMETRY": "0",
                 # SAM leaves empty folders behind.
                 "TMPDIR": str(self._supervisor.work_dir),

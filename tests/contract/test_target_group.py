@@ -15,7 +15,7 @@ from botocore.stub import Stubber
 from moto import mock_aws
 
 from target_sync.adapters.target_groups import CHUNK, ElbTargetGroup
-from target_sync.core.model import IPAddress, Target, TargetState
+from target_sync.core.model import Target, TargetState
 from target_sync.core.ports import TargetGroupPort
 from target_sync.errors import (
     TargetGroupAccessError,
@@ -25,6 +25,7 @@ from target_sync.errors import (
     TargetGroupUnavailableError,
     TargetRefusedError,
 )
+from tests.contract.situation import Situation
 from tests.support.clock import FakeClock
 from tests.support.road import PORT, A, B, FakeTargetGroup, target
 
@@ -86,20 +87,6 @@ def test_nothing_to_do_makes_no_call(group: TargetGroupPort) -> None:
 # --- What AWS documents and moto does not do ---------------------------------------------------
 
 
-class Situation:
-    """A group as AWS documents it, with the two things that the world around it decides."""
-
-    def __init__(
-        self,
-        group: TargetGroupPort,
-        listens: Callable[[IPAddress], None],
-        until: Callable[[Callable[[], bool]], None],
-    ) -> None:
-        self.group = group
-        self.listens = listens
-        self.until = until
-
-
 @pytest.fixture(params=["fake", pytest.param("emulator", marks=pytest.mark.lab)])
 def situation(request: pytest.FixtureRequest) -> Situation:
     if request.param == "emulator":
@@ -107,7 +94,7 @@ def situation(request: pytest.FixtureRequest) -> Situation:
     clock = FakeClock()
     group = FakeTargetGroup(clock, registration_seconds=90)
 
-    def until(condition: Callable[[], bool]) -> None:
+    def until(condition: Callable[[], object]) -> None:
         for _ in range(600):
             if condition():
                 return

@@ -1,0 +1,80 @@
+"""The adapter over the lab's emulator: real HTTP, real health checks, AWS's documented states."""
+
+import socket
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+
+from lab.addresses import AddressPlan, Endpoint, free_port
+from target_sync.adapters.target_groups import ElbTargetGroup
+from target_sync.core.model import IPAddress
+from tests.contract.situation import Situation
+from tests.lab.emulator_process import Emulator, running_emulator, wait_until
+from tests.support.road import PORT, A, B
+
+HOST = "127.0.0.1"
+#: Where the lab's servers would be, if one of them listens.
+SOCKETS = {
+    address: Endpoint(IPv4Address(HOST), port)
+    for address, port in zip((A, B), (free_port(HOST), free_port(HOST)), strict=True)
+}
+
+
+@pytest.fixture(scope="session")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    plan = AddressPlan(
+        {Endpoint(IPv4Address(str(vpc)), PORT): there for vpc, there in SOCKETS.items()}
+    )
+    options = ("--registration-delay=0.3", "--health-check-interval=0.1")
+    with running_emulator(tmp_path_factory.mktemp("emulator"), plan=plan, options=options) as it:
+        yield it
+
+
+@pytest.fixture
+def emulated_situation(emulator: Emulator, tmp_path: Path) -> Iterator[Situation]:
+    """A target group of its own behind a load balancer of its own."""
+    listeners: list[socket.socket] = []
+
+    def listens(address: IPAddress) -> None:
+        there = SOCKETS[address]
+        listeners.append(socket.create_server((str(there.address), there.port)))
+
+    client = emulator.client("elbv2")
+    arn = _target_group_in_use(emulator, tmp_path.name[-20:].replace("_", "-").strip("-"))
+    yield Situation(ElbTargetGroup(client, arn), listens, wait_until)
+    for listener in listeners:
+        listener.close()
+
+
+def _target_group_in_use(emulator: Emulator, name: str) -> str:
+    ec2, elbv2 = emulator.client("ec2"), emulator.client("elbv2")
+    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    subnets = [
+        ec2.create_subnet(VpcId=vpc, CidrBlock=network, AvailabilityZone=zone)["Subnet"]["SubnetId"]
+        for network, zone in (("10.0.1.0/24", "us-east-1a"), ("10.0.2.0/24", "us-east-1b"))
+    ]
+    balancer = elbv2.create_load_balancer(
+        Name=name, Type="network", Scheme="internal", Subnets=subnets
+    )["LoadBalancers"][0]["LoadBalancerArn"]
+    arn: str = elbv2.create_target_group(
+        Name=name,
+        Protocol="TCP",
+        Port=PORT,
+        TargetType="ip",
+        VpcId=vpc,
+        HealthyThresholdCount=2,
+        UnhealthyThresholdCount=2,
+    )["TargetGroups"][0]["TargetGroupArn"]
+    elbv2.modify_target_group_attributes(
+        TargetGroupArn=arn,
+        Attributes=[{"Key": "deregistration_delay.timeout_seconds", "Value": "1"}],
+    )
+    elbv2.create_listener(
+        LoadBalancerArn=balancer,
+        Protocol="TCP",
+        Port=PORT,
+        DefaultActions=[{"Type": "forward", "TargetGroupArn": arn}],
+    )
+    return arn

@@ -1,0 +1,150 @@
+"""`python -m lab demo` as its user meets it: the whole job, and what happens when a part dies."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.lab.emulator_process import child_processes, is_running, wait_until
+
+pytestmark = pytest.mark.lab
+
+REPOSITORY = Path(__file__).parents[2]
+DEPLOYING = "sam deploy of our own template"
+WRITING = "A client writes numbered rows"
+
+
+@dataclass(frozen=True)
+class RunningDemo:
+    """A demo in a process of its own, with a folder of its own for everything temporary."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+    temporary: Path
+
+    @property
+    def output(self) -> str:
+        return self.log.read_text()
+
+    def wait_for(self, line: str) -> None:
+        wait_until(lambda: line in self.output or self.process.poll() is not None, patience=120)
+        assert line in self.output, self.output
+
+    def everything(self) -> list[int]:
+        """The demo's processes, itself first."""
+        found = [self.process.pid]
+        for pid in found:
+            found += child_processes(pid)
+        return found
+
+    def server(self, command: str) -> int:
+        """The process whose command line contains a text."""
+        (pid,) = [pid for pid in self.everything()[1:] if re.search(command, _command_line(pid))]
+        return pid
+
+
+def _command_line(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+    except FileNotFoundError:
+        return ""
+
+
+@contextmanager
+def demo(tmp_path: Path, *options: str) -> Iterator[RunningDemo]:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    log = tmp_path / "output.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "lab", "demo", f"--report={tmp_path / 'report.html'}", *options],
+            cwd=REPOSITORY,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "TMPDIR": str(temporary)},
+        )
+    running = RunningDemo(process, log, temporary)
+    try:
+        yield running
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            process.wait(30)
+
+
+def folders_of_labs() -> set[Path]:
+    """The lab's folders in every place where it may put them."""
+    places = [Path("/tmp"), Path("/var/tmp")]  # noqa: S108 - looked at, not written to
+    return {folder for place in places for folder in place.glob("privatelink-lab-*")}
+
+
+def test_the_main_job_holds_from_deployment_to_deletion(tmp_path: Path) -> None:
+    before = folders_of_labs()
+    with demo(tmp_path) as running:
+        wait_until(lambda: running.process.poll() is not None, patience=280)
+
+    assert running.process.returncode == 0, running.output
+    assert re.search(r"(\d+) of \1 expectations hold", running.output)
+    last_lines = "\n".join(running.output.splitlines()[-4:])
+    assert re.search(r"Failover 1: .* writes were interrupted for \d+\.\d\d s", last_lines)
+    assert re.search(r"Failover 2: .* writes were interrupted for \d+\.\d\d s", last_lines)
+    assert "every acknowledged row is present" in (tmp_path / "report.html").read_text()
+    assert not list(running.temporary.iterdir())
+    assert folders_of_labs() <= before
+
+
+@pytest.mark.parametrize(
+    ("command", "name", "moment"),
+    [
+        (r"postgres-a/data", "PostgreSQL a", DEPLOYING),
+        (r"postgres-b/data", "PostgreSQL b", DEPLOYING),
+        (r"-m lab\.dns_server", "DNS server", DEPLOYING),
+        (r"-m lab\.emulator ", "AWS emulator", DEPLOYING),
+        (r"-m lab\.dataplane", "NLB data plane", WRITING),
+    ],
+)
+def test_the_death_of_a_server_ends_the_demo_with_its_name_and_nothing_left(
+    tmp_path: Path, command: str, name: str, moment: str
+) -> None:
+    before = folders_of_labs()
+    with demo(tmp_path) as running:
+        running.wait_for(moment)
+        everything = running.everything()
+        os.kill(running.server(command), signal.SIGKILL)
+        wait_until(lambda: running.process.poll() is not None)
+
+    assert running.process.returncode == 1, running.output
+    assert f"The lab stopped: the {name} ended unexpectedly (signal 9)" in running.output
+    assert "Traceback" not in running.output
+    wait_until(lambda: not any(map(is_running, everything)))
+    assert folders_of_labs() <= before
+
+
+def test_an_interrupted_demo_leaves_nothing(tmp_path: Path) -> None:
+    before = folders_of_labs()
+    with demo(tmp_path) as running:
+        running.wait_for(DEPLOYING)
+        everything = running.everything()
+        running.process.send_signal(signal.SIGINT)
+        wait_until(lambda: running.process.poll() is not None)
+
+    assert running.process.returncode == 130, running.output
+    assert "Traceback" not in running.output
+    wait_until(lambda: not any(map(is_running, everything)))
+    assert folders_of_labs() <= before
+
+
+@pytest.mark.parametrize("value", ["-1", "soon", "nan", "inf"])
+def test_a_time_that_is_none_is_refused_by_its_option(tmp_path: Path, value: str) -> None:
+    with demo(tmp_path, f"--dns-lag={value}") as running:
+        running.process.wait(30)
+
+    assert running.process.returncode == 2
+    assert "argument --dns-lag" in running.output
