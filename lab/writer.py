@@ -23,7 +23,6 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from itertools import pairwise
-from types import TracebackType
 from typing import Any, Self
 
 import psycopg
@@ -132,12 +131,7 @@ class Writer:
         self._pool.submit(self._watch)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def stop(self) -> None:
