@@ -25,8 +25,8 @@ class ObservationError(TargetSyncError):
     retryable = True
 
 
-class TargetGroupError(TargetSyncError):
-    """A call on the target group failed.
+class AwsCallError(TargetSyncError):
+    """A call to an AWS API failed.
 
     Attributes:
         operation: The API action, for example ``RegisterTargets``.
@@ -37,6 +37,10 @@ class TargetGroupError(TargetSyncError):
         super().__init__(f"{operation} failed with {code}: {message}")
         self.operation = operation
         self.code = code
+
+
+class TargetGroupError(AwsCallError):
+    """A call on the target group failed."""
 
 
 class TargetGroupNotFoundError(TargetGroupError):

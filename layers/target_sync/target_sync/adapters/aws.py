@@ -1,0 +1,70 @@
+"""One call to an AWS API. Its failures are told apart by AWS's code, never by the text."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import ParamSpec, TypeVar
+
+import botocore.exceptions
+
+from target_sync.errors import AwsCallError
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+#: What passes by itself, after the client's own retries (common error codes of the AWS APIs).
+_UNAVAILABLE = frozenset(
+    {
+        "RequestLimitExceeded",
+        "RequestTimeout",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+    }
+)
+_SERVER_ERROR = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failures:
+    """How the failures of one API become errors of ours.
+
+    Attributes:
+        service: The API's name in interface endpoints, for example ``elasticloadbalancing``.
+        other: The error for a code that is not known.
+        unavailable: The error for what passes by itself: throttled, timed out, unreachable.
+        by_code: The error for each code that has a remedy of its own.
+    """
+
+    service: str
+    other: type[AwsCallError]
+    unavailable: type[AwsCallError]
+    by_code: Mapping[str, type[AwsCallError]] = field(default_factory=dict)
+
+    def call(
+        self, operation: str, method: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs
+    ) -> _R:
+        """Make one call. The client's own retries are the only ones.
+
+        Raises:
+            AwsCallError: One of the errors above.
+        """
+        try:
+            return method(*args, **kwargs)
+        except botocore.exceptions.ClientError as error:
+            raise self._translated(operation, error) from error
+        except (botocore.exceptions.ConnectionError, botocore.exceptions.HTTPClientError) as error:
+            raise self.unavailable(
+                operation,
+                type(error).__name__,
+                f"{error}. A function inside a VPC needs an interface endpoint for"
+                f" {self.service}, or a NAT gateway.",
+            ) from error
+
+    def _translated(self, operation: str, error: botocore.exceptions.ClientError) -> AwsCallError:
+        code = error.response.get("Error", {}).get("Code", "Unknown")
+        message = error.response.get("Error", {}).get("Message", str(error))
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        kind = self.by_code.get(code, self.other)
+        if code in _UNAVAILABLE or (code not in self.by_code and status >= _SERVER_ERROR):
+            kind = self.unavailable
+        return kind(operation, code, message)
