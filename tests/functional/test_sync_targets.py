@@ -8,6 +8,7 @@ from moto import mock_aws
 
 from functions.sync_targets import app
 from target_sync import wiring
+from target_sync.adapters.aws import CLIENT_CONFIG
 from target_sync.core.model import LookupFailure
 from target_sync.errors import (
     ObservationError,
@@ -297,7 +298,7 @@ def test_a_missing_variable_is_named_at_the_first_invocation(
 
 
 def test_a_client_that_cannot_connect_gives_up_within_seconds() -> None:
-    config = wiring.CLIENT_CONFIG
+    config = CLIENT_CONFIG
 
     attempts = config.retries["total_max_attempts"]  # type: ignore[attr-defined]
     worst = attempts * (config.connect_timeout + config.read_timeout)  # type: ignore[attr-defined]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
 from target_sync.core.model import IPNetwork, SyncPolicy
+from target_sync.environment import items, required
 from target_sync.errors import SettingsError
 
 _HOST_NAME = re.compile(
@@ -44,26 +45,15 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         SettingsError: A variable is missing or wrong. The message names it.
     """
     return Settings(
-        endpoint=_endpoint(_required(environ, "DATABASE_ENDPOINT")),
-        target_group_arn=_target_group_arn(_required(environ, "TARGET_GROUP_ARN")),
+        endpoint=_endpoint(required(environ, "DATABASE_ENDPOINT")),
+        target_group_arn=_target_group_arn(required(environ, "TARGET_GROUP_ARN")),
         policy=SyncPolicy(
-            port=_number("DATABASE_PORT", _required(environ, "DATABASE_PORT"), _HIGHEST_PORT),
-            allowed_networks=_networks(_required(environ, "ALLOWED_NETWORKS")),
+            port=_number("DATABASE_PORT", required(environ, "DATABASE_PORT"), _HIGHEST_PORT),
+            allowed_networks=_networks(required(environ, "ALLOWED_NETWORKS")),
         ),
-        resolvers=tuple(_resolver(item) for item in _items(environ.get("RESOLVERS", ""))),
-        watch_seconds=_number("WATCH_SECONDS", _required(environ, "WATCH_SECONDS"), _LONGEST_WATCH),
+        resolvers=tuple(_resolver(item) for item in items(environ.get("RESOLVERS", ""))),
+        watch_seconds=_number("WATCH_SECONDS", required(environ, "WATCH_SECONDS"), _LONGEST_WATCH),
     )
-
-
-def _required(environ: Mapping[str, str], name: str) -> str:
-    value = environ.get(name, "").strip()
-    if not value:
-        raise SettingsError(f"the environment variable {name} is missing; the template sets it")
-    return value
-
-
-def _items(text: str) -> list[str]:
-    return [item.strip() for item in text.split(",") if item.strip()]
 
 
 def _number(name: str, text: str, highest: int) -> int:
@@ -97,7 +87,7 @@ def _target_group_arn(text: str) -> str:
 
 def _networks(text: str) -> tuple[IPNetwork, ...]:
     try:
-        return tuple(ip_network(item) for item in _items(text))
+        return tuple(ip_network(item) for item in items(text))
     except ValueError as error:
         raise SettingsError(
             f"ALLOWED_NETWORKS must be a list of networks such as 10.0.0.0/16: {error}"

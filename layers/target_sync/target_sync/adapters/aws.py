@@ -1,10 +1,13 @@
-"""One call to an AWS API. Its failures are told apart by AWS's code, never by the text."""
+"""Clients of AWS APIs, and one call to them, its failures told apart by AWS's code."""
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import botocore.exceptions
+import botocore.session
+from botocore.config import Config
 
 from target_sync.errors import AwsCallError
 
@@ -22,6 +25,25 @@ _UNAVAILABLE = frozenset(
     }
 )
 _SERVER_ERROR = 500
+
+#: Short time-outs: a function that cannot reach the API must say so within seconds. The
+#: retries are botocore's, with its back-off; there are none on top of them.
+CLIENT_CONFIG = Config(
+    connect_timeout=2,
+    read_timeout=5,
+    retries={"mode": "standard", "total_max_attempts": 3},
+)
+
+
+def make_client(service: str) -> Any:
+    """A client of an API, for the adapter that knows its type.
+
+    botocore without boto3: the same client for less import time (docs/adr/0006).
+    """
+    # Lambda gives the root logger the level of LogLevel. At DEBUG botocore would write every
+    # request with its headers, the role's session token among them.
+    logging.getLogger("botocore").setLevel(logging.INFO)
+    return botocore.session.get_session().create_client(service, config=CLIENT_CONFIG)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
