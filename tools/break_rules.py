@@ -84,6 +84,12 @@ BREAKS = [
         "        elif False:\n",
     ),
     Break(
+        "a removal at once takes two sources that agree",
+        "core/planning.py",
+        "        elif observations[-1].corroborated:\n",
+        "        elif True:\n",
+    ),
+    Break(
         "re-register a draining target only when confirmed",
         "core/planning.py",
         "            if due <= observations[-1].at:\n",

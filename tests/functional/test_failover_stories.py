@@ -9,6 +9,7 @@ from target_sync.core.model import LookupFailure, TargetGroup
 from target_sync.core.planning import Veto, VetoCode
 from target_sync.core.result import SyncResult
 from target_sync.errors import (
+    ObservationDeniedError,
     ObservationError,
     TargetGroupAccessError,
     TargetGroupUnavailableError,
@@ -232,9 +233,19 @@ def test_a_failed_look_up_changes_nothing_and_is_an_error(failure: LookupFailure
     with pytest.raises(ObservationError, match=failure.value) as raised:
         road.run(SCHEDULE)
 
-    assert raised.value.retryable
+    assert raised.value.retryable is (failure is not LookupFailure.ACCESS_DENIED)
     assert not road.changes
     assert road.reporter.results[-1].status is Status.FAILED
+
+
+def test_a_look_that_is_denied_ends_a_watch_at_once() -> None:
+    road = Road(A)
+    road.endpoint.fails(LookupFailure.ACCESS_DENIED)
+
+    with pytest.raises(ObservationDeniedError):
+        road.run(EVENT)
+
+    assert road.endpoint.queries == 1
 
 
 def test_a_watch_outlives_a_resolver_that_fails_for_a_while() -> None:

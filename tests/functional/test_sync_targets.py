@@ -66,6 +66,8 @@ def test_the_answer_says_what_was_done_and_why() -> None:
             "addresses": ["10.0.2.12"],
             "source": "dns",
             "ttl": 5,
+            "corroborated": False,
+            "disagreement": None,
         },
         "registered": [
             {

@@ -40,13 +40,16 @@ def healthy(*addresses: object) -> TargetGroup:
     return group(*((target(a), TargetState.HEALTHY) for a in addresses))
 
 
-def said(at: float, *addresses: object, ttl: int | None = TTL) -> Observation:
+def said(
+    at: float, *addresses: object, ttl: int | None = TTL, corroborated: bool = False
+) -> Observation:
     return Observation(
         name="db.example.com",
         addresses=frozenset(ip_address(str(a)) for a in addresses),
         source="dns",
         ttl=ttl,
         at=at,
+        corroborated=corroborated,
     )
 
 
@@ -96,6 +99,21 @@ def verdict(plan: Plan, wanted: Target) -> tuple[Action, Reason]:
         pytest.param(
             healthy(A, B), steadily(B), Action.DEREGISTER, Reason.GONE_FOR_GOOD,
             id="a registered address in no answer of the window goes",
+        ),
+        pytest.param(
+            healthy(A, B), [said(0, A, B), said(1, B, corroborated=True)],
+            Action.DEREGISTER, Reason.GONE_BY_BOTH_SOURCES,
+            id="a registered address goes at once when two sources agree that it is gone",
+        ),
+        pytest.param(
+            healthy(A, B), [said(0, B, corroborated=True), said(1, B)],
+            Action.HOLD, Reason.GONE_UNCONFIRMED,
+            id="only the newest answer's agreement counts",
+        ),
+        pytest.param(
+            group((target(A), TargetState.DRAINING)), [said(0, A, corroborated=True)],
+            Action.HOLD, Reason.BACK_UNCONFIRMED,
+            id="two sources that agree do not hurry a draining address back",
         ),
         pytest.param(
             healthy(A, B), [said(0, A, B), *steadily(B)[1:]],
@@ -166,6 +184,23 @@ def test_a_right_address_is_registered_although_the_removal_is_vetoed() -> None:
 
     assert [v.target for v in plan.to_register] == [target(B)]
     assert verdict(plan, target(A)) == (Action.HOLD, Reason.REMOVAL_VETOED)
+
+
+@pytest.mark.parametrize("answer", [(), ("8.8.8.8",)])
+def test_two_sources_that_agree_do_not_overrule_a_veto(answer: tuple[str, ...]) -> None:
+    plan = make_plan(healthy(A), [said(0, *answer, corroborated=True)], POLICY)
+
+    assert not plan.changes_something
+    assert verdict(plan, target(A)) == (Action.HOLD, Reason.REMOVAL_VETOED)
+
+
+def test_the_last_registered_target_stays_even_if_two_sources_agree_on_a_draining_one() -> None:
+    returned = group((target(A), TargetState.HEALTHY), (target(B), TargetState.DRAINING))
+
+    plan = make_plan(returned, [said(0, B, corroborated=True)], POLICY)
+
+    assert [v.code for v in plan.vetoes] == [VetoCode.WOULD_EMPTY_GROUP]
+    assert not plan.changes_something
 
 
 def test_too_many_addresses_are_refused_as_a_whole() -> None:
@@ -258,17 +293,31 @@ some_groups = st.dictionaries(some_targets, st.sampled_from(TargetState), max_si
 )
 some_observations = st.lists(
     st.tuples(
-        st.floats(0.1, 10), st.frozensets(some_addresses, max_size=4), st.sampled_from([None, 1, 5])
+        st.floats(0.1, 10),
+        st.frozensets(some_addresses, max_size=4),
+        st.sampled_from([None, 1, 5]),
+        st.booleans(),
     ),
     min_size=1,
     max_size=12,
 ).map(
     lambda steps: [
-        said(sum(step[0] for step in steps[: n + 1]), *addresses, ttl=ttl)
-        for n, (_, addresses, ttl) in enumerate(steps)
+        said(sum(s[0] for s in steps[: n + 1]), *addresses, ttl=ttl, corroborated=corroborated)
+        for n, (_, addresses, ttl, corroborated) in enumerate(steps)
     ]
 )
 some_policies = st.builds(lambda most: replace(POLICY, max_targets=most), st.integers(1, 4))
+
+
+@given(some_groups, some_observations, some_policies)
+def test_what_two_sources_agree_on_waits_for_no_removal(
+    before: TargetGroup, observations: list[Observation], policy: SyncPolicy
+) -> None:
+    observations[-1] = replace(observations[-1], corroborated=True)
+
+    plan = make_plan(before, observations, policy)
+
+    assert not [v for v in plan.verdicts if v.reason is Reason.GONE_UNCONFIRMED]
 
 
 def applied(before: TargetGroup, plan: Plan) -> TargetGroup:
@@ -298,9 +347,21 @@ def test_no_plan_registers_an_address_outside_the_allowed_networks(
 
 
 @given(some_groups, some_observations, some_policies)
-def test_no_plan_removes_what_any_answer_of_the_window_contained(
+def test_no_plan_removes_what_the_newest_answer_contains(
     before: TargetGroup, observations: list[Observation], policy: SyncPolicy
 ) -> None:
+    plan = make_plan(before, observations, policy)
+
+    wanted = {Target(a, policy.port) for a in observations[-1].addresses}
+    assert not wanted & {v.target for v in plan.to_deregister}
+
+
+@given(some_groups, some_observations, some_policies)
+def test_without_a_second_source_no_plan_removes_what_any_answer_of_the_window_contained(
+    before: TargetGroup, observations: list[Observation], policy: SyncPolicy
+) -> None:
+    observations[-1] = replace(observations[-1], corroborated=False)
+
     plan = make_plan(before, observations, policy)
 
     ends = observations[-1].at

@@ -25,6 +25,12 @@ class ObservationError(TargetSyncError):
     retryable = True
 
 
+class ObservationDeniedError(ObservationError):
+    """The function may not ask the API that knows the database's servers."""
+
+    retryable = False
+
+
 class AwsCallError(TargetSyncError):
     """A call to an AWS API failed.
 

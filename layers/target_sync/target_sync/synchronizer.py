@@ -13,10 +13,15 @@ from target_sync.core.convergence import (
     Status,
     Step,
 )
-from target_sync.core.model import FailedObservation, SyncPolicy
+from target_sync.core.model import FailedObservation, LookupFailure, SyncPolicy
 from target_sync.core.ports import Clock, Endpoint, TargetGroupPort
 from target_sync.core.result import SyncResult
-from target_sync.errors import ObservationError, TargetGroupError, TargetSyncError
+from target_sync.errors import (
+    ObservationDeniedError,
+    ObservationError,
+    TargetGroupError,
+    TargetSyncError,
+)
 from target_sync.triggers import Trigger, TriggerKind
 
 #: Seconds kept back at the end of a function's time: the last call with all its retries, and
@@ -60,7 +65,7 @@ class Synchronizer:
             age_seconds: How long ago the trigger occurred.
 
         Raises:
-            ObservationError: The endpoint gave no addresses.
+            ObservationError: The endpoint gave no addresses, or may not be looked at.
             TargetGroupError: A call on the target group failed.
         """
         convergence = Convergence(
@@ -107,7 +112,8 @@ class Synchronizer:
         convergence, step = convergence.after_look(look)
         self.reporter.looked(convergence)
         if isinstance(look.observation, FailedObservation):
-            return convergence, step, ObservationError(look.observation.detail)
+            failed = _observation_error(look.observation)
+            return convergence, _after(failed, step), failed
         return convergence, step, None
 
     def _apply(self, convergence: Convergence, step: Apply) -> _Taken:
@@ -126,4 +132,14 @@ class Synchronizer:
 
     def _after_error(self, convergence: Convergence, error: TargetGroupError) -> _Taken:
         convergence, step = convergence.after_failure(str(error), self.clock.now())
-        return convergence, step if error.retryable else Done(Status.FAILED), error
+        return convergence, _after(error, step), error
+
+
+def _observation_error(observation: FailedObservation) -> ObservationError:
+    denied = observation.failure is LookupFailure.ACCESS_DENIED
+    return (ObservationDeniedError if denied else ObservationError)(observation.detail)
+
+
+def _after(error: TargetSyncError, step: Step) -> Step:
+    """The step after an error: looking again helps only against one that may pass."""
+    return step if error.retryable else Done(Status.FAILED)

@@ -27,7 +27,8 @@ class Status(StrEnum):
     SYNCED = "synced"
     #: The group is right, but its targets had not become healthy when the time was up.
     UNHEALTHY = "unhealthy"
-    #: Something is left to do that this run had no time to confirm or to apply.
+    #: Something is left to do that this run had no time to confirm or to apply, or the sources
+    #: still disagree.
     UNFINISHED = "unfinished"
     #: A guard refused a phase of the plan.
     VETOED = "vetoed"
@@ -143,6 +144,11 @@ class Convergence:
         return any(o.addresses != self.observations[0].addresses for o in self.observations)
 
     @property
+    def disputed(self) -> bool:
+        """Whether the newest answer is one on which its sources disagree."""
+        return bool(self.observations and self.observations[-1].disagreement)
+
+    @property
     def healthy(self) -> bool:
         """Whether every target that the newest answer asks for is registered and healthy."""
         if self.look is None or isinstance(self.look.observation, FailedObservation):
@@ -216,7 +222,7 @@ class Convergence:
         wait = self.assignment.wait_for_healthy
         if self.changed and wait and not self.healthy and not plan.vetoes:
             return deadline
-        followed = self.registered or self.answer_changed
+        followed = (self.registered or self.answer_changed) and not self.disputed
         if followed and (self.healthy or not wait):
             return now
         return min(self.assignment.watch_until, deadline)
@@ -224,7 +230,7 @@ class Convergence:
     def _status(self, plan: Plan) -> Status:
         if plan.vetoes:
             return Status.VETOED
-        if not plan.is_complete:
+        if not plan.is_complete or self.disputed:
             return Status.UNFINISHED
         if not self.changed:
             return Status.IN_SYNC

@@ -13,6 +13,24 @@ IPAddress: TypeAlias = IPv4Address | IPv6Address
 IPNetwork: TypeAlias = IPv4Network | IPv6Network
 
 
+class DatabaseKind(StrEnum):
+    """How a database is found and followed."""
+
+    RDS_INSTANCE = "rds-instance"
+    #: The writer endpoint of an Aurora or Multi-AZ DB cluster.
+    RDS_CLUSTER_WRITER = "rds-cluster-writer"
+    #: Its reader endpoint: every member that is not the writer.
+    RDS_CLUSTER_READERS = "rds-cluster-readers"
+    RDS_PROXY = "rds-proxy"
+    #: Any other name in DNS.
+    HOSTNAME = "hostname"
+    #: Addresses that a person gave.
+    STATIC = "static"
+    EC2_INSTANCE = "ec2-instance"
+    #: AWS itself registers the instances of an Auto Scaling group; nothing is left to sync.
+    EC2_ASG = "ec2-asg"
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """An address and a port: the whole identity of a target.
@@ -91,6 +109,9 @@ class Observation:
         source: Who said so, for example ``dns``.
         ttl: Seconds for which a cache may go on giving this answer; None if not known.
         at: When the answer arrived.
+        corroborated: Whether a second, independent source gave the same addresses.
+        disagreement: A sentence on what a second source said instead; the addresses are then
+            those of both. Empty if there was no second source or it agreed.
     """
 
     name: str
@@ -98,16 +119,22 @@ class Observation:
     source: str
     ttl: int | None
     at: float
+    corroborated: bool = False
+    disagreement: str = ""
 
 
 class LookupFailure(StrEnum):
-    """Why a name gave no addresses. Told apart, because each has another remedy."""
+    """Why a look gave no addresses. Told apart, because each has another remedy."""
 
     NAME_DOES_NOT_EXIST = "name_does_not_exist"
     NO_ADDRESS = "no_address"
     TIMED_OUT = "timed_out"
     SERVERS_FAILED = "servers_failed"
     BAD_ANSWER = "bad_answer"
+    #: An AWS API that knows the database's servers was throttled, unreachable or out of order.
+    API_UNAVAILABLE = "api_unavailable"
+    #: The role may not ask that API. It does not pass by itself.
+    ACCESS_DENIED = "access_denied"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,6 +37,7 @@ class Reason(StrEnum):
     BACK_FOR_GOOD = "in every answer of the confirm window and still draining from before"
     RIGHT = "in the answer and registered"
     GONE_FOR_GOOD = "in no answer of the confirm window"
+    GONE_BY_BOTH_SOURCES = "not in the answer that two independent sources give"
     GONE_UNCONFIRMED = "not in the answer; waiting until no cache can still hold it"
     BACK_UNCONFIRMED = "in the answer but draining; waiting until the answer has been stable"
     REMOVAL_VETOED = "not in the answer; the removal was vetoed"
@@ -128,12 +129,15 @@ def make_plan(group: TargetGroup, observations: Sequence[Observation], policy: S
     no                yes              register at once
     registered        yes              keep
     draining          yes              register when in every answer of the confirm window
-    registered        no               deregister when in no answer of the confirm window
+    registered        no               deregister when two independent sources agree, or when
+                                       in no answer of the confirm window
     draining          no               leave: it is already on its way out
     ================  ===============  =====================================================
 
     The confirm window is longer than the longest TTL among the observations, so a resolver
-    that still answers from its cache cannot cause a removal.
+    that still answers from its cache cannot cause a removal. Two sources that agree need no
+    window, because they do not share a cache. Where they disagree the answer has the addresses
+    of both, so neither is removed.
 
     Args:
         group: The group as it was described before the newest observation was made.
@@ -242,6 +246,8 @@ def _verdicts_on_the_rest(
         due = _confirmed_at(target, observations, policy, present=False)
         if Phase.DEREGISTER in refused:
             yield Verdict(target, Action.HOLD, Reason.REMOVAL_VETOED)
+        elif observations[-1].corroborated:
+            yield Verdict(target, Action.DEREGISTER, Reason.GONE_BY_BOTH_SOURCES)
         elif due > observations[-1].at:
             yield Verdict(target, Action.HOLD, Reason.GONE_UNCONFIRMED, due)
         else:

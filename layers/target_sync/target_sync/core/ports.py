@@ -14,6 +14,14 @@ class Endpoint(Protocol):
         ...
 
 
+class NameResolver(Protocol):
+    """DNS, for an endpoint that has to look several names up."""
+
+    def resolve(self, name: str) -> Observation | FailedObservation:
+        """Look a name up once, without any cache of ours."""
+        ...
+
+
 class TargetGroupPort(Protocol):
     """One target group of a network load balancer.
 

@@ -14,7 +14,7 @@ _ENDINGS: Mapping[Status, str] = {
     Status.IN_SYNC: "The target group is right; nothing was changed.",
     Status.SYNCED: "The target group is right.",
     Status.UNHEALTHY: "The target group is right, but its targets are not healthy yet.",
-    Status.UNFINISHED: "The time was up before everything was confirmed; the next run goes on.",
+    Status.UNFINISHED: "Not everything is confirmed yet; the next run goes on.",
     Status.VETOED: "A guard refused a part of the plan; see vetoes.",
     Status.DRY_RUN: "Dry run: nothing was changed.",
     Status.FAILED: "The last look or change failed; see last_failure.",
@@ -124,4 +124,6 @@ def _observation(run: Convergence) -> Document | None:
         "addresses": sorted(map(str, seen.addresses)),
         "source": seen.source,
         "ttl": seen.ttl,
+        "corroborated": seen.corroborated,
+        "disagreement": seen.disagreement or None,
     }
