@@ -69,3 +69,23 @@ class TargetGroupUnavailableError(TargetGroupError):
     """Throttled, timed out, or unreachable, after the client's own retries."""
 
     retryable = True
+
+
+class StackCallError(AwsCallError):
+    """A call that a custom resource of the stack needs failed."""
+
+
+class StackCallUnavailableError(StackCallError):
+    """Throttled, timed out, or unreachable, after the client's own retries."""
+
+    retryable = True
+
+
+class CustomResourceRequestError(TargetSyncError):
+    """A payload that is no request of CloudFormation, or one for a resource that we do not have."""
+
+
+class CustomResourceAnswerError(TargetSyncError):
+    """CloudFormation did not take the answer, after several tries."""
+
+    retryable = True
