@@ -16,6 +16,7 @@ CAUSES_A_RUN = {
 }
 DOES_NOT = {
     "backup",
+    "connection-request",
     "manual-dry-run",
     "manual-sync",
     "other-database-failover",

@@ -71,6 +71,34 @@ class TargetGroupUnavailableError(TargetGroupError):
     retryable = True
 
 
+class EndpointServiceError(AwsCallError):
+    """A call on the endpoint service or on one of its connections failed."""
+
+
+class EndpointServiceUnavailableError(EndpointServiceError):
+    """Throttled, timed out, or unreachable, after the client's own retries."""
+
+    retryable = True
+
+
+class NotificationError(AwsCallError):
+    """A message for people may not have reached its topic."""
+
+
+class UnansweredError(TargetSyncError):
+    """Some endpoint connections could not be answered, or nobody was told. The others were.
+
+    Attributes:
+        failures: What failed, a sentence each.
+    """
+
+    retryable = True
+
+    def __init__(self, failures: tuple[str, ...]) -> None:
+        super().__init__("; ".join(failures))
+        self.failures = failures
+
+
 class StackCallError(AwsCallError):
     """A call that a custom resource of the stack needs failed."""
 

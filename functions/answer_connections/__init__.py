@@ -1,0 +1,1 @@
+"""Answers the requests of consumers to connect to the endpoint service."""

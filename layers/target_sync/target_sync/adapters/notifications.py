@@ -1,0 +1,37 @@
+"""An SNS topic that people read."""
+
+from typing import Any
+
+from target_sync.adapters.aws import Failures
+from target_sync.core.connections import Message
+from target_sync.errors import NotificationError
+
+#: Whether it might pass makes no difference: a later run has nothing left to tell.
+_FAILURES = Failures(service="sns", other=NotificationError, unavailable=NotificationError)
+
+
+class SnsTopic:
+    """Implements ``target_sync.connections.answering.Notifier``.
+
+    Args:
+        client: A client of SNS. Untyped: the project has no stubs for SNS.
+        arn: The topic.
+    """
+
+    def __init__(self, client: Any, arn: str) -> None:
+        self._client = client
+        self._arn = arn
+
+    def tell(self, message: Message) -> None:
+        """Publish a message.
+
+        Raises:
+            NotificationError: It may not have been published.
+        """
+        _FAILURES.call(
+            "Publish",
+            self._client.publish,
+            TopicArn=self._arn,
+            Subject=message.subject,
+            Message=message.text,
+        )
