@@ -155,7 +155,7 @@ BREAKS = [
     Break(
         "an event keeps the run looking",
         "synchronizer.py",
-        "self.watch_seconds if trigger.kind is TriggerKind.RDS_EVENT else 0.0",
+        "self.watch_seconds if trigger.announces_a_change else 0.0",
         "0.0",
     ),
 ]

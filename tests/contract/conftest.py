@@ -12,13 +12,13 @@ from target_sync.adapters.target_groups import ElbTargetGroup
 from target_sync.core.model import IPAddress
 from tests.contract.situation import Situation
 from tests.lab.emulator_process import Emulator, running_emulator, wait_until
-from tests.support.road import PORT, A, B
+from tests.support.road import ON_PREM, PORT, VPC_NETWORKS, A, B
 
 HOST = "127.0.0.1"
 #: Where the lab's servers would be, if one of them listens.
 SOCKETS = {
     address: Endpoint(IPv4Address(HOST), port)
-    for address, port in zip((A, B), (free_port(HOST), free_port(HOST)), strict=True)
+    for address, port in ((it, free_port(HOST)) for it in (A, B, ON_PREM))
 }
 
 
@@ -43,7 +43,7 @@ def emulated_situation(emulator: Emulator, tmp_path: Path) -> Iterator[Situation
 
     client = emulator.client("elbv2")
     arn = _target_group_in_use(emulator, tmp_path.name[-20:].replace("_", "-").strip("-"))
-    yield Situation(ElbTargetGroup(client, arn), listens, wait_until)
+    yield Situation(ElbTargetGroup(client, arn, VPC_NETWORKS), listens, wait_until)
     for listener in listeners:
         listener.close()
 

@@ -14,7 +14,7 @@ from lab.dns_server import Fault, Zone, query_count
 from lab.processes import Supervisor, accepts_connections
 from target_sync.adapters import dns as dns_adapter
 from target_sync.adapters.clock import SystemClock
-from target_sync.adapters.dns import DnsEndpoint, NameServer
+from target_sync.adapters.dns import DnsEndpoint, DnsResolver, NameServer
 from target_sync.core.model import FailedObservation, LookupFailure, Observation
 
 HOST = "127.0.0.1"
@@ -44,7 +44,7 @@ class Dns:
 
     def endpoint(self, name: str = NAME, *ports: int) -> DnsEndpoint:
         servers = [NameServer(HOST, port) for port in ports or (self.port,)]
-        return DnsEndpoint(name, now=SystemClock().now, name_servers=servers)
+        return DnsEndpoint(name, DnsResolver(now=SystemClock().now, name_servers=servers))
 
     def failure(self, name: str = NAME) -> FailedObservation:
         seen = self.endpoint(name).observe()
@@ -177,7 +177,7 @@ def test_without_name_servers_the_systems_are_used(
 
     monkeypatch.setattr(Resolver, "read_resolv_conf", system_configuration)
 
-    assert isinstance(DnsEndpoint(NAME, now=SystemClock().now).observe(), Observation)
+    assert isinstance(DnsResolver(now=SystemClock().now).resolve(NAME), Observation)
 
 
 def test_the_clock_waits_until_a_moment_and_not_for_one_that_has_passed() -> None:

@@ -27,7 +27,7 @@ from target_sync.errors import (
 )
 from tests.contract.situation import Situation
 from tests.support.clock import FakeClock
-from tests.support.road import PORT, A, B, FakeTargetGroup, target
+from tests.support.road import ON_PREM, PORT, VPC_NETWORKS, A, B, FakeTargetGroup, target
 
 NOBODYS_ARN = (
     "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/nobody/0123456789abcdef"
@@ -168,6 +168,15 @@ def test_a_public_address_is_refused_and_takes_nothing_with_it(situation: Situat
     assert situation.group.describe().targets == ()
 
 
+def test_an_address_outside_the_vpc_becomes_a_healthy_target_too(situation: Situation) -> None:
+    situation.listens(ON_PREM)
+    situation.group.register([target(ON_PREM), target(A)])
+
+    situation.until(lambda: states(situation.group)[target(ON_PREM)] is TargetState.HEALTHY)
+    situation.group.deregister([target(ON_PREM)])
+    assert situation.group.describe().registered == {target(A)}
+
+
 # --- How the adapter translates ------------------------------------------------------------------
 
 
@@ -275,6 +284,29 @@ def test_a_state_that_we_do_not_know_counts_as_registered_but_not_as_healthy(
     assert not described.healthy
     assert described.targets[0].state is TargetState.UNKNOWN
     assert described.targets[0].reason == "Target.Asleep"
+
+
+def test_only_an_address_outside_the_vpc_is_registered_for_every_zone() -> None:
+    client = boto3.client("elbv2", "eu-west-1")
+    inside = {"Id": str(A), "Port": PORT}
+    outside = {"Id": str(ON_PREM), "Port": PORT}
+    with Stubber(client) as stubber:
+        for networks, described in [
+            (VPC_NETWORKS, [inside, outside | {"AvailabilityZone": "all"}]),
+            ((), [inside, outside]),
+        ]:
+            expected = {"TargetGroupArn": NOBODYS_ARN, "Targets": described}
+            stubber.add_response("register_targets", {}, expected)
+            ElbTargetGroup(client, NOBODYS_ARN, networks).register([target(A), target(ON_PREM)])
+
+
+def test_a_deregistration_names_no_zone() -> None:
+    client = boto3.client("elbv2", "eu-west-1")
+    outside = {"Id": str(ON_PREM), "Port": PORT}
+    with Stubber(client) as stubber:
+        expected = {"TargetGroupArn": NOBODYS_ARN, "Targets": [outside]}
+        stubber.add_response("deregister_targets", {}, expected)
+        ElbTargetGroup(client, NOBODYS_ARN, VPC_NETWORKS).deregister([target(ON_PREM)])
 
 
 def test_many_targets_go_in_chunks_each_with_its_port(

@@ -6,11 +6,16 @@ suite runs the same expectations over this fake and over the real adapter.
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network, ip_address, ip_network
 
 from lab.emulator.errors import ApiError
-from lab.emulator.target_group import EmulatedTargetGroup, GroupSettings, TargetRequest
+from lab.emulator.target_group import (
+    ALL_ZONES,
+    EmulatedTargetGroup,
+    GroupSettings,
+    TargetRequest,
+)
 from target_sync.core.convergence import Convergence
 from target_sync.core.model import (
     FailedObservation,
@@ -22,6 +27,7 @@ from target_sync.core.model import (
     TargetHealth,
     TargetState,
 )
+from target_sync.core.ports import Endpoint
 from target_sync.core.result import SyncResult
 from target_sync.errors import TargetGroupError, TargetGroupUnavailableError, TargetRefusedError
 from target_sync.synchronizer import Synchronizer
@@ -30,8 +36,10 @@ from tests.support.clock import FakeClock
 
 PORT = 5432
 A, B, C = (ip_address(f"10.0.{n}.1{n}") for n in (1, 2, 3))
+VPC_NETWORKS = (ip_network("10.0.0.0/16"),)
 VPC_SUBNETS = {IPv4Network(f"10.0.{n}.0/24"): f"eu-west-1{'abc'[n - 1]}" for n in (1, 2, 3)}
-POLICY = SyncPolicy(port=PORT, allowed_networks=(ip_network("10.0.0.0/16"),))
+POLICY = SyncPolicy(port=PORT, allowed_networks=VPC_NETWORKS)
+ON_PREM = ip_address("192.168.7.20")
 ENDPOINT_NAME = "orders.abc123.eu-west-1.rds.amazonaws.com"
 REGISTRATION_SECONDS = 90.0
 
@@ -141,7 +149,9 @@ class FakeTargetGroup:
 
 
 def _request(target: Target) -> TargetRequest:
-    return TargetRequest(id=str(target.address), port=target.port)
+    inside = any(target.address in subnet for subnet in VPC_SUBNETS)
+    zone = None if inside else ALL_ZONES
+    return TargetRequest(id=str(target.address), port=target.port, availability_zone=zone)
 
 
 class FakeEndpoint:
@@ -222,6 +232,10 @@ class Road:
         self.endpoint.says(*(registered if answer is None else answer))
         self.listens(*registered)
         self.clock.advance(REGISTRATION_SECONDS + 20)
+
+    def is_observed_by(self, endpoint: Endpoint) -> None:
+        """Put another endpoint in the place of the one whose answer we set."""
+        self.synchronizer = replace(self.synchronizer, endpoint=endpoint)
 
     def listens(self, *addresses: object) -> None:
         """Exactly these addresses accept connections on the database's port."""

@@ -1,10 +1,10 @@
 """The environment, read once; every mistake is named."""
 
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 
 import pytest
 
-from target_sync.core.model import SyncPolicy
+from target_sync.core.model import DatabaseKind, SyncPolicy
 from target_sync.errors import SettingsError
 from target_sync.settings import Settings, load_settings
 
@@ -20,6 +20,7 @@ ENVIRONMENT = {
 
 def test_a_complete_environment_becomes_settings() -> None:
     assert load_settings({**ENVIRONMENT, "RESOLVERS": "10.0.0.2, 10.0.0.3:5353"}) == Settings(
+        kind=DatabaseKind.HOSTNAME,
         endpoint="orders.abc123.eu-west-1.rds.amazonaws.com",
         target_group_arn=ARN,
         policy=SyncPolicy(
@@ -89,6 +90,9 @@ def test_a_missing_variable_is_named(name: str, value: str | None) -> None:
         ("RESOLVERS", "10.0.0.2:65536"),
         ("RESOLVERS", "10.0.0.256"),
         ("RESOLVERS", "[10.0.0.2"),
+        ("VPC_NETWORKS", "10.0.0.1/16"),
+        ("DATABASE_KIND", "mysql"),
+        ("DATABASE_KIND", "ec2-asg"),
         ("WATCH_SECONDS", "901"),
         ("WATCH_SECONDS", "soon"),
     ],
@@ -96,3 +100,73 @@ def test_a_missing_variable_is_named(name: str, value: str | None) -> None:
 def test_a_wrong_value_is_refused_with_the_variables_name(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=name):
         load_settings({**ENVIRONMENT, name: value})
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "endpoint"),
+    [
+        ("rds-instance", "Orders.Example.com", "orders.example.com"),
+        ("rds-proxy", "orders.proxy-abc123.eu-west-1.rds.amazonaws.com.", None),
+        ("static", " 10.1.2.3, 10.1.2.4 ", "10.1.2.3,10.1.2.4"),
+        ("ec2-instance", "i-0123456789abcdef0", "i-0123456789abcdef0"),
+    ],
+)
+def test_each_kind_has_its_own_form_of_endpoint(
+    kind: str, given: str, endpoint: str | None
+) -> None:
+    settings = load_settings({**ENVIRONMENT, "DATABASE_KIND": kind, "DATABASE_ENDPOINT": given})
+
+    assert settings.kind == kind
+    assert settings.endpoint == (endpoint or given.rstrip("."))
+
+
+def test_a_static_endpoint_gives_its_addresses_once_each() -> None:
+    settings = load_settings(
+        {**ENVIRONMENT, "DATABASE_KIND": "static", "DATABASE_ENDPOINT": "10.1.2.3,10.1.2.3"}
+    )
+
+    assert settings.addresses == {ip_address("10.1.2.3")}
+
+
+@pytest.mark.parametrize("kind", ["rds-cluster-writer", "rds-cluster-readers"])
+def test_a_cluster_has_its_identifier(kind: str) -> None:
+    environment = {**ENVIRONMENT, "DATABASE_KIND": kind, "DATABASE_IDENTIFIER": "Orders-1"}
+
+    assert load_settings(environment).identifier == "orders-1"
+
+
+def test_another_kind_needs_no_identifier() -> None:
+    environment = {**ENVIRONMENT, "DATABASE_KIND": "rds-instance", "DATABASE_IDENTIFIER": "orders"}
+
+    assert load_settings(environment).identifier == ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "value"),
+    [
+        ("static", "DATABASE_ENDPOINT", "db.example.com"),
+        ("static", "DATABASE_ENDPOINT", "10.1.2.3,2001:db8::1"),
+        ("static", "DATABASE_ENDPOINT", ","),
+        ("ec2-instance", "DATABASE_ENDPOINT", "db.example.com"),
+        ("ec2-instance", "DATABASE_ENDPOINT", "i-xyz"),
+        ("rds-instance", "DATABASE_ENDPOINT", "10.1.2.3"),
+        ("rds-cluster-writer", "DATABASE_IDENTIFIER", ""),
+        ("rds-cluster-readers", "DATABASE_IDENTIFIER", "orders_1"),
+        ("rds-cluster-readers", "DATABASE_IDENTIFIER", "orders--1"),
+    ],
+)
+def test_a_wrong_value_for_the_kind_is_refused_with_the_variables_name(
+    kind: str, name: str, value: str
+) -> None:
+    with pytest.raises(SettingsError, match=name):
+        load_settings({**ENVIRONMENT, "DATABASE_KIND": kind, name: value})
+
+
+def test_the_networks_of_the_vpc_may_be_given() -> None:
+    assert load_settings(ENVIRONMENT).vpc_networks == ()
+    assert load_settings(
+        {**ENVIRONMENT, "VPC_NETWORKS": "10.0.0.0/16,10.1.0.0/16"}
+    ).vpc_networks == (
+        ip_network("10.0.0.0/16"),
+        ip_network("10.1.0.0/16"),
+    )

@@ -34,6 +34,41 @@ def test_an_event_without_any_usable_time_is_still_an_event(time: object) -> Non
     assert (trigger.kind, trigger.occurred_at) == (TriggerKind.RDS_EVENT, None)
 
 
+@pytest.mark.parametrize(
+    "detail_type",
+    [
+        "RDS DB Instance Event",
+        "RDS DB Cluster Event",
+        "RDS DB Proxy Event",
+        "RDS Blue Green Deployment Event",
+    ],
+)
+def test_every_kind_of_rds_event_announces_a_change(detail_type: str) -> None:
+    trigger = parse_trigger({**RDS_EVENT, "detail-type": detail_type})
+
+    assert trigger.kind is TriggerKind.RDS_EVENT
+    assert trigger.announces_a_change
+
+
+def test_a_change_of_an_instances_state_announces_a_change() -> None:
+    trigger = parse_trigger(
+        {
+            "source": "aws.ec2",
+            "detail-type": "EC2 Instance State-change Notification",
+            "time": "2026-11-22T10:00:00Z",
+            "detail": {"instance-id": "i-0123456789abcdef0", "state": "running"},
+        }
+    )
+
+    assert trigger == Trigger(kind=TriggerKind.EC2_EVENT, occurred_at=1795341600.0)
+    assert trigger.announces_a_change
+
+
+@pytest.mark.parametrize("payload", [{}, {"source": "aws.scheduler"}])
+def test_neither_the_schedule_nor_a_person_announces_a_change(payload: object) -> None:
+    assert not parse_trigger(payload).announces_a_change
+
+
 def test_the_schedule_is_known_by_its_source() -> None:
     tick = {"source": "aws.scheduler", "time": "2026-11-22T10:00:00Z", "detail": "{}"}
 
@@ -57,7 +92,8 @@ def test_a_person_may_ask_for_a_dry_run_and_for_waiting() -> None:
     [
         ({"dryrun": True}, "'dryrun'"),
         ({"dry_run": True, "force": True}, "'force'"),
-        ({"source": "aws.ec2"}, "'source'"),
+        ({"source": "aws.s3"}, "'source'"),
+        ({"source": ["aws.rds"]}, "'source'"),
         ({"dry_run": "true"}, "'dry_run' must be true or false, not 'true'"),
         ({"wait_for_healthy": 1}, "'wait_for_healthy' must be true or false, not 1"),
         ({"dry_run": None}, "'dry_run'"),

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
+from ipaddress import AddressValueError, IPv4Address, ip_address, ip_network
 
-from target_sync.core.model import IPNetwork, SyncPolicy
+from target_sync.core.model import DatabaseKind, IPNetwork, SyncPolicy
 from target_sync.environment import items, required
 from target_sync.errors import SettingsError
 
@@ -13,6 +13,10 @@ _HOST_NAME = re.compile(
     r"(?=.{1,253}$)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?\.)+[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.?",
     re.IGNORECASE,
 )
+_INSTANCE_ID = re.compile(r"i-[0-9a-f]{8,17}")
+#: RDS API reference, CreateDBCluster, DBClusterIdentifier.
+_CLUSTER_IDENTIFIER = re.compile(r"[a-z](-?[a-z0-9])*", re.IGNORECASE)
+_CLUSTERS = frozenset({DatabaseKind.RDS_CLUSTER_WRITER, DatabaseKind.RDS_CLUSTER_READERS})
 _TARGET_GROUP_ARN = re.compile(r"arn:[\w-]+:elasticloadbalancing:[\w-]+:\d{12}:targetgroup/\S+")
 _HIGHEST_PORT = 65535
 _DNS_PORT = 53
@@ -24,18 +28,31 @@ class Settings:
     """What the template told the function.
 
     Attributes:
-        endpoint: The database's host name (``DATABASE_ENDPOINT``).
+        kind: How the database is followed (``DATABASE_KIND``).
+        endpoint: The database's host name or instance ID, or the addresses of a static one
+            (``DATABASE_ENDPOINT``).
+        identifier: The DB cluster's; empty for another kind (``DATABASE_IDENTIFIER``).
         target_group_arn: The group to keep right (``TARGET_GROUP_ARN``).
         policy: Port and allowed networks (``DATABASE_PORT``, ``ALLOWED_NETWORKS``).
+        vpc_networks: The networks of the target group's VPC; none if every target lies in it
+            (``VPC_NETWORKS``).
         resolvers: Name servers as (address, port); none means the system's (``RESOLVERS``).
         watch_seconds: How long an event's run keeps looking (``WATCH_SECONDS``).
     """
 
+    kind: DatabaseKind
     endpoint: str
     target_group_arn: str
     policy: SyncPolicy
+    identifier: str = ""
+    vpc_networks: tuple[IPNetwork, ...] = ()
     resolvers: tuple[tuple[str, int], ...] = ()
     watch_seconds: float = 300.0
+
+    @property
+    def addresses(self) -> frozenset[IPv4Address]:
+        """The addresses that a person gave as the endpoint of a static database."""
+        return frozenset(map(IPv4Address, items(self.endpoint)))
 
 
 def load_settings(environ: Mapping[str, str]) -> Settings:
@@ -44,13 +61,17 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     Raises:
         SettingsError: A variable is missing or wrong. The message names it.
     """
+    kind = _kind(environ.get("DATABASE_KIND", "").strip() or DatabaseKind.HOSTNAME)
     return Settings(
-        endpoint=_endpoint(required(environ, "DATABASE_ENDPOINT")),
+        kind=kind,
+        endpoint=_endpoint(kind, required(environ, "DATABASE_ENDPOINT")),
+        identifier=_cluster_identifier(environ) if kind in _CLUSTERS else "",
         target_group_arn=_target_group_arn(required(environ, "TARGET_GROUP_ARN")),
         policy=SyncPolicy(
             port=_number("DATABASE_PORT", required(environ, "DATABASE_PORT"), _HIGHEST_PORT),
-            allowed_networks=_networks(required(environ, "ALLOWED_NETWORKS")),
+            allowed_networks=_networks("ALLOWED_NETWORKS", required(environ, "ALLOWED_NETWORKS")),
         ),
+        vpc_networks=_networks("VPC_NETWORKS", environ.get("VPC_NETWORKS", "")),
         resolvers=tuple(_resolver(item) for item in items(environ.get("RESOLVERS", ""))),
         watch_seconds=_number("WATCH_SECONDS", required(environ, "WATCH_SECONDS"), _LONGEST_WATCH),
     )
@@ -62,7 +83,51 @@ def _number(name: str, text: str, highest: int) -> int:
     return int(text)
 
 
-def _endpoint(text: str) -> str:
+def _kind(text: str) -> DatabaseKind:
+    followed = [kind.value for kind in DatabaseKind if kind is not DatabaseKind.EC2_ASG]
+    if text not in followed:
+        raise SettingsError(f"DATABASE_KIND must be one of {', '.join(followed)}, not {text!r}")
+    return DatabaseKind(text)
+
+
+def _endpoint(kind: DatabaseKind, text: str) -> str:
+    if kind is DatabaseKind.STATIC:
+        return _addresses(text)
+    if kind is DatabaseKind.EC2_INSTANCE:
+        return _instance_id(text)
+    return _host_name(text)
+
+
+def _addresses(text: str) -> str:
+    try:
+        addresses = [str(IPv4Address(item)) for item in items(text)]
+    except AddressValueError as error:
+        raise SettingsError(
+            f"DATABASE_ENDPOINT of kind static must be IPv4 addresses such as 10.1.2.3,10.1.2.4:"
+            f" {error}"
+        ) from error
+    if not addresses:
+        raise SettingsError("DATABASE_ENDPOINT of kind static has no address")
+    return ",".join(addresses)
+
+
+def _instance_id(text: str) -> str:
+    if not _INSTANCE_ID.fullmatch(text):
+        raise SettingsError(
+            "DATABASE_ENDPOINT of kind ec2-instance must be an instance ID such as"
+            f" i-0123456789abcdef0, not {text!r}"
+        )
+    return text
+
+
+def _cluster_identifier(environ: Mapping[str, str]) -> str:
+    text = required(environ, "DATABASE_IDENTIFIER")
+    if not _CLUSTER_IDENTIFIER.fullmatch(text):
+        raise SettingsError(f"DATABASE_IDENTIFIER is not the identifier of a DB cluster: {text!r}")
+    return text.lower()
+
+
+def _host_name(text: str) -> str:
     if not _HOST_NAME.fullmatch(text) or _is_address(text):
         raise SettingsError(
             f"DATABASE_ENDPOINT must be a full host name such as"
@@ -85,12 +150,12 @@ def _target_group_arn(text: str) -> str:
     return text
 
 
-def _networks(text: str) -> tuple[IPNetwork, ...]:
+def _networks(name: str, text: str) -> tuple[IPNetwork, ...]:
     try:
         return tuple(ip_network(item) for item in items(text))
     except ValueError as error:
         raise SettingsError(
-            f"ALLOWED_NETWORKS must be a list of networks such as 10.0.0.0/16: {error}"
+            f"{name} must be a list of networks such as 10.0.0.0/16: {error}"
         ) from error
 
 

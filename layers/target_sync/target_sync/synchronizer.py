@@ -22,7 +22,7 @@ from target_sync.errors import (
     TargetGroupError,
     TargetSyncError,
 )
-from target_sync.triggers import Trigger, TriggerKind
+from target_sync.triggers import Trigger
 
 #: Seconds kept back at the end of a function's time: the last call with all its retries, and
 #: the report.
@@ -93,7 +93,7 @@ class Synchronizer:
 
     def _assignment(self, trigger: Trigger, remaining_seconds: float) -> Assignment:
         now = self.clock.now()
-        watch = self.watch_seconds if trigger.kind is TriggerKind.RDS_EVENT else 0.0
+        watch = self.watch_seconds if trigger.announces_a_change else 0.0
         return Assignment(
             started_at=now,
             deadline=now + remaining_seconds - RESERVE_SECONDS,

@@ -1,4 +1,4 @@
-"""What set a run off: an RDS event, the schedule, or a person.
+"""What set a run off: an event of the database, the schedule, or a person.
 
 An event only means "look now, and keep looking for a while". Nothing in it is taken for an
 address, and an event that is late, doubled or about another database does no harm.
@@ -16,6 +16,7 @@ class TriggerKind(StrEnum):
     """Who asked for the run."""
 
     RDS_EVENT = "rds_event"
+    EC2_EVENT = "ec2_event"
     SCHEDULE = "schedule"
     MANUAL = "manual"
 
@@ -26,7 +27,7 @@ class Trigger:
 
     Attributes:
         kind: Who asked.
-        event_id: RDS's event ID, for example ``RDS-EVENT-0049``; empty if it was no event.
+        event_id: RDS's event ID, for example ``RDS-EVENT-0049``; empty if it was no such event.
         occurred_at: When the event occurred or the schedule was due, in seconds since the
             epoch; None if not said.
         dry_run: Plan, and change nothing.
@@ -39,6 +40,11 @@ class Trigger:
     dry_run: bool = False
     wait_for_healthy: bool = True
 
+    @property
+    def announces_a_change(self) -> bool:
+        """Whether the run has to keep looking for what the event announced."""
+        return self.kind in _EVENT_SOURCES.values()
+
     def to_document(self) -> Mapping[str, object]:
         """The trigger as it stands in the result."""
         return {
@@ -47,6 +53,13 @@ class Trigger:
             "occurred_at": self.occurred_at,
         }
 
+
+#: Every event of these sources that a rule lets through means the same. The rule knows the
+#: detail types, categories and resources.
+_EVENT_SOURCES: Mapping[str, TriggerKind] = {
+    "aws.rds": TriggerKind.RDS_EVENT,
+    "aws.ec2": TriggerKind.EC2_EVENT,
+}
 
 #: What a person may send, and what holds where it is not said. Waiting for health is off,
 #: because the AWS CLI and SAM give up on an invocation after 60 seconds by default.
@@ -65,20 +78,21 @@ def parse_trigger(event: object) -> Trigger:
             ' for a resync by hand send {} or {"dry_run": true}'
         )
     source = event.get("source")
-    if source == "aws.rds":
-        return _rds_event(event)
+    # A payload may hold anything as its source, a list too.
+    if isinstance(source, str) and source in _EVENT_SOURCES:
+        return _event(event, _EVENT_SOURCES[source])
     if source == "aws.scheduler":
         return Trigger(kind=TriggerKind.SCHEDULE, occurred_at=_epoch_seconds(event.get("time")))
     return _manual(event)
 
 
-def _rds_event(event: Mapping[str, object]) -> Trigger:
+def _event(event: Mapping[str, object], kind: TriggerKind) -> Trigger:
     detail = event.get("detail")
     detail = detail if isinstance(detail, Mapping) else {}
     return Trigger(
-        kind=TriggerKind.RDS_EVENT,
+        kind=kind,
         event_id=str(detail.get("EventID", "")),
-        # The envelope's time has whole seconds; detail.Date has milliseconds.
+        # The envelope's time has whole seconds; detail.Date, of RDS only, has milliseconds.
         occurred_at=_epoch_seconds(detail.get("Date")) or _epoch_seconds(event.get("time")),
     )
 

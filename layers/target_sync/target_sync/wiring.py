@@ -2,14 +2,17 @@
 
 import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from target_sync.adapters.aws import make_client
 from target_sync.adapters.clock import SystemClock
-from target_sync.adapters.dns import DnsEndpoint, NameServer
+from target_sync.adapters.dns import DnsEndpoint, DnsResolver, NameServer
+from target_sync.adapters.static import StaticEndpoint
 from target_sync.adapters.target_groups import ElbTargetGroup
+from target_sync.core.model import DatabaseKind
+from target_sync.core.ports import Endpoint
 from target_sync.observability import PowertoolsReporter
-from target_sync.settings import load_settings
+from target_sync.settings import Settings, load_settings
 from target_sync.synchronizer import Synchronizer
 
 
@@ -27,12 +30,48 @@ def build_synchronizer(environ: Mapping[str, str]) -> Synchronizer:
     """Make a synchronizer from an environment."""
     settings = load_settings(environ)
     clock = SystemClock()
-    name_servers = [NameServer(address, port) for address, port in settings.resolvers]
     return Synchronizer(
-        endpoint=DnsEndpoint(settings.endpoint, now=clock.now, name_servers=name_servers),
-        target_group=ElbTargetGroup(make_client("elbv2"), settings.target_group_arn),
+        endpoint=_endpoint(settings, clock.now),
+        target_group=ElbTargetGroup(
+            make_client("elbv2"), settings.target_group_arn, settings.vpc_networks
+        ),
         policy=settings.policy,
         clock=clock,
         reporter=PowertoolsReporter(),
         watch_seconds=settings.watch_seconds,
     )
+
+
+def _endpoint(settings: Settings, now: Callable[[], float]) -> Endpoint:
+    """How a database of this kind is observed."""
+    if settings.kind is DatabaseKind.STATIC:
+        return StaticEndpoint(settings.addresses, now)
+    if settings.kind is DatabaseKind.EC2_INSTANCE:
+        return _instance_endpoint(settings, now)
+    resolver = DnsResolver(
+        now=now,
+        name_servers=[NameServer(address, port) for address, port in settings.resolvers],
+    )
+    if settings.kind in {DatabaseKind.RDS_CLUSTER_WRITER, DatabaseKind.RDS_CLUSTER_READERS}:
+        return _cluster_endpoint(settings, resolver, now)
+    return DnsEndpoint(settings.endpoint, resolver)
+
+
+# What only some kinds need is imported where it is needed: the others start without it.
+
+
+def _instance_endpoint(settings: Settings, now: Callable[[], float]) -> Endpoint:
+    from target_sync.adapters.ec2 import InstanceEndpoint  # noqa: PLC0415 - see above
+
+    return InstanceEndpoint(settings.endpoint, make_client("ec2"), now)
+
+
+def _cluster_endpoint(
+    settings: Settings, resolver: DnsResolver, now: Callable[[], float]
+) -> Endpoint:
+    from target_sync.adapters import rds  # noqa: PLC0415 - see above
+
+    cluster = rds.RdsCluster(make_client("rds"), settings.identifier)
+    if settings.kind is DatabaseKind.RDS_CLUSTER_WRITER:
+        return rds.ClusterWriterEndpoint(settings.endpoint, cluster, resolver, now)
+    return rds.ClusterReadersEndpoint(settings.endpoint, cluster, resolver, now)

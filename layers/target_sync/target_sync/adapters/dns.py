@@ -1,4 +1,4 @@
-"""The database endpoint as DNS tells it: no cache of ours, the TTL kept, failures told apart."""
+"""Names as DNS tells them: no cache of ours, the TTL kept, failures told apart."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ import dns.nameserver
 import dns.resolver
 
 from target_sync.core.model import FailedObservation, LookupFailure, Observation
+from target_sync.core.ports import NameResolver
 
 #: Seconds for one look-up, all servers and tries together.
 LOOKUP_SECONDS = 4.0
@@ -28,59 +29,76 @@ class NameServer:
 class DnsEndpoint:
     """A host name, looked up anew at every observation.
 
-    Implements ``target_sync.core.ports.Endpoint``. Only A records are asked for: an IPv4
+    Implements ``target_sync.core.ports.Endpoint``.
+    """
+
+    def __init__(self, name: str, resolver: NameResolver) -> None:
+        self._name = name
+        self._resolver = resolver
+
+    def observe(self) -> Observation | FailedObservation:
+        """Look the name up once."""
+        return self._resolver.resolve(self._name)
+
+
+class DnsResolver:
+    """The resolvers of the system, or given ones.
+
+    Implements ``target_sync.core.ports.NameResolver``. Only A records are asked for: an IPv4
     target group takes no other (ELBv2 API reference, CreateTargetGroup, IpAddressType).
     """
 
     def __init__(
-        self, name: str, *, now: Callable[[], float], name_servers: Sequence[NameServer] = ()
+        self, *, now: Callable[[], float], name_servers: Sequence[NameServer] = ()
     ) -> None:
-        self._name = name
         self._now = now
         self._resolver = _resolver(name_servers)
 
-    def observe(self) -> Observation | FailedObservation:
-        """Look the name up once."""
+    def resolve(self, name: str) -> Observation | FailedObservation:
+        """Look a name up once."""
         try:
             answer = self._resolver.resolve(
-                f"{self._name.rstrip('.')}.", "A", search=False, lifetime=LOOKUP_SECONDS
+                f"{name.rstrip('.')}.", "A", search=False, lifetime=LOOKUP_SECONDS
             )
         except dns.resolver.NXDOMAIN:
             return self._failed(
+                name,
                 LookupFailure.NAME_DOES_NOT_EXIST,
-                f"{self._name} does not exist in DNS. Was the database renamed or deleted?",
+                f"{name} does not exist in DNS. Was the database renamed or deleted?",
             )
         except dns.resolver.NoAnswer:
             return self._failed(
+                name,
                 LookupFailure.NO_ADDRESS,
-                f"{self._name} exists in DNS but has no IPv4 address.",
+                f"{name} exists in DNS but has no IPv4 address.",
             )
         except dns.exception.Timeout:
             return self._failed(
+                name,
                 LookupFailure.TIMED_OUT,
-                f"No DNS server answered for {self._name} within {LOOKUP_SECONDS:g} s."
+                f"No DNS server answered for {name} within {LOOKUP_SECONDS:g} s."
                 " Can the function reach its resolvers?",
             )
         except dns.resolver.NoNameservers as error:
             return self._failed(
-                LookupFailure.SERVERS_FAILED, f"Every DNS server failed for {self._name}: {error}"
+                name, LookupFailure.SERVERS_FAILED, f"Every DNS server failed for {name}: {error}"
             )
         except (dns.exception.DNSException, OSError) as error:
             return self._failed(
+                name,
                 LookupFailure.BAD_ANSWER,
-                f"The DNS answer for {self._name} could not be used:"
-                f" {type(error).__name__}: {error}",
+                f"The DNS answer for {name} could not be used: {type(error).__name__}: {error}",
             )
         return Observation(
-            name=self._name,
+            name=name,
             addresses=frozenset(ip_address(record.address) for record in answer),
             source="dns",
             ttl=answer.chaining_result.minimum_ttl,
             at=self._now(),
         )
 
-    def _failed(self, failure: LookupFailure, detail: str) -> FailedObservation:
-        return FailedObservation(name=self._name, failure=failure, detail=detail, at=self._now())
+    def _failed(self, name: str, failure: LookupFailure, detail: str) -> FailedObservation:
+        return FailedObservation(name=name, failure=failure, detail=detail, at=self._now())
 
 
 def _resolver(name_servers: Sequence[NameServer]) -> dns.resolver.Resolver:

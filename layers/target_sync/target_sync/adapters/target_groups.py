@@ -5,7 +5,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from target_sync.adapters.aws import Failures
-from target_sync.core.model import Target, TargetGroup, TargetHealth, TargetState
+from target_sync.core.model import IPNetwork, Target, TargetGroup, TargetHealth, TargetState
 from target_sync.errors import (
     TargetGroupAccessError,
     TargetGroupError,
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Targets in one call. The API takes no more than this reliably; a group has one to three.
 CHUNK = 200
+
+_EVERY_ZONE = "all"
 
 _FAILURES = Failures(
     service="elasticloadbalancing",
@@ -44,11 +46,22 @@ class ElbTargetGroup:
 
     The client's own retries are the only ones. Errors are told apart by AWS's code, never by
     the text.
+
+    Args:
+        client: Of the ELBv2 API.
+        arn: The group's.
+        vpc_networks: The networks of its VPC; empty if every target lies in it.
     """
 
-    def __init__(self, client: "ElasticLoadBalancingv2Client", arn: str) -> None:
+    def __init__(
+        self,
+        client: "ElasticLoadBalancingv2Client",
+        arn: str,
+        vpc_networks: Sequence[IPNetwork] = (),
+    ) -> None:
         self._client = client
         self._arn = arn
+        self._vpc_networks = tuple(vpc_networks)
 
     def describe(self) -> TargetGroup:
         """List the targets. One call: DescribeTargetHealth has no pages."""
@@ -67,8 +80,12 @@ class ElbTargetGroup:
             ) from error
 
     def register(self, targets: Sequence[Target]) -> None:
-        """Register targets, each with its port."""
-        for chunk in _chunks(targets):
+        """Register targets, each with its port; outside the VPC, for every zone.
+
+        AWS finds the zone of an address in the VPC and requires one for any other address
+        (ELBv2 API reference, TargetDescription, AvailabilityZone).
+        """
+        for chunk in _chunks([self._registration(target) for target in targets]):
             _FAILURES.call(
                 "RegisterTargets",
                 self._client.register_targets,
@@ -78,7 +95,7 @@ class ElbTargetGroup:
 
     def deregister(self, targets: Sequence[Target]) -> None:
         """Deregister targets, each with its port: without it AWS would not find an override."""
-        for chunk in _chunks(targets):
+        for chunk in _chunks([_identity(target) for target in targets]):
             _FAILURES.call(
                 "DeregisterTargets",
                 self._client.deregister_targets,
@@ -86,11 +103,21 @@ class ElbTargetGroup:
                 Targets=chunk,
             )
 
+    def _registration(self, target: Target) -> "TargetDescriptionTypeDef":
+        described = _identity(target)
+        inside = any(target.address in network for network in self._vpc_networks)
+        if self._vpc_networks and not inside:
+            described["AvailabilityZone"] = _EVERY_ZONE
+        return described
 
-def _chunks(targets: Sequence[Target]) -> Iterator[list["TargetDescriptionTypeDef"]]:
-    described: list[TargetDescriptionTypeDef] = [
-        {"Id": str(target.address), "Port": target.port} for target in targets
-    ]
+
+def _identity(target: Target) -> "TargetDescriptionTypeDef":
+    return {"Id": str(target.address), "Port": target.port}
+
+
+def _chunks(
+    described: Sequence["TargetDescriptionTypeDef"],
+) -> Iterator[Sequence["TargetDescriptionTypeDef"]]:
     for start in range(0, len(described), CHUNK):
         yield described[start : start + CHUNK]
 

@@ -1,0 +1,181 @@
+"""The endpoints of a DB cluster: its topology from the RDS API, the addresses from DNS.
+
+No RDS API tells an address (RDS API reference, DBInstance, Endpoint), so every member's own
+endpoint is looked up.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from target_sync.adapters.topology import TopologyError, TopologyReplyError, topology_failures
+from target_sync.core.model import FailedObservation, LookupFailure, Observation
+from target_sync.core.ports import NameResolver
+
+if TYPE_CHECKING:
+    from mypy_boto3_rds.client import RDSClient
+
+#: Who says so, where the answer rests on both.
+BOTH_SOURCES = "dns+rds"
+
+_FAILURES = topology_failures("rds", ["DBClusterNotFoundFault"])
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """An instance of a cluster; its endpoint is None while it is being created."""
+
+    id: str
+    is_writer: bool
+    endpoint: str | None
+
+
+class RdsCluster:
+    """One Aurora or Multi-AZ DB cluster, by its identifier."""
+
+    def __init__(self, client: "RDSClient", identifier: str) -> None:
+        self._client = client
+        self.identifier = identifier
+
+    def members(self) -> tuple[Member, ...]:
+        """The members as the API lists them now, in two calls however many there are.
+
+        A cluster has at most 16 instances, which is less than a page of DescribeDBInstances.
+
+        Raises:
+            TopologyError: The API could not be asked, or its reply could not be used.
+        """
+        clusters = _FAILURES.call(
+            "DescribeDBClusters",
+            self._client.describe_db_clusters,
+            DBClusterIdentifier=self.identifier,
+        )
+        # Without an instance's identifier AWS checks the call against the resource db:*.
+        instances = _FAILURES.call(
+            "DescribeDBInstances",
+            self._client.describe_db_instances,
+            Filters=[{"Name": "db-cluster-id", "Values": [self.identifier]}],
+        )
+        try:
+            endpoints = {
+                instance["DBInstanceIdentifier"]: instance.get("Endpoint", {}).get("Address")
+                for instance in instances["DBInstances"]
+            }
+            return tuple(
+                Member(
+                    member["DBInstanceIdentifier"],
+                    member["IsClusterWriter"],
+                    endpoints.get(member["DBInstanceIdentifier"]),
+                )
+                for member in clusters["DBClusters"][0]["DBClusterMembers"]
+            )
+        except (AttributeError, IndexError, KeyError, TypeError) as error:
+            raise TopologyReplyError("DescribeDBClusters", error) from error
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterWriterEndpoint:
+    """The writer of a cluster, by two sources. Implements ``target_sync.core.ports.Endpoint``.
+
+    One source is DNS of the cluster's endpoint. The other is the RDS API, which says who the
+    writer is, with DNS of that instance's own endpoint, which says where it is.
+    """
+
+    name: str
+    cluster: RdsCluster
+    resolver: NameResolver
+    now: Callable[[], float]
+
+    def observe(self) -> Observation | FailedObservation:
+        """Ask both sources once. If one of them fails, the whole look has failed."""
+        try:
+            members = self.cluster.members()
+        except TopologyError as error:
+            return error.to_observation(self.name, self.now())
+        by_name = self.resolver.resolve(self.name)
+        if isinstance(by_name, FailedObservation):
+            return by_name
+        writer = next((m for m in members if m.is_writer), None)
+        if writer is None or writer.endpoint is None:
+            # So it is for moments of a failover. DNS is then the one source.
+            return replace(
+                by_name,
+                disagreement=f"{self.name} answers {_listed(by_name)}, but the RDS API names no"
+                f" writer of the cluster {self.cluster.identifier}.",
+            )
+        by_topology = self.resolver.resolve(writer.endpoint)
+        if isinstance(by_topology, FailedObservation):
+            return by_topology
+        return _compared(by_name, by_topology, writer)
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterReadersEndpoint:
+    """Every reader of a cluster. Implements ``target_sync.core.ports.Endpoint``.
+
+    The cluster's reader name gives one reader per query, by turns (Aurora user guide, *Reader
+    endpoints*), so it is not asked: the members are, all in one pass.
+    """
+
+    name: str
+    cluster: RdsCluster
+    resolver: NameResolver
+    now: Callable[[], float]
+
+    def observe(self) -> Observation | FailedObservation:
+        """Look every reader up once. If one look-up fails, the whole look has failed.
+
+        Half a set would be taken for the whole, and readers that are there would be removed.
+        """
+        try:
+            members = self.cluster.members()
+        except TopologyError as error:
+            return error.to_observation(self.name, self.now())
+        answers = []
+        for member in members:
+            if member.is_writer or member.endpoint is None:
+                continue
+            answer = self.resolver.resolve(member.endpoint)
+            if isinstance(answer, FailedObservation):
+                return answer
+            answers.append(answer)
+        if not answers:
+            return FailedObservation(
+                name=self.name,
+                failure=LookupFailure.NO_ADDRESS,
+                detail=f"The cluster {self.cluster.identifier} has no reader that can be reached."
+                " Add a reader to it, or deploy the stack with the cluster's writer endpoint.",
+                at=self.now(),
+            )
+        return Observation(
+            name=self.name,
+            addresses=frozenset().union(*(answer.addresses for answer in answers)),
+            source=BOTH_SOURCES,
+            ttl=_longest_ttl(answers),
+            at=answers[-1].at,
+        )
+
+
+def _compared(by_name: Observation, by_topology: Observation, writer: Member) -> Observation:
+    agree = by_name.addresses == by_topology.addresses
+    return Observation(
+        name=by_name.name,
+        addresses=by_name.addresses | by_topology.addresses,
+        source=BOTH_SOURCES,
+        ttl=_longest_ttl([by_name, by_topology]),
+        at=by_topology.at,
+        corroborated=agree,
+        disagreement=""
+        if agree
+        else f"{by_name.name} answers {_listed(by_name)}, but the RDS API says that {writer.id} at"
+        f" {_listed(by_topology)} is the writer; both stay registered until they agree.",
+    )
+
+
+def _longest_ttl(answers: Iterable[Observation]) -> int | None:
+    """The longest, because the confirm window has to outlast every cache on the way."""
+    return max((a.ttl for a in answers if a.ttl is not None), default=None)
+
+
+def _listed(answer: Observation) -> str:
+    return ", ".join(sorted(map(str, answer.addresses)))

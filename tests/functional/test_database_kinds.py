@@ -1,0 +1,427 @@
+"""How each kind of database is followed: its sources in memory, the group as AWS documents it."""
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any
+
+import pytest
+
+from target_sync import wiring
+from target_sync.adapters.ec2 import InstanceEndpoint
+from target_sync.adapters.rds import ClusterReadersEndpoint, ClusterWriterEndpoint, RdsCluster
+from target_sync.adapters.static import StaticEndpoint
+from target_sync.core.convergence import Status
+from target_sync.core.model import (
+    LookupFailure,
+    Observation,
+    SyncPolicy,
+)
+from target_sync.core.planning import Reason
+from target_sync.errors import ObservationDeniedError, ObservationError
+from tests.support.databases import (
+    CLUSTER,
+    INSTANCE_ID,
+    READER_NAME,
+    WRITER_NAME,
+    FakeDns,
+    FakeEc2,
+    FakeRds,
+    api_error,
+    instance_name,
+)
+from tests.support.road import EVENT, MANUAL, ON_PREM, SCHEDULE, A, B, C, Road, target
+
+MEMBERS = {"orders-1": A, "orders-2": B, "orders-3": C}
+
+
+class Cluster:
+    """A cluster of three members whose writer is the first, and the road to one of its ends."""
+
+    def __init__(self, *registered: object) -> None:
+        self.road = Road(*registered)
+        self.rds = FakeRds(*MEMBERS)
+        self.dns = FakeDns(self.road.clock)
+        self.dns.says(WRITER_NAME, A)
+        for member, address in MEMBERS.items():
+            self.dns.says(instance_name(member), address)
+        self.road.listens(*MEMBERS.values())
+
+    def member_list(self) -> RdsCluster:
+        client: Any = self.rds
+        return RdsCluster(client, CLUSTER)
+
+    def fails_over(self, writer: str) -> None:
+        """Both sources name the new writer. The old one goes on as a reader that is healthy."""
+        self.rds.writer = writer
+        self.dns.says(WRITER_NAME, MEMBERS[writer])
+
+    def after(self, seconds: float, source: str, writer: str) -> None:
+        """One of the sources names the new writer after so many seconds."""
+        changes = {
+            "dns": lambda: self.dns.says(WRITER_NAME, MEMBERS[writer]),
+            "rds": lambda: setattr(self.rds, "writer", writer),
+        }
+        self.road.clock.at(self.road.clock.now() + seconds, changes[source])
+
+
+@pytest.fixture
+def writer() -> Cluster:
+    cluster = Cluster(A)
+    cluster.road.is_observed_by(
+        ClusterWriterEndpoint(
+            WRITER_NAME, cluster.member_list(), cluster.dns, cluster.road.clock.now
+        )
+    )
+    return cluster
+
+
+@pytest.fixture
+def readers() -> Cluster:
+    cluster = Cluster(B, C)
+    cluster.road.is_observed_by(
+        ClusterReadersEndpoint(
+            READER_NAME, cluster.member_list(), cluster.dns, cluster.road.clock.now
+        )
+    )
+    return cluster
+
+
+# --- The writer of a cluster ------------------------------------------------------------------
+
+
+def test_a_steady_writer_is_two_calls_and_two_queries(writer: Cluster) -> None:
+    result = writer.road.run(SCHEDULE)
+
+    assert result.status is Status.IN_SYNC
+    assert writer.rds.calls == Counter(DescribeDBClusters=1, DescribeDBInstances=1)
+    assert writer.dns.queries == [WRITER_NAME, instance_name("orders-1")]
+    observation = result.to_document()["observation"]
+    assert observation == {
+        "name": WRITER_NAME,
+        "addresses": [str(A)],
+        "source": "dns+rds",
+        "ttl": 5,
+        "corroborated": True,
+        "disagreement": None,
+    }
+
+
+def test_when_both_sources_name_the_new_writer_the_old_one_leaves_in_the_same_plan(
+    writer: Cluster,
+) -> None:
+    writer.fails_over("orders-2")
+
+    result = writer.road.run(EVENT)
+
+    assert result.status is Status.SYNCED
+    assert writer.road.registered == {str(target(B))}
+    first_three = [operation for operation, _ in writer.road.group.history[:3]]
+    assert first_three == ["DescribeTargetHealth", "RegisterTargets", "DeregisterTargets"]
+    assert [v.reason for v in result.convergence.deregistered] == [Reason.GONE_BY_BOTH_SOURCES]
+
+
+@pytest.mark.parametrize(("first", "second"), [("rds", "dns"), ("dns", "rds")])
+def test_while_the_sources_disagree_both_writers_stay_and_the_run_goes_on(
+    writer: Cluster, first: str, second: str
+) -> None:
+    began = writer.road.clock.now()
+    writer.after(0.5, first, "orders-2")
+    writer.after(200, second, "orders-2")
+
+    result = writer.road.run(EVENT)
+
+    assert result.status is Status.SYNCED
+    assert writer.road.changes == [
+        ("RegisterTargets", (str(target(B)),)),
+        ("DeregisterTargets", (str(target(A)),)),
+    ]
+    assert result.seconds["to_register"] == pytest.approx(1, abs=1)
+    assert writer.road.clock.now() - began == pytest.approx(200, abs=2)
+
+
+def test_a_run_that_ends_in_a_disagreement_says_who_said_what(writer: Cluster) -> None:
+    writer.rds.writer = "orders-2"
+
+    result = writer.road.run(SCHEDULE)
+
+    assert result.status is Status.UNFINISHED
+    assert writer.road.registered == {str(target(A)), str(target(B))}
+    observation = result.to_document()["observation"]
+    assert isinstance(observation, Mapping)
+    assert observation["disagreement"] == (
+        f"{WRITER_NAME} answers {A}, but the RDS API says that orders-2 at {B} is the writer;"
+        " both stay registered until they agree."
+    )
+
+
+def test_a_disagreement_that_was_there_before_the_run_is_not_in_sync(writer: Cluster) -> None:
+    writer.road.group.put(target(B))
+    writer.rds.writer = "orders-2"
+
+    result = writer.road.run(MANUAL)
+
+    assert result.status is Status.UNFINISHED
+    assert not writer.road.changes
+
+
+@pytest.mark.parametrize("endpoint", [None, "orders-1"])
+def test_without_a_writer_in_the_api_dns_alone_removes_nothing_at_once(
+    writer: Cluster, endpoint: str | None
+) -> None:
+    writer.dns.says(WRITER_NAME, B)
+    if endpoint:
+        writer.rds.members[endpoint] = None  # the writer is there, but not its endpoint
+    else:
+        writer.rds.writer = None
+
+    result = writer.road.run(MANUAL)
+
+    assert writer.road.changes[0] == ("RegisterTargets", (str(target(B)),))
+    (newest,) = result.convergence.observations[:1]
+    assert not newest.corroborated
+    assert f"names no writer of the cluster {CLUSTER}" in newest.disagreement
+    assert [v.reason for v in result.convergence.deregistered] == [Reason.GONE_FOR_GOOD]
+
+
+def test_an_api_that_is_down_changes_nothing_and_is_an_error_that_may_pass(
+    writer: Cluster,
+) -> None:
+    writer.fails_over("orders-2")
+    writer.rds.fault = api_error("DescribeDBClusters", "InternalFailure", 500)
+
+    with pytest.raises(ObservationError, match="DescribeDBClusters failed") as raised:
+        writer.road.run(SCHEDULE)
+
+    assert raised.value.retryable
+    assert not writer.road.changes
+
+
+def test_a_watch_outlives_an_api_that_is_down_for_a_while(writer: Cluster) -> None:
+    writer.fails_over("orders-2")
+    writer.rds.fault = api_error("DescribeDBClusters", "Throttling")
+    writer.road.clock.at(writer.road.clock.now() + 30, lambda: setattr(writer.rds, "fault", None))
+
+    assert writer.road.run(EVENT).status is Status.SYNCED
+    assert writer.road.registered == {str(target(B))}
+
+
+@pytest.mark.parametrize("road", ["writer", "readers"])
+def test_a_role_that_may_not_ask_ends_the_run_at_once(
+    road: str, request: pytest.FixtureRequest
+) -> None:
+    cluster: Cluster = request.getfixturevalue(road)
+    cluster.rds.fault = api_error("DescribeDBClusters", "AccessDenied", 403)
+
+    with pytest.raises(ObservationDeniedError, match="permission"):
+        cluster.road.run(EVENT)
+
+    assert cluster.rds.calls.total() == 1
+
+
+@pytest.mark.parametrize("name", [WRITER_NAME, instance_name("orders-1")])
+def test_a_name_of_the_writer_that_fails_is_a_failed_look(writer: Cluster, name: str) -> None:
+    writer.dns.fails(name, LookupFailure.TIMED_OUT)
+
+    with pytest.raises(ObservationError, match=f"{name}: timed_out"):
+        writer.road.run(SCHEDULE)
+
+
+def test_the_longest_ttl_of_both_names_counts(writer: Cluster) -> None:
+    writer.dns.says(WRITER_NAME, A, ttl=60)
+
+    assert writer.road.run(SCHEDULE).convergence.observations[0].ttl == 60
+
+
+# --- Its readers ------------------------------------------------------------------------------
+
+
+def test_every_reader_is_seen_in_one_pass_and_the_rotating_name_is_not_asked(
+    readers: Cluster,
+) -> None:
+    result = readers.road.run(SCHEDULE)
+
+    assert result.status is Status.IN_SYNC
+    assert readers.dns.queries == [instance_name("orders-2"), instance_name("orders-3")]
+    assert readers.rds.calls == Counter(DescribeDBClusters=1, DescribeDBInstances=1)
+
+
+def test_a_new_reader_is_registered_once_it_has_an_endpoint(readers: Cluster) -> None:
+    new = IPv4Address("10.0.1.14")
+    readers.rds.members["orders-4"] = None
+    assert readers.road.run(SCHEDULE).status is Status.IN_SYNC
+
+    readers.rds.members["orders-4"] = instance_name("orders-4")
+    readers.dns.says(instance_name("orders-4"), new)
+    readers.road.listens(A, B, C, new)
+
+    assert readers.road.run(SCHEDULE).status is Status.SYNCED
+    assert readers.road.registered == {str(target(a)) for a in (B, C, new)}
+
+
+def test_a_reader_that_left_the_cluster_is_removed_when_that_is_confirmed(
+    readers: Cluster,
+) -> None:
+    del readers.rds.members["orders-3"]
+
+    result = readers.road.run(SCHEDULE)
+
+    assert readers.road.registered == {str(target(B))}
+    assert [v.reason for v in result.convergence.deregistered] == [Reason.GONE_FOR_GOOD]
+
+
+def test_at_a_failover_the_old_writer_joins_the_readers_and_the_new_one_leaves(
+    readers: Cluster,
+) -> None:
+    readers.fails_over("orders-2")
+
+    readers.road.run(EVENT)
+
+    assert readers.road.registered == {str(target(A)), str(target(C))}
+
+
+def test_one_reader_that_cannot_be_looked_up_makes_the_whole_look_fail(readers: Cluster) -> None:
+    readers.dns.fails(instance_name("orders-3"), LookupFailure.SERVERS_FAILED)
+
+    with pytest.raises(ObservationError, match="orders-3"):
+        readers.road.run(SCHEDULE)
+
+    assert readers.road.registered == {str(target(B)), str(target(C))}
+
+
+def test_a_cluster_without_readers_removes_none_and_says_what_to_do(readers: Cluster) -> None:
+    readers.rds.members = {"orders-1": instance_name("orders-1")}
+
+    with pytest.raises(ObservationError, match=r"has no reader .* Add a reader"):
+        readers.road.run(SCHEDULE)
+
+    assert readers.road.registered == {str(target(B)), str(target(C))}
+
+
+# --- Addresses that a person gave -------------------------------------------------------------
+
+
+def test_a_deployment_with_another_static_address_moves_the_target() -> None:
+    road = Road(A, policy=SyncPolicy(port=5432, allowed_networks=(IPv4Network("192.168.0.0/16"),)))
+    road.is_observed_by(StaticEndpoint(frozenset({IPv4Address(str(ON_PREM))}), road.clock.now))
+
+    result = road.run(MANUAL)
+
+    assert result.status is Status.SYNCED
+    assert road.registered == {str(target(ON_PREM))}
+    assert result.convergence.observations[0].source == "static"
+
+
+# --- An EC2 instance --------------------------------------------------------------------------
+
+
+def on_instance(road: Road) -> FakeEc2:
+    ec2 = FakeEc2(str(A))
+    client: Any = ec2
+    road.is_observed_by(InstanceEndpoint(INSTANCE_ID, client, road.clock.now))
+    return ec2
+
+
+def test_a_stopped_instance_keeps_its_target_although_it_is_not_healthy() -> None:
+    road = Road(A)
+    on_instance(road).state = "stopped"
+    road.listens()
+    road.clock.advance(15)
+
+    result = road.run(SCHEDULE)
+
+    assert result.status is Status.IN_SYNC
+    assert not result.convergence.healthy
+    assert road.registered == {str(target(A))}
+
+
+def test_a_terminated_instance_removes_nothing_and_is_an_error() -> None:
+    road = Road(A)
+    ec2 = on_instance(road)
+    ec2.state, ec2.address = "terminated", None
+
+    with pytest.raises(ObservationError, match=f"{INSTANCE_ID} is terminated"):
+        road.run(SCHEDULE)
+
+    assert road.registered == {str(target(A))}
+
+
+# --- The wiring of each kind ------------------------------------------------------------------
+
+ENVIRONMENT = {
+    "DATABASE_PORT": "5432",
+    "TARGET_GROUP_ARN": "arn:aws:elasticloadbalancing:eu-west-1:111122223333:targetgroup/o/01",
+    "ALLOWED_NETWORKS": "10.0.0.0/16",
+    "WATCH_SECONDS": "120",
+}
+
+
+@pytest.fixture
+def clients(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The clients that were made, by service."""
+    cluster = Cluster()
+    made: dict[str, Any] = {}
+    there = {"elbv2": object(), "rds": cluster.rds, "ec2": FakeEc2(str(A))}
+
+    def make(service: str) -> Any:
+        assert service not in made, "a client is made once"
+        made[service] = there[service]
+        return made[service]
+
+    monkeypatch.setattr(wiring, "make_client", make)
+    monkeypatch.setattr(wiring, "DnsResolver", lambda **_: cluster.dns)
+    monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "wiring")
+    monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "PostgresPrivateLink")
+    return made
+
+
+@pytest.mark.parametrize(
+    ("kind", "endpoint", "addresses", "services"),
+    [
+        ("rds-instance", instance_name("orders-1"), {A}, {"elbv2"}),
+        ("rds-proxy", instance_name("orders-1"), {A}, {"elbv2"}),
+        ("hostname", instance_name("orders-1"), {A}, {"elbv2"}),
+        ("rds-cluster-writer", WRITER_NAME, {A}, {"elbv2", "rds"}),
+        ("rds-cluster-readers", READER_NAME, {B, C}, {"elbv2", "rds"}),
+        ("static", "10.0.1.11,10.0.2.12", {A, B}, {"elbv2"}),
+        ("ec2-instance", INSTANCE_ID, {A}, {"elbv2", "ec2"}),
+    ],
+)
+def test_each_kind_asks_its_own_sources_and_makes_no_other_client(
+    clients: dict[str, Any], kind: str, endpoint: str, addresses: set[object], services: set[str]
+) -> None:
+    synchronizer = wiring.build_synchronizer(
+        {
+            **ENVIRONMENT,
+            "DATABASE_KIND": kind,
+            "DATABASE_ENDPOINT": endpoint,
+            "DATABASE_IDENTIFIER": CLUSTER,
+        }
+    )
+
+    seen = synchronizer.endpoint.observe()
+
+    assert isinstance(seen, Observation)
+    assert seen.addresses == addresses
+    assert set(clients) == services
+
+
+def test_the_start_of_a_function_imports_what_only_some_kinds_need_for_none() -> None:
+    program = (
+        "import sys, target_sync.wiring;"
+        "print([m for m in sys.modules if m.startswith('target_sync.adapters.')])"
+    )
+    started = subprocess.run(
+        [sys.executable, "-c", program],
+        env={"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert "target_sync.adapters.target_groups" in started.stdout
+    for name in ("rds", "ec2", "topology"):
+        assert f"target_sync.adapters.{name}'" not in started.stdout
