@@ -3,20 +3,21 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from ipaddress import IPv4Address
 from typing import Any
 
 from ministack import app
 from ministack.services import alb
 
-from lab.emulator import rds
+from lab.emulator import rds, rds_clusters, rds_events
 from lab.emulator.endpoint_services import EndpointServices
 from lab.emulator.errors import ApiError
 from lab.emulator.load_balancers import is_network
 from lab.emulator.messages import (
+    ClusterStatus,
     DataPlane,
     Fault,
     RdsEvent,
+    RdsSource,
     RdsStatus,
     RoutedConnection,
     RoutedListener,
@@ -47,8 +48,11 @@ class AdminApi:
             ("DELETE", "calls"): lambda _: traffic.calls.clear(),
             ("POST", "faults"): lambda values: traffic.inject(Fault(**values)),
             ("DELETE", "faults"): lambda _: traffic.clear_faults(),
-            ("POST", "rds-events"): lambda values: rds.emit(RdsEvent(**values)),
+            ("POST", "rds-events"): lambda values: rds_events.emit(_rds_event(values)),
             ("POST", "rds-status"): lambda values: rds.set_status(RdsStatus(**values)),
+            ("POST", "cluster-status"): lambda values: rds_clusters.set_status(
+                ClusterStatus(**values)
+            ),
         }
 
     def serve(self, method: str, path: str, body: bytes) -> Answer:
@@ -95,10 +99,9 @@ class AdminApi:
             listener_port=listener["Port"],
             target_group_arn=group_arn,
             targets=tuple(
-                RoutedTarget(
-                    address=IPv4Address(health.id), port=health.port, state=str(health.state)
-                )
+                RoutedTarget(address=health.address, port=health.port, state=str(health.state))
                 for health in self._groups.get(group_arn).describe()
+                if health.address is not None
             ),
             connection_termination=(
                 attributes["deregistration_delay.connection_termination.enabled"] == "true"
@@ -107,6 +110,10 @@ class AdminApi:
                 attributes["target_health_state.unhealthy.connection_termination.enabled"] == "true"
             ),
         )
+
+
+def _rds_event(values: Mapping[str, Any]) -> RdsEvent:
+    return RdsEvent(**{**values, "source": RdsSource(values["source"])})
 
 
 def _answer(status: int, value: object) -> Answer:

@@ -7,7 +7,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from lab.emulator.messages import DataPlane, Fault, RdsEvent, RdsStatus, loopback_opener
+from lab.emulator.messages import (
+    ClusterStatus,
+    DataPlane,
+    Fault,
+    RdsEvent,
+    RdsStatus,
+    loopback_opener,
+)
 
 _TIMEOUT = 10.0
 
@@ -45,12 +52,16 @@ class EmulatorAdmin:
         return DataPlane.parse(self._call("GET", "data-plane"))
 
     def emit(self, event: RdsEvent) -> None:
-        """Put an RDS event on the event bus of the instance's account."""
+        """Put an RDS event on the event bus of the database's account."""
         self._call("POST", "rds-events", asdict(event))
 
     def set_rds_status(self, status: RdsStatus) -> None:
         """Set the status and the zone that DescribeDBInstances tells."""
         self._call("POST", "rds-status", asdict(status))
+
+    def set_cluster_status(self, status: ClusterStatus) -> None:
+        """Set the status and the writer that DescribeDBClusters tells."""
+        self._call("POST", "cluster-status", asdict(status))
 
     def inject(self, fault: Fault) -> None:
         """Let the next calls of an action fail."""

@@ -105,7 +105,7 @@ class _EndpointServiceTypes:
             load_balancer_arns=arns,
             acceptance_required=_flag(properties.get("AcceptanceRequired", True)),
             ip_address_types=properties.get("SupportedIpAddressTypes", ()),
-            regions=[entry["Region"] for entry in properties.get("SupportedRegions", ())],
+            regions=properties.get("SupportedRegions", ()),
         )
         provisioners._ec2_apply_tags(service.id, properties)
         return service.id, {"ServiceId": service.id}

@@ -1,14 +1,18 @@
 """The EC2 API of endpoint services, and a consumer's side of it."""
 
 import functools
+import json
+import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from ministack.services import alb, ec2
+from ministack.services import alb, ec2, sns
 
 from lab.emulator.endpoint_services import (
+    ConnectionEvent,
     ConnectionNotification,
     ConnectionState,
+    EndpointConnection,
     EndpointService,
     EndpointServices,
     matches,
@@ -20,13 +24,43 @@ from lab.emulator.scope import Scope
 from lab.emulator.wire import element, elements
 
 _Params = Mapping[str, Any]
+_PUBLISHER = "vpce.amazonaws.com"
+_logger = logging.getLogger("lab.endpoint_services")
 
 
 def install(services: EndpointServices) -> None:
     """Serve endpoint services from ministack's EC2 API."""
+    services.publish = publish
     _Provider(services).install()
     _Consumer(services).install()
     ec2.reset = _resetting(ec2.reset, services)
+
+
+def publish(
+    notification: ConnectionNotification, event: ConnectionEvent, connection: EndpointConnection
+) -> None:
+    """Send a connection's event to the notification's topic, if the topic's policy lets AWS.
+
+    AWS documents no form of the message, so nothing may depend on it; this one names the event,
+    the service and the endpoint. Like on AWS, a refusal shows nowhere but in the service's log.
+    """
+    owner = notification.owner
+    arn = f"arn:aws:ec2:{owner.region}:{owner.account}:vpc-endpoint-service"
+    message = {
+        "Event": str(event),
+        "ServiceId": notification.service_id,
+        "VpcEndpointId": connection.endpoint_id,
+        "VpcEndpointOwner": connection.consumer.account,
+    }
+    with owner.entered():
+        if sns.topic_policy_allows(
+            notification.topic_arn, _PUBLISHER, f"{arn}/{notification.service_id}", owner.account
+        ):
+            sns.publish_internal(
+                notification.topic_arn, json.dumps(message), "VPC Endpoint Connection Notification"
+            )
+        else:
+            _logger.warning("%s does not let %s publish", notification.topic_arn, _PUBLISHER)
 
 
 def check_load_balancers(arns: Iterable[str]) -> None:
@@ -229,7 +263,7 @@ class _Provider:
     def _decide(self, action: str, state: ConnectionState, params: _Params) -> Any:
         service = self._service(params)
         ids = ec2._parse_member_list(params, "VpcEndpointId")
-        failed = _unsuccessful(ids, lambda endpoint_id: service.decide(endpoint_id, state))
+        failed = _unsuccessful(ids, functools.partial(self._services.decide, service, state=state))
         return _answer(action, {"unsuccessful": failed})
 
     def _notify(self, params: _Params) -> Any:

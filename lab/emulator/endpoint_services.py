@@ -5,7 +5,7 @@ and the AWS PrivateLink guide. Where AWS is silent the choice is named at the me
 """
 
 import secrets
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -89,23 +89,19 @@ class EndpointService:
                 + ", ".join(open_ids),
             )
 
-    def decide(self, endpoint_id: str, state: ConnectionState) -> None:
-        """Accept or reject a connection; deciding the same again changes nothing.
 
-        Raises:
-            ApiError: `InvalidVpcEndpointId.NotFound`.
-        """
-        connection = self.connections.get(endpoint_id)
-        if connection is None:
-            raise ApiError(
-                "InvalidVpcEndpointId.NotFound", f"The Vpc Endpoint '{endpoint_id}' does not exist"
-            )
-        connection.state = state
+class ConnectionEvent(StrEnum):
+    """`ConnectionEvents`: what a connection notification can tell of."""
+
+    CONNECT = "Connect"
+    ACCEPT = "Accept"
+    REJECT = "Reject"
+    DELETE = "Delete"
 
 
 @dataclass(slots=True, kw_only=True)
 class ConnectionNotification:
-    """Where the events of a service's connections are announced. Stored, not published."""
+    """Where the events of a service's connections are announced."""
 
     id: str
     owner: Scope
@@ -114,10 +110,26 @@ class ConnectionNotification:
     events: list[str]
 
 
+_DECISIONS = {
+    ConnectionState.AVAILABLE: ConnectionEvent.ACCEPT,
+    ConnectionState.REJECTED: ConnectionEvent.REJECT,
+}
+Publish = Callable[[ConnectionNotification, ConnectionEvent, EndpointConnection], None]
+
+
+def publish_nothing(*_: object) -> None:
+    """Announce no event."""
+
+
 @dataclass(slots=True)
 class EndpointServices:
-    """Every endpoint service of every account and region."""
+    """Every endpoint service of every account and region.
 
+    Attributes:
+        publish: Sends an event of a connection to the topic of a notification.
+    """
+
+    publish: Publish = publish_nothing
     _services: dict[str, EndpointService] = field(default_factory=dict)
     _notifications: dict[str, ConnectionNotification] = field(default_factory=dict)
 
@@ -210,7 +222,23 @@ class EndpointServices:
             created=datetime.now(UTC),
         )
         service.connections[endpoint_id] = connection
+        self._announce(service, ConnectionEvent.CONNECT, connection)
         return connection
+
+    def decide(self, service: EndpointService, endpoint_id: str, state: ConnectionState) -> None:
+        """Accept or reject a connection; deciding the same again changes nothing.
+
+        Raises:
+            ApiError: `InvalidVpcEndpointId.NotFound`.
+        """
+        connection = service.connections.get(endpoint_id)
+        if connection is None:
+            raise ApiError(
+                "InvalidVpcEndpointId.NotFound", f"The Vpc Endpoint '{endpoint_id}' does not exist"
+            )
+        if connection.state is not state:
+            connection.state = state
+            self._announce(service, _DECISIONS[state], connection)
 
     def offered(self, consumer: Scope, service_name: str) -> EndpointService:
         """Return the service of a name, if this consumer may see it.
@@ -233,7 +261,9 @@ class EndpointServices:
     def disconnect(self, endpoint_id: str) -> None:
         """End the connection of a deleted endpoint; the service lists it no longer."""
         for service in self:
-            service.connections.pop(endpoint_id, None)
+            connection = service.connections.pop(endpoint_id, None)
+            if connection is not None:
+                self._announce(service, ConnectionEvent.DELETE, connection)
 
     def uses(self, load_balancer_arn: str) -> bool:
         """Return whether a service stands on a load balancer, which then cannot be deleted."""
@@ -257,6 +287,13 @@ class EndpointServices:
         )
         self._notifications[notification.id] = notification
         return notification
+
+    def _announce(
+        self, service: EndpointService, event: ConnectionEvent, connection: EndpointConnection
+    ) -> None:
+        for notification in self.notifications(service.owner):
+            if notification.service_id == service.id and event in notification.events:
+                self.publish(notification, event, connection)
 
     def notifications(self, owner: Scope) -> list[ConnectionNotification]:
         """Return the connection notifications of an account and region."""

@@ -69,6 +69,8 @@ def install(work_dir: Path) -> None:
     eventbridge._dispatch_to_lambda = _invoke_async
     stack_function = provisioners._RESOURCE_HANDLERS["AWS::Lambda::Function"]
     stack_function["delete"] = _ending_runs(stack_function["delete"])
+    stack_function["create"] = _keeping_vpc(stack_function["create"])
+    stack_function["update"] = _keeping_vpc(stack_function["update"])
 
 
 def stop_workers() -> None:
@@ -142,6 +144,20 @@ def _ending_runs(delete: Callable[..., None]) -> Callable[..., None]:
         delete(name, properties)
         scope = Scope.current()
         lambda_runtime.invalidate_worker(name, account=scope.account, region=scope.region)
+
+    return wrapped
+
+
+def _keeping_vpc(make: Callable[..., Any]) -> Callable[..., Any]:
+    """Keep the VpcConfig of a stack's function; it has no effect here."""
+
+    def wrapped(*args: Any) -> Any:
+        made = make(*args)
+        # The new properties: create gets (logical id, new, …), update (id, old, new, …).
+        properties = args[1] if len(args) == 3 else args[2]
+        config = lambda_svc._functions[made[0]]["config"]
+        config["VpcConfig"] = lambda_svc._vpc_config_with_id(properties.get("VpcConfig"))
+        return made
 
     return wrapped
 

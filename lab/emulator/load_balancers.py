@@ -122,7 +122,10 @@ def make_network_listener(arn: str, attributes: Iterable[Mapping[str, Any]] = ()
 
 def complete_target_group(arn: str, attributes: Iterable[Mapping[str, Any]] = ()) -> None:
     """Give a new TCP target group the attributes it has by default."""
-    alb._tg_attrs[arn] = _complete(TARGET_GROUP_ATTRIBUTES, attributes)
+    # Only instance targets see the clients' own addresses unless told otherwise.
+    preserve = str(alb._tgs[arn]["TargetType"] == "instance").lower()
+    defaults = {**TARGET_GROUP_ATTRIBUTES, "preserve_client_ip.enabled": preserve}
+    alb._tg_attrs[arn] = _complete(defaults, attributes)
 
 
 def with_target_group_defaults(properties: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,20 +4,37 @@ import functools
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from ipaddress import IPv4Address
 from typing import Any, Self
 
 
+class RdsSource(StrEnum):
+    """What an RDS event is about: `SourceType` of its detail.
+
+    AWS documents the first three in its samples; that of a blue/green deployment is our
+    assumption, made of the same words as its detail type.
+    """
+
+    INSTANCE = "DB_INSTANCE"
+    CLUSTER = "CLUSTER"
+    PROXY = "DB_PROXY"
+    BLUE_GREEN = "BLUE_GREEN_DEPLOYMENT"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RdsEvent:
-    """An event that RDS emits about a DB instance, as the lab orders it.
+    """An event that RDS emits, as the lab orders it.
 
     Attributes:
-        identifier: The DB instance.
+        identifier: The DB instance, DB cluster or proxy by its name. Blue/green deployments do
+            not exist here: theirs is `<deployment id>/<the DB instance or cluster>`, which says
+            on whose event bus it comes.
         event_id: For example `RDS-EVENT-0049`.
         categories: For example `failover`.
         message: What AWS says in words.
         prefixed: Whether `SourceIdentifier` is `rds:<identifier>`; AWS sends both forms.
+        source: What it is about.
     """
 
     identifier: str
@@ -25,6 +42,7 @@ class RdsEvent:
     categories: tuple[str, ...]
     message: str
     prefixed: bool = False
+    source: RdsSource = RdsSource.INSTANCE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +52,15 @@ class RdsStatus:
     identifier: str
     status: str
     availability_zone: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterStatus:
+    """What DescribeDBClusters is to say about a DB cluster; None leaves its writer."""
+
+    identifier: str
+    status: str
+    writer: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

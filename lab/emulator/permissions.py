@@ -1,12 +1,14 @@
 """IAM: the resources that AWS checks a call against, where ministack names another.
 
-Source: Service Authorization Reference for Amazon EC2 and Elastic Load Balancing v2.
+Source: Service Authorization Reference for Amazon EC2, Elastic Load Balancing v2, Amazon RDS and
+Amazon EC2 Auto Scaling.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ministack.core import iam_actions
+from ministack.services import autoscaling
 
 _ON_ENDPOINT_SERVICE = frozenset(
     {
@@ -18,6 +20,16 @@ _ON_ENDPOINT_SERVICE = frozenset(
         "DeleteVpcEndpointServiceConfigurations",
     }
 )
+# The kind of resource in the ARN, and the parameter that names it. A call that names none is
+# about all of them: AWS then checks the ARN with a star for the name.
+_RDS_RESOURCES: Mapping[str, tuple[str, str]] = {
+    "DescribeDBInstances": ("db", "DBInstanceIdentifier"),
+    "DescribeDBClusters": ("cluster", "DBClusterIdentifier"),
+    "DescribeDBClusterEndpoints": ("cluster-endpoint", "DBClusterEndpointIdentifier"),
+    "DescribeDBProxies": ("db-proxy", "DBProxyName"),
+    "DescribeDBProxyEndpoints": ("db-proxy-endpoint", "DBProxyEndpointName"),
+    "DescribeDBSubnetGroups": ("subgrp", "DBSubnetGroupName"),
+}
 
 
 def install() -> None:
@@ -32,10 +44,28 @@ def _correcting(extract: Callable[..., str]) -> Callable[..., str]:
         # No Describe action of Elastic Load Balancing has a resource level: only "*" allows it.
         if service == "elasticloadbalancing" and action.startswith("Describe"):
             return "*"
+        if service == "rds" and action in _RDS_RESOURCES:
+            kind, parameter = _RDS_RESOURCES[action]
+            name = iam_actions._query_param(query_params, parameter) or "*"
+            return f"arn:aws:rds:{region}:{account_id}:{kind}:{name}"
+        if service == "autoscaling":
+            return _auto_scaling_group(action, query_params)
         if service == "ec2" and action in _ON_ENDPOINT_SERVICE:
             id_ = iam_actions._query_param(query_params, "ServiceId")
             id_ = id_ or iam_actions._query_param(query_params, "ServiceId.1")
             return f"arn:aws:ec2:{region}:{account_id}:vpc-endpoint-service/{id_}"
+        # No other Describe action of EC2 has a resource level.
+        if service == "ec2" and action.startswith("Describe"):
+            return "*"
         return extract(service, *request)
 
     return wrapped
+
+
+def _auto_scaling_group(action: str, query_params: Mapping[str, Any]) -> str:
+    """Return the ARN of the group that a call changes; a Describe action has no resource level."""
+    name = iam_actions._query_param(query_params, "AutoScalingGroupName")
+    group = autoscaling._asgs.get(name)
+    if action.startswith("Describe") or group is None:
+        return "*"
+    return str(group["AutoScalingGroupARN"])

@@ -1,6 +1,6 @@
-"""RDS: names like those of AWS, Multi-AZ, and a failover that the lab performs.
+"""RDS instances and proxies: names like AWS's, Multi-AZ, and a failover that the lab performs.
 
-ministack starts no database here; the lab's PostgreSQL pair stands for the instance.
+ministack starts no database here; the lab's PostgreSQL servers stand for the instances.
 """
 
 import hashlib
@@ -9,14 +9,12 @@ import logging
 import threading
 import urllib.request
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
-from ministack.services import eventbridge
 from ministack.services import rds as service
 
 from lab.emulator.errors import ApiError, Handler, answering_errors
-from lab.emulator.messages import RdsEvent, RdsStatus, loopback_opener
+from lab.emulator.messages import RdsStatus, loopback_opener
 from lab.emulator.scope import Scope
 from lab.emulator.wire import element
 
@@ -28,13 +26,15 @@ def install(*, failover_hook: str | None) -> None:
     """Make ministack's RDS behave like AWS's for a Multi-AZ instance.
 
     Args:
-        failover_hook: A URL that gets `{"db_instance_identifier": …}` when a failover is asked for.
+        failover_hook: A URL that gets `{"db_instance_identifier": …}` when a failover is asked
+            for, or see `rds_clusters`.
     """
     service._instance_xml = _with_standby_zone(service._instance_xml)
     actions = service._ACTION_MAP
     actions["CreateDBInstance"] = _creating(actions["CreateDBInstance"])
+    actions["CreateDBProxy"] = _creating_proxy(actions["CreateDBProxy"])
     actions["RebootDBInstance"] = answering_errors(
-        _rebooting(actions["RebootDBInstance"], failover_hook), _error
+        _rebooting(actions["RebootDBInstance"], failover_hook), error
     )
 
 
@@ -65,35 +65,21 @@ def set_status(wanted: RdsStatus) -> None:
             instance["SecondaryAvailabilityZone"] = before
 
 
-def emit(event: RdsEvent) -> None:
-    """Put an event on the default bus of the instance's account, in the envelope of AWS.
+def error(code: str, message: str) -> Any:
+    """Render a refusal as RDS does."""
+    return service._error(code, message, 404 if "NotFound" in code else 400)
 
-    Raises:
-        ApiError: `DBInstanceNotFound`.
+
+def endpoint_name(name: str, kind: str = "") -> str:
+    """Return a name of the form that AWS gives: the middle label is per account and region.
+
+    Args:
+        name: The first label: the identifier.
+        kind: What stands before the middle label, for example `cluster-ro-`.
     """
-    scope, instance = find_instance(event.identifier)
-    arn = instance["DBInstanceArn"]
-    detail = {
-        "EventCategories": list(event.categories),
-        "SourceType": "DB_INSTANCE",
-        "SourceArn": arn,
-        "Date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z",
-        "Message": event.message,
-        "SourceIdentifier": f"rds:{event.identifier}" if event.prefixed else event.identifier,
-        "EventID": event.event_id,
-    }
-    entry = {
-        "Source": "aws.rds",
-        "DetailType": "RDS DB Instance Event",
-        "Detail": json.dumps(detail),
-        "Resources": [arn],
-    }
-    with scope.entered():
-        eventbridge._put_events({"Entries": [entry]}, allow_aws_source=True)
-
-
-def _error(code: str, message: str) -> Any:
-    return service._error(code, message, 404 if code.endswith("NotFound") else 400)
+    scope = Scope.current()
+    label = hashlib.sha256(f"{scope.account}/{scope.region}".encode()).hexdigest()[:12]
+    return f"{name}.{kind}{label}.{scope.region}.rds.amazonaws.com"
 
 
 def _single(action: str, instance: Mapping[str, Any]) -> Any:
@@ -110,13 +96,6 @@ def _with_standby_zone(
     return wrapped
 
 
-def _endpoint_name(identifier: str) -> str:
-    """Return a name of the form that AWS gives: the middle label is per account and region."""
-    scope = Scope.current()
-    label = hashlib.sha256(f"{scope.account}/{scope.region}".encode()).hexdigest()[:12]
-    return f"{identifier}.{label}.{scope.region}.rds.amazonaws.com"
-
-
 def _creating(create: Handler) -> Handler:
     def handler(params: Mapping[str, Any]) -> Any:
         response = create(params)
@@ -124,7 +103,10 @@ def _creating(create: Handler) -> Handler:
             return response
         identifier = service._p(params, "DBInstanceIdentifier")
         instance = service._instances[identifier]
-        instance["Endpoint"]["Address"] = _endpoint_name(identifier)
+        instance["Endpoint"]["Address"] = endpoint_name(identifier)
+        cluster = service._clusters.get(service._p(params, "DBClusterIdentifier"))
+        if cluster is not None:
+            _inherit(instance, cluster)
         instance["DBInstanceStatus"] = "available"
         zone, standby = _zones(service._p(params, "AvailabilityZone"))
         instance["AvailabilityZone"] = zone
@@ -132,6 +114,35 @@ def _creating(create: Handler) -> Handler:
             instance["MultiAZ"] = True
             instance["SecondaryAvailabilityZone"] = standby
         return _single("CreateDBInstance", instance)
+
+    return handler
+
+
+def _inherit(instance: dict[str, Any], cluster: Mapping[str, Any]) -> None:
+    """Give a member what belongs to its cluster: the network, and the port."""
+    instance["VpcSecurityGroups"] = list(cluster["VpcSecurityGroups"])
+    instance["Endpoint"]["Port"] = cluster["Port"]
+    group = service._subnet_groups.get(cluster["DBSubnetGroup"])
+    if group is not None:
+        instance["DBSubnetGroup"] = group
+
+
+def _creating_proxy(create: Handler) -> Handler:
+    def handler(params: Mapping[str, Any]) -> Any:
+        response = create(params)
+        if response[0] != 200:
+            return response
+        name = service._p(params, "DBProxyName")
+        proxy = service._db_proxies[name]
+        old, new = proxy["Endpoint"], endpoint_name(name, "proxy-")
+        for endpoint in service._db_proxy_endpoints.values():
+            if endpoint["Endpoint"] == old:
+                endpoint["Endpoint"] = new
+        proxy["Endpoint"] = new
+        # Further endpoints of the proxy are named with it.
+        proxy["_EndpointSuffix"] = endpoint_name("", "").split(".")[1]
+        status, headers, body = response
+        return status, headers, body.replace(old.encode(), new.encode())
 
     return handler
 
@@ -162,19 +173,21 @@ def _rebooting(reboot: Handler, failover_hook: str | None) -> Handler:
             )
         instance["DBInstanceStatus"] = "rebooting"
         if failover_hook is not None:
-            threading.Thread(
-                target=_call_hook,
-                args=(failover_hook, identifier),
-                name="failover-hook",
-                daemon=True,
-            ).start()
+            ask_for_failover(failover_hook, {"db_instance_identifier": identifier})
         return _single("RebootDBInstance", instance)
 
     return handler
 
 
-def _call_hook(url: str, identifier: str) -> None:
-    body = json.dumps({"db_instance_identifier": identifier}).encode()
+def ask_for_failover(hook: str, request: Mapping[str, str]) -> None:
+    """Tell the lab that a failover was asked for, without waiting for it."""
+    threading.Thread(
+        target=_call_hook, args=(hook, request), name="failover-hook", daemon=True
+    ).start()
+
+
+def _call_hook(url: str, values: Mapping[str, str]) -> None:
+    body = json.dumps(values).encode()
     request = urllib.request.Request(  # noqa: S310 (the lab's own option)
         url, data=body, headers={"Content-Type": "application/json"}
     )

@@ -13,12 +13,17 @@ from ministack import app
 
 from lab.addresses import AddressPlan
 from lab.emulator import (
+    auto_scaling,
     cloudformation,
+    conditions,
+    custom_resources,
     endpoint_service_api,
     functions,
+    instances,
     load_balancers,
     permissions,
     rds,
+    rds_clusters,
     schedules,
     tagging,
     target_groups,
@@ -67,9 +72,14 @@ def run(options: Options) -> None:
     calls = traffic.Traffic()
     load_balancers.install()
     target_groups.install(groups)
+    instances.install(options.plan)
+    auto_scaling.install(groups)
     endpoint_service_api.install(services)
     cloudformation.install(services)
+    conditions.install()
+    custom_resources.install()
     rds.install(failover_hook=options.failover_hook)
+    rds_clusters.install(failover_hook=options.failover_hook)
     schedules.install(interval=options.schedule_interval)
     functions.install(options.work_dir)
     tagging.install()

@@ -26,7 +26,7 @@ ALL_ZONES = "all"
 
 
 class TargetState(StrEnum):
-    """The states of `TargetHealth.State` that a TCP target group of IP targets can show."""
+    """The states of `TargetHealth.State` that a TCP target group can show."""
 
     INITIAL = "initial"
     HEALTHY = "healthy"
@@ -46,18 +46,31 @@ class TargetRequest:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What identifies a registered target: the same address on another port is another target."""
+    """What identifies a registered target: the same address on another port is another target.
 
-    address: IPv4Address
+    The id is an IPv4 address, or an instance's id in a group of instance targets.
+    """
+
+    id: str
     port: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """An EC2 instance as far as a target group of instance targets needs it."""
+
+    address: IPv4Address
+    zone: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TargetHealth:
-    """One `TargetHealthDescription` of an answer."""
+    """One `TargetHealthDescription` of an answer; `address` is where traffic would go."""
 
     id: str
     port: int
+    address: IPv4Address | None
     availability_zone: str | None
     health_check_port: int | None
     state: TargetState
@@ -78,6 +91,8 @@ class GroupSettings:
         interval: Time between two health checks of one target.
         health_check_port: None is `traffic-port`: each target is checked on its own port.
         deregistration_delay: `deregistration_delay.timeout_seconds`.
+        instances: The instances of the account, for a group of instance targets. None: the
+            targets are IP addresses.
     """
 
     port: int
@@ -89,6 +104,13 @@ class GroupSettings:
     unhealthy_threshold: int
     health_check_port: int | None = None
     deregistration_delay: float
+    instances: Mapping[str, Instance] | None = None
+
+    def address_of(self, target: Target) -> IPv4Address:
+        """Return where a target is; an instance target is at its primary private address."""
+        return (
+            IPv4Address(target.id) if self.instances is None else self.instances[target.id].address
+        )
 
     def zone_of(self, address: IPv4Address) -> str | None:
         """Return the zone of the VPC subnet that holds an address, None outside the VPC."""
@@ -160,11 +182,11 @@ class EmulatedTargetGroup:
 
         Raises:
             ApiError: `ValidationError` for a malformed address or a zone that does not
-                fit, `InvalidTarget` for an address that no IP target may have,
-                `TooManyTargets`.
+                fit, `InvalidTarget` for an address that no IP target may have or an instance
+                that does not run, `TooManyTargets`.
         """
         with self._lock:
-            self._drop_drained()
+            self._drop_gone()
             wanted = {self._target(request): self._zone(request) for request in requests}
             if len(self._registrations.keys() | wanted.keys()) > _MAX_TARGETS:
                 raise ApiError(
@@ -182,7 +204,7 @@ class EmulatedTargetGroup:
             ApiError: `ValidationError` for a malformed address.
         """
         with self._lock:
-            self._drop_drained()
+            self._drop_gone()
             leaving = self._clock() + self._settings.deregistration_delay
             for target in [self._target(request) for request in requests]:
                 present = self._registrations.get(target)
@@ -196,7 +218,7 @@ class EmulatedTargetGroup:
             ApiError: `ValidationError` for a malformed address.
         """
         with self._lock:
-            self._drop_drained()
+            self._drop_gone()
             named: Iterable[Target] = [
                 self._target(request) for request in requests
             ] or self._registrations
@@ -205,7 +227,7 @@ class EmulatedTargetGroup:
     def run_health_checks(self) -> None:
         """Probe every target whose check is due. Call it more often than the interval."""
         for registration, port in self._due():
-            answered = self._probe(registration.target.address, port)
+            answered = self._probe(self._settings.address_of(registration.target), port)
             with self._lock:
                 registration.record(answered=answered, settings=self._settings)
 
@@ -215,7 +237,7 @@ class EmulatedTargetGroup:
 
     def _due(self) -> list[tuple[_Registration, int]]:
         with self._lock:
-            self._drop_drained()
+            self._drop_gone()
             now = self._clock()
             due = [
                 registration
@@ -228,12 +250,14 @@ class EmulatedTargetGroup:
                 registration.next_check = now + self._settings.interval
             return [(registration, self._check_port(registration)) for registration in due]
 
-    def _drop_drained(self) -> None:
-        now = self._clock()
+    def _drop_gone(self) -> None:
+        """Forget what has drained, and terminated instances, which AWS deregisters."""
+        now, instances = self._clock(), self._settings.instances
         gone = [
             target
             for target, registration in self._registrations.items()
-            if registration.drained_at is not None and registration.drained_at <= now
+            if (registration.drained_at is not None and registration.drained_at <= now)
+            or (instances is not None and target.id not in instances)
         ]
         for target in gone:
             del self._registrations[target]
@@ -241,21 +265,36 @@ class EmulatedTargetGroup:
     def _check_port(self, registration: _Registration) -> int:
         return self._settings.health_check_port or registration.target.port
 
+    def _stopped_state(self, registration: _Registration) -> str | None:
+        """Return the state of an instance target that does not run, None while it does."""
+        if self._settings.instances is None:
+            return None
+        state = self._settings.instances[registration.target.id].state
+        return None if state == "running" else state
+
     def _receives_traffic(self, registration: _Registration) -> bool:
+        if self._stopped_state(registration):
+            return False
         zones = self._settings.enabled_zones
         return zones is not None and (registration.zone == ALL_ZONES or registration.zone in zones)
 
     def _target(self, request: TargetRequest) -> Target:
+        port = self._settings.port if request.port is None else request.port
+        if self._settings.instances is not None:
+            if not request.id.startswith("i-"):
+                raise ApiError("ValidationError", f"Instance ID '{request.id}' is not valid")
+            return Target(request.id, port)
         try:
-            address = IPv4Address(request.id)
+            return Target(str(IPv4Address(request.id)), port)
         except AddressValueError:
             raise ApiError(
                 "ValidationError", f"The IP address '{request.id}' is not a valid IPv4 address"
             ) from None
-        return Target(address, self._settings.port if request.port is None else request.port)
 
     def _zone(self, request: TargetRequest) -> str:
         """Return the zone a target is registered in; it is known inside the VPC only."""
+        if self._settings.instances is not None:
+            return self._instance_zone(request.id, self._settings.instances)
         address = IPv4Address(request.id)
         found = self._settings.zone_of(address)
         given = request.availability_zone
@@ -279,6 +318,16 @@ class EmulatedTargetGroup:
             )
         return found or given or ALL_ZONES
 
+    def _instance_zone(self, instance_id: str, instances: Mapping[str, Instance]) -> str:
+        instance = instances.get(instance_id)
+        if instance is None or instance.state != "running":
+            raise ApiError(
+                "InvalidTarget",
+                "The following targets are not in a running state and cannot be registered: "
+                f"'{instance_id}'",
+            )
+        return instance.zone
+
     def _health(self, target: Target) -> TargetHealth:
         registration = self._registrations.get(target)
         if registration is None:
@@ -286,22 +335,37 @@ class EmulatedTargetGroup:
         else:
             state, reason, description = self._condition(registration)
         return TargetHealth(
-            id=str(target.address),
+            id=target.id,
             port=target.port,
-            availability_zone=registration.zone if registration else None,
+            address=self._settings.address_of(target) if registration else None,
+            availability_zone=self._shown_zone(registration),
             health_check_port=self._check_port(registration) if registration else None,
             state=state,
             reason=reason,
             description=description,
         )
 
+    def _shown_zone(self, registration: _Registration | None) -> str | None:
+        """Return the zone that an answer names: instance targets show none."""
+        if registration is None or self._settings.instances is not None:
+            return None
+        return registration.zone
+
     def _condition(self, registration: _Registration) -> "_Condition":
         if registration.drained_at is not None:
             return _DRAINING
+        return self._why_unused(registration) or self._checked(registration)
+
+    def _why_unused(self, registration: _Registration) -> "_Condition | None":
         if self._settings.enabled_zones is None:
             return _GROUP_NOT_IN_USE
-        if not self._receives_traffic(registration):
-            return _ZONE_NOT_ENABLED
+        stopped = self._stopped_state(registration)
+        if stopped:
+            text = f"Target is in the {stopped} state"
+            return (TargetState.UNUSED, "Target.InvalidState", text)
+        return None if self._receives_traffic(registration) else _ZONE_NOT_ENABLED
+
+    def _checked(self, registration: _Registration) -> "_Condition":
         if self._clock() < registration.checks_from:
             return _REGISTERING
         if registration.healthy is None:

@@ -21,6 +21,7 @@ from lab.emulator.scope import Scope
 from lab.emulator.target_group import (
     EmulatedTargetGroup,
     GroupSettings,
+    Instance,
     TargetHealth,
     TargetRequest,
 )
@@ -106,6 +107,7 @@ class TargetGroups:
             unhealthy_threshold=int(record["UnhealthyThresholdCount"]),
             health_check_port=int(check_port) if check_port.isdigit() else None,
             deregistration_delay=float(attributes["deregistration_delay.timeout_seconds"]),
+            instances=_instances(scope) if record["TargetType"] == "instance" else None,
         )
 
 
@@ -137,6 +139,19 @@ def _subnets(scope: Scope, vpc_id: str) -> dict[IPv4Network, str]:
         IPv4Network(subnet["CidrBlock"]): str(subnet["AvailabilityZone"])
         for subnet in ec2._subnets.values_scoped(scope.account, scope.region)
         if subnet["VpcId"] == vpc_id
+    }
+
+
+def _instances(scope: Scope) -> dict[str, Instance]:
+    """Return the instances that are not terminated."""
+    return {
+        str(record["InstanceId"]): Instance(
+            address=IPv4Address(record["PrivateIpAddress"]),
+            zone=str(record["Placement"]["AvailabilityZone"]),
+            state=str(record["State"]["Name"]),
+        )
+        for record in ec2._instances.values_scoped(scope.account, scope.region)
+        if record["State"]["Name"] != "terminated"
     }
 
 

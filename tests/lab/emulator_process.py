@@ -83,6 +83,19 @@ def running_emulator(
                 process.wait()
 
 
+def create_vpc(emulator: Emulator) -> tuple[str, list[str]]:
+    """Create a VPC with a subnet in each of two zones; return their ids."""
+    ec2 = emulator.client("ec2")
+    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    subnets = [
+        ec2.create_subnet(
+            VpcId=vpc, CidrBlock=f"10.0.{number}.0/24", AvailabilityZone=f"{REGION}{zone}"
+        )["Subnet"]["SubnetId"]
+        for number, zone in enumerate("ab", start=1)
+    ]
+    return vpc, subnets
+
+
 def wait_until(condition: Callable[[], object], patience: float = PATIENCE) -> None:
     """Wait for a condition; fail when it does not come true in time."""
     deadline = time.monotonic() + patience

@@ -20,6 +20,7 @@ from tests.lab.emulator_process import (
     REGION,
     Emulator,
     child_processes,
+    create_vpc,
     is_running,
     running_emulator,
     wait_until,
@@ -106,13 +107,7 @@ def undeployed(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("stack")
     shutil.copytree(SOURCE, folder, dirs_exist_ok=True)
     ec2 = emulator.client("ec2")
-    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
-    subnets = [
-        ec2.create_subnet(
-            VpcId=vpc, CidrBlock=f"10.0.{number}.0/24", AvailabilityZone=f"{REGION}{zone}"
-        )["Subnet"]["SubnetId"]
-        for number, zone in enumerate("ab", start=1)
-    ]
+    vpc, subnets = create_vpc(emulator)
     group = ec2.create_security_group(GroupName="database", Description="database", VpcId=vpc)
     emulator.client("rds").create_db_instance(
         DBInstanceIdentifier="pg",

@@ -1,0 +1,118 @@
+"""EC2 instances: addresses of their subnet, and the events of their states.
+
+Source: EC2 user guide, "State change events for your instances" (the event, the states) and
+"Private IPv4 addresses". A launch without an address gets the lowest one of its subnet that the
+lab's address plan has and no living instance holds, so that a server can stand behind it.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any
+
+from ministack.services import ec2, eventbridge
+
+from lab.addresses import AddressPlan
+from lab.emulator.errors import Handler
+from lab.emulator.scope import Scope
+
+# The first addresses of a subnet are AWS's own.
+_RESERVED = 4
+
+
+def install(plan: AddressPlan) -> None:
+    """Make ministack's instances live in their subnets and tell of their states."""
+    ec2._launch_instances_internal = _placing(ec2._launch_instances_internal, plan)
+    ec2._instance_xml = _without_empty_addresses(ec2._instance_xml)
+    actions = ec2._ACTION_MAP
+    for action, states in (
+        ("StartInstances", ("pending", "running")),
+        ("StopInstances", ("stopping", "stopped")),
+        ("TerminateInstances", ("shutting-down", "terminated")),
+    ):
+        actions[action] = _telling(actions[action], states)
+
+
+def launch(subnet_id: str) -> str:
+    """Launch an instance for somebody else than RunInstances; return its id."""
+    (record,) = ec2._launch_instances_internal("ami-lab", "t4g.micro", subnet_id, 1)
+    return str(record["InstanceId"])
+
+
+def terminate(instance_id: str) -> None:
+    """Terminate an instance for somebody else than TerminateInstances."""
+    ec2._ACTION_MAP["TerminateInstances"]({"InstanceId.1": instance_id})
+
+
+def _placing(
+    launch_instances: Callable[..., list[dict[str, Any]]], plan: AddressPlan
+) -> Callable[..., list[dict[str, Any]]]:
+    def wrapped(*args: Any, **kwargs: Any) -> list[dict[str, Any]]:
+        launched = launch_instances(*args, **kwargs)
+        for instance in launched:
+            subnet = ec2._subnets[instance["SubnetId"]]
+            instance["Placement"]["AvailabilityZone"] = subnet["AvailabilityZone"]
+            if not kwargs.get("requested_private_ip"):
+                instance["PrivateIpAddress"] = str(_free_address(subnet, plan, instance))
+            instance["PublicIpAddress"] = instance["PublicDnsName"] = ""
+            _emit_states(instance["InstanceId"], ("pending", "running"))
+        return launched
+
+    return wrapped
+
+
+def _free_address(
+    subnet: Mapping[str, Any], plan: AddressPlan, newcomer: Mapping[str, Any]
+) -> IPv4Address:
+    network = IPv4Network(subnet["CidrBlock"])
+    taken = {
+        instance["PrivateIpAddress"]
+        for instance in ec2._instances.values()
+        if instance is not newcomer and instance["State"]["Name"] != "terminated"
+    }
+    planned = sorted({endpoint.address for endpoint in plan.sockets} & set(network))
+    candidates = [*planned, *list(network.hosts())[_RESERVED:]]
+    return next(address for address in candidates if str(address) not in taken)
+
+
+def _telling(handle: Handler, states: Sequence[str]) -> Handler:
+    """Tell of the states that instances pass, and take the address of terminated ones."""
+
+    def handler(params: Mapping[str, Any]) -> Any:
+        response = handle(params)
+        if response[0] == 200:
+            for instance_id in ec2._parse_member_list(params, "InstanceId"):
+                if states[-1] == "terminated":
+                    ec2._instances[instance_id]["PrivateIpAddress"] = ""
+                _emit_states(instance_id, states)
+        return response
+
+    return handler
+
+
+def _emit_states(instance_id: str, states: Sequence[str]) -> None:
+    scope = Scope.current()
+    entries = [
+        {
+            "Source": "aws.ec2",
+            "DetailType": "EC2 Instance State-change Notification",
+            "Detail": json.dumps({"instance-id": instance_id, "state": state}),
+            "Resources": [f"arn:aws:ec2:{scope.region}:{scope.account}:instance/{instance_id}"],
+        }
+        for state in states
+    ]
+    eventbridge._put_events({"Entries": entries}, allow_aws_source=True)
+
+
+def _without_empty_addresses(
+    render: Callable[[Mapping[str, Any]], str],
+) -> Callable[[Mapping[str, Any]], str]:
+    """Leave out the addresses that an instance does not have, as AWS does."""
+
+    def wrapped(instance: Mapping[str, Any]) -> str:
+        xml = render(instance)
+        for name in ("privateIpAddress", "ipAddress"):
+            xml = xml.replace(f"<{name}></{name}>", "")
+        return xml
+
+    return wrapped

@@ -1,0 +1,221 @@
+"""RDS clusters (Aurora and Multi-AZ DB clusters): endpoints, members, and who writes.
+
+Source: RDS API reference (CreateDBCluster, FailoverDBCluster, CreateDBClusterEndpoint) and the
+Aurora user guide, "Aurora endpoint connections", for the shapes of the names.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ministack.core.responses import AccountRegionScopedDict, new_uuid
+from ministack.services import rds as service
+
+from lab.emulator.errors import ApiError, Handler, answering_errors
+from lab.emulator.messages import ClusterStatus
+from lab.emulator.rds import ask_for_failover, endpoint_name, error
+from lab.emulator.scope import Scope
+from lab.emulator.wire import element, elements
+
+_MAX_CUSTOM_ENDPOINTS = 5
+_custom_endpoints = AccountRegionScopedDict()
+
+
+def install(*, failover_hook: str | None) -> None:
+    """Make ministack's clusters behave like those of AWS.
+
+    Args:
+        failover_hook: A URL that gets `{"db_cluster_identifier": …,
+            "target_db_instance_identifier": …}` when a failover is asked for. None: the writer
+            changes at once.
+    """
+    service._cluster_xml = _with_custom_endpoints(service._cluster_xml)
+    service.reset = _resetting(service.reset)
+    actions = service._ACTION_MAP
+    actions["CreateDBCluster"] = _creating(actions["CreateDBCluster"])
+    if failover_hook is not None:
+        actions["FailoverDBCluster"] = _failing_over(actions["FailoverDBCluster"], failover_hook)
+    for name, handler in (
+        ("CreateDBClusterEndpoint", _create_endpoint),
+        ("DescribeDBClusterEndpoints", _describe_endpoints),
+        ("DeleteDBClusterEndpoint", _delete_endpoint),
+    ):
+        actions[name] = answering_errors(handler, error)
+
+
+def set_status(wanted: ClusterStatus) -> None:
+    """Set what DescribeDBClusters says.
+
+    Raises:
+        ApiError: `DBClusterNotFoundFault`; `DBInstanceNotFound` for a writer that is no member.
+    """
+    cluster = _find_anywhere(wanted.identifier)
+    if wanted.writer is not None:
+        members = cluster["DBClusterMembers"]
+        if wanted.writer not in [m["DBInstanceIdentifier"] for m in members]:
+            raise ApiError("DBInstanceNotFound", f"{wanted.writer} is no member of the cluster.")
+        for member in members:
+            member["IsClusterWriter"] = member["DBInstanceIdentifier"] == wanted.writer
+    cluster["Status"] = wanted.status
+
+
+def _find_anywhere(identifier: str) -> dict[str, Any]:
+    """Return a cluster, whosever it is; the lab has one of each name."""
+    for (_account, _region, name), cluster in list(service._clusters._data.items()):
+        if name == identifier:
+            found: dict[str, Any] = cluster
+            return found
+    raise ApiError("DBClusterNotFoundFault", f"DBCluster {identifier} not found.")
+
+
+def _resetting(reset: Callable[[], None]) -> Callable[[], None]:
+    def handler() -> None:
+        _custom_endpoints.clear()
+        reset()
+
+    return handler
+
+
+def _creating(create: Handler) -> Handler:
+    def handler(params: Mapping[str, Any]) -> Any:
+        response = create(params)
+        if response[0] != 200:
+            return response
+        identifier = service._p(params, "DBClusterIdentifier")
+        cluster = service._clusters[identifier]
+        cluster["Endpoint"] = endpoint_name(identifier, "cluster-")
+        cluster["ReaderEndpoint"] = endpoint_name(identifier, "cluster-ro-")
+        group = service._subnet_groups.get(cluster["DBSubnetGroup"])
+        if group is not None:
+            zones = {subnet["SubnetAvailabilityZone"]["Name"] for subnet in group["Subnets"]}
+            cluster["AvailabilityZones"] = sorted(zones)
+        body = f"<DBCluster>{service._cluster_xml(cluster)}</DBCluster>"
+        return service._xml(
+            200, "CreateDBClusterResponse", f"<CreateDBClusterResult>{body}</CreateDBClusterResult>"
+        )
+
+    return handler
+
+
+def _failing_over(fail_over: Handler, hook: str) -> Handler:
+    """Ask the lab for the failover. ministack, which changes the writer at once, checks it."""
+
+    def handler(params: Mapping[str, Any]) -> Any:
+        cluster = service._clusters.get(service._p(params, "DBClusterIdentifier"))
+        before = [] if cluster is None else [dict(m) for m in cluster["DBClusterMembers"]]
+        response = fail_over(params)
+        if response[0] != 200 or cluster is None:
+            return response
+        (target,) = [m for m in cluster["DBClusterMembers"] if m["IsClusterWriter"]]
+        cluster["DBClusterMembers"] = before
+        cluster["Status"] = "failing-over"
+        ask_for_failover(
+            hook,
+            {
+                "db_cluster_identifier": cluster["DBClusterIdentifier"],
+                "target_db_instance_identifier": target["DBInstanceIdentifier"],
+            },
+        )
+        return service._failover_db_cluster_response(cluster)
+
+    return handler
+
+
+def _with_custom_endpoints(
+    render: Callable[[Mapping[str, Any]], str],
+) -> Callable[[Mapping[str, Any]], str]:
+    def wrapped(cluster: Mapping[str, Any]) -> str:
+        names = [
+            endpoint["Endpoint"]
+            for endpoint in _custom_endpoints.values()
+            if endpoint["DBClusterIdentifier"] == cluster["DBClusterIdentifier"]
+        ]
+        return render(cluster) + element("CustomEndpoints", names, item="member")
+
+    return wrapped
+
+
+def _create_endpoint(params: Mapping[str, Any]) -> Any:
+    identifier = service._p(params, "DBClusterEndpointIdentifier")
+    cluster = _cluster(service._p(params, "DBClusterIdentifier"))
+    siblings = _endpoints_of(cluster)
+    if identifier in _custom_endpoints:
+        raise ApiError(
+            "DBClusterEndpointAlreadyExistsFault", f"The endpoint {identifier} already exists."
+        )
+    if len(siblings) >= _MAX_CUSTOM_ENDPOINTS:
+        raise ApiError("DBClusterEndpointQuotaExceededFault", "The cluster has 5 endpoints.")
+    scope = Scope.current()
+    arn = f"arn:aws:rds:{scope.region}:{scope.account}:cluster-endpoint:{identifier}"
+    _custom_endpoints[identifier] = endpoint = {
+        "DBClusterEndpointIdentifier": identifier,
+        "DBClusterIdentifier": cluster["DBClusterIdentifier"],
+        "DBClusterEndpointResourceIdentifier": f"cluster-endpoint-{new_uuid()[:8].upper()}",
+        "Endpoint": endpoint_name(identifier, "cluster-custom-"),
+        "Status": "available",
+        "EndpointType": "CUSTOM",
+        "CustomEndpointType": service._p(params, "EndpointType") or "ANY",
+        "StaticMembers": service._parse_member_list(params, "StaticMembers"),
+        "ExcludedMembers": service._parse_member_list(params, "ExcludedMembers"),
+        "DBClusterEndpointArn": arn,
+    }
+    return _answer("CreateDBClusterEndpoint", elements(endpoint, item="member"))
+
+
+def _describe_endpoints(params: Mapping[str, Any]) -> Any:
+    identifier = service._p(params, "DBClusterIdentifier")
+    wanted = service._p(params, "DBClusterEndpointIdentifier")
+    clusters = [_cluster(identifier)] if identifier else list(service._clusters.values())
+    found = [
+        endpoint
+        for cluster in clusters
+        for endpoint in (*_built_in(cluster), *_endpoints_of(cluster))
+        if wanted in ("", endpoint.get("DBClusterEndpointIdentifier"))
+    ]
+    if wanted and not found:
+        raise ApiError("DBClusterEndpointNotFoundFault", f"The endpoint {wanted} does not exist.")
+    filters = service._parse_filters(params)
+    kinds = [kind.upper() for kind in filters.get("db-cluster-endpoint-type", ())]
+    body = "".join(
+        element("DBClusterEndpointList", endpoint, item="member")
+        for endpoint in found
+        if not kinds or endpoint["EndpointType"] in kinds
+    )
+    return _answer("DescribeDBClusterEndpoints", f"<DBClusterEndpoints>{body}</DBClusterEndpoints>")
+
+
+def _delete_endpoint(params: Mapping[str, Any]) -> Any:
+    identifier = service._p(params, "DBClusterEndpointIdentifier")
+    if identifier not in _custom_endpoints:
+        raise ApiError(
+            "DBClusterEndpointNotFoundFault", f"The endpoint {identifier} does not exist."
+        )
+    endpoint = {**_custom_endpoints.pop(identifier), "Status": "deleting"}
+    return _answer("DeleteDBClusterEndpoint", elements(endpoint, item="member"))
+
+
+def _cluster(identifier: str) -> Mapping[str, Any]:
+    cluster: Mapping[str, Any] | None = service._clusters.get(identifier)
+    if cluster is None:
+        raise ApiError("DBClusterNotFoundFault", f"DBCluster {identifier} not found.")
+    return cluster
+
+
+def _endpoints_of(cluster: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    name = cluster["DBClusterIdentifier"]
+    return [e for e in _custom_endpoints.values() if e["DBClusterIdentifier"] == name]
+
+
+def _built_in(cluster: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [
+        {
+            "DBClusterIdentifier": cluster["DBClusterIdentifier"],
+            "Endpoint": cluster[key],
+            "Status": "available",
+            "EndpointType": kind,
+        }
+        for key, kind in (("Endpoint", "WRITER"), ("ReaderEndpoint", "READER"))
+    ]
+
+
+def _answer(action: str, body: str) -> Any:
+    return service._xml(200, f"{action}Response", f"<{action}Result>{body}</{action}Result>")

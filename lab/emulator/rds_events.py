@@ -1,0 +1,82 @@
+"""RDS events on EventBridge, in the envelopes that AWS documents.
+
+Source: EventBridge reference, "Amazon RDS events", and the samples of the RDS and Aurora user
+guides. The ARN in a blue/green deployment's event is not documented; it is that of the
+deployment here.
+"""
+
+import json
+from datetime import UTC, datetime
+
+from ministack.services import eventbridge
+from ministack.services import rds as service
+
+from lab.emulator.errors import ApiError
+from lab.emulator.messages import RdsEvent, RdsSource
+from lab.emulator.scope import Scope
+
+_DETAIL_TYPES = {
+    RdsSource.INSTANCE: "RDS DB Instance Event",
+    RdsSource.CLUSTER: "RDS DB Cluster Event",
+    RdsSource.PROXY: "RDS DB Proxy Event",
+    RdsSource.BLUE_GREEN: "RDS Blue Green Deployment Event",
+}
+_STORES = {
+    RdsSource.INSTANCE: (service._instances, "DBInstanceArn"),
+    RdsSource.CLUSTER: (service._clusters, "DBClusterArn"),
+    RdsSource.PROXY: (service._db_proxies, "DBProxyArn"),
+}
+_MISSING = {
+    RdsSource.INSTANCE: ("DBInstanceNotFound", "DBInstance"),
+    RdsSource.CLUSTER: ("DBClusterNotFoundFault", "DBCluster"),
+    RdsSource.PROXY: ("DBProxyNotFoundFault", "DBProxy"),
+}
+
+
+def emit(event: RdsEvent) -> None:
+    """Put an event on the default bus of the database's account.
+
+    Raises:
+        ApiError: There is no such database; the code is RDS's own.
+    """
+    scope, arn = _find(event)
+    name = event.identifier.partition("/")[0]
+    detail = {
+        "EventCategories": list(event.categories),
+        "SourceType": str(event.source),
+        "SourceArn": arn,
+        "Date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z",
+        "Message": event.message,
+        "SourceIdentifier": f"rds:{name}" if event.prefixed else name,
+        "EventID": event.event_id,
+    }
+    entry = {
+        "Source": "aws.rds",
+        "DetailType": _DETAIL_TYPES[event.source],
+        "Detail": json.dumps(detail),
+        "Resources": [arn],
+    }
+    with scope.entered():
+        eventbridge._put_events({"Entries": [entry]}, allow_aws_source=True)
+
+
+def _find(event: RdsEvent) -> tuple[Scope, str]:
+    """Return whose database it is, and the ARN that its event names."""
+    if event.source is RdsSource.BLUE_GREEN:
+        deployment, _, database = event.identifier.partition("/")
+        scope = _find_database(database)
+        return scope, f"arn:aws:rds:{scope.region}:{scope.account}:deployment:{deployment}"
+    store, arn = _STORES[event.source]
+    for (account, region, name), record in list(store._data.items()):
+        if name == event.identifier:
+            return Scope(account, region), str(record[arn])
+    code, kind = _MISSING[event.source]
+    raise ApiError(code, f"{kind} {event.identifier} not found.")
+
+
+def _find_database(identifier: str) -> Scope:
+    for store, _ in _STORES.values():
+        for account, region, name in list(store._data):
+            if name == identifier:
+                return Scope(account, region)
+    raise ApiError("DBInstanceNotFound", f"DBInstance {identifier} not found.")

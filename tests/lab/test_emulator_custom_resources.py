@@ -1,0 +1,278 @@
+"""Custom resources and what hangs on them, deployed to the lab's AWS by CloudFormation."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.emulator.messages import RdsEvent, RdsSource
+from lab.leftovers import leftovers
+from tests.lab.emulator_process import (
+    CONSUMER,
+    REGION,
+    Emulator,
+    create_vpc,
+    running_emulator,
+    wait_until,
+)
+
+pytestmark = pytest.mark.lab
+
+TEMPLATE = (Path(__file__).parent / "emulator_custom_resources" / "template.yaml").read_text()
+OPTIONS = ("--registration-delay=0.1", "--health-check-interval=0.1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """An emulator with a database in it, to deploy stacks for."""
+
+    emulator: Emulator
+    endpoint: str
+    group: str
+
+    @property
+    def cloudformation(self) -> Any:
+        return self.emulator.client("cloudformation")
+
+    def parameters(self, **values: str) -> list[dict[str, str]]:
+        given = {"Endpoint": self.endpoint, **values}
+        return [{"ParameterKey": k, "ParameterValue": v} for k, v in given.items()]
+
+    def deploy(self, name: str, **values: str) -> str:
+        """Create a stack and return the status it ends in."""
+        self.cloudformation.create_stack(
+            StackName=name,
+            TemplateBody=TEMPLATE,
+            Parameters=self.parameters(**values),
+            Capabilities=["CAPABILITY_IAM"],
+        )
+        return self.settled(name)
+
+    def update(self, name: str, **values: str) -> str:
+        self.cloudformation.update_stack(
+            StackName=name,
+            TemplateBody=TEMPLATE,
+            Parameters=self.parameters(**values),
+            Capabilities=["CAPABILITY_IAM"],
+        )
+        return self.settled(name)
+
+    def delete(self, name: str) -> None:
+        self.cloudformation.delete_stack(StackName=name)
+        wait_until(lambda: self.status(name) in {"", "DELETE_COMPLETE", "DELETE_FAILED"})
+        assert self.status(name) in {"", "DELETE_COMPLETE"}, self.reasons(name)
+
+    def settled(self, name: str) -> str:
+        wait_until(lambda: not self.status(name).endswith("_IN_PROGRESS"))
+        return self.status(name)
+
+    def status(self, name: str) -> str:
+        try:
+            (stack,) = self.cloudformation.describe_stacks(StackName=name)["Stacks"]
+        except self.cloudformation.exceptions.ClientError:
+            return ""
+        return str(stack["StackStatus"])
+
+    def outputs(self, name: str) -> dict[str, str]:
+        (stack,) = self.cloudformation.describe_stacks(StackName=name)["Stacks"]
+        return {entry["OutputKey"]: entry["OutputValue"] for entry in stack["Outputs"]}
+
+    def reasons(self, name: str) -> str:
+        events = self.cloudformation.describe_stack_events(StackName=name)["StackEvents"]
+        return "\n".join(event.get("ResourceStatusReason", "") for event in events)
+
+    def events(self, function: str) -> list[Mapping[str, Any]]:
+        """Return what a function was invoked with."""
+        logs = self.emulator.client("logs")
+        found = logs.filter_log_events(logGroupName=f"/aws/lambda/{function}")["events"]
+        lines = [entry["message"].strip() for entry in found]
+        return [json.loads(line)["event"] for line in lines if line.startswith('{"event"')]
+
+    def requests(self, function: str) -> list[tuple[str, str]]:
+        """Return the requests that CloudFormation made of a function."""
+        return [
+            (event["RequestType"], event["LogicalResourceId"])
+            for event in self.events(function)
+            if "RequestType" in event
+        ]
+
+    def left(self) -> list[str]:
+        found = leftovers(
+            self.emulator.session(), endpoint_url=self.emulator.url, ignore=[self.group]
+        )
+        # Lambda makes these for a function without one of its own, also on AWS.
+        return [entry for entry in found if "/aws/lambda/" not in entry]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with running_emulator(tmp_path_factory.mktemp("emulator"), options=OPTIONS) as emulator:
+        vpc, subnets = create_vpc(emulator)
+        group = emulator.client("ec2").create_security_group(
+            GroupName="database", Description="database", VpcId=vpc
+        )["GroupId"]
+        rds = emulator.client("rds")
+        rds.create_db_subnet_group(
+            DBSubnetGroupName="orders", DBSubnetGroupDescription="x", SubnetIds=subnets
+        )
+        instance = rds.create_db_instance(
+            DBInstanceIdentifier="orders",
+            DBInstanceClass="db.t4g.micro",
+            Engine="postgres",
+            AllocatedStorage=20,
+            DBSubnetGroupName="orders",
+            VpcSecurityGroupIds=[group],
+            MasterUsername="lab",
+            ManageMasterUserPassword=True,
+        )["DBInstance"]
+        yield World(emulator=emulator, endpoint=instance["Endpoint"]["Address"], group=group)
+
+
+@pytest.fixture(scope="module")
+def stack(world: World) -> Iterator[str]:
+    status = world.deploy("road")
+    assert status == "CREATE_COMPLETE", world.reasons("road")
+    yield "road"
+    world.delete("road")
+    assert world.left() == []
+
+
+@pytest.mark.usefixtures("stack")
+def test_what_a_custom_resource_answers_makes_the_network(world: World) -> None:
+    (balancer,) = world.emulator.client("elbv2").describe_load_balancers()["LoadBalancers"]
+    assert [z["ZoneName"] for z in balancer["AvailabilityZones"]] == ["us-east-1a", "us-east-1b"]
+    (group,) = world.emulator.client("ec2").describe_security_groups(GroupIds=[world.group])[
+        "SecurityGroups"
+    ]
+    (rule,) = group["IpPermissions"]
+    assert (rule["FromPort"], rule["ToPort"]) == (5432, 5432)
+    assert [pair["GroupId"] for pair in rule["UserIdGroupPairs"]] == balancer["SecurityGroups"]
+
+
+def test_properties_arrive_as_text_and_lists(world: World, stack: str) -> None:
+    requests = world.events(world.outputs(stack)["FunctionName"])
+    lookup = next(r for r in requests if r.get("LogicalResourceId") == "Lookup")
+    assert lookup["ResourceProperties"]["Number"] == "5432"
+    assert lookup["ResourceProperties"]["Flag"] == "true"
+    assert lookup["RequestType"] == "Create"
+    assert "PhysicalResourceId" not in lookup
+
+
+def test_conditions_know_the_functions_of_text(world: World, stack: str) -> None:
+    outputs = world.outputs(stack)
+    assert outputs["Ingress"] != "none"
+    assert outputs["Crossing"] == "no"
+
+
+def test_a_rule_matches_the_list_that_was_answered(world: World, stack: str) -> None:
+    def delivered() -> list[str]:
+        found = world.events(world.outputs(stack)["FunctionName"])
+        return [event["detail"]["EventID"] for event in found if "detail" in event]
+
+    world.emulator.admin.emit(
+        RdsEvent(identifier="orders", event_id="RDS-EVENT-0049", categories=(), message="")
+    )
+    wait_until(delivered)
+    world.emulator.admin.emit(
+        RdsEvent(
+            identifier="bgd-1/orders",
+            event_id="RDS-EVENT-0248",
+            categories=("notification",),
+            message="",
+            source=RdsSource.BLUE_GREEN,
+        )
+    )
+    assert delivered() == ["RDS-EVENT-0049"], "the ARN of a deployment is not in the list"
+
+
+def test_the_vpc_of_a_function_is_kept(world: World, stack: str) -> None:
+    configuration = world.emulator.client("lambda").get_function_configuration(
+        FunctionName=world.outputs(stack)["VpcFunctionName"]
+    )
+    assert len(configuration["VpcConfig"]["SubnetIds"]) == 2
+
+
+@pytest.mark.usefixtures("stack")
+def test_an_interface_endpoint_is_made(world: World) -> None:
+    found = world.emulator.client("ec2").describe_vpc_endpoints()["VpcEndpoints"]
+    assert f"com.amazonaws.{REGION}.elasticloadbalancing" in [e["ServiceName"] for e in found]
+
+
+def test_a_connection_request_is_told_through_sns(world: World, stack: str) -> None:
+    outputs = world.outputs(stack)
+    consumer = world.emulator.client("ec2", CONSUMER)
+    vpc = consumer.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    endpoint = consumer.create_vpc_endpoint(
+        VpcId=vpc, VpcEndpointType="Interface", ServiceName=outputs["ServiceName"]
+    )["VpcEndpoint"]["VpcEndpointId"]
+
+    def told() -> list[Mapping[str, Any]]:
+        found = world.events(outputs["FunctionName"])
+        return [json.loads(e["Records"][0]["Sns"]["Message"]) for e in found if "Records" in e]
+
+    wait_until(told)
+    assert told() == [
+        {
+            "Event": "Connect",
+            "ServiceId": outputs["ServiceId"],
+            "VpcEndpointId": endpoint,
+            "VpcEndpointOwner": CONSUMER,
+        }
+    ]
+
+
+def test_an_update_sends_the_old_properties_too(world: World, stack: str) -> None:
+    other = world.emulator.client("rds").create_db_instance(
+        DBInstanceIdentifier="other",
+        DBInstanceClass="db.t4g.micro",
+        Engine="postgres",
+        AllocatedStorage=20,
+        DBSubnetGroupName="orders",
+        VpcSecurityGroupIds=[world.group],
+        MasterUsername="lab",
+        ManageMasterUserPassword=True,
+    )["DBInstance"]["Endpoint"]["Address"]
+    assert world.update(stack, Endpoint=other) == "UPDATE_COMPLETE", world.reasons(stack)
+    requests = world.events(world.outputs(stack)["FunctionName"])
+    (update,) = [r for r in requests if r.get("RequestType") == "Update"]
+    assert update["OldResourceProperties"]["Endpoint"] == world.endpoint
+    assert update["ResourceProperties"]["Endpoint"] == other
+    assert update["PhysicalResourceId"] == "lookup"
+
+
+def test_a_failed_update_goes_back(world: World, stack: str) -> None:
+    before = world.outputs(stack)
+    assert world.update(stack, Endpoint="nobody.rds.example") == "UPDATE_ROLLBACK_COMPLETE"
+    assert "there is no such database" in world.reasons(stack)
+    assert world.outputs(stack) == before
+
+
+def test_a_refusal_fails_the_stack_with_its_reason_and_leaves_nothing(world: World) -> None:
+    before = world.left()
+    assert world.deploy("refused", Endpoint="nobody.rds.example") == "ROLLBACK_COMPLETE"
+    assert (
+        "Received response status [FAILED] from custom resource. Message returned: "
+        "there is no such database" in world.reasons("refused")
+    )
+    world.delete("refused")
+    assert world.left() == before
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "reason"),
+    [
+        ("long", "Response object is too long"),
+        ("bug", "did not receive a response"),
+        ("typed", "did not receive a response"),
+    ],
+)
+def test_an_answer_that_does_not_arrive_fails_in_time(
+    world: World, behaviour: str, reason: str
+) -> None:
+    name = f"wrong-{behaviour}"
+    assert world.deploy(name, Behaviour=behaviour) == "ROLLBACK_COMPLETE"
+    assert reason in world.reasons(name)
+    world.delete(name)

@@ -1,0 +1,482 @@
+"""RDS clusters and proxies, EC2 instances and Auto Scaling groups in the lab's AWS."""
+
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from ipaddress import IPv4Address
+from typing import Any
+
+import boto3.session
+import pytest
+from botocore.exceptions import ClientError
+
+from lab.addresses import AddressPlan, Endpoint, free_port
+from lab.emulator.client import EmulatorAdminError
+from lab.emulator.messages import ClusterStatus, RdsEvent, RdsSource
+from tests.lab.emulator_process import REGION, Emulator, create_vpc, running_emulator, wait_until
+
+pytestmark = pytest.mark.lab
+
+ACCOUNT_ARN = f"{REGION}:111111111111"
+
+
+class Listener(HTTPServer):
+    """Takes JSON that is posted; its being there also passes a TCP health check."""
+
+    def __init__(self) -> None:
+        bodies = self.bodies = list[Any]()
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        super().__init__(("127.0.0.1", free_port("127.0.0.1")), Handler)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """An emulator with a network, and a queue that gets every event."""
+
+    emulator: Emulator
+    listener: Listener
+    vpc: str
+    subnets: list[str]
+    queue: str
+
+    def events(self, source: str) -> list[Mapping[str, Any]]:
+        """Take the events of a source that came since they were taken before."""
+        sqs = self.emulator.client("sqs")
+        taken = []
+        while messages := sqs.receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10).get(
+            "Messages"
+        ):
+            for message in messages:
+                sqs.delete_message(QueueUrl=self.queue, ReceiptHandle=message["ReceiptHandle"])
+                taken.append(json.loads(message["Body"]))
+        return [event for event in taken if event["source"] == source]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    listener = Listener()
+    server = Endpoint(IPv4Address("127.0.0.1"), listener.server_port)
+    plan = AddressPlan(
+        {Endpoint.parse(f"{a}:5432"): server for a in ("10.0.1.50", "10.0.2.50", "10.0.2.51")}
+    )
+    options = (
+        "--registration-delay=0.1",
+        "--health-check-interval=0.1",
+        f"--rds-failover-hook=http://127.0.0.1:{listener.server_port}/failover",
+    )
+    directory = tmp_path_factory.mktemp("emulator")
+    with running_emulator(directory, plan=plan, options=options) as emulator:
+        vpc, subnets = create_vpc(emulator)
+        emulator.client("rds").create_db_subnet_group(
+            DBSubnetGroupName="orders", DBSubnetGroupDescription="x", SubnetIds=subnets
+        )
+        sqs, events = emulator.client("sqs"), emulator.client("events")
+        queue = sqs.create_queue(QueueName="events")["QueueUrl"]
+        arn = f"arn:aws:sqs:{ACCOUNT_ARN}:events"
+        policy = {
+            "Statement": [
+                {
+                    "Effect": "Allow",
+                    "Principal": {"Service": "events.amazonaws.com"},
+                    "Action": "sqs:SendMessage",
+                    "Resource": arn,
+                }
+            ]
+        }
+        sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": json.dumps(policy)})
+        pattern = json.dumps({"source": ["aws.rds", "aws.ec2"]})
+        events.put_rule(Name="all", EventPattern=pattern)
+        events.put_targets(Rule="all", Targets=[{"Id": "queue", "Arn": arn}])
+        yield World(emulator=emulator, listener=listener, vpc=vpc, subnets=subnets, queue=queue)
+    listener.shutdown()
+    listener.server_close()
+
+
+@pytest.fixture(scope="module")
+def cluster(world: World) -> Mapping[str, Any]:
+    rds = world.emulator.client("rds")
+    group = world.emulator.client("ec2").create_security_group(
+        GroupName="cluster", Description="cluster", VpcId=world.vpc
+    )["GroupId"]
+    made = rds.create_db_cluster(
+        DBClusterIdentifier="shop",
+        Engine="aurora-postgresql",
+        DBSubnetGroupName="orders",
+        VpcSecurityGroupIds=[group],
+        MasterUsername="lab",
+        ManageMasterUserPassword=True,
+    )["DBCluster"]
+    for name in ("shop-1", "shop-2", "shop-3"):
+        rds.create_db_instance(
+            DBInstanceIdentifier=name,
+            DBClusterIdentifier="shop",
+            DBInstanceClass="db.t4g.medium",
+            Engine="aurora-postgresql",
+        )
+    return dict(made)
+
+
+def members(world: World) -> dict[str, bool]:
+    (found,) = world.emulator.client("rds").describe_db_clusters(DBClusterIdentifier="shop")[
+        "DBClusters"
+    ]
+    return {m["DBInstanceIdentifier"]: m["IsClusterWriter"] for m in found["DBClusterMembers"]}
+
+
+def test_the_names_of_a_cluster_have_the_shapes_of_aws(
+    world: World, cluster: Mapping[str, Any]
+) -> None:
+    (member,) = world.emulator.client("rds").describe_db_instances(DBInstanceIdentifier="shop-1")[
+        "DBInstances"
+    ]
+    name, label, *domain = member["Endpoint"]["Address"].split(".")
+    assert name == "shop-1"
+    assert domain == [REGION, "rds", "amazonaws", "com"]
+    suffix = ".".join([label, *domain])
+    assert cluster["Endpoint"] == f"shop.cluster-{suffix}"
+    assert cluster["ReaderEndpoint"] == f"shop.cluster-ro-{suffix}"
+    assert cluster["Port"] == member["Endpoint"]["Port"] == 5432
+
+
+def test_a_member_is_in_the_network_of_its_cluster(
+    world: World, cluster: Mapping[str, Any]
+) -> None:
+    (member,) = world.emulator.client("rds").describe_db_instances(DBInstanceIdentifier="shop-2")[
+        "DBInstances"
+    ]
+    assert member["DBSubnetGroup"]["VpcId"] == world.vpc
+    zones = [s["SubnetAvailabilityZone"]["Name"] for s in member["DBSubnetGroup"]["Subnets"]]
+    assert zones == ["us-east-1a", "us-east-1b"]
+    assert member["VpcSecurityGroups"] == cluster["VpcSecurityGroups"]
+    assert member["DBClusterIdentifier"] == "shop"
+    assert member["PubliclyAccessible"] is False
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_cluster_fails_over_through_the_hook(world: World) -> None:
+    rds = world.emulator.client("rds")
+    assert members(world) == {"shop-1": True, "shop-2": False, "shop-3": False}
+    answer = rds.failover_db_cluster(
+        DBClusterIdentifier="shop", TargetDBInstanceIdentifier="shop-3"
+    )["DBCluster"]
+    assert answer["Status"] == "failing-over"
+    wait_until(lambda: world.listener.bodies)
+    assert world.listener.bodies == [
+        {"db_cluster_identifier": "shop", "target_db_instance_identifier": "shop-3"}
+    ]
+    assert members(world) == {"shop-1": True, "shop-2": False, "shop-3": False}
+    with pytest.raises(ClientError, match="InvalidDBClusterStateFault"):
+        rds.failover_db_cluster(DBClusterIdentifier="shop")
+    world.emulator.admin.set_cluster_status(
+        ClusterStatus(identifier="shop", status="available", writer="shop-3")
+    )
+    assert members(world) == {"shop-1": False, "shop-2": False, "shop-3": True}
+
+
+@pytest.mark.usefixtures("cluster")
+def test_the_status_of_a_cluster_names_only_members(world: World) -> None:
+    with pytest.raises(EmulatorAdminError, match="stranger is no member"):
+        world.emulator.admin.set_cluster_status(
+            ClusterStatus(identifier="shop", status="available", writer="stranger")
+        )
+    with pytest.raises(EmulatorAdminError, match="DBCluster nobody not found"):
+        world.emulator.admin.set_cluster_status(
+            ClusterStatus(identifier="nobody", status="available")
+        )
+
+
+def test_a_custom_endpoint_has_chosen_members(world: World, cluster: Mapping[str, Any]) -> None:
+    rds = world.emulator.client("rds")
+    made = rds.create_db_cluster_endpoint(
+        DBClusterIdentifier="shop",
+        DBClusterEndpointIdentifier="reports",
+        EndpointType="READER",
+        StaticMembers=["shop-2"],
+    )
+    assert made["Endpoint"] == cluster["Endpoint"].replace(
+        "shop.cluster-", "reports.cluster-custom-"
+    )
+    (found,) = rds.describe_db_clusters(DBClusterIdentifier="shop")["DBClusters"]
+    assert found["CustomEndpoints"] == [made["Endpoint"]]
+    listed = rds.describe_db_cluster_endpoints(DBClusterIdentifier="shop")["DBClusterEndpoints"]
+    assert [e["EndpointType"] for e in listed] == ["WRITER", "READER", "CUSTOM"]
+    assert listed[2]["StaticMembers"] == ["shop-2"]
+    rds.delete_db_cluster_endpoint(DBClusterEndpointIdentifier="reports")
+    with pytest.raises(ClientError, match="DBClusterEndpointNotFoundFault"):
+        rds.describe_db_cluster_endpoints(DBClusterEndpointIdentifier="reports")
+
+
+def test_a_proxy_and_its_endpoints_are_named_like_those_of_aws(world: World) -> None:
+    rds = world.emulator.client("rds")
+    proxy = rds.create_db_proxy(
+        DBProxyName="pool",
+        EngineFamily="POSTGRESQL",
+        Auth=[{"AuthScheme": "SECRETS", "SecretArn": f"arn:aws:secretsmanager:{ACCOUNT_ARN}:s"}],
+        RoleArn="arn:aws:iam::111111111111:role/proxy",
+        VpcSubnetIds=world.subnets,
+    )["DBProxy"]
+    (found,) = rds.describe_db_proxies()["DBProxies"]
+    assert found["Endpoint"] == proxy["Endpoint"]
+    name, label, *_ = proxy["Endpoint"].split(".")
+    assert (name, label[:6]) == ("pool", "proxy-")
+    assert (proxy["VpcId"], proxy["VpcSubnetIds"]) == (world.vpc, world.subnets)
+    further = rds.create_db_proxy_endpoint(
+        DBProxyName="pool", DBProxyEndpointName="reads", VpcSubnetIds=world.subnets
+    )["DBProxyEndpoint"]
+    assert further["Endpoint"] == proxy["Endpoint"].replace("pool.", "reads.endpoint.")
+    world.emulator.admin.emit(
+        RdsEvent(
+            identifier="pool",
+            event_id="RDS-EVENT-0204",
+            categories=("configuration change",),
+            message="RDS modified DB proxy pool.",
+            source=RdsSource.PROXY,
+        )
+    )
+    (event,) = world.events("aws.rds")
+    assert event["detail-type"] == "RDS DB Proxy Event"
+    assert event["resources"] == [proxy["DBProxyArn"]]
+    assert event["detail"]["SourceType"] == "DB_PROXY"
+
+
+def test_cluster_events_come_in_the_envelope_of_aws(
+    world: World, cluster: Mapping[str, Any]
+) -> None:
+    for event_id, identifier, source in (
+        ("RDS-EVENT-0071", "shop", RdsSource.CLUSTER),
+        ("RDS-EVENT-0248", "bgd-1/shop", RdsSource.BLUE_GREEN),
+    ):
+        world.emulator.admin.emit(
+            RdsEvent(
+                identifier=identifier,
+                event_id=event_id,
+                categories=("failover",),
+                message="",
+                source=source,
+                prefixed=True,
+            )
+        )
+    about_cluster, about_deployment = world.events("aws.rds")
+    assert about_cluster["detail-type"] == "RDS DB Cluster Event"
+    assert about_cluster["resources"] == [cluster["DBClusterArn"]]
+    assert about_cluster["detail"]["SourceType"] == "CLUSTER"
+    assert about_cluster["detail"]["SourceIdentifier"] == "rds:shop"
+    assert about_deployment["detail-type"] == "RDS Blue Green Deployment Event"
+    assert about_deployment["resources"] == [f"arn:aws:rds:{ACCOUNT_ARN}:deployment:bgd-1"]
+
+
+def launch(world: World, subnet: str, **more: str) -> Mapping[str, Any]:
+    ec2 = world.emulator.client("ec2")
+    (launched,) = ec2.run_instances(
+        ImageId="ami-1", MinCount=1, MaxCount=1, SubnetId=subnet, **more
+    )["Instances"]
+    return dict(launched)
+
+
+def test_an_instance_lives_in_its_subnet_and_tells_of_its_states(world: World) -> None:
+    ec2 = world.emulator.client("ec2")
+    world.events("aws.ec2")
+    launched = launch(world, world.subnets[1])
+    assert launched["PrivateIpAddress"] == "10.0.2.50", "the first address of the lab's plan"
+    assert launched["Placement"]["AvailabilityZone"] == "us-east-1b"
+    assert launch(world, world.subnets[1], PrivateIpAddress="10.0.2.77")["PrivateIpAddress"] == (
+        "10.0.2.77"
+    )
+    world.events("aws.ec2")
+    instance = launched["InstanceId"]
+    ec2.stop_instances(InstanceIds=[instance])
+    ec2.start_instances(InstanceIds=[instance])
+    ec2.terminate_instances(InstanceIds=[instance])
+    events = world.events("aws.ec2")
+    assert [event["detail"]["state"] for event in events] == [
+        "stopping", "stopped", "pending", "running", "shutting-down", "terminated",
+    ]  # fmt: skip
+    first = events[0]
+    assert first["detail-type"] == "EC2 Instance State-change Notification"
+    assert first["resources"] == [f"arn:aws:ec2:{ACCOUNT_ARN}:instance/{instance}"]
+    assert first["detail"]["instance-id"] == instance
+    (reservation,) = ec2.describe_instances(InstanceIds=[instance])["Reservations"]
+    assert "PrivateIpAddress" not in reservation["Instances"][0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """A target group of instance targets behind a load balancer."""
+
+    world: World
+    arn: str
+
+    def states(self) -> dict[str, str]:
+        found = self.world.emulator.client("elbv2").describe_target_health(TargetGroupArn=self.arn)
+        return {
+            entry["Target"]["Id"]: entry["TargetHealth"]["State"]
+            for entry in found["TargetHealthDescriptions"]
+        }
+
+
+@pytest.fixture(scope="module")
+def group(world: World) -> Group:
+    elb = world.emulator.client("elbv2")
+    arn = elb.create_target_group(
+        Name="instances", Protocol="TCP", Port=5432, VpcId=world.vpc, TargetType="instance"
+    )["TargetGroups"][0]["TargetGroupArn"]
+    elb.modify_target_group_attributes(
+        TargetGroupArn=arn,
+        Attributes=[{"Key": "deregistration_delay.timeout_seconds", "Value": "0"}],
+    )
+    balancer = elb.create_load_balancer(
+        Name="instances", Type="network", Scheme="internal", Subnets=world.subnets
+    )["LoadBalancers"][0]["LoadBalancerArn"]
+    elb.create_listener(
+        LoadBalancerArn=balancer,
+        Protocol="TCP",
+        Port=5432,
+        DefaultActions=[{"Type": "forward", "TargetGroupArn": arn}],
+    )
+    return Group(world=world, arn=arn)
+
+
+def test_an_instance_target_is_probed_at_its_address(world: World, group: Group) -> None:
+    elb, ec2 = world.emulator.client("elbv2"), world.emulator.client("ec2")
+    instance = launch(world, world.subnets[0])["InstanceId"]
+    elb.register_targets(TargetGroupArn=group.arn, Targets=[{"Id": instance}])
+    wait_until(lambda: group.states() == {instance: "healthy"})
+    (listener,) = world.emulator.admin.data_plane().listeners
+    (target,) = listener.targets
+    assert (str(target.address), target.port) == ("10.0.1.50", 5432)
+    ec2.stop_instances(InstanceIds=[instance])
+    assert group.states() == {instance: "unused"}
+    ec2.terminate_instances(InstanceIds=[instance])
+    assert group.states() == {}
+    with pytest.raises(ClientError, match="InvalidTarget"):
+        elb.register_targets(TargetGroupArn=group.arn, Targets=[{"Id": instance}])
+    with pytest.raises(ClientError, match="not valid"):
+        elb.register_targets(TargetGroupArn=group.arn, Targets=[{"Id": "10.0.1.50"}])
+
+
+def test_an_attached_auto_scaling_group_keeps_its_instances_registered(
+    world: World, group: Group
+) -> None:
+    scaling, ec2 = world.emulator.client("autoscaling"), world.emulator.client("ec2")
+    scaling.create_auto_scaling_group(
+        AutoScalingGroupName="fleet",
+        MinSize=0,
+        MaxSize=2,
+        DesiredCapacity=2,
+        VPCZoneIdentifier=",".join(world.subnets),
+        LaunchTemplate={"LaunchTemplateName": "postgres"},
+    )
+    scaling.attach_load_balancer_target_groups(
+        AutoScalingGroupName="fleet", TargetGroupARNs=[group.arn]
+    )
+
+    def instances() -> list[str]:
+        (found,) = scaling.describe_auto_scaling_groups()["AutoScalingGroups"]
+        assert found["TargetGroupARNs"] == [group.arn]
+        return [member["InstanceId"] for member in found["Instances"]]
+
+    first, second = instances()
+    wait_until(lambda: group.states() == {first: "healthy", second: "healthy"})
+    ec2.terminate_instances(InstanceIds=[first])
+    assert first not in instances()
+    assert len(instances()) == 2
+    assert sorted(group.states()) == sorted(instances())
+    scaling.set_desired_capacity(AutoScalingGroupName="fleet", DesiredCapacity=1)
+    assert list(group.states()) == instances()
+    scaling.detach_load_balancer_target_groups(
+        AutoScalingGroupName="fleet", TargetGroupARNs=[group.arn]
+    )
+    assert group.states() == {}
+    with pytest.raises(ClientError, match="not attached"):
+        scaling.detach_load_balancer_target_groups(
+            AutoScalingGroupName="fleet", TargetGroupARNs=[group.arn]
+        )
+    with pytest.raises(ClientError, match="not found"):
+        scaling.detach_load_balancer_target_groups(
+            AutoScalingGroupName="nothing", TargetGroupARNs=[group.arn]
+        )
+    scaling.delete_auto_scaling_group(AutoScalingGroupName="fleet", ForceDelete=True)
+
+
+@pytest.mark.parametrize(
+    ("action", "resource", "call"),
+    [
+        ("rds:DescribeDBInstances", "db:*", ("rds", "describe_db_instances", {})),
+        ("rds:DescribeDBClusters", "cluster:*", ("rds", "describe_db_clusters", {})),
+        ("rds:DescribeDBProxies", "db-proxy:*", ("rds", "describe_db_proxies", {})),
+        (
+            "rds:DescribeDBProxyEndpoints",
+            "db-proxy-endpoint:*",
+            ("rds", "describe_db_proxy_endpoints", {}),
+        ),
+    ],
+)
+def test_the_policy_decides_by_the_resource(
+    world: World, action: str, resource: str, call: tuple[str, str, Mapping[str, Any]]
+) -> None:
+    arn = f"arn:aws:rds:{ACCOUNT_ARN}:{resource}"
+    assert allowed(world, call, action, arn)
+    assert not allowed(world, call, action, f"arn:aws:rds:{ACCOUNT_ARN}:snapshot:*")
+    assert not allowed(world, call, "rds:ListTagsForResource", arn)
+
+
+def test_attaching_a_group_needs_its_own_arn(world: World, group: Group) -> None:
+    scaling = world.emulator.client("autoscaling")
+    scaling.create_auto_scaling_group(
+        AutoScalingGroupName="small",
+        MinSize=0,
+        MaxSize=0,
+        VPCZoneIdentifier=world.subnets[0],
+        LaunchTemplate={"LaunchTemplateName": "postgres"},
+    )
+    arguments = {"AutoScalingGroupName": "small", "TargetGroupARNs": [group.arn]}
+    call = ("autoscaling", "attach_load_balancer_target_groups", arguments)
+    action = "autoscaling:AttachLoadBalancerTargetGroups"
+    own = f"arn:aws:autoscaling:{ACCOUNT_ARN}:autoScalingGroup:*:autoScalingGroupName"
+    assert allowed(world, call, action, f"{own}/small")
+    assert not allowed(world, call, action, f"{own}/other")
+
+
+def allowed(
+    world: World, call: tuple[str, str, Mapping[str, Any]], action: str, resource: str
+) -> bool:
+    """Return whether a user with one permission may make a call."""
+    iam = world.emulator.client("iam")
+    iam.create_user(UserName="caller")
+    key = iam.create_access_key(UserName="caller")["AccessKey"]
+    statement = {"Effect": "Allow", "Action": action, "Resource": resource}
+    iam.put_user_policy(
+        UserName="caller",
+        PolicyName="one",
+        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [statement]}),
+    )
+    service, method, arguments = call
+    make: Any = boto3.session.Session(
+        aws_access_key_id=key["AccessKeyId"],
+        aws_secret_access_key=key["SecretAccessKey"],
+        region_name=REGION,
+    ).client
+    try:
+        getattr(make(service, endpoint_url=world.emulator.url), method)(**arguments)
+    except ClientError as error:
+        if "not authorized" not in str(error):
+            raise
+        return False
+    else:
+        return True
+    finally:
+        iam.delete_user_policy(UserName="caller", PolicyName="one")
+        iam.delete_access_key(UserName="caller", AccessKeyId=key["AccessKeyId"])
+        iam.delete_user(UserName="caller")
