@@ -90,6 +90,30 @@ BREAKS = [
         "        elif True:\n",
     ),
     Break(
+        "sources that disagree keep both writers",
+        "adapters/rds.py",
+        "addresses=by_name.addresses | by_topology.addresses,",
+        "addresses=by_topology.addresses,",
+    ),
+    Break(
+        "a run goes on while the sources disagree",
+        "core/convergence.py",
+        " and not self.disputed\n",
+        "\n",
+    ),
+    Break(
+        "a reader that cannot be looked up makes the whole look fail",
+        "adapters/rds.py",
+        "                return answer\n            answers",
+        "                continue\n            answers",
+    ),
+    Break(
+        "a target outside the VPC is registered for every zone",
+        "adapters/target_groups.py",
+        'described["AvailabilityZone"] = _EVERY_ZONE',
+        "pass",
+    ),
+    Break(
         "re-register a draining target only when confirmed",
         "core/planning.py",
         "            if due <= observations[-1].at:\n",
