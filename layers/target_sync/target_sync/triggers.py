@@ -67,7 +67,7 @@ _MANUAL_DEFAULTS: Mapping[str, bool] = {"dry_run": False, "wait_for_healthy": Fa
 
 
 def parse_trigger(event: object) -> Trigger:
-    """Tell the three triggers apart.
+    """Tell the triggers apart.
 
     Raises:
         TriggerError: The payload is none of them. The message names the key that is wrong.
