@@ -1,0 +1,205 @@
+"""The table of sslmodes in docs/consumers.md, seen with the real libpq.
+
+The server's certificate has the database's endpoint as its name, as on RDS; the client connects
+by the name of the consumer's endpoint.
+"""
+
+import datetime as dt
+import socket
+import socketserver
+import ssl
+import struct
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from tests.template.pages import read, sections, tables
+
+pytestmark = pytest.mark.lab
+
+DATABASE = "orders.abc123.eu-west-1.rds.amazonaws.com"
+CONSUMER_ENDPOINT = "vpce-0abc-0def.vpce-svc-0abc.eu-west-1.vpce.amazonaws.com"
+HOST = "127.0.0.1"
+DEADLINE = 10.0
+
+# PostgreSQL documentation, Frontend/Backend Protocol, Message Formats.
+SSL_REQUEST = 80877103
+WELCOME = b"R" + struct.pack("!ii", 8, 0) + b"Z" + struct.pack("!i", 5) + b"I"
+_REASON = b"SFATAL\0VFATAL\0C28000\0Mno pg_hba.conf entry, no encryption\0\0"
+REFUSAL = b"E" + struct.pack("!i", 4 + len(_REASON)) + _REASON
+
+
+class Certificates:
+    """A root, and a server's certificate by it, as files."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root_file = folder / "root.pem"
+        self.certificate_file = folder / "server.pem"
+        self.key_file = folder / "server.key"
+        root_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+        root = _certificate("RDS CA", root_key.public_key(), "RDS CA", root_key, is_root=True)
+        server = _certificate(DATABASE, key.public_key(), "RDS CA", root_key, is_root=False)
+        self.root_file.write_bytes(root.public_bytes(serialization.Encoding.PEM))
+        self.certificate_file.write_bytes(server.public_bytes(serialization.Encoding.PEM))
+        self.key_file.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+        )
+        self.key_file.chmod(0o600)
+
+
+def _certificate(
+    name: str,
+    key: ec.EllipticCurvePublicKey,
+    issuer: str,
+    issuer_key: ec.EllipticCurvePrivateKey,
+    *,
+    is_root: bool,
+) -> x509.Certificate:
+    now = dt.datetime.now(dt.UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name.replace(" ", "-"))]), False)
+        .add_extension(x509.BasicConstraints(ca=is_root, path_length=None), critical=True)
+        .sign(issuer_key, hashes.SHA256())
+    )
+
+
+class Greeter(socketserver.BaseRequestHandler):
+    """Greets one client, up to the moment when it could send queries."""
+
+    def handle(self) -> None:
+        self.request.settimeout(DEADLINE)
+        if _request(self.request) != SSL_REQUEST:
+            self.request.sendall(REFUSAL)
+            return
+        self.request.sendall(b"S")
+        assert isinstance(self.server, Database)
+        try:
+            with self.server.context.wrap_socket(self.request, server_side=True) as encrypted:
+                if _request(encrypted) is not None:
+                    encrypted.sendall(WELCOME)
+                    encrypted.recv(1)  # stay until the client leaves
+        except (ssl.SSLError, ConnectionError):
+            return  # the client did not like the certificate
+
+
+class Database(socketserver.ThreadingTCPServer):
+    """As much of PostgreSQL as a client needs to connect, with TLS only, like rds.force_ssl.
+
+    The PostgreSQL of the lab is built without TLS.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, certificates: Certificates) -> None:
+        super().__init__((HOST, 0), Greeter)
+        self.certificates = certificates
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(certificates.certificate_file, certificates.key_file)
+
+    def lets_in(
+        self, sslmode: str, host: str = CONSUMER_ENDPOINT, root: Path | None = None
+    ) -> bool:
+        """Whether a client with libpq gets through; if it does, then with TLS."""
+        try:
+            connection = psycopg.connect(
+                host=host,
+                hostaddr=HOST,
+                port=self.server_address[1],
+                user="dbt",
+                sslmode=sslmode,
+                sslrootcert=str(root or "/nowhere"),
+                gssencmode="disable",
+                connect_timeout=int(DEADLINE),
+            )
+        except psycopg.OperationalError:
+            return False
+        assert connection.pgconn.ssl_in_use
+        connection.close()
+        return True
+
+
+def _request(client: socket.socket) -> int | None:
+    """The code of a request without a type byte; None when the client has gone."""
+    head = client.recv(8)
+    if len(head) < 8:
+        return None
+    length, code = struct.unpack("!ii", head)
+    if length > 8:
+        client.recv(length - 8)
+    return int(code)
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    with Database(Certificates(tmp_path_factory.mktemp("certificates"))) as server:
+        serving = threading.Thread(target=server.serve_forever, args=(0.05,))
+        serving.start()
+        yield server
+        server.shutdown()
+        serving.join()
+
+
+def test_a_client_that_cannot_choose_uses_tls_when_the_server_insists(database: Database) -> None:
+    # What dbt does: libpq's default.
+    assert database.lets_in("prefer")
+
+
+@pytest.mark.parametrize("sslmode", ["allow", "require"])
+def test_modes_that_verify_nothing_get_through(database: Database, sslmode: str) -> None:
+    assert database.lets_in(sslmode)
+
+
+def test_without_tls_nobody_gets_through(database: Database) -> None:
+    assert not database.lets_in("disable")
+
+
+def test_the_certificates_issuer_can_be_verified_through_the_road(database: Database) -> None:
+    assert database.lets_in("verify-ca", root=database.certificates.root_file)
+
+
+def test_another_issuer_is_noticed(database: Database) -> None:
+    assert not database.lets_in("verify-ca", root=database.certificates.certificate_file)
+
+
+def test_the_consumers_name_is_not_in_the_certificate(database: Database) -> None:
+    assert not database.lets_in("verify-full", root=database.certificates.root_file)
+
+
+def test_the_databases_name_with_the_endpoints_address_verifies_in_full(
+    database: Database,
+) -> None:
+    root = database.certificates.root_file
+    assert database.lets_in("verify-full", host=DATABASE, root=root)
+
+
+def test_with_a_root_at_hand_require_verifies_the_issuer_too(database: Database) -> None:
+    assert not database.lets_in("require", root=database.certificates.certificate_file)
+
+
+def test_the_page_tells_exactly_these_modes() -> None:
+    (table,) = tables(sections(read("docs/consumers.md"), 2)["TLS"])
+    assert [row[0] for row in table] == [
+        "`disable`",
+        "`allow`, `prefer`",
+        "`require`",
+        "`verify-ca`",
+        "`verify-full`",
+    ]

@@ -1,0 +1,28 @@
+"""The page about databases tells every kind, and tells each name apart as the code does."""
+
+import pytest
+
+from target_sync.core.model import DatabaseKind
+from tests.template.pages import code_spans, read, sections, tables
+
+PAGE = read("docs/databases.md")
+KINDS = tables(PAGE)[0]
+
+
+def test_the_page_tells_every_kind() -> None:
+    assert {row[1].strip("`") for row in KINDS} == set(DatabaseKind)
+
+
+def test_every_kind_has_its_section_in_the_order_of_the_table() -> None:
+    assert list(sections(PAGE, 3)) == [row[1].strip("`") for row in KINDS]
+
+
+@pytest.mark.parametrize("kind", DatabaseKind)
+def test_a_section_tells_what_is_asked_and_the_limits(kind: DatabaseKind) -> None:
+    text = sections(PAGE, 3)[kind]
+    assert "- **Asked**:" in text
+    assert "- **Limits**:" in text
+
+
+def test_the_page_shows_a_name_for_each_kind() -> None:
+    assert all(code_spans(row[0]) for row in KINDS)
