@@ -35,7 +35,7 @@ CLIENT_CONFIG = Config(
 )
 
 
-def make_client(service: str) -> Any:
+def make_client(service: str, config: Config = CLIENT_CONFIG) -> Any:
     """A client of an API, for the adapter that knows its type.
 
     botocore without boto3: the same client for less import time (docs/adr/0006).
@@ -43,7 +43,7 @@ def make_client(service: str) -> Any:
     # Lambda gives the root logger the level of LogLevel. At DEBUG botocore would write every
     # request with its headers, the role's session token among them.
     logging.getLogger("botocore").setLevel(logging.INFO)
-    return botocore.session.get_session().create_client(service, config=CLIENT_CONFIG)
+    return botocore.session.get_session().create_client(service, config=config)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,1 @@
+"""The stack's custom resources: what ManageStackFunction does for CloudFormation."""

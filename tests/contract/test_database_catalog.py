@@ -1,0 +1,372 @@
+"""What the RDS and EC2 APIs tell of a database, over moto where moto has the call."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import ip_network
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ConnectTimeoutError
+from botocore.stub import Stubber
+from moto import mock_aws
+
+from target_sync.adapters.database_catalog import AwsDatabaseCatalog
+from target_sync.core.lookup import Database, Place, Subnet
+from target_sync.core.model import DatabaseKind
+from target_sync.errors import StackCallError, StackCallUnavailableError
+
+PLACE = Place("aws", "eu-west-1", "123456789012")
+HASH = "abc123.eu-west-1.rds.amazonaws.com"
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """An account with a VPC of two zones, a security group and a subnet group."""
+
+    rds: Any
+    ec2: Any
+    vpc: str
+    subnets: tuple[str, ...]
+    security_group: str
+
+    @property
+    def catalog(self) -> AwsDatabaseCatalog:
+        return AwsDatabaseCatalog(self.rds, self.ec2, PLACE)
+
+    def makes_instance(self, name: str, **more: object) -> None:
+        self.rds.create_db_instance(
+            DBInstanceIdentifier=name,
+            DBInstanceClass="db.t3.micro",
+            DBSubnetGroupName="databases",
+            **{"Engine": "postgres", "PubliclyAccessible": False, **more},
+        )
+
+    def makes_cluster(self, *members: str, public: bool = False) -> None:
+        self.rds.create_db_cluster(
+            DBClusterIdentifier="sales",
+            Engine="aurora-postgresql",
+            DBSubnetGroupName="databases",
+            VpcSecurityGroupIds=[self.security_group],
+            MasterUsername="owner",
+            MasterUserPassword="not-secret",
+        )
+        for member in members:
+            self.makes_instance(
+                member,
+                Engine="aurora-postgresql",
+                DBClusterIdentifier="sales",
+                PubliclyAccessible=public,
+            )
+
+
+@pytest.fixture
+def cloud() -> Iterator[Cloud]:
+    with mock_aws():
+        rds = boto3.client("rds", PLACE.region)
+        ec2 = boto3.client("ec2", PLACE.region)
+        vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+        subnets = tuple(
+            ec2.create_subnet(VpcId=vpc, CidrBlock=network, AvailabilityZone=zone)["Subnet"][
+                "SubnetId"
+            ]
+            for network, zone in (("10.0.1.0/24", "eu-west-1a"), ("10.0.2.0/24", "eu-west-1b"))
+        )
+        group = ec2.create_security_group(GroupName="databases", Description="x", VpcId=vpc)
+        rds.create_db_subnet_group(
+            DBSubnetGroupName="databases",
+            DBSubnetGroupDescription="x",
+            SubnetIds=list(subnets),
+        )
+        yield Cloud(rds, ec2, vpc, subnets, group["GroupId"])
+
+
+def found(database: Database | None) -> Database:
+    assert database is not None
+    return database
+
+
+def test_an_instance_is_told_with_its_network(cloud: Cloud) -> None:
+    cloud.makes_instance("orders", Port=5433, VpcSecurityGroupIds=[cloud.security_group])
+
+    database = found(cloud.catalog.instance("orders"))
+
+    (name,) = database.names.values()
+    assert database == Database(
+        identifier="orders",
+        names={DatabaseKind.RDS_INSTANCE: name},
+        port=5433,
+        vpc_id=cloud.vpc,
+        subnet_ids=database.subnet_ids,
+        security_group_ids=(cloud.security_group,),
+        zones=frozenset({"eu-west-1a"}),
+        event_resources=("arn:aws:rds:eu-west-1:123456789012:db:orders",),
+    )
+    assert name.startswith("orders.")
+    assert set(database.subnet_ids) == set(cloud.subnets)
+
+
+def test_a_public_instance_is_said_to_be_public(cloud: Cloud) -> None:
+    cloud.makes_instance("orders", PubliclyAccessible=True)
+
+    assert found(cloud.catalog.instance("orders")).public
+
+
+def test_a_cluster_is_told_with_the_network_and_the_events_of_its_members(cloud: Cloud) -> None:
+    cloud.makes_cluster("sales-2", "sales-1")
+    cloud.makes_instance("orders")
+
+    database = found(cloud.catalog.cluster("sales"))
+
+    assert database.identifier == "sales"
+    assert database.names[DatabaseKind.RDS_CLUSTER_WRITER].startswith("sales.cluster-")
+    assert database.names[DatabaseKind.RDS_CLUSTER_READERS].startswith("sales.cluster-ro-")
+    assert (database.port, database.vpc_id, database.public) == (5432, cloud.vpc, False)
+    assert set(database.subnet_ids) == set(cloud.subnets)
+    assert database.security_group_ids == (cloud.security_group,)
+    assert database.event_resources == (
+        "arn:aws:rds:eu-west-1:123456789012:cluster:sales",
+        "arn:aws:rds:eu-west-1:123456789012:db:sales-1",
+        "arn:aws:rds:eu-west-1:123456789012:db:sales-2",
+    )
+    assert found(cloud.catalog.instance("sales-1")).member_of == "sales"
+
+
+def test_a_cluster_with_a_public_member_is_public(cloud: Cloud) -> None:
+    cloud.makes_cluster("sales-1", public=True)
+
+    assert found(cloud.catalog.cluster("sales")).public
+
+
+def test_a_cluster_without_members_has_no_network(cloud: Cloud) -> None:
+    cloud.makes_cluster()
+
+    assert found(cloud.catalog.cluster("sales")).vpc_id == ""
+
+
+def test_a_proxy_is_told_with_its_network(cloud: Cloud) -> None:
+    made = cloud.rds.create_db_proxy(
+        DBProxyName="pool",
+        EngineFamily="POSTGRESQL",
+        Auth=[{"AuthScheme": "SECRETS"}],
+        RoleArn="arn:aws:iam::123456789012:role/proxy",
+        VpcSubnetIds=list(cloud.subnets),
+        VpcSecurityGroupIds=[cloud.security_group],
+    )["DBProxy"]
+
+    assert cloud.catalog.proxy("pool") == Database(
+        identifier="pool",
+        names={DatabaseKind.RDS_PROXY: made["Endpoint"]},
+        port=5432,
+        vpc_id=cloud.vpc,
+        subnet_ids=cloud.subnets,
+        security_group_ids=(cloud.security_group,),
+        event_resources=(made["DBProxyArn"],),
+    )
+
+
+def test_an_ec2_instance_is_told_until_it_is_terminated(cloud: Cloud) -> None:
+    image = cloud.ec2.describe_images()["Images"][0]["ImageId"]
+    made = cloud.ec2.run_instances(
+        ImageId=image,
+        MinCount=1,
+        MaxCount=1,
+        SubnetId=cloud.subnets[0],
+        SecurityGroupIds=[cloud.security_group],
+    )["Instances"][0]["InstanceId"]
+
+    assert cloud.catalog.ec2_instance(made) == Database(
+        identifier=made,
+        names={DatabaseKind.EC2_INSTANCE: made},
+        vpc_id=cloud.vpc,
+        security_group_ids=(cloud.security_group,),
+        zones=frozenset({"eu-west-1a"}),
+        event_resources=(f"arn:aws:ec2:eu-west-1:123456789012:instance/{made}",),
+    )
+    cloud.ec2.terminate_instances(InstanceIds=[made])
+    assert cloud.catalog.ec2_instance(made) is None
+
+
+def test_subnets_are_told_with_their_zone_and_vpc(cloud: Cloud) -> None:
+    found = cloud.catalog.subnets(cloud.subnets)
+
+    assert found is not None
+    assert set(found) == {
+        Subnet(id=cloud.subnets[0], vpc_id=cloud.vpc, zone="eu-west-1a"),
+        Subnet(id=cloud.subnets[1], vpc_id=cloud.vpc, zone="eu-west-1b"),
+    }
+
+
+def test_a_vpc_has_every_network_that_is_associated(cloud: Cloud) -> None:
+    cloud.ec2.associate_vpc_cidr_block(VpcId=cloud.vpc, CidrBlock="10.1.0.0/16")
+
+    assert cloud.catalog.networks(cloud.vpc) == (
+        ip_network("10.0.0.0/16"),
+        ip_network("10.1.0.0/16"),
+    )
+
+
+def test_what_is_not_there_is_none(cloud: Cloud) -> None:
+    catalog = cloud.catalog
+
+    assert catalog.instance("nobody") is None
+    assert catalog.cluster("nobody") is None
+    assert catalog.proxy("nobody") is None
+    assert catalog.ec2_instance("i-0123456789abcdef0") is None
+    assert catalog.subnets([cloud.subnets[0], "subnet-0123"]) is None
+    assert catalog.networks("vpc-0123") is None
+
+
+# ------------------------------------------------- what moto does not have: the documented replies
+
+
+@pytest.fixture
+def rds() -> Iterator[Stubber]:
+    with Stubber(boto3.client("rds", PLACE.region)) as stubber:
+        yield stubber
+        stubber.assert_no_pending_responses()
+
+
+def catalog(rds: Stubber) -> AwsDatabaseCatalog:
+    client: Any = rds.client
+    return AwsDatabaseCatalog(client, boto3.client("ec2", PLACE.region), PLACE)
+
+
+CUSTOM_ENDPOINT = {
+    "DBClusterEndpointIdentifier": "reports",
+    "DBClusterIdentifier": "sales",
+    "Endpoint": f"Reports.cluster-custom-{HASH}",
+}
+CLUSTER = {
+    "DBClusterIdentifier": "sales",
+    "DBClusterArn": "arn:aws:rds:eu-west-1:123456789012:cluster:sales",
+    "Endpoint": f"sales.cluster-{HASH}",
+}
+
+
+def test_a_custom_endpoint_is_an_alias_of_its_cluster(rds: Stubber) -> None:
+    rds.add_response(
+        "describe_db_cluster_endpoints",
+        {"DBClusterEndpoints": [CUSTOM_ENDPOINT]},
+        {"DBClusterEndpointIdentifier": "reports"},
+    )
+    rds.add_response(
+        "describe_db_clusters", {"DBClusters": [CLUSTER]}, {"DBClusterIdentifier": "sales"}
+    )
+    rds.add_response("describe_db_instances", {"DBInstances": []})
+
+    database = found(catalog(rds).cluster_of_custom_endpoint("reports"))
+
+    assert database.aliases == (f"reports.cluster-custom-{HASH}",)
+    assert database.names == {DatabaseKind.RDS_CLUSTER_WRITER: f"sales.cluster-{HASH}"}
+
+
+def test_a_custom_endpoint_whose_cluster_is_gone_is_none(rds: Stubber) -> None:
+    rds.add_response("describe_db_cluster_endpoints", {"DBClusterEndpoints": [CUSTOM_ENDPOINT]})
+    rds.add_client_error("describe_db_clusters", "DBClusterNotFoundFault")
+
+    assert catalog(rds).cluster_of_custom_endpoint("reports") is None
+
+
+def test_the_members_of_a_large_cluster_are_read_page_by_page(rds: Stubber) -> None:
+    members = [{"DBInstanceIdentifier": f"sales-{number}"} for number in (1, 2)]
+    rds.add_response(
+        "describe_db_clusters", {"DBClusters": [{**CLUSTER, "DBClusterMembers": members}]}
+    )
+    for marker, member in (("more", members[0]), ("", members[1])):
+        arn = f"arn:aws:rds:eu-west-1:123456789012:db:{member['DBInstanceIdentifier']}"
+        page: dict[str, object] = {"DBInstances": [{**member, "DBInstanceArn": arn}]}
+        rds.add_response("describe_db_instances", {**page, "Marker": marker} if marker else page)
+
+    assert len(found(catalog(rds).cluster("sales")).event_resources) == 3
+
+
+PROXY = {
+    "DBProxyName": "pool",
+    "DBProxyArn": "arn:aws:rds:eu-west-1:123456789012:db-proxy:prx-0123",
+    "Endpoint": f"pool.proxy-{HASH}",
+    "VpcId": "vpc-0123",
+    "VpcSubnetIds": ["subnet-1", "subnet-2"],
+}
+PROXY_ENDPOINT = {
+    "DBProxyEndpointName": "pool-ro",
+    "DBProxyName": "pool",
+    "Endpoint": f"pool-ro.endpoint.proxy-{HASH}",
+    "VpcId": "vpc-4567",
+    "VpcSubnetIds": ["subnet-3", "subnet-4"],
+    "VpcSecurityGroupIds": ["sg-1"],
+}
+
+
+def test_an_additional_endpoint_of_a_proxy_has_its_own_network(rds: Stubber) -> None:
+    rds.add_response(
+        "describe_db_proxy_endpoints",
+        {"DBProxyEndpoints": [PROXY_ENDPOINT]},
+        {"DBProxyEndpointName": "pool-ro"},
+    )
+    rds.add_response("describe_db_proxies", {"DBProxies": [PROXY]}, {"DBProxyName": "pool"})
+
+    assert catalog(rds).proxy_of_endpoint("pool-ro") == Database(
+        identifier="pool",
+        names={DatabaseKind.RDS_PROXY: f"pool-ro.endpoint.proxy-{HASH}"},
+        port=5432,
+        vpc_id="vpc-4567",
+        subnet_ids=("subnet-3", "subnet-4"),
+        security_group_ids=("sg-1",),
+        event_resources=("arn:aws:rds:eu-west-1:123456789012:db-proxy:prx-0123",),
+    )
+
+
+def test_an_endpoint_without_its_proxy_is_none(rds: Stubber) -> None:
+    rds.add_response("describe_db_proxy_endpoints", {"DBProxyEndpoints": [PROXY_ENDPOINT]})
+    rds.add_client_error("describe_db_proxies", "DBProxyNotFoundFault")
+
+    assert catalog(rds).proxy_of_endpoint("pool-ro") is None
+
+
+@pytest.mark.parametrize(
+    ("method", "code", "look"),
+    [
+        (
+            "describe_db_cluster_endpoints",
+            "DBClusterEndpointNotFoundFault",
+            AwsDatabaseCatalog.cluster_of_custom_endpoint,
+        ),
+        (
+            "describe_db_proxy_endpoints",
+            "DBProxyEndpointNotFoundFault",
+            AwsDatabaseCatalog.proxy_of_endpoint,
+        ),
+    ],
+)
+def test_an_endpoint_that_is_not_there_is_none(
+    rds: Stubber, method: str, code: str, look: Any
+) -> None:
+    rds.add_client_error(method, code)
+
+    assert look(catalog(rds), "nobody") is None
+
+
+def test_an_instance_that_is_still_being_created_is_none(rds: Stubber) -> None:
+    rds.add_response("describe_db_instances", {"DBInstances": [{"DBInstanceIdentifier": "orders"}]})
+
+    assert catalog(rds).instance("orders") is None
+
+
+def test_a_refused_call_is_named_with_its_code(rds: Stubber) -> None:
+    rds.add_client_error("describe_db_instances", "AccessDenied", "no")
+
+    with pytest.raises(StackCallError, match="DescribeDBInstances failed with AccessDenied: no"):
+        catalog(rds).instance("orders")
+
+
+def test_an_unreachable_api_is_told_from_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = boto3.client("rds", PLACE.region)
+
+    def times_out(*_: object, **__: object) -> object:
+        raise ConnectTimeoutError(endpoint_url="https://rds.eu-west-1.amazonaws.com")
+
+    monkeypatch.setattr(client, "_make_api_call", times_out)
+
+    with pytest.raises(StackCallUnavailableError, match="interface endpoint for rds"):
+        AwsDatabaseCatalog(client, boto3.client("ec2", PLACE.region), PLACE).instance("orders")

@@ -1,0 +1,313 @@
+"""CloudFormation, the databases and the other services, as a custom resource meets them."""
+
+import json
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_network
+from typing import Any
+
+from target_sync.core.connections import ConnectionState, EndpointConnection
+from target_sync.core.first_sync import FunctionError
+from target_sync.core.lookup import Database, Place, Subnet
+from target_sync.core.model import DatabaseKind, IPNetwork
+from target_sync.custom_resources.auto_scaling_attachment import AutoScalingAttachment
+from target_sync.custom_resources.database_lookup import DatabaseLookup
+from target_sync.custom_resources.endpoint_connections import EndpointConnections
+from target_sync.custom_resources.first_sync import FirstSyncResource
+from target_sync.custom_resources.manager import StackManager
+from target_sync.custom_resources.request import Attributes, Request
+from target_sync.errors import CustomResourceAnswerError, StackCallError
+from tests.support.clock import FakeClock
+
+PLACE = Place("aws", "eu-west-1", "111122223333")
+VPC, OTHER_VPC = "vpc-0aaa", "vpc-0bbb"
+DOMAIN = "abc123.eu-west-1.rds.amazonaws.com"
+INSTANCE = f"orders.{DOMAIN}"
+WRITER = f"sales.cluster-{DOMAIN}"
+READERS = f"sales.cluster-ro-{DOMAIN}"
+CUSTOM = f"reports.cluster-custom-{DOMAIN}"
+PROXY = f"pool.proxy-{DOMAIN}"
+PROXY_ENDPOINT = f"pool-ro.endpoint.proxy-{DOMAIN}"
+MEMBER = f"sales-1.{DOMAIN}"
+MACHINE = "i-0123456789abcdef0"
+GROUP = "Postgres Group"
+TARGET_GROUP = "arn:aws:elasticloadbalancing:eu-west-1:111122223333:targetgroup/orders/0123"
+OTHER_TARGET_GROUP = "arn:aws:elasticloadbalancing:eu-west-1:111122223333:targetgroup/sales/4567"
+
+
+def arn(kind: str, name: str) -> str:
+    return f"arn:aws:rds:eu-west-1:111122223333:{kind}:{name}"
+
+
+def subnet(letter: str, number: int, vpc: str = VPC, *, usable: bool = True) -> Subnet:
+    return Subnet(
+        id=f"subnet-{letter}{number}", vpc_id=vpc, zone=f"eu-west-1{letter}", usable=usable
+    )
+
+
+INSTANCE_DATABASE = Database(
+    identifier="orders",
+    names={DatabaseKind.RDS_INSTANCE: INSTANCE},
+    port=5433,
+    vpc_id=VPC,
+    subnet_ids=("subnet-b1", "subnet-a2", "subnet-a1", "subnet-c1"),
+    security_group_ids=("sg-2", "sg-1"),
+    zones=frozenset({"eu-west-1a", "eu-west-1b"}),
+    event_resources=(arn("db", "orders"),),
+)
+CLUSTER_DATABASE = Database(
+    identifier="sales",
+    names={DatabaseKind.RDS_CLUSTER_WRITER: WRITER, DatabaseKind.RDS_CLUSTER_READERS: READERS},
+    port=5432,
+    vpc_id=VPC,
+    subnet_ids=("subnet-a1", "subnet-b1"),
+    security_group_ids=("sg-3",),
+    zones=frozenset({"eu-west-1a", "eu-west-1b"}),
+    event_resources=(arn("cluster", "sales"), arn("db", "sales-1"), arn("db", "sales-2")),
+)
+PROXY_DATABASE = Database(
+    identifier="pool",
+    names={DatabaseKind.RDS_PROXY: PROXY},
+    port=5432,
+    vpc_id=VPC,
+    subnet_ids=("subnet-a1", "subnet-b1"),
+    security_group_ids=("sg-4",),
+    event_resources=(arn("db-proxy", "prx-0123"),),
+)
+
+
+class FakeCatalog:
+    """Implements ``target_sync.core.lookup.DatabaseCatalog`` in memory."""
+
+    def __init__(self) -> None:
+        self.instances = {
+            "orders": INSTANCE_DATABASE,
+            "sales-1": replace(
+                INSTANCE_DATABASE,
+                identifier="sales-1",
+                names={DatabaseKind.RDS_INSTANCE: MEMBER},
+                member_of="sales",
+            ),
+        }
+        self.clusters = {"sales": CLUSTER_DATABASE}
+        self.proxies = {"pool": PROXY_DATABASE}
+        self.known_subnets = [
+            *(subnet(letter, number) for letter in "abc" for number in (1, 2)),
+            *(subnet(letter, 9, OTHER_VPC) for letter in "ab"),
+            subnet("a", 8, usable=False),
+        ]
+        self.vpcs: dict[str, tuple[IPNetwork, ...]] = {
+            VPC: (ip_network("10.0.0.0/16"), ip_network("10.1.0.0/16")),
+            OTHER_VPC: (ip_network("10.9.0.0/16"),),
+        }
+        #: How often the next looks are refused, as with a policy that does not hold yet.
+        self.refusals = 0
+        self.happens: Callable[[], None] = lambda: None
+
+    def instance(self, identifier: str) -> Database | None:
+        self.happens()
+        if self.refusals:
+            self.refusals -= 1
+            raise StackCallError("DescribeDBInstances", "AccessDenied", "not authorized")
+        return self.instances.get(identifier)
+
+    def cluster(self, identifier: str) -> Database | None:
+        return self.clusters.get(identifier)
+
+    def cluster_of_custom_endpoint(self, identifier: str) -> Database | None:
+        return replace(CLUSTER_DATABASE, aliases=(CUSTOM,)) if identifier == "reports" else None
+
+    def proxy(self, name: str) -> Database | None:
+        return self.proxies.get(name)
+
+    def proxy_of_endpoint(self, name: str) -> Database | None:
+        names = {DatabaseKind.RDS_PROXY: PROXY_ENDPOINT}
+        return replace(PROXY_DATABASE, names=names) if name == "pool-ro" else None
+
+    def ec2_instance(self, identifier: str) -> Database | None:
+        if identifier != MACHINE:
+            return None
+        return Database(
+            identifier=MACHINE,
+            names={DatabaseKind.EC2_INSTANCE: MACHINE},
+            vpc_id=VPC,
+            zones=frozenset({"eu-west-1a"}),
+            security_group_ids=("sg-5",),
+            event_resources=(f"arn:aws:ec2:eu-west-1:111122223333:instance/{MACHINE}",),
+        )
+
+    def subnets(self, identifiers: Sequence[str]) -> tuple[Subnet, ...] | None:
+        found = tuple(item for item in self.known_subnets if item.id in identifiers)
+        return found if len(found) == len(identifiers) else None
+
+    def networks(self, vpc_id: str) -> tuple[IPNetwork, ...] | None:
+        return self.vpcs.get(vpc_id)
+
+
+class FakeAutoScaling:
+    """Implements ``target_sync.core.lookup.AutoScalingPort`` in memory."""
+
+    def __init__(self) -> None:
+        self.groups: dict[str, set[str]] = {GROUP: set(), "Other": set()}
+
+    def attached_target_groups(self, group: str) -> frozenset[str] | None:
+        attached = self.groups.get(group)
+        return None if attached is None else frozenset(attached)
+
+    def attach(self, group: str, target_group_arn: str) -> None:
+        self.groups[group].add(target_group_arn)
+
+    def detach(self, group: str, target_group_arn: str) -> None:
+        self.groups[group].remove(target_group_arn)
+
+
+class FakeFunctions:
+    """Implements ``target_sync.core.first_sync.FunctionPort``: answers in turn, the last stays."""
+
+    def __init__(self, *answers: Mapping[str, object] | FunctionError) -> None:
+        self.answers = list(answers)
+        self.invocations: list[tuple[str, Mapping[str, object]]] = []
+
+    def invoke(
+        self, name: str, payload: Mapping[str, object]
+    ) -> Mapping[str, object] | FunctionError:
+        self.invocations.append((name, payload))
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
+
+class FakeService:
+    """Implements ``target_sync.core.connections.EndpointServicePort`` in memory."""
+
+    def __init__(self, **states: ConnectionState) -> None:
+        self.states = states
+        self.rejected: list[str] = []
+        #: Endpoints whose rejection fails, and endpoints that stay whatever is answered.
+        self.failing: dict[str, str] = {}
+        self.stuck: set[str] = set()
+
+    def connections(self) -> tuple[EndpointConnection, ...]:
+        return tuple(
+            EndpointConnection(endpoint_id=name, owner="222222222222", state=state)
+            for name, state in self.states.items()
+        )
+
+    def accept(self, endpoint_id: str) -> None:
+        raise AssertionError(f"nobody may accept {endpoint_id} here")
+
+    def reject(self, endpoint_id: str) -> None:
+        self.rejected.append(endpoint_id)
+        if code := self.failing.get(endpoint_id):
+            raise StackCallError("RejectVpcEndpointConnections", code, "refused")
+        if endpoint_id not in self.stuck:
+            self.states[endpoint_id] = ConnectionState.REJECTED
+
+
+class FakeCloudFormation:
+    """Implements ``target_sync.custom_resources.manager.AnswerPort``; keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.answers: list[Mapping[str, Any]] = []
+        self.answered = threading.Event()
+        self.refuses = False
+
+    def put(self, url: str, body: bytes, deadline: float) -> None:
+        assert url == RESPONSE_URL
+        assert len(body) <= 4096
+        assert deadline > 0
+        self.answers.append(json.loads(body))
+        self.answered.set()
+        if self.refuses:
+            raise CustomResourceAnswerError("CloudFormation refused the answer")
+
+
+@dataclass(slots=True)
+class FakeReporter:
+    """Implements ``target_sync.custom_resources.manager.ManagerReporter``."""
+
+    records: list[tuple[Request, Attributes | None, str]] = field(default_factory=list)
+
+    def report(self, request: Request, attributes: Attributes | None, reason: str) -> None:
+        self.records.append((request, attributes, reason))
+
+
+RESPONSE_URL = "https://cloudformation.example/answer?signature=secret"
+
+
+@dataclass(slots=True, kw_only=True)
+class Stack:
+    """Everything around ManageStackFunction, and CloudFormation's side of the talk."""
+
+    catalog: FakeCatalog = field(default_factory=FakeCatalog)
+    groups: FakeAutoScaling = field(default_factory=FakeAutoScaling)
+    functions: FakeFunctions = field(default_factory=lambda: FakeFunctions({}))
+    service: FakeService = field(default_factory=FakeService)
+    cloudformation: FakeCloudFormation = field(default_factory=FakeCloudFormation)
+    reporter: FakeReporter = field(default_factory=FakeReporter)
+    clock: FakeClock = field(default_factory=FakeClock)
+    remaining_seconds: float = 300.0
+
+    def manager(self) -> StackManager:
+        return StackManager(
+            resources={
+                "Custom::DatabaseLookup": lambda: DatabaseLookup(
+                    catalog=self.catalog, groups=self.groups, place=PLACE
+                ),
+                "Custom::FirstSync": lambda: FirstSyncResource(
+                    functions=self.functions, clock=self.clock
+                ),
+                "Custom::EndpointConnections": lambda: EndpointConnections(
+                    service=lambda _: self.service, clock=self.clock
+                ),
+                "Custom::AutoScalingAttachment": lambda: AutoScalingAttachment(groups=self.groups),
+            },
+            answers=self.cloudformation,
+            clock=self.clock,
+            reporter=self.reporter,
+        )
+
+    def asks(self, request: str, resource: str, **properties: object) -> Mapping[str, Any]:
+        """Send a request and return the one answer."""
+        return self.sends(event(request, resource, properties))
+
+    def sends(self, event: object) -> Mapping[str, Any]:
+        self.cloudformation.answers.clear()
+        self.manager().handle(event, remaining_seconds=self.remaining_seconds)
+        (answer,) = self.cloudformation.answers
+        return answer
+
+
+def event(
+    request: str,
+    resource: str,
+    properties: Mapping[str, object],
+    old: Mapping[str, object] | None = None,
+) -> dict[str, object]:
+    """A request as CloudFormation sends it."""
+    document: dict[str, object] = {
+        "RequestType": request,
+        "ServiceToken": "arn:aws:lambda:eu-west-1:111122223333:function:manage",
+        "ResponseURL": RESPONSE_URL,
+        "StackId": "arn:aws:cloudformation:eu-west-1:111122223333:stack/orders/0123",
+        "RequestId": "5c0d4f8a",
+        "ResourceType": f"Custom::{resource}",
+        "LogicalResourceId": resource,
+        "ResourceProperties": {"ServiceToken": "arn", **properties},
+    }
+    if request != "Create":
+        document["PhysicalResourceId"] = resource
+    if old is not None:
+        document["OldResourceProperties"] = {"ServiceToken": "arn", **old}
+    return document
+
+
+def without(texts: Mapping[str, object]) -> dict[str, object]:
+    """The lookup's properties as the template sends them when nothing is given."""
+    return {
+        "DatabaseKind": "auto",
+        "DatabasePort": "0",
+        "VpcId": "",
+        "SubnetIds": [""],
+        "AllowedNetworks": [""],
+        **texts,
+    }
