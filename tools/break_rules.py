@@ -182,6 +182,30 @@ BREAKS = [
         "self.watch_seconds if trigger.announces_a_change else 0.0",
         "0.0",
     ),
+    Break(
+        "an account that is not on the list is never accepted",
+        "core/connections.py",
+        "    if connection.owner in policy.trusted_accounts:\n",
+        "    if True:\n",
+    ),
+    Break(
+        "only a request is answered",
+        "core/connections.py",
+        "    if not connection.is_request:\n",
+        "    if False:\n",
+    ),
+    Break(
+        "states are compared without case",
+        "core/connections.py",
+        "_STATES.get(text.lower(), cls.UNKNOWN)",
+        "_STATES.get(text, cls.UNKNOWN)",
+    ),
+    Break(
+        "an answer whose reply was lost counts as given",
+        "connections/answering.py",
+        "                given.append(decision)\n            elif",
+        "                left.append((decision, error))\n            elif",
+    ),
 ]
 
 
