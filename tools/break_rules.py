@@ -86,8 +86,14 @@ BREAKS = [
     Break(
         "a removal at once takes two sources that agree",
         "core/planning.py",
-        "        elif observations[-1].corroborated:\n",
-        "        elif True:\n",
+        "        elif observations[-1].corroborated and ",
+        "        elif ",
+    ),
+    Break(
+        "two sources that agree on what was there before remove nothing at once",
+        "core/planning.py",
+        " and _is_outdated(target, wanted, group, observations):\n",
+        ":\n",
     ),
     Break(
         "sources that disagree keep both writers",

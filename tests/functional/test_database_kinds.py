@@ -143,6 +143,26 @@ def test_while_the_sources_disagree_both_writers_stay_and_the_run_goes_on(
     assert writer.road.clock.now() - began == pytest.approx(200, abs=2)
 
 
+def test_a_stale_cache_beside_an_api_that_lags_does_not_undo_the_new_writer(
+    writer: Cluster,
+) -> None:
+    began = writer.road.clock.now()
+    writer.after(0.5, "dns", "orders-2")
+    writer.after(2.5, "dns", "orders-1")  # another resolver, whose cache is older
+    writer.after(4.5, "dns", "orders-2")
+    writer.after(20, "rds", "orders-2")
+
+    result = writer.road.run(EVENT)
+
+    assert result.status is Status.SYNCED
+    assert writer.road.changes == [
+        ("RegisterTargets", (str(target(B)),)),
+        ("DeregisterTargets", (str(target(A)),)),
+    ]
+    assert [v.reason for v in result.convergence.deregistered] == [Reason.GONE_BY_BOTH_SOURCES]
+    assert writer.road.clock.now() - began < 105  # the new writer's first registration counted
+
+
 def test_a_run_that_ends_in_a_disagreement_says_who_said_what(writer: Cluster) -> None:
     writer.rds.writer = "orders-2"
 

@@ -101,12 +101,27 @@ def verdict(plan: Plan, wanted: Target) -> tuple[Action, Reason]:
             id="a registered address in no answer of the window goes",
         ),
         pytest.param(
-            healthy(A, B), [said(0, A, B), said(1, B, corroborated=True)],
+            healthy(A), [said(0, B, corroborated=True)],
             Action.DEREGISTER, Reason.GONE_BY_BOTH_SOURCES,
-            id="a registered address goes at once when two sources agree that it is gone",
+            id="a registered address goes at once when two sources agree on a new one",
         ),
         pytest.param(
-            healthy(A, B), [said(0, B, corroborated=True), said(1, B)],
+            healthy(A, B), [said(0, A), said(1, A, B), said(2, B, corroborated=True)],
+            Action.DEREGISTER, Reason.GONE_BY_BOTH_SOURCES,
+            id="a registered address goes at once when two sources agree on one that came later",
+        ),
+        pytest.param(
+            healthy(A, B), [said(0, B), said(1, A, B), said(2, B, corroborated=True)],
+            Action.HOLD, Reason.GONE_UNCONFIRMED,
+            id="two sources that agree on what was before wait for the window",
+        ),
+        pytest.param(
+            healthy(A, B), [said(0, B, corroborated=True)],
+            Action.HOLD, Reason.GONE_UNCONFIRMED,
+            id="two sources that agree on what somebody else registered wait for the window",
+        ),
+        pytest.param(
+            healthy(A), [said(0, B, corroborated=True), said(1, B)],
             Action.HOLD, Reason.GONE_UNCONFIRMED,
             id="only the newest answer's agreement counts",
         ),
@@ -197,7 +212,7 @@ def test_two_sources_that_agree_do_not_overrule_a_veto(answer: tuple[str, ...]) 
 def test_the_last_registered_target_stays_even_if_two_sources_agree_on_a_draining_one() -> None:
     returned = group((target(A), TargetState.HEALTHY), (target(B), TargetState.DRAINING))
 
-    plan = make_plan(returned, [said(0, B, corroborated=True)], POLICY)
+    plan = make_plan(returned, [said(0, A), said(1, B, corroborated=True)], POLICY)
 
     assert [v.code for v in plan.vetoes] == [VetoCode.WOULD_EMPTY_GROUP]
     assert not plan.changes_something
@@ -310,14 +325,29 @@ some_policies = st.builds(lambda most: replace(POLICY, max_targets=most), st.int
 
 
 @given(some_groups, some_observations, some_policies)
-def test_what_two_sources_agree_on_waits_for_no_removal(
+def test_what_two_sources_agree_on_makes_no_old_target_wait_beside_a_new_one(
     before: TargetGroup, observations: list[Observation], policy: SyncPolicy
 ) -> None:
     observations[-1] = replace(observations[-1], corroborated=True)
 
     plan = make_plan(before, observations, policy)
 
-    assert not [v for v in plan.verdicts if v.reason is Reason.GONE_UNCONFIRMED]
+    if plan.to_register and before.draining.isdisjoint(v.target for v in plan.to_register):
+        assert not [v for v in plan.verdicts if v.reason is Reason.GONE_UNCONFIRMED]
+
+
+@given(some_groups, some_observations, some_policies)
+def test_agreement_on_what_was_there_all_along_removes_nothing_at_once(
+    before: TargetGroup, observations: list[Observation], policy: SyncPolicy
+) -> None:
+    others = [t for t in before.targets if t.target != target(A)]
+    known = TargetGroup((*others, TargetHealth(target(A), TargetState.HEALTHY)))
+    always = [replace(o, addresses=o.addresses | {A}) for o in observations]
+    back = replace(always[-1], addresses=frozenset({A}), corroborated=True)
+
+    plan = make_plan(known, [*always, back], policy)
+
+    assert not [v for v in plan.verdicts if v.reason is Reason.GONE_BY_BOTH_SOURCES]
 
 
 def applied(before: TargetGroup, plan: Plan) -> TargetGroup:

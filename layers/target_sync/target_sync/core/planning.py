@@ -129,15 +129,16 @@ def make_plan(group: TargetGroup, observations: Sequence[Observation], policy: S
     no                yes              register at once
     registered        yes              keep
     draining          yes              register when in every answer of the confirm window
-    registered        no               deregister when two independent sources agree, or when
-                                       in no answer of the confirm window
+    registered        no               deregister when two independent sources agree on a newer
+                                       address, or when in no answer of the confirm window
     draining          no               leave: it is already on its way out
     ================  ===============  =====================================================
 
     The confirm window is longer than the longest TTL among the observations, so a resolver
     that still answers from its cache cannot cause a removal. Two sources that agree need no
-    window, because they do not share a cache. Where they disagree the answer has the addresses
-    of both, so neither is removed.
+    window if what they agree on is newer than the target. Agreeing on what was there before may
+    be a stale cache beside an API that lags, and must not undo a registration just made. Where
+    they disagree the answer has the addresses of both, so neither is removed.
 
     Args:
         group: The group as it was described before the newest observation was made.
@@ -246,12 +247,28 @@ def _verdicts_on_the_rest(
         due = _confirmed_at(target, observations, policy, present=False)
         if Phase.DEREGISTER in refused:
             yield Verdict(target, Action.HOLD, Reason.REMOVAL_VETOED)
-        elif observations[-1].corroborated:
+        elif observations[-1].corroborated and _is_outdated(target, wanted, group, observations):
             yield Verdict(target, Action.DEREGISTER, Reason.GONE_BY_BOTH_SOURCES)
         elif due > observations[-1].at:
             yield Verdict(target, Action.HOLD, Reason.GONE_UNCONFIRMED, due)
         else:
             yield Verdict(target, Action.DEREGISTER, Reason.GONE_FOR_GOOD)
+
+
+def _is_outdated(
+    target: Target,
+    wanted: frozenset[Target],
+    group: TargetGroup,
+    observations: Sequence[Observation],
+) -> bool:
+    """Whether the newest answer has an address that came after the target.
+
+    It did if the group does not know it, or if an answer of this run had the target without it.
+    """
+    if wanted.difference(group.registered, group.draining):
+        return True
+    newest = observations[-1].addresses
+    return any(target.address in o.addresses and newest - o.addresses for o in observations)
 
 
 def _confirmed_at(
