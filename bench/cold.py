@@ -35,6 +35,7 @@ print(time.perf_counter() - start)
 """
 
 ENVIRONMENT = {
+    "DATABASE_KIND": "rds-instance",
     "DATABASE_ENDPOINT": "orders.abcdefghijkl.eu-west-1.rds.amazonaws.com",
     "DATABASE_PORT": "5432",
     "TARGET_GROUP_ARN": (

@@ -95,6 +95,7 @@ def name_server() -> Iterator[StubDns]:
 def settings(target_group: StubElbV2, name_server: StubDns) -> dict[str, str]:
     """The environment that the template gives, with the stubs in place of AWS."""
     return {
+        "DATABASE_KIND": "rds-instance",
         "DATABASE_ENDPOINT": ENDPOINT,
         "DATABASE_PORT": "5432",
         "TARGET_GROUP_ARN": TARGET_GROUP,

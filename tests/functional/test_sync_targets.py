@@ -250,6 +250,7 @@ def test_single_looks_are_logged_for_whoever_asks_for_detail(
 # --- The wiring ---------------------------------------------------------------------------------
 
 ENVIRONMENT = {
+    "DATABASE_KIND": "rds-instance",
     "DATABASE_ENDPOINT": "orders.abc123.eu-west-1.rds.amazonaws.com",
     "DATABASE_PORT": "6432",
     "TARGET_GROUP_ARN": "arn:aws:elasticloadbalancing:eu-west-1:111122223333:targetgroup/o/01",
