@@ -2,6 +2,7 @@
 
 import pytest
 
+from target_sync.core.endpoint_names import classify
 from target_sync.core.model import DatabaseKind
 from tests.template.pages import code_spans, read, sections, tables
 
@@ -24,5 +25,18 @@ def test_a_section_tells_what_is_asked_and_the_limits(kind: DatabaseKind) -> Non
     assert "- **Limits**:" in text
 
 
+NAMES = [(name, row[1].strip("`")) for row in KINDS for name in code_spans(row[0])]
+
+
+@pytest.mark.parametrize(("name", "kind"), NAMES)
+def test_a_name_on_the_page_is_of_its_kind(name: str, kind: str) -> None:
+    if kind == DatabaseKind.EC2_ASG:
+        assert name == f"DatabaseKind={kind}"
+        return
+    assert (
+        classify(name.replace("…", "eu-west-1.rds.amazonaws.com"), None, "eu-west-1").kind == kind
+    )
+
+
 def test_the_page_shows_a_name_for_each_kind() -> None:
-    assert all(code_spans(row[0]) for row in KINDS)
+    assert {kind for _, kind in NAMES} == set(DatabaseKind)
