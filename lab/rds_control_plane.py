@@ -18,7 +18,7 @@ from lab.aws import Database
 from lab.dns_server import Zone
 from lab.emulator.client import EmulatorAdmin
 from lab.emulator.messages import RdsEvent, RdsStatus
-from lab.postgres import PostgresPair
+from lab.postgres import PostgresSet
 
 #: Seconds from the restarted server to the event "completed". AWS: 3 to 42 after the name moved.
 _COMPLETED_AFTER = 1.0
@@ -46,14 +46,14 @@ class Failover:
 
 
 class FailoverHook:
-    """A web server that takes down failovers asked for by RebootDBInstance.
+    """A web server that takes down failovers asked for by the RDS API.
 
     Attributes:
         url: Where the emulator posts them.
     """
 
     def __init__(self) -> None:
-        self._asked: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._asked: queue.SimpleQueue[Mapping[str, str]] = queue.SimpleQueue()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _hook_handler(self._asked.put))
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
@@ -68,19 +68,19 @@ class FailoverHook:
         self._server.shutdown()
         self._server.server_close()
 
-    def asked(self) -> str | None:
-        """Take the next instance whose failover was asked for; None while there is none."""
+    def asked(self) -> Mapping[str, str] | None:
+        """Take the next request as the emulator sent it; None while there is none."""
         try:
             return self._asked.get_nowait()
         except queue.Empty:
             return None
 
 
-def _hook_handler(take: Callable[[str], None]) -> type[BaseHTTPRequestHandler]:
+def _hook_handler(take: Callable[[Mapping[str, str]], None]) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            take(json.loads(body)["db_instance_identifier"])
+            take(json.loads(body))
             self.send_response(202)
             self.send_header("Content-Length", "0")
             self.end_headers()
@@ -98,7 +98,7 @@ class RdsControlPlane:
         self,
         *,
         database: Database,
-        pair: PostgresPair,
+        servers: PostgresSet,
         zone: Zone,
         admin: EmulatorAdmin,
         addresses: Mapping[str, Endpoint],
@@ -108,14 +108,14 @@ class RdsControlPlane:
 
         Args:
             database: The instance as the API knows it.
-            pair: Its servers.
+            servers: Its servers; the first standby is the one that is promoted.
             zone: Where its endpoint's name is.
             admin: Where events are emitted.
             addresses: The servers' addresses in the VPC, by their loopback host.
             zones: The servers' Availability Zones, by their loopback host.
         """
         self._database = database
-        self._pair = pair
+        self._servers = servers
         self._zone = zone
         self._admin = admin
         self._addresses = addresses
@@ -125,7 +125,7 @@ class RdsControlPlane:
     @property
     def writer(self) -> Endpoint:
         """The primary's address in the VPC."""
-        return self._addresses[self._pair.primary.host]
+        return self._addresses[self._servers.primary.host]
 
     def point_name_at_primary(self) -> float:
         """Let the endpoint's name lead to the primary; return when it was done."""
@@ -159,7 +159,7 @@ class RdsControlPlane:
 
         emit("RDS-EVENT-0013", "failover", "Multi-AZ instance failover started.")
         self._set_status("rebooting")
-        self._pair.promote_standby()
+        self._servers.promote(self._servers.standbys[0])
         promoted_at = time.time()
         wait(dns_lag)
         flipped_at = self.point_name_at_primary()
@@ -181,6 +181,6 @@ class RdsControlPlane:
             RdsStatus(
                 identifier=self._database.identifier,
                 status=status,
-                availability_zone=self._zones[self._pair.primary.host],
+                availability_zone=self._zones[self._servers.primary.host],
             )
         )

@@ -1,11 +1,11 @@
-"""Everything that the main job meets: servers, accounts, a database; started and wired up."""
+"""What every run of the lab stands on, and what the main job meets; started and wired up."""
 
 import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -17,7 +17,7 @@ from lab.aws import SUBNETS, Account, Database, create_database
 from lab.dns_server import Zone
 from lab.emulator.client import EmulatorAdmin
 from lab.options import LabOptions
-from lab.postgres import PostgresPair
+from lab.postgres import PostgresPair, PostgresSet
 from lab.processes import Server, Supervisor, accepts_connections
 from lab.rds_control_plane import FailoverHook, RdsControlPlane
 from lab.writer import Connection
@@ -30,25 +30,23 @@ _HOST = "127.0.0.1"
 _DATABASE_PORT = 5432
 _IDENTIFIER = "orders"
 _REPOSITORY = Path(__file__).parents[1]
-#: Where the two servers of the instance are in the VPC, by their loopback host.
-_ADDRESSES: Mapping[str, Endpoint] = {
+#: Where the servers of a database are in the VPC, by their loopback host.
+ADDRESSES: Mapping[str, Endpoint] = {
     host: Endpoint(IPv4Address(address), _DATABASE_PORT)
-    for host, address in zip(postgres.HOSTS, ("10.0.1.11", "10.0.2.12"), strict=True)
+    for host, address in zip(postgres.HOSTS, ("10.0.1.11", "10.0.2.12", "10.0.1.13"), strict=True)
 }
 
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
-    """The lab, up and running.
+class Ground:
+    """DNS and AWS, up and running; no database yet.
 
     Attributes:
         supervisor: Watches the servers.
         options: The lab's times.
-        pair: The database's two servers.
-        database: The database as its API knows it.
-        rds: Performs failovers.
+        zone: The names that the DNS server answers.
         hook: Where failovers that were asked for by the API arrive.
         admin: The emulator's admin API.
         dns_port: Where the DNS server listens.
@@ -56,43 +54,34 @@ class Site:
 
     supervisor: Supervisor
     options: LabOptions
-    pair: PostgresPair
-    database: Database
-    rds: RdsControlPlane
+    zone: Zone
     hook: FailoverHook
     admin: EmulatorAdmin
     dns_port: int
 
     @classmethod
     @contextmanager
-    def started(cls, supervisor: Supervisor, options: LabOptions) -> Iterator["Site"]:
-        """Start every server but the data plane, and create the database in the provider's VPC."""
+    def prepared(
+        cls, supervisor: Supervisor, options: LabOptions, plan: AddressPlan
+    ) -> Iterator["Ground"]:
+        """Start the DNS server and the emulator.
+
+        Args:
+            supervisor: Watches them.
+            options: The lab's times.
+            plan: What stands behind the addresses of the VPC.
+        """
         folder = supervisor.work_dir
-        pair = PostgresPair.create(supervisor)
-        AddressPlan(
-            {_ADDRESSES[host]: Endpoint(IPv4Address(host), pair.port) for host in postgres.HOSTS}
-        ).save(folder / "addresses.json")
+        plan.save(folder / "addresses.json")
         zone = Zone(folder / "zone.json")
         dns_port = _start_dns(supervisor)
         with FailoverHook() as hook:
-            admin = _start_emulator(supervisor, options, hook)
-            database = create_database(Account(PROVIDER, admin.url), _IDENTIFIER)
-            rds = RdsControlPlane(
-                database=database,
-                pair=pair,
-                zone=zone,
-                admin=admin,
-                addresses=_ADDRESSES,
-                zones=dict(zip(postgres.HOSTS, SUBNETS.values(), strict=True)),
-            )
             yield cls(
                 supervisor=supervisor,
                 options=options,
-                pair=pair,
-                database=database,
-                rds=rds,
+                zone=zone,
                 hook=hook,
-                admin=admin,
+                admin=_start_emulator(supervisor, options, hook, dns_port),
                 dns_port=dns_port,
             )
 
@@ -100,11 +89,6 @@ class Site:
     def provider(self) -> Account:
         """The company's own account."""
         return self.account(PROVIDER)
-
-    @property
-    def primary_host(self) -> IPv4Address:
-        """The loopback address of the server that is the primary now."""
-        return IPv4Address(self.pair.primary.host)
 
     @property
     def resolver(self) -> str:
@@ -115,7 +99,20 @@ class Site:
         """An account of the lab's AWS."""
         return Account(number, self.admin.url)
 
-    def start_data_plane(self, target_group_arn: str, endpoint_id: str) -> Callable[[], Connection]:
+    def rds_for(self, database: Database, servers: PostgresSet) -> RdsControlPlane:
+        """Let RDS run an instance on these servers."""
+        return RdsControlPlane(
+            database=database,
+            servers=servers,
+            zone=self.zone,
+            admin=self.admin,
+            addresses=ADDRESSES,
+            zones=dict(zip(postgres.HOSTS, SUBNETS.values(), strict=False)),
+        )
+
+    def start_data_plane(
+        self, target_group_arn: str, endpoint_id: str, password: str
+    ) -> Callable[[], Connection]:
         """Start the load balancer's data plane; return how a client connects through it."""
         port = free_port(_HOST)
         folder = self.supervisor.work_dir
@@ -133,7 +130,7 @@ class Site:
             },
             ready=partial(accepts_connections, _HOST, port),
         )
-        return partial(postgres.connect, _HOST, port, self.pair.primary.password)
+        return partial(postgres.connect, _HOST, port, password)
 
     def flows_cut(self, target: Endpoint, *, since: float) -> int:
         """How many flows to a target the data plane has cut since a moment."""
@@ -165,6 +162,46 @@ class Site:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site(Ground):
+    """The ground with a Multi-AZ instance on it.
+
+    Attributes:
+        pair: The database's two servers.
+        database: The database as its API knows it.
+        rds: Performs failovers.
+    """
+
+    pair: PostgresPair
+    database: Database
+    rds: RdsControlPlane
+
+    @classmethod
+    @contextmanager
+    def started(cls, supervisor: Supervisor, options: LabOptions) -> Iterator["Site"]:
+        """Start every server but the data plane, and create the database in the provider's VPC."""
+        pair = PostgresPair.create(supervisor)
+        with Ground.prepared(supervisor, options, address_plan(pair)) as ground:
+            database = create_database(ground.provider, _IDENTIFIER)
+            parts = {field.name: getattr(ground, field.name) for field in fields(Ground)}
+            yield cls(**parts, pair=pair, database=database, rds=ground.rds_for(database, pair))
+
+    @property
+    def primary_host(self) -> IPv4Address:
+        """The loopback address of the server that is the primary now."""
+        return IPv4Address(self.pair.primary.host)
+
+
+def address_plan(servers: PostgresSet) -> AddressPlan:
+    """The plan in which each server of a database has its address in the VPC."""
+    return AddressPlan(
+        {
+            ADDRESSES[server.host]: Endpoint(IPv4Address(server.host), server.port)
+            for server in servers.servers
+        }
+    )
+
+
 def _start_dns(supervisor: Supervisor) -> int:
     port = free_port(_HOST)
     folder = supervisor.work_dir
@@ -184,7 +221,7 @@ def _start_dns(supervisor: Supervisor) -> int:
 
 
 def _start_emulator(
-    supervisor: Supervisor, options: LabOptions, hook: FailoverHook
+    supervisor: Supervisor, options: LabOptions, hook: FailoverHook, dns_port: int
 ) -> EmulatorAdmin:
     port = free_port(_HOST)
     folder = supervisor.work_dir / "emulator"
@@ -202,6 +239,7 @@ def _start_emulator(
             "health-check-interval": options.health_check_interval,
             "schedule-interval": options.schedule_interval,
             "rds-failover-hook": hook.url,
+            "resolver": f"{_HOST}:{dns_port}",
         },
         ready=admin.is_ready,
     )

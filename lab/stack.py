@@ -12,7 +12,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal
 
-from lab.aws import Account, Database, credentials
+from lab.aws import Account, credentials
 from lab.processes import Supervisor
 
 _REPOSITORY = Path(__file__).parents[1]
@@ -90,23 +90,17 @@ class Stack:
     account: Account
     name: str
 
-    def deploy(self, database: Database, parameters: Mapping[str, str]) -> None:
-        """``sam deploy`` for a database.
+    def deploy(self, parameters: Mapping[str, str]) -> None:
+        """``sam deploy`` with these parameters.
 
         Raises:
             CommandFailedError: SAM failed; the message has its last lines.
         """
-        overrides = {
-            "DatabaseEndpoint": database.endpoint,
-            "VpcId": database.vpc_id,
-            "SubnetIds": ",".join(database.subnet_ids),
-            **parameters,
-        }
         self._sam(
             "deploy",
             "--no-progressbar",
             "--parameter-overrides",
-            *(f"{key}={value}" for key, value in overrides.items()),
+            *(f"{key}={value}" for key, value in parameters.items()),
         )
 
     def delete(self) -> None:

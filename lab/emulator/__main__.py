@@ -43,6 +43,7 @@ def _parse() -> argparse.Namespace:
         help="seconds that stand for one minute of a schedule's rate (default: real time)",
     )
     parser.add_argument("--rds-failover-hook", help="URL that performs a failover")
+    parser.add_argument("--resolver", help="DNS server of the functions, address:port")
     return parser.parse_args()
 
 
@@ -100,6 +101,7 @@ def _serve(options: argparse.Namespace, own_dir: Path) -> None:
             ),
             schedule_interval=options.schedule_interval,
             failover_hook=options.rds_failover_hook,
+            resolver=options.resolver,
         )
     )
 

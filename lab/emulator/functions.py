@@ -1,7 +1,7 @@
 """Lambda: errors as the Python runtime reports them, true async invokes, no worker left alive.
 
 ministack runs a function in a subprocess that obeys its own worker script. The script is
-changed in three places, each of which must be found: another ministack fails loudly here.
+changed in four places, each of which must be found: another ministack fails loudly here.
 """
 
 import os
@@ -17,6 +17,7 @@ from ministack.services.cloudformation import provisioners
 from lab.emulator.scope import Scope
 
 _LIFELINE_VARIABLE = "LAB_EMULATOR_LIFELINE"
+_RESOLVER_VARIABLE = "LAB_EMULATOR_RESOLVER"
 
 # Ends a worker whose emulator is gone, however it ended: the pipe's only writer is the emulator.
 _WATCH_LIFELINE = f"""
@@ -36,6 +37,26 @@ _lab_watch_lifeline()
 
 """
 
+# Makes the lab's DNS server the resolver of the system, which no option of Python's does.
+_USE_RESOLVER = f"""
+def _lab_use_resolver():
+    resolver = os.environ.pop({_RESOLVER_VARIABLE!r}, None)
+    if not resolver:
+        return
+    try:
+        import dns.resolver
+    except ImportError:
+        return
+    address, port = resolver.split(":")
+
+    def read_resolv_conf(self, _):
+        self.nameservers, self.port = [address], int(port)
+
+    dns.resolver.Resolver.read_resolv_conf = read_resolv_conf
+
+"""
+_PATH_COMPLETE = "\n    # After sys.path is complete"
+
 _ERROR_REPLY = 'json.dumps({"status": "error", "error": str(e), "trace": traceback.format_exc()})'
 # The frames of the handler's own code: the first one is the worker script's call.
 _ERROR_REPLY_WITH_TYPE = (
@@ -51,17 +72,24 @@ _START = "\nrun()\n"
 _failure = threading.local()
 
 
-def install(work_dir: Path) -> None:
+def install(work_dir: Path, *, resolver: str | None) -> None:
     """Change how ministack runs functions.
 
     Args:
         work_dir: Where the pipe lies that keeps workers alive.
+        resolver: The DNS server, as address:port, that functions find on their system; None:
+            the machine's own. Only dnspython knows of it.
     """
     os.environ[_LIFELINE_VARIABLE] = str(_open_lifeline(work_dir))
+    if resolver is not None:
+        os.environ[_RESOLVER_VARIABLE] = resolver
     script = lambda_runtime._PYTHON_WORKER_SCRIPT
     script = _replace_once(script, _ERROR_REPLY, _ERROR_REPLY_WITH_TYPE)
     script = _replace_once(script, _INIT_ERROR, _INIT_ERROR_WITH_TYPE)
-    lambda_runtime._PYTHON_WORKER_SCRIPT = _replace_once(script, _START, _WATCH_LIFELINE + _START)
+    script = _replace_once(script, _PATH_COMPLETE, f"\n    _lab_use_resolver(){_PATH_COMPLETE}")
+    lambda_runtime._PYTHON_WORKER_SCRIPT = _replace_once(
+        script, _START, _WATCH_LIFELINE + _USE_RESOLVER + _START
+    )
     lambda_runtime.Worker.invoke = _remembering_failure(lambda_runtime.Worker.invoke)
     lambda_svc._execute_function_warm = _reporting_failure(lambda_svc._execute_function_warm)
     lambda_svc._execute_function = _unless_deleted(lambda_svc._execute_function)

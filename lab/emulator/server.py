@@ -51,6 +51,7 @@ class Options:
         times: How target groups keep time.
         schedule_interval: What stands for one minute of a schedule's rate; None: real time.
         failover_hook: The URL that is asked for a failover; None: nobody.
+        resolver: The DNS server of the functions, address:port; None: the machine's.
     """
 
     port: int
@@ -59,6 +60,7 @@ class Options:
     times: TargetTimes
     schedule_interval: float | None
     failover_hook: str | None
+    resolver: str | None
 
 
 def run(options: Options) -> None:
@@ -81,7 +83,7 @@ def run(options: Options) -> None:
     rds.install(failover_hook=options.failover_hook)
     rds_clusters.install(failover_hook=options.failover_hook)
     schedules.install(interval=options.schedule_interval)
-    functions.install(options.work_dir)
+    functions.install(options.work_dir, resolver=options.resolver)
     tagging.install()
     permissions.install()
     traffic.install(calls)

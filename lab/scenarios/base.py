@@ -1,0 +1,261 @@
+"""What every scenario has in common: the stage it is played on, and the road it deploys."""
+
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+from rich.console import Console
+
+from lab import postgres
+from lab.addresses import Endpoint
+from lab.aws import Account, Consumer
+from lab.findings import Findings, Progress
+from lab.leftovers import leftovers
+from lab.observer import TargetObserver
+from lab.options import LabOptions
+from lab.postgres import PostgresServer, PostgresSet
+from lab.processes import Supervisor
+from lab.reader import Reader
+from lab.site import ADDRESSES, Ground, address_plan
+from lab.stack import Project, Stack
+from lab.timeline import print_expectations
+from lab.writer import Connection, Writer, create_table, written_rows
+
+#: The account of dbt's multi-tenant platform, which the template allows unless told otherwise.
+DBT = "346425330055"
+#: Keeps the runs that events set off short; AWS's own value is 300.
+WATCH_SECONDS = "12"
+_STACK_NAME = "orders-privatelink"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """Something that happens to a database, from its deployment to its deletion.
+
+    Attributes:
+        name: What it is called by, the kind of database for most.
+        shows: What it shows, in one sentence.
+        servers: How many PostgreSQL servers it has; the first writes, the others replicate.
+        play: Does it.
+    """
+
+    name: str
+    shows: str
+    servers: int
+    play: Callable[["Stage"], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """DNS, AWS and PostgreSQL servers, up and running, and where expectations are noted."""
+
+    ground: Ground
+    servers: PostgresSet
+    project: Project
+    findings: Findings
+    progress: Progress
+
+    @property
+    def provider(self) -> Account:
+        """The company's own account."""
+        return self.ground.provider
+
+    @property
+    def targets(self) -> tuple[Endpoint, ...]:
+        """Where the servers are in the VPC, the primary first."""
+        return tuple(ADDRESSES[server.host] for server in self.servers.servers)
+
+    @property
+    def writer(self) -> Endpoint:
+        """Where the primary is in the VPC."""
+        return ADDRESSES[self.servers.primary.host]
+
+    @property
+    def stack(self) -> Stack:
+        """The stack that the scenario deploys."""
+        return Stack(self.project, self.provider, _STACK_NAME)
+
+    def server_at(self, target: Endpoint) -> PostgresServer:
+        """The server that is at an address of the VPC."""
+        (server,) = [s for s in self.servers.servers if ADDRESSES[s.host] == target]
+        return server
+
+    def expect(self, text: str, holds: object, detail: object = "") -> None:
+        """Note an expectation and what was seen."""
+        self.findings.expect(text, holds, detail)
+
+    def deploy(self, parameters: Mapping[str, str]) -> Mapping[str, str]:
+        """``sam deploy``; return the outputs."""
+        given = " ".join(f"{key}={value}" for key, value in parameters.items())
+        self.progress.say(f"sam deploy --parameter-overrides {given}")
+        self.stack.deploy({**parameters, "WatchSeconds": WATCH_SECONDS})
+        return self.stack.outputs()
+
+    @contextmanager
+    def road(
+        self,
+        parameters: Mapping[str, str],
+        *,
+        right: Collection[Endpoint],
+        consumer: str = DBT,
+    ) -> Iterator["Road"]:
+        """Deploy the road, connect a consumer; at the end delete it with the consumer connected.
+
+        Args:
+            parameters: What a person would give; the length of a watch is shortened besides.
+            right: The targets that are right; they must be registered when the deployment is
+                complete, and healthy soon after.
+            consumer: The account that connects.
+        """
+        before = self.left()
+        outputs = self.deploy(parameters)
+        with TargetObserver(self.ground.admin, outputs["TargetGroupArn"]) as observer:
+            endpoint_id = Consumer(self.ground.account(consumer)).connect(
+                outputs["EndpointServiceName"]
+            )
+            connect = self.ground.start_data_plane(
+                outputs["TargetGroupArn"], endpoint_id, self.servers.primary.password
+            )
+            road = Road(
+                stage=self, outputs=outputs, observer=observer, connect=connect, consumer=consumer
+            )
+            road.expect_right("the deployment ends with the right targets", right)
+            yield road
+        self.progress.say("sam delete, with the consumer still connected")
+        self.stack.delete()
+        new = sorted(set(self.left()) - set(before))
+        self.expect("sam delete leaves nothing behind", not new, ", ".join(new) or "nothing left")
+
+    def left(self) -> Sequence[str]:
+        """What is in the provider's account of the kinds that the stack makes."""
+        return leftovers(self.provider.session(), endpoint_url=self.ground.admin.url)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Road:
+    """A deployed road with a consumer on it."""
+
+    stage: Stage
+    outputs: Mapping[str, str]
+    observer: TargetObserver
+    connect: Callable[[], Connection]
+    consumer: str
+
+    def expect_right(self, text: str, right: Collection[Endpoint]) -> None:
+        """Wait until the targets are these, all healthy, and no other; note it.
+
+        Raises:
+            WaitTimeoutError: They did not become so.
+        """
+        wanted = dict.fromkeys(right, "healthy")
+        names = ", ".join(str(target) for target in sorted(right)) or "no target"
+        self.stage.ground.wait_for(lambda: self.observer.states == wanted, f"{names}, healthy")
+        self.stage.expect(text, holds=True, detail=names)
+
+    @contextmanager
+    def writing(self) -> Iterator["Writing"]:
+        """Let a client write through the road; at the end look for its rows."""
+        stage = self.stage
+        with stage.servers.primary.connect() as connection:
+            create_table(connection)
+        stage.progress.say("A client writes numbered rows through the road")
+        with Writer(self.connect) as writer:
+            writing = Writing(road=self, writer=writer)
+            writing.wait_for_writes_by(stage.servers.primary)
+            yield writing
+            writer.stop()
+        with stage.servers.primary.connect() as connection:
+            missing = writer.acknowledged - written_rows(connection)
+        stage.expect(
+            "every acknowledged row is present",
+            not missing,
+            f"{len(writer.acknowledged)} acknowledged, {len(missing)} missing",
+        )
+
+    @contextmanager
+    def reading(self) -> Iterator["Reading"]:
+        """Let a client read through the road."""
+        self.stage.progress.say("A client reads through the road, each time on a new connection")
+        with Reader(self.connect) as reader:
+            yield Reading(road=self, reader=reader)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Writing:
+    """A client that writes, and what it must meet."""
+
+    road: Road
+    writer: Writer
+
+    def wait_for_writes_by(self, server: PostgresServer) -> None:
+        """Wait until a server acknowledges a write from now on."""
+        now = time.time()
+        self.road.stage.ground.wait_for(
+            lambda: self.writer.first_after(now, IPv4Address(server.host)),
+            f"a write by PostgreSQL {server.name}",
+        )
+
+    def expect_no_write_by(self, server: PostgresServer, *, since: float) -> None:
+        """Note whether a server acknowledged a row after a moment: a demoted one must not."""
+        strays = [
+            row.number
+            for row in self.writer.acknowledgements
+            if row.at > since and row.server == IPv4Address(server.host)
+        ]
+        self.road.stage.expect(
+            f"the old writer ({ADDRESSES[server.host]}) gets no write",
+            not strays,
+            f"{len(strays)} strays",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """A client that reads, and whom it must meet."""
+
+    road: Road
+    reader: Reader
+
+    def expect_reads_by(self, text: str, servers: Collection[PostgresServer]) -> None:
+        """Wait until each of these servers, and no other, answered reads; note it."""
+        now = time.time()
+        wanted = {IPv4Address(server.host) for server in servers}
+        self.road.stage.ground.wait_for(
+            lambda: wanted <= {read.server for read in self.reader.since(now)},
+            f"reads by {', '.join(server.name for server in servers)}",
+        )
+        seen = {read.server for read in self.reader.since(now)}
+        # By their place in the VPC, as a person would name them.
+        names = ", ".join(str(ADDRESSES[str(server)]) for server in sorted(seen))
+        self.road.stage.expect(text, seen == wanted, names)
+
+
+def run(scenario: Scenario, options: LabOptions, console: Console) -> bool:
+    """Play a scenario and print its expectations; answer whether all of them held.
+
+    Raises:
+        ServerDiedError: A server of the lab ended by itself.
+        CommandFailedError: SAM or PostgreSQL failed.
+        WaitTimeoutError: Something that had to happen did not.
+    """
+    findings, progress = Findings(), Progress(console)
+    console.rule(f"[bold]{scenario.name}[/]: {scenario.shows}", align="left")
+    with Supervisor() as supervisor:
+        project = Project(supervisor)
+        building = project.start_build()
+        servers = PostgresSet.create(supervisor, postgres.HOSTS[: scenario.servers])
+        with Ground.prepared(supervisor, options, address_plan(servers)) as ground:
+            building.result()
+            scenario.play(
+                Stage(
+                    ground=ground,
+                    servers=servers,
+                    project=project,
+                    findings=findings,
+                    progress=progress,
+                )
+            )
+    print_expectations(console, findings.expectations)
+    return findings.all_hold
