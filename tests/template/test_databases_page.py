@@ -7,11 +7,15 @@ from target_sync.core.model import DatabaseKind
 from tests.template.pages import code_spans, read, sections, tables
 
 PAGE = read("docs/databases.md")
-KINDS = tables(PAGE)[0]
+KINDS, DEPLOYED = tables(PAGE)
 
 
 def test_the_page_tells_every_kind() -> None:
     assert {row[1].strip("`") for row in KINDS} == set(DatabaseKind)
+
+
+def test_the_page_tells_what_is_deployed_for_every_kind_in_order() -> None:
+    assert [row[0] for row in DEPLOYED] == [row[1] for row in KINDS]
 
 
 def test_every_kind_has_its_section_in_the_order_of_the_table() -> None:
