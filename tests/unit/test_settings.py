@@ -135,6 +135,15 @@ def test_a_cluster_has_its_identifier(kind: str) -> None:
     assert load_settings(environment).identifier == "orders-1"
 
 
+def test_as_many_readers_are_taken_as_aurora_has() -> None:
+    environment = {**ENVIRONMENT, "DATABASE_KIND": "rds-cluster-readers"}
+
+    settings = load_settings({**environment, "DATABASE_IDENTIFIER": "orders"})
+
+    assert settings.policy.max_targets == 15
+    assert load_settings(ENVIRONMENT).policy.max_targets == 8
+
+
 def test_another_kind_needs_no_identifier() -> None:
     environment = {**ENVIRONMENT, "DATABASE_KIND": "rds-instance", "DATABASE_IDENTIFIER": "orders"}
 

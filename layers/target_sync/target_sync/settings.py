@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import AddressValueError, IPv4Address, ip_address, ip_network
 
 from target_sync.core.model import DatabaseKind, IPNetwork, SyncPolicy
@@ -17,6 +17,8 @@ _INSTANCE_ID = re.compile(r"i-[0-9a-f]{8,17}")
 #: RDS API reference, CreateDBCluster, DBClusterIdentifier.
 _CLUSTER_IDENTIFIER = re.compile(r"[a-z](-?[a-z0-9])*", re.IGNORECASE)
 _CLUSTERS = frozenset({DatabaseKind.RDS_CLUSTER_WRITER, DatabaseKind.RDS_CLUSTER_READERS})
+#: Aurora user guide, quotas: Aurora Replicas per DB cluster.
+_MOST_READERS = 15
 _TARGET_GROUP_ARN = re.compile(r"arn:[\w-]+:elasticloadbalancing:[\w-]+:\d{12}:targetgroup/\S+")
 _HIGHEST_PORT = 65535
 _DNS_PORT = 53
@@ -67,10 +69,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         endpoint=_endpoint(kind, required(environ, "DATABASE_ENDPOINT")),
         identifier=_cluster_identifier(environ) if kind in _CLUSTERS else "",
         target_group_arn=_target_group_arn(required(environ, "TARGET_GROUP_ARN")),
-        policy=SyncPolicy(
-            port=_number("DATABASE_PORT", required(environ, "DATABASE_PORT"), _HIGHEST_PORT),
-            allowed_networks=_networks("ALLOWED_NETWORKS", required(environ, "ALLOWED_NETWORKS")),
-        ),
+        policy=_policy(kind, environ),
         vpc_networks=_networks("VPC_NETWORKS", environ.get("VPC_NETWORKS", "")),
         resolvers=tuple(_resolver(item) for item in items(environ.get("RESOLVERS", ""))),
         watch_seconds=_number("WATCH_SECONDS", required(environ, "WATCH_SECONDS"), _LONGEST_WATCH),
@@ -81,6 +80,16 @@ def _number(name: str, text: str, highest: int) -> int:
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= highest):
         raise SettingsError(f"{name} must be a whole number from 1 to {highest}, not {text!r}")
     return int(text)
+
+
+def _policy(kind: DatabaseKind, environ: Mapping[str, str]) -> SyncPolicy:
+    policy = SyncPolicy(
+        port=_number("DATABASE_PORT", required(environ, "DATABASE_PORT"), _HIGHEST_PORT),
+        allowed_networks=_networks("ALLOWED_NETWORKS", required(environ, "ALLOWED_NETWORKS")),
+    )
+    if kind is DatabaseKind.RDS_CLUSTER_READERS:
+        return replace(policy, max_targets=_MOST_READERS)
+    return policy
 
 
 def _kind(text: str) -> DatabaseKind:
