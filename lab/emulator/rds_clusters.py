@@ -29,6 +29,8 @@ def install(*, failover_hook: str | None) -> None:
             changes at once.
     """
     service._cluster_xml = _with_custom_endpoints(service._cluster_xml)
+    # The names stay for the cluster's life; ministack would give it the address of a container.
+    service._sync_cluster_endpoints = lambda _cluster: None
     service.reset = _resetting(service.reset)
     actions = service._ACTION_MAP
     actions["CreateDBCluster"] = _creating(actions["CreateDBCluster"])

@@ -14,7 +14,11 @@ from moto import mock_aws
 from target_sync.adapters.database_catalog import AwsDatabaseCatalog
 from target_sync.core.lookup import Database, Place, Subnet
 from target_sync.core.model import DatabaseKind
+from target_sync.custom_resources.database_lookup import DatabaseLookup
+from target_sync.custom_resources.request import Attributes, parse_request
 from target_sync.errors import StackCallError, StackCallUnavailableError
+from tests.lab.emulator_process import PROVIDER, REGION, Emulator, create_vpc
+from tests.support.custom_resources import FakeAutoScaling, event, without
 
 PLACE = Place("aws", "eu-west-1", "123456789012")
 HASH = "abc123.eu-west-1.rds.amazonaws.com"
@@ -29,6 +33,7 @@ class Cloud:
     vpc: str
     subnets: tuple[str, ...]
     security_group: str
+    subnet_group: str = "databases"
 
     @property
     def catalog(self) -> AwsDatabaseCatalog:
@@ -38,15 +43,15 @@ class Cloud:
         self.rds.create_db_instance(
             DBInstanceIdentifier=name,
             DBInstanceClass="db.t3.micro",
-            DBSubnetGroupName="databases",
+            DBSubnetGroupName=self.subnet_group,
             **{"Engine": "postgres", "PubliclyAccessible": False, **more},
         )
 
-    def makes_cluster(self, *members: str, public: bool = False) -> None:
+    def makes_cluster(self, *members: str, public: bool = False, name: str = "sales") -> None:
         self.rds.create_db_cluster(
-            DBClusterIdentifier="sales",
+            DBClusterIdentifier=name,
             Engine="aurora-postgresql",
-            DBSubnetGroupName="databases",
+            DBSubnetGroupName=self.subnet_group,
             VpcSecurityGroupIds=[self.security_group],
             MasterUsername="owner",
             MasterUserPassword="not-secret",
@@ -55,9 +60,19 @@ class Cloud:
             self.makes_instance(
                 member,
                 Engine="aurora-postgresql",
-                DBClusterIdentifier="sales",
+                DBClusterIdentifier=name,
                 PubliclyAccessible=public,
             )
+
+    def makes_proxy(self, name: str) -> Any:
+        return self.rds.create_db_proxy(
+            DBProxyName=name,
+            EngineFamily="POSTGRESQL",
+            Auth=[{"AuthScheme": "SECRETS"}],
+            RoleArn="arn:aws:iam::123456789012:role/proxy",
+            VpcSubnetIds=list(self.subnets),
+            VpcSecurityGroupIds=[self.security_group],
+        )["DBProxy"]
 
 
 @pytest.fixture
@@ -145,14 +160,7 @@ def test_a_cluster_without_members_has_no_network(cloud: Cloud) -> None:
 
 
 def test_a_proxy_is_told_with_its_network(cloud: Cloud) -> None:
-    made = cloud.rds.create_db_proxy(
-        DBProxyName="pool",
-        EngineFamily="POSTGRESQL",
-        Auth=[{"AuthScheme": "SECRETS"}],
-        RoleArn="arn:aws:iam::123456789012:role/proxy",
-        VpcSubnetIds=list(cloud.subnets),
-        VpcSecurityGroupIds=[cloud.security_group],
-    )["DBProxy"]
+    made = cloud.makes_proxy("pool")
 
     assert cloud.catalog.proxy("pool") == Database(
         identifier="pool",
@@ -370,3 +378,63 @@ def test_an_unreachable_api_is_told_from_a_refusal(monkeypatch: pytest.MonkeyPat
 
     with pytest.raises(StackCallUnavailableError, match="interface endpoint for rds"):
         AwsDatabaseCatalog(client, boto3.client("ec2", PLACE.region), PLACE).instance("orders")
+
+
+# ------------------------------------------------------------------------------- the whole way
+
+
+@pytest.mark.lab
+def test_every_kind_of_database_is_looked_up_in_the_lab(
+    emulator: Emulator, request: pytest.FixtureRequest
+) -> None:
+    request.addfinalizer(emulator.admin.reset)
+    rds, ec2 = emulator.client("rds"), emulator.client("ec2")
+    vpc, subnets = create_vpc(emulator)
+    group = ec2.create_security_group(GroupName="looked-up", Description="x", VpcId=vpc)["GroupId"]
+    rds.create_db_subnet_group(
+        DBSubnetGroupName="looked-up", DBSubnetGroupDescription="x", SubnetIds=subnets
+    )
+    cloud = Cloud(rds, ec2, vpc, tuple(subnets), group, "looked-up")
+    cloud.makes_instance("found", Port=5433, VpcSecurityGroupIds=[group])
+    cloud.makes_cluster("found-1", "found-2", name="found-cluster")
+    rds.create_db_cluster_endpoint(
+        DBClusterIdentifier="found-cluster",
+        DBClusterEndpointIdentifier="found-custom",
+        EndpointType="READER",
+    )
+    cloud.makes_proxy("found-proxy")
+    rds.create_db_proxy_endpoint(
+        DBProxyName="found-proxy", DBProxyEndpointName="found-ro", VpcSubnetIds=subnets
+    )
+    machine = ec2.run_instances(ImageId="ami-0123", MinCount=1, MaxCount=1, SubnetId=subnets[0])
+    place = Place("aws", REGION, PROVIDER)
+    catalog = AwsDatabaseCatalog(rds, ec2, place)
+    lookup = DatabaseLookup(catalog=catalog, groups=FakeAutoScaling(), place=place)
+
+    def look_up(endpoint: str, **more: object) -> Attributes:
+        properties = without({"DatabaseEndpoint": endpoint, **more})
+        attributes = lookup.apply(parse_request(event("Create", "It", properties)), 0.0)
+        assert (attributes["VpcId"], attributes["SubnetIds"]) == (vpc, subnets)
+        return attributes
+
+    endpoints = [
+        *found(catalog.instance("found")).names.values(),
+        *found(catalog.cluster("found-cluster")).names.values(),
+        *found(catalog.proxy("found-proxy")).names.values(),
+        *found(catalog.proxy_of_endpoint("found-ro")).names.values(),
+    ]
+    told = [look_up(endpoint) for endpoint in endpoints]
+    custom = found(catalog.cluster_of_custom_endpoint("found-custom")).aliases[0]
+    told.append(look_up(custom, DatabaseKind="rds-cluster-readers"))
+    identifier = machine["Instances"][0]["InstanceId"]
+    told.append(look_up(identifier, SubnetIds=subnets))
+    assert [(a["Kind"], a["Identifier"], a["Port"]) for a in told] == [
+        ("rds-instance", "found", "5433"),
+        ("rds-cluster-writer", "found-cluster", "5432"),
+        ("rds-cluster-readers", "found-cluster", "5432"),
+        ("rds-proxy", "found-proxy", "5432"),
+        ("rds-proxy", "found-proxy", "5432"),
+        ("rds-cluster-readers", "found-cluster", "5432"),
+        ("ec2-instance", identifier, "5432"),
+    ]
+    assert {a["SecurityGroupId"] for a in told[:-1]} == {group}
