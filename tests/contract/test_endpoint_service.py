@@ -38,6 +38,7 @@ _names = (f"answers-{number}" for number in itertools.count())
 class Service:
     """A service under test, and a consumer's way to ask for a connection."""
 
+    id: str
     port: EndpointServicePort
     asks: Callable[[str], str]
 
@@ -71,7 +72,8 @@ def emulated_service(emulator: Emulator) -> Service:
         )
         return str(endpoint["VpcEndpoint"]["VpcEndpointId"])
 
-    return Service(Ec2EndpointService(ec2, service["ServiceId"]), asks)
+    id_ = service["ServiceId"]
+    return Service(id_, Ec2EndpointService(ec2, id_), asks)
 
 
 @pytest.fixture(params=["fake", pytest.param("emulator", marks=pytest.mark.lab)])
@@ -79,7 +81,7 @@ def service(request: pytest.FixtureRequest) -> Service:
     if request.param == "emulator":
         return emulated_service(request.getfixturevalue("emulator"))
     fake = FakeEndpointService()
-    return Service(fake, fake.asks)
+    return Service(SERVICE_ID, fake, fake.asks)
 
 
 def test_a_service_without_consumers_lists_nothing(service: Service) -> None:
