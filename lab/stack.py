@@ -12,8 +12,10 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal
 
+from botocore.exceptions import ClientError
+
 from lab.aws import Account, credentials
-from lab.processes import Supervisor
+from lab.processes import CommandFailedError, Supervisor
 
 _REPOSITORY = Path(__file__).parents[1]
 _SHIPPED = ("template.yaml", "samconfig.toml", "functions", "layers")
@@ -94,14 +96,17 @@ class Stack:
         """``sam deploy`` with these parameters.
 
         Raises:
-            CommandFailedError: SAM failed; the message has its last lines.
+            CommandFailedError: SAM failed; the message has its last lines, and what failed first.
         """
-        self._sam(
-            "deploy",
-            "--no-progressbar",
-            "--parameter-overrides",
-            *(f"{key}={value}" for key, value in parameters.items()),
-        )
+        try:
+            self._sam(
+                "deploy",
+                "--no-progressbar",
+                "--parameter-overrides",
+                *(f"{key}={value}" for key, value in parameters.items()),
+            )
+        except CommandFailedError as error:
+            raise CommandFailedError("\n".join([str(error), *self._failures()])) from error
 
     def delete(self) -> None:
         """``sam delete``.
@@ -119,6 +124,21 @@ class Stack:
         )
         stack = cloudformation.describe_stacks(StackName=self.name)["Stacks"][0]
         return {o["OutputKey"]: o["OutputValue"] for o in stack.get("Outputs", [])}
+
+    def _failures(self) -> list[str]:
+        """The resources that failed, each with the reason that CloudFormation was given."""
+        cloudformation = self.account.session().client(
+            "cloudformation", endpoint_url=self.account.endpoint_url
+        )
+        try:
+            events = cloudformation.describe_stack_events(StackName=self.name)["StackEvents"]
+        except ClientError:
+            return []  # a refused parameter or rule: there is no stack yet
+        return [
+            f"  {event['LogicalResourceId']}: {event.get('ResourceStatusReason', '')}"
+            for event in reversed(events)
+            if event["ResourceStatus"].endswith("_FAILED")
+        ]
 
     @contextmanager
     def schedule_switched_off(self) -> Iterator[None]:
