@@ -2,9 +2,10 @@
 
 import copy
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,58 @@ from samtranslator.translator.translator import Translator
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = ROOT / "template.yaml"
 
-PARAMETERS = {
-    "DatabaseEndpoint": "orders.abcdefghijkl.eu-west-1.rds.amazonaws.com",
+PARAMETERS = {"DatabaseEndpoint": "orders.abcdefghijkl.eu-west-1.rds.amazonaws.com"}
+"""What a user has to give."""
+
+NETWORK = {
     "VpcId": "vpc-0a1b2c3d4e5f60718",
     "SubnetIds": "subnet-0a1b2c3d4e5f60718,subnet-1a2b3c4d5e6f70819",
 }
-"""What a user has to give."""
+"""What a user has to give for a database that AWS does not know, besides."""
+
+_CLUSTER = "cluster-abcdefghijkl.eu-west-1.rds.amazonaws.com"
+_OWN_NAME = {"DatabaseEndpoint": "db.corp.example", **NETWORK}
+
+SITUATIONS: Mapping[str, Mapping[str, str]] = {
+    "rds-instance": {},
+    "rds-cluster-writer": {"DatabaseEndpoint": f"orders.{_CLUSTER}"},
+    "rds-cluster-readers": {"DatabaseEndpoint": f"orders.{_CLUSTER.replace('-', '-ro-', 1)}"},
+    "rds-proxy": {"DatabaseEndpoint": f"orders.{_CLUSTER.replace('cluster', 'proxy', 1)}"},
+    "hostname": _OWN_NAME,
+    "static": {"DatabaseEndpoint": "192.168.7.1,192.168.7.2", **NETWORK},
+    "ec2-instance": {"DatabaseEndpoint": "i-0a1b2c3d4e5f60718", **NETWORK},
+    "ec2-asg": {"DatabaseEndpoint": "Databases_1", "DatabaseKind": "ec2-asg", **NETWORK},
+    "acceptance": {"AcceptanceRequired": "true"},
+    "rejection": {
+        "AcceptanceRequired": "true",
+        "RejectUntrusted": "true",
+        "AlarmTopicArn": "arn:aws:sns:eu-west-1:111122223333:alarms",
+    },
+    "existing target group": {
+        "ExistingTargetGroupArn": "arn:aws:elasticloadbalancing:eu-west-1:111122223333:"
+        "targetgroup/theirs/0123456789abcdef"
+    },
+    "function in the VPC": {
+        "FunctionSubnetIds": "subnet-0a1b2c3d4e5f60718",
+        "CreateInterfaceEndpoints": "true",
+    },
+    "cluster, function in the VPC": {
+        "DatabaseEndpoint": f"orders.{_CLUSTER}",
+        "FunctionSubnetIds": "subnet-0a1b2c3d4e5f60718",
+        "CreateInterfaceEndpoints": "true",
+    },
+    "instance, function in the VPC": {
+        "DatabaseEndpoint": "i-0a1b2c3d4e5f60718",
+        "FunctionSubnetIds": "subnet-0a1b2c3d4e5f60718",
+        "CreateInterfaceEndpoints": "true",
+        **NETWORK,
+    },
+    "boundary": {
+        "PermissionsBoundaryArn": "arn:aws:iam::111122223333:policy/boundary",
+        "AcceptanceRequired": "true",
+    },
+}
+"""Parameters that together make every condition of the template true and false."""
 
 PSEUDO_PARAMETERS = {
     "AWS::AccountId": "111122223333",
@@ -29,8 +76,6 @@ PSEUDO_PARAMETERS = {
     "AWS::Region": "eu-west-1",
     "AWS::StackName": "postgres-privatelink",
 }
-
-_is_list = re.compile(r"List<.*>|CommaDelimitedList").fullmatch
 
 
 @cache
@@ -50,7 +95,7 @@ def _expanded() -> dict[str, Any]:
     for resource in template["Resources"].values():
         # What `sam package` does: the transform accepts no local paths.
         for key in ("CodeUri", "ContentUri"):
-            if key in resource["Properties"]:
+            if key in resource.get("Properties", {}):
                 resource["Properties"][key] = "s3://bucket/key"
     session = boto3.session.Session(region_name=PSEUDO_PARAMETERS["AWS::Region"])
     translator = Translator(None, Parser(), boto_session=session)
@@ -64,12 +109,17 @@ def expand() -> dict[str, Any]:
 
 
 PURE_FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "Fn::Equals": lambda one, other: one == other,
+    "Fn::And": lambda *conditions: all(conditions),
+    "Fn::Contains": lambda items, item: item in items,
+    "Fn::Equals": lambda one, other: str(one) == str(other),
+    "Fn::FindInMap": lambda name, *keys: reduce(getitem, keys, _parsed()["Mappings"][name]),
     "Fn::Join": lambda separator, items: separator.join(items),
     "Fn::Not": lambda condition: not condition,
+    "Fn::Or": lambda *conditions: any(conditions),
     "Fn::Select": lambda index, items: items[int(index)],
     "Fn::Split": lambda separator, text: text.split(separator),
 }
+_NO_VALUE = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,47 +129,95 @@ class Resolver:
     Attributes:
         given: Parameter values that differ from :data:`PARAMETERS` and the defaults.
         pseudo: Values of the pseudo parameters.
+        attributes: Values of attributes of resources, by ``Id.Attr``.
     """
 
     given: Mapping[str, str] = field(default_factory=dict)
     pseudo: Mapping[str, str] = field(default_factory=lambda: PSEUDO_PARAMETERS)
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+    def created(self) -> dict[str, dict[str, Any]]:
+        """The expanded resources whose condition is true, resolved, by logical ID."""
+        return {
+            logical_id: self.resolve(
+                {key: value for key, value in resource.items() if key != "Condition"}
+            )
+            for logical_id, resource in _expanded()["Resources"].items()
+            if self._holds(resource)
+        }
+
+    def of_type(self, resource_type: str) -> dict[str, dict[str, Any]]:
+        """Properties of the created resources of one type, by logical ID."""
+        return {
+            logical_id: resource.get("Properties", {})
+            for logical_id, resource in self.created().items()
+            if resource["Type"] == resource_type
+        }
+
+    def outputs(self) -> dict[str, Any]:
+        """The values of the stack's outputs."""
+        return {
+            name: self.resolve(output["Value"])
+            for name, output in _parsed()["Outputs"].items()
+            if self._holds(output)
+        }
+
+    def violations(self) -> list[str]:
+        """What the rules say against these parameters."""
+        return [
+            assertion["AssertDescription"]
+            for rule in _parsed()["Rules"].values()
+            if self.resolve(rule.get("RuleCondition", True))
+            for assertion in rule["Assertions"]
+            if not self.resolve(assertion["Assert"])
+        ]
 
     def resolve(self, value: Any) -> Any:
         """The value with every function in it evaluated."""
         if isinstance(value, list):
-            return [self.resolve(item) for item in value]
+            items = [self.resolve(item) for item in value]
+            return [item for item in items if item is not _NO_VALUE]
         if not isinstance(value, dict):
             return value
         if len(value) == 1:
             ((name, argument),) = value.items()
             if name == "Ref" or name.startswith("Fn::"):
                 return self._evaluate(name, argument)
-        return {key: self.resolve(item) for key, item in value.items()}
+            if name == "Condition" and isinstance(argument, str):
+                return self.condition(argument)
+        members = {key: self.resolve(item) for key, item in value.items()}
+        return {key: item for key, item in members.items() if item is not _NO_VALUE}
+
+    def condition(self, name: str) -> bool:
+        """Whether a condition of the template is true."""
+        return bool(self.resolve(_parsed()["Conditions"][name]))
+
+    def _holds(self, part: Mapping[str, Any]) -> bool:
+        return "Condition" not in part or self.condition(part["Condition"])
 
     def _evaluate(self, name: str, argument: Any) -> Any:
         if name == "Ref":
             return self._ref(argument)
         if name == "Fn::GetAtt":
-            return f"<{'.'.join(argument)}>"
+            attribute = ".".join(argument)
+            return self.attributes.get(attribute, f"<{attribute}>")
         if name == "Fn::If":
             condition, yes, no = argument
-            return self.resolve(yes if self._condition(condition) else no)
+            return self.resolve(yes if self.condition(condition) else no)
         if name == "Fn::Sub":
             text, variables = (argument, {}) if isinstance(argument, str) else argument
             return self._substitute(text, self.resolve(variables))
-        return PURE_FUNCTIONS[name](*self.resolve(argument))
-
-    def _condition(self, name: str) -> bool:
-        return bool(self.resolve(load()["Conditions"][name]))
+        return PURE_FUNCTIONS[name](*self.resolve(as_list(argument)))
 
     def _ref(self, name: str) -> Any:
+        if name == "AWS::NoValue":
+            return _NO_VALUE
         if name in self.pseudo:
             return self.pseudo[name]
-        parameter = load()["Parameters"].get(name)
+        parameter = _parsed()["Parameters"].get(name)
         if parameter is None:
-            return f"<{name}>"
-        text = str({**PARAMETERS, **self.given}.get(name, parameter.get("Default")))
-        return text.split(",") if _is_list(parameter["Type"]) else text
+            return self.attributes.get(name, f"<{name}>")
+        return str({**PARAMETERS, **self.given}.get(name, parameter.get("Default")))
 
     def _substitute(self, text: str, variables: Mapping[str, str]) -> str:
         def value(match: re.Match[str]) -> str:
@@ -129,10 +227,28 @@ class Resolver:
         return re.sub(r"\$\{([A-Za-z0-9:.]+)\}", value, text)
 
 
+def as_list(value: Any) -> list[Any]:
+    """A list as it is; anything else as the only item of one."""
+    return value if isinstance(value, list) else [value]
+
+
 def resources(resource_type: str) -> dict[str, dict[str, Any]]:
     """Properties of the expanded template's resources of one type, by logical ID."""
     return {
-        logical_id: resource["Properties"]
+        logical_id: resource.get("Properties", {})
         for logical_id, resource in expand()["Resources"].items()
         if resource["Type"] == resource_type
     }
+
+
+def policies(situation: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Each statement of a stack's roles, with the logical ID of its role."""
+    resolver = Resolver(SITUATIONS[situation])
+    for role, properties in resolver.of_type("AWS::IAM::Role").items():
+        for policy in properties.get("Policies", []):
+            for statement in as_list(policy["PolicyDocument"]["Statement"]):
+                yield role, statement
+    for policy in resolver.of_type("AWS::IAM::Policy").values():
+        for role in policy["Roles"]:
+            for statement in policy["PolicyDocument"]["Statement"]:
+                yield role.strip("<>"), statement

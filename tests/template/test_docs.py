@@ -26,7 +26,7 @@ from tests.template.pages import (
     tables,
     without_blocks,
 )
-from tests.template.stack import load
+from tests.template.stack import SITUATIONS, as_list, load, policies
 
 README = read("README.md")
 ARCHITECTURE = read("docs/architecture.md")
@@ -187,13 +187,16 @@ def test_the_architecture_tells_the_labs_own_times() -> None:
     ]
 
 
-def test_the_security_page_tells_everything_that_the_role_may_do() -> None:
-    (policy,) = load()["Resources"]["SyncTargetsRole"]["Properties"]["Policies"]
-    allowed: set[str] = set()
-    for statement in policy["PolicyDocument"]["Statement"]:
-        actions = statement["Action"]
-        allowed.update([actions] if isinstance(actions, str) else actions)
-    rows = tables(sections(read("SECURITY.md"), 2)["What the stack may do"])[0]
+@pytest.mark.parametrize("function", ["SyncTargets", "AnswerConnections", "ManageStack"])
+def test_the_security_page_tells_everything_that_a_role_may_do(function: str) -> None:
+    allowed = {
+        action
+        for situation in SITUATIONS
+        for role, statement in policies(situation)
+        for action in as_list(statement["Action"])
+        if role == f"{function}Role"
+    }
+    rows = tables(sections(read("SECURITY.md"), 3)[f"{function}Function"])[0]
     assert {action for row in rows for action in code_spans(row[0])} == allowed
 
 

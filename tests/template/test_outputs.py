@@ -1,10 +1,13 @@
+import re
 from textwrap import dedent
 
-from tests.template.stack import PSEUDO_PARAMETERS, Resolver, load
+import pytest
+
+from tests.template.stack import PSEUDO_PARAMETERS, SITUATIONS, Resolver, load
 
 
 def output(name: str, **given: str) -> str:
-    value = Resolver(given).resolve(load()["Outputs"][name]["Value"])
+    value = Resolver(given).outputs()[name]
     assert isinstance(value, str)
     return value
 
@@ -16,8 +19,11 @@ def test_a_stack_tells_what_its_users_need() -> None:
         "EndpointServiceName",
         "LoadBalancerDnsName",
         "LoadBalancerSecurityGroupId",
+        "RegisteredTargets",
         "SyncTargetsFunctionName",
         "TargetGroupArn",
+        "TargetHealth",
+        "TargetHint",
     }
 
 
@@ -48,7 +54,53 @@ def test_an_unknown_account_url_is_a_gap_that_can_be_seen() -> None:
     assert "- dbt platform account URL: <fill in your account URL>\n" in output("ConsumerRequest")
 
 
-def test_the_service_name_follows_the_region() -> None:
-    there = Resolver(pseudo={**PSEUDO_PARAMETERS, "AWS::Region": "us-east-1"})
-    name = there.resolve(load()["Outputs"]["EndpointServiceName"]["Value"])
-    assert name == "com.amazonaws.vpce.us-east-1.<EndpointService>"
+@pytest.mark.parametrize(
+    ("consumer", "subject"),
+    [
+        ("databricks", "PrivateLink to a PostgreSQL database for Databricks serverless"),
+        ("clickhouse", "PrivateLink to a PostgreSQL database for ClickHouse ClickPipes"),
+        ("custom", "PrivateLink to a PostgreSQL database"),
+    ],
+)
+def test_another_vendor_gets_the_facts_alone(consumer: str, subject: str) -> None:
+    assert output("ConsumerRequest", Consumer=consumer) == dedent(
+        f"""\
+        {subject}
+
+        - VPC endpoint service name: com.amazonaws.vpce.eu-west-1.<EndpointService>
+        - AWS Region: eu-west-1
+        - Port: <DatabaseLookup.Port>
+        - Each connection request must be accepted: false
+        """
+    )
+
+
+@pytest.mark.parametrize(
+    ("partition", "region", "name"),
+    [
+        ("aws", "us-east-1", "com.amazonaws.vpce.us-east-1.<EndpointService>"),
+        ("aws-us-gov", "us-gov-west-1", "com.amazonaws.vpce.us-gov-west-1.<EndpointService>"),
+        ("aws-cn", "cn-north-1", "cn.com.amazonaws.vpce.cn-north-1.<EndpointService>"),
+    ],
+)
+@pytest.mark.parametrize("consumer", ["dbt-cloud", "custom"])
+def test_the_service_name_follows_region_and_partition(
+    partition: str, region: str, name: str, consumer: str
+) -> None:
+    pseudo = {**PSEUDO_PARAMETERS, "AWS::Region": region, "AWS::Partition": partition}
+    outputs = Resolver({"Consumer": consumer}, pseudo=pseudo).outputs()
+    assert outputs["EndpointServiceName"] == name
+    assert f"ervice name: {name}\n" in outputs["ConsumerRequest"].replace("Name:", "name:")
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_an_output_tells_only_of_what_is_there(situation: str) -> None:
+    resolver = Resolver(SITUATIONS[situation])
+    named = set(re.findall(r"<(\w+)[.>]", str(resolver.outputs())))
+    assert named <= resolver.created().keys()
+
+
+def test_an_existing_target_group_is_told_as_the_one_that_is_kept_right() -> None:
+    outputs = Resolver(SITUATIONS["existing target group"]).outputs()
+    assert outputs["TargetGroupArn"].endswith("targetgroup/theirs/0123456789abcdef")
+    assert outputs.keys().isdisjoint({"ConsumerRequest", "EndpointServiceName"})

@@ -1,32 +1,67 @@
 import re
-from collections.abc import Iterator
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from target_sync.settings import load_settings
-from tests.template.stack import PSEUDO_PARAMETERS, TEMPLATE, Resolver, expand, resources
+from tests.template.stack import (
+    NETWORK,
+    PSEUDO_PARAMETERS,
+    SITUATIONS,
+    TEMPLATE,
+    Resolver,
+    as_list,
+    expand,
+    load,
+    policies,
+    resources,
+)
 
 FUNCTIONS = resources("AWS::Lambda::Function")
 ROLES = resources("AWS::IAM::Role")
+EVERYWHERE = pytest.mark.parametrize("situation", SITUATIONS)
 NO_RESOURCE_LEVEL = {
+    "autoscaling:DescribeAutoScalingGroups",
+    "ec2:DescribeInstances",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSubnets",
+    "ec2:DescribeVpcEndpointConnections",
+    "ec2:DescribeVpcs",
     "elasticloadbalancing:DescribeTargetHealth",
     "xray:PutTelemetryRecords",
     "xray:PutTraceSegments",
 }
 """Actions that AWS lets no policy narrow (Service Authorization Reference)."""
+WHOLE_TYPES = {
+    # The lookup: which one it is, is the question.
+    "rds:DescribeDBClusterEndpoints": {":cluster:*", ":cluster-endpoint:*"},
+    "rds:DescribeDBClusters": {":cluster:*"},
+    "rds:DescribeDBInstances": {":db:*"},
+    "rds:DescribeDBProxies": {":db-proxy:*"},
+    "rds:DescribeDBProxyEndpoints": {":db-proxy:*", ":db-proxy-endpoint:*"},
+    # When the name changes, the old group is detached too.
+    "autoscaling:AttachLoadBalancerTargetGroups": {":autoScalingGroup:*:autoScalingGroupName/*"},
+    "autoscaling:DetachLoadBalancerTargetGroups": {":autoScalingGroup:*:autoScalingGroupName/*"},
+    # Lambda's own wishes for a function in a VPC, whose interfaces have no names beforehand.
+    "ec2:AssignPrivateIpAddresses": {":network-interface/*"},
+    "ec2:CreateNetworkInterface": {":network-interface/*", ":subnet/*"},
+    "ec2:DeleteNetworkInterface": {":*/*"},
+    "ec2:UnassignPrivateIpAddresses": {":network-interface/*"},
+}
+"""What may be allowed for every resource of a type in the account and Region."""
 
 
-def as_list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
+def allowed(situation: str, role: str) -> dict[str, list[str]]:
+    """What a role may do, and on what."""
+    found: dict[str, list[str]] = {}
+    for owner, statement in policies(situation):
+        for action in as_list(statement["Action"]) if owner == role else []:
+            found.setdefault(action, []).extend(as_list(statement["Resource"]))
+    return found
 
 
-def statements(role: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for policy in role.get("Policies", []):
-        yield from as_list(policy["PolicyDocument"]["Statement"])
-
-
-def role_of(function: dict[str, Any]) -> str:
+def role_of(function: Mapping[str, Any]) -> str:
     logical_id = function["Role"]["Fn::GetAtt"][0]
     assert isinstance(logical_id, str)
     return logical_id
@@ -47,8 +82,12 @@ def destination_of(function_id: str) -> str:
 # ------------------------------------------------------------------------------- functions
 
 
-def test_there_is_a_function() -> None:
-    assert "SyncTargetsFunction" in FUNCTIONS
+def test_the_functions_are_known() -> None:
+    assert FUNCTIONS.keys() == {
+        "AnswerConnectionsFunction",
+        "ManageStackFunction",
+        "SyncTargetsFunction",
+    }
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -70,12 +109,8 @@ def test_a_function_has_its_own_log_group_with_an_end_to_retention(name: str) ->
 def test_a_failed_run_of_a_function_is_kept(name: str) -> None:
     queue = destination_of(name)
     assert queue in resources("AWS::SQS::Queue")
-    (send,) = [
-        entry
-        for entry in statements(ROLES[role_of(FUNCTIONS[name])])
-        if "sqs:SendMessage" in as_list(entry["Action"])
-    ]
-    assert send["Resource"] == {"Fn::GetAtt": [queue, "Arn"]}
+    may = allowed("acceptance", role_of(FUNCTIONS[name]))
+    assert may["sqs:SendMessage"] == [f"<{queue}.Arn>"]
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -92,64 +127,211 @@ def test_the_level_of_the_log_never_silences_the_metrics() -> None:
         assert function["LoggingConfig"]["ApplicationLogLevel"] == {"Ref": "LogLevel"}
 
 
+def test_cloudformation_gets_one_answer_to_each_question() -> None:
+    (config,) = [
+        config
+        for config in resources("AWS::Lambda::EventInvokeConfig").values()
+        if config["FunctionName"] == {"Ref": "ManageStackFunction"}
+    ]
+    assert config["MaximumRetryAttempts"] == 0
+
+
+@pytest.mark.parametrize(
+    "logical_id",
+    [name for name, found in load()["Resources"].items() if found["Type"].startswith("Custom::")],
+)
+def test_a_custom_resource_is_not_waited_for_longer_than_its_function_may_run(
+    logical_id: str,
+) -> None:
+    properties = load()["Resources"][logical_id]["Properties"]
+    assert properties["ServiceToken"] == {"Fn::GetAtt": ["ManageStackFunction", "Arn"]}
+    timeout = FUNCTIONS["ManageStackFunction"]["Timeout"]
+    assert timeout < properties["ServiceTimeout"] <= timeout + 60
+
+
 # ---------------------------------------------------------------------------------- policies
 
 
-@pytest.mark.parametrize("name", ROLES)
-def test_a_role_allows_no_wildcard_action(name: str) -> None:
-    for entry in statements(ROLES[name]):
-        assert not [action for action in as_list(entry["Action"]) if "*" in action]
+@EVERYWHERE
+def test_a_role_allows_no_wildcard_action(situation: str) -> None:
+    for _, statement in policies(situation):
+        assert not [action for action in as_list(statement["Action"]) if "*" in action]
 
 
-@pytest.mark.parametrize("name", ROLES)
-def test_a_role_names_its_resources_where_aws_can_tell_them_apart(name: str) -> None:
-    for entry in statements(ROLES[name]):
-        if "*" in str(Resolver().resolve(entry["Resource"])):
-            assert entry["Resource"] == "*"
-            assert set(as_list(entry["Action"])) <= NO_RESOURCE_LEVEL
+@EVERYWHERE
+def test_a_role_names_its_resources_where_aws_can_tell_them_apart(situation: str) -> None:
+    here = ":".join(PSEUDO_PARAMETERS[f"AWS::{name}"] for name in ("Region", "AccountId"))
+    for _, statement in policies(situation):
+        for action in as_list(statement["Action"]):
+            for resource in as_list(statement["Resource"]):
+                if resource == "*":
+                    assert action in NO_RESOURCE_LEVEL
+                elif "*" in resource:
+                    assert resource.split(here)[1] in WHOLE_TYPES[action]
 
 
 def test_every_star_in_the_template_says_why() -> None:
     lines = TEMPLATE.read_text().splitlines()
     stars = [number for number, line in enumerate(lines) if 'Resource: "*"' in line]
+    assert stars
     for number in stars:
         sid = max(i for i in range(number) if "- Sid:" in lines[i])
         assert lines[sid - 1].strip().startswith("# AWS has no resource level"), lines[sid]
-    assert len(stars) == 2
 
 
-def test_targets_are_changed_in_the_stacks_own_group_only() -> None:
-    (change,) = [
-        entry
-        for entry in statements(ROLES["SyncTargetsRole"])
-        if "elasticloadbalancing:RegisterTargets" in as_list(entry["Action"])
+def test_no_role_may_do_what_its_kind_of_database_does_not_need() -> None:
+    always = {
+        "elasticloadbalancing:DeregisterTargets",
+        "elasticloadbalancing:DescribeTargetHealth",
+        "elasticloadbalancing:RegisterTargets",
+        "logs:CreateLogStream",
+        "logs:PutLogEvents",
+        "sqs:SendMessage",
+        "xray:PutTelemetryRecords",
+        "xray:PutTraceSegments",
+    }
+    cluster = {"rds:DescribeDBClusters", "rds:DescribeDBInstances"}
+    more = {
+        "rds-instance": set(),
+        "rds-cluster-writer": cluster,
+        "rds-cluster-readers": cluster,
+        "rds-proxy": set(),
+        "hostname": set(),
+        "static": set(),
+        "ec2-instance": {"ec2:DescribeInstances"},
+    }
+    for situation, actions in more.items():
+        assert allowed(situation, "SyncTargetsRole").keys() == always | actions
+
+
+def test_the_writer_is_asked_of_this_cluster_only() -> None:
+    (cluster,) = allowed("rds-cluster-writer", "SyncTargetsRole")["rds:DescribeDBClusters"]
+    assert cluster == "arn:aws:rds:eu-west-1:111122223333:cluster:<DatabaseLookup.Identifier>"
+
+
+@pytest.mark.parametrize(
+    ("situation", "group"),
+    [
+        ("rds-instance", "<DatabaseTargetGroup>"),
+        (
+            "existing target group",
+            SITUATIONS["existing target group"]["ExistingTargetGroupArn"],
+        ),
+    ],
+)
+def test_targets_are_changed_in_one_group_only(situation: str, group: str) -> None:
+    may = allowed(situation, "SyncTargetsRole")
+    assert may["elasticloadbalancing:RegisterTargets"] == [group]
+    assert may["elasticloadbalancing:DeregisterTargets"] == [group]
+    variables = Resolver(SITUATIONS[situation]).of_type("AWS::Lambda::Function")[
+        "SyncTargetsFunction"
+    ]["Environment"]["Variables"]
+    assert variables["TARGET_GROUP_ARN"] == group
+
+
+def test_connections_are_answered_on_the_stacks_own_service_only() -> None:
+    service = "arn:aws:ec2:eu-west-1:111122223333:vpc-endpoint-service/<EndpointService>"
+    trusting = allowed("acceptance", "AnswerConnectionsRole")
+    assert trusting["ec2:AcceptVpcEndpointConnections"] == [service]
+    assert trusting.keys().isdisjoint({"ec2:RejectVpcEndpointConnections", "sns:Publish"})
+    rejecting = allowed("rejection", "AnswerConnectionsRole")
+    assert rejecting["ec2:RejectVpcEndpointConnections"] == [service]
+    assert rejecting["sns:Publish"] == [SITUATIONS["rejection"]["AlarmTopicArn"]]
+
+
+def test_the_stack_manager_gets_later_rights_on_this_stack_only() -> None:
+    may = allowed("rds-instance", "ManageStackRole")
+    assert may["lambda:InvokeFunction"] == ["<SyncTargetsFunction.Arn>"]
+    assert may["ec2:RejectVpcEndpointConnections"] == [
+        "arn:aws:ec2:eu-west-1:111122223333:vpc-endpoint-service/<EndpointService>"
     ]
-    assert change["Resource"] == {"Ref": "DatabaseTargetGroup"}
+    assert "autoscaling:AttachLoadBalancerTargetGroups" not in may
+    assert "lambda:InvokeFunction" not in allowed("ec2-asg", "ManageStackRole")
+    existing = allowed("existing target group", "ManageStackRole")
+    assert "ec2:RejectVpcEndpointConnections" not in existing
 
 
-def test_only_the_stacks_own_rule_may_fill_the_queue() -> None:
-    (policy,) = resources("AWS::SQS::QueuePolicy").values()
-    (entry,) = policy["PolicyDocument"]["Statement"]
-    (rule,) = resources("AWS::Events::Rule")
-    assert entry["Condition"] == {"ArnEquals": {"aws:SourceArn": {"Fn::GetAtt": [rule, "Arn"]}}}
+@EVERYWHERE
+def test_only_the_stacks_own_rules_and_topic_may_fill_the_queue(situation: str) -> None:
+    resolver = Resolver(SITUATIONS[situation])
+    sources: set[str] = set()
+    for policy in resolver.of_type("AWS::SQS::QueuePolicy").values():
+        assert policy["PolicyDocument"]["Statement"]
+        for statement in policy["PolicyDocument"]["Statement"]:
+            sources.update(as_list(statement["Condition"]["ArnEquals"]["aws:SourceArn"]))
+    rules = {f"<{rule}.Arn>" for rule in resolver.of_type("AWS::Events::Rule")}
+    topics = {f"<{topic}>" for topic in resolver.of_type("AWS::SNS::Topic")}
+    assert sources == rules | topics
+
+
+def test_every_role_has_the_companys_boundary() -> None:
+    boundary = SITUATIONS["boundary"]["PermissionsBoundaryArn"]
+    roles = Resolver(SITUATIONS["boundary"]).of_type("AWS::IAM::Role")
+    assert len(roles) == 5  # one for each function, and one for each schedule
+    assert {role["PermissionsBoundary"] for role in roles.values()} == {boundary}
+    plain = Resolver().of_type("AWS::IAM::Role")
+    assert not [role for role in plain.values() if "PermissionsBoundary" in role]
 
 
 # ------------------------------------------------------------------------------------ events
 
 
-def test_what_cannot_be_delivered_is_kept() -> None:
-    (rule,) = resources("AWS::Events::Rule").values()
-    (schedule,) = resources("AWS::Scheduler::Schedule").values()
-    for target in [*rule["Targets"], schedule["Target"]]:
-        assert target["DeadLetterConfig"]["Arn"] == {
-            "Fn::GetAtt": ["UndeliveredEventsQueue", "Arn"]
-        }
+@EVERYWHERE
+def test_what_cannot_be_delivered_is_kept(situation: str) -> None:
+    resolver = Resolver(SITUATIONS[situation])
+    targets = [
+        target
+        for rule in resolver.of_type("AWS::Events::Rule").values()
+        for target in rule["Targets"]
+    ]
+    schedules = resolver.of_type("AWS::Scheduler::Schedule").values()
+    for target in [*targets, *(schedule["Target"] for schedule in schedules)]:
+        assert target["DeadLetterConfig"]["Arn"] == "<UndeliveredEventsQueue.Arn>"
         assert target["RetryPolicy"]["MaximumEventAgeInSeconds"] <= 600
+    for subscription in resolver.of_type("AWS::SNS::Subscription").values():
+        assert subscription["RedrivePolicy"] == {
+            "deadLetterTargetArn": "<UndeliveredEventsQueue.Arn>"
+        }
 
 
-def test_the_targets_are_checked_every_minute() -> None:
-    (schedule,) = resources("AWS::Scheduler::Schedule").values()
-    assert schedule["ScheduleExpression"] == "rate(1 minute)"
+@EVERYWHERE
+def test_every_rule_may_invoke_the_function(situation: str) -> None:
+    resolver = Resolver(SITUATIONS[situation])
+    permitted = {
+        permission["SourceArn"]
+        for permission in resolver.of_type("AWS::Lambda::Permission").values()
+        if permission["Principal"] == "events.amazonaws.com"
+    }
+    assert permitted == {f"<{rule}.Arn>" for rule in resolver.of_type("AWS::Events::Rule")}
+
+
+def test_each_kind_of_database_has_the_rules_that_concern_it() -> None:
+    of_rds = {"DatabaseRule", "SwitchoverRule"}
+    rules = {
+        "rds-instance": of_rds,
+        "rds-cluster-writer": of_rds,
+        "rds-cluster-readers": of_rds,
+        "rds-proxy": of_rds,
+        "hostname": set(),
+        "static": set(),
+        "ec2-instance": {"InstanceStateRule"},
+        "ec2-asg": set(),
+        "existing target group": of_rds,
+    }
+    for situation, expected in rules.items():
+        assert Resolver(SITUATIONS[situation]).of_type("AWS::Events::Rule").keys() == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "rate"),
+    [
+        ("SyncTargetsFunctionEveryMinute", "rate(1 minute)"),
+        ("AnswerConnectionsFunctionEveryFiveMinutes", "rate(5 minutes)"),
+    ],
+)
+def test_nothing_rests_on_events_alone(name: str, rate: str) -> None:
+    schedule = Resolver(SITUATIONS["acceptance"]).of_type("AWS::Scheduler::Schedule")[name]
+    assert schedule["ScheduleExpression"] == rate
     assert schedule["FlexibleTimeWindow"] == {"Mode": "OFF"}
     assert schedule.get("State", "ENABLED") == "ENABLED"
 
@@ -166,12 +348,24 @@ def test_a_queue_is_encrypted_and_keeps_messages_for_two_weeks(name: str) -> Non
 NAME_PROPERTIES = re.compile(
     r"(Name|(Bucket|Function|Group|Layer|LoadBalancer|LogGroup|Queue|Role|Rule|Schedule|Topic)Name)"
 )
+LONGEST_STACK_NAME = "s" * 128
+LIMITS = {
+    ("AWS::EC2::SecurityGroup", "GroupDescription"): 255,
+    ("AWS::EC2::SecurityGroupIngress", "Description"): 255,
+    ("AWS::Events::Rule", "Description"): 512,
+    ("AWS::Lambda::Function", "Description"): 256,
+    ("AWS::Lambda::LayerVersion", "LayerName"): 140,
+    ("AWS::Scheduler::Schedule", "Description"): 512,
+}
+"""The longest texts that AWS takes, by resource type and property."""
 
 
 @pytest.mark.parametrize("logical_id", expand()["Resources"])
 def test_no_name_is_the_same_in_every_stack(logical_id: str) -> None:
-    properties = expand()["Resources"][logical_id].get("Properties", {})
-    for key, value in properties.items():
+    resource = expand()["Resources"][logical_id]
+    if resource["Type"] == "AWS::IAM::Policy" or resource["Type"].startswith("Custom::"):
+        return  # an inline policy's name need only differ within its role
+    for key, value in resource.get("Properties", {}).items():
         if NAME_PROPERTIES.fullmatch(key):
             one, other = (
                 Resolver(pseudo={**PSEUDO_PARAMETERS, "AWS::StackName": stack}).resolve(value)
@@ -179,6 +373,16 @@ def test_no_name_is_the_same_in_every_stack(logical_id: str) -> None:
             )
             is_reference = one.startswith("<")
             assert is_reference or one != other, f"{key} of {logical_id} is always {one}"
+
+
+@EVERYWHERE
+def test_the_longest_name_of_a_stack_fits_everywhere(situation: str) -> None:
+    pseudo = {**PSEUDO_PARAMETERS, "AWS::StackName": LONGEST_STACK_NAME}
+    given = {**SITUATIONS[situation]}
+    for logical_id, resource in Resolver(given, pseudo=pseudo).created().items():
+        for key, value in resource.get("Properties", {}).items():
+            if isinstance(value, str) and LONGEST_STACK_NAME in value:
+                assert len(value) <= LIMITS[resource["Type"], key], f"{key} of {logical_id}"
 
 
 def test_the_metrics_of_two_stacks_stay_apart() -> None:
@@ -194,40 +398,51 @@ def test_a_deleted_stack_leaves_nothing(logical_id: str) -> None:
 
 # ------------------------------------------------------------------------------- environment
 
-
-def test_the_function_can_read_the_settings_that_the_template_gives() -> None:
-    arn = "arn:aws:elasticloadbalancing:eu-west-1:111122223333:targetgroup/a/0123456789abcdef"
-    variables = environment(Resolvers="10.0.0.2:53", WatchSeconds="120", DatabasePort="5433")
-    settings = load_settings({**variables, "TARGET_GROUP_ARN": arn})
-    assert settings.endpoint == "orders.abcdefghijkl.eu-west-1.rds.amazonaws.com"
-    assert settings.policy.port == 5433
-    assert [str(network) for network in settings.policy.allowed_networks] == [
-        "10.0.0.0/8",
-        "172.16.0.0/12",
-        "192.168.0.0/16",
-        "100.64.0.0/10",
-    ]
-    assert settings.resolvers == (("10.0.0.2", 53),)
-    assert settings.watch_seconds == 120
-    assert load_settings({**environment(), "TARGET_GROUP_ARN": arn}).resolvers == ()
+ARN = "arn:aws:elasticloadbalancing:eu-west-1:111122223333:targetgroup/a/0123456789abcdef"
+LOOKED_UP = {
+    "DatabaseTargetGroup": ARN,
+    "DatabaseLookup.AllowedNetworks": "10.0.0.0/16,10.1.0.0/16",
+    "DatabaseLookup.Endpoint": "orders.cluster-abcdefghijkl.eu-west-1.rds.amazonaws.com",
+    "DatabaseLookup.Identifier": "orders",
+    "DatabaseLookup.Kind": "rds-cluster-writer",
+    "DatabaseLookup.Port": "5433",
+    "DatabaseLookup.VpcNetworks": "10.0.0.0/16",
+}
 
 
 def environment(**given: str) -> dict[str, str]:
-    variables = FUNCTIONS["SyncTargetsFunction"]["Environment"]["Variables"]
-    resolved: dict[str, str] = Resolver(given).resolve(variables)
-    return resolved
+    resolver = Resolver(given, attributes=LOOKED_UP)
+    function = resolver.of_type("AWS::Lambda::Function")["SyncTargetsFunction"]
+    variables: dict[str, str] = function["Environment"]["Variables"]
+    return variables
+
+
+def test_the_function_can_read_the_settings_that_the_template_gives() -> None:
+    settings = load_settings(environment(Resolvers="10.0.0.2:53", WatchSeconds="120"))
+    assert settings.endpoint == LOOKED_UP["DatabaseLookup.Endpoint"]
+    assert (settings.kind, settings.identifier) == ("rds-cluster-writer", "orders")
+    assert settings.policy.port == 5433
+    assert list(map(str, settings.policy.allowed_networks)) == ["10.0.0.0/16", "10.1.0.0/16"]
+    assert list(map(str, settings.vpc_networks)) == ["10.0.0.0/16"]
+    assert settings.target_group_arn == ARN
+    assert settings.resolvers == (("10.0.0.2", 53),)
+    assert settings.watch_seconds == 120
+    assert load_settings(environment()).resolvers == ()
 
 
 def test_the_function_is_told_nothing_else() -> None:
     assert environment().keys() == {
         "ALLOWED_NETWORKS",
         "DATABASE_ENDPOINT",
+        "DATABASE_IDENTIFIER",
+        "DATABASE_KIND",
         "DATABASE_PORT",
         "POWERTOOLS_LOG_LEVEL",
         "POWERTOOLS_METRICS_NAMESPACE",
         "POWERTOOLS_SERVICE_NAME",
         "RESOLVERS",
         "TARGET_GROUP_ARN",
+        "VPC_NETWORKS",
         "WATCH_SECONDS",
     }
 
@@ -237,6 +452,117 @@ def test_the_function_has_time_to_watch_and_to_see_health() -> None:
     assert FUNCTIONS["SyncTargetsFunction"]["Timeout"] >= longest_watch + 60
 
 
+# ------------------------------------------------------------------------- connection requests
+
+
+def trusted(**given: str) -> str:
+    resolver = Resolver({"AcceptanceRequired": "true", **given})
+    function = resolver.of_type("AWS::Lambda::Function")["AnswerConnectionsFunction"]
+    accounts: str = function["Environment"]["Variables"]["TRUSTED_ACCOUNTS"]
+    return accounts
+
+
+def test_the_consumers_own_account_is_trusted_unless_others_are_named() -> None:
+    assert trusted() == "346425330055"
+    assert trusted(Consumer="clickhouse") == "072088201116"
+    assert trusted(Consumer="databricks") == "565502421330"
+    assert trusted(Consumer="custom") == ""
+    assert trusted(TrustedAccounts="111122223333,444455556666") == "111122223333,444455556666"
+
+
+def test_only_the_endpoint_service_may_tell_of_a_request() -> None:
+    resolver = Resolver(SITUATIONS["acceptance"])
+    (policy,) = resolver.of_type("AWS::SNS::TopicPolicy").values()
+    (statement,) = policy["PolicyDocument"]["Statement"]
+    assert statement["Principal"] == {"Service": "vpce.amazonaws.com"}
+    assert statement["Condition"] == {
+        "ArnEquals": {
+            "aws:SourceArn": "arn:aws:ec2:eu-west-1:111122223333:"
+            "vpc-endpoint-service/<EndpointService>"
+        },
+        "StringEquals": {"aws:SourceAccount": "111122223333"},
+    }
+    (subscription,) = resolver.of_type("AWS::SNS::Subscription").values()
+    assert subscription["Endpoint"] == "<AnswerConnectionsFunction.Arn>"
+    (notification,) = resolver.of_type("AWS::EC2::VPCEndpointConnectionNotification").values()
+    assert notification["ConnectionNotificationArn"] == subscription["TopicArn"]
+    # AWS sends a first message to try the topic.
+    notification_id = "ConnectionNotification"
+    assert load()["Resources"][notification_id]["DependsOn"] == "ConnectionTopicPolicy"
+
+
+def test_nothing_answers_requests_that_need_no_answer() -> None:
+    without = Resolver()
+    assert "AnswerConnectionsFunction" not in without.created()
+    assert not without.of_type("AWS::SNS::Topic")
+
+
+# ----------------------------------------------------------------------- creation and deletion
+
+
+def needs(logical_id: str) -> set[str]:
+    """Every resource that has to exist before this one, and so is deleted after it."""
+    template = load()["Resources"]
+    found: set[str] = set()
+    waiting = [logical_id]
+    while waiting:
+        resource = template[waiting.pop()]
+        named = {
+            *as_list(resource.get("DependsOn", [])),
+            *re.findall(r"'(?:Ref|Fn::GetAtt)': \[?'(\w+)'", str(resource)),
+            *re.findall(r"\$\{(\w+)[.}]", str(resource)),
+        }
+        waiting.extend((named & template.keys()) - found)
+        found |= named & template.keys()
+    return found
+
+
+def test_the_first_sync_comes_after_all_that_a_healthy_target_needs() -> None:
+    assert needs("FirstSync") >= {
+        "DatabaseIngress",
+        "DatabaseListener",
+        "LoadBalancingEndpoint",
+        "ManageStackLaterPolicy",
+        "SyncTargetsFunction",
+        "SyncTargetsRole",
+    }
+
+
+@pytest.mark.parametrize(
+    "key", ["Endpoint", "Port", "Kind", "AllowedNetworks", "Resolvers", "TargetGroupArn"]
+)
+def test_the_first_sync_is_done_again_when_the_database_changes(key: str) -> None:
+    assert key in load()["Resources"]["FirstSync"]["Properties"]
+
+
+def test_connections_are_rejected_once_nobody_may_come_back_and_while_it_is_allowed() -> None:
+    assert "EndpointConnections" in needs("EndpointServicePermissions")
+    assert needs("EndpointConnections") >= {"EndpointService", "ManageStackLaterPolicy"}
+
+
+def test_the_scaling_group_is_attached_while_a_listener_uses_the_target_group() -> None:
+    attachment = needs("AutoScalingAttachment")
+    assert attachment >= {"DatabaseListener", "DatabaseTargetGroup", "ManageStackLaterPolicy"}
+
+
+def test_the_lookup_needs_nothing_that_needs_it() -> None:
+    assert "DatabaseLookup" not in needs("DatabaseLookup")
+    assert "ManageStackRole" in needs("DatabaseLookup")
+
+
+def test_a_scaling_group_is_not_synchronised() -> None:
+    created = Resolver(SITUATIONS["ec2-asg"]).created()
+    assert not {name for name in created if name.startswith(("SyncTargets", "FirstSync"))}
+    assert "AutoScalingAttachment" in created
+
+
+def test_an_existing_target_group_is_kept_right_by_the_functions_alone() -> None:
+    created = Resolver(SITUATIONS["existing target group"]).created()
+    kinds = {resource["Type"].split("::")[1] for resource in created.values()}
+    assert kinds.isdisjoint({"EC2", "ElasticLoadBalancingV2", "SNS"})
+    assert {"DatabaseLookup", "SyncTargetsFunction", "FirstSync"} <= created.keys()
+
+
 # --------------------------------------------------------------------------------------- road
 
 
@@ -244,35 +570,54 @@ def attributes(resource: dict[str, Any], key: str) -> dict[str, str]:
     return {entry["Key"]: entry["Value"] for entry in resource[key]}
 
 
+def one(resource_type: str, **given: str) -> dict[str, Any]:
+    """The properties of the only resource of a type."""
+    (properties,) = Resolver(given).of_type(resource_type).values()
+    return properties
+
+
 def test_the_load_balancer_is_internal_and_reaches_every_zone() -> None:
-    (balancer,) = resources("AWS::ElasticLoadBalancingV2::LoadBalancer").values()
+    balancer = one("AWS::ElasticLoadBalancingV2::LoadBalancer")
     assert (balancer["Type"], balancer["Scheme"], balancer["IpAddressType"]) == (
         "network",
         "internal",
         "ipv4",
     )
+    assert balancer["Subnets"] == "<DatabaseLookup.SubnetIds>"
     assert attributes(balancer, "LoadBalancerAttributes") == {
-        "load_balancing.cross_zone.enabled": "true"
+        "load_balancing.cross_zone.enabled": "true",
+        "deletion_protection.enabled": "false",
     }
     # Without a group at creation the load balancer can never get one.
-    assert balancer["SecurityGroups"] == [{"Ref": "LoadBalancerSecurityGroup"}]
+    assert balancer["SecurityGroups"] == ["<LoadBalancerSecurityGroup>"]
+
+
+def test_the_load_balancer_can_be_protected() -> None:
+    balancer = one("AWS::ElasticLoadBalancingV2::LoadBalancer", DeletionProtection="true")
+    protection = attributes(balancer, "LoadBalancerAttributes")["deletion_protection.enabled"]
+    assert protection == "true"
 
 
 def test_the_function_alone_owns_the_targets() -> None:
-    (group,) = resources("AWS::ElasticLoadBalancingV2::TargetGroup").values()
+    group = one("AWS::ElasticLoadBalancingV2::TargetGroup")
     assert "Targets" not in group
     assert group["TargetType"] == "ip"
 
 
+def test_a_scaling_group_registers_instances() -> None:
+    group = one("AWS::ElasticLoadBalancingV2::TargetGroup", **SITUATIONS["ec2-asg"])
+    assert group["TargetType"] == "instance"
+
+
 def test_a_dead_target_is_found_as_fast_as_aws_allows() -> None:
-    (group,) = resources("AWS::ElasticLoadBalancingV2::TargetGroup").values()
+    group = one("AWS::ElasticLoadBalancingV2::TargetGroup")
     assert group["HealthCheckIntervalSeconds"] == 5
     assert group["HealthCheckTimeoutSeconds"] < 5
     assert (group["HealthyThresholdCount"], group["UnhealthyThresholdCount"]) == (2, 2)
 
 
 def test_connections_end_with_their_target() -> None:
-    (group,) = resources("AWS::ElasticLoadBalancingV2::TargetGroup").values()
+    group = one("AWS::ElasticLoadBalancingV2::TargetGroup")
     assert attributes(group, "TargetGroupAttributes") == {
         "deregistration_delay.timeout_seconds": "0",
         "deregistration_delay.connection_termination.enabled": "true",
@@ -283,32 +628,116 @@ def test_connections_end_with_their_target() -> None:
 
 
 def test_only_the_database_port_is_open() -> None:
-    (group,) = resources("AWS::EC2::SecurityGroup").values()
+    group = one("AWS::EC2::SecurityGroup")
     for rule in [*group["SecurityGroupIngress"], *group["SecurityGroupEgress"]]:
         assert rule["IpProtocol"] == "tcp"
-        assert rule["FromPort"] == rule["ToPort"] == {"Ref": "DatabasePort"}
+        assert rule["FromPort"] == rule["ToPort"] == "<DatabaseLookup.Port>"
+
+
+@pytest.mark.parametrize(
+    ("given", "opened"),
+    [
+        ({}, True),
+        ({"ManageDatabaseIngress": "false"}, False),
+        ({"DatabaseKind": "hostname", **NETWORK}, False),
+        (SITUATIONS["hostname"], False),
+        (SITUATIONS["static"], False),
+        (SITUATIONS["ec2-instance"], False),
+        ({**SITUATIONS["ec2-instance"], "ManageDatabaseIngress": "true"}, True),
+        (SITUATIONS["ec2-asg"], False),
+        (SITUATIONS["rds-cluster-readers"], True),
+        (SITUATIONS["rds-proxy"], True),
+        (SITUATIONS["existing target group"], False),
+        ({"DatabaseEndpoint": "o.abc.cn-north-1.rds.amazonaws.com.cn"}, True),
+        ({"DatabaseEndpoint": "db.rds.example", **NETWORK}, False),
+        ({"DatabaseEndpoint": "db.rds.example", "DatabaseKind": "rds-instance"}, True),
+    ],
+)
+def test_the_database_lets_the_load_balancer_in(given: dict[str, str], opened: bool) -> None:
+    rules = Resolver(given).of_type("AWS::EC2::SecurityGroupIngress")
+    assert bool(rules) == opened
+    for rule in rules.values():
+        assert rule["GroupId"] == "<DatabaseLookup.SecurityGroupId>"
+        assert rule["SourceSecurityGroupId"] == "<LoadBalancerSecurityGroup>"
+        assert rule["FromPort"] == rule["ToPort"] == "<DatabaseLookup.Port>"
 
 
 def test_the_listener_forwards_the_database_port() -> None:
-    (listener,) = resources("AWS::ElasticLoadBalancingV2::Listener").values()
-    (group,) = resources("AWS::ElasticLoadBalancingV2::TargetGroup").values()
-    assert (listener["Protocol"], listener["Port"]) == ("TCP", {"Ref": "DatabasePort"})
+    listener = one("AWS::ElasticLoadBalancingV2::Listener")
+    group = one("AWS::ElasticLoadBalancingV2::TargetGroup")
+    assert (listener["Protocol"], listener["Port"]) == ("TCP", "<DatabaseLookup.Port>")
     assert group["Port"] == listener["Port"]
-    # A custom idle timeout excludes cross-Region PrivateLink.
+
+
+def test_the_idle_timeout_is_never_custom_across_regions() -> None:
+    listener = one("AWS::ElasticLoadBalancingV2::Listener", IdleTimeoutSeconds="600")
+    assert attributes(listener, "ListenerAttributes") == {"tcp.idle_timeout.seconds": "600"}
+    listener = one("AWS::ElasticLoadBalancingV2::Listener", SupportedRegions="us-east-1")
     assert "ListenerAttributes" not in listener
 
 
-def test_only_the_allowed_principals_may_connect() -> None:
-    (permissions,) = resources("AWS::EC2::VPCEndpointServicePermissions").values()
-    (service,) = resources("AWS::EC2::VPCEndpointService").values()
-    assert permissions["AllowedPrincipals"] == {"Ref": "AllowedPrincipals"}
-    assert service["AcceptanceRequired"] == {"Ref": "AcceptanceRequired"}
+def test_other_regions_are_offered_when_named() -> None:
+    assert "SupportedRegions" not in one("AWS::EC2::VPCEndpointService")
+    service = one("AWS::EC2::VPCEndpointService", SupportedRegions="us-east-1,eu-central-1")
+    assert service["SupportedRegions"] == ["us-east-1", "eu-central-1"]
 
 
-def test_everyone_may_connect_only_with_acceptance() -> None:
-    rule = expand()["Rules"]["EveryoneNeedsAcceptance"]
-    assert rule["RuleCondition"] == {"Fn::Equals": [{"Ref": "AcceptanceRequired"}, "false"]}
-    (assertion,) = rule["Assertions"]
-    assert assertion["Assert"] == {
-        "Fn::Not": [{"Fn::Contains": [{"Ref": "AllowedPrincipals"}, "*"]}]
+@pytest.mark.parametrize(
+    ("given", "principals"),
+    [
+        ({}, ["arn:aws:iam::346425330055:role/MTPL_Admin"]),
+        (
+            {"Consumer": "databricks"},
+            ["arn:aws:iam::565502421330:role/private-connectivity-role-eu-west-1"],
+        ),
+        ({"Consumer": "clickhouse"}, ["arn:aws:iam::072088201116:root"]),
+        (
+            {"AllowedPrincipals": "arn:aws:iam::1:root,arn:aws:iam::2:root"},
+            ["arn:aws:iam::1:root", "arn:aws:iam::2:root"],
+        ),
+        ({"Consumer": "custom", "AllowedPrincipals": "*"}, ["*"]),
+    ],
+)
+def test_only_the_consumers_or_the_named_principals_may_connect(
+    given: dict[str, str], principals: list[str]
+) -> None:
+    permissions = one("AWS::EC2::VPCEndpointServicePermissions", **given)
+    assert permissions["AllowedPrincipals"] == principals
+
+
+# ------------------------------------------------------------------------ a function in a VPC
+
+
+@pytest.mark.parametrize(
+    ("situation", "services"),
+    [
+        ("rds-instance", set()),
+        ("function in the VPC", {"elasticloadbalancing"}),
+        ("cluster, function in the VPC", {"elasticloadbalancing", "rds"}),
+        ("instance, function in the VPC", {"elasticloadbalancing", "ec2"}),
+    ],
+)
+def test_a_function_in_the_vpc_gets_the_endpoints_that_it_calls(
+    situation: str, services: set[str]
+) -> None:
+    endpoints = Resolver(SITUATIONS[situation]).of_type("AWS::EC2::VPCEndpoint").values()
+    assert {endpoint["ServiceName"] for endpoint in endpoints} == {
+        f"com.amazonaws.eu-west-1.{service}" for service in services
     }
+    assert all(endpoint["PrivateDnsEnabled"] for endpoint in endpoints)
+
+
+def test_only_the_sync_function_is_in_the_vpc_and_only_when_asked() -> None:
+    functions = Resolver(SITUATIONS["function in the VPC"]).of_type("AWS::Lambda::Function")
+    assert functions["SyncTargetsFunction"]["VpcConfig"] == {
+        "SubnetIds": ["subnet-0a1b2c3d4e5f60718"],
+        "SecurityGroupIds": ["<FunctionSecurityGroup>"],
+    }
+    assert "VpcConfig" not in functions["ManageStackFunction"]
+    outside = Resolver().of_type("AWS::Lambda::Function")
+    assert "VpcConfig" not in outside["SyncTargetsFunction"]
+
+
+def test_nobody_can_connect_to_the_function() -> None:
+    group = Resolver(SITUATIONS["function in the VPC"]).of_type("AWS::EC2::SecurityGroup")
+    assert "SecurityGroupIngress" not in group["FunctionSecurityGroup"]

@@ -1,0 +1,101 @@
+"""Parameters that contradict each other are refused before anything is made, in plain words."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from tests.template.stack import NETWORK, PSEUDO_PARAMETERS, SITUATIONS, Resolver, load
+
+PRINCIPAL = "arn:aws:iam::111122223333:root"
+GROUP = SITUATIONS["existing target group"]["ExistingTargetGroupArn"]
+BALANCER = "EnforceSecurityGroupInboundRulesOnPrivateLinkTraffic"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *SITUATIONS.values(),
+        {"AcceptanceRequired": "true", "AllowedPrincipals": "*"},
+        {"Consumer": "custom", "AllowedPrincipals": PRINCIPAL},
+        {"Consumer": "custom", "ExistingTargetGroupArn": GROUP},
+        {"Consumer": "databricks"},
+        {"SupportedRegions": "us-east-1"},
+        {"IdleTimeoutSeconds": "600"},
+        {"DatabaseKind": "ec2-instance", "ManageDatabaseIngress": "true", **NETWORK},
+    ],
+)
+def test_parameters_that_fit_together_are_accepted(given: Mapping[str, str]) -> None:
+    assert not Resolver(given).violations()
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"AllowedPrincipals": "*"}, ["AllowedPrincipals", "AcceptanceRequired"]),
+        ({"Consumer": "custom"}, ["Consumer", "AllowedPrincipals"]),
+        ({"RejectUntrusted": "true"}, ["RejectUntrusted", "AcceptanceRequired"]),
+        (
+            {
+                "RejectUntrusted": "true",
+                "AcceptanceRequired": "true",
+                "Consumer": "custom",
+                "AllowedPrincipals": PRINCIPAL,
+            },
+            ["RejectUntrusted", "TrustedAccounts"],
+        ),
+        ({"Consumer": "databricks", BALANCER: "on"}, [BALANCER]),
+        ({"Consumer": "clickhouse", BALANCER: "on"}, [BALANCER]),
+        (
+            {"SupportedRegions": "us-east-1", "IdleTimeoutSeconds": "600"},
+            ["SupportedRegions", "IdleTimeoutSeconds"],
+        ),
+        ({"DatabaseKind": "hostname", "SubnetIds": NETWORK["SubnetIds"]}, ["VpcId"]),
+        ({"DatabaseKind": "static", "VpcId": NETWORK["VpcId"]}, ["SubnetIds"]),
+        ({"DatabaseKind": "ec2-asg", "VpcId": NETWORK["VpcId"]}, ["SubnetIds"]),
+        ({"DatabaseKind": "ec2-instance"}, ["SubnetIds"]),
+        (
+            {"DatabaseKind": "ec2-asg", "ExistingTargetGroupArn": GROUP, **NETWORK},
+            ["DatabaseKind", "ExistingTargetGroupArn"],
+        ),
+        (
+            {"DatabaseKind": "hostname", "ManageDatabaseIngress": "true", **NETWORK},
+            ["ManageDatabaseIngress"],
+        ),
+        (
+            {"ExistingTargetGroupArn": GROUP, "ManageDatabaseIngress": "true"},
+            ["ManageDatabaseIngress", "ExistingTargetGroupArn"],
+        ),
+        ({"CreateInterfaceEndpoints": "true"}, ["CreateInterfaceEndpoints", "FunctionSubnetIds"]),
+    ],
+)
+def test_parameters_that_contradict_each_other_are_refused_in_one_sentence(
+    given: Mapping[str, str], named: list[str]
+) -> None:
+    (sentence,) = Resolver(given).violations()
+    assert all(name in sentence for name in named)
+
+
+def test_another_partition_needs_its_own_principals() -> None:
+    pseudo = {**PSEUDO_PARAMETERS, "AWS::Partition": "aws-us-gov"}
+    (sentence,) = Resolver(pseudo=pseudo).violations()
+    assert "AllowedPrincipals" in sentence
+    given = {"AllowedPrincipals": "arn:aws-us-gov:iam::111122223333:root"}
+    assert not Resolver(given, pseudo=pseudo).violations()
+
+
+def test_interface_endpoints_are_not_guessed_in_china() -> None:
+    pseudo = {**PSEUDO_PARAMETERS, "AWS::Partition": "aws-cn"}
+    given = {
+        "AllowedPrincipals": "arn:aws-cn:iam::111122223333:root",
+        "FunctionSubnetIds": "subnet-0a1b2c3d4e5f60718",
+        "CreateInterfaceEndpoints": "true",
+    }
+    (sentence,) = Resolver(given, pseudo=pseudo).violations()
+    assert "CreateInterfaceEndpoints" in sentence
+
+
+def test_a_rule_names_a_parameter_that_exists() -> None:
+    parameters = load()["Parameters"]
+    for rule in load()["Rules"].values():
+        for assertion in rule["Assertions"]:
+            assert any(name in assertion["AssertDescription"] for name in parameters)
