@@ -10,6 +10,7 @@ from target_sync.settings import Settings, load_settings
 
 ARN = "arn:aws:elasticloadbalancing:eu-west-1:111122223333:targetgroup/orders/0123456789abcdef"
 ENVIRONMENT = {
+    "DATABASE_KIND": "rds-instance",
     "DATABASE_ENDPOINT": "orders.abc123.eu-west-1.rds.amazonaws.com",
     "DATABASE_PORT": "5432",
     "TARGET_GROUP_ARN": ARN,
@@ -20,7 +21,7 @@ ENVIRONMENT = {
 
 def test_a_complete_environment_becomes_settings() -> None:
     assert load_settings({**ENVIRONMENT, "RESOLVERS": "10.0.0.2, 10.0.0.3:5353"}) == Settings(
-        kind=DatabaseKind.HOSTNAME,
+        kind=DatabaseKind.RDS_INSTANCE,
         endpoint="orders.abc123.eu-west-1.rds.amazonaws.com",
         target_group_arn=ARN,
         policy=SyncPolicy(

@@ -63,7 +63,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     Raises:
         SettingsError: A variable is missing or wrong. The message names it.
     """
-    kind = _kind(environ.get("DATABASE_KIND", "").strip() or DatabaseKind.HOSTNAME)
+    kind = _kind(required(environ, "DATABASE_KIND"))
     return Settings(
         kind=kind,
         endpoint=_endpoint(kind, required(environ, "DATABASE_ENDPOINT")),
