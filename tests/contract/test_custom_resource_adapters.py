@@ -17,7 +17,7 @@ from moto import mock_aws
 
 from lab.addresses import free_port
 from target_sync.adapters.auto_scaling import AutoScalingGroups
-from target_sync.adapters.cloudformation import SignedUrl
+from target_sync.adapters.cloudformation import TRY_SECONDS, SignedUrl
 from target_sync.adapters.functions import LambdaFunctions
 from target_sync.core.first_sync import FunctionError
 from target_sync.core.lookup import AutoScalingPort
@@ -64,9 +64,9 @@ def listening(*statuses: int) -> Iterator[Bucket]:
         server.server_close()
 
 
-def put(url: str, *, seconds: float = 60.0) -> None:
-    clock = FakeClock()
-    SignedUrl(clock).put(url, BODY, clock.now() + seconds)
+def put(url: str, clock: FakeClock | None = None) -> None:
+    clock = clock or FakeClock()
+    SignedUrl(clock).put(url, BODY, clock.now() + 60)
 
 
 def test_the_answer_is_uploaded_without_a_content_type() -> None:
@@ -92,10 +92,14 @@ def test_a_refused_upload_is_not_tried_again() -> None:
 
 
 def test_nobody_listening_fails_at_the_deadline_without_telling_the_url() -> None:
+    clock = FakeClock()
+    began = clock.now()
+
     with pytest.raises(CustomResourceAnswerError, match="in time") as failure:
-        put(f"http://127.0.0.1:{free_port('127.0.0.1')}/answer?sig=secret")
+        put(f"http://127.0.0.1:{free_port('127.0.0.1')}/answer?sig=secret", clock)
 
     assert "secret" not in str(failure.value)
+    assert 20 < clock.now() - began <= 60 - TRY_SECONDS
 
 
 def test_a_url_that_is_no_http_url_is_refused() -> None:

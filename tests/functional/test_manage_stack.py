@@ -322,6 +322,7 @@ def test_a_group_is_attached_once_and_detached_on_deletion(stack: Stack) -> None
     for request_type in ("Create", "Create", "Update"):
         stack.asks(request_type, "AutoScalingAttachment", **ATTACHMENT)
     assert stack.groups.groups[GROUP] == {TARGET_GROUP}
+    assert stack.groups.attachments == 1
 
     for _ in range(2):
         assert stack.asks("Delete", "AutoScalingAttachment", **ATTACHMENT)["Status"] == "SUCCESS"

@@ -138,7 +138,8 @@ class FakeCatalog:
         )
 
     def subnets(self, identifiers: Sequence[str]) -> tuple[Subnet, ...] | None:
-        found = tuple(item for item in self.known_subnets if item.id in identifiers)
+        # EC2 promises no order.
+        found = tuple(item for item in reversed(self.known_subnets) if item.id in identifiers)
         return found if len(found) == len(identifiers) else None
 
     def networks(self, vpc_id: str) -> tuple[IPNetwork, ...] | None:
@@ -150,6 +151,7 @@ class FakeAutoScaling:
 
     def __init__(self) -> None:
         self.groups: dict[str, set[str]] = {GROUP: set(), "Other": set()}
+        self.attachments = 0
 
     def attached_target_groups(self, group: str) -> frozenset[str] | None:
         attached = self.groups.get(group)
@@ -157,6 +159,7 @@ class FakeAutoScaling:
 
     def attach(self, group: str, target_group_arn: str) -> None:
         self.groups[group].add(target_group_arn)
+        self.attachments += 1
 
     def detach(self, group: str, target_group_arn: str) -> None:
         self.groups[group].remove(target_group_arn)

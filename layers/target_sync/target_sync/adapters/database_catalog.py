@@ -208,19 +208,12 @@ class AwsDatabaseCatalog:
 
     def _members(self, cluster: _Item) -> list[_Item]:
         """The cluster's instances, which know its network; DescribeDBClusters does not."""
-        identifiers = {
-            member["DBInstanceIdentifier"] for member in cluster.get("DBClusterMembers", [])
-        }
-        return [
-            instance
-            for instance in self._pages(
-                "DescribeDBInstances",
-                "DBInstances",
-                "describe_db_instances",
-                Filters=[{"Name": "db-cluster-id", "Values": [cluster["DBClusterIdentifier"]]}],
-            )
-            if instance["DBInstanceIdentifier"] in identifiers
-        ]
+        return self._pages(
+            "DescribeDBInstances",
+            "DBInstances",
+            "describe_db_instances",
+            Filters=[{"Name": "db-cluster-id", "Values": [cluster["DBClusterIdentifier"]]}],
+        )
 
     def _proxy(self, name: str) -> _Item | None:
         found = _unless_not_found(
