@@ -152,6 +152,16 @@ def test_what_is_left_to_confirm_is_waited_for_too(stack: Stack) -> None:
     assert len(stack.functions.invocations) == 2
 
 
+def test_a_run_that_fails_while_health_is_waited_for_does_not_fail_the_deployment(
+    stack: Stack,
+) -> None:
+    stack.functions.answers = [REGISTERING, FunctionError("ObservationError", "timed out"), HEALTHY]
+
+    answer = stack.asks("Create", "FirstSync", **SYNC)
+
+    assert (answer["Status"], len(stack.functions.invocations)) == ("SUCCESS", 3)
+
+
 @pytest.mark.parametrize(
     ("reason", "hint"),
     [
