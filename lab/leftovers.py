@@ -32,12 +32,15 @@ def leftovers(
             ("listener", look.listeners),
             ("endpoint service", look.endpoint_services),
             ("security group", look.security_groups),
+            ("security group rule", look.security_group_rules),
+            ("interface endpoint", look.interface_endpoints),
             ("function", look.functions),
             ("failure destination of function", look.invoke_configs),
             ("layer", look.layers),
             ("rule", look.rules),
             ("schedule", look.schedules),
             ("queue", look.queues),
+            ("topic", look.topics),
             ("role", look.roles),
             ("log group", look.log_groups),
             ("alarm", look.alarms),
@@ -57,6 +60,7 @@ class _Look:
         self._events = session.client("events", endpoint_url=endpoint_url)
         self._scheduler = session.client("scheduler", endpoint_url=endpoint_url)
         self._sqs = session.client("sqs", endpoint_url=endpoint_url)
+        self._sns = session.client("sns", endpoint_url=endpoint_url)
         self._iam = session.client("iam", endpoint_url=endpoint_url)
         self._logs = session.client("logs", endpoint_url=endpoint_url)
         self._cloudwatch = session.client("cloudwatch", endpoint_url=endpoint_url)
@@ -85,6 +89,20 @@ class _Look:
             groups = page["SecurityGroups"]
             yield from (g["GroupId"] for g in groups if g["GroupName"] != "default")
 
+    def security_group_rules(self) -> Iterator[str]:
+        """Rules that let another security group in: the one that our stack adds to a database."""
+        for page in self._ec2.get_paginator("describe_security_groups").paginate():
+            for group in page["SecurityGroups"]:
+                if group["GroupName"] == "default":
+                    continue  # AWS's own, which lets itself in
+                for rule in group["IpPermissions"]:
+                    for pair in rule["UserIdGroupPairs"]:
+                        yield f"{pair.get('GroupId')} into {group['GroupId']}"
+
+    def interface_endpoints(self) -> Iterator[str]:
+        for page in self._ec2.get_paginator("describe_vpc_endpoints").paginate():
+            yield from (entry["VpcEndpointId"] for entry in page["VpcEndpoints"])
+
     def functions(self) -> Iterator[str]:
         for page in self._lambda.get_paginator("list_functions").paginate():
             yield from (entry["FunctionName"] for entry in page["Functions"])
@@ -110,6 +128,10 @@ class _Look:
     def queues(self) -> Iterator[str]:
         for page in self._sqs.get_paginator("list_queues").paginate():
             yield from page.get("QueueUrls", [])
+
+    def topics(self) -> Iterator[str]:
+        for page in self._sns.get_paginator("list_topics").paginate():
+            yield from (entry["TopicArn"] for entry in page["Topics"])
 
     def roles(self) -> Iterator[str]:
         for page in self._iam.get_paginator("list_roles").paginate():

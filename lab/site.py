@@ -35,6 +35,11 @@ ADDRESSES: Mapping[str, Endpoint] = {
     host: Endpoint(IPv4Address(address), _DATABASE_PORT)
     for host, address in zip(postgres.HOSTS, ("10.0.1.11", "10.0.2.12", "10.0.1.13"), strict=True)
 }
+#: Where they are in the company's own network, which the VPC reaches by Direct Connect or VPN.
+ON_PREMISES: Mapping[str, Endpoint] = {
+    host: Endpoint(IPv4Address(f"192.168.7.{number}"), _DATABASE_PORT)
+    for number, host in enumerate(postgres.HOSTS, start=11)
+}
 
 _T = TypeVar("_T")
 
@@ -193,10 +198,11 @@ class Site(Ground):
 
 
 def address_plan(servers: PostgresSet) -> AddressPlan:
-    """The plan in which each server of a database has its address in the VPC."""
+    """The plan in which each server is in the VPC, and in the company's own network as well."""
     return AddressPlan(
         {
-            ADDRESSES[server.host]: Endpoint(IPv4Address(server.host), server.port)
+            place[server.host]: Endpoint(IPv4Address(server.host), server.port)
+            for place in (ADDRESSES, ON_PREMISES)
             for server in servers.servers
         }
     )

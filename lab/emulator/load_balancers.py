@@ -4,6 +4,8 @@ Sources: Elastic Load Balancing API reference (CreateLoadBalancer, LoadBalancerA
 TargetGroupAttribute, ListenerAttribute, CreateTargetGroup) for names, defaults and errors.
 """
 
+import functools
+import secrets
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -163,6 +165,8 @@ def _complete(
 
 def install() -> None:
     """Make ministack's Elastic Load Balancing API serve Network Load Balancers."""
+    # The last part of an ARN is hexadecimal on AWS.
+    alb._short_id = functools.partial(secrets.token_hex, 8)
     alb._lb_xml = _load_balancer_xml
     alb._tg_xml = _without_http(alb._tg_xml)
     actions = alb._ACTION_MAP

@@ -127,7 +127,12 @@ class Stage:
                 outputs["TargetGroupArn"], endpoint_id, self.servers.primary.password
             )
             road = Road(
-                stage=self, outputs=outputs, observer=observer, connect=connect, consumer=consumer
+                stage=self,
+                outputs=outputs,
+                observer=observer,
+                connect=connect,
+                consumer=Consumer(self.ground.account(consumer)),
+                endpoint_id=endpoint_id,
             )
             road.expect_right("they become healthy", right)
             yield road
@@ -160,7 +165,13 @@ class Road:
     outputs: Mapping[str, str]
     observer: TargetObserver
     connect: Callable[[], Connection]
-    consumer: str
+    consumer: Consumer
+    endpoint_id: str
+
+    @property
+    def connection_state(self) -> str:
+        """The state of the consumer's endpoint as the consumer sees it, in lower case."""
+        return self.consumer.state(self.endpoint_id)
 
     def expect_right(self, text: str, right: Collection[Endpoint]) -> None:
         """Wait until the targets are these, all healthy, and no other; note it.

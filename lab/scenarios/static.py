@@ -1,12 +1,13 @@
-"""Addresses that a person gives: they change when the person deploys again."""
+"""Addresses on premises that a person gives: they change when the person deploys again."""
 
 from lab.aws import create_network
 from lab.scenarios.base import Scenario, Stage
+from lab.site import ON_PREMISES
 
 
 def _play(stage: Stage) -> None:
     network = create_network(stage.provider)
-    first, second = stage.targets
+    first, second = (ON_PREMISES[server.host] for server in stage.servers.servers)
     parameters = {
         "DatabaseEndpoint": str(first.address),
         "VpcId": network.vpc_id,
@@ -24,7 +25,7 @@ def _play(stage: Stage) -> None:
 
 SCENARIO = Scenario(
     name="static",
-    shows="given addresses are registered at deployment, and again at an update",
+    shows="given on-premises addresses are registered at deployment, and again at an update",
     servers=2,
     play=_play,
 )

@@ -1,0 +1,45 @@
+"""`python -m lab run` as its user meets it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lab.scenarios import SCENARIOS
+
+REPOSITORY = Path(__file__).parents[2]
+KINDS = {
+    "rds-instance", "rds-cluster-writer", "rds-cluster-readers", "rds-proxy", "hostname", "static",
+    "ec2-instance", "ec2-asg",
+}  # fmt: skip
+
+
+def test_every_kind_of_database_has_its_scenario() -> None:
+    assert set(SCENARIOS) >= KINDS
+
+
+def play(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "lab", "run", *arguments],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+
+
+def test_an_unknown_scenario_is_refused_with_the_known_ones() -> None:
+    refused = play("mysql")
+    assert refused.returncode == 2
+    assert "rds-cluster-writer" in refused.stderr
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_scenario_holds_its_expectations(name: str) -> None:
+    played = play(name)
+    assert played.returncode == 0, played.stdout + played.stderr
+    assert "FAIL" not in played.stdout
+    assert f"pass  {name}" in played.stdout
