@@ -521,8 +521,8 @@ def test_the_first_sync_comes_after_all_that_a_healthy_target_needs() -> None:
     assert needs("FirstSync") >= {
         "DatabaseIngress",
         "DatabaseListener",
+        "FirstSyncPolicy",
         "LoadBalancingEndpoint",
-        "ManageStackLaterPolicy",
         "SyncTargetsFunction",
         "SyncTargetsRole",
     }
@@ -537,12 +537,20 @@ def test_the_first_sync_is_done_again_when_the_database_changes(key: str) -> Non
 
 def test_connections_are_rejected_once_nobody_may_come_back_and_while_it_is_allowed() -> None:
     assert "EndpointConnections" in needs("EndpointServicePermissions")
-    assert needs("EndpointConnections") >= {"EndpointService", "ManageStackLaterPolicy"}
+    assert needs("EndpointConnections") >= {"EndpointService", "EndpointConnectionsPolicy"}
 
 
 def test_the_scaling_group_is_attached_while_a_listener_uses_the_target_group() -> None:
     attachment = needs("AutoScalingAttachment")
-    assert attachment >= {"DatabaseListener", "DatabaseTargetGroup", "ManageStackLaterPolicy"}
+    assert attachment >= {"DatabaseListener", "DatabaseTargetGroup", "AutoScalingAttachmentPolicy"}
+
+
+@pytest.mark.parametrize("name", ["FirstSync", "EndpointConnections", "AutoScalingAttachment"])
+def test_a_custom_resource_keeps_its_permission_until_it_is_deleted(name: str) -> None:
+    resources = load()["Resources"]
+
+    assert f"{name}Policy" in as_list(resources[name]["DependsOn"])
+    assert resources[f"{name}Policy"]["Condition"] == resources[name]["Condition"]
 
 
 def test_the_lookup_needs_nothing_that_needs_it() -> None:
