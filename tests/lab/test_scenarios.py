@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -36,10 +38,26 @@ def test_an_unknown_scenario_is_refused_with_the_known_ones() -> None:
     assert "rds-cluster-writer" in refused.stderr
 
 
+@pytest.fixture(scope="module")
+def playing(
+    request: pytest.FixtureRequest,
+) -> Iterator[Mapping[str, "Future[subprocess.CompletedProcess[str]]"]]:
+    """The chosen scenarios, two at a time: they wait more than they work, and labs never meet."""
+    chosen = [
+        str(item.callspec.params["name"])
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and "playing" in item.fixturenames
+    ]
+    with ThreadPoolExecutor(2) as pool:
+        yield {name: pool.submit(play, name) for name in chosen}
+
+
 @pytest.mark.lab
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_a_scenario_holds_its_expectations(name: str) -> None:
-    played = play(name)
+def test_a_scenario_holds_its_expectations(
+    playing: Mapping[str, "Future[subprocess.CompletedProcess[str]]"], name: str
+) -> None:
+    played = playing[name].result()
     assert played.returncode == 0, played.stdout + played.stderr
     assert "FAIL" not in played.stdout
     assert f"pass  {name}" in played.stdout
