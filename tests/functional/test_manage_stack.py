@@ -205,8 +205,18 @@ def test_a_name_that_does_not_resolve_fails_the_deployment_in_the_functions_own_
 
     assert answer["Status"] == "FAILED"
     assert sentence in answer["Reason"]
-    assert "DatabaseEndpoint" in answer["Reason"]
+    assert "Correct DatabaseEndpoint, or set Resolvers" in answer["Reason"]
     assert len(stack.functions.invocations) == 1
+
+
+def test_a_target_group_that_is_not_there_fails_the_deployment(stack: Stack) -> None:
+    sentence = "DescribeTargetHealth failed with TargetGroupNotFound: no such group."
+    stack.functions.answers = [FunctionError("TargetGroupNotFoundError", sentence)]
+
+    answer = stack.asks("Create", "FirstSync", **SYNC)
+
+    assert answer["Status"] == "FAILED"
+    assert f"{sentence} Set ExistingTargetGroupArn" in answer["Reason"]
 
 
 def test_an_address_outside_the_allowed_networks_fails_the_deployment(stack: Stack) -> None:

@@ -14,6 +14,17 @@ HEALTH_SECONDS = 60.0
 POLICY_SECONDS = 20.0
 _PAUSE_SECONDS = 5.0
 _ACCESS_ERRORS = frozenset({"TargetGroupAccessError", "ObservationDeniedError"})
+#: Which parameter to correct, by the class of the sync function's error.
+_REMEDIES: Mapping[str, str] = {
+    "ObservationError": (
+        " Correct DatabaseEndpoint, or set Resolvers to the DNS servers that know it, and deploy"
+        " again."
+    ),
+    "TargetGroupNotFoundError": (
+        " Set ExistingTargetGroupArn to a target group of this account and Region, and deploy"
+        " again."
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,5 +75,6 @@ def _read(answer: Mapping[str, object] | FunctionError) -> FirstSync:
     if isinstance(answer, FunctionError):
         raise RefusalError(
             f"The first sync of DatabaseEndpoint failed ({answer.type}): {answer.message}"
+            f"{_REMEDIES.get(answer.type, '')}"
         )
     return read_result(answer)
