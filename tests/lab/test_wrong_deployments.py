@@ -5,7 +5,7 @@ CLI; most stacks are then created from it by CloudFormation's API, which is what
 calls, and some by `sam deploy`, to see what its user reads.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -226,9 +226,7 @@ class Company:
             )
         except ClientError as error:
             return str(error)
-        self.ground.wait_for(
-            lambda: not self.status().endswith("_IN_PROGRESS"), "the deployment to end"
-        )
+        self._wait_for(lambda: not self.status().endswith("_IN_PROGRESS"), "the deployment to end")
         events = self.cloudformation.describe_stack_events(StackName=_STACK_NAME)["StackEvents"]
         return "\n".join(
             event.get("ResourceStatusReason", "")
@@ -246,8 +244,13 @@ class Company:
     def forget(self) -> None:
         """Delete the record of the failed stack."""
         self.cloudformation.delete_stack(StackName=_STACK_NAME)
-        self.ground.wait_for(
-            lambda: self.status() in {"", "DELETE_COMPLETE"}, "the record to be deleted"
+        self._wait_for(lambda: self.status() in {"", "DELETE_COMPLETE"}, "the record to be deleted")
+
+    def _wait_for(self, condition: Callable[[], bool], what: str) -> None:
+        """Wait, without keeping the one process of the emulator busy with our question."""
+        ground = self.ground
+        ground.supervisor.wait_until(
+            condition, what=what, timeout=ground.options.settling_seconds, interval=0.2
         )
 
     def left(self) -> set[str]:
