@@ -242,8 +242,12 @@ def resources(resource_type: str) -> dict[str, dict[str, Any]]:
 
 
 def policies(situation: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Each statement of the roles of a stack in a situation, with the logical ID of its role."""
+    return statements(Resolver(SITUATIONS[situation]))
+
+
+def statements(resolver: Resolver) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Each statement of a stack's roles, with the logical ID of its role."""
-    resolver = Resolver(SITUATIONS[situation])
     for role, properties in resolver.of_type("AWS::IAM::Role").items():
         for policy in properties.get("Policies", []):
             for statement in as_list(policy["PolicyDocument"]["Statement"]):

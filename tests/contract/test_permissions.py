@@ -1,0 +1,647 @@
+"""Each function, run by the lab's AWS under its policies as the template writes them.
+
+With all of a role's permissions every job of the function succeeds. Without any one of them a job
+fails and names it, so a permission that nothing needs fails a test here.
+"""
+
+import io
+import itertools
+import json
+import threading
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.dns_server import Zone
+from lab.processes import Supervisor
+from target_sync.core.connections import ConnectionState
+from tests.contract.test_endpoint_service import Service, emulated_service
+from tests.lab.emulator_process import (
+    CONSUMER,
+    PROVIDER,
+    REGION,
+    STRANGER,
+    Emulator,
+    create_vpc,
+    wait_until,
+)
+from tests.lab.test_dns_server import start_server
+from tests.support.custom_resources import event, without
+from tests.support.events import load_event
+from tests.template.stack import (
+    PSEUDO_PARAMETERS,
+    SITUATIONS,
+    Resolver,
+    as_list,
+    resources,
+    statements,
+)
+
+pytestmark = pytest.mark.lab
+
+ROOT = Path(__file__).parents[2]
+HOST = "127.0.0.1"
+
+UNENFORCED: Mapping[str, tuple[str, ...]] = {
+    # Lambda writes the log with the role; the emulator writes it itself.
+    "WriteLog": ("logs:CreateLogStream", "logs:PutLogEvents"),
+    # Lambda sends what failed for good with the role; the emulator sends it itself.
+    "KeepFailedRuns": ("sqs:SendMessage",),
+    # Lambda sends the traces with the role; the emulator makes none.
+    "SendTraces": ("xray:PutTraceSegments", "xray:PutTelemetryRecords"),
+    # Lambda makes a function's network interfaces with the role; the emulator runs every function
+    # on the machine's own network.
+    "CreateInterfaces": ("ec2:CreateNetworkInterface",),
+    "ChangeInterfaces": ("ec2:AssignPrivateIpAddresses", "ec2:UnassignPrivateIpAddresses"),
+    "DeleteInterfaces": ("ec2:DeleteNetworkInterface",),
+    "ReadInterfaces": ("ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets"),
+}
+"""What the service around the function needs, not its code: actions by their statement."""
+
+FUNCTIONS: Mapping[str, tuple[str, ...]] = {
+    "SyncTargetsFunction": (
+        "rds-cluster-writer",
+        "rds-cluster-readers",
+        "ec2-instance",
+        "rds-instance",
+    ),
+    "AnswerConnectionsFunction": ("rejection", "acceptance"),
+    "ManageStackFunction": ("rds-instance", "ec2-asg"),
+}
+"""Each function, and the situations in which it runs here."""
+
+# In the lab a policy and a rejection hold at once: no need to look again seconds later.
+DOOR = """
+from target_sync.custom_resources import endpoint_connections, manager
+manager.POLICY_SECONDS = 0.0
+endpoint_connections._PAUSE_SECONDS = 0.0
+from app import handler
+"""
+SYNCED = {
+    "status": "in_sync",
+    "summary": "in sync",
+    "kept": [{"target": "10.0.1.11:5432", "state": "healthy", "state_reason": None}],
+}
+GROUP = "databases"
+WRITER, READER, NOBODY = "10.0.1.11", "10.0.2.12", "10.0.1.99"
+
+
+@dataclass(frozen=True)
+class Permission:
+    """One action of one statement of a role."""
+
+    function: str
+    situation: str
+    statement: str
+    action: str
+
+    def __str__(self) -> str:
+        return "-".join((self.function, self.situation, self.statement, self.action))
+
+    @property
+    def enforced(self) -> bool:
+        return self.action not in UNENFORCED.get(self.statement, ())
+
+
+def policy(resolver: Resolver, function: str) -> list[dict[str, Any]]:
+    """The statements of a function's role, those of separate policies among them."""
+    properties = resolver.of_type("AWS::Lambda::Function").get(function)
+    if properties is None:
+        return []
+    role = properties["Role"].removeprefix("<").removesuffix(".Arn>")
+    return [dict(statement) for owner, statement in statements(resolver) if owner == role]
+
+
+def permissions(function: str, situation: str) -> list[Permission]:
+    return [
+        Permission(function, situation, statement["Sid"], action)
+        for statement in policy(Resolver(SITUATIONS[situation]), function)
+        for action in as_list(statement["Action"])
+    ]
+
+
+def tried() -> list[Permission]:
+    """Each permission once, in the first situation that has it."""
+    found: dict[tuple[str, str, str], Permission] = {}
+    for function, situations in FUNCTIONS.items():
+        for situation in situations:
+            for it in permissions(function, situation):
+                if it.enforced:
+                    found.setdefault((it.function, it.statement, it.action), it)
+    return list(found.values())
+
+
+TRIED = tried()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """Something that a function does.
+
+    Attributes:
+        run: Lets the function of a name do it, and returns the problem, or nothing.
+        apis: What it calls. Only so that the likeliest to lack a permission comes first.
+    """
+
+    run: Callable[[str], str]
+    apis: tuple[str, ...] = ()
+
+
+@dataclass(kw_only=True)
+class CloudFormation:
+    """Takes the answers of custom resources."""
+
+    port: int
+    answers: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+@contextmanager
+def cloudformation() -> Iterator[CloudFormation]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            taker.answers[self.path] = json.loads(body)
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Nothing of it belongs into a test's output."""
+
+    with ThreadingHTTPServer((HOST, 0), Handler) as server:
+        taker = CloudFormation(port=server.server_port)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield taker
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@dataclass(kw_only=True)
+class World:
+    """Databases of every kind and what the stack makes for them, on the lab's AWS."""
+
+    emulator: Emulator
+    cloudformation: CloudFormation
+    zone: Zone
+    resolver: str
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
+    _functions: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.vpc, self.subnets = create_vpc(self.emulator)
+        self.service: Service = emulated_service(self.emulator)
+        self.topic: str = self.client("sns").create_topic(Name="permissions")["TopicArn"]
+        self.target_group = self._target_group("ip")
+        self.names = self._databases()
+        self.instance = self._instance()
+        self._scaling_group()
+
+    def client(self, service: str) -> Any:
+        return self.emulator.client(service)
+
+    # --- What is there -------------------------------------------------------------------------
+
+    def _databases(self) -> Mapping[str, str]:
+        """Make them, and return the name of each by its identifier."""
+        rds = self.client("rds")
+        rds.create_db_subnet_group(
+            DBSubnetGroupName="permissions",
+            DBSubnetGroupDescription="x",
+            SubnetIds=self.subnets,
+        )
+        common = {"DBInstanceClass": "db.r6g.large", "DBSubnetGroupName": "permissions"}
+        rds.create_db_instance(DBInstanceIdentifier="orders", Engine="postgres", **common)
+        rds.create_db_cluster(
+            DBClusterIdentifier="sales",
+            Engine="aurora-postgresql",
+            DBSubnetGroupName="permissions",
+            MasterUsername="owner",
+            MasterUserPassword="not-secret",
+        )
+        for member in ("sales-1", "sales-2"):
+            rds.create_db_instance(
+                DBInstanceIdentifier=member,
+                Engine="aurora-postgresql",
+                DBClusterIdentifier="sales",
+                **common,
+            )
+        rds.create_db_cluster_endpoint(
+            DBClusterIdentifier="sales",
+            DBClusterEndpointIdentifier="reports",
+            EndpointType="READER",
+        )
+        rds.create_db_proxy(
+            DBProxyName="pool",
+            EngineFamily="POSTGRESQL",
+            Auth=[{"AuthScheme": "SECRETS"}],
+            RoleArn=f"arn:aws:iam::{PROVIDER}:role/pool",
+            VpcSubnetIds=self.subnets,
+        )
+        rds.create_db_proxy_endpoint(
+            DBProxyName="pool", DBProxyEndpointName="pool-ro", VpcSubnetIds=self.subnets
+        )
+        found = rds.describe_db_instances(DBInstanceIdentifier="orders")["DBInstances"][0]
+        domain = found["Endpoint"]["Address"].partition(".")[2]
+        names = {
+            "orders": f"orders.{domain}",
+            "sales": f"sales.cluster-{domain}",
+            "sales-ro": f"sales.cluster-ro-{domain}",
+            "reports": f"reports.cluster-custom-{domain}",
+            "pool": f"pool.proxy-{domain}",
+            "pool-ro": f"pool-ro.endpoint.proxy-{domain}",
+        }
+        for name in (names["orders"], names["sales"], f"sales-1.{domain}"):
+            self.zone.set_address(name, [WRITER], ttl=0)
+        self.zone.set_address(f"sales-2.{domain}", [READER], ttl=0)
+        return names
+
+    def _instance(self) -> str:
+        (instance,) = self.client("ec2").run_instances(
+            ImageId="ami-0123", MinCount=1, MaxCount=1, SubnetId=self.subnets[0]
+        )["Instances"]
+        return str(instance["InstanceId"])
+
+    def _scaling_group(self) -> None:
+        self.client("ec2").create_launch_template(
+            LaunchTemplateName="permissions",
+            LaunchTemplateData={"ImageId": "ami-0123", "InstanceType": "t3.micro"},
+        )
+        self.client("autoscaling").create_auto_scaling_group(
+            AutoScalingGroupName=GROUP,
+            MinSize=1,
+            MaxSize=1,
+            DesiredCapacity=1,
+            VPCZoneIdentifier=",".join(self.subnets),
+            LaunchTemplate={"LaunchTemplateName": "permissions", "Version": "1"},
+        )
+
+    def _target_group(self, target_type: str) -> str:
+        elbv2 = self.client("elbv2")
+        arn: str = elbv2.create_target_group(
+            Name=f"permissions-{target_type}",
+            Protocol="TCP",
+            Port=5432,
+            TargetType=target_type,
+            VpcId=self.vpc,
+        )["TargetGroups"][0]["TargetGroupArn"]
+        delay = {"Key": "deregistration_delay.timeout_seconds", "Value": "0"}
+        elbv2.modify_target_group_attributes(TargetGroupArn=arn, Attributes=[delay])
+        return arn
+
+    @cached_property
+    def instance_group(self) -> str:
+        return self._target_group("instance")
+
+    @cached_property
+    def synced(self) -> Mapping[str, str]:
+        """A sync function that has nothing to do, for the first sync: its name and its ARN."""
+        code = {"app.py": f"def handler(event, context):\n    return {SYNCED!r}\n"}
+        name = "synced"
+        arn = self.client("lambda").create_function(
+            FunctionName=name,
+            Runtime="python3.13",
+            Role=self._role(name),
+            Handler="app.handler",
+            Code={"ZipFile": packed(code)},
+        )["FunctionArn"]
+        return {"SyncTargetsFunction": name, "SyncTargetsFunction.Arn": arn}
+
+    # --- The stack -----------------------------------------------------------------------------
+
+    def stack(self, situation: str) -> Resolver:
+        """The template in a situation, with the parameters and resources that are here."""
+        given = SITUATIONS[situation]
+        topic = {"AlarmTopicArn": self.topic} if "AlarmTopicArn" in given else {}
+        return Resolver(
+            given={
+                **given,
+                **topic,
+                "TrustedAccounts": CONSUMER,
+                "Resolvers": self.resolver,
+            },
+            pseudo={**PSEUDO_PARAMETERS, "AWS::AccountId": PROVIDER, "AWS::Region": REGION},
+            attributes={
+                **self._lookup(situation),
+                **self.synced,
+                "DatabaseTargetGroup": self.target_group,
+                "EndpointService": self.service.id,
+            },
+        )
+
+    def _lookup(self, situation: str) -> Mapping[str, str]:
+        """What the template's DatabaseLookup would answer, as far as a function is told it."""
+        kind, endpoint, identifier = {
+            "rds-cluster-writer": (situation, self.names["sales"], "sales"),
+            "rds-cluster-readers": (situation, self.names["sales-ro"], "sales"),
+            "ec2-instance": (situation, self.instance, self.instance),
+        }.get(situation, ("rds-instance", self.names["orders"], "orders"))
+        answer = {
+            "Kind": kind,
+            "Endpoint": endpoint,
+            "Identifier": identifier,
+            "Port": "5432",
+            "AllowedNetworks": "10.0.0.0/8",
+            "VpcNetworks": "10.0.0.0/16",
+        }
+        return {f"DatabaseLookup.{name}": value for name, value in answer.items()}
+
+    def allow(self, function: str, situation: str, missing: Permission | None = None) -> str:
+        """Give a function its role's policy, without one permission; return the function's name."""
+        key = (function, situation)
+        if key not in self._functions:
+            self._functions[key] = self._create(function, situation)
+        name = self._functions[key]
+        allowed = []
+        for statement in policy(self.stack(situation), function):
+            actions = as_list(statement["Action"])
+            if missing and statement["Sid"] == missing.statement:
+                actions = [action for action in actions if action != missing.action]
+            if actions:
+                allowed.append({**statement, "Action": actions})
+        self.client("iam").put_role_policy(
+            RoleName=name, PolicyName="template", PolicyDocument=document(allowed)
+        )
+        return name
+
+    def _create(self, function: str, situation: str) -> str:
+        properties = self.stack(situation).of_type("AWS::Lambda::Function")[function]
+        name = f"{function}-{next(self._numbers)}"
+        self.client("lambda").create_function(
+            FunctionName=name,
+            Runtime=properties["Runtime"],
+            Role=self._role(name),
+            Handler="door.handler",
+            Timeout=properties["Timeout"],
+            Code={"ZipFile": packed(code(function))},
+            Environment=properties["Environment"],
+        )
+        return name
+
+    def _role(self, name: str) -> str:
+        trust = {
+            "Effect": "Allow",
+            "Principal": {"Service": "lambda.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+        }
+        role = self.client("iam").create_role(
+            RoleName=name, AssumeRolePolicyDocument=document([trust])
+        )
+        return str(role["Role"]["Arn"])
+
+    # --- Jobs ----------------------------------------------------------------------------------
+
+    def jobs(self, function: str, situation: str) -> list[Job]:
+        if function == "SyncTargetsFunction":
+            return [Job(run=lambda name: self._sync(name, situation))]
+        if function == "AnswerConnectionsFunction":
+            return [Job(run=lambda name: self._answer(name, situation))]
+        created = self.stack(situation).created().values()
+        made = {resource["Type"].removeprefix("Custom::") for resource in created}
+        by_resource = self._custom_resources()
+        return [
+            job for resource in by_resource if resource in made for job in by_resource[resource]
+        ]
+
+    def _sync(self, name: str, situation: str) -> str:
+        """Let it put the database's addresses into the group.
+
+        A target that is not the database's goes at once only where two sources agree, so it is
+        there for such a database only: nothing here waits.
+        """
+        elbv2, group = self.client("elbv2"), self.target_group
+
+        def targets() -> list[Any]:
+            found = elbv2.describe_target_health(TargetGroupArn=group)["TargetHealthDescriptions"]
+            return [description["Target"] for description in found]
+
+        if there := targets():
+            elbv2.deregister_targets(TargetGroupArn=group, Targets=there)
+        wait_until(lambda: not targets())
+        if situation == "rds-cluster-writer":
+            elbv2.register_targets(TargetGroupArn=group, Targets=[{"Id": NOBODY, "Port": 5432}])
+        problem, answer = self._invoke(name, {})
+        if not problem and answer["status"] != "synced":
+            return f"it answered {answer}"
+        return problem
+
+    def _answer(self, name: str, situation: str) -> str:
+        trusted, untrusted = self.service.asks(CONSUMER), self.service.asks(STRANGER)
+        problem, _ = self._invoke(name, load_event("connection-request"))
+        if problem:
+            return problem
+        states = self.service.states()
+        left = {"rejection": ConnectionState.REJECTED}.get(
+            situation, ConnectionState.PENDING_ACCEPTANCE
+        )
+        wanted = (ConnectionState.AVAILABLE, left)
+        seen = (states[trusted], states[untrusted])
+        return "" if seen == wanted else f"the requests were answered with {seen}"
+
+    def _custom_resources(self) -> Mapping[str, list[Job]]:
+        """The jobs of each custom resource, by the name of its type."""
+        pair = {"AutoScalingGroupName": GROUP, "TargetGroupArn": self.instance_group}
+        service = {"ServiceId": self.service.id}
+        first = {"FunctionName": self.synced["SyncTargetsFunction"]}
+        return {
+            "EndpointConnections": [
+                self._request(
+                    "Delete", "EndpointConnections", service, "ec2", before=self._is_asked
+                )
+            ],
+            "AutoScalingAttachment": [
+                self._request(
+                    "Create", "AutoScalingAttachment", pair, "autoscaling", before=self._detach
+                ),
+                self._request(
+                    "Delete", "AutoScalingAttachment", pair, "autoscaling", before=self._attach
+                ),
+            ],
+            "FirstSync": [self._request("Create", "FirstSync", first, "lambda")],
+            "DatabaseLookup": self._lookups(),
+        }
+
+    def _lookups(self) -> list[Job]:
+        network = {"SubnetIds": self.subnets}
+        questions: Mapping[str, Mapping[str, object]] = {
+            "autoscaling": {"DatabaseEndpoint": GROUP, "DatabaseKind": "ec2-asg", **network},
+            "ec2": {"DatabaseEndpoint": self.instance, **network},
+        }
+        return [
+            *(
+                self._request("Create", "DatabaseLookup", without(properties), api)
+                for api, properties in questions.items()
+            ),
+            *(
+                self._request(
+                    "Create",
+                    "DatabaseLookup",
+                    without({"DatabaseEndpoint": self.names[name]}),
+                    "rds",
+                )
+                for name in ("orders", "pool-ro", "sales")
+            ),
+            self._request(
+                "Create",
+                "DatabaseLookup",
+                without(
+                    {
+                        "DatabaseEndpoint": self.names["reports"],
+                        "DatabaseKind": "rds-cluster-readers",
+                    }
+                ),
+                "rds",
+            ),
+        ]
+
+    def _is_asked(self) -> None:
+        self.service.asks(CONSUMER)
+
+    def _attach(self) -> None:
+        self.client("autoscaling").attach_load_balancer_target_groups(
+            AutoScalingGroupName=GROUP, TargetGroupARNs=[self.instance_group]
+        )
+
+    def _detach(self) -> None:
+        scaling = self.client("autoscaling")
+        (group,) = scaling.describe_auto_scaling_groups(AutoScalingGroupNames=[GROUP])[
+            "AutoScalingGroups"
+        ]
+        if self.instance_group in group.get("TargetGroupARNs", ()):
+            scaling.detach_load_balancer_target_groups(
+                AutoScalingGroupName=GROUP, TargetGroupARNs=[self.instance_group]
+            )
+
+    def _request(
+        self,
+        request: str,
+        resource: str,
+        properties: Mapping[str, object],
+        *apis: str,
+        before: Callable[[], None] = lambda: None,
+    ) -> Job:
+        """A request of CloudFormation, once the world is such that there is something to do."""
+
+        def run(name: str) -> str:
+            before()
+            path = f"/{next(self._numbers)}"
+            url = f"http://{HOST}:{self.cloudformation.port}{path}"
+            problem, _ = self._invoke(
+                name, {**event(request, resource, properties), "ResponseURL": url}
+            )
+            if problem:
+                return problem
+            answer = self.cloudformation.answers[path]
+            return "" if answer["Status"] == "SUCCESS" else str(answer["Reason"])
+
+        return Job(run=run, apis=apis)
+
+    def _invoke(self, name: str, payload: object) -> tuple[str, Any]:
+        """The error of a run, or nothing; and its answer."""
+        reply = self.client("lambda").invoke(FunctionName=name, Payload=json.dumps(payload))
+        answer = json.loads(reply["Payload"].read())
+        return (answer["errorMessage"] if "FunctionError" in reply else ""), answer
+
+
+def document(statements: list[dict[str, Any]]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": statements})
+
+
+def code(function: str) -> Mapping[str, str]:
+    """A function with our package; its dependencies are those of the emulator's interpreter."""
+    layer = ROOT / "layers/target_sync"
+    folder = {
+        "SyncTargetsFunction": "sync_targets",
+        "AnswerConnectionsFunction": "answer_connections",
+        "ManageStackFunction": "manage_stack",
+    }[function]
+    files = {
+        str(file.relative_to(layer)): file.read_text()
+        for file in (layer / "target_sync").rglob("*.py")
+    }
+    return {
+        **files,
+        "app.py": (ROOT / "functions" / folder / "app.py").read_text(),
+        "door.py": DOOR,
+    }
+
+
+def packed(files: Mapping[str, str]) -> bytes:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        for name, text in files.items():
+            file.writestr(name, text)
+    return archive.getvalue()
+
+
+@pytest.fixture(scope="module")
+def world(emulator: Emulator) -> Iterator[World]:
+    with Supervisor() as supervisor, cloudformation() as answers:
+        server = start_server(supervisor)
+        yield World(
+            emulator=emulator,
+            cloudformation=answers,
+            zone=server.zone,
+            resolver=f"{HOST}:{server.port}",
+        )
+        emulator.admin.reset()
+
+
+@pytest.mark.parametrize(
+    ("function", "situation"),
+    [(function, situation) for function, found in FUNCTIONS.items() for situation in found],
+)
+def test_with_its_permissions_every_job_of_a_function_succeeds(
+    world: World, function: str, situation: str
+) -> None:
+    name = world.allow(function, situation)
+
+    problems = [job.run(name) for job in world.jobs(function, situation)]
+
+    assert set(problems) == {""}
+
+
+@pytest.mark.parametrize("missing", TRIED, ids=str)
+def test_without_one_of_them_a_job_fails_by_its_name(world: World, missing: Permission) -> None:
+    name = world.allow(missing.function, missing.situation, missing)
+
+    api = missing.action.partition(":")[0]
+    jobs = world.jobs(missing.function, missing.situation)
+
+    problems = (job.run(name) for job in sorted(jobs, key=lambda job: api not in job.apis))
+
+    assert missing.action in next(filter(None, problems), "nothing failed: it is not needed")
+
+
+def test_every_permission_of_the_template_is_tried_or_cannot_be() -> None:
+    done = {(it.function, it.statement, it.action) for it in TRIED}
+    untried = {
+        (it.function, it.statement, it.action)
+        for function in FUNCTIONS
+        for situation in SITUATIONS
+        for it in permissions(function, situation)
+        if it.enforced
+    } - done
+
+    assert not untried
+    assert set(FUNCTIONS) == set(resources("AWS::Lambda::Function"))
+
+
+def test_what_cannot_be_tried_is_still_in_the_template() -> None:
+    written = {
+        (it.statement, it.action)
+        for function in FUNCTIONS
+        for situation in SITUATIONS
+        for it in permissions(function, situation)
+    }
+
+    assert written.issuperset((at, action) for at, found in UNENFORCED.items() for action in found)
