@@ -195,6 +195,7 @@ class World:
     zone: Zone
     resolver: str
     _numbers: Iterator[int] = field(default_factory=itertools.count)
+    _clients: dict[str, Any] = field(default_factory=dict)
     _functions: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -207,7 +208,9 @@ class World:
         self._scaling_group()
 
     def client(self, service: str) -> Any:
-        return self.emulator.client(service)
+        if service not in self._clients:
+            self._clients[service] = self.emulator.client(service)
+        return self._clients[service]
 
     # --- What is there -------------------------------------------------------------------------
 
