@@ -12,6 +12,7 @@ from lab.scenarios import (
     rds_instance,
     rds_proxy,
     static,
+    updates,
 )
 from lab.scenarios.base import Scenario
 
@@ -28,5 +29,6 @@ SCENARIOS: Mapping[str, Scenario] = {
         ec2_asg.SCENARIO,
         existing_target_group.SCENARIO,
         consumers.SCENARIO,
+        updates.SCENARIO,
     )
 }
