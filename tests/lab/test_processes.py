@@ -202,7 +202,9 @@ def test_leaving_restores_the_signal_handlers() -> None:
 
 
 ORCHESTRATOR = f"""
-import sys, time
+import signal, sys, time
+# Whoever runs the tests may ignore it, as under nohup; a terminal does not.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 sys.path.insert(0, {str(REPO)!r})
 from lab.processes import Supervisor
 with Supervisor() as supervisor:
@@ -243,7 +245,10 @@ def test_an_interrupted_orchestrator_leaves_no_process_and_no_file(
         for number in signals:
             orchestrator.send_signal(number)
 
-        assert orchestrator.wait(DEADLINE) != 0
+        try:
+            assert orchestrator.wait(DEADLINE) != 0
+        finally:
+            orchestrator.kill()
     assert eventually(lambda: not any(is_alive(int(pid)) for pid in pids))
     assert eventually(lambda: not Path(work_dir).exists())
 
