@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from target_sync.errors import TriggerError
+from target_sync.payloads import as_object, options
 
 
 class TriggerKind(StrEnum):
@@ -72,11 +72,7 @@ def parse_trigger(event: object) -> Trigger:
     Raises:
         TriggerError: The payload is none of them. The message names the key that is wrong.
     """
-    if not isinstance(event, Mapping):
-        raise TriggerError(
-            f"the payload must be a JSON object, not {type(event).__name__};"
-            ' for a resync by hand send {} or {"dry_run": true}'
-        )
+    event = as_object(event, by_hand="for a resync")
     source = event.get("source")
     # A payload may hold anything as its source, a list too.
     if isinstance(source, str) and source in _EVENT_SOURCES:
@@ -109,16 +105,9 @@ def _epoch_seconds(text: object) -> float | None:
 
 
 def _manual(event: Mapping[str, object]) -> Trigger:
-    options = dict(_MANUAL_DEFAULTS)
-    for key, value in event.items():
-        if key not in options:
-            known = ", ".join(sorted(options))
-            raise TriggerError(f"unknown key {key!r} in the payload; known keys: {known}")
-        if not isinstance(value, bool):
-            raise TriggerError(f"{key!r} must be true or false, not {value!r}")
-        options[key] = value
+    asked = options(event, _MANUAL_DEFAULTS)
     return Trigger(
         kind=TriggerKind.MANUAL,
-        dry_run=options["dry_run"],
-        wait_for_healthy=options["wait_for_healthy"],
+        dry_run=asked["dry_run"],
+        wait_for_healthy=asked["wait_for_healthy"],
     )

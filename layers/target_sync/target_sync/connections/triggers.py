@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from target_sync.errors import TriggerError
+from target_sync.payloads import as_object, options
 
 
 class ConnectionTriggerKind(StrEnum):
@@ -36,22 +36,23 @@ class ConnectionTrigger:
         return {"kind": self.kind.value}
 
 
+#: What a person may send, and what holds where it is not said.
+_MANUAL_DEFAULTS: Mapping[str, bool] = {"dry_run": False}
+
+
 def parse_trigger(event: object) -> ConnectionTrigger:
     """Tell the three triggers apart.
 
     Raises:
         TriggerError: The payload is none of them. The message names the key that is wrong.
     """
-    if not isinstance(event, Mapping):
-        raise TriggerError(
-            f"the payload must be a JSON object, not {type(event).__name__};"
-            ' to look by hand send {} or {"dry_run": true}'
-        )
+    event = as_object(event, by_hand="to look")
     if _is_notification(event.get("Records")):
         return ConnectionTrigger(kind=ConnectionTriggerKind.NOTIFICATION)
     if event.get("source") == "aws.scheduler":
         return ConnectionTrigger(kind=ConnectionTriggerKind.SCHEDULE)
-    return _manual(event)
+    asked = options(event, _MANUAL_DEFAULTS)
+    return ConnectionTrigger(kind=ConnectionTriggerKind.MANUAL, dry_run=asked["dry_run"])
 
 
 def _is_notification(records: object) -> bool:
@@ -61,13 +62,3 @@ def _is_notification(records: object) -> bool:
         and bool(records)
         and all(isinstance(r, Mapping) and r.get("EventSource") == "aws:sns" for r in records)
     )
-
-
-def _manual(event: Mapping[str, object]) -> ConnectionTrigger:
-    for key in event:
-        if key != "dry_run":
-            raise TriggerError(f"unknown key {key!r} in the payload; known keys: dry_run")
-    dry_run = event.get("dry_run", False)
-    if not isinstance(dry_run, bool):
-        raise TriggerError(f"'dry_run' must be true or false, not {dry_run!r}")
-    return ConnectionTrigger(kind=ConnectionTriggerKind.MANUAL, dry_run=dry_run)
