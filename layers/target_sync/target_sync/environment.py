@@ -1,8 +1,15 @@
 """Reading a variable of the function's environment."""
 
+import re
 from collections.abc import Mapping
+from typing import TypeVar
 
 from target_sync.errors import SettingsError
+
+_T = TypeVar("_T")
+
+#: What the two texts of a yes-or-no parameter mean.
+FLAGS: Mapping[str, bool] = {"true": True, "false": False}
 
 
 def required(environ: Mapping[str, str], name: str) -> str:
@@ -15,6 +22,33 @@ def required(environ: Mapping[str, str], name: str) -> str:
     if not value:
         raise SettingsError(f"the environment variable {name} is missing; the template sets it")
     return value
+
+
+def given(environ: Mapping[str, str], name: str, default: str) -> str:
+    """The text of a variable, or what holds if it is missing or empty."""
+    return environ.get(name, "").strip() or default
+
+
+def one_of(name: str, text: str, meanings: Mapping[str, _T]) -> _T:
+    """What the text of a variable means.
+
+    Raises:
+        SettingsError: It is none of the texts that have a meaning.
+    """
+    if text not in meanings:
+        raise SettingsError(f"{name} must be {' or '.join(meanings)}, not {text!r}")
+    return meanings[text]
+
+
+def matching(name: str, text: str, pattern: re.Pattern[str], what: str) -> str:
+    """The text of a variable that has a form.
+
+    Raises:
+        SettingsError: It has not; the message says what it must be.
+    """
+    if not pattern.fullmatch(text):
+        raise SettingsError(f"{name} must be {what}, not {text!r}")
+    return text
 
 
 def items(text: str) -> list[str]:

@@ -5,13 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from target_sync.core.connections import ConnectionPolicy
-from target_sync.environment import items, required
+from target_sync.environment import FLAGS, items, matching, one_of, required
 from target_sync.errors import SettingsError
 
 _SERVICE_ID = re.compile(r"vpce-svc-[0-9a-f]+")
 _ACCOUNT = re.compile(r"[0-9]{12}")
 _TOPIC_ARN = re.compile(r"arn:[\w-]+:sns:[\w-]+:[0-9]{12}:[\w-]+")
-_FLAGS = {"true": True, "false": False}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +35,7 @@ def load_settings(environ: Mapping[str, str]) -> ConnectionSettings:
         SettingsError: A variable is missing or wrong. The message names it.
     """
     return ConnectionSettings(
-        service_id=_matching(
+        service_id=matching(
             "ENDPOINT_SERVICE_ID",
             required(environ, "ENDPOINT_SERVICE_ID"),
             _SERVICE_ID,
@@ -49,25 +48,17 @@ def load_settings(environ: Mapping[str, str]) -> ConnectionSettings:
 
 def _policy(environ: Mapping[str, str]) -> ConnectionPolicy:
     trusted = frozenset(
-        _matching("TRUSTED_ACCOUNTS", item, _ACCOUNT, "account IDs of twelve digits with commas")
+        matching("TRUSTED_ACCOUNTS", item, _ACCOUNT, "account IDs of twelve digits with commas")
         for item in items(environ.get("TRUSTED_ACCOUNTS", ""))
     )
-    text = required(environ, "REJECT_UNTRUSTED")
-    if text not in _FLAGS:
-        raise SettingsError(f"REJECT_UNTRUSTED must be true or false, not {text!r}")
-    if _FLAGS[text] and not trusted:
+    reject = one_of("REJECT_UNTRUSTED", required(environ, "REJECT_UNTRUSTED"), FLAGS)
+    if reject and not trusted:
         raise SettingsError(
             "REJECT_UNTRUSTED is true and TRUSTED_ACCOUNTS is empty: every request would be"
             " rejected; name an account or set it to false"
         )
-    return ConnectionPolicy(trusted_accounts=trusted, reject_untrusted=_FLAGS[text])
+    return ConnectionPolicy(trusted_accounts=trusted, reject_untrusted=reject)
 
 
 def _topic_arn(text: str) -> str:
-    return text and _matching("ALARM_TOPIC_ARN", text, _TOPIC_ARN, "the ARN of an SNS topic")
-
-
-def _matching(name: str, text: str, pattern: re.Pattern[str], what: str) -> str:
-    if not pattern.fullmatch(text):
-        raise SettingsError(f"{name} must be {what}, not {text!r}")
-    return text
+    return text and matching("ALARM_TOPIC_ARN", text, _TOPIC_ARN, "the ARN of an SNS topic")
