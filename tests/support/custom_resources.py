@@ -312,5 +312,6 @@ def without(texts: Mapping[str, object]) -> dict[str, object]:
         "VpcId": "",
         "SubnetIds": [""],
         "AllowedNetworks": [""],
+        "FormerTargets": "remove",
         **texts,
     }

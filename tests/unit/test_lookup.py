@@ -55,7 +55,8 @@ def test_an_instance_needs_its_endpoint_only() -> None:
         "VpcId": VPC,
         "SubnetIds": ["subnet-a1", "subnet-b1", "subnet-c1"],
         "SecurityGroupId": "sg-1",
-        "SecurityGroupIds": ["sg-1", "sg-2"],
+        "SecurityGroupIds": "sg-1,sg-2",
+        "DatabaseVpcId": VPC,
         "VpcNetworks": VPC_NETWORKS,
         "AllowedNetworks": VPC_NETWORKS,
         "EventResources": [arn("db", "orders")],
@@ -111,7 +112,8 @@ def test_a_database_outside_aws_takes_its_network_from_the_parameters(endpoint: 
         "VpcId": VPC,
         "SubnetIds": ["subnet-a1", "subnet-b1"],
         "SecurityGroupId": "",
-        "SecurityGroupIds": [],
+        "SecurityGroupIds": "",
+        "DatabaseVpcId": "",
         "VpcNetworks": VPC_NETWORKS,
         "AllowedNetworks": NLB_NETWORKS,
         "EventResources": ["none"],
@@ -149,6 +151,12 @@ def test_every_value_can_be_given() -> None:
     assert attributes["Port"] == "5433"
 
 
+def test_the_standby_of_an_instance_is_looked_for_where_the_instance_is() -> None:
+    attributes = looked_up(DatabaseEndpoint=INSTANCE, FormerTargets="keep")
+
+    assert (attributes["DatabaseVpcId"], attributes["SecurityGroupIds"]) == (VPC, "sg-1,sg-2")
+
+
 def test_a_list_may_come_as_text_with_commas() -> None:
     attributes = looked_up(DatabaseEndpoint=INSTANCE, SubnetIds="subnet-b2, subnet-a2")
 
@@ -167,6 +175,7 @@ def test_the_load_balancer_may_be_in_a_connected_vpc() -> None:
         DatabaseEndpoint=INSTANCE, VpcId=OTHER_VPC, SubnetIds=["subnet-a9", "subnet-b9"]
     )
 
+    assert (attributes["VpcId"], attributes["DatabaseVpcId"]) == (OTHER_VPC, VPC)
     assert attributes["VpcNetworks"] == "10.9.0.0/16"
     assert attributes["AllowedNetworks"] == VPC_NETWORKS
 
@@ -288,6 +297,26 @@ WRONG: dict[str, tuple[dict[str, object], list[str]]] = {
     "an EC2 instance that is not there": (
         {"DatabaseEndpoint": "i-0ffffffffffffffff"},
         ["DatabaseEndpoint i-0ffffffffffffffff", "there is no i-0fffff"],
+    ),
+    "the former writer of a cluster kept": (
+        {"DatabaseEndpoint": WRITER, "FormerTargets": "keep"},
+        [f"FormerTargets is keep, but DatabaseEndpoint {WRITER} is followed as rds-cluster-writer"],
+    ),
+    "former readers kept": (
+        {"DatabaseEndpoint": READERS, "FormerTargets": "keep"},
+        ["followed as rds-cluster-readers", "leave FormerTargets at remove"],
+    ),
+    "former addresses of a proxy kept": (
+        {"DatabaseEndpoint": PROXY, "FormerTargets": "keep"},
+        ["followed as rds-proxy", "leave FormerTargets at remove"],
+    ),
+    "former addresses of a name kept": (
+        {"DatabaseEndpoint": "db.example.com", "FormerTargets": "keep", **NETWORK},
+        ["followed as hostname", "leave FormerTargets at remove"],
+    ),
+    "the former address of one server of a cluster kept": (
+        {"DatabaseEndpoint": MEMBER, "DatabaseKind": "rds-instance", "FormerTargets": "keep"},
+        ["followed as rds-instance in the cluster sales", "leave FormerTargets at remove"],
     ),
     "nothing": ({"DatabaseEndpoint": ""}, ["DatabaseEndpoint is missing"]),
 }

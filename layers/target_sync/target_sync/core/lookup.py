@@ -277,6 +277,27 @@ def check_not_a_member(subject: Subject, database: Database, *, kind_was_said: b
         )
 
 
+def check_standby(subject: Subject, database: Database | None) -> None:
+    """Refuse to keep the former target of anything but an RDS instance of its own.
+
+    Only the standby of a Multi-AZ instance serves nobody (RDS user guide, "Multi-AZ DB instance
+    deployments"). A former target that accepts connections is healthy, and gets traffic.
+
+    Raises:
+        RefusalError: It is something else.
+    """
+    if subject.kind is not DatabaseKind.RDS_INSTANCE or (database and database.member_of):
+        raise RefusalError(
+            f"FormerTargets is keep, but DatabaseEndpoint {subject.endpoint} is followed as"
+            f" {subject.kind}{_membership(database)}, where a former server may go on accepting"
+            " connections and would get traffic: leave FormerTargets at remove."
+        )
+
+
+def _membership(database: Database | None) -> str:
+    return f" in the cluster {database.member_of}" if database and database.member_of else ""
+
+
 def wanted_subnets(
     subject: Subject, database: Database | None, overrides: Overrides
 ) -> tuple[str, ...]:
@@ -400,7 +421,8 @@ def conclude(
         "VpcId": network.vpc_id,
         "SubnetIds": list(network.subnet_ids),
         "SecurityGroupId": groups[0] if groups else "",
-        "SecurityGroupIds": groups,
+        "SecurityGroupIds": ",".join(groups),
+        "DatabaseVpcId": database.vpc_id if database else "",
         "VpcNetworks": ",".join(map(str, network.networks)),
         "AllowedNetworks": ",".join(map(str, allowed)),
         "EventResources": list(events or NO_RESOURCES),

@@ -12,6 +12,7 @@ from target_sync.core.lookup import (
     Place,
     check_found,
     check_not_a_member,
+    check_standby,
     check_vpc,
     choose_subnets,
     choose_vpc,
@@ -50,6 +51,8 @@ class DatabaseLookup:
         )
         subject = classify(properties.required("DatabaseEndpoint"), kind, self.place.region)
         database = self._found(subject, kind)
+        if properties.text("FormerTargets") == "keep":
+            check_standby(subject, database)
         return conclude(subject, database, overrides, self._network(subject, database, overrides))
 
     def delete(self, request: Request, deadline: float) -> None:
