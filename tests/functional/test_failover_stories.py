@@ -92,10 +92,18 @@ def test_the_new_address_is_registered_at_once_and_the_old_one_leaves_when_confi
     assert result.seconds["to_register"] == 0
     assert result.seconds["to_healthy"] is not None
     assert 90 <= result.seconds["to_healthy"] <= 100
-    described_before_removal = road.group.history.index(("DeregisterTargets", (target(A),)))
-    looks = [op for op, _ in road.group.history[:described_before_removal] if "Describe" in op]
-    assert len(looks) == 7  # at 0, 1, ... 6 s: the answer had to be so for longer than its TTL
-    assert road.clock.now() - began < 101
+    removed_at = road.group.moments[road.group.history.index(("DeregisterTargets", (target(A),)))]
+    assert removed_at - began == 6  # the answer had to be so for longer than its TTL
+    assert road.clock.now() - began < 105
+
+
+def test_while_the_answer_stays_the_group_is_described_as_often_as_aws_checks_it() -> None:
+    road = Road(A, watch_seconds=60)
+
+    result = road.run(EVENT)
+
+    assert result.convergence.looks == road.group.calls["DescribeTargetHealth"] == 12
+    assert result.convergence.polls + result.convergence.looks == road.endpoint.queries == 60
 
 
 def test_an_event_before_the_flip_is_followed_when_the_flip_comes() -> None:
@@ -257,7 +265,7 @@ def test_a_watch_outlives_a_resolver_that_fails_for_a_while() -> None:
     result = road.run(EVENT)
 
     assert result.status is Status.SYNCED
-    assert result.convergence.failures >= 29
+    assert result.convergence.failures == 9  # at 0, 1, 3, 7, 11 ... 27 s
     assert result.to_document()["last_failure"] is None
 
 
@@ -294,29 +302,57 @@ def test_a_watch_goes_on_after_a_vetoed_answer() -> None:
     assert road.registered == {str(target(B))}
 
 
-@pytest.mark.parametrize("operation", ["DescribeTargetHealth", "RegisterTargets"])
-def test_a_throttled_call_fails_a_scheduled_run_and_leaves_the_group_alone(operation: str) -> None:
+def test_a_scheduled_run_that_cannot_see_the_group_fails_at_once_and_changes_nothing() -> None:
     road = Road(A)
     road.fails_over(B)
-    road.group.faults[operation] = [throttled(operation)]
+    road.group.faults["DescribeTargetHealth"] = [throttled("DescribeTargetHealth")]
+
+    with pytest.raises(TargetGroupUnavailableError, match="ThrottlingException"):
+        road.run(SCHEDULE)
+
+    assert road.registered == {str(target(A))}
+    assert road.clock.now() == road.began
+
+
+@pytest.mark.parametrize("operation", ["RegisterTargets", "DeregisterTargets"])
+def test_a_scheduled_run_that_has_found_something_to_do_outlives_a_throttled_call(
+    operation: str,
+) -> None:
+    road = Road(A)
+    road.fails_over(B)
+    road.group.faults[operation] = [throttled(operation)] * 3
+
+    result = road.run(SCHEDULE)
+
+    assert result.status is Status.SYNCED
+    assert road.registered == {str(target(B))}
+    assert result.convergence.failures == 3
+
+
+def test_a_scheduled_run_whose_call_goes_on_failing_is_an_error_in_the_end() -> None:
+    road = Road(A, watch_seconds=60)
+    road.fails_over(B)
+    road.group.faults["RegisterTargets"] = [throttled("RegisterTargets")] * 1000
 
     with pytest.raises(TargetGroupUnavailableError, match="ThrottlingException"):
         road.run(SCHEDULE)
 
     assert road.registered == {str(target(A))}
     assert "DeregisterTargets" not in road.group.calls
+    # Failures in a row are a longer and longer way apart: 0, 1, 3, 7, 11 ... 59 s.
+    assert road.group.calls["RegisterTargets"] == 17
 
 
 def test_a_failed_registration_is_never_followed_by_a_removal_in_the_same_plan() -> None:
     road = Road(A, B, answer=[A])
     road.group.take(target(A))
     # Both are due in one plan: A comes back from draining, B has been gone for the window.
-    road.group.faults["RegisterTargets"] = [throttled("RegisterTargets")]
+    road.group.faults["RegisterTargets"] = [throttled("RegisterTargets")] * 100
 
     with pytest.raises(TargetGroupUnavailableError):
-        road.run(SCHEDULE)
+        road.run(SCHEDULE, remaining_seconds=60)
 
-    assert [operation for operation, _ in road.changes] == ["RegisterTargets"]
+    assert {operation for operation, _ in road.changes} == {"RegisterTargets"}
     assert str(target(B)) in road.registered
 
 
@@ -352,9 +388,7 @@ def test_a_change_whose_reply_was_lost_does_no_harm(operation: str) -> None:
 def test_a_crash_between_register_and_deregister_is_finished_by_the_next_run() -> None:
     road = Road(A)
     road.fails_over(B)
-    road.group.faults["DeregisterTargets"] = [throttled("DeregisterTargets")]
-    with pytest.raises(TargetGroupUnavailableError):
-        road.run(SCHEDULE)
+    road.runs_until_it_calls("RegisterTargets", SCHEDULE)
     assert road.registered == {str(target(A)), str(target(B))}
 
     result = road.run(SCHEDULE)

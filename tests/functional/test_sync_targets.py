@@ -104,6 +104,7 @@ def test_the_answer_says_what_was_done_and_why() -> None:
         "vetoes": [],
         "seconds": answer["seconds"],
         "looks": answer["looks"],
+        "polls": answer["polls"],
         "failures": 0,
         "last_failure": None,
     }

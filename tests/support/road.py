@@ -65,6 +65,7 @@ class FakeTargetGroup:
         listening: The targets whose port accepts connections; health checks see it.
         calls: How often each operation was called.
         history: Every operation with its targets, in order.
+        moments: When each of them was called.
         faults: Errors to raise, by operation, each once; ``lost_replies`` raise after the
             change was made.
         smallest: The fewest registered targets seen between two calls since the first.
@@ -74,6 +75,8 @@ class FakeTargetGroup:
         self.listening: set[tuple[IPv4Address, int]] = set()
         self.calls: Counter[str] = Counter()
         self.history: list[tuple[str, tuple[Target, ...]]] = []
+        self.moments: list[float] = []
+        self._clock = clock
         self.faults: dict[str, list[TargetGroupError]] = {}
         self.lost_replies: dict[str, list[TargetGroupError]] = {}
         self.smallest: int | None = None
@@ -129,6 +132,7 @@ class FakeTargetGroup:
     def _called(self, operation: str, targets: Sequence[Target]) -> None:
         self.calls[operation] += 1
         self.history.append((operation, tuple(targets)))
+        self.moments.append(self._clock.now())
         if self.faults.get(operation):
             raise self.faults[operation].pop(0)
 
@@ -232,6 +236,7 @@ class Road:
         self.endpoint.says(*(registered if answer is None else answer))
         self.listens(*registered)
         self.clock.advance(REGISTRATION_SECONDS + 20)
+        self.began = self.clock.now()
 
     def is_observed_by(self, endpoint: Endpoint) -> None:
         """Put another endpoint in the place of the one whose answer we set."""
@@ -248,6 +253,17 @@ class Road:
 
     def run(self, trigger: Trigger, *, remaining_seconds: float = 600.0) -> SyncResult:
         return self.synchronizer.run(trigger, remaining_seconds=remaining_seconds, age_seconds=0.0)
+
+    def runs_until_it_calls(self, operation: str, trigger: Trigger) -> None:
+        """Run, and die as Lambda kills a function: at the first wait after this call."""
+        course = self.synchronizer.course(trigger, remaining_seconds=600.0, age_seconds=0.0)
+        before = self.group.calls[operation]
+        for moment in course:
+            if self.group.calls[operation] > before:
+                course.close()
+                return
+            self.clock.sleep_until(moment)
+        raise AssertionError(f"the run ended without {operation}")
 
     @property
     def registered(self) -> set[str]:

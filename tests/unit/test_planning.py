@@ -49,7 +49,7 @@ def said(
         source="dns",
         ttl=ttl,
         at=at,
-        corroborated=corroborated,
+        second=frozenset(ip_address(str(a)) for a in addresses) if corroborated else None,
     )
 
 
@@ -173,7 +173,7 @@ def test_an_empty_answer_removes_nothing() -> None:
 
 @pytest.mark.parametrize(
     "address",
-    ["8.8.8.8", "0.0.0.0", "127.0.0.1", "169.254.1.1", "224.0.0.1", "10.1.0.1", "fe80::1", "::1"],
+    ["8.8.8.8", "0.0.0.0", "127.0.0.1", "169.254.1.1", "224.0.0.1", "10.1.0.1"],
 )
 def test_an_address_outside_the_allowed_networks_is_refused_and_nothing_is_removed(
     address: str,
@@ -186,9 +186,26 @@ def test_an_address_outside_the_allowed_networks_is_refused_and_nothing_is_remov
     assert address in plan.vetoes[0].detail
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0", "169.254.1.1", "224.0.0.1"])
+def test_addresses_of_the_other_family_are_neither_registered_nor_removed_nor_vetoed() -> None:
+    six = "2001:db8::1"
+    mixed = group((target(A), TargetState.HEALTHY), (target("2001:db8::2"), TargetState.HEALTHY))
+
+    plan = make_plan(mixed, steadily(A, six), POLICY)
+
+    assert [v.target for v in plan.verdicts] == [target(A)]
+    assert not plan.vetoes
+
+
+def test_an_answer_of_the_other_family_alone_counts_as_empty() -> None:
+    plan = make_plan(healthy(A), steadily("2001:db8::1"), POLICY)
+
+    assert [v.code for v in plan.vetoes] == [VetoCode.EMPTY_ANSWER]
+    assert verdict(plan, target(A)) == (Action.HOLD, Reason.REMOVAL_VETOED)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0", "169.254.1.1", "224.0.0.1", "::1"])
 def test_no_setting_allows_an_address_that_no_load_balancer_reaches(address: str) -> None:
-    anything = replace(POLICY, allowed_networks=(ip_network("0.0.0.0/0"),))
+    anything = replace(POLICY, allowed_networks=(ip_network("0.0.0.0/0"), ip_network("::/0")))
 
     assert not anything.allows(ip_address(address))
     assert anything.allows(ip_address("10.0.0.1"))
@@ -328,7 +345,7 @@ some_policies = st.builds(lambda most: replace(POLICY, max_targets=most), st.int
 def test_what_two_sources_agree_on_makes_no_old_target_wait_beside_a_new_one(
     before: TargetGroup, observations: list[Observation], policy: SyncPolicy
 ) -> None:
-    observations[-1] = replace(observations[-1], corroborated=True)
+    observations[-1] = replace(observations[-1], second=observations[-1].addresses)
 
     plan = make_plan(before, observations, policy)
 
@@ -343,7 +360,7 @@ def test_agreement_on_what_was_there_all_along_removes_nothing_at_once(
     others = [t for t in before.targets if t.target != target(A)]
     known = TargetGroup((*others, TargetHealth(target(A), TargetState.HEALTHY)))
     always = [replace(o, addresses=o.addresses | {A}) for o in observations]
-    back = replace(always[-1], addresses=frozenset({A}), corroborated=True)
+    back = replace(always[-1], addresses=frozenset({A}), second=frozenset({A}))
 
     plan = make_plan(known, [*always, back], policy)
 
@@ -390,7 +407,7 @@ def test_no_plan_removes_what_the_newest_answer_contains(
 def test_without_a_second_source_no_plan_removes_what_any_answer_of_the_window_contained(
     before: TargetGroup, observations: list[Observation], policy: SyncPolicy
 ) -> None:
-    observations[-1] = replace(observations[-1], corroborated=False)
+    observations[-1] = replace(observations[-1], second=None)
 
     plan = make_plan(before, observations, policy)
 

@@ -1,5 +1,6 @@
 """The only sequencing: observe, decide, apply, report."""
 
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -10,11 +11,20 @@ from target_sync.core.convergence import (
     Done,
     Look,
     LookAgain,
+    Poll,
     Status,
     Step,
 )
-from target_sync.core.model import FailedObservation, LookupFailure, SyncPolicy
-from target_sync.core.ports import Clock, Endpoint, TargetGroupPort
+from target_sync.core.model import (
+    FailedObservation,
+    LookupFailure,
+    Observation,
+    StandbyCheck,
+    SyncPolicy,
+    TargetGroup,
+)
+from target_sync.core.planning import targets_outside
+from target_sync.core.ports import Clock, Endpoint, Standbys, TargetGroupPort
 from target_sync.core.result import SyncResult
 from target_sync.errors import (
     ObservationDeniedError,
@@ -27,10 +37,14 @@ from target_sync.triggers import Trigger
 #: Seconds kept back at the end of a function's time: the last call with all its retries, and
 #: the report.
 RESERVE_SECONDS = 15.0
+#: Between two scheduled runs (template.yaml, EveryMinute).
+SCHEDULE_SECONDS = 60.0
 
 
 #: What a step leaves behind: the run so far, the next step, and the error of this one.
 _Taken: TypeAlias = tuple[Convergence, Step, TargetSyncError | None]
+#: The same, after waits in between.
+_Course: TypeAlias = Generator[float, None, _Taken]
 
 
 class Reporter(Protocol):
@@ -47,7 +61,14 @@ class Reporter(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Synchronizer:
-    """Keeps one target group equal to what one endpoint says."""
+    """Keeps one target group equal to what one endpoint says.
+
+    Attributes:
+        watch_seconds: How long a run keeps looking for what an event announced.
+        poll_seconds: Time between two polls of a scheduled run until the next one starts; 0 if
+            it is over once all is right.
+        standbys: Who knows the addresses of a standby; None if none is kept.
+    """
 
     endpoint: Endpoint
     target_group: TargetGroupPort
@@ -55,6 +76,8 @@ class Synchronizer:
     clock: Clock
     reporter: Reporter
     watch_seconds: float
+    poll_seconds: float = 0.0
+    standbys: Standbys | None = None
 
     def run(self, trigger: Trigger, *, remaining_seconds: float, age_seconds: float) -> SyncResult:
         """Converge.
@@ -68,6 +91,23 @@ class Synchronizer:
             ObservationError: The endpoint gave no addresses, or may not be looked at.
             TargetGroupError: A call on the target group failed.
         """
+        course = self.course(trigger, remaining_seconds=remaining_seconds, age_seconds=age_seconds)
+        while True:
+            try:
+                self.clock.sleep_until(next(course))
+            except StopIteration as ended:
+                result: SyncResult = ended.value
+                return result
+
+    def course(
+        self, trigger: Trigger, *, remaining_seconds: float, age_seconds: float
+    ) -> Generator[float, None, SyncResult]:
+        """The run as a course of waits: each value is the moment at which it is to go on.
+
+        So many runs can share one virtual clock, take turns between any two of their calls, and
+        be abandoned in the middle, as Lambda abandons a function whose time is up. ``run`` is
+        this with a real wait; arguments and errors are the same.
+        """
         convergence = Convergence(
             assignment=self._assignment(trigger, remaining_seconds), policy=self.policy
         )
@@ -75,11 +115,15 @@ class Synchronizer:
         error: TargetSyncError | None = None
         step: Step = LookAgain(convergence.assignment.started_at)
         while not isinstance(step, Done):
-            if isinstance(step, LookAgain):
-                self.clock.sleep_until(step.at)
-                convergence, step, error = self._look(convergence)
+            if isinstance(step, Apply):
+                yield self.clock.now()
+                convergence, step, error = yield from self._apply(convergence, step)
+            elif isinstance(step, Poll):
+                yield step.at
+                convergence, step, error = self._poll(convergence)
             else:
-                convergence, step, error = self._apply(convergence, step)
+                yield step.at
+                convergence, step, error = yield from self._look(convergence)
         result = SyncResult(
             status=step.status,
             convergence=convergence,
@@ -93,36 +137,58 @@ class Synchronizer:
 
     def _assignment(self, trigger: Trigger, remaining_seconds: float) -> Assignment:
         now = self.clock.now()
-        watch = self.watch_seconds if trigger.announces_a_change else 0.0
+        watches = trigger.announces_a_change
+        keeps_vigil = trigger.is_scheduled and self.poll_seconds > 0
         return Assignment(
             started_at=now,
             deadline=now + remaining_seconds - RESERVE_SECONDS,
-            watch_until=now + watch,
+            watch_until=now + (self.watch_seconds if watches else 0.0),
+            watch_seconds=self.watch_seconds if watches or trigger.is_scheduled else 0.0,
+            settles=trigger.completes_a_change,
+            # One poll longer than until the next run is due, which may start a little late.
+            vigil_until=now + (SCHEDULE_SECONDS + self.poll_seconds if keeps_vigil else 0.0),
+            poll_seconds=self.poll_seconds,
             wait_for_healthy=trigger.wait_for_healthy,
             dry_run=trigger.dry_run,
         )
 
-    def _look(self, convergence: Convergence) -> _Taken:
+    def _look(self, convergence: Convergence) -> _Course:
         """Describe the group first, so that the observation is the fresher of the two."""
         try:
             group = self.target_group.describe()
         except TargetGroupError as error:
             return self._after_error(convergence, error)
-        look = Look(group, self.endpoint.observe())
+        yield self.clock.now()
+        observation = self.endpoint.observe()
+        look = Look(group, observation, self._standby_check(group, observation))
         convergence, step = convergence.after_look(look)
         self.reporter.looked(convergence)
-        if isinstance(look.observation, FailedObservation):
-            failed = _observation_error(look.observation)
-            return convergence, _after(failed, step), failed
-        return convergence, step, None
+        return _taken(convergence, step, observation)
 
-    def _apply(self, convergence: Convergence, step: Apply) -> _Taken:
+    def _standby_check(
+        self, group: TargetGroup, observation: Observation | FailedObservation
+    ) -> StandbyCheck | None:
+        """Ask only about targets that are there and that the answer does not explain."""
+        if self.standbys is None or isinstance(observation, FailedObservation):
+            return None
+        outside = targets_outside(group, observation, self.policy)
+        if not outside:
+            return None
+        return self.standbys.check(frozenset(t.address for t in outside))
+
+    def _poll(self, convergence: Convergence) -> _Taken:
+        observation = self.endpoint.observe()
+        convergence, step = convergence.after_poll(observation)
+        return _taken(convergence, step, observation)
+
+    def _apply(self, convergence: Convergence, step: Apply) -> _Course:
         """Register first; deregister only when every registration has succeeded."""
         plan = step.plan
         try:
             if plan.to_register:
                 self.target_group.register([v.target for v in plan.to_register])
                 convergence = convergence.after_registration(plan.to_register, self.clock.now())
+                yield self.clock.now()
             if plan.to_deregister:
                 self.target_group.deregister([v.target for v in plan.to_deregister])
                 convergence = convergence.after_deregistration(plan.to_deregister)
@@ -135,9 +201,14 @@ class Synchronizer:
         return convergence, _after(error, step), error
 
 
-def _observation_error(observation: FailedObservation) -> ObservationError:
+def _taken(
+    convergence: Convergence, step: Step, observation: Observation | FailedObservation
+) -> _Taken:
+    if not isinstance(observation, FailedObservation):
+        return convergence, step, None
     denied = observation.failure is LookupFailure.ACCESS_DENIED
-    return (ObservationDeniedError if denied else ObservationError)(observation.detail)
+    error = (ObservationDeniedError if denied else ObservationError)(observation.detail)
+    return convergence, _after(error, step), error
 
 
 def _after(error: TargetSyncError, step: Step) -> Step:

@@ -45,6 +45,16 @@ class Trigger:
         """Whether the run has to keep looking for what the event announced."""
         return self.kind in _EVENT_SOURCES.values()
 
+    @property
+    def completes_a_change(self) -> bool:
+        """Whether the event says that a failover is complete. DNS may still move after it."""
+        return self.event_id in _COMPLETING_EVENTS
+
+    @property
+    def is_scheduled(self) -> bool:
+        """Whether another run follows by itself."""
+        return self.kind is TriggerKind.SCHEDULE
+
     def to_document(self) -> Mapping[str, object]:
         """The trigger as it stands in the result."""
         return {
@@ -60,6 +70,20 @@ _EVENT_SOURCES: Mapping[str, TriggerKind] = {
     "aws.rds": TriggerKind.RDS_EVENT,
     "aws.ec2": TriggerKind.EC2_EVENT,
 }
+
+#: The end of a failover, an activation or a recovery: of an instance, then of a cluster. An ID
+#: that is missing here only makes a run look for longer.
+#: https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/USER_Events.Messages.html
+_COMPLETING_EVENTS = frozenset(
+    {
+        "RDS-EVENT-0015",
+        "RDS-EVENT-0049",
+        "RDS-EVENT-0051",
+        "RDS-EVENT-0053",
+        "RDS-EVENT-0065",
+        "RDS-EVENT-0071",
+    }
+)
 
 #: What a person may send, and what holds where it is not said. Waiting for health is off,
 #: because the AWS CLI and SAM give up on an invocation after 60 seconds by default.

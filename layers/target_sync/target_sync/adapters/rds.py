@@ -87,21 +87,27 @@ class ClusterWriterEndpoint:
     now: Callable[[], float]
 
     def observe(self) -> Observation | FailedObservation:
-        """Ask both sources once. If one of them fails, the whole look has failed."""
+        """Ask both sources once.
+
+        While the API is throttled or out of order, DNS is the one source: a failover is then
+        followed with the confirm window. Any other failure of either is a failed look.
+        """
+        members: tuple[Member, ...] = ()
+        silence = f"the RDS API names no writer of the cluster {self.cluster.identifier}"
         try:
             members = self.cluster.members()
         except TopologyError as error:
-            return error.to_observation(self.name, self.now())
+            if error.failure is not LookupFailure.API_UNAVAILABLE:
+                return error.to_observation(self.name, self.now())
+            silence = f"the RDS API could not be asked: {error}".rstrip(".")
         by_name = self.resolver.resolve(self.name)
         if isinstance(by_name, FailedObservation):
             return by_name
         writer = next((m for m in members if m.is_writer), None)
         if writer is None or writer.endpoint is None:
-            # So it is for moments of a failover. DNS is then the one source.
+            # So it is for moments of a failover, too.
             return replace(
-                by_name,
-                disagreement=f"{self.name} answers {_listed(by_name)}, but the RDS API names no"
-                f" writer of the cluster {self.cluster.identifier}.",
+                by_name, disagreement=f"{self.name} answers {_listed(by_name)}, but {silence}."
             )
         by_topology = self.resolver.resolve(writer.endpoint)
         if isinstance(by_topology, FailedObservation):
@@ -121,6 +127,8 @@ class ClusterReadersEndpoint:
     cluster: RdsCluster
     resolver: NameResolver
     now: Callable[[], float]
+    #: Whether the writer stands in when there is no reader, as it does behind AWS's own name.
+    follow_writer: bool = False
 
     def observe(self) -> Observation | FailedObservation:
         """Look every reader up once. If one look-up fails, the whole look has failed.
@@ -132,10 +140,8 @@ class ClusterReadersEndpoint:
         except TopologyError as error:
             return error.to_observation(self.name, self.now())
         answers = []
-        for member in members:
-            if member.is_writer or member.endpoint is None:
-                continue
-            answer = self.resolver.resolve(member.endpoint)
+        for endpoint in self._followed(members):
+            answer = self.resolver.resolve(endpoint)
             if isinstance(answer, FailedObservation):
                 return answer
             answers.append(answer)
@@ -144,7 +150,7 @@ class ClusterReadersEndpoint:
                 name=self.name,
                 failure=LookupFailure.NO_ADDRESS,
                 detail=f"The cluster {self.cluster.identifier} has no reader that can be reached."
-                " Add a reader to it, or deploy the stack with the cluster's writer endpoint.",
+                " Add a reader to it, or set FollowWriterWithoutReaders to true.",
                 at=self.now(),
             )
         return Observation(
@@ -155,20 +161,28 @@ class ClusterReadersEndpoint:
             at=answers[-1].at,
         )
 
+    def _followed(self, members: Iterable[Member]) -> list[str]:
+        """The endpoints of the members that are to be targets."""
+        reachable = [(m.endpoint, m.is_writer) for m in members if m.endpoint is not None]
+        readers = [endpoint for endpoint, is_writer in reachable if not is_writer]
+        if readers or not self.follow_writer:
+            return readers
+        return [endpoint for endpoint, _ in reachable]
+
 
 def _compared(by_name: Observation, by_topology: Observation, writer: Member) -> Observation:
     agree = by_name.addresses == by_topology.addresses
     return Observation(
         name=by_name.name,
-        addresses=by_name.addresses | by_topology.addresses,
+        addresses=by_name.addresses,
+        second=by_topology.addresses,
         source=BOTH_SOURCES,
         ttl=_longest_ttl([by_name, by_topology]),
         at=by_topology.at,
-        corroborated=agree,
         disagreement=""
         if agree
         else f"{by_name.name} answers {_listed(by_name)}, but the RDS API says that {writer.id} at"
-        f" {_listed(by_topology)} is the writer; both stay registered until they agree.",
+        f" {_listed(by_topology)} is the writer.",
     )
 
 

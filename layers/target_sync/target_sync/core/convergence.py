@@ -1,22 +1,42 @@
-"""The loop as a state machine without I/O: given a look, it answers what to do next.
+"""The loop as a state machine without I/O: given what was seen, it answers what to do next.
 
-A *look* is one description of the target group followed by one observation of the endpoint.
-The answer is one of three steps: apply a plan, look again at a time, or done. The caller owns
-the clock, the waiting and the calls; this module only decides.
+A *look* is one description of the target group followed by one observation of the endpoint. A
+*poll* is an observation alone: as long as the answer stays what it was, the group needs no
+description. The answer to both is one of four steps: apply a plan, look at a time, poll at a
+time, or done. The caller owns the clock, the waiting and the calls; this module only decides.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TypeAlias
 
 from target_sync.core.model import (
     FailedObservation,
     Observation,
+    StandbyCheck,
     SyncPolicy,
+    Target,
     TargetGroup,
 )
-from target_sync.core.planning import Plan, Verdict, make_plan, wanted_targets
+from target_sync.core.planning import (
+    Plan,
+    StandbyEvidence,
+    Verdict,
+    answering_beside,
+    make_plan,
+    wanted_targets,
+)
+
+#: Between two descriptions of the group while nothing is to be done. AWS checks the targets every
+#: 5 s (template.yaml), so their states change no faster.
+DESCRIBE_SECONDS = 5.0
+#: After an event that says a failover is complete, a group that has been right and healthy for so
+#: long is settled: by then a primary that died has failed its health checks, and no cache holds
+#: the old answer.
+SETTLE_SECONDS = 30.0
+#: Longest pause after failures in a row, each of which doubles it.
+LONGEST_PAUSE_SECONDS = 4.0
 
 
 class Status(StrEnum):
@@ -27,8 +47,8 @@ class Status(StrEnum):
     SYNCED = "synced"
     #: The group is right, but its targets had not become healthy when the time was up.
     UNHEALTHY = "unhealthy"
-    #: Something is left to do that this run had no time to confirm or to apply, or the sources
-    #: still disagree.
+    #: Something is left to do that this run had no time to confirm or to apply, the sources still
+    #: disagree, or something could not be found out.
     UNFINISHED = "unfinished"
     #: A guard refused a phase of the plan.
     VETOED = "vetoed"
@@ -39,22 +59,31 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
-    """What a run has to do.
+    """What a run has to do. Moments and durations are in seconds of one clock.
 
     Attributes:
         started_at: When the run began.
         deadline: When it has to have ended, whatever is left.
         watch_until: Until when it keeps looking for a change that an event announced; equal
             to ``started_at`` if nothing was announced.
+        watch_seconds: How long it outlives failures once it has found something to do.
+        settles: Whether the event said that the change is complete.
+        vigil_until: Until when it goes on polling although nothing was announced; equal to
+            ``started_at`` if it does not.
+        poll_seconds: Time between two polls of the vigil.
         wait_for_healthy: Whether a run that changed something stays until the right targets
             are healthy.
         dry_run: Plan once and change nothing.
-        look_seconds: Time between two looks.
+        look_seconds: Time between two observations when something is to be expected.
     """
 
     started_at: float
     deadline: float
     watch_until: float
+    watch_seconds: float = 0.0
+    settles: bool = False
+    vigil_until: float = 0.0
+    poll_seconds: float = 0.0
     wait_for_healthy: bool = True
     dry_run: bool = False
     look_seconds: float = 1.0
@@ -62,10 +91,17 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """The group as described, then the endpoint as observed: the observation is the fresher."""
+    """The group as described, then the endpoint as observed: the observation is the fresher.
+
+    Attributes:
+        group: The group.
+        observation: What the endpoint said.
+        standby: Whose the registered addresses outside the answer are; None if nobody was asked.
+    """
 
     group: TargetGroup
     observation: Observation | FailedObservation
+    standby: StandbyCheck | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +128,20 @@ class LookAgain:
 
 
 @dataclass(frozen=True, slots=True)
+class Poll:
+    """Nothing to change as long as the answer stays what it is: observe again at this time."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
     """The run is over."""
 
     status: Status
 
 
-Step: TypeAlias = Apply | LookAgain | Done
+Step: TypeAlias = Apply | LookAgain | Poll | Done
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,17 +149,26 @@ class Convergence:
     """What a run knows so far. Every method answers a new value and leaves this one alone.
 
     Attributes:
-        observations: Every successful observation, oldest first.
+        observations: The successful observations, oldest first. Of a series that said the same
+            only the first and the last are kept.
         look: The last look; None before the first.
         plan: The plan made from it; None when the observation failed.
+        described_at: When that look was complete.
+        answering_since: Since when a target outside the answer has been healthy beside a right
+            one that did not look dead.
         looks: How many looks there were.
+        polls: How many polls there were.
         registered: What this run has registered, and why.
         deregistered: What this run has deregistered, and why.
-        detected_at: First look at which the answer had changed or the group was not right.
+        detected_at: When it was first seen that the answer had changed or the group was not
+            right.
         registered_at: When the last registration of this run succeeded.
         healthy_at: Since when, after that, every right target has been healthy.
-        failure: The failure of the last look or change, if it failed.
+        right_since: Since when the group has been right and healthy at every look.
+        failure: The failure of the last look, poll or change, if it failed.
         failures: How many failures there were.
+        failures_in_a_row: How many there were since a look that left nothing to apply, or a change
+            that succeeded.
     """
 
     assignment: Assignment
@@ -124,14 +176,19 @@ class Convergence:
     observations: tuple[Observation, ...] = ()
     look: Look | None = None
     plan: Plan | None = None
+    described_at: float = 0.0
+    answering_since: Mapping[Target, float] = field(default_factory=dict)
     looks: int = 0
+    polls: int = 0
     registered: tuple[Verdict, ...] = ()
     deregistered: tuple[Verdict, ...] = ()
     detected_at: float | None = None
     registered_at: float | None = None
     healthy_at: float | None = None
+    right_since: float | None = None
     failure: Failure | None = None
     failures: int = 0
+    failures_in_a_row: int = 0
 
     @property
     def changed(self) -> bool:
@@ -153,7 +210,7 @@ class Convergence:
         """Whether every target that the newest answer asks for is registered and healthy."""
         if self.look is None or isinstance(self.look.observation, FailedObservation):
             return False
-        wanted = wanted_targets(self.look.observation, self.policy)
+        wanted = wanted_targets(self.observations[-1], self.policy)
         return bool(wanted) and self.look.group.healthy.issuperset(wanted)
 
     def after_look(self, look: Look) -> tuple["Convergence", Step]:
@@ -163,77 +220,185 @@ class Convergence:
             seen = replace(self, look=look, plan=None, looks=self.looks + 1)
             return seen.after_failure(observation.detail, observation.at)
 
-        observations = (*self.observations, observation)
-        plan = make_plan(look.group, observations, self.policy)
         seen = replace(
-            self,
-            observations=observations,
+            self.having_observed(observation),
             look=look,
-            plan=plan,
+            described_at=observation.at,
+            answering_since={
+                target: self.answering_since.get(target, observation.at)
+                for target in answering_beside(look.group, observation, self.policy)
+            },
             looks=self.looks + 1,
-            failure=None,
         )
-        detected_at = self.detected_at
-        if detected_at is None and (not plan.is_complete or seen.answer_changed):
-            detected_at = observation.at
-        healthy_at = None
-        if detected_at is not None and seen.healthy:
-            healthy_at = observation.at if self.healthy_at is None else self.healthy_at
-        seen = replace(seen, detected_at=detected_at, healthy_at=healthy_at)
-        return seen, seen.next_step(plan, observation.at)
+        plan = make_plan(
+            look.group,
+            seen.observations,
+            self.policy,
+            StandbyEvidence(check=look.standby, answering_since=seen.answering_since),
+        )
+        seen = replace(seen, plan=plan).having_planned(plan, observation.at)
+        step = seen.next_step(plan, observation.at)
+        if isinstance(step, Apply):
+            return seen, step
+        return replace(seen, failures_in_a_row=0), step
+
+    def after_poll(
+        self, observation: Observation | FailedObservation
+    ) -> tuple["Convergence", Step]:
+        """Take in an observation made without a look, after a look that did not fail."""
+        seen = replace(self, polls=self.polls + 1)
+        if isinstance(observation, FailedObservation):
+            return seen.after_failure(observation.detail, observation.at)
+        same = observation.says_the_same(self.observations[-1])
+        seen = seen.having_observed(observation)
+        if self.plan is None or not same:
+            # A plan needs an observation that is fresher than the description of the group.
+            return seen, LookAgain(observation.at)
+        return seen, seen.wait(self.plan, observation.at)
 
     def after_registration(self, done: Iterable[Verdict], at: float) -> "Convergence":
         """Take in that these targets were registered."""
-        return replace(self, registered=(*self.registered, *done), registered_at=at)
+        return replace(
+            self,
+            registered=(*self.registered, *done),
+            registered_at=at,
+            failures_in_a_row=0,
+        )
 
     def after_deregistration(self, done: Iterable[Verdict]) -> "Convergence":
         """Take in that these targets were deregistered."""
-        return replace(self, deregistered=(*self.deregistered, *done))
+        return replace(self, deregistered=(*self.deregistered, *done), failures_in_a_row=0)
 
     def after_failure(self, detail: str, at: float) -> tuple["Convergence", Step]:
-        """Take in that a look or a change failed in a way that may pass.
+        """Take in that a look, a poll or a change failed in a way that may pass.
 
-        A run that an event told to keep looking does so until its watch ends. Any other run
+        A run that an event told to keep looking, or that keeps a vigil, does so until that ends;
+        one that has found something to do goes on as if an event had told it. Any other run
         fails at once: the next one is a minute away, and the alarm must hear of it.
         """
-        failed = replace(self, failure=Failure(detail, at), failures=self.failures + 1)
-        next_look = at + self.assignment.look_seconds
-        if next_look < min(self.assignment.watch_until, self.assignment.deadline):
-            return failed, LookAgain(next_look)
+        in_a_row = self.failures_in_a_row + 1
+        failed = replace(
+            self,
+            failure=Failure(detail, at),
+            failures=self.failures + 1,
+            failures_in_a_row=in_a_row,
+        )
+        pause = min(self.assignment.look_seconds * 2 ** (in_a_row - 1), LONGEST_PAUSE_SECONDS)
+        patient_until = max(self._armed_until, self.assignment.vigil_until)
+        if at + pause < min(patient_until, self.assignment.deadline):
+            return failed, LookAgain(at + pause)
         return failed, Done(Status.FAILED)
+
+    def having_observed(self, observation: Observation) -> "Convergence":
+        """Remember what the endpoint said."""
+        return replace(
+            self,
+            observations=_remembered(self.observations, observation),
+            failure=None,
+        )
+
+    def having_planned(self, plan: Plan, now: float) -> "Convergence":
+        """Note the moments: when something was detected, when it was right, when healthy."""
+        found = not plan.is_complete or self.answer_changed or self._contested
+        detected_at = _first(self.detected_at, now, found)
+        healthy = self.healthy
+        return replace(
+            self,
+            detected_at=detected_at,
+            healthy_at=_since(self.healthy_at, now, healthy and detected_at is not None),
+            right_since=_since(self.right_since, now, healthy and plan.is_complete),
+        )
+
+    @property
+    def _contested(self) -> bool:
+        return bool(self.observations[-1].contested)
+
+    @property
+    def _armed_until(self) -> float:
+        """Until when this run watches: because of an event, or of what it has found itself."""
+        task = self.assignment
+        if self.detected_at is None:
+            return task.watch_until
+        return max(task.watch_until, self.detected_at + task.watch_seconds)
 
     def next_step(self, plan: Plan, now: float) -> Step:
         """Decide what follows from the plan of the look that was just taken in."""
         if self.assignment.dry_run:
             return Done(Status.DRY_RUN)
-        next_look = now + self.assignment.look_seconds
         if plan.changes_something and now < self.assignment.deadline:
-            return Apply(plan, next_look)
-        if next_look < self._stay_until(plan, now):
-            return LookAgain(next_look)
+            return Apply(plan, now + self.assignment.look_seconds)
+        return self.wait(plan, now)
+
+    def wait(self, plan: Plan, now: float) -> Step:
+        """Poll or look again while that is worth while, else be done."""
+        task = self.assignment
+        until = self._stay_until(plan, now)
+        at = now + task.look_seconds
+        if at < until:
+            due = plan.confirmation_due_at
+            stale = at >= self.described_at + DESCRIBE_SECONDS
+            return LookAgain(at) if stale or (due is not None and at >= due) else Poll(at)
+        if now + task.poll_seconds < min(task.vigil_until, task.deadline):
+            return Poll(now + task.poll_seconds)
         return Done(self._status(plan))
 
     def _stay_until(self, plan: Plan, now: float) -> float:
-        """Until when it is worth looking again, seen from this plan."""
-        deadline = self.assignment.deadline
+        """Until when it is worth observing every second, seen from this plan."""
+        task = self.assignment
         due = plan.confirmation_due_at
-        if due is not None and due < deadline:
-            return deadline
-        wait = self.assignment.wait_for_healthy
+        if due is not None and due < task.deadline:
+            return task.deadline
+        wait = task.wait_for_healthy
         if self.changed and wait and not self.healthy and not plan.vetoes:
-            return deadline
+            return task.deadline
+        if self._contested:
+            # A dispute is the beginning or the end of a failover, announced or not.
+            return min(self._armed_until, task.deadline)
         followed = (self.registered or self.answer_changed) and not self.disputed
-        if followed and (self.healthy or not wait):
+        if (followed and (self.healthy or not wait)) or self._settled(now):
             return now
-        return min(self.assignment.watch_until, deadline)
+        return min(task.watch_until, task.deadline)
+
+    def _settled(self, now: float) -> bool:
+        return (
+            self.assignment.settles
+            and self.right_since is not None
+            and now >= self.right_since + SETTLE_SECONDS
+            and not self.disputed
+        )
 
     def _status(self, plan: Plan) -> Status:
         if plan.vetoes:
             return Status.VETOED
-        if not plan.is_complete or self.disputed:
+        if not plan.is_complete or plan.doubts or self.disputed:
             return Status.UNFINISHED
         if not self.changed:
             return Status.IN_SYNC
         if self.assignment.wait_for_healthy and not self.healthy:
             return Status.UNHEALTHY
         return Status.SYNCED
+
+
+def _first(before: float | None, now: float, holds: bool) -> float | None:  # noqa: FBT001
+    """When something was so for the first time."""
+    return now if before is None and holds else before
+
+
+def _since(before: float | None, now: float, holds: bool) -> float | None:  # noqa: FBT001
+    """Since when something has been so without a break."""
+    if not holds:
+        return None
+    return now if before is None else before
+
+
+def _remembered(
+    observations: tuple[Observation, ...], newest: Observation
+) -> tuple[Observation, ...]:
+    """The observations with the newest one: of a series that says the same, its two ends.
+
+    Every rule asks only how long a series has lasted, and for the longest TTL.
+    """
+    if len(observations) < 2 or not all(newest.says_the_same(o) for o in observations[-2:]):  # noqa: PLR2004 - the two ends
+        return (*observations, newest)
+    ttls = [o.ttl for o in (observations[-1], newest) if o.ttl is not None]
+    return (*observations[:-1], replace(newest, ttl=max(ttls, default=None)))

@@ -109,9 +109,10 @@ class Observation:
         source: Who said so, for example ``dns``.
         ttl: Seconds for which a cache may go on giving this answer; None if not known.
         at: When the answer arrived.
-        corroborated: Whether a second, independent source gave the same addresses.
-        disagreement: A sentence on what a second source said instead; the addresses are then
-            those of both. Empty if there was no second source or it agreed.
+        second: What a second, independent source said; None if there is none, or it could not
+            say. It confirms an answer and announces the next one, but never outvotes it.
+        disagreement: A sentence on what the second source said instead, or why it said nothing.
+            Empty if there is no second source or it agreed.
     """
 
     name: str
@@ -119,8 +120,22 @@ class Observation:
     source: str
     ttl: int | None
     at: float
-    corroborated: bool = False
+    second: frozenset[IPAddress] | None = None
     disagreement: str = ""
+
+    @property
+    def corroborated(self) -> bool:
+        """Whether the second source gave the same addresses."""
+        return self.second == self.addresses
+
+    @property
+    def contested(self) -> frozenset[IPAddress]:
+        """The addresses that only the second source gave."""
+        return frozenset() if self.second is None else self.second - self.addresses
+
+    def says_the_same(self, other: "Observation") -> bool:
+        """Whether both sources gave the same addresses in the other one."""
+        return (self.addresses, self.second) == (other.addresses, other.second)
 
 
 class LookupFailure(StrEnum):
@@ -155,6 +170,21 @@ class FailedObservation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StandbyCheck:
+    """Which addresses outside the answer may still be those of the database's standby.
+
+    Attributes:
+        confirmed: Those that belong to a network interface of RDS in the database's VPC and
+            security groups.
+        failure: Why that could not be found out; empty if it could. Then nothing is confirmed,
+            and nothing is removed for lack of it.
+    """
+
+    confirmed: frozenset[IPAddress] = frozenset()
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SyncPolicy:
     """What a target group may become.
 
@@ -162,14 +192,22 @@ class SyncPolicy:
         port: The database's port; every right target has it.
         allowed_networks: An address outside all of them is never registered.
         max_targets: An answer with more addresses than this is refused.
+        keep_standby: Whether the former primary of an RDS instance stays registered, so that the
+            load balancer itself can switch back to it (docs/adr/0014).
         confirm_seconds: Least time for which an address must be gone (or back) in every
             observation before that counts. The record's TTL makes it longer.
     """
 
     port: int
     allowed_networks: tuple[IPNetwork, ...]
-    max_targets: int = 8
+    max_targets: int = 15
+    keep_standby: bool = False
     confirm_seconds: float = 6.0
+
+    @property
+    def families(self) -> frozenset[int]:
+        """The IP versions of the allowed networks. A target group has one of them."""
+        return frozenset(network.version for network in self.allowed_networks)
 
     def allows(self, address: IPAddress) -> bool:
         """Whether the address may be registered at all.

@@ -1,19 +1,28 @@
 """The plan: what to register and deregister, why, and what a guard refused."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from target_sync.core.model import (
+    IPAddress,
     Observation,
+    StandbyCheck,
     SyncPolicy,
     Target,
     TargetGroup,
+    TargetState,
     in_order,
 )
 
 #: A cache may give an answer until its TTL has run out, to the full second.
 TTL_MARGIN_SECONDS = 1.0
+#: For so long a target outside the answer may look alive beside a right one that does not look
+#: dead. A primary that died still counts as healthy until its health checks have failed: two of
+#: them, 5 s apart, each with 4 s to answer (template.yaml). Room for one more.
+STANDBY_GRACE_SECONDS = 20.0
+
+_DEAD = frozenset({TargetState.UNHEALTHY, TargetState.UNHEALTHY_DRAINING})
 
 
 class Action(StrEnum):
@@ -34,12 +43,18 @@ class Reason(StrEnum):
     """Why, in the words that a person reads in the log."""
 
     NOT_REGISTERED = "in the answer and not registered"
+    ANNOUNCED = "not in the answer yet, but the second source has changed to it"
     BACK_FOR_GOOD = "in every answer of the confirm window and still draining from before"
     RIGHT = "in the answer and registered"
+    STANDBY = "not in the answer; kept, because it still belongs to the database's standby"
     GONE_FOR_GOOD = "in no answer of the confirm window"
     GONE_BY_BOTH_SOURCES = "not in the answer that two independent sources give"
+    NO_STANDBY = "not in the answer, yet it went on accepting connections beside the right target"
     GONE_UNCONFIRMED = "not in the answer; waiting until no cache can still hold it"
+    CONTESTED = "not in the answer, but the second source names it; waiting for them to agree"
     BACK_UNCONFIRMED = "in the answer but draining; waiting until the answer has been stable"
+    STANDBY_UNKNOWN = "not in the answer; whether it is still the standby could not be found out"
+    STANDBY_ANSWERS = "not in the answer, but it accepts connections beside the right target"
     REMOVAL_VETOED = "not in the answer; the removal was vetoed"
     REGISTRATION_VETOED = "in the answer and not registered; the registration was vetoed"
     LEAVING = "draining and not in the answer"
@@ -82,6 +97,20 @@ class Verdict:
     due_at: float | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StandbyEvidence:
+    """What is known of the registered targets that are not in the answer.
+
+    Attributes:
+        check: Whose addresses they are; None if nobody was asked.
+        answering_since: Since when one of them has been healthy beside a right target that did
+            not look dead.
+    """
+
+    check: StandbyCheck | None = None
+    answering_since: Mapping[Target, float] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What to do now. The vetoes are already worked in: what is listed may be done."""
@@ -115,12 +144,21 @@ class Plan:
 
     @property
     def confirmation_due_at(self) -> float | None:
-        """When the last target on hold is confirmed if nothing changes; None if none waits."""
-        due = [v.due_at for v in self.verdicts if v.due_at is not None]
-        return max(due, default=None)
+        """When the first target on hold is confirmed if nothing changes; None if none waits."""
+        return min((v.due_at for v in self.verdicts if v.due_at is not None), default=None)
+
+    @property
+    def doubts(self) -> bool:
+        """Whether a target stays only because something could not be found out."""
+        return any(v.reason is Reason.STANDBY_UNKNOWN for v in self.verdicts)
 
 
-def make_plan(group: TargetGroup, observations: Sequence[Observation], policy: SyncPolicy) -> Plan:
+def make_plan(
+    group: TargetGroup,
+    observations: Sequence[Observation],
+    policy: SyncPolicy,
+    evidence: StandbyEvidence | None = None,
+) -> Plan:
     """Decide what becomes of every target of the group and of the newest answer.
 
     ================  ===============  =====================================================
@@ -137,32 +175,48 @@ def make_plan(group: TargetGroup, observations: Sequence[Observation], policy: S
     The confirm window is longer than the longest TTL among the observations, so a resolver
     that still answers from its cache cannot cause a removal. Two sources that agree need no
     window if what they agree on is newer than the target. Agreeing on what was there before may
-    be a stale cache beside an API that lags, and must not undo a registration just made. Where
-    they disagree the answer has the addresses of both, so neither is removed.
+    be a stale cache beside an API that lags, and must not undo a registration just made.
+
+    An address that only the second source names is no answer. It is registered at once if this
+    run saw that source change to it; one that is registered stays for as long as the confirm
+    window. Then the answer decides, because no cache can still hold it.
+
+    With ``policy.keep_standby`` a registered target that is not in the answer stays as long as
+    its address is the database's own and it is dead, as the port of a standby is.
+
+    Addresses of a family that the allowed networks do not have are somebody else's: they are
+    neither registered nor removed.
 
     Args:
         group: The group as it was described before the newest observation was made.
         observations: What the endpoint said in this run, oldest first, at least one.
         policy: The port, the allowed networks and the limits.
+        evidence: What is known of a possible standby; used only with ``policy.keep_standby``.
     """
     newest = observations[-1]
-    wanted = wanted_targets(newest, policy)
-    vetoes = list(_vetoes_of_the_answer(newest, policy))
-    refused = _phases(vetoes)
-
-    verdicts = [
-        *_verdicts_on_wanted(wanted, group, observations, policy, refused),
-        *_verdicts_on_the_rest(wanted, group, observations, policy, refused),
-    ]
-    if _would_empty(group, verdicts):
-        vetoes.append(_would_empty_group())
-        verdicts = [_held_back(v) for v in verdicts]
-    return Plan(_sorted(verdicts), tuple(vetoes))
+    return _Planning(
+        group=group,
+        observations=observations,
+        policy=policy,
+        evidence=evidence or StandbyEvidence(),
+        now=newest.at,
+        wanted=wanted_targets(newest, policy),
+        contested=_targets(newest.contested, policy),
+        window=confirm_window(observations, policy),
+    ).plan()
 
 
 def wanted_targets(observation: Observation, policy: SyncPolicy) -> frozenset[Target]:
     """The targets that the observation asks for, allowed or not."""
-    return frozenset(Target(address, policy.port) for address in observation.addresses)
+    return _targets(observation.addresses, policy)
+
+
+def targets_outside(
+    group: TargetGroup, observation: Observation, policy: SyncPolicy
+) -> frozenset[Target]:
+    """The registered targets of ours that are not in the answer."""
+    ours = {t for t in group.registered if t.address.version in policy.families}
+    return frozenset(ours - wanted_targets(observation, policy))
 
 
 def confirm_window(observations: Iterable[Observation], policy: SyncPolicy) -> float:
@@ -171,134 +225,206 @@ def confirm_window(observations: Iterable[Observation], policy: SyncPolicy) -> f
     return max(policy.confirm_seconds, max(ttls, default=0) + TTL_MARGIN_SECONDS)
 
 
-def _vetoes_of_the_answer(newest: Observation, policy: SyncPolicy) -> Iterable[Veto]:
-    if not newest.addresses:
-        yield Veto(
-            VetoCode.EMPTY_ANSWER,
-            frozenset({Phase.DEREGISTER}),
-            f"{newest.name} has no address; nothing is removed on that evidence."
-            " Check that the name is right and the database exists.",
-        )
-    if len(newest.addresses) > policy.max_targets:
-        yield Veto(
-            VetoCode.TOO_MANY_ADDRESSES,
-            frozenset(Phase),
-            f"{newest.name} has {len(newest.addresses)} addresses, more than the"
-            f" {policy.max_targets} allowed. Check that the name is a database endpoint.",
-        )
-    foreign = [a for a in newest.addresses if not policy.allows(a)]
-    if foreign:
-        shown = ", ".join(sorted(map(str, foreign)))
-        yield Veto(
-            VetoCode.OUTSIDE_ALLOWED_NETWORKS,
-            frozenset({Phase.DEREGISTER}),
-            f"{newest.name} answered {shown}, outside the allowed networks: not registered,"
-            " and nothing is removed. A publicly accessible database answers with its public"
-            " address outside its VPC: make it private, or correct AllowedNetworks.",
-        )
+def answering_beside(
+    group: TargetGroup, observation: Observation, policy: SyncPolicy
+) -> frozenset[Target]:
+    """The targets outside the answer that are healthy while no right target looks dead.
 
-
-def _would_empty_group() -> Veto:
-    return Veto(
-        VetoCode.WOULD_EMPTY_GROUP,
-        frozenset({Phase.DEREGISTER}),
-        "The removal would leave the group without a registered target.",
-    )
-
-
-def _phases(vetoes: Iterable[Veto]) -> frozenset[Phase]:
-    return frozenset(phase for veto in vetoes for phase in veto.phases)
-
-
-def _verdicts_on_wanted(
-    wanted: frozenset[Target],
-    group: TargetGroup,
-    observations: Sequence[Observation],
-    policy: SyncPolicy,
-    refused: frozenset[Phase],
-) -> Iterable[Verdict]:
-    for target in wanted:
-        if target in group.registered:
-            yield Verdict(target, Action.KEEP, Reason.RIGHT)
-        elif not policy.allows(target.address):
-            yield Verdict(target, Action.REFUSE, Reason.NOT_ALLOWED)
-        elif Phase.REGISTER in refused:
-            yield Verdict(target, Action.HOLD, Reason.REGISTRATION_VETOED)
-        elif target not in group.draining:
-            yield Verdict(target, Action.REGISTER, Reason.NOT_REGISTERED)
-        else:
-            due = _confirmed_at(target, observations, policy, present=True)
-            if due <= observations[-1].at:
-                yield Verdict(target, Action.REGISTER, Reason.BACK_FOR_GOOD)
-            else:
-                yield Verdict(target, Action.HOLD, Reason.BACK_UNCONFIRMED, due)
-
-
-def _verdicts_on_the_rest(
-    wanted: frozenset[Target],
-    group: TargetGroup,
-    observations: Sequence[Observation],
-    policy: SyncPolicy,
-    refused: frozenset[Phase],
-) -> Iterable[Verdict]:
-    for target in group.draining.difference(wanted, group.registered):
-        yield Verdict(target, Action.LEAVE, Reason.LEAVING)
-    for target in group.registered.difference(wanted):
-        due = _confirmed_at(target, observations, policy, present=False)
-        if Phase.DEREGISTER in refused:
-            yield Verdict(target, Action.HOLD, Reason.REMOVAL_VETOED)
-        elif observations[-1].corroborated and _is_outdated(target, wanted, group, observations):
-            yield Verdict(target, Action.DEREGISTER, Reason.GONE_BY_BOTH_SOURCES)
-        elif due > observations[-1].at:
-            yield Verdict(target, Action.HOLD, Reason.GONE_UNCONFIRMED, due)
-        else:
-            yield Verdict(target, Action.DEREGISTER, Reason.GONE_FOR_GOOD)
-
-
-def _is_outdated(
-    target: Target,
-    wanted: frozenset[Target],
-    group: TargetGroup,
-    observations: Sequence[Observation],
-) -> bool:
-    """Whether the newest answer has an address that came after the target.
-
-    It did if the group does not know it, or if an answer of this run had the target without it.
+    During a failover of an instance the right target looks dead before its name moves. Without
+    one, two servers accept connections, and one of them is not the standby.
     """
-    if wanted.difference(group.registered, group.draining):
-        return True
-    newest = observations[-1].addresses
-    return any(target.address in o.addresses and newest - o.addresses for o in observations)
+    wanted = wanted_targets(observation, policy)
+    if any(t.state in _DEAD for t in group.targets if t.target in wanted):
+        return frozenset()
+    return targets_outside(group, observation, policy) & group.healthy
 
 
-def _confirmed_at(
-    target: Target, observations: Sequence[Observation], policy: SyncPolicy, *, present: bool
-) -> float:
-    """When it is confirmed that the target is in (or not in) the answers, if that lasts.
-
-    Counted from the first observation of the unbroken run that ends with the newest one.
-    """
-    since = observations[-1].at
-    for observation in reversed(observations):
-        said = target.port == policy.port and target.address in observation.addresses
-        if said is not present:
-            break
-        since = observation.at
-    return since + confirm_window(observations, policy)
+def _targets(addresses: Iterable[IPAddress], policy: SyncPolicy) -> frozenset[Target]:
+    return frozenset(Target(a, policy.port) for a in addresses if a.version in policy.families)
 
 
-def _would_empty(group: TargetGroup, verdicts: Iterable[Verdict]) -> bool:
-    leaving = {v.target for v in verdicts if v.action is Action.DEREGISTER}
-    coming = {v.target for v in verdicts if v.action is Action.REGISTER}
-    return bool(leaving) and not (group.registered - leaving) | coming
+_WOULD_EMPTY_GROUP = Veto(
+    VetoCode.WOULD_EMPTY_GROUP,
+    frozenset({Phase.DEREGISTER}),
+    "The removal would leave the group without a registered target.",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Planning:
+    """One plan in the making: what the rules need to know, and the rules."""
+
+    group: TargetGroup
+    observations: Sequence[Observation]
+    policy: SyncPolicy
+    evidence: StandbyEvidence
+    now: float
+    wanted: frozenset[Target]
+    contested: frozenset[Target]
+    window: float
+
+    def plan(self) -> Plan:
+        vetoes = list(self._vetoes_of_the_answer())
+        refused = frozenset(phase for veto in vetoes for phase in veto.phases)
+        verdicts = list(self._verdicts(refused))
+        if self._would_empty(verdicts):
+            vetoes.append(_WOULD_EMPTY_GROUP)
+            verdicts = [_held_back(verdict) for verdict in verdicts]
+        by_target = {verdict.target: verdict for verdict in verdicts}
+        return Plan(tuple(by_target[t] for t in in_order(by_target)), tuple(vetoes))
+
+    def _vetoes_of_the_answer(self) -> Iterable[Veto]:
+        name, wanted = self.observations[-1].name, self.wanted
+        if not wanted:
+            yield Veto(
+                VetoCode.EMPTY_ANSWER,
+                frozenset({Phase.DEREGISTER}),
+                f"{name} has no address; nothing is removed on that evidence."
+                " Check that the name is right and the database exists.",
+            )
+        if len(wanted) > self.policy.max_targets:
+            yield Veto(
+                VetoCode.TOO_MANY_ADDRESSES,
+                frozenset(Phase),
+                f"{name} has {len(wanted)} addresses, more than the"
+                f" {self.policy.max_targets} allowed. Check that the name is a database endpoint,"
+                " or raise MaxTargets.",
+            )
+        foreign = in_order(t for t in wanted if not self.policy.allows(t.address))
+        if foreign:
+            yield Veto(
+                VetoCode.OUTSIDE_ALLOWED_NETWORKS,
+                frozenset({Phase.DEREGISTER}),
+                f"{name} answered {', '.join(str(t.address) for t in foreign)}, outside the"
+                " allowed networks: not registered, and nothing is removed. A publicly accessible"
+                " database answers with its public address outside its VPC: make it private, or"
+                " correct AllowedNetworks.",
+            )
+
+    def _verdicts(self, refused: frozenset[Phase]) -> Iterable[Verdict]:
+        group = self.group
+        for target in self.wanted:
+            yield self._on_wanted(target, refused)
+        for target in self.contested.difference(group.registered, group.draining):
+            if self._is_announced(target) and Phase.REGISTER not in refused:
+                yield Verdict(target, Action.REGISTER, Reason.ANNOUNCED)
+        outside = targets_outside(group, self.observations[-1], self.policy)
+        for target in outside:
+            yield self._as_standby(target, outside, refused) or self._on_outside(target, refused)
+        for target in group.draining.difference(self.wanted, group.registered):
+            yield Verdict(target, Action.LEAVE, Reason.LEAVING)
+
+    def _on_wanted(self, target: Target, refused: frozenset[Phase]) -> Verdict:
+        if target in self.group.registered:
+            return Verdict(target, Action.KEEP, Reason.RIGHT)
+        if not self.policy.allows(target.address):
+            return Verdict(target, Action.REFUSE, Reason.NOT_ALLOWED)
+        if Phase.REGISTER in refused:
+            return Verdict(target, Action.HOLD, Reason.REGISTRATION_VETOED)
+        if target not in self.group.draining:
+            return Verdict(target, Action.REGISTER, Reason.NOT_REGISTERED)
+        due = self._since(lambda o: target.address in o.addresses) + self.window
+        if due <= self.now:
+            return Verdict(target, Action.REGISTER, Reason.BACK_FOR_GOOD)
+        return Verdict(target, Action.HOLD, Reason.BACK_UNCONFIRMED, due)
+
+    def _is_announced(self, target: Target) -> bool:
+        """Whether this run saw the second source change to the target, and not long ago."""
+        return (
+            self.policy.allows(target.address)
+            and any(o.second is not None and target.address not in o.second for o in self._past)
+            and self._contested_until(target) > self.now
+        )
+
+    @property
+    def _past(self) -> Sequence[Observation]:
+        return self.observations[:-1]
+
+    def _contested_until(self, target: Target) -> float:
+        return self._since(lambda o: target.address in o.contested) + self.window
+
+    def _as_standby(
+        self, target: Target, outside: frozenset[Target], refused: frozenset[Phase]
+    ) -> Verdict | None:
+        """What becomes of a target that may be the standby; None if it is none."""
+        check = self.evidence.check
+        if not (self.policy.keep_standby and check and self._may_be_standby(target, outside)):
+            return None
+        if check.failure:
+            return Verdict(target, Action.HOLD, Reason.STANDBY_UNKNOWN)
+        if target.address not in check.confirmed:
+            return None
+        since = self.evidence.answering_since.get(target)
+        if since is None:
+            return Verdict(target, Action.KEEP, Reason.STANDBY)
+        if since + STANDBY_GRACE_SECONDS > self.now:
+            due = since + STANDBY_GRACE_SECONDS
+            return Verdict(target, Action.HOLD, Reason.STANDBY_ANSWERS, due)
+        return _removal(target, Reason.NO_STANDBY, refused)
+
+    def _may_be_standby(self, target: Target, outside: frozenset[Target]) -> bool:
+        room = max(0, self.policy.max_targets - len(self.wanted))
+        fitting = [
+            t for t in outside if t.port == self.policy.port and self.policy.allows(t.address)
+        ]
+        return target in in_order(fitting)[:room]
+
+    def _on_outside(self, target: Target, refused: frozenset[Phase]) -> Verdict:
+        if self.observations[-1].corroborated and self._is_outdated(target):
+            return _removal(target, Reason.GONE_BY_BOTH_SOURCES, refused)
+        contested = target in self.contested
+        due = (
+            self._contested_until(target)
+            if contested
+            else self._since(lambda o: not self._named(target, o)) + self.window
+        )
+        if due <= self.now or Phase.DEREGISTER in refused:
+            return _removal(target, Reason.GONE_FOR_GOOD, refused)
+        waiting = Reason.CONTESTED if contested else Reason.GONE_UNCONFIRMED
+        return Verdict(target, Action.HOLD, waiting, due)
+
+    def _named(self, target: Target, observation: Observation) -> bool:
+        return target.port == self.policy.port and target.address in observation.addresses
+
+    def _is_outdated(self, target: Target) -> bool:
+        """Whether the newest answer has an address that came after the target.
+
+        It did if the group does not know it, or if an answer of this run had the target while
+        neither source named it.
+        """
+        if self.wanted.difference(self.group.registered, self.group.draining):
+            return True
+        newest = self.observations[-1].addresses
+        return any(
+            target.address in o.addresses and newest.difference(o.addresses, o.second or ())
+            for o in self._past
+        )
+
+    def _since(self, holds: Callable[[Observation], bool]) -> float:
+        """When the unbroken series of observations of which this holds began.
+
+        It ends with the newest one, of which it holds too.
+        """
+        since = self.now
+        for observation in reversed(self._past):
+            if not holds(observation):
+                break
+            since = observation.at
+        return since
+
+    def _would_empty(self, verdicts: Iterable[Verdict]) -> bool:
+        leaving = {v.target for v in verdicts if v.action is Action.DEREGISTER}
+        coming = {v.target for v in verdicts if v.action is Action.REGISTER}
+        return bool(leaving) and not (self.group.registered - leaving) | coming
+
+
+def _removal(target: Target, reason: Reason, refused: frozenset[Phase]) -> Verdict:
+    if Phase.DEREGISTER in refused:
+        return Verdict(target, Action.HOLD, Reason.REMOVAL_VETOED)
+    return Verdict(target, Action.DEREGISTER, reason)
 
 
 def _held_back(verdict: Verdict) -> Verdict:
     if verdict.action is not Action.DEREGISTER:
         return verdict
-    return Verdict(verdict.target, Action.HOLD, Reason.REMOVAL_VETOED)
-
-
-def _sorted(verdicts: Iterable[Verdict]) -> tuple[Verdict, ...]:
-    by_target = {v.target: v for v in verdicts}
-    return tuple(by_target[t] for t in in_order(by_target))
+    return _removal(verdict.target, verdict.reason, frozenset({Phase.DEREGISTER}))

@@ -3,7 +3,14 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from target_sync.core.model import FailedObservation, Observation, Target, TargetGroup
+from target_sync.core.model import (
+    FailedObservation,
+    IPAddress,
+    Observation,
+    StandbyCheck,
+    Target,
+    TargetGroup,
+)
 
 
 class Endpoint(Protocol):
@@ -19,6 +26,14 @@ class NameResolver(Protocol):
 
     def resolve(self, name: str) -> Observation | FailedObservation:
         """Look a name up once, without any cache of ours."""
+        ...
+
+
+class Standbys(Protocol):
+    """Who knows whether an address is still one of the database's own."""
+
+    def check(self, addresses: frozenset[IPAddress]) -> StandbyCheck:
+        """Look at these addresses once. A failure is a value, not an exception."""
         ...
 
 

@@ -78,6 +78,7 @@ class SyncResult:
             ],
             "seconds": self.seconds,
             "looks": run.looks,
+            "polls": run.polls,
             "failures": run.failures,
             "last_failure": run.failure.detail if run.failure else None,
         }
