@@ -63,6 +63,12 @@ SITUATIONS: Mapping[str, Mapping[str, str]] = {
         "CreateInterfaceEndpoints": "true",
         **NETWORK,
     },
+    "former targets kept": {"FormerTargets": "keep"},
+    "former targets kept, function in the VPC": {
+        "FormerTargets": "keep",
+        "FunctionSubnetIds": "subnet-0a1b2c3d4e5f60718",
+        "CreateInterfaceEndpoints": "true",
+    },
     "boundary": {
         "PermissionsBoundaryArn": "arn:aws:iam::111122223333:policy/boundary",
         "AcceptanceRequired": "true",

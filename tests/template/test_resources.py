@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
+from target_sync.errors import SettingsError
 from target_sync.settings import load_settings
+from target_sync.synchronizer import SCHEDULE_SECONDS
 from tests.template.stack import (
     NETWORK,
     PSEUDO_PARAMETERS,
@@ -199,6 +201,7 @@ def test_no_role_may_do_what_its_kind_of_database_does_not_need() -> None:
         "hostname": set(),
         "static": set(),
         "ec2-instance": {"ec2:DescribeInstances"},
+        "former targets kept": {"ec2:DescribeNetworkInterfaces"},
     }
     for situation, actions in more.items():
         assert allowed(situation, "SyncTargetsRole").keys() == always | actions
@@ -336,6 +339,12 @@ def test_nothing_rests_on_events_alone(name: str, rate: str) -> None:
     assert schedule.get("State", "ENABLED") == "ENABLED"
 
 
+def test_a_scheduled_run_knows_when_the_next_one_starts() -> None:
+    schedule = resources("AWS::Scheduler::Schedule")["SyncTargetsFunctionEveryMinute"]
+    minutes = SCHEDULE_SECONDS / 60
+    assert schedule["ScheduleExpression"] == f"rate({minutes:g} minute)"
+
+
 @pytest.mark.parametrize("name", resources("AWS::SQS::Queue"))
 def test_a_queue_is_encrypted_and_keeps_messages_for_two_weeks(name: str) -> None:
     queue = resources("AWS::SQS::Queue")[name]
@@ -408,10 +417,17 @@ LOOKED_UP = {
     "DatabaseLookup.Port": "5433",
     "DatabaseLookup.VpcNetworks": "10.0.0.0/16",
 }
+LOOKED_UP_INSTANCE = {
+    "DatabaseLookup.DatabaseVpcId": "vpc-0a1b2c3d4e5f60718",
+    "DatabaseLookup.Endpoint": "orders.abcdefghijkl.eu-west-1.rds.amazonaws.com",
+    "DatabaseLookup.Kind": "rds-instance",
+    "DatabaseLookup.SecurityGroupIds": "sg-0a1b2c3d,sg-1a2b3c4d",
+}
 
 
 def environment(**given: str) -> dict[str, str]:
-    resolver = Resolver(given, attributes=LOOKED_UP)
+    instance = LOOKED_UP_INSTANCE if "FormerTargets" in given else {}
+    resolver = Resolver(given, attributes={**LOOKED_UP, **instance})
     function = resolver.of_type("AWS::Lambda::Function")["SyncTargetsFunction"]
     variables: dict[str, str] = function["Environment"]["Variables"]
     return variables
@@ -428,23 +444,66 @@ def test_the_function_can_read_the_settings_that_the_template_gives() -> None:
     assert settings.resolvers == (("10.0.0.2", 53),)
     assert settings.watch_seconds == 120
     assert load_settings(environment()).resolvers == ()
+    plain = load_settings(environment())
+    assert (plain.resolution, plain.poll_seconds, plain.follow_writer) == ("system", 0, False)
+    assert (plain.policy.keep_standby, plain.policy.max_targets) == (False, 15)
+
+
+def test_the_function_can_read_what_somebody_chose() -> None:
+    settings = load_settings(
+        environment(
+            Resolution="authoritative",
+            PollSeconds="5",
+            MaxTargets="3",
+            FollowWriterWithoutReaders="true",
+            FormerTargets="keep",
+        )
+    )
+    assert (settings.resolution, settings.poll_seconds) == ("authoritative", 5)
+    assert (settings.policy.max_targets, settings.follow_writer) == (3, True)
+    assert settings.policy.keep_standby
+    assert settings.vpc_id == LOOKED_UP_INSTANCE["DatabaseLookup.DatabaseVpcId"]
+    assert settings.security_groups == ("sg-0a1b2c3d", "sg-1a2b3c4d")
+
+
+@pytest.mark.parametrize(
+    ("parameter", "variable", "refused"),
+    [("PollSeconds", "POLL_SECONDS", "-1"), ("MaxTargets", "MAX_TARGETS", "0")],
+)
+def test_the_function_takes_every_number_that_the_template_takes(
+    parameter: str, variable: str, refused: str
+) -> None:
+    limits = expand()["Parameters"][parameter]
+    for number in (limits["MinValue"], limits["MaxValue"]):
+        load_settings(environment(**{parameter: str(number)}))
+    for wrong in (refused, str(limits["MaxValue"] + 1)):
+        with pytest.raises(SettingsError, match=variable):
+            load_settings(environment(**{parameter: wrong}))
 
 
 def test_the_function_is_told_nothing_else() -> None:
-    assert environment().keys() == {
+    always = {
         "ALLOWED_NETWORKS",
         "DATABASE_ENDPOINT",
         "DATABASE_IDENTIFIER",
         "DATABASE_KIND",
         "DATABASE_PORT",
+        "FOLLOW_WRITER_WITHOUT_READERS",
+        "FORMER_TARGETS",
+        "MAX_TARGETS",
+        "POLL_SECONDS",
         "POWERTOOLS_LOG_LEVEL",
         "POWERTOOLS_METRICS_NAMESPACE",
         "POWERTOOLS_SERVICE_NAME",
+        "RESOLUTION",
         "RESOLVERS",
         "TARGET_GROUP_ARN",
         "VPC_NETWORKS",
         "WATCH_SECONDS",
     }
+    assert environment().keys() == always
+    kept = environment(FormerTargets="keep").keys()
+    assert kept == always | {"DATABASE_SECURITY_GROUPS", "VPC_ID"}
 
 
 def test_the_function_has_time_to_watch_and_to_see_health() -> None:
@@ -529,9 +588,21 @@ def test_the_first_sync_comes_after_all_that_a_healthy_target_needs() -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["Endpoint", "Port", "Kind", "AllowedNetworks", "Resolvers", "TargetGroupArn"]
+    "key",
+    [
+        "Endpoint",
+        "Port",
+        "Kind",
+        "AllowedNetworks",
+        "Resolvers",
+        "Resolution",
+        "FormerTargets",
+        "FollowWriterWithoutReaders",
+        "MaxTargets",
+        "TargetGroupArn",
+    ],
 )
-def test_the_first_sync_is_done_again_when_the_database_changes(key: str) -> None:
+def test_the_first_sync_is_done_again_when_other_targets_may_be_right(key: str) -> None:
     assert key in load()["Resources"]["FirstSync"]["Properties"]
 
 
@@ -723,6 +794,7 @@ def test_only_the_consumers_or_the_named_principals_may_connect(
         ("function in the VPC", {"elasticloadbalancing"}),
         ("cluster, function in the VPC", {"elasticloadbalancing", "rds"}),
         ("instance, function in the VPC", {"elasticloadbalancing", "ec2"}),
+        ("former targets kept, function in the VPC", {"elasticloadbalancing", "ec2"}),
     ],
 )
 def test_a_function_in_the_vpc_gets_the_endpoints_that_it_calls(

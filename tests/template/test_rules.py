@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
+from target_sync.core.model import DatabaseKind
 from tests.template.stack import NETWORK, PSEUDO_PARAMETERS, SITUATIONS, Resolver, load
 
 PRINCIPAL = "arn:aws:iam::111122223333:root"
@@ -22,6 +23,10 @@ BALANCER = "EnforceSecurityGroupInboundRulesOnPrivateLinkTraffic"
         {"SupportedRegions": "us-east-1"},
         {"IdleTimeoutSeconds": "600"},
         {"DatabaseKind": "ec2-instance", "ManageDatabaseIngress": "true", **NETWORK},
+        {"DatabaseKind": "rds-instance", "FormerTargets": "keep"},
+        {"FormerTargets": "keep", "ExistingTargetGroupArn": GROUP},
+        {"Resolution": "authoritative"},
+        {"Resolvers": "10.0.0.2:53"},
     ],
 )
 def test_parameters_that_fit_together_are_accepted(given: Mapping[str, str]) -> None:
@@ -66,6 +71,18 @@ def test_parameters_that_fit_together_are_accepted(given: Mapping[str, str]) -> 
             ["ManageDatabaseIngress", "ExistingTargetGroupArn"],
         ),
         ({"CreateInterfaceEndpoints": "true"}, ["CreateInterfaceEndpoints", "FunctionSubnetIds"]),
+        (
+            {"Resolution": "authoritative", "Resolvers": "10.0.0.2:53"},
+            ["Resolution", "leave Resolvers empty"],
+        ),
+        *(
+            (
+                {"DatabaseKind": kind, "FormerTargets": "keep", **NETWORK},
+                ["FormerTargets", "remove"],
+            )
+            for kind in DatabaseKind
+            if kind is not DatabaseKind.RDS_INSTANCE
+        ),
     ],
 )
 def test_parameters_that_contradict_each_other_are_refused_in_one_sentence(

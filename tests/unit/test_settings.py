@@ -6,7 +6,7 @@ import pytest
 
 from target_sync.core.model import DatabaseKind, SyncPolicy
 from target_sync.errors import SettingsError
-from target_sync.settings import Settings, load_settings
+from target_sync.settings import Resolution, Settings, load_settings
 
 ARN = "arn:aws:elasticloadbalancing:eu-west-1:111122223333:targetgroup/orders/0123456789abcdef"
 ENVIRONMENT = {
@@ -16,6 +16,11 @@ ENVIRONMENT = {
     "TARGET_GROUP_ARN": ARN,
     "ALLOWED_NETWORKS": "10.0.0.0/16, 192.168.0.0/24",
     "WATCH_SECONDS": "300",
+}
+KEEP = {
+    "FORMER_TARGETS": "keep",
+    "VPC_ID": "vpc-0a1b2c3d",
+    "DATABASE_SECURITY_GROUPS": "sg-0a1b2c3d, sg-1a2b3c4d",
 }
 
 
@@ -96,6 +101,14 @@ def test_a_missing_variable_is_named(name: str, value: str | None) -> None:
         ("DATABASE_KIND", "ec2-asg"),
         ("WATCH_SECONDS", "901"),
         ("WATCH_SECONDS", "soon"),
+        ("WATCH_SECONDS", "0"),
+        ("POLL_SECONDS", "31"),
+        ("POLL_SECONDS", "-1"),
+        ("MAX_TARGETS", "0"),
+        ("MAX_TARGETS", "101"),
+        ("RESOLUTION", "recursive"),
+        ("FORMER_TARGETS", "true"),
+        ("FOLLOW_WRITER_WITHOUT_READERS", "yes"),
     ],
 )
 def test_a_wrong_value_is_refused_with_the_variables_name(name: str, value: str) -> None:
@@ -136,13 +149,75 @@ def test_a_cluster_has_its_identifier(kind: str) -> None:
     assert load_settings(environment).identifier == "orders-1"
 
 
-def test_as_many_readers_are_taken_as_aurora_has() -> None:
-    environment = {**ENVIRONMENT, "DATABASE_KIND": "rds-cluster-readers"}
+def test_what_nobody_chose_is_off_and_as_many_targets_are_taken_as_aurora_has_readers() -> None:
+    settings = load_settings(ENVIRONMENT)
 
-    settings = load_settings({**environment, "DATABASE_IDENTIFIER": "orders"})
-
+    assert settings.resolution is Resolution.SYSTEM
+    assert settings.poll_seconds == 0
+    assert not settings.follow_writer
+    assert not settings.policy.keep_standby
+    assert (settings.vpc_id, settings.security_groups) == ("", ())
     assert settings.policy.max_targets == 15
-    assert load_settings(ENVIRONMENT).policy.max_targets == 8
+
+
+def test_what_somebody_chose_is_read() -> None:
+    settings = load_settings(
+        {
+            **ENVIRONMENT,
+            **KEEP,
+            "RESOLUTION": "authoritative",
+            "POLL_SECONDS": "5",
+            "MAX_TARGETS": "100",
+            "FOLLOW_WRITER_WITHOUT_READERS": "true",
+        }
+    )
+
+    assert settings.resolution is Resolution.AUTHORITATIVE
+    assert settings.poll_seconds == 5
+    assert settings.follow_writer
+    assert settings.policy.keep_standby
+    assert settings.vpc_id == "vpc-0a1b2c3d"
+    assert settings.security_groups == ("sg-0a1b2c3d", "sg-1a2b3c4d")
+    assert settings.policy.max_targets == 100
+
+
+@pytest.mark.parametrize("name", ["VPC_ID", "DATABASE_SECURITY_GROUPS"])
+@pytest.mark.parametrize("value", ["", ",", "orders", "sg-0a1b2c3d,orders"])
+def test_a_standby_is_kept_only_where_it_can_be_recognised(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        load_settings({**ENVIRONMENT, **KEEP, name: value})
+
+
+@pytest.mark.parametrize(
+    ("kind", "endpoint"),
+    [
+        ("rds-cluster-writer", "orders.cluster-abc123.eu-west-1.rds.amazonaws.com"),
+        ("rds-cluster-readers", "orders.cluster-ro-abc123.eu-west-1.rds.amazonaws.com"),
+        ("rds-proxy", "orders.proxy-abc123.eu-west-1.rds.amazonaws.com"),
+        ("hostname", "db.example.com"),
+        ("static", "10.1.2.3"),
+        ("ec2-instance", "i-0123456789abcdef0"),
+    ],
+)
+def test_former_targets_are_kept_for_an_rds_instance_only(kind: str, endpoint: str) -> None:
+    environment = {
+        **ENVIRONMENT,
+        "DATABASE_KIND": kind,
+        "DATABASE_ENDPOINT": endpoint,
+        "DATABASE_IDENTIFIER": "orders",
+    }
+    load_settings({**environment, "FORMER_TARGETS": "remove"})
+
+    with pytest.raises(SettingsError, match=f"FORMER_TARGETS may be keep .* not for {kind}"):
+        load_settings({**environment, **KEEP})
+
+
+def test_given_resolvers_are_asked_and_nobody_else() -> None:
+    environment = {**ENVIRONMENT, "RESOLVERS": "10.0.0.2:53"}
+    load_settings({**environment, "RESOLUTION": "system"})
+
+    with pytest.raises(SettingsError, match="RESOLUTION is authoritative and RESOLVERS"):
+        load_settings({**environment, "RESOLUTION": "authoritative"})
 
 
 def test_another_kind_needs_no_identifier() -> None:

@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from enum import StrEnum
 from ipaddress import AddressValueError, IPv4Address, ip_address, ip_network
 
 from target_sync.core.model import DatabaseKind, IPNetwork, SyncPolicy
-from target_sync.environment import items, required
+from target_sync.environment import FLAGS, given, items, matching, one_of, required
 from target_sync.errors import SettingsError
 
 _HOST_NAME = re.compile(
@@ -17,12 +18,24 @@ _INSTANCE_ID = re.compile(r"i-[0-9a-f]{8,17}")
 #: RDS API reference, CreateDBCluster, DBClusterIdentifier.
 _CLUSTER_IDENTIFIER = re.compile(r"[a-z](-?[a-z0-9])*", re.IGNORECASE)
 _CLUSTERS = frozenset({DatabaseKind.RDS_CLUSTER_WRITER, DatabaseKind.RDS_CLUSTER_READERS})
-#: Aurora user guide, quotas: Aurora Replicas per DB cluster.
-_MOST_READERS = 15
 _TARGET_GROUP_ARN = re.compile(r"arn:[\w-]+:elasticloadbalancing:[\w-]+:\d{12}:targetgroup/\S+")
 _HIGHEST_PORT = 65535
+_VPC_ID = re.compile(r"vpc-[0-9a-f]+")
+_SECURITY_GROUP_IDS = re.compile(r"sg-[0-9a-f]+(\s*,\s*sg-[0-9a-f]+)*")
 _DNS_PORT = 53
 _LONGEST_WATCH = 900
+_LONGEST_PAUSE = 30
+_MOST_TARGETS = 100
+_FORMER_TARGETS = {"keep": True, "remove": False}
+
+
+class Resolution(StrEnum):
+    """Whose answer about a name in DNS counts."""
+
+    #: That of the resolvers that are given, or else the system's.
+    SYSTEM = "system"
+    #: That of the zone's own name servers.
+    AUTHORITATIVE = "authoritative"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,11 +48,19 @@ class Settings:
             (``DATABASE_ENDPOINT``).
         identifier: The DB cluster's; empty for another kind (``DATABASE_IDENTIFIER``).
         target_group_arn: The group to keep right (``TARGET_GROUP_ARN``).
-        policy: Port and allowed networks (``DATABASE_PORT``, ``ALLOWED_NETWORKS``).
+        policy: Port, allowed networks, most targets, and whether the standby's stays
+            (``DATABASE_PORT``, ``ALLOWED_NETWORKS``, ``MAX_TARGETS``, ``FORMER_TARGETS``).
         vpc_networks: The networks of the target group's VPC; none if every target lies in it
             (``VPC_NETWORKS``).
         resolvers: Name servers as (address, port); none means the system's (``RESOLVERS``).
+        resolution: Whose answer counts (``RESOLUTION``).
         watch_seconds: How long an event's run keeps looking (``WATCH_SECONDS``).
+        poll_seconds: From look to look of a scheduled run that goes on until the next one; 0 if
+            it does not go on (``POLL_SECONDS``).
+        follow_writer: Whether a cluster without readers is followed to its writer
+            (``FOLLOW_WRITER_WITHOUT_READERS``).
+        vpc_id: The database's VPC; empty unless its standby's target stays (``VPC_ID``).
+        security_groups: The database's, under the same condition (``DATABASE_SECURITY_GROUPS``).
     """
 
     kind: DatabaseKind
@@ -49,7 +70,12 @@ class Settings:
     identifier: str = ""
     vpc_networks: tuple[IPNetwork, ...] = ()
     resolvers: tuple[tuple[str, int], ...] = ()
+    resolution: Resolution = Resolution.SYSTEM
     watch_seconds: float = 300.0
+    poll_seconds: float = 0.0
+    follow_writer: bool = False
+    vpc_id: str = ""
+    security_groups: tuple[str, ...] = ()
 
     @property
     def addresses(self) -> frozenset[IPv4Address]:
@@ -64,32 +90,78 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         SettingsError: A variable is missing or wrong. The message names it.
     """
     kind = _kind(required(environ, "DATABASE_KIND"))
+    policy = _policy(kind, environ)
     return Settings(
         kind=kind,
         endpoint=_endpoint(kind, required(environ, "DATABASE_ENDPOINT")),
         identifier=_cluster_identifier(environ) if kind in _CLUSTERS else "",
         target_group_arn=_target_group_arn(required(environ, "TARGET_GROUP_ARN")),
-        policy=_policy(kind, environ),
+        policy=policy,
         vpc_networks=_networks("VPC_NETWORKS", environ.get("VPC_NETWORKS", "")),
         resolvers=tuple(_resolver(item) for item in items(environ.get("RESOLVERS", ""))),
+        resolution=_resolution(environ),
         watch_seconds=_number("WATCH_SECONDS", required(environ, "WATCH_SECONDS"), _LONGEST_WATCH),
+        poll_seconds=_number(
+            "POLL_SECONDS", given(environ, "POLL_SECONDS", "0"), _LONGEST_PAUSE, lowest=0
+        ),
+        follow_writer=one_of(
+            "FOLLOW_WRITER_WITHOUT_READERS",
+            given(environ, "FOLLOW_WRITER_WITHOUT_READERS", "false"),
+            FLAGS,
+        ),
+        vpc_id=_vpc_id(environ) if policy.keep_standby else "",
+        security_groups=_security_groups(environ) if policy.keep_standby else (),
     )
 
 
-def _number(name: str, text: str, highest: int) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= highest):
-        raise SettingsError(f"{name} must be a whole number from 1 to {highest}, not {text!r}")
+def _number(name: str, text: str, highest: int, lowest: int = 1) -> int:
+    if not (text.isascii() and text.isdigit() and lowest <= int(text) <= highest):
+        raise SettingsError(
+            f"{name} must be a whole number from {lowest} to {highest}, not {text!r}"
+        )
     return int(text)
 
 
 def _policy(kind: DatabaseKind, environ: Mapping[str, str]) -> SyncPolicy:
-    policy = SyncPolicy(
+    return SyncPolicy(
         port=_number("DATABASE_PORT", required(environ, "DATABASE_PORT"), _HIGHEST_PORT),
         allowed_networks=_networks("ALLOWED_NETWORKS", required(environ, "ALLOWED_NETWORKS")),
+        max_targets=_number("MAX_TARGETS", given(environ, "MAX_TARGETS", "15"), _MOST_TARGETS),
+        keep_standby=_keep_standby(kind, environ),
     )
-    if kind is DatabaseKind.RDS_CLUSTER_READERS:
-        return replace(policy, max_targets=_MOST_READERS)
-    return policy
+
+
+def _keep_standby(kind: DatabaseKind, environ: Mapping[str, str]) -> bool:
+    keep = one_of("FORMER_TARGETS", given(environ, "FORMER_TARGETS", "remove"), _FORMER_TARGETS)
+    if keep and kind is not DatabaseKind.RDS_INSTANCE:
+        raise SettingsError(
+            f"FORMER_TARGETS may be keep for rds-instance only, not for {kind}: any other former"
+            " server may accept connections and would get traffic"
+        )
+    return keep
+
+
+def _vpc_id(environ: Mapping[str, str]) -> str:
+    return matching("VPC_ID", required(environ, "VPC_ID"), _VPC_ID, "the ID of a VPC")
+
+
+def _security_groups(environ: Mapping[str, str]) -> tuple[str, ...]:
+    text = required(environ, "DATABASE_SECURITY_GROUPS")
+    matching(
+        "DATABASE_SECURITY_GROUPS", text, _SECURITY_GROUP_IDS, "IDs of security groups with commas"
+    )
+    return tuple(items(text))
+
+
+def _resolution(environ: Mapping[str, str]) -> Resolution:
+    meanings = {str(resolution): resolution for resolution in Resolution}
+    resolution = one_of("RESOLUTION", given(environ, "RESOLUTION", "system"), meanings)
+    if resolution is Resolution.AUTHORITATIVE and items(environ.get("RESOLVERS", "")):
+        raise SettingsError(
+            "RESOLUTION is authoritative and RESOLVERS are given, which are asked and nobody else:"
+            " leave one of them out"
+        )
+    return resolution
 
 
 def _kind(text: str) -> DatabaseKind:
@@ -154,9 +226,7 @@ def _is_address(text: str) -> bool:
 
 
 def _target_group_arn(text: str) -> str:
-    if not _TARGET_GROUP_ARN.fullmatch(text):
-        raise SettingsError(f"TARGET_GROUP_ARN is not the ARN of a target group: {text!r}")
-    return text
+    return matching("TARGET_GROUP_ARN", text, _TARGET_GROUP_ARN, "the ARN of a target group")
 
 
 def _networks(name: str, text: str) -> tuple[IPNetwork, ...]:
