@@ -5,6 +5,9 @@
 The zone is a JSON file that `Zone` replaces in one step; the server reads it again when it has
 changed, so a flip is one write and takes effect with the next query. The query log has one line
 for each query: time (epoch seconds), name, type and transport.
+
+A file without NS records speaks for every name. With them it speaks for the zones that they begin,
+and refuses what is asked about others.
 """
 
 import argparse
@@ -13,18 +16,17 @@ import json
 import socket
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import IO, Self, cast
+from typing import IO, Self, TypeAlias, cast
 
 import dns.exception
 import dns.flags
 import dns.message
 import dns.name
-import dns.opcode
 import dns.rcode
 import dns.rdatatype
 import dns.rrset
@@ -49,6 +51,9 @@ class Fault(StrEnum):
     """TC bit and no answer over UDP, the full answer over TCP."""
 
 
+#: Answers a query in wire form that came over "udp" or "tcp"; None is no answer at all.
+Respond: TypeAlias = Callable[[bytes, str], bytes | None]
+
 _FAULT_RCODES = {Fault.SERVFAIL: dns.rcode.SERVFAIL, Fault.REFUSED: dns.rcode.REFUSED}
 
 
@@ -57,8 +62,8 @@ class Record:
     """What the zone says about one name.
 
     Attributes:
-        type: "A" or "CNAME".
-        values: Addresses, or the one name that a CNAME leads to.
+        type: "A", "CNAME", or "NS" where a zone begins.
+        values: Addresses, the one name that a CNAME leads to, or the zone's name servers.
         ttl: Seconds. RDS endpoints have 5.
         fault: What happens instead of an answer, None for an answer.
     """
@@ -72,9 +77,9 @@ class Record:
         if self.type == "A":
             for value in self.values:
                 IPv4Address(value)
-        elif self.type != "CNAME":
-            raise ZoneError(f"type {self.type!r} is neither A nor CNAME")
-        elif len(self.values) != 1:
+        elif self.type not in {"CNAME", "NS"}:
+            raise ZoneError(f"type {self.type!r} is neither A, CNAME nor NS")
+        elif self.type == "CNAME" and len(self.values) != 1:
             raise ZoneError("a CNAME leads to exactly one name")
 
 
@@ -100,6 +105,10 @@ class Zone:
     def set_alias(self, name: str, target: str, ttl: int = 5) -> None:
         """Make a name a CNAME; it keeps its fault."""
         self._change(name, type="CNAME", values=(_normal(target),), ttl=ttl)
+
+    def set_name_servers(self, apex: str, names: Sequence[str], ttl: int = 60) -> None:
+        """Begin a zone at a name, with these name servers; it keeps its fault."""
+        self._change(apex, type="NS", values=tuple(map(_normal, names)), ttl=ttl)
 
     def set_fault(self, name: str, fault: Fault | None) -> None:
         """Make a name fail, or answer again (None).
@@ -183,22 +192,33 @@ class _ZoneFile:
 
 @dataclass(frozen=True, slots=True)
 class _Lookup:
-    """The records along a chain of CNAMEs, and how the chain ends."""
+    """The records along a chain of CNAMEs, and how the chain ends.
+
+    Attributes:
+        chain: Every name on the way with its record.
+        rcode: The status of the last name.
+        apex: Where the zone of the last name begins; None if no NS record says so.
+    """
 
     chain: tuple[tuple[str, Record], ...]
     rcode: dns.rcode.Rcode
+    apex: tuple[str, Record] | None = None
 
     @classmethod
     def follow(cls, records: Mapping[str, Record], name: str, kind: str) -> Self:
         chain: dict[str, Record] = {}
         while name not in chain:
-            record = records.get(name)
+            record, apex = records.get(name), _apex(records, name)
             if record is None:
-                # The status is that of the last name, also behind an alias (RFC 6604 §3).
-                return cls(tuple(chain.items()), dns.rcode.NXDOMAIN)
+                elsewhere = apex is None and any(it.type == "NS" for it in records.values())
+                return cls(
+                    tuple(chain.items()),
+                    _absent(elsewhere=elsewhere, behind_alias=bool(chain)),
+                    apex,
+                )
             chain[name] = record
-            if record.type in {"A", kind}:
-                return cls(tuple(chain.items()), dns.rcode.NOERROR)
+            if record.type != "CNAME" or kind == "CNAME":
+                return cls(tuple(chain.items()), dns.rcode.NOERROR, apex)
             name = record.values[0]
         return cls((), dns.rcode.SERVFAIL)
 
@@ -206,6 +226,24 @@ class _Lookup:
     def fault(self) -> Fault | None:
         """The first fault along the chain."""
         return next((record.fault for _, record in self.chain if record.fault), None)
+
+
+def _apex(records: Mapping[str, Record], name: str) -> tuple[str, Record] | None:
+    """Where the zone of a name begins: the nearest name above it, or itself, with an NS record."""
+    while name:
+        record = records.get(name)
+        if record is not None and record.type == "NS":
+            return name, record
+        name = name.partition(".")[2]
+    return None
+
+
+def _absent(*, elsewhere: bool, behind_alias: bool) -> dns.rcode.Rcode:
+    """The status of a name that has no record."""
+    if not elsewhere:
+        # That of the last name, also behind an alias (RFC 6604 §3).
+        return dns.rcode.NXDOMAIN
+    return dns.rcode.NOERROR if behind_alias else dns.rcode.REFUSED
 
 
 class Responder:
@@ -227,12 +265,9 @@ class Responder:
             ZoneError: The zone file was replaced by something else.
             OSError: The zone file cannot be read, or the log not written.
         """
-        try:
-            query = dns.message.from_wire(wire)
-        except dns.exception.DNSException:
-            return None
-        if query.opcode() != dns.opcode.QUERY or len(query.question) != 1:
-            return _refusal(query, dns.rcode.NOTIMP)
+        query = read_query(wire)
+        if not isinstance(query, dns.message.QueryMessage):
+            return query
         question = query.question[0]
         name, kind = _normal(question.name.to_text()), dns.rdatatype.to_text(question.rdtype)
         self._query_log.write(f"{time.time():.6f} {name} {kind} {transport}\n")
@@ -241,29 +276,59 @@ class Responder:
             return None
         if lookup.fault in _FAULT_RCODES:
             return _refusal(query, _FAULT_RCODES[lookup.fault])
+        if lookup.rcode == dns.rcode.REFUSED:
+            return _refusal(query, lookup.rcode)
+        response = _answer(query, kind, lookup)
         if lookup.fault is Fault.TRUNCATE and transport == "udp":
-            return _truncated(query)
-        return self._answer(query, kind, lookup, transport)
+            return _truncated(response)
+        return in_wire_form(response, query, transport)
 
-    def _answer(
-        self, query: dns.message.Message, kind: str, lookup: _Lookup, transport: str
-    ) -> bytes:
-        response = dns.message.make_response(query)
-        response.flags |= dns.flags.AA
-        response.set_rcode(lookup.rcode)
-        for name, record in lookup.chain:
-            if record.values and record.type in {kind, "CNAME"}:
-                response.answer.append(_rrset(name, record))
-        if transport == "tcp":
-            return response.to_wire()
-        try:
-            return response.to_wire(max_size=max(_PLAIN_UDP_SIZE, query.payload))
-        except dns.exception.TooBig:
-            return _truncated(query)
+
+def read_query(wire: bytes) -> dns.message.QueryMessage | bytes | None:
+    """Read a query; what is none gets a refusal (in wire form), or nothing at all (None)."""
+    try:
+        query = dns.message.from_wire(wire)
+    except dns.exception.DNSException:
+        return None
+    if not isinstance(query, dns.message.QueryMessage) or len(query.question) != 1:
+        return _refusal(query, dns.rcode.NOTIMP)
+    return query
+
+
+def _answer(query: dns.message.Message, kind: str, lookup: _Lookup) -> dns.message.Message:
+    response = dns.message.make_response(query)
+    response.flags |= dns.flags.AA
+    response.set_rcode(lookup.rcode)
+    for name, record in lookup.chain:
+        if record.values and record.type in {kind, "CNAME"}:
+            response.answer.append(_rrset(name, record))
+    asked_for = [it for it in response.answer if dns.rdatatype.to_text(it.rdtype) == kind]
+    if lookup.apex is not None and not asked_for:
+        is_apex = bool(lookup.chain) and lookup.chain[-1][0] == lookup.apex[0]
+        section = response.answer if kind == "SOA" and is_apex else response.authority
+        section.append(_start_of_authority(*lookup.apex))
+    return response
+
+
+def _start_of_authority(apex: str, record: Record) -> dns.rrset.RRset:
+    text = f"{record.values[0]}. hostmaster.{apex}. 1 7200 900 1209600 {record.ttl}"
+    return dns.rrset.from_text(f"{apex}.", record.ttl, "IN", "SOA", text)
+
+
+def in_wire_form(
+    response: dns.message.Message, query: dns.message.Message, transport: str
+) -> bytes:
+    """Return a response as it is sent: truncated if it is too long for the client's UDP."""
+    if transport == "tcp":
+        return response.to_wire()
+    try:
+        return response.to_wire(max_size=max(_PLAIN_UDP_SIZE, query.payload))
+    except dns.exception.TooBig:
+        return _truncated(response)
 
 
 def _rrset(name: str, record: Record) -> dns.rrset.RRset:
-    values = [f"{value}." if record.type == "CNAME" else value for value in record.values]
+    values = [value if record.type == "A" else f"{value}." for value in record.values]
     return dns.rrset.from_text_list(f"{name}.", record.ttl, "IN", record.type, values)
 
 
@@ -273,15 +338,15 @@ def _refusal(query: dns.message.Message, rcode: dns.rcode.Rcode) -> bytes:
     return response.to_wire()
 
 
-def _truncated(query: dns.message.Message) -> bytes:
-    response = dns.message.make_response(query)
-    response.flags |= dns.flags.AA | dns.flags.TC
+def _truncated(response: dns.message.Message) -> bytes:
+    response.flags |= dns.flags.TC
+    response.answer, response.authority = [], []
     return response.to_wire()
 
 
 class _Udp(asyncio.DatagramProtocol):
-    def __init__(self, responder: Responder, failed: "asyncio.Future[None]") -> None:
-        self._responder = responder
+    def __init__(self, respond: Respond, failed: "asyncio.Future[None]") -> None:
+        self._respond = respond
         self._failed = failed
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -290,7 +355,7 @@ class _Udp(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         try:
-            answer = self._responder.respond(data, "udp")
+            answer = self._respond(data, "udp")
         except (OSError, ZoneError) as error:
             _fail(self._failed, error)
             return
@@ -304,7 +369,7 @@ def _fail(failed: "asyncio.Future[None]", error: Exception) -> None:
 
 
 async def _serve_tcp(
-    responder: Responder,
+    respond: Respond,
     failed: "asyncio.Future[None]",
     reader: asyncio.StreamReader,
     writer: asyncio.StreamWriter,
@@ -312,7 +377,7 @@ async def _serve_tcp(
     try:
         while True:
             length = int.from_bytes(await reader.readexactly(2))
-            answer = responder.respond(await reader.readexactly(length), "tcp")
+            answer = respond(await reader.readexactly(length), "tcp")
             if answer is not None:
                 writer.write(len(answer).to_bytes(2) + answer)
                 await writer.drain()
@@ -324,22 +389,21 @@ async def _serve_tcp(
         writer.close()
 
 
-async def serve(host: str, port: int, zone: Path, query_log: IO[str]) -> None:
+async def serve(host: str, port: int, respond: Respond) -> None:
     """Answer queries over UDP and TCP until cancelled.
 
     Raises:
-        ZoneError: The file holds no zone, now or later.
-        OSError: The address is taken, or a file cannot be read or written.
+        ZoneError: The responder has no zone any more.
+        OSError: The address is taken, or the responder cannot read or write a file.
     """
     loop = asyncio.get_running_loop()
     failed: asyncio.Future[None] = loop.create_future()
-    responder = Responder(zone, query_log)
     await loop.create_datagram_endpoint(
-        lambda: _Udp(responder, failed), local_addr=(host, port), family=socket.AF_INET
+        lambda: _Udp(respond, failed), local_addr=(host, port), family=socket.AF_INET
     )
     # TCP comes last: who can connect knows that UDP is served too.
     await asyncio.start_server(
-        lambda reader, writer: _serve_tcp(responder, failed, reader, writer), host, port
+        lambda reader, writer: _serve_tcp(respond, failed, reader, writer), host, port
     )
     await failed
 
@@ -354,7 +418,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     with options.query_log.open("a", buffering=1, encoding="utf-8") as query_log:
         try:
-            asyncio.run(serve(options.host, options.port, options.zone, query_log))
+            responder = Responder(options.zone, query_log)
+            asyncio.run(serve(options.host, options.port, responder.respond))
         except (OSError, ZoneError) as error:
             sys.exit(f"lab.dns_server: {error}")
 

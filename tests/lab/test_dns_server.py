@@ -250,6 +250,63 @@ def test_an_existing_zone_is_kept(tmp_path: Path, asker: Asker) -> None:
     assert asker.rcode(NAME) == "NOERROR"
 
 
+ZONE = "us-east-1.rds.amazonaws.com"
+NAME_SERVER = f"ns1.{ZONE}"
+
+
+@pytest.fixture
+def zoned(asker: Asker) -> Asker:
+    """A server that speaks for one zone and no other."""
+    asker.zone.set_name_servers(ZONE, [NAME_SERVER], ttl=60)
+    asker.zone.set_address(NAME, ["10.0.1.11"])
+    return asker
+
+
+def authority(message: dns.message.Message | None) -> list[str]:
+    assert message is not None
+    return [rrset.to_text() for rrset in message.authority]
+
+
+def test_a_zone_names_its_servers_and_its_start(zoned: Asker) -> None:
+    start = f"{ZONE}. 60 in soa {NAME_SERVER}. hostmaster.{ZONE}. 1 7200 900 1209600 60"
+
+    assert zoned.answers(ZONE, "NS") == [f"{ZONE}. 60 in ns {NAME_SERVER}."]
+    assert zoned.answers(ZONE, "SOA") == [start]
+    assert (zoned.answers(ZONE), zoned.rcode(ZONE)) == ([], "NOERROR")
+
+
+@pytest.mark.parametrize("kind", ["A", "SOA", "NS"])
+@pytest.mark.parametrize("name", ["empty", "unknown"])
+def test_an_answer_without_records_says_which_zone_has_none(
+    zoned: Asker, name: str, kind: str
+) -> None:
+    zoned.zone.set_address(f"empty.{ZONE}", [])
+
+    message = zoned.ask(f"{name}.{ZONE}", kind)
+
+    assert [line.split()[:4] for line in authority(message)] == [[f"{ZONE}.", "60", "IN", "SOA"]]
+    assert zoned.answers(f"{name}.{ZONE}", kind) == []
+
+
+def test_an_answer_with_records_says_nothing_else(zoned: Asker) -> None:
+    assert authority(zoned.ask(NAME)) == []
+
+
+def test_a_name_of_another_zone_is_refused_without_authority(zoned: Asker) -> None:
+    message = zoned.ask("db.corp.example")
+
+    assert message is not None
+    assert message.rcode() == dns.rcode.REFUSED
+    assert not message.flags & dns.flags.AA
+
+
+def test_an_alias_into_another_zone_is_told_and_not_followed(zoned: Asker) -> None:
+    zoned.zone.set_alias(f"db.{ZONE}", "db.corp.example")
+
+    assert zoned.answers(f"db.{ZONE}") == [f"db.{ZONE}. 5 in cname db.corp.example."]
+    assert zoned.rcode(f"db.{ZONE}") == "NOERROR"
+
+
 @dataclass
 class Running:
     zone: Zone

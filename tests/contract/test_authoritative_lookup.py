@@ -1,0 +1,406 @@
+"""The zone's own name servers beside a resolver: when they have the word, and when they have not.
+
+Everything is real DNS on loopback. What the system's resolver says and what a zone's name server
+says are set apart from each other, as a cache or a private zone sets them apart.
+"""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+from dns.nameserver import Do53Nameserver
+from dns.resolver import Resolver
+
+from lab.addresses import free_port_on, write_atomically
+from lab.dns_server import Fault, Zone
+from lab.processes import Supervisor, accepts_connections
+from target_sync.adapters import authoritative
+from target_sync.adapters.authoritative import AuthoritativeResolver
+from target_sync.adapters.dns import DnsResolver, NameServer
+from target_sync.core.model import FailedObservation, Observation
+from tests.support.clock import FakeClock
+
+RESOLVER, CORP_SERVER, RDS_SERVER, CACHE = "127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4"
+NOBODY = "127.0.0.5"
+
+RDS = "eu-west-1.rds.amazonaws.com"
+NAME = f"orders.abc123.{RDS}"
+NAME_SERVER = f"ns1.{RDS}"
+ALIAS = "db.corp.example"
+
+OLD, NEW = "10.0.1.11", "10.0.2.12"
+AUTHORITATIVE, SYSTEM = "dns (authoritative)", "dns"
+
+
+class Server:
+    """A DNS server of the lab, with a zone file of its own."""
+
+    def __init__(self, supervisor: Supervisor, host: str, port: int) -> None:
+        self._file = supervisor.work_dir / f"{host}.json"
+        self._log = supervisor.work_dir / f"{host}.log"
+        self.zone = Zone(self._file)
+        options = {"zone": self._file, "query-log": self._log}
+        start(supervisor, "dns_server", host, port, options)
+
+    def forget(self) -> None:
+        write_atomically(self._file, "{}\n")
+        self._log.write_text("")
+
+    def asked(self, name: str, kind: str = "A") -> list[str]:
+        """The transports over which this was asked for."""
+        lines = [line.split() for line in self._log.read_text().splitlines()]
+        return [transport for _, *asked, transport in lines if asked == [name, kind]]
+
+
+def start(
+    supervisor: Supervisor, module: str, host: str, port: int, options: Mapping[str, object]
+) -> None:
+    command = [sys.executable, "-m", f"lab.{module}", "--host", host, "--port", str(port)]
+    command += [f"--{option}={value}" for option, value in options.items()]
+    supervisor.start(
+        f"{module} on {host}",
+        command,
+        cwd=Path(__file__).parents[2],
+        ready=lambda: accepts_connections(host, port),
+    )
+
+
+class World:
+    """A resolver, a company's name server, and the one of RDS.
+
+    Attributes:
+        clock: The time of the pauses and of what is remembered.
+    """
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self.port = free_port_on([RESOLVER, CORP_SERVER, RDS_SERVER, CACHE, NOBODY])
+        self.resolver, self.corp, self.rds = (
+            Server(supervisor, host, self.port) for host in (RESOLVER, CORP_SERVER, RDS_SERVER)
+        )
+        start(supervisor, "dns_cache", CACHE, self.port, {"forward": f".={RDS_SERVER}:{self.port}"})
+        self.reset()
+
+    def reset(self) -> None:
+        """The name server of RDS knows a new address, the resolver still has the old one."""
+        self.clock = FakeClock()
+        for server in (self.resolver, self.corp, self.rds):
+            server.forget()
+        for server in (self.resolver, self.rds):
+            server.zone.set_name_servers(RDS, [NAME_SERVER])
+            server.zone.set_address(NAME_SERVER, [RDS_SERVER], ttl=60)
+        self.resolver.zone.set_address(NAME, [OLD], ttl=2)
+        self.rds.zone.set_address(NAME, [NEW], ttl=5)
+
+    def add_company(self) -> None:
+        """An alias in another zone leads to the database."""
+        for server in (self.resolver, self.corp):
+            server.zone.set_name_servers("corp.example", ["ns.corp.example"])
+            server.zone.set_alias(ALIAS, NAME, ttl=4)
+        self.resolver.zone.set_address("ns.corp.example", [CORP_SERVER], ttl=600)
+
+    def add_second_name_server(self) -> None:
+        """The company's name server is one of the zone of RDS too."""
+        self.add_company()
+        self.corp.zone.set_name_servers(RDS, [NAME_SERVER])
+        self.corp.zone.set_address(NAME, [NEW])
+        self.resolver.zone.set_name_servers(RDS, [NAME_SERVER, "ns.corp.example"])
+
+    def resolve_by(self, host: str = RESOLVER) -> Callable[[str], Observation | FailedObservation]:
+        """The look-up of one container whose system has this resolver."""
+        system = DnsResolver(now=self.clock.now, name_servers=[NameServer(host, self.port)])
+        zones = Resolver(configure=False)
+        zones.nameservers = [Do53Nameserver(host, self.port)]
+        resolver = AuthoritativeResolver(
+            now=self.clock.now, system=system, zones=zones, port=self.port
+        )
+        return resolver.resolve
+
+
+@pytest.fixture(scope="module")
+def _world() -> Iterator[World]:
+    with Supervisor() as supervisor:
+        yield World(supervisor)
+
+
+@pytest.fixture
+def world(_world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    monkeypatch.setattr(authoritative, "TRY_SECONDS", 0.2)
+    _world.reset()
+    return _world
+
+
+def told(seen: Observation | FailedObservation) -> tuple[set[str], str]:
+    """The addresses, and who told them."""
+    assert isinstance(seen, Observation)
+    return {str(address) for address in seen.addresses}, seen.source
+
+
+def test_the_zones_name_server_has_the_word_and_its_ttl_counts(world: World) -> None:
+    seen = world.resolve_by()(NAME)
+
+    assert seen == Observation(
+        name=NAME,
+        addresses=frozenset({ip_address(NEW)}),
+        source=AUTHORITATIVE,
+        ttl=5,
+        at=world.clock.now(),
+    )
+
+
+def test_a_flip_is_seen_at_once_while_a_cache_still_has_the_old_address(world: World) -> None:
+    name = f"flipped.abc123.{RDS}"
+    world.rds.zone.set_address(name, [OLD], ttl=3600)
+    resolve = world.resolve_by(CACHE)
+    cached = DnsResolver(now=world.clock.now, name_servers=[NameServer(CACHE, world.port)]).resolve
+    before = told(cached(name)), told(resolve(name))
+
+    world.rds.zone.set_address(name, [NEW], ttl=3600)
+
+    assert before == (({OLD}, SYSTEM), ({OLD}, AUTHORITATIVE))
+    assert told(cached(name)) == ({OLD}, SYSTEM)
+    assert told(resolve(name)) == ({NEW}, AUTHORITATIVE)
+
+
+def test_an_alias_within_the_zone_is_followed(world: World) -> None:
+    cluster = f"orders.cluster-abc123.{RDS}"
+    world.resolver.zone.set_alias(cluster, NAME)
+    world.rds.zone.set_alias(cluster, NAME, ttl=3)
+
+    seen = world.resolve_by()(cluster)
+
+    assert told(seen) == ({NEW}, AUTHORITATIVE)
+    assert isinstance(seen, Observation)
+    assert (seen.name, seen.ttl) == (cluster, 3)
+
+
+def test_an_alias_into_another_zone_is_followed_to_that_zones_name_server(world: World) -> None:
+    world.add_company()
+
+    seen = world.resolve_by()(ALIAS)
+
+    assert told(seen) == ({NEW}, AUTHORITATIVE)
+    assert isinstance(seen, Observation)
+    assert (seen.name, seen.ttl) == (ALIAS, 4)
+
+
+def test_what_a_name_server_adds_about_another_zone_is_not_believed(world: World) -> None:
+    world.add_company()
+    world.corp.zone.set_address(NAME, ["10.0.9.99"], ttl=1)
+
+    seen = world.resolve_by()(ALIAS)
+
+    assert told(seen) == ({NEW}, AUTHORITATIVE)
+    assert isinstance(seen, Observation)
+    assert seen.ttl == 4
+
+
+def test_a_circle_of_aliases_through_two_zones_is_left_to_the_resolver(world: World) -> None:
+    world.add_company()
+    world.resolver.zone.set_address(ALIAS, [OLD])
+    world.rds.zone.set_alias(NAME, ALIAS)
+
+    assert told(world.resolve_by()(ALIAS)) == ({OLD}, SYSTEM)
+
+
+def test_a_truncated_answer_of_the_name_server_is_asked_for_again_over_tcp(world: World) -> None:
+    world.rds.zone.set_fault(NAME, Fault.TRUNCATE)
+
+    assert told(world.resolve_by()(NAME)) == ({NEW}, AUTHORITATIVE)
+    assert world.rds.asked(NAME) == ["udp", "tcp"]
+
+
+def test_a_server_that_only_repeats_others_has_no_authority(world: World) -> None:
+    world.resolver.zone.set_address(NAME_SERVER, [CACHE])
+
+    assert told(world.resolve_by()(NAME)) == ({OLD}, SYSTEM)
+
+
+def test_a_lame_name_server_leaves_the_word_to_the_resolver(world: World) -> None:
+    # It has a zone, but not this one.
+    world.resolver.zone.set_address(NAME_SERVER, [CORP_SERVER])
+    world.corp.zone.set_name_servers("corp.example", ["ns.corp.example"])
+
+    assert told(world.resolve_by()(NAME)) == ({OLD}, SYSTEM)
+    assert world.corp.asked(NAME)
+
+
+@pytest.mark.parametrize("fault", [Fault.SERVFAIL, Fault.REFUSED])
+def test_a_name_server_that_fails_leaves_the_word_to_the_resolver(
+    world: World, fault: Fault
+) -> None:
+    world.rds.zone.set_fault(NAME, fault)
+
+    assert told(world.resolve_by()(NAME)) == ({OLD}, SYSTEM)
+
+
+def test_a_silent_name_server_is_not_asked_again_until_the_pause_ends(world: World) -> None:
+    world.rds.zone.set_fault(NAME, Fault.TIMEOUT)
+    resolve = world.resolve_by()
+
+    assert told(resolve(NAME)) == ({OLD}, SYSTEM)
+    world.rds.zone.set_fault(NAME, None)
+    world.clock.advance(59.5)
+    assert told(resolve(NAME)) == ({OLD}, SYSTEM)
+    assert len(world.rds.asked(NAME)) == 1
+    world.clock.advance(0.5)
+    assert told(resolve(NAME)) == ({NEW}, AUTHORITATIVE)
+
+
+def test_after_the_pause_the_name_servers_are_found_anew(world: World) -> None:
+    # The zone may have moved to other servers, and that be the reason.
+    world.resolver.zone.set_name_servers(RDS, [NAME_SERVER], ttl=900)
+    world.resolver.zone.set_address(NAME_SERVER, [NOBODY], ttl=900)
+    resolve = world.resolve_by()
+
+    assert told(resolve(NAME)) == ({OLD}, SYSTEM)
+    world.resolver.zone.set_address(NAME_SERVER, [RDS_SERVER], ttl=900)
+    world.clock.advance(60.0)
+    assert told(resolve(NAME)) == ({NEW}, AUTHORITATIVE)
+
+
+def test_another_name_server_is_asked_if_the_first_is_silent_and_is_then_preferred(
+    world: World,
+) -> None:
+    world.add_second_name_server()
+    resolve = world.resolve_by()
+    looks = [told(resolve(NAME))]
+    first, second = sorted((world.corp, world.rds), key=lambda it: -len(it.asked(NAME)))
+
+    first.zone.set_fault(NAME, Fault.TIMEOUT)
+    looks += [told(resolve(NAME)) for _ in range(2)]
+
+    assert looks == [({NEW}, AUTHORITATIVE)] * 3
+    assert (len(first.asked(NAME)), len(second.asked(NAME))) == (2, 2)
+
+
+def test_a_name_server_without_address_is_passed_over(world: World) -> None:
+    world.resolver.zone.set_name_servers(RDS, [NAME_SERVER, f"ns2.{RDS}"])
+
+    assert told(world.resolve_by()(NAME)) == ({NEW}, AUTHORITATIVE)
+
+
+def test_two_name_servers_are_enough(world: World) -> None:
+    names = [f"ns{n}.{RDS}" for n in range(4)]
+    for name in names:
+        world.resolver.zone.set_address(name, [NOBODY])
+    world.resolver.zone.set_name_servers(RDS, names)
+
+    assert told(world.resolve_by()(NAME)) == ({OLD}, SYSTEM)
+    assert sum(len(world.resolver.asked(name)) for name in names) == 2
+
+
+def test_time_runs_out_for_a_zone_whose_name_servers_are_too_slow(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(authoritative, "ATTEMPT_SECONDS", 0.0)
+
+    assert told(world.resolve_by()(NAME)) == ({OLD}, SYSTEM)
+    assert world.rds.asked(NAME) == []
+
+
+def test_a_name_that_only_the_resolver_knows_is_the_resolvers(world: World) -> None:
+    # A private zone or a split horizon.
+    world.rds.zone.remove(NAME)
+
+    assert told(world.resolve_by()(NAME)) == ({OLD}, SYSTEM)
+
+
+def test_a_name_without_address_in_its_zone_is_the_resolvers_for_that_look_only(
+    world: World,
+) -> None:
+    world.rds.zone.set_address(NAME, [])
+    resolve = world.resolve_by()
+    before = told(resolve(NAME))
+
+    world.rds.zone.set_address(NAME, [NEW])
+
+    assert before == ({OLD}, SYSTEM)
+    assert told(resolve(NAME)) == ({NEW}, AUTHORITATIVE)
+
+
+def test_a_public_address_is_the_resolvers_to_tell(world: World) -> None:
+    # A VPC's resolver has private addresses for public names of EC2; their zone has not.
+    world.rds.zone.set_address(NAME, [NEW, "52.1.2.3"])
+
+    assert told(world.resolve_by()(NAME)) == ({OLD}, SYSTEM)
+
+
+def test_a_public_answer_of_both_passes_unchanged(world: World) -> None:
+    # Whether it may become a target is the planner's to decide.
+    for server in (world.rds, world.resolver):
+        server.zone.set_address(NAME, ["52.1.2.3"])
+
+    assert told(world.resolve_by()(NAME)) == ({"52.1.2.3"}, SYSTEM)
+
+
+def test_a_failure_is_the_resolvers_failure(world: World) -> None:
+    for server in (world.rds, world.resolver):
+        server.zone.remove(NAME)
+
+    seen = world.resolve_by()(NAME)
+
+    assert isinstance(seen, FailedObservation)
+    assert "does not exist in DNS" in seen.detail
+
+
+def test_a_top_level_domains_name_servers_are_never_asked(world: World) -> None:
+    for server in (world.resolver, world.corp):
+        server.zone.set_name_servers("internal", ["ns.internal"])
+        server.zone.set_address("db.internal", [OLD])
+    world.resolver.zone.set_address("ns.internal", [CORP_SERVER])
+
+    assert told(world.resolve_by()("db.internal")) == ({OLD}, SYSTEM)
+    assert world.corp.asked("db.internal") == []
+
+
+@pytest.mark.parametrize(
+    ("ttls", "kept"), [((60, 900), 60), ((900, 60), 60), ((5, 5), 60), ((900, 900), 900)]
+)
+def test_the_name_servers_are_remembered_for_their_ttl_and_at_least_a_minute(
+    world: World, ttls: tuple[int, int], kept: int
+) -> None:
+    world.resolver.zone.set_name_servers(RDS, [NAME_SERVER], ttl=ttls[0])
+    world.resolver.zone.set_address(NAME_SERVER, [RDS_SERVER], ttl=ttls[1])
+    resolve = world.resolve_by()
+
+    resolve(NAME)
+    world.clock.advance(kept - 0.5)
+    resolve(NAME)
+    before = len(world.resolver.asked(RDS, "NS"))
+    world.clock.advance(0.5)
+    resolve(NAME)
+
+    assert (before, len(world.resolver.asked(RDS, "NS"))) == (1, 2)
+
+
+def test_the_name_servers_are_remembered_for_an_hour_at_most(world: World) -> None:
+    world.resolver.zone.set_name_servers(RDS, [NAME_SERVER], ttl=172_800)
+    world.resolver.zone.set_address(NAME_SERVER, [RDS_SERVER], ttl=172_800)
+    resolve = world.resolve_by()
+
+    resolve(NAME)
+    world.clock.advance(3600.0)
+    resolve(NAME)
+
+    assert len(world.resolver.asked(RDS, "NS")) == 2
+
+
+def test_names_of_one_zone_share_its_name_servers(world: World) -> None:
+    other = f"orders-2.abc123.{RDS}"
+    world.rds.zone.set_address(other, [OLD])
+    resolve = world.resolve_by()
+
+    assert told(resolve(NAME)) == ({NEW}, AUTHORITATIVE)
+    assert told(resolve(other)) == ({OLD}, AUTHORITATIVE)
+    assert len(world.resolver.asked(RDS, "NS")) == 1
+
+
+def test_an_unreachable_resolver_is_a_failure_and_no_exception(world: World) -> None:
+    system = DnsResolver(now=world.clock.now, name_servers=[NameServer(RESOLVER, world.port)])
+    zones = Resolver(configure=False)
+    zones.nameservers = []
+    resolver = AuthoritativeResolver(now=world.clock.now, system=system, zones=zones)
+
+    assert told(resolver.resolve(NAME)) == ({OLD}, SYSTEM)
