@@ -103,6 +103,23 @@ def test_an_alias_is_followed_from_server_to_server(cached: Cached) -> None:
     ]
 
 
+def test_the_server_of_the_smallest_zone_is_asked() -> None:
+    asked: list[str] = []
+
+    def ask(zone: dns.name.Name, query: dns.message.QueryMessage) -> dns.message.QueryMessage:
+        asked.append(zone.to_text())
+        reply = dns.message.make_response(query)
+        assert isinstance(reply, dns.message.QueryMessage)
+        return reply
+
+    zones = [dns.name.from_text(zone) for zone in (".", RDS, "example")]
+    resolver = CachingResolver(zones, ask)
+    for name in (NAME, f"db.{CORP}", "elsewhere.test"):
+        resolver.respond(dns.message.make_query(name, "A").to_wire(), "udp")
+
+    assert asked == [f"{RDS}.", "example.", "."]
+
+
 def test_what_does_not_exist_is_told_with_the_zones_start(cached: Cached) -> None:
     message = cached.ask(f"unknown.{RDS}")
 
