@@ -54,7 +54,15 @@ def _changes(database: Database) -> Mapping[str, Mapping[str, str]]:
             "TrustedAccounts": DBT,
             "RejectUntrusted": "true",
         },
+        "how a failover is followed": {
+            "Resolution": "authoritative",
+            "PollSeconds": "5",
+            "FormerTargets": "keep",
+            "FollowWriterWithoutReaders": "true",
+            "MaxTargets": "3",
+        },
         "the consumer, the functions' place and their boundary": {
+            "PollSeconds": "0",
             "Consumer": "custom",
             "AllowedPrincipals": f"arn:aws:iam::{DBT}:root",
             "FunctionSubnetIds": subnets,
@@ -63,6 +71,7 @@ def _changes(database: Database) -> Mapping[str, Mapping[str, str]]:
         },
         "the endpoint": {
             "DatabaseEndpoint": _ALIAS,
+            "FormerTargets": "remove",
             "VpcId": database.vpc_id,
             "SubnetIds": subnets,
         },

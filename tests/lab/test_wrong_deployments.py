@@ -81,6 +81,24 @@ BY_RULE: Mapping[str, Wrong] = {
         says=("set VpcId to the VPC for the load balancer",),
         made=False,
     ),
+    "given resolvers that are not asked": Wrong(
+        parameters={
+            "DatabaseEndpoint": "{orders}",
+            "Resolution": "authoritative",
+            "Resolvers": "{resolver}",
+        },
+        says=("leave Resolution at system, or leave Resolvers empty",),
+        made=False,
+    ),
+    "the former targets of a proxy kept": Wrong(
+        parameters={
+            "DatabaseEndpoint": "{orders}",
+            "DatabaseKind": "rds-proxy",
+            "FormerTargets": "keep",
+        },
+        says=("FormerTargets keep is for rds-instance alone", "leave FormerTargets at remove"),
+        made=False,
+    ),
     "rejection without anybody to reject": Wrong(
         parameters={"DatabaseEndpoint": "{orders}", "RejectUntrusted": "true"},
         says=("RejectUntrusted", "only when AcceptanceRequired is true"),
@@ -142,6 +160,13 @@ BY_LOOKUP: Mapping[str, Wrong] = {
     "a kind that contradicts the name": Wrong(
         parameters={"DatabaseEndpoint": "{orders}", "DatabaseKind": "rds-cluster-writer"},
         says=("DatabaseKind is rds-cluster-writer", "set DatabaseKind to one of auto"),
+    ),
+    "the former targets of a cluster kept": Wrong(
+        parameters={"DatabaseEndpoint": "{readers}", "FormerTargets": "keep"},
+        says=(
+            "DatabaseEndpoint {readers} is followed as rds-cluster-readers",
+            "leave FormerTargets at remove",
+        ),
     ),
     "an Auto Scaling group without its kind": Wrong(
         parameters={"DatabaseEndpoint": "orders-readers", **_NETWORK},
