@@ -1,5 +1,6 @@
 """The accounts of the lab's AWS, and what a company has there before it deploys our stack."""
 
+import itertools
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -141,8 +142,9 @@ def create_cluster(account: Account, identifier: str, members: int) -> Cluster:
             DBClusterIdentifier=identifier,
             DBInstanceClass="db.t4g.medium",
             Engine="aurora-postgresql",
+            AvailabilityZone=zone,
         )["DBInstance"]
-        for number in range(1, members + 1)
+        for number, zone in zip(range(1, members + 1), itertools.cycle(SUBNETS.values()))
     ]
     return Cluster(
         identifier=identifier,

@@ -8,7 +8,7 @@ from typing import Any
 from ministack import app
 from ministack.services import alb
 
-from lab.emulator import rds, rds_clusters, rds_events
+from lab.emulator import network_interfaces, rds, rds_clusters, rds_events
 from lab.emulator.endpoint_services import EndpointServices
 from lab.emulator.errors import ApiError
 from lab.emulator.load_balancers import is_network
@@ -16,6 +16,7 @@ from lab.emulator.messages import (
     ClusterStatus,
     DataPlane,
     Fault,
+    NetworkInterface,
     RdsEvent,
     RdsSource,
     RdsStatus,
@@ -52,6 +53,9 @@ class AdminApi:
             ("POST", "rds-status"): lambda values: rds.set_status(RdsStatus(**values)),
             ("POST", "cluster-status"): lambda values: rds_clusters.set_status(
                 ClusterStatus(**values)
+            ),
+            ("POST", "network-interfaces"): lambda values: network_interfaces.put(
+                _network_interface(values)
             ),
         }
 
@@ -114,6 +118,11 @@ class AdminApi:
 
 def _rds_event(values: Mapping[str, Any]) -> RdsEvent:
     return RdsEvent(**{**values, "source": RdsSource(values["source"])})
+
+
+def _network_interface(values: Mapping[str, Any]) -> NetworkInterface:
+    groups = tuple(values["security_group_ids"])
+    return NetworkInterface(**{**values, "security_group_ids": groups})
 
 
 def _answer(status: int, value: object) -> Answer:

@@ -11,6 +11,7 @@ from lab.emulator.messages import (
     ClusterStatus,
     DataPlane,
     Fault,
+    NetworkInterface,
     RdsEvent,
     RdsStatus,
     loopback_opener,
@@ -62,6 +63,10 @@ class EmulatorAdmin:
     def set_cluster_status(self, status: ClusterStatus) -> None:
         """Set the status and the writer that DescribeDBClusters tells."""
         self._call("POST", "cluster-status", asdict(status))
+
+    def put_network_interface(self, interface: NetworkInterface) -> None:
+        """Let an address belong to this network interface. A server of RDS that had it moves."""
+        self._call("POST", "network-interfaces", asdict(interface))
 
     def inject(self, fault: Fault) -> None:
         """Let the next calls of an action fail."""

@@ -4,6 +4,7 @@ Sources: Amazon EC2 API reference (VpcEndpointConnection, ServiceConfiguration, 
 and the AWS PrivateLink guide. Where AWS is silent the choice is named at the method.
 """
 
+import fnmatch
 import secrets
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -330,8 +331,13 @@ def principal_type(principal: str) -> str:
     return {"role": "Role", "user": "User"}.get(resource.partition("/")[0], "Account")
 
 
-def matches(values: Mapping[str, str], filters: Mapping[str, Collection[str]]) -> bool:
+def matches(
+    values: Mapping[str, str | Collection[str]], filters: Mapping[str, Collection[str]]
+) -> bool:
     """Return whether a resource passes every filter of a Describe call.
+
+    A filter is passed if one of its values fits one of the resource's. In a filter's value `*`
+    and `?` are wildcards.
 
     Raises:
         ApiError: `InvalidParameterValue` for a filter that the call does not know.
@@ -339,7 +345,9 @@ def matches(values: Mapping[str, str], filters: Mapping[str, Collection[str]]) -
     for name, wanted in filters.items():
         if name not in values:
             raise ApiError("InvalidParameterValue", f"The filter '{name}' is invalid")
-        if values[name] not in wanted:
+        held = values[name]
+        entries = [held] if isinstance(held, str) else held
+        if not any(fnmatch.fnmatchcase(entry, value) for entry in entries for value in wanted):
             return False
     return True
 

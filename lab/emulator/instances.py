@@ -53,7 +53,8 @@ def _placing(
             subnet = ec2._subnets[instance["SubnetId"]]
             instance["Placement"]["AvailabilityZone"] = subnet["AvailabilityZone"]
             if not kwargs.get("requested_private_ip"):
-                instance["PrivateIpAddress"] = str(_free_address(subnet, plan, instance))
+                instance["PrivateIpAddress"] = ""
+                instance["PrivateIpAddress"] = str(free_address(subnet, plan))
             instance["PublicIpAddress"] = instance["PublicDnsName"] = ""
             _emit_states(instance["InstanceId"], ("pending", "running"))
         return launched
@@ -61,14 +62,14 @@ def _placing(
     return wrapped
 
 
-def _free_address(
-    subnet: Mapping[str, Any], plan: AddressPlan, newcomer: Mapping[str, Any]
-) -> IPv4Address:
+def free_address(subnet: Mapping[str, Any], plan: AddressPlan) -> IPv4Address:
+    """Return the lowest free address of a subnet: of those in the plan if there is any."""
     network = IPv4Network(subnet["CidrBlock"])
     taken = {
-        instance["PrivateIpAddress"]
-        for instance in ec2._instances.values()
-        if instance is not newcomer and instance["State"]["Name"] != "terminated"
+        holder["PrivateIpAddress"]
+        for holders in (ec2._instances, ec2._network_interfaces)
+        for holder in holders.values()
+        if holder["VpcId"] == subnet["VpcId"]
     }
     planned = sorted({endpoint.address for endpoint in plan.sockets} & set(network))
     candidates = [*planned, *list(network.hosts())[_RESERVED:]]

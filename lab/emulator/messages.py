@@ -64,6 +64,25 @@ class ClusterStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkInterface:
+    """An interface that is to have an address, whoever had it before.
+
+    Attributes:
+        address: A private IPv4 address of the subnet.
+        subnet_id: The subnet, of any account.
+        security_group_ids: Its security groups.
+        description: What its requester says of it: `RDSNetworkInterface` if that is RDS.
+        requester: The AWS service that manages it, for example `amazon-rds`; None: the account.
+    """
+
+    address: str
+    subnet_id: str
+    security_group_ids: tuple[str, ...]
+    description: str = ""
+    requester: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
     """An API call that is to fail.
 

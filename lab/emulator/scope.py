@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 from ministack.core import responses
 
@@ -45,3 +45,13 @@ class Scope:
     def _enter(self) -> None:
         responses.set_request_account_id(self.account)
         responses.set_request_region(self.region)
+
+
+def find_anywhere(
+    resources: responses.AccountRegionScopedDict, name: str
+) -> tuple[Scope, dict[str, Any]] | None:
+    """Return a resource by its name, and whose it is; the lab has one of each name."""
+    for (account, region, key), resource in list(resources._data.items()):
+        if key == name:
+            return Scope(account, region), resource
+    return None

@@ -21,6 +21,7 @@ from lab.emulator import (
     functions,
     instances,
     load_balancers,
+    network_interfaces,
     permissions,
     rds,
     rds_clusters,
@@ -75,6 +76,7 @@ def run(options: Options) -> None:
     load_balancers.install()
     target_groups.install(groups)
     instances.install(options.plan)
+    network_interfaces.install(options.plan)
     auto_scaling.install(groups)
     endpoint_service_api.install(services)
     cloudformation.install(services)

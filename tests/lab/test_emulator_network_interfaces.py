@@ -1,0 +1,210 @@
+"""The network interfaces of RDS in the lab's AWS: one for each server, as long as it is one."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from lab.addresses import AddressPlan, Endpoint
+from lab.aws import Account, Database, create_cluster, create_database
+from lab.emulator.client import EmulatorAdminError
+from lab.emulator.messages import NetworkInterface, RdsStatus
+from tests.lab.emulator_process import PROVIDER, REGION, Emulator, running_emulator
+
+pytestmark = pytest.mark.lab
+
+PRIMARY, STANDBY, SPARE = "10.0.1.11", "10.0.2.12", "10.0.1.13"
+BEHIND = Endpoint.parse("127.0.0.2:5432")
+
+
+@pytest.fixture(scope="module")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    plan = AddressPlan({Endpoint.parse(f"{a}:5432"): BEHIND for a in (PRIMARY, STANDBY, SPARE)})
+    with running_emulator(tmp_path_factory.mktemp("emulator"), plan=plan) as it:
+        yield it
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """A Multi-AZ instance in the lab's AWS."""
+
+    emulator: Emulator
+    database: Database
+    group: str
+
+    def interfaces(self, **filters: str) -> list[Mapping[str, Any]]:
+        """The interfaces that pass filters, by address; a filter's value may be a list."""
+        wanted = [
+            {"Name": name.replace("_", "-"), "Values": values.split(",")}
+            for name, values in filters.items()
+        ]
+        found = self.emulator.client("ec2").describe_network_interfaces(Filters=wanted)
+        return sorted(found["NetworkInterfaces"], key=lambda it: str(it["PrivateIpAddress"]))
+
+    def addresses(self, **filters: str) -> list[str]:
+        return [it["PrivateIpAddress"] for it in self.interfaces(**filters)]
+
+    def gives_away(self, address: str, subnet: int = 0) -> None:
+        """Let an address become somebody else's."""
+        self.emulator.admin.put_network_interface(
+            NetworkInterface(
+                address=address,
+                subnet_id=self.database.subnet_ids[subnet],
+                security_group_ids=(self.group,),
+                description="the orders service",
+            )
+        )
+
+
+@pytest.fixture
+def world(emulator: Emulator) -> Iterator[World]:
+    database = create_database(Account(PROVIDER, emulator.url), "orders")
+    (instance,) = emulator.client("rds").describe_db_instances()["DBInstances"]
+    group = instance["VpcSecurityGroups"][0]["VpcSecurityGroupId"]
+    yield World(emulator=emulator, database=database, group=group)
+    emulator.admin.reset()
+
+
+def test_each_server_of_a_multi_az_instance_has_an_interface_like_those_of_aws(
+    world: World,
+) -> None:
+    interfaces = world.interfaces()
+    assert [it["PrivateIpAddress"] for it in interfaces] == [PRIMARY, STANDBY]
+    assert [it["AvailabilityZone"] for it in interfaces] == [f"{REGION}a", f"{REGION}b"]
+    assert [it["SubnetId"] for it in interfaces] == list(world.database.subnet_ids)
+    assert len({it["NetworkInterfaceId"] for it in interfaces}) == 2
+    for it in interfaces:
+        assert it["Description"] == "RDSNetworkInterface"
+        assert (it["RequesterId"], it["RequesterManaged"]) == ("amazon-rds", True)
+        assert (it["Status"], it["InterfaceType"]) == ("in-use", "interface")
+        assert it["VpcId"] == world.database.vpc_id
+        assert [group["GroupId"] for group in it["Groups"]] == [world.group]
+        assert [a["PrivateIpAddress"] for a in it["PrivateIpAddresses"]] == [it["PrivateIpAddress"]]
+        assert it["Attachment"]["InstanceOwnerId"] == "amazon-rds"
+        assert it["Attachment"]["Status"] == "attached"
+        assert "InstanceId" not in it["Attachment"]
+
+
+def test_the_interfaces_stay_when_the_servers_change_their_parts(world: World) -> None:
+    before = world.interfaces()
+
+    world.emulator.admin.set_rds_status(
+        RdsStatus(identifier="orders", status="available", availability_zone=f"{REGION}b")
+    )
+
+    assert world.interfaces() == before
+
+
+def test_an_instance_that_is_changed_changes_its_interfaces(world: World) -> None:
+    rds, ec2 = world.emulator.client("rds"), world.emulator.client("ec2")
+    other = ec2.create_security_group(
+        GroupName="other", Description="x", VpcId=world.database.vpc_id
+    )["GroupId"]
+    before = [it["NetworkInterfaceId"] for it in world.interfaces()]
+
+    rds.modify_db_instance(DBInstanceIdentifier="orders", VpcSecurityGroupIds=[other])
+    moved = world.interfaces()
+    assert [it["NetworkInterfaceId"] for it in moved] == before
+    assert [[g["GroupId"] for g in it["Groups"]] for it in moved] == [[other], [other]]
+
+    rds.modify_db_instance(DBInstanceIdentifier="orders", MultiAZ=False, ApplyImmediately=True)
+    assert world.addresses() == [PRIMARY]
+
+
+def test_a_deleted_instance_has_no_interface(world: World) -> None:
+    assert world.addresses() == [PRIMARY, STANDBY]
+
+    world.emulator.client("rds").delete_db_instance(
+        DBInstanceIdentifier="orders", SkipFinalSnapshot=True
+    )
+
+    assert world.addresses() == []
+
+
+def test_an_instance_without_a_network_has_no_interface(emulator: Emulator) -> None:
+    emulator.client("rds").create_db_instance(
+        DBInstanceIdentifier="plain", DBInstanceClass="db.t4g.micro", Engine="postgres"
+    )
+
+    assert emulator.client("ec2").describe_network_interfaces()["NetworkInterfaces"] == []
+    emulator.admin.reset()
+
+
+def test_a_server_that_loses_its_address_gets_another_one(world: World) -> None:
+    assert world.addresses() == [PRIMARY, STANDBY]
+
+    world.gives_away(PRIMARY)
+
+    assert world.addresses() == [PRIMARY, SPARE, STANDBY]
+    assert world.addresses(requester_id="amazon-rds") == [SPARE, STANDBY]
+    (theirs,) = world.interfaces(description="the orders service")
+    assert (theirs["RequesterId"], theirs["RequesterManaged"]) == (PROVIDER, False)
+    assert theirs["PrivateIpAddress"] == PRIMARY
+
+
+def test_an_address_is_given_only_in_its_subnet(world: World) -> None:
+    with pytest.raises(EmulatorAdminError, match="InvalidParameterValue"):
+        world.gives_away(PRIMARY, subnet=1)
+    with pytest.raises(EmulatorAdminError, match=r"InvalidSubnetID\.NotFound"):
+        world.emulator.admin.put_network_interface(
+            NetworkInterface(address=PRIMARY, subnet_id="subnet-0", security_group_ids=())
+        )
+    assert world.addresses() == [PRIMARY, STANDBY]
+
+
+def test_the_same_address_in_another_vpc_is_another_one(world: World) -> None:
+    other = create_database(Account(PROVIDER, world.emulator.url), "sales")
+
+    assert world.addresses() == [PRIMARY, PRIMARY, STANDBY, STANDBY]
+    world.gives_away(PRIMARY)
+    assert world.addresses(vpc_id=other.vpc_id) == [PRIMARY, STANDBY]
+
+
+def test_an_instance_of_ec2_gets_no_address_of_an_interface(world: World) -> None:
+    assert world.addresses() == [PRIMARY, STANDBY]
+
+    (launched,) = world.emulator.client("ec2").run_instances(
+        ImageId="ami-1", MinCount=1, MaxCount=1, SubnetId=world.database.subnet_ids[0]
+    )["Instances"]
+
+    assert launched["PrivateIpAddress"] == SPARE
+
+
+def test_the_members_of_the_labs_cluster_are_where_its_names_lead(emulator: Emulator) -> None:
+    create_cluster(Account(PROVIDER, emulator.url), "shop", members=3)
+
+    found = emulator.client("ec2").describe_network_interfaces()["NetworkInterfaces"]
+    assert [it["PrivateIpAddress"] for it in found] == [PRIMARY, STANDBY, SPARE]
+    emulator.admin.reset()
+
+
+def test_a_filter_wants_one_of_its_values_and_every_filter_counts(world: World) -> None:
+    assert world.addresses(private_ip_address=f"{PRIMARY},10.0.1.99") == [PRIMARY]
+    assert world.addresses(**{"addresses.private-ip-address": f"{STANDBY},{PRIMARY}"}) == [
+        PRIMARY,
+        STANDBY,
+    ]
+    assert world.addresses(group_id=world.group, subnet_id=world.database.subnet_ids[1]) == [
+        STANDBY
+    ]
+    assert world.addresses(group_id=f"sg-0,{world.group}", status="available") == []
+    assert world.addresses(description="RDS*", requester_managed="true") == [PRIMARY, STANDBY]
+    assert world.addresses(description="RDS") == []
+    with pytest.raises(ClientError, match="The filter 'colour' is invalid"):
+        world.interfaces(colour="green")
+
+
+def test_an_interface_is_found_by_its_id(world: World) -> None:
+    ec2 = world.emulator.client("ec2")
+    made = ec2.create_network_interface(SubnetId=world.database.subnet_ids[0])["NetworkInterface"]
+    assert made["RequesterManaged"] is False
+
+    (found,) = ec2.describe_network_interfaces(NetworkInterfaceIds=[made["NetworkInterfaceId"]])[
+        "NetworkInterfaces"
+    ]
+
+    assert found == made
+    with pytest.raises(ClientError, match=r"InvalidNetworkInterfaceID\.NotFound"):
+        ec2.describe_network_interfaces(NetworkInterfaceIds=["eni-0"])
