@@ -1,9 +1,12 @@
 """The network interfaces of RDS in the lab's AWS: one for each server, as long as it is one."""
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any
 
+import boto3.session
 import pytest
 from botocore.exceptions import ClientError
 
@@ -11,6 +14,7 @@ from lab.addresses import AddressPlan, Endpoint
 from lab.aws import Account, Database, create_cluster, create_database
 from lab.emulator.client import EmulatorAdminError
 from lab.emulator.messages import NetworkInterface, RdsStatus
+from target_sync.adapters.network_interfaces import RdsNetworkInterfaces
 from tests.lab.emulator_process import PROVIDER, REGION, Emulator, running_emulator
 
 pytestmark = pytest.mark.lab
@@ -208,3 +212,27 @@ def test_an_interface_is_found_by_its_id(world: World) -> None:
     assert found == made
     with pytest.raises(ClientError, match=r"InvalidNetworkInterfaceID\.NotFound"):
         ec2.describe_network_interfaces(NetworkInterfaceIds=["eni-0"])
+
+
+def test_a_role_without_the_permission_is_told_its_name(world: World) -> None:
+    iam = world.emulator.client("iam")
+    iam.create_user(UserName="function")
+    key = iam.create_access_key(UserName="function")["AccessKey"]
+    ec2: Any = boto3.session.Session(
+        aws_access_key_id=key["AccessKeyId"],
+        aws_secret_access_key=key["SecretAccessKey"],
+        region_name=REGION,
+    ).client("ec2", endpoint_url=world.emulator.url)
+    standbys = RdsNetworkInterfaces(ec2, world.database.vpc_id, (world.group,))
+    asked = frozenset(map(ip_address, (PRIMARY, STANDBY, SPARE)))
+
+    denied = standbys.check(asked)
+    statement = {"Effect": "Allow", "Action": "ec2:DescribeNetworkInterfaces", "Resource": "*"}
+    iam.put_user_policy(
+        UserName="function",
+        PolicyName="one",
+        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [statement]}),
+    )
+
+    assert denied.failure.endswith("role the permission ec2:DescribeNetworkInterfaces.")
+    assert standbys.check(asked).confirmed == asked - {ip_address(SPARE)}
