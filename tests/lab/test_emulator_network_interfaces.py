@@ -162,8 +162,12 @@ def test_the_same_address_in_another_vpc_is_another_one(world: World) -> None:
     other = create_database(Account(PROVIDER, world.emulator.url), "sales")
 
     assert world.addresses() == [PRIMARY, PRIMARY, STANDBY, STANDBY]
+    before = world.interfaces(vpc_id=other.vpc_id)
+    assert [it["PrivateIpAddress"] for it in before] == [PRIMARY, STANDBY]
+
     world.gives_away(PRIMARY)
-    assert world.addresses(vpc_id=other.vpc_id) == [PRIMARY, STANDBY]
+
+    assert world.interfaces(vpc_id=other.vpc_id) == before
 
 
 def test_an_instance_of_ec2_gets_no_address_of_an_interface(world: World) -> None:
