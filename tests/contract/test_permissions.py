@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from lab.dns_server import Zone
+from lab.emulator.messages import NetworkInterface
 from lab.processes import Supervisor
 from target_sync.core.connections import ConnectionState
 from tests.contract.test_endpoint_service import Service, emulated_service
@@ -71,6 +72,7 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
         "rds-cluster-readers",
         "ec2-instance",
         "rds-instance",
+        "former targets kept",
     ),
     "AnswerConnectionsFunction": ("rejection", "acceptance"),
     "ManageStackFunction": ("rds-instance", "ec2-asg"),
@@ -90,7 +92,7 @@ SYNCED = {
     "kept": [{"target": "10.0.1.11:5432", "state": "healthy", "state_reason": None}],
 }
 GROUP = "databases"
-WRITER, READER, NOBODY = "10.0.1.11", "10.0.2.12", "10.0.1.99"
+WRITER, READER, NOBODY, STANDBY = "10.0.1.11", "10.0.2.12", "10.0.1.99", "10.0.1.98"
 
 
 @dataclass(frozen=True)
@@ -204,6 +206,7 @@ class World:
         self.topic: str = self.client("sns").create_topic(Name="permissions")["TopicArn"]
         self.target_group = self._target_group("ip")
         self.names = self._databases()
+        self.security_group = self._standby()
         self.instance = self._instance()
         self._scaling_group()
 
@@ -267,6 +270,22 @@ class World:
             self.zone.set_address(name, [WRITER], ttl=0)
         self.zone.set_address(f"sales-2.{domain}", [READER], ttl=0)
         return names
+
+    def _standby(self) -> str:
+        """Give the instance a standby, and return the security group of both."""
+        group: str = self.client("ec2").create_security_group(
+            GroupName="permissions", Description="x", VpcId=self.vpc
+        )["GroupId"]
+        self.emulator.admin.put_network_interface(
+            NetworkInterface(
+                address=STANDBY,
+                subnet_id=self.subnets[0],
+                security_group_ids=(group,),
+                description="RDSNetworkInterface",
+                requester="amazon-rds",
+            )
+        )
+        return group
 
     def _instance(self) -> str:
         (instance,) = self.client("ec2").run_instances(
@@ -355,6 +374,8 @@ class World:
             "Port": "5432",
             "AllowedNetworks": "10.0.0.0/8",
             "VpcNetworks": "10.0.0.0/16",
+            "DatabaseVpcId": self.vpc,
+            "SecurityGroupIds": self.security_group,
         }
         return {f"DatabaseLookup.{name}": value for name, value in answer.items()}
 
@@ -419,7 +440,8 @@ class World:
         """Let it put the database's addresses into the group.
 
         A target that is not the database's goes at once only where two sources agree, so it is
-        there for such a database only: nothing here waits.
+        there for such a database only, and one that may stay as the standby's where that is asked:
+        nothing here waits.
         """
         elbv2, group = self.client("elbv2"), self.target_group
 
@@ -430,8 +452,9 @@ class World:
         if there := targets():
             elbv2.deregister_targets(TargetGroupArn=group, Targets=there)
         wait_until(lambda: not targets())
-        if situation == "rds-cluster-writer":
-            elbv2.register_targets(TargetGroupArn=group, Targets=[{"Id": NOBODY, "Port": 5432}])
+        outside = {"rds-cluster-writer": NOBODY, "former targets kept": STANDBY}
+        if address := outside.get(situation):
+            elbv2.register_targets(TargetGroupArn=group, Targets=[{"Id": address, "Port": 5432}])
         problem, answer = self._invoke(name, {})
         if not problem and answer["status"] != "synced":
             return f"it answered {answer}"

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from target_sync import wiring
+from target_sync.adapters import authoritative
 from target_sync.adapters.ec2 import InstanceEndpoint
+from target_sync.adapters.network_interfaces import RdsNetworkInterfaces
 from target_sync.adapters.rds import ClusterReadersEndpoint, ClusterWriterEndpoint, RdsCluster
 from target_sync.adapters.static import StaticEndpoint
 from target_sync.core.convergence import Status
@@ -34,7 +36,8 @@ from tests.support.databases import (
     api_error,
     instance_name,
 )
-from tests.support.road import EVENT, MANUAL, ON_PREM, SCHEDULE, A, B, C, Road, target
+from tests.support.road import EVENT, MANUAL, ON_PREM, POLICY, SCHEDULE, A, B, C, Road, target
+from tests.support.standbys import FakeStandbys
 
 MEMBERS = {"orders-1": A, "orders-2": B, "orders-3": C}
 
@@ -414,6 +417,30 @@ def test_without_readers_the_writer_stands_in_if_that_is_wished(
     assert cluster.road.registered == {str(target(B))}
 
 
+# --- The standby of an instance ---------------------------------------------------------------
+
+
+def test_nothing_is_removed_while_nobody_can_say_whose_it_is_and_the_result_says_why() -> None:
+    road = Road(A, policy=replace(POLICY, keep_standby=True))
+    standbys = FakeStandbys()
+    standbys.failure = "Give the function's role the permission ec2:DescribeNetworkInterfaces."
+    road.synchronizer = replace(road.synchronizer, standbys=standbys)
+    road.fails_over(B)
+
+    result = road.run(SCHEDULE)
+
+    assert result.status is Status.UNFINISHED
+    assert road.registered == {str(target(A)), str(target(B))}
+    assert result.to_document()["last_failure"] == standbys.failure
+
+    standbys.failure, standbys.held = "", {A}
+    result = road.run(SCHEDULE)
+
+    assert result.status is Status.IN_SYNC
+    assert road.registered == {str(target(A)), str(target(B))}
+    assert result.to_document()["last_failure"] is None
+
+
 # --- Addresses that a person gave -------------------------------------------------------------
 
 
@@ -472,10 +499,29 @@ ENVIRONMENT = {
 }
 
 
+INSTANCE_ENVIRONMENT = {
+    **ENVIRONMENT,
+    "DATABASE_KIND": "rds-instance",
+    "DATABASE_ENDPOINT": instance_name("orders-1"),
+}
+READERS_ENVIRONMENT = {
+    **ENVIRONMENT,
+    "DATABASE_KIND": "rds-cluster-readers",
+    "DATABASE_ENDPOINT": READER_NAME,
+    "DATABASE_IDENTIFIER": CLUSTER,
+}
+
+
 @pytest.fixture
-def clients(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+def wired() -> Cluster:
+    """The cluster that the wiring's clients and resolver know."""
+    return Cluster()
+
+
+@pytest.fixture
+def clients(wired: Cluster, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """The clients that were made, by service."""
-    cluster = Cluster()
+    cluster = wired
     made: dict[str, Any] = {}
     there = {"elbv2": object(), "rds": cluster.rds, "ec2": FakeEc2(str(A))}
 
@@ -522,6 +568,75 @@ def test_each_kind_asks_its_own_sources_and_makes_no_other_client(
     assert set(clients) == services
 
 
+def test_what_nobody_chose_is_not_made(clients: dict[str, Any]) -> None:
+    synchronizer = wiring.build_synchronizer(INSTANCE_ENVIRONMENT)
+
+    assert synchronizer.standbys is None
+    assert synchronizer.poll_seconds == 0
+    assert set(clients) == {"elbv2"}
+
+
+def test_vigilance_is_that_of_the_environment(clients: dict[str, Any]) -> None:
+    synchronizer = wiring.build_synchronizer({**INSTANCE_ENVIRONMENT, "POLL_SECONDS": "5"})
+
+    assert synchronizer.poll_seconds == 5
+    assert set(clients) == {"elbv2"}
+
+
+def test_a_standby_that_is_kept_is_looked_for_in_the_databases_own_network(
+    clients: dict[str, Any],
+) -> None:
+    synchronizer = wiring.build_synchronizer(
+        {
+            **INSTANCE_ENVIRONMENT,
+            "FORMER_TARGETS": "keep",
+            "VPC_ID": "vpc-0a1b2c3d",
+            "DATABASE_SECURITY_GROUPS": "sg-0a1b2c3d,sg-1a2b3c4d",
+        }
+    )
+
+    assert synchronizer.policy.keep_standby
+    assert synchronizer.standbys == RdsNetworkInterfaces(
+        clients["ec2"], "vpc-0a1b2c3d", ("sg-0a1b2c3d", "sg-1a2b3c4d")
+    )
+
+
+@pytest.mark.usefixtures("clients")
+@pytest.mark.parametrize(("resolution", "answer"), [("system", A), ("authoritative", B)])
+def test_the_zones_own_name_servers_are_asked_before_the_systems_if_that_is_wished(
+    wired: Cluster, monkeypatch: pytest.MonkeyPatch, resolution: str, answer: IPv4Address
+) -> None:
+    behind: list[object] = []
+
+    def authoritative_resolver(*, now: object, system: object) -> FakeDns:  # noqa: ARG001
+        behind.append(system)
+        zone = FakeDns(wired.road.clock)
+        zone.says(instance_name("orders-1"), B)
+        return zone
+
+    monkeypatch.setattr(authoritative, "AuthoritativeResolver", authoritative_resolver)
+
+    synchronizer = wiring.build_synchronizer({**INSTANCE_ENVIRONMENT, "RESOLUTION": resolution})
+
+    seen = synchronizer.endpoint.observe()
+    assert isinstance(seen, Observation)
+    assert seen.addresses == {answer}
+    assert behind == ([wired.dns] if resolution == "authoritative" else [])
+
+
+@pytest.mark.usefixtures("clients")
+@pytest.mark.parametrize("follow", ["true", "false"])
+def test_the_writer_stands_in_for_readers_only_if_the_environment_says_so(
+    wired: Cluster, follow: str
+) -> None:
+    wired.rds.members = {"orders-1": instance_name("orders-1")}
+    synchronizer = wiring.build_synchronizer(
+        {**READERS_ENVIRONMENT, "FOLLOW_WRITER_WITHOUT_READERS": follow}
+    )
+
+    assert isinstance(synchronizer.endpoint.observe(), Observation) == (follow == "true")
+
+
 def test_the_start_of_a_function_imports_what_only_some_kinds_need_for_none() -> None:
     program = (
         "import sys, target_sync.wiring;"
@@ -536,5 +651,5 @@ def test_the_start_of_a_function_imports_what_only_some_kinds_need_for_none() ->
     )
 
     assert "target_sync.adapters.target_groups" in started.stdout
-    for name in ("rds", "ec2", "topology"):
+    for name in ("authoritative", "ec2", "network_interfaces", "rds", "topology"):
         assert f"target_sync.adapters.{name}'" not in started.stdout

@@ -10,9 +10,9 @@ from target_sync.adapters.dns import DnsEndpoint, DnsResolver, NameServer
 from target_sync.adapters.static import StaticEndpoint
 from target_sync.adapters.target_groups import ElbTargetGroup
 from target_sync.core.model import DatabaseKind
-from target_sync.core.ports import Endpoint
+from target_sync.core.ports import Endpoint, NameResolver, Standbys
 from target_sync.observability import PowertoolsReporter
-from target_sync.settings import Settings, load_settings
+from target_sync.settings import Resolution, Settings, load_settings
 from target_sync.synchronizer import Synchronizer
 
 
@@ -39,6 +39,8 @@ def build_synchronizer(environ: Mapping[str, str]) -> Synchronizer:
         clock=clock,
         reporter=PowertoolsReporter(),
         watch_seconds=settings.watch_seconds,
+        poll_seconds=settings.poll_seconds,
+        standbys=_standbys(settings) if settings.policy.keep_standby else None,
     )
 
 
@@ -48,16 +50,37 @@ def _endpoint(settings: Settings, now: Callable[[], float]) -> Endpoint:
         return StaticEndpoint(settings.addresses, now)
     if settings.kind is DatabaseKind.EC2_INSTANCE:
         return _instance_endpoint(settings, now)
-    resolver = DnsResolver(
-        now=now,
-        name_servers=[NameServer(address, port) for address, port in settings.resolvers],
-    )
+    resolver = _resolver(settings, now)
     if settings.kind in {DatabaseKind.RDS_CLUSTER_WRITER, DatabaseKind.RDS_CLUSTER_READERS}:
         return _cluster_endpoint(settings, resolver, now)
     return DnsEndpoint(settings.endpoint, resolver)
 
 
-# What only some kinds need is imported where it is needed: the others start without it.
+def _resolver(settings: Settings, now: Callable[[], float]) -> NameResolver:
+    resolver = DnsResolver(
+        now=now,
+        name_servers=[NameServer(address, port) for address, port in settings.resolvers],
+    )
+    if settings.resolution is Resolution.SYSTEM:
+        return resolver
+    return _authoritative(resolver, now)
+
+
+# What only some stacks need is imported where it is needed: the others start without it.
+
+
+def _authoritative(system: NameResolver, now: Callable[[], float]) -> NameResolver:
+    from target_sync.adapters.authoritative import AuthoritativeResolver  # noqa: PLC0415 - above
+
+    return AuthoritativeResolver(now=now, system=system)
+
+
+def _standbys(settings: Settings) -> Standbys:
+    from target_sync.adapters.network_interfaces import (  # noqa: PLC0415 - see above
+        RdsNetworkInterfaces,
+    )
+
+    return RdsNetworkInterfaces(make_client("ec2"), settings.vpc_id, settings.security_groups)
 
 
 def _instance_endpoint(settings: Settings, now: Callable[[], float]) -> Endpoint:
@@ -67,11 +90,13 @@ def _instance_endpoint(settings: Settings, now: Callable[[], float]) -> Endpoint
 
 
 def _cluster_endpoint(
-    settings: Settings, resolver: DnsResolver, now: Callable[[], float]
+    settings: Settings, resolver: NameResolver, now: Callable[[], float]
 ) -> Endpoint:
     from target_sync.adapters import rds  # noqa: PLC0415 - see above
 
     cluster = rds.RdsCluster(make_client("rds"), settings.identifier)
     if settings.kind is DatabaseKind.RDS_CLUSTER_WRITER:
         return rds.ClusterWriterEndpoint(settings.endpoint, cluster, resolver, now)
-    return rds.ClusterReadersEndpoint(settings.endpoint, cluster, resolver, now)
+    return rds.ClusterReadersEndpoint(
+        settings.endpoint, cluster, resolver, now, follow_writer=settings.follow_writer
+    )

@@ -80,8 +80,16 @@ class SyncResult:
             "looks": run.looks,
             "polls": run.polls,
             "failures": run.failures,
-            "last_failure": run.failure.detail if run.failure else None,
+            "last_failure": _last_failure(run),
         }
+
+
+def _last_failure(run: Convergence) -> str | None:
+    """Of a call that failed, also of one that the run can do without."""
+    if run.failure:
+        return run.failure.detail
+    standby = run.look.standby if run.look else None
+    return (standby and standby.failure) or None
 
 
 def summarize(result: SyncResult) -> str:
