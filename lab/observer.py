@@ -1,14 +1,12 @@
 """Watches a target group from outside: when each target appeared, became healthy, and left."""
 
-import threading
 import time
 from dataclasses import dataclass
-from typing import Self
 
 from lab.addresses import Endpoint
 from lab.emulator.client import EmulatorAdmin, EmulatorAdminError
+from lab.lookout import Lookout
 
-_INTERVAL = 0.05
 _NOT_REGISTERED = "draining"
 
 
@@ -29,24 +27,15 @@ class Sighting:
     registered: int
 
 
-class TargetObserver:
+class TargetObserver(Lookout):
     """Keeps looking at one target group while its block lasts."""
 
     def __init__(self, admin: EmulatorAdmin, target_group_arn: str) -> None:
+        super().__init__("target observer")
         self._admin = admin
         self._target_group_arn = target_group_arn
         self._states: dict[Endpoint, str] = {}
         self._sightings: list[Sighting] = []
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="target observer", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stopping.set()
-        self._thread.join()
 
     @property
     def sightings(self) -> tuple[Sighting, ...]:
@@ -78,19 +67,18 @@ class TargetObserver:
         """The fewest registered targets at any change in a period; None without a change."""
         return min((s.registered for s in self.sightings if since <= s.at <= until), default=None)
 
-    def _watch(self) -> None:
-        while not self._stopping.wait(_INTERVAL):
-            try:
-                listeners = self._admin.data_plane().listeners
-            except EmulatorAdminError:
-                continue  # the supervisor says why
-            seen = {
-                Endpoint(target.address, target.port): target.state
-                for listener in listeners
-                if listener.target_group_arn == self._target_group_arn
-                for target in listener.targets
-            }
-            self._take(seen)
+    def _look(self) -> None:
+        try:
+            listeners = self._admin.data_plane().listeners
+        except EmulatorAdminError:
+            return  # the supervisor says why
+        seen = {
+            Endpoint(target.address, target.port): target.state
+            for listener in listeners
+            if listener.target_group_arn == self._target_group_arn
+            for target in listener.targets
+        }
+        self._take(seen)
 
     def _take(self, seen: dict[Endpoint, str]) -> None:
         before, self._states = self._states, seen

@@ -6,18 +6,17 @@ outage, the name moves, "restarted", and "completed" last, seconds after everyth
 
 import json
 import queue
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Self
+from http.server import BaseHTTPRequestHandler
 
 from lab.addresses import Endpoint
 from lab.aws import Database
 from lab.dns_server import Zone
 from lab.emulator.client import EmulatorAdmin
 from lab.emulator.messages import RdsEvent, RdsStatus
+from lab.loopback_server import LoopbackServer
 from lab.postgres import PostgresSet
 
 #: Seconds from the restarted server to the event "completed". AWS: 3 to 42 after the name moved.
@@ -45,28 +44,12 @@ class Failover:
     events: Mapping[str, float]
 
 
-class FailoverHook:
-    """A web server that takes down failovers asked for by the RDS API.
-
-    Attributes:
-        url: Where the emulator posts them.
-    """
+class FailoverHook(LoopbackServer):
+    """Takes down the failovers asked for by the RDS API; the emulator posts them to its `url`."""
 
     def __init__(self) -> None:
         self._asked: queue.SimpleQueue[Mapping[str, str]] = queue.SimpleQueue()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _hook_handler(self._asked.put))
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
-        )
-        self.url = f"http://127.0.0.1:{self._server.server_port}/"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(_hook_handler(self._asked.put))
 
     def asked(self) -> Mapping[str, str] | None:
         """Take the next request as the emulator sent it; None while there is none."""

@@ -3,18 +3,16 @@
 Every read is a connection of its own, so that all targets behind the road are met in turn.
 """
 
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Address
-from typing import Self
 
 import psycopg
 
+from lab.lookout import Lookout
 from lab.writer import Connection
 
-_INTERVAL = 0.05
 _QUESTION = "SELECT host(inet_server_addr()), pg_is_in_recovery()"
 
 
@@ -27,35 +25,23 @@ class Read:
     by_standby: bool
 
 
-class Reader:
+class Reader(Lookout):
     """Reads in a thread of its own, from `with` to the end of the block."""
 
     def __init__(self, connect: Callable[[], Connection]) -> None:
+        super().__init__("reader")
         self._connect = connect
         self._reads: list[Read] = []
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="reader", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stopping.set()
-        self._thread.join()
 
     def since(self, moment: float) -> tuple[Read, ...]:
         """Return the answered reads after a moment, in order."""
         return tuple(read for read in self._reads if read.at > moment)
 
-    def _run(self) -> None:
-        while not self._stopping.wait(_INTERVAL):
-            try:
-                with self._connect() as connection:
-                    row = connection.execute(_QUESTION).fetchone()
-            except psycopg.Error:
-                continue  # a server that goes; the next attempt meets another one
-            if row is not None:
-                self._reads.append(
-                    Read(at=time.time(), server=IPv4Address(row[0]), by_standby=row[1])
-                )
+    def _look(self) -> None:
+        try:
+            with self._connect() as connection:
+                row = connection.execute(_QUESTION).fetchone()
+        except psycopg.Error:
+            return  # a server that goes; the next attempt meets another one
+        if row is not None:
+            self._reads.append(Read(at=time.time(), server=IPv4Address(row[0]), by_standby=row[1]))

@@ -1,4 +1,4 @@
-"""How the emulator refuses a request."""
+"""How the emulator refuses a request, and comes after ministack in one that it does not."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -25,3 +25,13 @@ def answering_errors(handler: Handler, render: Callable[[str, str], Any]) -> Han
             return render(error.code, str(error))
 
     return answer
+
+
+def after_success(handler: Handler, adapt: Callable[[Mapping[str, Any], Any], Any]) -> Handler:
+    """Return a handler that gives `adapt(params, response)` unless ministack refuses."""
+
+    def adapted(params: Mapping[str, Any]) -> Any:
+        response = handler(params)
+        return adapt(params, response) if response[0] == 200 else response
+
+    return adapted

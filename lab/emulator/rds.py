@@ -13,9 +13,9 @@ from typing import Any
 
 from ministack.services import rds as service
 
-from lab.emulator.errors import ApiError, Handler, answering_errors
+from lab.emulator.errors import ApiError, Handler, after_success, answering_errors
 from lab.emulator.messages import RdsStatus, loopback_opener
-from lab.emulator.scope import Scope
+from lab.emulator.scope import Scope, find_anywhere
 from lab.emulator.wire import element
 
 _HOOK_TIMEOUT = 30.0
@@ -31,23 +31,11 @@ def install(*, failover_hook: str | None) -> None:
     """
     service._instance_xml = _with_standby_zone(service._instance_xml)
     actions = service._ACTION_MAP
-    actions["CreateDBInstance"] = _creating(actions["CreateDBInstance"])
-    actions["CreateDBProxy"] = _creating_proxy(actions["CreateDBProxy"])
+    actions["CreateDBInstance"] = after_success(actions["CreateDBInstance"], _created)
+    actions["CreateDBProxy"] = after_success(actions["CreateDBProxy"], _created_proxy)
     actions["RebootDBInstance"] = answering_errors(
         _rebooting(actions["RebootDBInstance"], failover_hook), error
     )
-
-
-def find_instance(identifier: str) -> tuple[Scope, dict[str, Any]]:
-    """Return a DB instance and whose it is; the lab has one of each name.
-
-    Raises:
-        ApiError: `DBInstanceNotFound`.
-    """
-    for (account, region, name), instance in list(service._instances._data.items()):
-        if name == identifier:
-            return Scope(account, region), instance
-    raise ApiError("DBInstanceNotFound", f"DBInstance {identifier} not found.")
 
 
 def set_status(wanted: RdsStatus) -> None:
@@ -56,7 +44,10 @@ def set_status(wanted: RdsStatus) -> None:
     Raises:
         ApiError: `DBInstanceNotFound`.
     """
-    _, instance = find_instance(wanted.identifier)
+    found = find_anywhere(service._instances, wanted.identifier)
+    if found is None:
+        raise ApiError("DBInstanceNotFound", f"DBInstance {wanted.identifier} not found.")
+    _, instance = found
     instance["DBInstanceStatus"] = wanted.status
     before = instance["AvailabilityZone"]
     if wanted.availability_zone not in (None, before):
@@ -96,26 +87,20 @@ def _with_standby_zone(
     return wrapped
 
 
-def _creating(create: Handler) -> Handler:
-    def handler(params: Mapping[str, Any]) -> Any:
-        response = create(params)
-        if response[0] != 200:
-            return response
-        identifier = service._p(params, "DBInstanceIdentifier")
-        instance = service._instances[identifier]
-        instance["Endpoint"]["Address"] = endpoint_name(identifier)
-        cluster = service._clusters.get(service._p(params, "DBClusterIdentifier"))
-        if cluster is not None:
-            _inherit(instance, cluster)
-        instance["DBInstanceStatus"] = "available"
-        zone, standby = _zones(service._p(params, "AvailabilityZone"))
-        instance["AvailabilityZone"] = zone
-        if service._p(params, "MultiAZ").lower() == "true":
-            instance["MultiAZ"] = True
-            instance["SecondaryAvailabilityZone"] = standby
-        return _single("CreateDBInstance", instance)
-
-    return handler
+def _created(params: Mapping[str, Any], _response: Any) -> Any:
+    identifier = service._p(params, "DBInstanceIdentifier")
+    instance = service._instances[identifier]
+    instance["Endpoint"]["Address"] = endpoint_name(identifier)
+    cluster = service._clusters.get(service._p(params, "DBClusterIdentifier"))
+    if cluster is not None:
+        _inherit(instance, cluster)
+    instance["DBInstanceStatus"] = "available"
+    zone, standby = _zones(service._p(params, "AvailabilityZone"))
+    instance["AvailabilityZone"] = zone
+    if service._p(params, "MultiAZ").lower() == "true":
+        instance["MultiAZ"] = True
+        instance["SecondaryAvailabilityZone"] = standby
+    return _single("CreateDBInstance", instance)
 
 
 def _inherit(instance: dict[str, Any], cluster: Mapping[str, Any]) -> None:
@@ -127,24 +112,18 @@ def _inherit(instance: dict[str, Any], cluster: Mapping[str, Any]) -> None:
         instance["DBSubnetGroup"] = group
 
 
-def _creating_proxy(create: Handler) -> Handler:
-    def handler(params: Mapping[str, Any]) -> Any:
-        response = create(params)
-        if response[0] != 200:
-            return response
-        name = service._p(params, "DBProxyName")
-        proxy = service._db_proxies[name]
-        old, new = proxy["Endpoint"], endpoint_name(name, "proxy-")
-        for endpoint in service._db_proxy_endpoints.values():
-            if endpoint["Endpoint"] == old:
-                endpoint["Endpoint"] = new
-        proxy["Endpoint"] = new
-        # Further endpoints of the proxy are named with it.
-        proxy["_EndpointSuffix"] = endpoint_name("", "").split(".")[1]
-        status, headers, body = response
-        return status, headers, body.replace(old.encode(), new.encode())
-
-    return handler
+def _created_proxy(params: Mapping[str, Any], response: Any) -> Any:
+    name = service._p(params, "DBProxyName")
+    proxy = service._db_proxies[name]
+    old, new = proxy["Endpoint"], endpoint_name(name, "proxy-")
+    for endpoint in service._db_proxy_endpoints.values():
+        if endpoint["Endpoint"] == old:
+            endpoint["Endpoint"] = new
+    proxy["Endpoint"] = new
+    # Further endpoints of the proxy are named with it.
+    proxy["_EndpointSuffix"] = endpoint_name("", "").split(".")[1]
+    status, headers, body = response
+    return status, headers, body.replace(old.encode(), new.encode())
 
 
 def _zones(wanted: str) -> tuple[str, str]:

@@ -10,10 +10,10 @@ from typing import Any
 from ministack.core.responses import AccountRegionScopedDict, new_uuid
 from ministack.services import rds as service
 
-from lab.emulator.errors import ApiError, Handler, answering_errors
+from lab.emulator.errors import ApiError, Handler, after_success, answering_errors
 from lab.emulator.messages import ClusterStatus
 from lab.emulator.rds import ask_for_failover, endpoint_name, error
-from lab.emulator.scope import Scope
+from lab.emulator.scope import Scope, find_anywhere
 from lab.emulator.wire import element, elements
 
 _MAX_CUSTOM_ENDPOINTS = 5
@@ -33,7 +33,7 @@ def install(*, failover_hook: str | None) -> None:
     service._sync_cluster_endpoints = lambda _cluster: None
     service.reset = _resetting(service.reset)
     actions = service._ACTION_MAP
-    actions["CreateDBCluster"] = _creating(actions["CreateDBCluster"])
+    actions["CreateDBCluster"] = after_success(actions["CreateDBCluster"], _created)
     if failover_hook is not None:
         actions["FailoverDBCluster"] = _failing_over(actions["FailoverDBCluster"], failover_hook)
     for name, handler in (
@@ -50,7 +50,10 @@ def set_status(wanted: ClusterStatus) -> None:
     Raises:
         ApiError: `DBClusterNotFoundFault`; `DBInstanceNotFound` for a writer that is no member.
     """
-    cluster = _find_anywhere(wanted.identifier)
+    found = find_anywhere(service._clusters, wanted.identifier)
+    if found is None:
+        raise _not_found(wanted.identifier)
+    _, cluster = found
     if wanted.writer is not None:
         members = cluster["DBClusterMembers"]
         if wanted.writer not in [m["DBInstanceIdentifier"] for m in members]:
@@ -60,13 +63,8 @@ def set_status(wanted: ClusterStatus) -> None:
     cluster["Status"] = wanted.status
 
 
-def _find_anywhere(identifier: str) -> dict[str, Any]:
-    """Return a cluster, whosever it is; the lab has one of each name."""
-    for (_account, _region, name), cluster in list(service._clusters._data.items()):
-        if name == identifier:
-            found: dict[str, Any] = cluster
-            return found
-    raise ApiError("DBClusterNotFoundFault", f"DBCluster {identifier} not found.")
+def _not_found(identifier: str) -> ApiError:
+    return ApiError("DBClusterNotFoundFault", f"DBCluster {identifier} not found.")
 
 
 def _resetting(reset: Callable[[], None]) -> Callable[[], None]:
@@ -77,25 +75,16 @@ def _resetting(reset: Callable[[], None]) -> Callable[[], None]:
     return handler
 
 
-def _creating(create: Handler) -> Handler:
-    def handler(params: Mapping[str, Any]) -> Any:
-        response = create(params)
-        if response[0] != 200:
-            return response
-        identifier = service._p(params, "DBClusterIdentifier")
-        cluster = service._clusters[identifier]
-        cluster["Endpoint"] = endpoint_name(identifier, "cluster-")
-        cluster["ReaderEndpoint"] = endpoint_name(identifier, "cluster-ro-")
-        group = service._subnet_groups.get(cluster["DBSubnetGroup"])
-        if group is not None:
-            zones = {subnet["SubnetAvailabilityZone"]["Name"] for subnet in group["Subnets"]}
-            cluster["AvailabilityZones"] = sorted(zones)
-        body = f"<DBCluster>{service._cluster_xml(cluster)}</DBCluster>"
-        return service._xml(
-            200, "CreateDBClusterResponse", f"<CreateDBClusterResult>{body}</CreateDBClusterResult>"
-        )
-
-    return handler
+def _created(params: Mapping[str, Any], _response: Any) -> Any:
+    identifier = service._p(params, "DBClusterIdentifier")
+    cluster = service._clusters[identifier]
+    cluster["Endpoint"] = endpoint_name(identifier, "cluster-")
+    cluster["ReaderEndpoint"] = endpoint_name(identifier, "cluster-ro-")
+    group = service._subnet_groups.get(cluster["DBSubnetGroup"])
+    if group is not None:
+        zones = {subnet["SubnetAvailabilityZone"]["Name"] for subnet in group["Subnets"]}
+        cluster["AvailabilityZones"] = sorted(zones)
+    return _answer("CreateDBCluster", f"<DBCluster>{service._cluster_xml(cluster)}</DBCluster>")
 
 
 def _failing_over(fail_over: Handler, hook: str) -> Handler:
@@ -198,7 +187,7 @@ def _delete_endpoint(params: Mapping[str, Any]) -> Any:
 def _cluster(identifier: str) -> Mapping[str, Any]:
     cluster: Mapping[str, Any] | None = service._clusters.get(identifier)
     if cluster is None:
-        raise ApiError("DBClusterNotFoundFault", f"DBCluster {identifier} not found.")
+        raise _not_found(identifier)
     return cluster
 
 

@@ -13,7 +13,7 @@ from ministack.services import rds as service
 
 from lab.emulator.errors import ApiError
 from lab.emulator.messages import RdsEvent, RdsSource
-from lab.emulator.scope import Scope
+from lab.emulator.scope import Scope, find_anywhere
 
 _DETAIL_TYPES = {
     RdsSource.INSTANCE: "RDS DB Instance Event",
@@ -67,16 +67,16 @@ def _find(event: RdsEvent) -> tuple[Scope, str]:
         scope = _find_database(database)
         return scope, f"arn:aws:rds:{scope.region}:{scope.account}:deployment:{deployment}"
     store, arn = _STORES[event.source]
-    for (account, region, name), record in list(store._data.items()):
-        if name == event.identifier:
-            return Scope(account, region), str(record[arn])
-    code, kind = _MISSING[event.source]
-    raise ApiError(code, f"{kind} {event.identifier} not found.")
+    found = find_anywhere(store, event.identifier)
+    if found is None:
+        code, kind = _MISSING[event.source]
+        raise ApiError(code, f"{kind} {event.identifier} not found.")
+    scope, record = found
+    return scope, str(record[arn])
 
 
 def _find_database(identifier: str) -> Scope:
     for store, _ in _STORES.values():
-        for account, region, name in list(store._data):
-            if name == identifier:
-                return Scope(account, region)
+        if found := find_anywhere(store, identifier):
+            return found[0]
     raise ApiError("DBInstanceNotFound", f"DBInstance {identifier} not found.")

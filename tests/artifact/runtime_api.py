@@ -10,8 +10,10 @@ import subprocess
 import threading
 import time
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, ClassVar, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any, ClassVar
+
+from lab.loopback_server import LoopbackServer
 
 WAIT_SECONDS = 60.0
 _POLL_SECONDS = 0.2
@@ -31,7 +33,7 @@ class Answer:
     body: Any = None
 
 
-class RuntimeApi:
+class RuntimeApi(LoopbackServer):
     """The server side. Use it as a context manager, then start the function against it."""
 
     def __init__(self) -> None:
@@ -39,25 +41,16 @@ class RuntimeApi:
         self._answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
         self._polled = threading.Event()
         self._invocations = 0
-        handler = type("_BoundHandler", (_Handler,), {"api": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
+        super().__init__(type("_BoundHandler", (_Handler,), {"api": self}))
 
     def __exit__(self, *_: object) -> None:
         self._events.put(None)
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().__exit__()
 
     @property
     def address(self) -> str:
         """The value for ``AWS_LAMBDA_RUNTIME_API``."""
-        return f"127.0.0.1:{self._server.server_port}"
+        return f"127.0.0.1:{self.port}"
 
     def wait_for_start(self, process: subprocess.Popen[bytes]) -> Answer:
         """Wait until the function asks for an event (``ready``) or reports an init error."""

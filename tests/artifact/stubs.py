@@ -2,8 +2,7 @@
 
 import socket
 import threading
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, ClassVar, Self
 from urllib.parse import parse_qs
 
@@ -11,9 +10,10 @@ import dns.flags
 import dns.message
 import dns.rrset
 
+from lab.loopback_server import LoopbackServer
 
-@dataclass(slots=True)
-class StubElbV2:
+
+class StubElbV2(LoopbackServer):
     """The three target calls of the ELBv2 query API over one group; targets are healthy.
 
     Attributes:
@@ -21,30 +21,10 @@ class StubElbV2:
         calls: The actions asked for, in order.
     """
 
-    targets: set[tuple[str, int]] = field(default_factory=set)
-    calls: list[str] = field(default_factory=list)
-    _server: ThreadingHTTPServer = field(init=False, repr=False)
-    _thread: threading.Thread = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        handler = type("_BoundHandler", (_ElbV2Handler,), {"stub": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-    @property
-    def url(self) -> str:
-        """The value for ``AWS_ENDPOINT_URL``."""
-        return f"http://127.0.0.1:{self._server.server_port}"
+    def __init__(self) -> None:
+        self.targets: set[tuple[str, int]] = set()
+        self.calls: list[str] = []
+        super().__init__(type("_BoundHandler", (_ElbV2Handler,), {"stub": self}))
 
     def answer(self, form: dict[str, str]) -> str:
         """The result element for a request."""

@@ -11,7 +11,7 @@ from lab.addresses import AddressPlan, Endpoint, free_port
 from target_sync.adapters.target_groups import ElbTargetGroup
 from target_sync.core.model import IPAddress
 from tests.contract.situation import Situation
-from tests.lab.emulator_process import Emulator, running_emulator, wait_until
+from tests.lab.emulator_process import Emulator, create_vpc, running_emulator, wait_until
 from tests.support.road import ON_PREM, PORT, VPC_NETWORKS, A, B
 
 HOST = "127.0.0.1"
@@ -49,12 +49,8 @@ def emulated_situation(emulator: Emulator, tmp_path: Path) -> Iterator[Situation
 
 
 def _target_group_in_use(emulator: Emulator, name: str) -> str:
-    ec2, elbv2 = emulator.client("ec2"), emulator.client("elbv2")
-    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
-    subnets = [
-        ec2.create_subnet(VpcId=vpc, CidrBlock=network, AvailabilityZone=zone)["Subnet"]["SubnetId"]
-        for network, zone in (("10.0.1.0/24", "us-east-1a"), ("10.0.2.0/24", "us-east-1b"))
-    ]
+    elbv2 = emulator.client("elbv2")
+    vpc, subnets = create_vpc(emulator)
     balancer = elbv2.create_load_balancer(
         Name=name, Type="network", Scheme="internal", Subnets=subnets
     )["LoadBalancers"][0]["LoadBalancerArn"]

@@ -19,4 +19,4 @@ class Situation:
 
     group: TargetGroupPort
     listens: Callable[[IPAddress], None]
-    until: Callable[[Callable[[], object]], None]
+    until: Callable[[Callable[[], object]], object]

@@ -28,7 +28,7 @@ from target_sync.errors import (
     EndpointServiceUnavailableError,
     NotificationError,
 )
-from tests.lab.emulator_process import CONSUMER, STRANGER, Emulator
+from tests.lab.emulator_process import CONSUMER, STRANGER, Emulator, create_vpc
 from tests.support.connections import NOBODYS_ENDPOINT, SERVICE_ID, FakeEndpointService
 
 _names = (f"answers-{number}" for number in itertools.count())
@@ -49,12 +49,9 @@ class Service:
 def emulated_service(emulator: Emulator) -> Service:
     """A service of its own behind a load balancer of its own, open to two accounts."""
     ec2, elbv2 = emulator.client("ec2"), emulator.client("elbv2")
-    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
-    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.0.1.0/24", AvailabilityZone="us-east-1a")[
-        "Subnet"
-    ]["SubnetId"]
+    _, subnets = create_vpc(emulator)
     balancer = elbv2.create_load_balancer(
-        Name=next(_names), Type="network", Scheme="internal", Subnets=[subnet]
+        Name=next(_names), Type="network", Scheme="internal", Subnets=subnets
     )["LoadBalancers"][0]["LoadBalancerArn"]
     service = ec2.create_vpc_endpoint_service_configuration(
         NetworkLoadBalancerArns=[balancer], AcceptanceRequired=True

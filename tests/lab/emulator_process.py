@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import boto3
 from botocore.config import Config
@@ -22,6 +22,7 @@ CONSUMER = "222222222222"
 STRANGER = "333333333333"
 REGION = "us-east-1"
 PATIENCE = 30.0
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,12 +97,13 @@ def create_vpc(emulator: Emulator) -> tuple[str, list[str]]:
     return vpc, subnets
 
 
-def wait_until(condition: Callable[[], object], patience: float = PATIENCE) -> None:
-    """Wait for a condition; fail when it does not come true in time."""
+def wait_until(condition: Callable[[], T | None], patience: float = PATIENCE) -> T:
+    """Wait for a condition and return its first true value; fail when that takes too long."""
     deadline = time.monotonic() + patience
-    while not condition():
+    while not (value := condition()):
         assert time.monotonic() < deadline, "it did not come true in time"
         time.sleep(0.02)
+    return value
 
 
 def child_processes(parent: int) -> list[int]:

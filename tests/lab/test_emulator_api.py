@@ -7,7 +7,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
@@ -19,12 +18,14 @@ from botocore.exceptions import ClientError
 from lab.addresses import AddressPlan, Endpoint, free_port
 from lab.emulator.client import EmulatorAdminError
 from lab.emulator.messages import Fault, RdsEvent, RdsStatus, RoutedTarget
+from lab.rds_control_plane import FailoverHook
 from tests.lab.emulator_process import (
     CONSUMER,
     PROVIDER,
     REGION,
     STRANGER,
     Emulator,
+    create_vpc,
     running_emulator,
     wait_until,
 )
@@ -50,31 +51,10 @@ class Database(socketserver.ThreadingTCPServer):
         self.server_close()
 
 
-class FailoverHook(HTTPServer):
-    """Takes what the emulator posts when a failover is asked for."""
-
-    def __init__(self) -> None:
-        bodies = self.bodies = list[Any]()
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-                self.send_response(204)
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        super().__init__(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-
 @pytest.fixture(scope="module")
 def hook() -> Iterator[FailoverHook]:
-    server = FailoverHook()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with FailoverHook() as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +69,7 @@ def emulator(
     options = (
         "--registration-delay=0.2",
         "--health-check-interval=0.1",
-        f"--rds-failover-hook=http://127.0.0.1:{hook.server_port}/failover",
+        f"--rds-failover-hook={hook.url}",
     )
     plan = AddressPlan(
         {Endpoint.parse(f"{PRIMARY}:5432"): Endpoint.parse(f"127.0.0.2:{database_port}")}
@@ -156,13 +136,7 @@ class Road:
 def road(emulator: Emulator) -> Iterator[Road]:
     emulator.admin.reset()
     ec2, elb = emulator.client("ec2"), emulator.client("elbv2")
-    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
-    subnets = [
-        ec2.create_subnet(
-            VpcId=vpc, CidrBlock=f"10.0.{number}.0/24", AvailabilityZone=f"{REGION}{zone}"
-        )["Subnet"]["SubnetId"]
-        for number, zone in enumerate("ab", start=1)
-    ]
+    vpc, subnets = create_vpc(emulator)
     balancer = elb.create_load_balancer(
         Name="road", Type="network", Scheme="internal", Subnets=subnets
     )["LoadBalancers"][0]["LoadBalancerArn"]
@@ -423,8 +397,8 @@ def test_a_multi_az_instance_fails_over_through_the_hook(road: Road, hook: Failo
     rds = road.emulator.client("rds")
     rebooted = rds.reboot_db_instance(DBInstanceIdentifier="orders", ForceFailover=True)
     assert rebooted["DBInstance"]["DBInstanceStatus"] == "rebooting"
-    wait_until(lambda: hook.bodies)
-    assert hook.bodies == [{"db_instance_identifier": "orders"}]
+    assert wait_until(hook.asked) == {"db_instance_identifier": "orders"}
+    assert hook.asked() is None
     road.emulator.admin.set_rds_status(
         RdsStatus(identifier="orders", status="available", availability_zone="us-east-1b")
     )

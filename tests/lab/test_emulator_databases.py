@@ -1,10 +1,8 @@
 """RDS clusters and proxies, EC2 instances and Auto Scaling groups in the lab's AWS."""
 
 import json
-import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from ipaddress import IPv4Address
 from typing import Any
 
@@ -12,9 +10,10 @@ import boto3.session
 import pytest
 from botocore.exceptions import ClientError
 
-from lab.addresses import AddressPlan, Endpoint, free_port
+from lab.addresses import AddressPlan, Endpoint
 from lab.emulator.client import EmulatorAdminError
 from lab.emulator.messages import ClusterStatus, RdsEvent, RdsSource
+from lab.rds_control_plane import FailoverHook
 from tests.lab.emulator_process import REGION, Emulator, create_vpc, running_emulator, wait_until
 
 pytestmark = pytest.mark.lab
@@ -22,31 +21,12 @@ pytestmark = pytest.mark.lab
 ACCOUNT_ARN = f"{REGION}:111111111111"
 
 
-class Listener(HTTPServer):
-    """Takes JSON that is posted; its being there also passes a TCP health check."""
-
-    def __init__(self) -> None:
-        bodies = self.bodies = list[Any]()
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-                self.send_response(204)
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        super().__init__(("127.0.0.1", free_port("127.0.0.1")), Handler)
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-
 @dataclass(frozen=True, kw_only=True)
 class World:
     """An emulator with a network, and a queue that gets every event."""
 
     emulator: Emulator
-    listener: Listener
+    hook: FailoverHook
     vpc: str
     subnets: list[str]
     queue: str
@@ -65,16 +45,22 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    listener = Listener()
-    server = Endpoint(IPv4Address("127.0.0.1"), listener.server_port)
+def hook() -> Iterator[FailoverHook]:
+    """Takes requests for a failover; its being there also passes a TCP health check."""
+    with FailoverHook() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory, hook: FailoverHook) -> Iterator[World]:
+    server = Endpoint(IPv4Address("127.0.0.1"), hook.port)
     plan = AddressPlan(
         {Endpoint.parse(f"{a}:5432"): server for a in ("10.0.1.50", "10.0.2.50", "10.0.2.51")}
     )
     options = (
         "--registration-delay=0.1",
         "--health-check-interval=0.1",
-        f"--rds-failover-hook=http://127.0.0.1:{listener.server_port}/failover",
+        f"--rds-failover-hook={hook.url}",
     )
     directory = tmp_path_factory.mktemp("emulator")
     with running_emulator(directory, plan=plan, options=options) as emulator:
@@ -99,9 +85,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         pattern = json.dumps({"source": ["aws.rds", "aws.ec2"]})
         events.put_rule(Name="all", EventPattern=pattern)
         events.put_targets(Rule="all", Targets=[{"Id": "queue", "Arn": arn}])
-        yield World(emulator=emulator, listener=listener, vpc=vpc, subnets=subnets, queue=queue)
-    listener.shutdown()
-    listener.server_close()
+        yield World(emulator=emulator, hook=hook, vpc=vpc, subnets=subnets, queue=queue)
 
 
 @pytest.fixture(scope="module")
@@ -172,10 +156,11 @@ def test_a_cluster_fails_over_through_the_hook(world: World) -> None:
         DBClusterIdentifier="shop", TargetDBInstanceIdentifier="shop-3"
     )["DBCluster"]
     assert answer["Status"] == "failing-over"
-    wait_until(lambda: world.listener.bodies)
-    assert world.listener.bodies == [
-        {"db_cluster_identifier": "shop", "target_db_instance_identifier": "shop-3"}
-    ]
+    assert wait_until(world.hook.asked) == {
+        "db_cluster_identifier": "shop",
+        "target_db_instance_identifier": "shop-3",
+    }
+    assert world.hook.asked() is None
     assert members(world) == {"shop-1": True, "shop-2": False, "shop-3": False}
     with pytest.raises(ClientError, match="InvalidDBClusterStateFault"):
         rds.failover_db_cluster(DBClusterIdentifier="shop")

@@ -18,12 +18,6 @@ DEADLINE = 20.0
 
 
 @pytest.fixture
-def supervisor() -> Iterator[Supervisor]:
-    with Supervisor() as running:
-        yield running
-
-
-@pytest.fixture
 def pair(supervisor: Supervisor) -> PostgresPair:
     created = PostgresPair.create(supervisor)
     created.primary.query("CREATE TABLE rows (n int PRIMARY KEY)")

@@ -9,7 +9,7 @@ import tempfile
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -33,12 +33,6 @@ DEADLINE = 20.0
 
 # Says that it is there, then waits for the end of its standard input or for a signal.
 SLEEPER = "import time; print('listening', flush=True); time.sleep(600)"
-
-
-@pytest.fixture
-def supervisor() -> Iterator[Supervisor]:
-    with Supervisor() as running:
-        yield running
 
 
 def python(code: str) -> list[str]:

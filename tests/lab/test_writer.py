@@ -1,5 +1,5 @@
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from ipaddress import IPv4Address
 
 import psycopg
@@ -32,12 +32,6 @@ def test_the_longest_gap_of_a_period(times: list[float], expected: tuple[float, 
 
     assert gap == Gap(start=start, end=end)
     assert gap.seconds == end - start
-
-
-@pytest.fixture
-def supervisor() -> Iterator[Supervisor]:
-    with Supervisor() as running:
-        yield running
 
 
 @pytest.fixture
