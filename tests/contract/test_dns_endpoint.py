@@ -1,25 +1,23 @@
 """The DNS endpoint against a real server and real packets: answers, TTLs, failures told apart."""
 
-import sys
 from collections.abc import Iterator
 from ipaddress import ip_address
-from pathlib import Path
 
 import pytest
 from dns.nameserver import Do53Nameserver
 from dns.resolver import Resolver
 
 from lab.addresses import free_port
-from lab.dns_server import Fault, Zone, query_count
-from lab.processes import Supervisor, accepts_connections
+from lab.dns_server import Fault
+from lab.processes import Supervisor
 from target_sync.adapters import authoritative
 from target_sync.adapters import dns as dns_adapter
 from target_sync.adapters.authoritative import AuthoritativeResolver
 from target_sync.adapters.clock import SystemClock
-from target_sync.adapters.dns import DnsEndpoint, DnsResolver, NameServer
+from target_sync.adapters.dns import DnsEndpoint, DnsResolver
 from target_sync.core.model import FailedObservation, LookupFailure, Observation
+from tests.support.name_server import HOST, RunningNameServer
 
-HOST = "127.0.0.1"
 ZONE = "eu-west-1.rds.amazonaws.com"
 NAME = f"orders.abc123.{ZONE}"
 NAME_SERVER = "ns1.example.com"
@@ -29,23 +27,12 @@ NAME_SERVER = "ns1.example.com"
 PATIENCE_SECONDS = 0.2
 
 
-class Dns:
+class Dns(RunningNameServer):
     """A running DNS server, its zones, and the endpoint that asks it in one of two ways."""
 
     def __init__(self, supervisor: Supervisor) -> None:
-        self.port = free_port(HOST)
-        self.zone = Zone(supervisor.work_dir / "zone.json")
+        super().__init__(supervisor)
         self.authoritative = False
-        self._log = supervisor.work_dir / "queries.log"
-        supervisor.start(
-            "DNS server",
-            [
-                *(sys.executable, "-m", "lab.dns_server", "--host", HOST, "--port", str(self.port)),
-                *("--zone", supervisor.work_dir / "zone.json", "--query-log", self._log),
-            ],
-            cwd=Path(__file__).parents[2],
-            ready=lambda: accepts_connections(HOST, self.port),
-        )
         self.zone.set_address(NAME_SERVER, [HOST])
         for apex in ("example.com", "corp.example", ZONE):
             self.zone.set_name_servers(apex, [NAME_SERVER])
@@ -54,13 +41,8 @@ class Dns:
     def source(self) -> str:
         return "dns (authoritative)" if self.authoritative else "dns"
 
-    @property
-    def queries(self) -> int:
-        return query_count(self._log)
-
     def endpoint(self, name: str = NAME, *ports: int) -> DnsEndpoint:
-        servers = [NameServer(HOST, port) for port in ports or (self.port,)]
-        system = DnsResolver(now=SystemClock().now, name_servers=servers)
+        system = self.resolver(SystemClock().now, *ports)
         if not self.authoritative:
             return DnsEndpoint(name, system)
         zones = Resolver(configure=False)

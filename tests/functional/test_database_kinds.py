@@ -15,7 +15,7 @@ from target_sync import wiring
 from target_sync.adapters import authoritative
 from target_sync.adapters.ec2 import InstanceEndpoint
 from target_sync.adapters.network_interfaces import RdsNetworkInterfaces
-from target_sync.adapters.rds import ClusterReadersEndpoint, ClusterWriterEndpoint, RdsCluster
+from target_sync.adapters.rds import ClusterReadersEndpoint
 from target_sync.adapters.static import StaticEndpoint
 from target_sync.core.convergence import Status
 from target_sync.core.model import (
@@ -25,6 +25,7 @@ from target_sync.core.model import (
 )
 from target_sync.core.planning import Reason
 from target_sync.errors import ObservationDeniedError, ObservationError
+from tests.support.cluster import Cluster
 from tests.support.databases import (
     CLUSTER,
     INSTANCE_ID,
@@ -32,66 +33,21 @@ from tests.support.databases import (
     WRITER_NAME,
     FakeDns,
     FakeEc2,
-    FakeRds,
     api_error,
     instance_name,
 )
 from tests.support.road import EVENT, MANUAL, ON_PREM, POLICY, SCHEDULE, A, B, C, Road, target
 from tests.support.standbys import FakeStandbys
 
-MEMBERS = {"orders-1": A, "orders-2": B, "orders-3": C}
-
-
-class Cluster:
-    """A cluster of three members whose writer is the first, and the road to one of its ends."""
-
-    def __init__(self, *registered: object) -> None:
-        self.road = Road(*registered)
-        self.rds = FakeRds(*MEMBERS)
-        self.dns = FakeDns(self.road.clock)
-        self.dns.says(WRITER_NAME, A)
-        for member, address in MEMBERS.items():
-            self.dns.says(instance_name(member), address)
-        self.road.listens(*MEMBERS.values())
-
-    def member_list(self) -> RdsCluster:
-        client: Any = self.rds
-        return RdsCluster(client, CLUSTER)
-
-    def fails_over(self, writer: str) -> None:
-        """Both sources name the new writer. The old one goes on as a reader that is healthy."""
-        self.rds.writer = writer
-        self.dns.says(WRITER_NAME, MEMBERS[writer])
-
-    def after(self, seconds: float, source: str, writer: str) -> None:
-        """One of the sources names the new writer after so many seconds."""
-        changes = {
-            "dns": lambda: self.dns.says(WRITER_NAME, MEMBERS[writer]),
-            "rds": lambda: setattr(self.rds, "writer", writer),
-        }
-        self.road.clock.at(self.road.clock.now() + seconds, changes[source])
-
 
 @pytest.fixture
 def writer() -> Cluster:
-    cluster = Cluster(A)
-    cluster.road.is_observed_by(
-        ClusterWriterEndpoint(
-            WRITER_NAME, cluster.member_list(), cluster.dns, cluster.road.clock.now
-        )
-    )
-    return cluster
+    return Cluster.of_writer()
 
 
 @pytest.fixture
 def readers() -> Cluster:
-    cluster = Cluster(B, C)
-    cluster.road.is_observed_by(
-        ClusterReadersEndpoint(
-            READER_NAME, cluster.member_list(), cluster.dns, cluster.road.clock.now
-        )
-    )
-    return cluster
+    return Cluster.of_readers()
 
 
 # --- The writer of a cluster ------------------------------------------------------------------

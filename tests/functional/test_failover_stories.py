@@ -1,378 +1,427 @@
-"""What a run does in each situation, told on a virtual clock over a group as AWS documents it."""
+"""Failure stories: what the group does, what the client sees, and what shows it.
 
-from collections import Counter
+Told on a virtual clock over a group as AWS documents it, with a registration of 90 s. The figures
+of each story stand before it and in docs/failure-stories.md.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 
 import pytest
 
+from lab.dns_server import Fault
+from lab.processes import Supervisor
+from target_sync.adapters import dns as dns_adapter
+from target_sync.adapters.dns import DnsEndpoint
 from target_sync.core.convergence import Status
-from target_sync.core.model import LookupFailure, TargetGroup
-from target_sync.core.planning import Veto, VetoCode
+from target_sync.core.model import LookupFailure
+from target_sync.core.planning import Reason, VetoCode
 from target_sync.core.result import SyncResult
 from target_sync.errors import (
-    ObservationDeniedError,
     ObservationError,
-    TargetGroupAccessError,
+    TargetGroupNotFoundError,
     TargetGroupUnavailableError,
 )
-from tests.support.road import EVENT, MANUAL, SCHEDULE, A, B, Road, target, throttled
+from tests.support.cluster import Cluster
+from tests.support.name_server import RunningNameServer
+from tests.support.road import (
+    COMPLETED,
+    ENDPOINT_NAME,
+    EVENT,
+    POLICY,
+    SCHEDULE,
+    A,
+    B,
+    C,
+    FakeEndpoint,
+    Road,
+    target,
+    throttled,
+)
+from tests.support.stories import (
+    FAILED,
+    FAILED_ONCE,
+    FOLLOWED,
+    FROM_A_TO_B,
+    OUTLIVED,
+    story,
+)
+
+# --- When the event comes ---------------------------------------------------------------------
 
 
-def test_a_steady_scheduled_run_is_one_aws_call_and_one_dns_query() -> None:
+@story("Nothing happens")
+def test_a_steady_run_is_one_aws_call_and_one_dns_query() -> Road:
     road = Road(A)
 
     result = road.run(SCHEDULE)
 
     assert result.status is Status.IN_SYNC
-    assert road.group.calls == Counter(DescribeTargetHealth=1)
+    assert [operation for operation, _ in road.group.history] == ["DescribeTargetHealth"]
     assert road.endpoint.queries == 1
     assert result.seconds == {"to_detect": None, "to_register": None, "to_healthy": None}
+    return road
 
 
-def test_the_group_is_described_before_the_endpoint_is_observed() -> None:
-    road = Road(A)
-    describe = road.group.describe
-
-    def describe_while_the_name_moves() -> TargetGroup:
-        described = describe()
-        road.endpoint.says(B)
-        return described
-
-    road.group.describe = describe_while_the_name_moves  # type: ignore[method-assign]
-
-    result = road.run(MANUAL)
-
-    assert result.convergence.observations[0].addresses == {B}
-
-
-def test_a_steady_run_ends_at_once_even_if_the_target_is_unhealthy() -> None:
-    road = Road(A)
-    road.listens()
-    road.clock.advance(15)
-
-    result = road.run(SCHEDULE)
-
-    assert result.status is Status.IN_SYNC
-    assert not result.convergence.healthy
-    assert road.group.calls["DescribeTargetHealth"] == 1
-
-
-def test_the_first_address_of_an_empty_group_is_registered() -> None:
-    road = Road(answer=[A])
-
-    result = road.run(MANUAL)
-
-    assert result.status is Status.SYNCED
-    assert road.registered == {str(target(A))}
-
-
-def test_a_failover_with_dns_already_flipped_ends_exact_and_never_without_a_target() -> None:
+@story("Failover; the name has moved when the event comes", refused=94.5, shows=FOLLOWED)
+def test_a_failover_with_dns_already_flipped_ends_exact_and_never_without_a_target() -> Road:
     road = Road(A)
     road.fails_over(B)
 
     result = road.run(EVENT)
 
     assert result.status is Status.SYNCED
-    assert road.registered == {str(target(B))}
-    assert road.group.smallest is not None
-    assert road.group.smallest >= 1
-    assert road.changes == [
-        ("RegisterTargets", (str(target(B)),)),
-        ("DeregisterTargets", (str(target(A)),)),
-    ]
-
-
-def test_the_new_address_is_registered_at_once_and_the_old_one_leaves_when_confirmed() -> None:
-    road = Road(A)
-    road.fails_over(B)
-    began = road.clock.now()
-
-    result = road.run(EVENT)
-
-    assert result.seconds["to_detect"] == 0
-    assert result.seconds["to_register"] == 0
-    assert result.seconds["to_healthy"] is not None
-    assert 90 <= result.seconds["to_healthy"] <= 100
+    assert result.seconds["to_detect"] == result.seconds["to_register"] == 0
+    assert result.seconds["to_healthy"] == 97
+    assert road.changes == FROM_A_TO_B
     removed_at = road.group.moments[road.group.history.index(("DeregisterTargets", (target(A),)))]
-    assert removed_at - began == 6  # the answer had to be so for longer than its TTL
-    assert road.clock.now() - began < 105
+    assert removed_at - road.began == 6  # the answer had to be so for longer than its TTL
+    assert road.group.smallest == 1
+    return road
 
 
-def test_while_the_answer_stays_the_group_is_described_as_often_as_aws_checks_it() -> None:
-    road = Road(A, watch_seconds=60)
-
-    result = road.run(EVENT)
-
-    assert result.convergence.looks == road.group.calls["DescribeTargetHealth"] == 12
-    assert result.convergence.polls + result.convergence.looks == road.endpoint.queries == 60
-
-
-def test_an_event_before_the_flip_is_followed_when_the_flip_comes() -> None:
+@story("Failover; the event comes 20 s before the name moves", refused=114.5, shows=FOLLOWED)
+def test_an_event_before_the_flip_is_followed_when_the_flip_comes() -> Road:
     road = Road(A)
-    began = road.clock.now()
-    road.clock.at(began + 20, lambda: road.fails_over(B))
+    road.promotes(B)
+    road.later(20, lambda: road.endpoint.says(B))
 
     result = road.run(EVENT)
 
     assert result.status is Status.SYNCED
-    assert road.registered == {str(target(B))}
     assert result.seconds["to_detect"] == pytest.approx(20, abs=1)
+    assert road.changes == FROM_A_TO_B
+    return road
 
 
-def test_an_event_that_nothing_follows_ends_with_its_watch() -> None:
+@story(
+    "Failover; every event is lost, the next scheduled run is 30 s away",
+    refused=124.5,
+    shows=FOLLOWED,
+)
+def test_a_lost_event_is_made_good_by_the_schedule() -> Road:
+    road = Road(A)
+    road.fails_over(B)
+    road.clock.advance(30)
+
+    result = road.run(SCHEDULE)
+
+    assert result.status is Status.SYNCED
+    assert road.changes == FROM_A_TO_B
+    return road
+
+
+@story("Failover; its events come doubled and the last one first", refused=104.5, shows=FOLLOWED)
+def test_events_doubled_and_out_of_order_change_the_group_once() -> Road:
+    road = Road(A)
+    road.promotes(B)
+    road.later(10, lambda: road.endpoint.says(B))
+
+    runs = [
+        (0, road.course(COMPLETED)),
+        (0.5, road.course(EVENT)),
+        (0.5, road.course(EVENT)),
+        (3, road.course(EVENT)),
+        (20, road.course(COMPLETED)),
+    ]
+    ends = road.play(*runs)
+
+    assert {_status(end) for end in ends} == {Status.SYNCED, Status.IN_SYNC}
+    assert _distinct(road.changes) == FROM_A_TO_B
+    assert road.registered == {str(target(B))}
+    return road
+
+
+@story("An event announces a failover that does not come")
+def test_an_event_that_nothing_follows_ends_with_its_watch() -> Road:
     road = Road(A, watch_seconds=60)
-    began = road.clock.now()
 
     result = road.run(EVENT)
 
     assert result.status is Status.IN_SYNC
-    assert road.clock.now() - began == pytest.approx(60, abs=1)
+    assert road.elapsed == pytest.approx(60, abs=1)
     assert not road.changes
+    return road
 
 
-def test_a_lost_event_is_made_good_by_the_schedule() -> None:
+# --- What DNS answers, in real packets --------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RunningNameServer]:
+    with Supervisor() as supervisor:
+        yield RunningNameServer(supervisor)
+
+
+@pytest.fixture
+def name_server(server: RunningNameServer, monkeypatch: pytest.MonkeyPatch) -> RunningNameServer:
+    """A server that knows the database at its old address."""
+    monkeypatch.setattr(dns_adapter, "LOOKUP_SECONDS", 0.2)
+    server.zone.set_address(ENDPOINT_NAME, [str(A)])
+    server.zone.set_fault(ENDPOINT_NAME, None)
+    return server
+
+
+def _fails_over_in_the_zone(server: RunningNameServer) -> Road:
+    """A failover that DNS tells like any other; the fault is still to come."""
     road = Road(A)
-    road.fails_over(B)
-
-    result = road.run(SCHEDULE)
-
-    assert result.status is Status.SYNCED
-    assert road.registered == {str(target(B))}
+    road.is_observed_by(DnsEndpoint(ENDPOINT_NAME, server.resolver(road.clock.now)))
+    road.promotes(B)
+    server.zone.set_address(ENDPOINT_NAME, [str(B)])
+    return road
 
 
-def test_a_run_by_hand_does_not_wait_for_health() -> None:
-    road = Road(A)
-    road.fails_over(B)
-    began = road.clock.now()
-
-    result = road.run(MANUAL)
-
-    assert result.status is Status.SYNCED
-    assert road.registered == {str(target(B))}
-    assert road.clock.now() - began < 10
-
-
-def test_a_dry_run_says_what_it_would_do_and_changes_nothing() -> None:
-    road = Road(A)
-    road.fails_over(B)
-
-    result = road.run(MANUAL.__class__(kind=MANUAL.kind, dry_run=True))
-
-    assert result.status is Status.DRY_RUN
-    assert not road.changes
-    document = result.to_document()
-    assert [t["target"] for t in _documents(document["planned"])] == [str(target(B))]
-    assert [t["target"] for t in _documents(document["on_hold"])] == [str(target(A))]
-
-
-def test_drift_made_by_hand_is_repaired_by_the_schedule() -> None:
-    road = Road(A)
-    road.group.take(target(A))
-    road.clock.advance(21)  # drained
-
-    assert road.run(SCHEDULE).status is Status.SYNCED
-    assert road.registered == {str(target(A))}
-
-
-def test_an_address_that_comes_back_while_draining_is_registered_again_once_stable() -> None:
-    road = Road(A)
-    road.group.take(target(A))
-
-    result = road.run(SCHEDULE)
-
-    assert result.status is Status.SYNCED
-    assert road.registered == {str(target(A))}
-    assert road.changes == [("RegisterTargets", (str(target(A)),))]
-
-
-def test_failing_back_onto_a_draining_address_ends_right() -> None:
-    road = Road(A)
-    road.fails_over(B)
-    assert road.run(EVENT).status is Status.SYNCED
-    road.fails_over(A)
-
-    result = road.run(EVENT)
-
-    assert result.status is Status.SYNCED
-    assert road.registered == {str(target(A))}
-    assert road.group.smallest is not None
-    assert road.group.smallest >= 1
-
-
-def test_the_right_address_on_a_wrong_port_is_repaired() -> None:
-    road = Road(answer=[A])
-    road.group.put(target(A, 5433))
-    road.listens(A)
-
-    result = road.run(SCHEDULE)
-
-    assert result.status is Status.SYNCED
-    assert road.registered == {str(target(A))}
-
-
-def test_stale_extra_targets_are_removed_together() -> None:
-    road = Road(A)
-    road.group.put(target(B), target("10.0.3.9"))
-
-    result = road.run(SCHEDULE)
-
-    assert result.status is Status.SYNCED
-    assert road.registered == {str(target(A))}
-    assert road.changes[-1] == ("DeregisterTargets", (str(target(B)), str(target("10.0.3.9"))))
-
-
-def test_a_stale_resolver_cannot_undo_a_fresh_answer() -> None:
-    road = Road(A)
-    road.fails_over(B)
-    road.run(MANUAL)
-    # A resolver that still has the old answer in its cache for the rest of its TTL.
-    road.endpoint.stale = [frozenset({A})] * 5
-
-    road.run(SCHEDULE)
-
-    assert ("DeregisterTargets", (str(target(B)),)) not in road.changes
-    assert road.registered == {str(target(B))}
-
-
-@pytest.mark.parametrize("failure", LookupFailure)
-def test_a_failed_look_up_changes_nothing_and_is_an_error(failure: LookupFailure) -> None:
-    road = Road(A)
-    road.endpoint.fails(failure)
-
-    with pytest.raises(ObservationError, match=failure.value) as raised:
-        road.run(SCHEDULE)
-
-    assert raised.value.retryable is (failure is not LookupFailure.ACCESS_DENIED)
-    assert not road.changes
-    assert road.reporter.results[-1].status is Status.FAILED
-
-
-def test_a_look_that_is_denied_ends_a_watch_at_once() -> None:
-    road = Road(A)
-    road.endpoint.fails(LookupFailure.ACCESS_DENIED)
-
-    with pytest.raises(ObservationDeniedError):
-        road.run(EVENT)
-
-    assert road.endpoint.queries == 1
-
-
-def test_a_watch_outlives_a_resolver_that_fails_for_a_while() -> None:
-    road = Road(A)
-    road.fails_over(B)
-    road.endpoint.fails(LookupFailure.TIMED_OUT)
-    road.clock.at(road.clock.now() + 30, lambda: road.endpoint.says(B))
-
-    result = road.run(EVENT)
-
-    assert result.status is Status.SYNCED
-    assert result.convergence.failures == 9  # at 0, 1, 3, 7, 11 ... 27 s
-    assert result.to_document()["last_failure"] is None
-
-
-def test_a_watch_that_ends_in_failures_is_an_error() -> None:
-    road = Road(A, watch_seconds=30)
-    road.endpoint.fails(LookupFailure.SERVERS_FAILED)
-
+def _is_followed_when_dns_is_back(
+    road: Road, server: RunningNameServer, failure: LookupFailure
+) -> None:
+    """A scheduled run fails and says why; a watch goes on until the name can be looked up."""
     with pytest.raises(ObservationError):
-        road.run(EVENT)
+        road.run(SCHEDULE)
+    assert not road.changes
+    (observation,) = _documents([road.reporter.results[-1].to_document()["observation"]])
+    assert observation["failure"] == failure
 
-    assert road.registered == {str(target(A))}
+    def is_back() -> None:
+        server.zone.set_address(ENDPOINT_NAME, [str(B)])
+        server.zone.set_fault(ENDPOINT_NAME, None)
+
+    road.later(20, is_back)
+    result = road.run(EVENT)
+
+    assert result.status is Status.SYNCED
+    assert result.convergence.failures == 7  # at 0, 1, 3, 7, 11, 15, 19 s
+    assert result.to_document()["last_failure"] is None
+    assert road.changes == FROM_A_TO_B
 
 
-def test_a_public_answer_is_never_registered_and_removes_nothing() -> None:
+@pytest.mark.parametrize(
+    ("fault", "failure"),
+    [
+        pytest.param(Fault.TIMEOUT, LookupFailure.TIMED_OUT, id="time-out"),
+        pytest.param(Fault.SERVFAIL, LookupFailure.SERVERS_FAILED, id="SERVFAIL"),
+    ],
+)
+@story("Failover; DNS times out or fails for 20 s", refused=117.5, shows=FAILED_ONCE)
+def test_a_name_server_that_fails_for_a_while_removes_nothing(
+    name_server: RunningNameServer, fault: Fault, failure: LookupFailure
+) -> Road:
+    road = _fails_over_in_the_zone(name_server)
+    name_server.zone.set_fault(ENDPOINT_NAME, fault)
+
+    _is_followed_when_dns_is_back(road, name_server, failure)
+    return road
+
+
+@story("Failover; the name does not exist for 20 s", refused=117.5, shows=FAILED_ONCE)
+def test_a_name_that_does_not_exist_for_a_while_removes_nothing(
+    name_server: RunningNameServer,
+) -> Road:
+    road = _fails_over_in_the_zone(name_server)
+    name_server.zone.remove(ENDPOINT_NAME)
+
+    _is_followed_when_dns_is_back(road, name_server, LookupFailure.NAME_DOES_NOT_EXIST)
+    return road
+
+
+@story("Failover; the name has no address for 20 s", refused=117.5, shows=FAILED_ONCE)
+def test_an_empty_answer_for_a_while_removes_nothing(name_server: RunningNameServer) -> Road:
+    road = _fails_over_in_the_zone(name_server)
+    name_server.zone.set_address(ENDPOINT_NAME, [])
+
+    _is_followed_when_dns_is_back(road, name_server, LookupFailure.NO_ADDRESS)
+    return road
+
+
+@story("Failover; the name is an alias of itself for 20 s", refused=117.5, shows=FAILED_ONCE)
+def test_an_alias_that_leads_to_itself_for_a_while_removes_nothing(
+    name_server: RunningNameServer,
+) -> Road:
+    road = _fails_over_in_the_zone(name_server)
+    name_server.zone.set_alias("loop.example.com", ENDPOINT_NAME)
+    name_server.zone.set_alias(ENDPOINT_NAME, "loop.example.com")
+
+    _is_followed_when_dns_is_back(road, name_server, LookupFailure.SERVERS_FAILED)
+    return road
+
+
+@story("Failover; DNS answers are truncated over UDP", refused=94.5, shows=FOLLOWED)
+def test_a_truncated_answer_is_followed_over_tcp(name_server: RunningNameServer) -> Road:
+    road = _fails_over_in_the_zone(name_server)
+    name_server.zone.set_fault(ENDPOINT_NAME, Fault.TRUNCATE)
+
+    result = road.run(EVENT)
+
+    assert result.status is Status.SYNCED
+    assert result.convergence.failures == 0
+    assert road.changes == FROM_A_TO_B
+    return road
+
+
+# --- Answers that are wrong -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("answer", ["8.8.8.8", "127.0.0.1", "169.254.1.1", "0.0.0.0"])
+@story("The name answers with a public, loopback or link-local address", shows=("SyncVetoed",))
+def test_an_answer_that_cannot_be_the_database_is_never_registered_and_removes_nothing(
+    answer: str,
+) -> Road:
     road = Road(A)
-    road.endpoint.says("8.8.8.8")
+    road.endpoint.says(answer)
 
     result = road.run(SCHEDULE)
 
     assert result.status is Status.VETOED
-    assert road.registered == {str(target(A))}
     assert not road.changes
-    assert [v.code for v in _vetoes(result)] == [VetoCode.OUTSIDE_ALLOWED_NETWORKS]
+    assert _vetoes(result) == [VetoCode.OUTSIDE_ALLOWED_NETWORKS]
+    return road
 
 
-def test_a_watch_goes_on_after_a_vetoed_answer() -> None:
+@story(
+    "Failover; the name answers with a public address for the first 10 s",
+    refused=104.5,
+    shows=FOLLOWED,
+)
+def test_a_watch_goes_on_after_a_vetoed_answer() -> Road:
     road = Road(A)
+    road.promotes(B)
     road.endpoint.says("8.8.8.8")
-    road.clock.at(road.clock.now() + 10, lambda: road.fails_over(B))
+    road.later(10, lambda: road.endpoint.says(B))
 
     result = road.run(EVENT)
 
     assert result.status is Status.SYNCED
-    assert road.registered == {str(target(B))}
+    assert road.changes == FROM_A_TO_B
+    return road
 
 
-def test_a_scheduled_run_that_cannot_see_the_group_fails_at_once_and_changes_nothing() -> None:
+@story(
+    "The answer changes every second between the primary and another server of the VPC",
+    shows=("SyncUnfinished", "TargetsRegistered", "no SyncSucceeded"),
+)
+def test_an_answer_that_flaps_every_second_removes_neither_and_says_so() -> Road:
+    road = Road(A)
+    for second in range(600):
+        road.later(second + 0.5, partial(road.endpoint.says, (B, A)[second % 2]))
+
+    result = road.run(EVENT)
+
+    assert result.status is Status.UNFINISHED
+    assert road.changes == [("RegisterTargets", (str(target(B)),))]
+    assert road.registered == {str(target(A)), str(target(B))}
+    return road
+
+
+@story(
+    "Failover; the answer alternates between old and new until the caches are stale",
+    refused=94.5,
+    shows=FOLLOWED,
+)
+def test_resolvers_that_disagree_delay_the_removal_only() -> Road:
     road = Road(A)
     road.fails_over(B)
+    for second, answer in enumerate([A, B, A, B]):
+        road.later(second + 0.5, partial(road.endpoint.says, answer))
+
+    result = road.run(EVENT)
+
+    assert result.status is Status.SYNCED
+    assert road.changes == FROM_A_TO_B
+    removed_at = road.group.moments[road.group.history.index(("DeregisterTargets", (target(A),)))]
+    assert removed_at - road.began == 10  # 6 s after the last answer with the old address
+    return road
+
+
+@story("Failover; two runs at once, one of them with a stale resolver", refused=95, shows=FOLLOWED)
+def test_two_runs_at_once_with_different_answers_do_not_flap() -> Road:
+    road = Road(A)
+    road.fails_over(B)
+    stale = FakeEndpoint(road.clock)
+    stale.says(A)
+    road.later(5, lambda: stale.says(B))
+
+    ends = road.play((0, road.course(EVENT)), (0.2, road.course(SCHEDULE, stale)))
+
+    assert [_status(end) for end in ends] == [Status.SYNCED, Status.IN_SYNC]
+    assert _distinct(road.changes) == FROM_A_TO_B
+    return road
+
+
+# --- AWS's API fails --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("operation", ["RegisterTargets", "DescribeTargetHealth"])
+@story(
+    "Failover; the API is throttled for three calls before the registration",
+    refused=101.5,
+    shows=OUTLIVED,
+)
+def test_throttling_before_the_registration_delays_it(operation: str) -> Road:
+    road = Road(A)
+    road.fails_over(B)
+    road.group.faults[operation] = [throttled(operation)] * 3
+
+    result = road.run(EVENT)
+
+    assert result.status is Status.SYNCED
+    assert result.convergence.failures == 3
+    assert result.seconds["to_register"] == 7  # after pauses of 1, 2 and 4 s
+    assert _distinct(road.changes) == FROM_A_TO_B
+    return road
+
+
+@story("Failover; DeregisterTargets is throttled three times", refused=94.5, shows=OUTLIVED)
+def test_a_throttled_removal_holds_nothing_up() -> Road:
+    road = Road(A)
+    road.fails_over(B)
+    road.group.faults["DeregisterTargets"] = [throttled("DeregisterTargets")] * 3
+
+    result = road.run(EVENT)
+
+    assert result.status is Status.SYNCED
+    assert result.convergence.failures == 3
+    assert _distinct(road.changes) == FROM_A_TO_B
+    return road
+
+
+@story("A scheduled run cannot see the group", shows=FAILED)
+def test_a_scheduled_run_that_cannot_see_the_group_fails_at_once_and_changes_nothing() -> Road:
+    road = Road(A)
     road.group.faults["DescribeTargetHealth"] = [throttled("DescribeTargetHealth")]
 
     with pytest.raises(TargetGroupUnavailableError, match="ThrottlingException"):
         road.run(SCHEDULE)
 
-    assert road.registered == {str(target(A))}
-    assert road.clock.now() == road.began
+    assert road.elapsed == 0
+    assert not road.changes
+    return road
 
 
-@pytest.mark.parametrize("operation", ["RegisterTargets", "DeregisterTargets"])
-def test_a_scheduled_run_that_has_found_something_to_do_outlives_a_throttled_call(
-    operation: str,
-) -> None:
-    road = Road(A)
-    road.fails_over(B)
-    road.group.faults[operation] = [throttled(operation)] * 3
-
-    result = road.run(SCHEDULE)
-
-    assert result.status is Status.SYNCED
-    assert road.registered == {str(target(B))}
-    assert result.convergence.failures == 3
-
-
-def test_a_scheduled_run_whose_call_goes_on_failing_is_an_error_in_the_end() -> None:
+@story(
+    "Failover; RegisterTargets is throttled for longer than the watch",
+    refused=154.5,
+    shows=FAILED_ONCE,
+)
+def test_a_call_that_goes_on_failing_is_an_error_in_the_end_and_nothing_is_removed() -> Road:
     road = Road(A, watch_seconds=60)
     road.fails_over(B)
     road.group.faults["RegisterTargets"] = [throttled("RegisterTargets")] * 1000
 
     with pytest.raises(TargetGroupUnavailableError, match="ThrottlingException"):
-        road.run(SCHEDULE)
+        road.run(EVENT)
 
     assert road.registered == {str(target(A))}
     assert "DeregisterTargets" not in road.group.calls
     # Failures in a row are a longer and longer way apart: 0, 1, 3, 7, 11 ... 59 s.
     assert road.group.calls["RegisterTargets"] == 17
 
-
-def test_a_failed_registration_is_never_followed_by_a_removal_in_the_same_plan() -> None:
-    road = Road(A, B, answer=[A])
-    road.group.take(target(A))
-    # Both are due in one plan: A comes back from draining, B has been gone for the window.
-    road.group.faults["RegisterTargets"] = [throttled("RegisterTargets")] * 100
-
-    with pytest.raises(TargetGroupUnavailableError):
-        road.run(SCHEDULE, remaining_seconds=60)
-
-    assert {operation for operation, _ in road.changes} == {"RegisterTargets"}
-    assert str(target(B)) in road.registered
+    road.group.faults.clear()
+    road.clock.sleep_until(road.began + 60)
+    assert road.run(SCHEDULE).status is Status.SYNCED
+    return road
 
 
-@pytest.mark.parametrize(
-    "operation", ["DescribeTargetHealth", "RegisterTargets", "DeregisterTargets"]
-)
-def test_a_watch_outlives_a_throttled_call(operation: str) -> None:
-    road = Road(A)
-    road.fails_over(B)
-    road.group.faults[operation] = [throttled(operation)] * 3
-
-    result = road.run(EVENT)
-
-    assert result.status is Status.SYNCED
-    assert road.registered == {str(target(B))}
-    assert result.convergence.failures == 3
-
-
-@pytest.mark.parametrize("operation", ["RegisterTargets", "DeregisterTargets"])
-def test_a_change_whose_reply_was_lost_does_no_harm(operation: str) -> None:
+def _loses_the_reply_to(operation: str) -> Road:
     road = Road(A)
     road.fails_over(B)
     road.group.lost_replies[operation] = [
@@ -382,107 +431,311 @@ def test_a_change_whose_reply_was_lost_does_no_harm(operation: str) -> None:
     result = road.run(EVENT)
 
     assert result.status is Status.SYNCED
-    assert road.registered == {str(target(B))}
+    assert road.changes == FROM_A_TO_B
+    return road
 
 
-def test_a_crash_between_register_and_deregister_is_finished_by_the_next_run() -> None:
+@story(
+    "Failover; the reply to the registration is lost",
+    refused=94.5,
+    shows=("CallsFailed", "TargetsDeregistered"),
+)
+def test_a_registration_whose_reply_was_lost_is_not_made_again() -> Road:
+    return _loses_the_reply_to("RegisterTargets")
+
+
+@story(
+    "Failover; the reply to the removal is lost",
+    refused=94.5,
+    shows=("CallsFailed", "TargetsRegistered"),
+)
+def test_a_removal_whose_reply_was_lost_is_not_made_again() -> Road:
+    return _loses_the_reply_to("DeregisterTargets")
+
+
+@story("The target group was deleted by hand", refused=30, shows=FAILED)
+def test_a_deleted_target_group_ends_even_a_watch_at_once() -> Road:
+    road = Road(answer=[A])
+    road.clock.advance(30)
+    road.group.faults["DescribeTargetHealth"] = [
+        TargetGroupNotFoundError("DescribeTargetHealth", "TargetGroupNotFound", "not found")
+    ]
+
+    with pytest.raises(TargetGroupNotFoundError, match="not found"):
+        road.run(EVENT)
+
+    assert [operation for operation, _ in road.group.history] == ["DescribeTargetHealth"]
+    return road
+
+
+# --- A run is cut short -----------------------------------------------------------------------
+
+
+@story(
+    "Failover; the function is killed between register and deregister",
+    refused=94.5,
+    shows=("TargetsDeregistered", "Errors"),
+)
+def test_a_crash_between_register_and_deregister_is_finished_by_the_next_run() -> Road:
     road = Road(A)
     road.fails_over(B)
-    road.runs_until_it_calls("RegisterTargets", SCHEDULE)
+    road.runs_until_it_calls("RegisterTargets", EVENT)
     assert road.registered == {str(target(A)), str(target(B))}
+    road.clock.advance(30)
 
     result = road.run(SCHEDULE)
 
     assert result.status is Status.SYNCED
-    assert road.registered == {str(target(B))}
+    assert road.changes == FROM_A_TO_B
+    return road
 
 
-def test_an_error_that_will_not_pass_ends_even_a_watch_at_once() -> None:
+@story(
+    "Failover; Lambda's time is up in the middle of the watch, before the name moves",
+    refused=115,
+    shows=("TargetsRegistered", "TargetsDeregistered", "Errors"),
+)
+def test_a_watch_that_lambda_ends_is_taken_up_by_the_schedule() -> Road:
+    road = Road(A)
+    road.later(40, lambda: road.fails_over(B))
+    road.runs_until(lambda: road.elapsed >= 30, EVENT)
+    assert not road.changes
+    road.clock.sleep_until(road.began + 60)
+
+    result = road.run(SCHEDULE)
+
+    assert result.status is Status.SYNCED
+    assert road.changes == FROM_A_TO_B
+    return road
+
+
+@story(
+    "Failover; the run has too little time left to confirm the removal",
+    refused=94.5,
+    shows=("SyncUnfinished", "TargetsRegistered", "TargetsDeregistered"),
+)
+def test_a_run_without_time_to_confirm_leaves_the_removal_to_the_next_one() -> Road:
     road = Road(A)
     road.fails_over(B)
-    road.group.faults["RegisterTargets"] = [
-        TargetGroupAccessError("RegisterTargets", "AccessDenied", "not authorized")
-    ]
-    began = road.clock.now()
 
-    with pytest.raises(TargetGroupAccessError, match="not authorized"):
-        road.run(EVENT)
+    first = road.run(EVENT, remaining_seconds=18)
+    assert first.status is Status.UNFINISHED
+    assert road.registered == {str(target(A)), str(target(B))}
 
-    assert road.clock.now() == began
+    assert road.run(SCHEDULE).status is Status.SYNCED
+    assert road.changes == FROM_A_TO_B
+    return road
 
 
-def test_a_new_target_that_never_becomes_healthy_is_said_when_the_time_is_up() -> None:
+# --- What is in the group ---------------------------------------------------------------------
+
+
+@story(
+    "Failover and, before the old address has drained, back again", refused=112.5, shows=FOLLOWED
+)
+def test_failing_back_onto_a_draining_address_ends_right() -> Road:
     road = Road(A)
-    road.endpoint.says(B)
-    began = road.clock.now()
+    road.fails_over(B)
+    road.later(12, lambda: road.fails_over(A))
+
+    ends = road.play((0, road.course(EVENT)), (12, road.course(EVENT)))
+
+    assert [_status(end) for end in ends] == [Status.SYNCED, Status.SYNCED]
+    assert _distinct(road.changes) == [
+        *FROM_A_TO_B,
+        ("RegisterTargets", (str(target(A)),)),
+        ("DeregisterTargets", (str(target(B)),)),
+    ]
+    assert road.group.smallest == 1
+    return road
+
+
+@story("The right address is registered on a wrong port", refused=94.5, shows=FOLLOWED)
+def test_the_right_address_on_a_wrong_port_is_repaired() -> Road:
+    road = Road(answer=[A], listening=[A])
+    road.group.put(target(A, 5433))
+
+    result = road.run(SCHEDULE)
+
+    assert result.status is Status.SYNCED
+    assert road.changes == [
+        ("RegisterTargets", (str(target(A)),)),
+        ("DeregisterTargets", (str(target(A, 5433)),)),
+    ]
+    return road
+
+
+@story("Failover of a database on another port than PostgreSQL's own", refused=94.5, shows=FOLLOWED)
+def test_a_database_on_its_own_port_is_followed_on_that_port() -> Road:
+    road = Road(A, policy=replace(POLICY, port=6432))
+    road.fails_over(B)
+
+    result = road.run(EVENT)
+
+    assert result.status is Status.SYNCED
+    assert road.changes == [
+        ("RegisterTargets", (str(target(B, 6432)),)),
+        ("DeregisterTargets", (str(target(A, 6432)),)),
+    ]
+    return road
+
+
+@story("Failover of a group with two stale targets", refused=94.5, shows=FOLLOWED)
+def test_two_stale_targets_leave_together_once_the_new_one_is_registered() -> Road:
+    road = Road(A, C, answer=[A], listening=[A])
+    road.fails_over(B)
+
+    result = road.run(SCHEDULE)
+
+    assert result.status is Status.SYNCED
+    assert road.changes == [
+        ("RegisterTargets", (str(target(B)),)),
+        ("DeregisterTargets", (str(target(A)), str(target(C)))),
+    ]
+    return road
+
+
+@story(
+    "Somebody deregistered the target by hand, and it has drained",
+    refused=114.5,
+    shows=("TargetsRegistered",),
+)
+def test_drift_made_by_hand_is_repaired_by_the_schedule() -> Road:
+    road = Road(A)
+    road.group.take(target(A))
+    road.clock.advance(20)
+
+    assert road.run(SCHEDULE).status is Status.SYNCED
+    assert road.registered == {str(target(A))}
+    return road
+
+
+@story(
+    "Failover; the new server never accepts connections",
+    refused=184,
+    shows=("SyncUnhealthy", "TargetsRegistered", "TargetsDeregistered"),
+)
+def test_a_new_target_that_never_becomes_healthy_is_said_when_the_time_is_up() -> Road:
+    road = Road(A)
+    road.fails_over(B)
+    road.listens()
 
     result = road.run(EVENT, remaining_seconds=200)
 
     assert result.status is Status.UNHEALTHY
     assert result.seconds["to_healthy"] is None
-    assert road.registered == {str(target(B))}
-    assert road.clock.now() - began <= 200 - 15
+    assert road.changes == FROM_A_TO_B
+    assert road.elapsed <= 200 - 15
+    return road
 
 
-def test_a_run_without_time_to_confirm_leaves_the_removal_to_the_next_one() -> None:
+@story("The instance reboots for 20 s and keeps its address", refused=19.5)
+def test_an_instance_that_reboots_keeps_its_target() -> Road:
     road = Road(A)
-    road.fails_over(B)
+    road.listens()
+    road.later(20, lambda: road.listens(A))
 
-    result = road.run(SCHEDULE, remaining_seconds=18)
+    result = road.run(EVENT)
 
-    assert result.status is Status.UNFINISHED
-    assert road.registered == {str(target(A)), str(target(B))}
-    assert road.run(SCHEDULE).status is Status.SYNCED
-    assert road.registered == {str(target(B))}
-
-
-def test_a_ttl_longer_than_the_run_ends_it_instead_of_keeping_it_busy() -> None:
-    road = Road(A)
-    road.endpoint.ttl = 3600
-    road.endpoint.says(B)
-    road.run(MANUAL)
-    calls = road.group.calls["DescribeTargetHealth"]
-
-    result = road.run(SCHEDULE)
-
-    assert result.status is Status.UNFINISHED
-    assert road.group.calls["DescribeTargetHealth"] == calls + 1
-    assert str(target(A)) in road.registered
-
-
-def test_a_run_that_has_no_time_left_changes_nothing() -> None:
-    road = Road(A)
-    road.fails_over(B)
-
-    result = road.run(SCHEDULE, remaining_seconds=10)
-
-    assert result.status is Status.UNFINISHED
+    assert result.status is Status.IN_SYNC
+    assert result.convergence.healthy
     assert not road.changes
+    return road
 
 
-def test_the_seconds_count_from_the_moment_of_the_event() -> None:
-    road = Road(A)
-    road.fails_over(B)
-
-    result = road.synchronizer.run(EVENT, remaining_seconds=600, age_seconds=2.5)
-
-    assert result.seconds["to_detect"] == 2.5
+# --- Clusters ---------------------------------------------------------------------------------
 
 
-def test_a_clock_that_disagrees_with_the_events_does_not_make_negative_seconds() -> None:
-    road = Road(A)
-    road.fails_over(B)
+@story(
+    "Failover of a cluster; the old writer is back as a healthy reader after 10 s",
+    refused=94.5,
+    shows=FOLLOWED,
+)
+def test_an_old_writer_that_is_back_as_a_reader_stays_out() -> Road:
+    cluster = Cluster.of_writer()
+    cluster.fails_over("orders-2")
+    cluster.road.listens(B, C)
+    cluster.road.later(10, lambda: cluster.road.listens(A, B, C))
 
-    result = road.synchronizer.run(EVENT, remaining_seconds=600, age_seconds=-30)
+    result = cluster.road.run(EVENT)
 
-    assert result.seconds["to_detect"] == 0
+    assert result.status is Status.SYNCED
+    assert [v.reason for v in result.convergence.deregistered] == [Reason.GONE_BY_BOTH_SOURCES]
+    assert cluster.road.run(SCHEDULE).status is Status.IN_SYNC
+    assert cluster.road.changes == FROM_A_TO_B
+    return cluster.road
 
 
-def _documents(value: object) -> list[dict[str, object]]:
-    assert isinstance(value, list)
-    return value
+@story(
+    "Failover of a cluster; the RDS API names the new writer 20 s after DNS",
+    refused=88.5,
+    wrong=7,
+    shows=FOLLOWED,
+)
+def test_an_old_writer_stays_for_the_confirm_window_at_most_while_the_sources_disagree() -> Road:
+    cluster = Cluster.of_writer()
+    cluster.promotes("orders-2")
+    cluster.after(0.5, "dns", "orders-2")
+    cluster.after(20, "rds", "orders-2")
+
+    result = cluster.road.run(EVENT)
+
+    assert result.status is Status.SYNCED
+    assert [v.reason for v in result.convergence.deregistered] == [Reason.GONE_FOR_GOOD]
+    assert cluster.road.changes == FROM_A_TO_B
+    return cluster.road
 
 
-def _vetoes(result: SyncResult) -> tuple[Veto, ...]:
+@story("A reader reboots: the RDS API says so, its port is closed for 20 s", refused=4.5)
+def test_a_reader_that_reboots_stays_registered() -> Road:
+    cluster = Cluster.of_readers()
+    cluster.rds.states["orders-2"] = "rebooting"
+    cluster.road.listens(A, C)
+    cluster.road.later(20, lambda: cluster.road.listens(A, B, C))
+    cluster.road.later(20, cluster.rds.states.clear)
+
+    result = cluster.road.run(EVENT)
+
+    assert result.status is Status.IN_SYNC
+    assert not cluster.road.changes
+    return cluster.road
+
+
+@story(
+    "Failover of a cluster, seen by its readers: the new writer leaves them, the old one joins",
+    wrong=3,
+    shows=FOLLOWED,
+)
+def test_readers_swap_a_member_at_a_failover() -> Road:
+    cluster = Cluster.of_readers()
+    cluster.fails_over("orders-2")
+    cluster.road.right = frozenset({A, C})
+
+    result = cluster.road.run(EVENT)
+
+    assert result.status is Status.SYNCED
+    assert cluster.road.registered == {str(target(A)), str(target(C))}
+    return cluster.road
+
+
+# --- Helpers ----------------------------------------------------------------------------------
+
+
+def _status(end: object) -> Status:
+    assert isinstance(end, SyncResult), end
+    return end.status
+
+
+def _distinct(changes: list[tuple[str, tuple[str, ...]]]) -> list[tuple[str, tuple[str, ...]]]:
+    """The changes without those that had been made, or tried, already."""
+    return list(dict.fromkeys(changes))
+
+
+def _documents(values: list[object]) -> list[dict[str, object]]:
+    assert all(isinstance(value, dict) for value in values)
+    return [dict(value) for value in values if isinstance(value, dict)]
+
+
+def _vetoes(result: SyncResult) -> list[VetoCode]:
     assert result.convergence.plan is not None
-    return result.convergence.plan.vetoes
+    return [veto.code for veto in result.convergence.plan.vetoes]

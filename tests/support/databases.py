@@ -47,12 +47,14 @@ class FakeRds:
             is being created.
         writer: The member that the API calls the writer; None in the middle of a failover.
         calls: How often each operation was called.
+        states: The status of a member that is not "available".
         fault: The error that every call raises.
     """
 
     def __init__(self, *members: str) -> None:
         self.members: dict[str, str | None] = {m: instance_name(m) for m in members}
         self.writer: str | None = members[0]
+        self.states: dict[str, str] = {}
         self.calls: Counter[str] = Counter()
         self.fault: Exception | None = None
 
@@ -73,7 +75,10 @@ class FakeRds:
             return {"DBInstances": []}
         return {
             "DBInstances": [
-                {"DBInstanceIdentifier": member}
+                {
+                    "DBInstanceIdentifier": member,
+                    "DBInstanceStatus": self.states.get(member, "available"),
+                }
                 | ({"Endpoint": {"Address": endpoint, "Port": 5432}} if endpoint else {})
                 for member, endpoint in self.members.items()
             ]

@@ -4,10 +4,13 @@ The target group's behaviour is the lab emulator's, so there is one model of it.
 suite runs the same expectations over this fake and over the real adapter.
 """
 
+import heapq
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network, ip_address, ip_network
+from itertools import count
+from typing import TypeAlias
 
 from lab.emulator.errors import ApiError
 from lab.emulator.target_group import (
@@ -19,6 +22,7 @@ from lab.emulator.target_group import (
 from target_sync.core.convergence import Convergence
 from target_sync.core.model import (
     FailedObservation,
+    IPAddress,
     LookupFailure,
     Observation,
     SyncPolicy,
@@ -27,11 +31,17 @@ from target_sync.core.model import (
     TargetHealth,
     TargetState,
 )
-from target_sync.core.ports import Endpoint
+from target_sync.core.ports import Endpoint, Standbys
 from target_sync.core.result import SyncResult
-from target_sync.errors import TargetGroupError, TargetGroupUnavailableError, TargetRefusedError
+from target_sync.errors import (
+    TargetGroupError,
+    TargetGroupUnavailableError,
+    TargetRefusedError,
+    TargetSyncError,
+)
 from target_sync.synchronizer import Synchronizer
 from target_sync.triggers import Trigger, TriggerKind
+from tests.support.client import FakeClient
 from tests.support.clock import FakeClock
 
 PORT = 5432
@@ -44,6 +54,7 @@ ENDPOINT_NAME = "orders.abc123.eu-west-1.rds.amazonaws.com"
 REGISTRATION_SECONDS = 90.0
 
 EVENT = Trigger(kind=TriggerKind.RDS_EVENT, event_id="RDS-EVENT-0013")
+COMPLETED = Trigger(kind=TriggerKind.RDS_EVENT, event_id="RDS-EVENT-0049")
 SCHEDULE = Trigger(kind=TriggerKind.SCHEDULE)
 MANUAL = Trigger(kind=TriggerKind.MANUAL, wait_for_healthy=False)
 
@@ -209,16 +220,28 @@ class FakeReporter:
         self.results.append(result)
 
 
+#: A run that takes turns with others (``Synchronizer.course``).
+Course: TypeAlias = Generator[float, None, SyncResult]
+
+
 class Road:
-    """A database with its endpoint, its target group, and our synchronizer between them."""
+    """A database with its endpoint, its target group, our synchronizer between them, and a client.
+
+    Attributes:
+        right: The servers that the client is to reach.
+        abandoned: How many runs were killed before they could report anything.
+    """
 
     def __init__(
         self,
         *registered: object,
         answer: Sequence[object] | None = None,
+        listening: Sequence[object] | None = None,
         registration_seconds: float = REGISTRATION_SECONDS,
         watch_seconds: float = 300.0,
+        poll_seconds: float = 0.0,
         policy: SyncPolicy = POLICY,
+        standbys: Standbys | None = None,
     ) -> None:
         self.clock = FakeClock()
         self.endpoint = FakeEndpoint(self.clock)
@@ -231,12 +254,23 @@ class Road:
             clock=self.clock,
             reporter=self.reporter,
             watch_seconds=watch_seconds,
+            poll_seconds=poll_seconds,
+            standbys=standbys,
         )
-        self.group.put(*map(target, registered))
-        self.endpoint.says(*(registered if answer is None else answer))
-        self.listens(*registered)
+        answer = registered if answer is None else answer
+        self.right: frozenset[IPAddress] = _addresses(answer)
+        self.abandoned = 0
+        self.group.put(*(target(address, policy.port) for address in registered))
+        self.endpoint.says(*answer)
+        self.listens(*(registered if listening is None else listening))
         self.clock.advance(REGISTRATION_SECONDS + 20)
         self.began = self.clock.now()
+        self.client = FakeClient(
+            self.clock,
+            group=self.group.snapshot,
+            listening=lambda: self.group.listening,
+            right=lambda: self.right,
+        )
 
     def is_observed_by(self, endpoint: Endpoint) -> None:
         """Put another endpoint in the place of the one whose answer we set."""
@@ -244,26 +278,73 @@ class Road:
 
     def listens(self, *addresses: object) -> None:
         """Exactly these addresses accept connections on the database's port."""
-        self.group.listening = {(IPv4Address(str(address)), PORT) for address in addresses}
+        port = self.synchronizer.policy.port
+        self.group.listening = {(IPv4Address(str(address)), port) for address in addresses}
+
+    def promotes(self, to: object) -> None:
+        """Another server becomes the primary; the former does not listen. The name stays."""
+        self.right = _addresses([to])
+        self.listens(to)
 
     def fails_over(self, to: object) -> None:
         """The database moves: its name and its open port."""
         self.endpoint.says(to)
-        self.listens(to)
+        self.promotes(to)
+
+    def later(self, seconds: float, happens: Callable[[], None]) -> None:
+        """Let something happen so many seconds from now."""
+        self.clock.at(self.clock.now() + seconds, happens)
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the road was ready and the story began."""
+        return self.clock.now() - self.began
 
     def run(self, trigger: Trigger, *, remaining_seconds: float = 600.0) -> SyncResult:
         return self.synchronizer.run(trigger, remaining_seconds=remaining_seconds, age_seconds=0.0)
 
-    def runs_until_it_calls(self, operation: str, trigger: Trigger) -> None:
-        """Run, and die as Lambda kills a function: at the first wait after this call."""
-        course = self.synchronizer.course(trigger, remaining_seconds=600.0, age_seconds=0.0)
-        before = self.group.calls[operation]
+    def course(self, trigger: Trigger, endpoint: Endpoint | None = None) -> Course:
+        """A run of ours for ``play``; of a container with another resolver, if one is given."""
+        ours = replace(self.synchronizer, endpoint=endpoint or self.synchronizer.endpoint)
+        return ours.course(trigger, remaining_seconds=600.0, age_seconds=0.0)
+
+    def play(self, *starts: tuple[float, Course]) -> list[SyncResult | TargetSyncError]:
+        """Let runs take turns between any two of their calls, from so many seconds from now.
+
+        Returns:
+            How each of them ended.
+        """
+        turns = count()
+        now = self.clock.now()
+        due = [(now + seconds, next(turns), n) for n, (seconds, _) in enumerate(starts)]
+        heapq.heapify(due)
+        ends: dict[int, SyncResult | TargetSyncError] = {}
+        while due:
+            moment, _, n = heapq.heappop(due)
+            self.clock.sleep_until(moment)
+            try:
+                heapq.heappush(due, (next(starts[n][1]), next(turns), n))
+            except StopIteration as ended:
+                ends[n] = ended.value
+            except TargetSyncError as error:
+                ends[n] = error
+        return [ends[n] for n in range(len(starts))]
+
+    def runs_until(self, over: Callable[[], bool], trigger: Trigger) -> None:
+        """Run, and die as Lambda kills a function: at the first wait at which this holds."""
+        course = self.course(trigger)
         for moment in course:
-            if self.group.calls[operation] > before:
+            if over():
                 course.close()
+                self.abandoned += 1
                 return
             self.clock.sleep_until(moment)
-        raise AssertionError(f"the run ended without {operation}")
+        raise AssertionError("the run ended by itself")
+
+    def runs_until_it_calls(self, operation: str, trigger: Trigger) -> None:
+        """Run, and die at the first wait after this call."""
+        before = self.group.calls[operation]
+        self.runs_until(lambda: self.group.calls[operation] > before, trigger)
 
     @property
     def registered(self) -> set[str]:
@@ -278,3 +359,7 @@ class Road:
             for operation, targets in self.group.history
             if operation != "DescribeTargetHealth"
         ]
+
+
+def _addresses(listed: Sequence[object]) -> frozenset[IPAddress]:
+    return frozenset(ip_address(str(address)) for address in listed)

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from target_sync.core.convergence import Assignment, Convergence
 from target_sync.core.model import (
     Observation,
+    StandbyCheck,
     SyncPolicy,
     Target,
     TargetGroup,
@@ -18,13 +20,18 @@ from target_sync.core.model import (
     in_order,
 )
 from target_sync.core.planning import (
+    STANDBY_GRACE_SECONDS,
     Action,
     Phase,
     Plan,
     Reason,
+    StandbyEvidence,
     VetoCode,
+    answering_beside,
     confirm_window,
     make_plan,
+    targets_outside,
+    wanted_targets,
 )
 from tests.support.road import POLICY, A, B, C, target
 
@@ -43,14 +50,20 @@ def healthy(*addresses: object) -> TargetGroup:
 def said(
     at: float, *addresses: object, ttl: int | None = TTL, corroborated: bool = False
 ) -> Observation:
+    named = frozenset(ip_address(str(a)) for a in addresses)
     return Observation(
         name="db.example.com",
-        addresses=frozenset(ip_address(str(a)) for a in addresses),
+        addresses=named,
         source="dns",
         ttl=ttl,
         at=at,
-        second=frozenset(ip_address(str(a)) for a in addresses) if corroborated else None,
+        second=named if corroborated else None,
     )
+
+
+def by_two(at: float, name: object, api: object) -> Observation:
+    """The name gives one address, and the second source another, or the same."""
+    return replace(said(at, name), second=frozenset({ip_address(str(api))}))
 
 
 def steadily(*addresses: object, seconds: int = WINDOW, ttl: int | None = TTL) -> list[Observation]:
@@ -316,6 +329,311 @@ def test_targets_have_one_order() -> None:
     ]
 
 
+# --- What only the second source names ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("before", "observations", "action", "reason"),
+    [
+        pytest.param(
+            healthy(A), [by_two(0, A, A), by_two(1, A, B)], Action.REGISTER, Reason.ANNOUNCED,
+            id="what the second source changes to is registered at once",
+        ),
+        pytest.param(
+            healthy(A), [by_two(0, A, A), by_two(1, A, B), by_two(WINDOW + 0.9, A, B)],
+            Action.REGISTER, Reason.ANNOUNCED,
+            id="for as long as the confirm window",
+        ),
+        pytest.param(
+            healthy(A, B), [by_two(0, A, B)], Action.HOLD, Reason.CONTESTED,
+            id="what is registered and named by the second source alone stays at first",
+        ),
+        pytest.param(
+            healthy(A, B), [by_two(0, A, B), by_two(WINDOW - 0.1, A, B)],
+            Action.HOLD, Reason.CONTESTED,
+            id="until the confirm window ends",
+        ),
+        pytest.param(
+            healthy(A, B), [by_two(0, A, B), by_two(WINDOW, A, B)],
+            Action.DEREGISTER, Reason.GONE_FOR_GOOD,
+            id="then the name decides",
+        ),
+        pytest.param(
+            healthy(A, B),
+            [by_two(0, A, B), by_two(5, A, A), by_two(WINDOW, A, B)],
+            Action.HOLD, Reason.CONTESTED,
+            id="a dispute that begins anew has a window of its own",
+        ),
+        pytest.param(
+            healthy(A, B), [by_two(0, A, B), said(WINDOW, A)],
+            Action.DEREGISTER, Reason.GONE_FOR_GOOD,
+            id="a second source that falls silent keeps nothing",
+        ),
+    ],
+)  # fmt: skip
+def test_what_becomes_of_an_address_that_only_the_second_source_names(
+    before: TargetGroup, observations: list[Observation], action: Action, reason: Reason
+) -> None:
+    assert verdict(make_plan(before, observations, POLICY), target(B)) == (action, reason)
+
+
+@pytest.mark.parametrize(
+    ("before", "observations"),
+    [
+        pytest.param(healthy(A), [by_two(0, A, B)], id="that was so from the start"),
+        pytest.param(
+            healthy(A), [said(0, A), by_two(1, A, B)], id="after a look at which it said nothing"
+        ),
+        pytest.param(
+            healthy(A), [by_two(0, A, A), by_two(1, A, B), by_two(WINDOW + 1, A, B)],
+            id="the name has not moved within the confirm window",
+        ),
+        pytest.param(
+            healthy(A), [by_two(0, A, A), by_two(1, A, "8.8.8.8")],
+            id="the address is not allowed",
+        ),
+    ],
+)  # fmt: skip
+def test_an_address_that_only_the_second_source_names_is_not_registered_if(
+    before: TargetGroup, observations: list[Observation]
+) -> None:
+    plan = make_plan(before, observations, POLICY)
+
+    assert [v.target for v in plan.verdicts] == [target(A)]
+    assert not plan.vetoes
+
+
+def test_a_draining_address_that_only_the_second_source_names_is_left_to_drain() -> None:
+    leaving = group((target(A), TargetState.HEALTHY), (target(B), TargetState.DRAINING))
+
+    plan = make_plan(leaving, [by_two(0, A, A), by_two(1, A, B)], POLICY)
+
+    assert verdict(plan, target(B)) == (Action.LEAVE, Reason.LEAVING)
+
+
+def test_a_vetoed_registration_is_vetoed_for_what_is_announced_too() -> None:
+    crowded = [replace(o, addresses=frozenset({A, C})) for o in (by_two(0, A, A), by_two(1, A, B))]
+
+    plan = make_plan(healthy(A, C), crowded, replace(POLICY, max_targets=1))
+
+    assert [v.code for v in plan.vetoes] == [VetoCode.TOO_MANY_ADDRESSES]
+    assert target(B) not in {v.target for v in plan.verdicts}
+
+
+def test_a_contested_target_stays_while_removals_are_vetoed() -> None:
+    disputed = replace(by_two(0, "8.8.8.8", B), ttl=TTL)
+
+    plan = make_plan(healthy(A, B), [disputed], POLICY)
+
+    assert verdict(plan, target(B)) == (Action.HOLD, Reason.REMOVAL_VETOED)
+
+
+def test_a_contested_target_says_when_the_name_decides() -> None:
+    plan = make_plan(healthy(A, B), [by_two(2, A, B)], POLICY)
+
+    assert plan.confirmation_due_at == 2 + WINDOW
+    assert not plan.is_complete
+
+
+# --- The standby ------------------------------------------------------------------------------
+
+KEEPS = replace(POLICY, keep_standby=True)
+OURS = StandbyCheck(confirmed=frozenset({A}))
+UNKNOWN = StandbyCheck(failure="DescribeNetworkInterfaces failed with Throttling.")
+FORMER_AT_A = group((target(A), TargetState.UNHEALTHY), (target(B), TargetState.HEALTHY))
+
+
+def kept(
+    before: TargetGroup,
+    observations: list[Observation],
+    *,
+    check: StandbyCheck | None = OURS,
+    answering_since: float | None = None,
+    policy: SyncPolicy = KEEPS,
+) -> Plan:
+    since = {} if answering_since is None else {target(A): answering_since}
+    return make_plan(
+        before, observations, policy, StandbyEvidence(check=check, answering_since=since)
+    )
+
+
+def test_a_dead_former_target_that_is_still_the_databases_is_kept() -> None:
+    plan = kept(FORMER_AT_A, steadily(B))
+
+    assert verdict(plan, target(A)) == (Action.KEEP, Reason.STANDBY)
+    assert plan.is_complete
+    assert not plan.doubts
+
+
+def test_while_nobody_can_say_whose_it_is_a_former_target_is_held_without_a_term() -> None:
+    plan = kept(FORMER_AT_A, steadily(B), check=UNKNOWN)
+
+    assert verdict(plan, target(A)) == (Action.HOLD, Reason.STANDBY_UNKNOWN)
+    assert plan.is_complete
+    assert plan.doubts
+
+
+@pytest.mark.parametrize(
+    ("check", "policy"),
+    [
+        pytest.param(StandbyCheck(), KEEPS, id="it is not the database's any more"),
+        pytest.param(None, KEEPS, id="nobody was asked"),
+        pytest.param(OURS, POLICY, id="none is to be kept"),
+        pytest.param(UNKNOWN, POLICY, id="none is to be kept, and nobody can say whose it is"),
+    ],
+)
+def test_a_former_target_leaves_with_the_confirm_window_if(
+    check: StandbyCheck | None, policy: SyncPolicy
+) -> None:
+    at_first = kept(FORMER_AT_A, [said(0, B)], check=check, policy=policy)
+    at_last = kept(FORMER_AT_A, steadily(B), check=check, policy=policy)
+
+    assert verdict(at_first, target(A)) == (Action.HOLD, Reason.GONE_UNCONFIRMED)
+    assert verdict(at_last, target(A)) == (Action.DEREGISTER, Reason.GONE_FOR_GOOD)
+
+
+def test_a_former_target_that_answers_beside_the_right_one_stays_for_the_grace_only() -> None:
+    began = 3.0
+    ends = began + STANDBY_GRACE_SECONDS
+    almost = kept(healthy(A, B), [said(ends - 0.1, B)], answering_since=began)
+    at_last = kept(healthy(A, B), [said(ends, B)], answering_since=began)
+
+    assert verdict(almost, target(A)) == (Action.HOLD, Reason.STANDBY_ANSWERS)
+    assert almost.confirmation_due_at == ends
+    assert verdict(at_last, target(A)) == (Action.DEREGISTER, Reason.NO_STANDBY)
+
+
+def test_a_former_target_that_answers_is_not_removed_on_an_answer_that_is_vetoed() -> None:
+    plan = kept(healthy(A, B), [said(100, B, "8.8.8.8")], answering_since=0)
+
+    assert verdict(plan, target(A)) == (Action.HOLD, Reason.REMOVAL_VETOED)
+
+
+def test_a_former_target_on_a_wrong_port_is_never_kept() -> None:
+    wrong = group((target(A, 5433), TargetState.UNHEALTHY), (target(B), TargetState.HEALTHY))
+
+    plan = kept(wrong, steadily(B))
+
+    assert verdict(plan, target(A, 5433)) == (Action.DEREGISTER, Reason.GONE_FOR_GOOD)
+
+
+def test_a_former_target_outside_the_allowed_networks_is_never_kept() -> None:
+    outside = ip_address("10.1.0.1")
+    before = group((target(outside), TargetState.UNHEALTHY), (target(B), TargetState.HEALTHY))
+
+    plan = kept(before, steadily(B), check=StandbyCheck(confirmed=frozenset({outside})))
+
+    assert verdict(plan, target(outside)) == (Action.DEREGISTER, Reason.GONE_FOR_GOOD)
+
+
+@pytest.mark.parametrize(("max_targets", "stay"), [(1, set()), (2, {A}), (3, {A, C}), (4, {A, C})])
+def test_former_targets_are_kept_as_far_as_there_is_room(
+    max_targets: int, stay: set[object]
+) -> None:
+    before = group(
+        (target(C), TargetState.UNHEALTHY),
+        (target(A), TargetState.UNHEALTHY),
+        (target(B), TargetState.HEALTHY),
+    )
+
+    plan = kept(
+        before,
+        steadily(B),
+        check=StandbyCheck(confirmed=frozenset({A, C})),
+        policy=replace(KEEPS, max_targets=max_targets),
+    )
+
+    assert {v.target.address for v in plan.verdicts if v.reason is Reason.STANDBY} == stay
+    assert {v.target.address for v in plan.to_deregister} == {A, C} - stay
+
+
+def test_a_target_that_may_not_be_kept_takes_no_room_from_one_that_may() -> None:
+    before = group(
+        (target(A, 5433), TargetState.UNHEALTHY),
+        (target(C), TargetState.UNHEALTHY),
+        (target(B), TargetState.HEALTHY),
+    )
+
+    plan = kept(
+        before,
+        steadily(B),
+        check=StandbyCheck(confirmed=frozenset({C})),
+        policy=replace(KEEPS, max_targets=2),
+    )
+
+    assert verdict(plan, target(C)) == (Action.KEEP, Reason.STANDBY)
+
+
+def test_an_answer_of_more_addresses_than_allowed_leaves_no_room() -> None:
+    two_formers = group(
+        (target(A), TargetState.UNHEALTHY),
+        (target("10.0.9.9"), TargetState.UNHEALTHY),
+        (target(B), TargetState.HEALTHY),
+    )
+
+    plan = kept(two_formers, [said(0, B, C)], policy=replace(KEEPS, max_targets=1))
+
+    assert verdict(plan, target(A)) == (Action.HOLD, Reason.REMOVAL_VETOED)
+
+
+@pytest.mark.parametrize(
+    ("states", "answers"),
+    [
+        pytest.param({A: "healthy", B: "healthy"}, {A}, id="both are healthy"),
+        pytest.param({A: "healthy", B: "initial"}, {A}, id="the right one is registering"),
+        pytest.param({A: "healthy", B: "unused"}, {A}, id="the right one is in no zone"),
+        pytest.param({A: "healthy"}, {A}, id="the right one is not in the group yet"),
+        pytest.param({A: "healthy", B: "draining"}, {A}, id="the right one is draining"),
+        pytest.param({A: "healthy", B: "unhealthy"}, set(), id="the right one is dead"),
+        pytest.param({A: "healthy", B: "unhealthy.draining"}, set(), id="the right one is dying"),
+        pytest.param({A: "unhealthy", B: "healthy"}, set(), id="the former one is dead"),
+        pytest.param({A: "initial", B: "healthy"}, set(), id="the former one is registering"),
+        pytest.param({B: "healthy"}, set(), id="there is no former one"),
+        pytest.param({A: "healthy", C: "unhealthy"}, {A}, id="a third one is dead"),
+    ],
+)
+def test_a_former_target_answers_beside_the_right_one_when(
+    states: dict[object, str], answers: set[object]
+) -> None:
+    before = group(*((target(a), TargetState(state)) for a, state in states.items()))
+
+    assert answering_beside(before, said(0, B), POLICY) == {target(a) for a in answers}
+
+
+# --- Families ---------------------------------------------------------------------------------
+
+SIX = ip_address("2001:db8::1")
+SIXES = replace(POLICY, allowed_networks=(ip_network("2001:db8::/32"),))
+
+
+def test_the_family_of_the_allowed_networks_is_the_groups() -> None:
+    both = said(0, A, SIX)
+
+    assert wanted_targets(both, POLICY) == {target(A)}
+    assert wanted_targets(both, SIXES) == {target(SIX)}
+    assert POLICY.families == {4}
+    assert SIXES.families == {6}
+
+
+def test_targets_of_the_other_family_are_not_outside_the_answer() -> None:
+    mixed = healthy(A, B, SIX)
+
+    assert targets_outside(mixed, said(0, B), POLICY) == {target(A)}
+    assert targets_outside(mixed, said(0, B), SIXES) == {target(SIX)}
+
+
+def test_an_announced_address_of_the_other_family_is_ignored() -> None:
+    plan = make_plan(healthy(A), [by_two(0, A, A), by_two(1, A, SIX)], POLICY)
+
+    assert [v.target for v in plan.verdicts] == [target(A)]
+
+
+def test_addresses_of_the_other_family_do_not_count_as_too_many() -> None:
+    plan = make_plan(healthy(A), [said(0, A, SIX)], replace(POLICY, max_targets=1))
+
+    assert not plan.vetoes
+
+
 # --- Properties ------------------------------------------------------------------------------
 
 some_addresses = st.sampled_from(["10.0.1.1", "10.0.1.2", "10.0.1.3", "10.9.0.1", "8.8.8.8"])
@@ -339,6 +657,77 @@ some_observations = st.lists(
     ]
 )
 some_policies = st.builds(lambda most: replace(POLICY, max_targets=most), st.integers(1, 4))
+some_addresses_of_ours = st.frozensets(some_addresses.map(ip_address), max_size=3)
+some_evidence = st.builds(
+    StandbyEvidence,
+    check=st.none() | st.builds(StandbyCheck, confirmed=some_addresses_of_ours) | st.just(UNKNOWN),
+    answering_since=st.dictionaries(some_targets, st.floats(0, 30), max_size=2),
+)
+#: Few different answers, so that series that say the same are as common as in life.
+some_histories = st.lists(
+    st.builds(
+        lambda pause, at, api, ttl: (pause, replace(by_two(0, at, api or A), ttl=ttl), api is None),
+        st.floats(0.1, 4),
+        st.sampled_from([A, B]),
+        st.sampled_from([None, A, B]),
+        st.sampled_from([None, 1, 5, 9]),
+    ),
+    min_size=1,
+    max_size=30,
+).map(
+    lambda steps: [
+        replace(
+            seen,
+            at=sum(pause for pause, *_ in steps[: n + 1]),
+            second=None if silent else seen.second,
+        )
+        for n, (_, seen, silent) in enumerate(steps)
+    ]
+)
+
+
+@given(some_groups, some_histories, st.booleans(), some_evidence)
+def test_a_plan_made_from_what_a_run_remembers_is_the_one_made_from_all_it_saw(
+    before: TargetGroup,
+    history: list[Observation],
+    keep: bool,
+    evidence: StandbyEvidence,
+) -> None:
+    policy = replace(POLICY, keep_standby=keep)
+    run = Convergence(
+        assignment=Assignment(started_at=0, deadline=600, watch_until=0), policy=policy
+    )
+    for seen in history:
+        run = run.having_observed(seen)
+
+    remembered = make_plan(before, run.observations, policy, evidence)
+
+    assert remembered == make_plan(before, history, policy, evidence)
+
+
+@given(some_histories)
+def test_a_run_remembers_no_more_than_two_of_a_series(history: list[Observation]) -> None:
+    run = Convergence(
+        assignment=Assignment(started_at=0, deadline=600, watch_until=0), policy=POLICY
+    )
+    for seen in history:
+        run = run.having_observed(seen)
+
+    triples = zip(run.observations, run.observations[1:], run.observations[2:], strict=False)
+    assert not any(a.says_the_same(b) and b.says_the_same(c) for a, b, c in triples)
+
+
+@given(some_groups, some_observations, some_evidence)
+def test_a_kept_standby_is_a_confirmed_address_on_our_port(
+    before: TargetGroup, observations: list[Observation], evidence: StandbyEvidence
+) -> None:
+    plan = make_plan(before, observations, KEEPS, evidence)
+
+    for stays in (v.target for v in plan.verdicts if v.reason is Reason.STANDBY):
+        assert evidence.check is not None
+        assert stays.address in evidence.check.confirmed
+        assert stays.port == KEEPS.port
+        assert KEEPS.allows(stays.address)
 
 
 @given(some_groups, some_observations, some_policies)

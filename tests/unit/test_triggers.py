@@ -69,6 +69,40 @@ def test_neither_the_schedule_nor_a_person_announces_a_change(payload: object) -
     assert not parse_trigger(payload).announces_a_change
 
 
+@pytest.mark.parametrize(
+    "event_id",
+    ["0015", "0049", "0051", "0053", "0065", "0071"],
+)
+def test_an_event_that_says_a_failover_is_complete_completes_a_change(event_id: str) -> None:
+    trigger = parse_trigger({**RDS_EVENT, "detail": {"EventID": f"RDS-EVENT-{event_id}"}})
+
+    assert trigger.completes_a_change
+    assert trigger.announces_a_change
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {**RDS_EVENT, "detail": {"EventID": "RDS-EVENT-0013"}},
+        {**RDS_EVENT, "detail": {}},
+        {"source": "aws.ec2", "detail": {"EventID": "x", "state": "running"}},
+        {"source": "aws.scheduler"},
+        {},
+    ],
+)
+def test_nothing_else_completes_a_change(payload: object) -> None:
+    assert not parse_trigger(payload).completes_a_change
+
+
+@pytest.mark.parametrize(
+    ("payload", "scheduled"), [({"source": "aws.scheduler"}, True), ({}, False), (RDS_EVENT, False)]
+)
+def test_another_run_follows_by_itself_only_after_one_of_the_schedule(
+    payload: object, *, scheduled: bool
+) -> None:
+    assert parse_trigger(payload).is_scheduled is scheduled
+
+
 def test_the_schedule_is_known_by_its_source() -> None:
     tick = {"source": "aws.scheduler", "time": "2026-11-22T10:00:00Z", "detail": "{}"}
 

@@ -44,6 +44,7 @@ def _figures(result: SyncResult) -> list[tuple[str, MetricUnit, float]]:
         "SyncFailed": int(result.status is Status.FAILED),
         "SyncUnfinished": int(result.status is Status.UNFINISHED),
         "SyncVetoed": int(result.status is Status.VETOED),
+        "SyncUnhealthy": int(result.status is Status.UNHEALTHY),
         # Failures that the run outlived count too.
         "CallsFailed": run.failures,
         "TargetsRegistered": len(run.registered),

@@ -1,0 +1,73 @@
+"""A cluster of three members in memory, and the road to one of its ends."""
+
+from typing import Any
+
+from target_sync.adapters.rds import ClusterReadersEndpoint, ClusterWriterEndpoint, RdsCluster
+from tests.support.databases import (
+    CLUSTER,
+    READER_NAME,
+    WRITER_NAME,
+    FakeDns,
+    FakeRds,
+    instance_name,
+)
+from tests.support.road import A, B, C, Road
+
+MEMBERS = {"orders-1": A, "orders-2": B, "orders-3": C}
+
+
+class Cluster:
+    """The writer is the first member. Every member accepts connections."""
+
+    def __init__(self, *registered: object) -> None:
+        self.road = Road(*registered)
+        self.rds = FakeRds(*MEMBERS)
+        self.dns = FakeDns(self.road.clock)
+        self.dns.says(WRITER_NAME, A)
+        for member, address in MEMBERS.items():
+            self.dns.says(instance_name(member), address)
+        self.road.listens(*MEMBERS.values())
+
+    @classmethod
+    def of_writer(cls) -> "Cluster":
+        """The road leads to the writer."""
+        cluster = cls(A)
+        cluster.road.is_observed_by(
+            ClusterWriterEndpoint(
+                WRITER_NAME, cluster.member_list(), cluster.dns, cluster.road.clock.now
+            )
+        )
+        return cluster
+
+    @classmethod
+    def of_readers(cls) -> "Cluster":
+        """The road leads to the readers."""
+        cluster = cls(B, C)
+        cluster.road.is_observed_by(
+            ClusterReadersEndpoint(
+                READER_NAME, cluster.member_list(), cluster.dns, cluster.road.clock.now
+            )
+        )
+        return cluster
+
+    def member_list(self) -> RdsCluster:
+        client: Any = self.rds
+        return RdsCluster(client, CLUSTER)
+
+    def fails_over(self, writer: str) -> None:
+        """Both sources name the new writer. The old one goes on as a reader that is healthy."""
+        self.promotes(writer)
+        self.rds.writer = writer
+        self.dns.says(WRITER_NAME, MEMBERS[writer])
+
+    def promotes(self, writer: str) -> None:
+        """A member takes the writes, and nobody has said so yet."""
+        self.road.right = frozenset({MEMBERS[writer]})
+
+    def after(self, seconds: float, source: str, writer: str) -> None:
+        """One of the sources names the new writer after so many seconds."""
+        changes = {
+            "dns": lambda: self.dns.says(WRITER_NAME, MEMBERS[writer]),
+            "rds": lambda: setattr(self.rds, "writer", writer),
+        }
+        self.road.later(seconds, changes[source])

@@ -1,0 +1,591 @@
+"""The state machine: what a run does next, given what it has seen."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from ipaddress import ip_address
+
+import pytest
+
+from target_sync.core.convergence import (
+    DESCRIBE_SECONDS,
+    LONGEST_PAUSE_SECONDS,
+    SETTLE_SECONDS,
+    Apply,
+    Assignment,
+    Convergence,
+    Done,
+    Look,
+    LookAgain,
+    Poll,
+    Status,
+    Step,
+)
+from target_sync.core.model import (
+    FailedObservation,
+    LookupFailure,
+    Observation,
+    StandbyCheck,
+    SyncPolicy,
+    TargetGroup,
+    TargetHealth,
+    TargetState,
+)
+from target_sync.core.planning import Action, Reason, Verdict
+from tests.support.road import POLICY, A, B, target
+
+HEALTHY, INITIAL = TargetState.HEALTHY, TargetState.INITIAL
+DRAINING, UNHEALTHY = TargetState.DRAINING, TargetState.UNHEALTHY
+DEADLINE = 585.0
+WATCH = 300.0
+WINDOW = 6.0
+
+QUIET = Assignment(started_at=0, deadline=DEADLINE, watch_until=0)
+#: As ``synchronizer.py`` makes them.
+SCHEDULED = replace(QUIET, watch_seconds=WATCH)
+EVENT = replace(SCHEDULED, watch_until=WATCH)
+COMPLETED = replace(EVENT, settles=True)
+VIGIL = replace(SCHEDULED, vigil_until=65.0, poll_seconds=5.0)
+MANUAL = replace(QUIET, wait_for_healthy=False)
+
+FOUND = Verdict(target(B), Action.REGISTER, Reason.NOT_REGISTERED)
+
+
+def begun(task: Assignment, policy: SyncPolicy = POLICY) -> Convergence:
+    return Convergence(assignment=task, policy=policy)
+
+
+def group(**states: TargetState) -> TargetGroup:
+    addresses = {"a": A, "b": B}
+    return TargetGroup(
+        tuple(TargetHealth(target(addresses[name]), state) for name, state in states.items())
+    )
+
+
+RIGHT = group(a=HEALTHY)
+
+
+def said(at: float, *addresses: object, second: object = None, ttl: int = 5) -> Observation:
+    return Observation(
+        name="db.example.com",
+        addresses=frozenset(ip_address(str(a)) for a in addresses or (A,)),
+        source="dns",
+        ttl=ttl,
+        at=at,
+        second=None if second is None else frozenset({ip_address(str(second))}),
+    )
+
+
+def disputed(at: float, name: object, api: object) -> Observation:
+    return replace(said(at, name, second=api), disagreement="They do not agree.")
+
+
+def failed(at: float) -> FailedObservation:
+    return FailedObservation(
+        name="db.example.com", failure=LookupFailure.TIMED_OUT, detail="No answer.", at=at
+    )
+
+
+def looked(
+    run: Convergence,
+    at: float,
+    *addresses: object,
+    of: TargetGroup = RIGHT,
+) -> tuple[Convergence, Step]:
+    return run.after_look(Look(of, said(at, *addresses)))
+
+
+def after_looks(
+    run: Convergence, looks: Iterable[tuple[float, TargetGroup]]
+) -> tuple[Convergence, Step]:
+    """The run after looks at these groups, with the same answer each time."""
+    step: Step = LookAgain(0)
+    for at, seen in looks:
+        run, step = looked(run, at, of=seen)
+    return run, step
+
+
+# --- What follows a look ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("task", "step"),
+    [
+        pytest.param(QUIET, Done(Status.IN_SYNC), id="a run by hand is done"),
+        pytest.param(SCHEDULED, Done(Status.IN_SYNC), id="a scheduled run is done"),
+        pytest.param(EVENT, Poll(1), id="a watch polls"),
+        pytest.param(COMPLETED, Poll(1), id="so does one that is to settle"),
+        pytest.param(VIGIL, Poll(5), id="a vigil polls less often"),
+    ],
+)
+def test_when_all_is_right(task: Assignment, step: Step) -> None:
+    assert looked(begun(task), 0)[1] == step
+
+
+def test_a_change_is_applied_at_once_and_looked_at_a_second_later() -> None:
+    run, step = looked(begun(SCHEDULED), 10, B)
+
+    assert isinstance(step, Apply)
+    assert step.look_again_at == 11
+    assert [v.target for v in step.plan.to_register] == [target(B)]
+    assert run.detected_at == 10
+
+
+def test_a_dry_run_is_done_after_its_first_plan() -> None:
+    assert looked(begun(replace(QUIET, dry_run=True)), 0, B)[1] == Done(Status.DRY_RUN)
+
+
+@pytest.mark.parametrize(
+    ("at", "applies"), [(DEADLINE - 0.1, True), (DEADLINE, False), (DEADLINE + 1, False)]
+)
+def test_from_its_deadline_on_a_run_changes_nothing(at: float, *, applies: bool) -> None:
+    step = looked(begun(SCHEDULED), at, B)[1]
+
+    assert isinstance(step, Apply) is applies
+    assert applies or step == Done(Status.UNFINISHED)
+
+
+def test_a_watch_polls_until_the_group_is_to_be_described_again() -> None:
+    run, step = looked(begun(EVENT), 0)
+    steps = [step]
+    while isinstance(step, Poll):
+        run, step = run.after_poll(said(step.at))
+        steps.append(step)
+
+    assert steps == [Poll(1), Poll(2), Poll(3), Poll(4), LookAgain(DESCRIBE_SECONDS)]
+    assert (run.looks, run.polls) == (1, 4)
+
+
+def test_the_description_counts_from_the_last_look() -> None:
+    run, _ = after_looks(begun(EVENT), [(0, RIGHT), (5, RIGHT)])
+
+    assert run.after_poll(said(8.5))[1] == Poll(9.5)
+    assert run.after_poll(said(9.0))[1] == LookAgain(10.0)
+
+
+def test_when_a_confirmation_is_due_the_group_is_described_with_it() -> None:
+    run, step = looked(begun(SCHEDULED), 0, of=group(a=HEALTHY, b=HEALTHY))
+    assert step == Poll(1)
+    run, _ = looked(run, 4, of=group(a=HEALTHY, b=HEALTHY))
+
+    assert run.after_poll(said(4.5))[1] == Poll(5.5)
+    assert run.after_poll(said(5.0))[1] == LookAgain(WINDOW)
+
+
+def test_a_confirmation_that_is_due_before_the_deadline_keeps_any_run_busy() -> None:
+    extra = group(a=HEALTHY, b=HEALTHY)
+
+    assert looked(begun(QUIET), DEADLINE - WINDOW - 0.1, of=extra)[1] == Poll(
+        DEADLINE - WINDOW - 0.1 + 1
+    )
+    assert looked(begun(QUIET), DEADLINE - WINDOW, of=extra)[1] == Done(Status.UNFINISHED)
+
+
+def test_a_watch_goes_on_to_its_end_and_no_further() -> None:
+    run, _ = looked(begun(EVENT), WATCH - 1.1)
+
+    assert run.after_poll(said(WATCH - 1.1))[1] == Poll(WATCH - 1.1 + 1)
+    assert run.after_poll(said(WATCH - 1))[1] == Done(Status.IN_SYNC)
+
+
+def test_a_watch_ends_with_the_time_of_the_function() -> None:
+    short = replace(EVENT, deadline=20)
+
+    assert looked(begun(short), 18.9)[1] == Poll(19.9)
+    assert looked(begun(short), 19)[1] == Done(Status.IN_SYNC)
+
+
+# --- What follows a poll ----------------------------------------------------------------------
+
+
+def test_an_answer_that_changed_is_looked_at_at_once() -> None:
+    run, _ = looked(begun(EVENT), 0)
+
+    assert run.after_poll(said(1, B))[1] == LookAgain(1)
+
+
+def test_a_second_source_that_changed_is_looked_at_at_once() -> None:
+    run, _ = begun(EVENT).after_look(Look(RIGHT, said(0, A, second=A)))
+
+    assert run.after_poll(said(1, A, second=A))[1] == Poll(2)
+    assert run.after_poll(said(1, A, second=B))[1] == LookAgain(1)
+
+
+def test_a_poll_after_a_look_that_failed_leads_to_a_look() -> None:
+    run, _ = looked(begun(EVENT), 0)
+    run, _ = run.after_look(Look(RIGHT, failed(1)))
+
+    assert run.plan is None
+    assert run.after_poll(said(2))[1] == LookAgain(2)
+
+
+def test_a_poll_that_failed_is_a_failure_like_any_other() -> None:
+    run, _ = looked(begun(EVENT), 0)
+    run, step = run.after_poll(failed(1))
+
+    assert step == LookAgain(2)
+    assert (run.polls, run.failures, run.failures_in_a_row) == (1, 1, 1)
+    assert run.failure is not None
+    assert run.failure.detail == "No answer."
+
+
+def test_a_poll_that_succeeds_forgets_the_failure() -> None:
+    run, _ = looked(begun(EVENT), 0)
+    run, _ = run.after_poll(failed(1))
+    run, _ = run.after_poll(said(2))
+
+    assert run.failure is None
+    assert run.failures == 1
+
+
+# --- Failures ---------------------------------------------------------------------------------
+
+
+def test_failures_in_a_row_are_longer_and_longer_apart() -> None:
+    run, at, pauses = begun(EVENT), 0.0, []
+    for _ in range(5):
+        run, step = run.after_failure("Throttled.", at)
+        assert isinstance(step, LookAgain)
+        pauses.append(step.at - at)
+        at = step.at
+
+    assert pauses == [1, 2, 4, LONGEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS]
+    assert (run.failures, run.failures_in_a_row) == (5, 5)
+
+
+def test_a_look_that_leaves_nothing_to_apply_ends_the_row() -> None:
+    run, _ = begun(EVENT).after_failure("Throttled.", 0)
+
+    assert looked(run, 1)[0].failures_in_a_row == 0
+
+
+def test_a_look_that_leaves_something_to_apply_does_not_end_the_row() -> None:
+    run, _ = begun(EVENT).after_failure("Throttled.", 0)
+
+    assert looked(run, 1, B)[0].failures_in_a_row == 1
+
+
+def test_a_change_that_succeeds_ends_the_row() -> None:
+    run, _ = begun(EVENT).after_failure("Throttled.", 0)
+
+    assert run.after_registration([FOUND], 1).failures_in_a_row == 0
+    assert run.after_deregistration([FOUND]).failures_in_a_row == 0
+    assert run.after_deregistration([FOUND]).failures == 1
+
+
+@pytest.mark.parametrize("task", [QUIET, SCHEDULED, MANUAL])
+def test_a_run_that_nobody_told_to_watch_fails_at_once(task: Assignment) -> None:
+    assert begun(task).after_failure("Throttled.", 0)[1] == Done(Status.FAILED)
+
+
+@pytest.mark.parametrize(
+    ("task", "ends"),
+    [
+        pytest.param(EVENT, WATCH, id="a watch"),
+        pytest.param(VIGIL, 65.0, id="a vigil"),
+        pytest.param(replace(EVENT, deadline=100.0), 100.0, id="a watch at the deadline"),
+        pytest.param(replace(VIGIL, deadline=30.0), 30.0, id="a vigil at the deadline"),
+    ],
+)
+def test_a_run_outlives_failures_until_the_end_of(task: Assignment, ends: float) -> None:
+    assert begun(task).after_failure("Throttled.", ends - 1.1)[1] == LookAgain(ends - 1.1 + 1)
+    assert begun(task).after_failure("Throttled.", ends - 1)[1] == Done(Status.FAILED)
+
+
+@pytest.mark.parametrize("task", [SCHEDULED, VIGIL])
+def test_a_run_that_has_found_something_outlives_failures_as_if_told_to_watch(
+    task: Assignment,
+) -> None:
+    run, _ = looked(begun(task), 10, B)
+
+    assert run.after_failure("Throttled.", 10 + WATCH - 1.1)[1] == LookAgain(10 + WATCH - 0.1)
+    assert run.after_failure("Throttled.", 10 + WATCH - 1)[1] == Done(Status.FAILED)
+
+
+def test_a_run_by_hand_fails_at_once_even_if_it_has_found_something() -> None:
+    run, _ = looked(begun(MANUAL), 10, B)
+
+    assert run.after_failure("Throttled.", 10)[1] == Done(Status.FAILED)
+
+
+# --- Vigilance --------------------------------------------------------------------------------
+
+
+def test_a_vigil_polls_until_it_is_over_and_describes_nothing() -> None:
+    run, step = looked(begun(VIGIL), 0)
+    moments = []
+    while isinstance(step, Poll):
+        moments.append(step.at)
+        run, step = run.after_poll(said(step.at))
+
+    assert moments == [5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 55, 60]
+    assert step == Done(Status.IN_SYNC)
+    assert run.looks == 1
+
+
+def test_a_vigil_ends_with_the_time_of_the_function() -> None:
+    short = replace(VIGIL, deadline=30)
+
+    assert looked(begun(short), 24.9)[1] == Poll(29.9)
+    assert looked(begun(short), 25)[1] == Done(Status.IN_SYNC)
+
+
+def test_what_a_vigil_finds_is_followed_every_second() -> None:
+    run, _ = looked(begun(VIGIL), 0)
+    run, step = run.after_poll(said(5, B))
+    assert step == LookAgain(5)
+    run, step = looked(run, 5, B)
+    assert isinstance(step, Apply)
+    run = run.after_registration([FOUND], 5)
+
+    assert looked(run, 6, B, of=group(a=HEALTHY, b=INITIAL))[1] == Poll(7)
+
+
+def test_a_vigil_goes_on_after_what_it_has_followed() -> None:
+    run, _ = looked(begun(VIGIL), 0)
+    run = run.after_registration([FOUND], 5)
+
+    assert looked(run, 20, B, of=group(b=HEALTHY))[1] == Poll(25)
+    assert looked(run, 60, B, of=group(b=HEALTHY))[1] == Done(Status.SYNCED)
+
+
+# --- After a change ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("task", "step"),
+    [
+        pytest.param(SCHEDULED, Poll(11), id="a scheduled run waits for health"),
+        pytest.param(EVENT, Poll(11), id="so does a watch"),
+        pytest.param(MANUAL, Done(Status.SYNCED), id="a run by hand does not"),
+    ],
+)
+def test_while_what_was_registered_is_not_healthy(task: Assignment, step: Step) -> None:
+    run, _ = looked(begun(task), 0, B, of=group())
+    run = run.after_registration([FOUND], 0)
+
+    assert looked(run, 10, B, of=group(b=INITIAL))[1] == step
+
+
+def test_a_run_that_waits_for_health_says_so_when_its_time_is_up() -> None:
+    run, _ = looked(begun(SCHEDULED), 0, B, of=group())
+    run = run.after_registration([FOUND], 0)
+
+    last = looked(run, DEADLINE - 1, B, of=group(b=UNHEALTHY))[1]
+
+    assert last == Done(Status.UNHEALTHY)
+
+
+def test_a_watch_that_has_followed_the_change_is_over_when_all_is_healthy() -> None:
+    run, _ = looked(begun(EVENT), 0, B, of=group())
+    run = run.after_registration([FOUND], 0)
+
+    assert looked(run, 100, B, of=group(b=HEALTHY))[1] == Done(Status.SYNCED)
+
+
+def test_a_watch_whose_answer_changed_is_over_when_another_run_has_made_the_change() -> None:
+    run, _ = looked(begun(EVENT), 0)
+
+    assert looked(run, 10, B, of=group(b=HEALTHY))[1] == Done(Status.IN_SYNC)
+    assert looked(run, 10, B, of=group(b=INITIAL))[1] == Poll(11)
+
+
+def test_a_watch_that_only_removed_something_still_waits_for_the_change() -> None:
+    run, _ = looked(begun(EVENT), 0)
+    run = run.after_deregistration([replace(FOUND, action=Action.DEREGISTER)])
+
+    assert looked(run, 10)[1] == Poll(11)
+
+
+def test_a_vetoed_plan_does_not_make_a_run_wait_for_health() -> None:
+    run = begun(SCHEDULED).after_registration([FOUND], 0)
+
+    assert looked(run, 10, "8.8.8.8", of=group(b=INITIAL))[1] == Done(Status.VETOED)
+
+
+# --- A completed event ------------------------------------------------------------------------
+
+
+def test_after_a_completed_event_a_group_that_stays_right_and_healthy_is_settled() -> None:
+    run, _ = looked(begun(COMPLETED), 0)
+
+    assert looked(run, SETTLE_SECONDS - 0.1)[1] == Poll(SETTLE_SECONDS - 0.1 + 1)
+    assert looked(run, SETTLE_SECONDS)[1] == Done(Status.IN_SYNC)
+
+
+def test_a_poll_settles_too() -> None:
+    run, _ = looked(begun(COMPLETED), 0)
+    run, _ = looked(run, SETTLE_SECONDS - 2)
+
+    assert run.after_poll(said(SETTLE_SECONDS))[1] == Done(Status.IN_SYNC)
+
+
+def test_any_other_event_does_not_settle() -> None:
+    run, _ = looked(begun(EVENT), 0)
+
+    assert looked(run, SETTLE_SECONDS + 1)[1] == Poll(SETTLE_SECONDS + 2)
+
+
+@pytest.mark.parametrize(
+    "between", [group(a=UNHEALTHY), group(a=HEALTHY, b=HEALTHY)], ids=["unhealthy", "not right"]
+)
+def test_a_group_that_was_wrong_in_between_settles_anew(between: TargetGroup) -> None:
+    run, _ = after_looks(begun(COMPLETED), [(0, RIGHT), (10, between), (20, RIGHT)])
+
+    assert looked(run, SETTLE_SECONDS + 1)[1] == Poll(SETTLE_SECONDS + 2)
+    assert looked(run, 20 + SETTLE_SECONDS)[1] == Done(Status.IN_SYNC)
+
+
+def test_a_group_whose_sources_disagree_does_not_settle() -> None:
+    run, _ = looked(begun(COMPLETED), 0)
+    silent = replace(said(SETTLE_SECONDS + 1), disagreement="The RDS API could not be asked.")
+
+    assert run.after_look(Look(RIGHT, silent))[1] == Poll(SETTLE_SECONDS + 2)
+
+
+# --- Disputes ---------------------------------------------------------------------------------
+
+
+def test_a_dispute_keeps_a_scheduled_run_looking_as_if_told_to_watch() -> None:
+    run, step = begun(SCHEDULED).after_look(Look(RIGHT, disputed(0, A, B)))
+    assert step == Poll(1)
+    assert run.detected_at == 0
+
+    assert run.after_look(Look(RIGHT, disputed(WATCH - 1.1, A, B)))[1] == Poll(WATCH - 1.1 + 1)
+    assert run.after_look(Look(RIGHT, disputed(WATCH - 1, A, B)))[1] == Done(Status.UNFINISHED)
+
+
+def test_a_dispute_ends_with_the_time_of_the_function() -> None:
+    short = replace(EVENT, deadline=20)
+
+    step = begun(short).after_look(Look(RIGHT, disputed(19, A, B)))[1]
+
+    assert step == Done(Status.UNFINISHED)
+
+
+def test_a_dispute_does_not_keep_a_run_by_hand() -> None:
+    step = begun(MANUAL).after_look(Look(RIGHT, disputed(0, A, B)))[1]
+
+    assert step == Done(Status.UNFINISHED)
+
+
+def test_a_watch_that_followed_a_change_goes_on_while_its_sources_disagree() -> None:
+    run, _ = looked(begun(EVENT), 0)
+    moved = group(b=HEALTHY)
+
+    assert run.after_look(Look(moved, disputed(10, B, A)))[1] == Poll(11)
+    silent = replace(said(10, B), disagreement="The RDS API could not be asked.")
+    assert run.after_look(Look(moved, silent))[1] == Poll(11)
+    assert run.after_look(Look(moved, said(10, B, second=B)))[1] == Done(Status.IN_SYNC)
+
+
+# --- What a run notes -------------------------------------------------------------------------
+
+
+def test_detection_is_the_first_moment_at_which_something_was_to_do() -> None:
+    run, _ = looked(begun(EVENT), 0)
+    assert run.detected_at is None
+    run, _ = looked(run, 5, of=group(a=HEALTHY, b=HEALTHY))
+    assert run.detected_at == 5
+    run, _ = looked(run, 7)
+
+    assert run.detected_at == 5
+
+
+def test_an_answer_that_changed_is_detected_even_if_the_group_is_right() -> None:
+    run, _ = looked(begun(EVENT), 0)
+    run, _ = looked(run, 3, B, of=group(b=HEALTHY))
+
+    assert run.detected_at == 3
+    assert run.answer_changed
+
+
+def test_healthy_since_counts_from_a_detection_and_without_a_break() -> None:
+    run, _ = looked(begun(EVENT), 0)
+    assert run.healthy_at is None  # nothing had happened
+    run, _ = looked(run, 1, B, of=RIGHT)
+    moments = []
+    for at, state in [(2.0, INITIAL), (3.0, HEALTHY), (4.0, HEALTHY), (5.0, UNHEALTHY)]:
+        run, _ = looked(run, at, B, of=group(b=state))
+        moments.append(run.healthy_at)
+
+    assert moments == [None, 3, 3, None]
+
+
+def test_right_since_needs_a_complete_plan_and_health_without_a_break() -> None:
+    moments = []
+    run = begun(EVENT)
+    groups = [RIGHT, RIGHT, group(a=INITIAL), RIGHT, group(a=HEALTHY, b=HEALTHY), RIGHT]
+    for at, seen in enumerate(groups):
+        run, _ = looked(run, float(at), of=seen)
+        moments.append(run.right_since)
+
+    assert moments == [0, 0, None, 3, None, 5]
+
+
+def test_a_run_is_healthy_only_if_every_wanted_target_is() -> None:
+    assert looked(begun(EVENT), 0, A, B, of=group(a=HEALTHY, b=HEALTHY))[0].healthy
+    assert not looked(begun(EVENT), 0, A, B, of=RIGHT)[0].healthy
+    assert not looked(begun(EVENT), 0, "2001:db8::1")[0].healthy
+    assert not begun(EVENT).healthy
+    assert not begun(EVENT).after_look(Look(RIGHT, failed(0)))[0].healthy
+
+
+def test_a_registration_is_noted_with_its_moment() -> None:
+    run = begun(EVENT).after_registration([FOUND], 3)
+
+    assert run.registered == (FOUND,)
+    assert run.registered_at == 3
+    assert run.changed
+    assert run.after_registration([FOUND], 5).registered == (FOUND, FOUND)
+
+
+def test_a_removal_is_noted() -> None:
+    run = begun(EVENT).after_deregistration([FOUND])
+
+    assert run.deregistered == (FOUND,)
+    assert run.changed
+    assert run.after_deregistration([FOUND]).deregistered == (FOUND, FOUND)
+
+
+def test_since_when_a_former_target_answers_is_remembered_without_a_break() -> None:
+    both, right_dead = group(a=HEALTHY, b=HEALTHY), group(a=UNHEALTHY, b=HEALTHY)
+    since = []
+    run = begun(EVENT)
+    for at, seen in [(0.0, both), (5.0, both), (10.0, right_dead), (15.0, both)]:
+        run, _ = looked(run, at, of=seen)
+        since.append(dict(run.answering_since))
+
+    assert since == [{target(B): 0}, {target(B): 0}, {}, {target(B): 15}]
+
+
+# --- How it ends ------------------------------------------------------------------------------
+
+
+def test_an_incomplete_plan_is_unfinished() -> None:
+    slow = Look(group(a=HEALTHY, b=HEALTHY), said(0, ttl=3600))
+
+    assert begun(QUIET).after_look(slow)[1] == Done(Status.UNFINISHED)
+
+
+def test_a_standby_that_could_not_be_checked_is_unfinished() -> None:
+    look = Look(group(a=HEALTHY, b=UNHEALTHY), said(0), StandbyCheck(failure="Throttled."))
+
+    run = begun(QUIET, replace(POLICY, keep_standby=True))
+
+    assert run.after_look(look)[1] == Done(Status.UNFINISHED)
+
+
+def test_a_source_that_disagrees_is_unfinished() -> None:
+    silent = replace(said(0), disagreement="The RDS API could not be asked.")
+
+    assert begun(QUIET).after_look(Look(RIGHT, silent))[1] == Done(Status.UNFINISHED)
+
+
+def test_a_veto_comes_before_what_is_unfinished() -> None:
+    vetoed = disputed(0, "8.8.8.8", A)
+
+    assert begun(MANUAL).after_look(Look(RIGHT, vetoed))[1] == Done(Status.VETOED)
+
+
+def test_a_draining_target_that_is_not_wanted_keeps_nobody() -> None:
+    assert looked(begun(QUIET), 0, of=group(a=HEALTHY, b=DRAINING))[1] == Done(Status.IN_SYNC)
