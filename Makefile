@@ -8,8 +8,9 @@ BIN := .venv/bin
 PY := $(BIN)/python
 LAB_OPTIONS ?=
 SCENARIOS ?= all
+BENCH_OPTIONS ?=
 
-.PHONY: help setup demo lab test check build bench-cold break-rules lock format clean
+.PHONY: help setup demo lab test check build bench bench-cold break-rules lock format clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -40,6 +41,9 @@ lint:
 
 build: setup ## Build the deployable stack into .aws-sam/build
 	@PATH="$(CURDIR)/$(BIN):$$PATH" SAM_CLI_TELEMETRY=0 $(BIN)/sam build
+
+bench: setup ## Simulate failovers for every strategy; writes docs/bench; BENCH_OPTIONS="--failovers 1000" is a quick look
+	@PYTHONPATH=layers/target_sync:. $(PY) -m bench.failover $(BENCH_OPTIONS)
 
 bench-cold: build ## Measure the cold start of the built artifact against a bare client
 	@$(PY) -m bench.cold

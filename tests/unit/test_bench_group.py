@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bench.group import Checks, ComputedGroup, Port
 from lab.emulator.target_group import EmulatedTargetGroup, GroupSettings, TargetRequest
-from target_sync.core.model import Target, TargetState
+from target_sync.core.model import IPAddress, Target, TargetState
 
 PORT = 5432
 ADDRESSES = tuple(IPv4Address(f"10.0.1.{n}") for n in (1, 2, 3))
@@ -37,7 +37,7 @@ def is_open(port: Port, now: float) -> bool:
 class Pair:
     """Both models of one group, and the time that they share."""
 
-    ports: dict[IPv4Address, Port]
+    ports: dict[IPAddress, Port]
     registration_seconds: float
     deregistration_delay: float
     checks: Checks
@@ -48,7 +48,7 @@ class Pair:
     def __post_init__(self) -> None:
         self.computed = ComputedGroup(
             now=lambda: self.now,
-            ports={**self.ports},
+            ports=self.ports,
             registration_seconds=lambda: self.registration_seconds,
             checks=self.checks,
             deregistration_delay=self.deregistration_delay,
@@ -103,7 +103,7 @@ def test_the_computed_group_is_at_every_moment_what_the_emulated_one_is(
     delay: int,
     checks: Checks,
 ) -> None:
-    servers = dict(zip(ADDRESSES, of_servers, strict=True))
+    servers: dict[IPAddress, Port] = dict(zip(ADDRESSES, of_servers, strict=True))
     pair = Pair(servers, TICK * registration, TICK * delay, checks)
     for tick in range(LAST_TICK + 20):
         pair.now = TICK * tick

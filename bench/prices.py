@@ -1,0 +1,31 @@
+"""What the waiting of runs costs."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prices:
+    """Prices of Lambda in USD, and the memory of the function.
+
+    Attributes:
+        gb_second: For one GB of memory for one second, arm64, first tier.
+        million_requests: For a million invocations.
+        memory_mb: Memory of the function (template.yaml).
+    """
+
+    gb_second: float = 0.0000133334
+    million_requests: float = 0.20
+    memory_mb: float = 256.0
+
+    SOURCE = (
+        "us-east-1, arm64, without free tier, collected in November 2026 from AWS documentation and"
+        " copies of its price pages, not from a bill"
+    )
+
+    def of_waiting(self, seconds: float) -> float:
+        """The price of so many seconds in which a function waits."""
+        return seconds * self.memory_mb / 1024 * self.gb_second
+
+    def of_requests(self, runs: int) -> float:
+        """The price of so many invocations."""
+        return runs / 1_000_000 * self.million_requests

@@ -1,0 +1,157 @@
+"""What many failovers came to: percentiles, costs, and one row for each strategy and kind."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+from bench.simulation import MONTH_RUNS, Costs, Outcome, play, play_month
+from bench.strategies import STRATEGIES, Strategy
+from bench.world import Kind, World, draw
+
+#: Of so many failovers one is played to the end of all its runs, to count what they cost.
+COUNTED_EVERY = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Percentiles:
+    """Of a set of seconds, each by the nearest rank, to the millisecond."""
+
+    p50: float
+    p90: float
+    p99: float
+    max: float
+
+    @classmethod
+    def of(cls, seconds: Iterable[float]) -> "Percentiles":
+        """Those of at least one value."""
+        ordered = sorted(seconds)
+
+        def rank(share: float) -> float:
+            return round(ordered[math.ceil(share * len(ordered)) - 1], 3)
+
+        return cls(rank(0.5), rank(0.9), rank(0.99), rank(1.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Combination:
+    """A strategy and a kind of database."""
+
+    strategy: Strategy
+    kind: Kind
+
+    @property
+    def title(self) -> str:
+        """Both, for a person."""
+        return f"{self.strategy.name}, {self.kind}"
+
+
+COMBINATIONS = tuple(
+    Combination(strategy, kind)
+    for kind in Kind
+    for strategy in STRATEGIES
+    if kind in strategy.kinds
+)
+
+
+def month(combination: Combination, runs: int = MONTH_RUNS) -> Costs:
+    """What a month costs in which nothing happens."""
+    return play_month(World(), combination.kind, combination.strategy, runs)
+
+
+def play_some(combination: Combination, seed: int, indexes: Iterable[int]) -> Sequence[Outcome]:
+    """Play the failovers with these indexes."""
+    world, kind = World(), combination.kind
+    return [
+        play(
+            world,
+            draw(world, kind, seed, index),
+            combination.strategy,
+            to_the_end=index % COUNTED_EVERY == 0,
+        )
+        for index in indexes
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """The figures of one strategy and kind: an object of failover.json.
+
+    Attributes:
+        failovers: How many were played.
+        event_before_flip: Of how many an event preceded the flip and was not lost.
+        missed: How many were not followed within 15 minutes.
+        changed_later: In how many of those played to the end the group changed after it had been
+            right when everybody knew.
+        stale_s: From the flip until the new primary is a target for good.
+        flowing_s: From when the new primary listens until the load balancer has it healthy.
+        wrong_server_s: After the flip, while new connections could reach the old writer.
+        wrong_server_s_since_promotion: The same after the new writer became one.
+        wrong_server_s_since_seen: The same after a run was first answered the new address.
+        aws_calls_per_failover: Mean number beside what the scheduled runs make anyhow.
+        dns_queries_per_failover: The same of queries.
+        waiting_s_per_month: Seconds that the runs of a quiet month wait.
+    """
+
+    strategy: str
+    kind: str
+    seed: int
+    failovers: int
+    event_before_flip: int
+    missed: int
+    changed_later: int
+    stale_s: Percentiles
+    stale_s_event_before_flip: Percentiles
+    flowing_s: Percentiles
+    wrong_server_s: Percentiles
+    wrong_server_s_event_before_flip: Percentiles
+    wrong_server_s_since_promotion: Percentiles
+    wrong_server_s_since_seen: Percentiles
+    aws_calls_per_failover: float
+    dns_queries_per_failover: float
+    aws_calls_per_month: int
+    dns_queries_per_month: int
+    waiting_s_per_month: float
+
+    def to_document(self) -> Mapping[str, object]:
+        """The row as JSON-ready values."""
+        return asdict(self)
+
+
+def make_row(combination: Combination, seed: int, outcomes: Sequence[Outcome], quiet: Costs) -> Row:
+    """Sum up.
+
+    Args:
+        combination: Who followed what.
+        seed: The seed.
+        outcomes: What the failovers came to.
+        quiet: What a month costs in which nothing happens.
+    """
+    announced = [o for o in outcomes if o.announced]
+    counted = [o.costs for o in outcomes if o.costs is not None]
+
+    def beside(count: Callable[[Costs], int]) -> float:
+        every_run = count(quiet) / max(1, quiet.scheduled)
+        extra = sum(count(costs) - every_run * costs.scheduled for costs in counted)
+        return round(extra / len(counted), 1)
+
+    return Row(
+        strategy=combination.strategy.name,
+        kind=combination.kind,
+        seed=seed,
+        failovers=len(outcomes),
+        event_before_flip=len(announced),
+        missed=sum(o.missed for o in outcomes),
+        changed_later=sum(o.changed_later for o in outcomes),
+        stale_s=Percentiles.of(o.stale for o in outcomes),
+        stale_s_event_before_flip=Percentiles.of(o.stale for o in announced),
+        flowing_s=Percentiles.of(o.flowing for o in outcomes),
+        wrong_server_s=Percentiles.of(o.wrong for o in outcomes),
+        wrong_server_s_event_before_flip=Percentiles.of(o.wrong for o in announced),
+        wrong_server_s_since_promotion=Percentiles.of(o.wrong_since_promotion for o in outcomes),
+        wrong_server_s_since_seen=Percentiles.of(o.wrong_since_seen for o in outcomes),
+        aws_calls_per_failover=beside(lambda costs: costs.aws_calls),
+        dns_queries_per_failover=beside(lambda costs: costs.dns_queries),
+        aws_calls_per_month=quiet.aws_calls,
+        dns_queries_per_month=quiet.dns_queries,
+        waiting_s_per_month=quiet.waiting,
+    )

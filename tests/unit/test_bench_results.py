@@ -1,0 +1,97 @@
+"""The figures of the bench: how they are made of what was played, and what is done with them."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bench import failover
+from bench.bounds import Bound
+from bench.failover import SEED, play_all
+from bench.page import price_of_vigilance
+from bench.prices import Prices
+from bench.results import Percentiles, Row
+from bench.strategies import WATCH
+from bench.world import Kind
+
+WATCHED = (WATCH.name, Kind.INSTANCE)
+
+
+@pytest.fixture(scope="module", name="small")
+def _small() -> Sequence[Row]:
+    """What a few failovers give."""
+    return play_all(SEED, 24, runs=40)
+
+
+def test_a_percentile_is_the_value_of_the_nearest_rank() -> None:
+    assert Percentiles.of([3.0004, 1.0, 2.0]) == Percentiles(2.0, 3.0, 3.0, 3.0)
+    assert Percentiles.of(float(n) for n in range(1, 101)) == Percentiles(50.0, 90.0, 99.0, 100.0)
+
+
+def test_the_figures_do_not_depend_on_who_plays_what(
+    small: Sequence[Row], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(failover, "_CHUNK", 5)
+    assert play_all(SEED, 24, runs=40, processes=2) == small
+
+
+def test_another_seed_gives_other_figures(small: Sequence[Row]) -> None:
+    (row,) = (r for r in play_all(SEED + 1, 24, runs=1) if (r.strategy, r.kind) == WATCHED)
+    (same,) = (r for r in small if (r.strategy, r.kind) == WATCHED)
+    assert row.stale_s != same.stale_s
+
+
+def test_a_bound_holds_up_to_its_limit() -> None:
+    assert Bound("", 6.0, 6.0).holds
+    assert not Bound("", 6.01, 6.0).holds
+
+
+def test_a_bound_that_is_claimed_and_does_not_hold_fails_the_bench(
+    small: Sequence[Row], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [replace(r, missed=1) if (r.strategy, r.kind) == WATCHED else r for r in small]
+    monkeypatch.setattr(failover, "play_all", lambda *_, **__: rows)
+    monkeypatch.setattr(sys, "argv", ["failover", "--failovers", "24"])
+    with pytest.raises(SystemExit, match="does not hold"):
+        failover.main()
+    assert "does not hold: this stack, in every way: missed failovers: 1" in capsys.readouterr().out
+
+
+def in_no_time(row: Row) -> Row:
+    never = Percentiles(0.0, 0.0, 0.0, 0.0)
+    return replace(
+        row,
+        stale_s=never,
+        stale_s_event_before_flip=never,
+        flowing_s=never,
+        wrong_server_s=never,
+        wrong_server_s_event_before_flip=never,
+        wrong_server_s_since_seen=never,
+    )
+
+
+def test_a_small_number_of_failovers_writes_nothing_unless_asked(
+    small: Sequence[Row], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    rows = [in_no_time(row) for row in small]
+    monkeypatch.setattr(failover, "play_all", lambda *_, **__: rows)
+    monkeypatch.setattr(failover, "FOLDER", tmp_path / "docs")
+    monkeypatch.setattr(sys, "argv", ["failover", "--failovers", "24"])
+    failover.main()
+    assert not (tmp_path / "docs").exists()
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--output", str(tmp_path / "asked")])
+    failover.main()
+    assert {path.name for path in (tmp_path / "asked").iterdir()} == {
+        "failover.json",
+        "failover.md",
+        "failover.svg",
+        "failover-sample.json",
+    }
+
+
+def test_the_price_of_vigilance_is_that_of_the_seconds_it_waits(small: Sequence[Row]) -> None:
+    row = replace(small[0], waiting_s_per_month=4000.0)
+    text = price_of_vigilance(row, Prices(gb_second=0.5, million_requests=0.2, memory_mb=512.0))
+    assert "wait 4,000 s, at 512 MB that is 2,000 GB-seconds, $1000.00" in text

@@ -1,0 +1,179 @@
+"""Single failovers of the bench whose figures can be told by hand, and what may not change them."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from bench.results import COMBINATIONS, Combination
+from bench.simulation import MISSED_SECONDS, Outcome, play, play_month
+from bench.strategies import (
+    AUTHORITATIVE,
+    EVENT_LOOKS,
+    FIRST_EVENT_LOOK,
+    MINUTE_SCHEDULE,
+    SCHEDULE_AND_EVENTS,
+    VIGILANCE,
+    WARM_STANDBY,
+    WATCH,
+    Strategy,
+)
+from bench.world import Event, Failover, Kind, Span, World, draw
+
+#: Nothing here is left to chance: runs begin when due, and a registration takes two minutes.
+WORLD = World(start=Span(0.0, 0.0), registration=Span(120.0, 120.0))
+#: With the second health check.
+HEALTHY_AFTER = 125.0
+
+STARTED = Event(occurs=1000.0, arrives=1001.0, completes=False)
+COMPLETED = Event(occurs=1030.0, arrives=1031.0, completes=True)
+
+
+def failover(kind: Kind = Kind.INSTANCE, **changes: object) -> Failover:
+    """The name moves 10 s after the first event; the one cache learns of it 2.5 s later."""
+    usual = Failover(
+        kind=kind,
+        dies=970.0,
+        listens=1007.0,
+        flip=1010.0,
+        api=1010.0,
+        events=(STARTED, COMPLETED),
+        caches=(1012.5,),
+        schedule=880.0,
+        old_checks_from=800.0,
+        new_checks_from=800.0,
+        chances=1,
+    )
+    return replace(usual, **changes)  # type: ignore[arg-type]
+
+
+def followed(strategy: Strategy, it: Failover) -> Outcome:
+    outcome = play(WORLD, it, strategy)
+    assert not outcome.missed
+    return outcome
+
+
+def test_the_minute_schedule_follows_with_its_next_look() -> None:
+    outcome = followed(MINUTE_SCHEDULE, failover())  # due at 1000 and 1060
+    assert outcome.stale == 50.0
+    assert outcome.flowing == 1060.0 + HEALTHY_AFTER - 1007.0
+
+
+def test_a_single_look_before_the_flip_follows_never() -> None:
+    outcome = play(WORLD, failover(Kind.CLUSTER), FIRST_EVENT_LOOK)
+    assert outcome.missed
+    assert (outcome.stale, outcome.flowing, outcome.wrong) == (MISSED_SECONDS,) * 3
+
+
+def test_a_single_look_after_the_flip_follows_at_once() -> None:
+    outcome = followed(FIRST_EVENT_LOOK, failover(listens=985.0, flip=990.0, caches=(992.0,)))
+    assert outcome.stale == 11.0
+    assert outcome.flowing == 1001.0 + HEALTHY_AFTER - 985.0
+
+
+def test_a_look_at_the_last_event_too_follows_then() -> None:
+    assert followed(EVENT_LOOKS, failover()).stale == 21.0
+    assert followed(SCHEDULE_AND_EVENTS, failover(schedule=899.0)).stale == 9.0
+
+
+def test_others_fall_back_to_the_old_address_when_the_next_cache_is_stale() -> None:
+    caches = (1010.0, 1014.0)
+    stale = {
+        followed(
+            SCHEDULE_AND_EVENTS,
+            failover(caches=caches, chances=chances, schedule=892.0, events=(at_1011,)),
+        ).stale
+        for chances in range(20)
+        for at_1011 in [Event(occurs=1010.0, arrives=1011.0, completes=True)]
+    }
+    # At 1011 the event's look, at 1012 the schedule's: new and old, or new and new, and so on.
+    assert stale == {1.0, 2.0, 62.0}
+
+
+def test_the_watch_sees_the_flip_a_second_after_the_cache_at_most() -> None:
+    outcome = followed(WATCH, failover())  # looks at 1001, 1002, …
+    assert outcome.announced
+    assert outcome.stale == 3.0
+    assert outcome.flowing == 1013.0 + HEALTHY_AFTER - 1007.0
+    assert outcome.wrong == 0.0
+
+
+def test_without_an_event_the_watch_begins_with_the_schedule() -> None:
+    outcome = followed(WATCH, failover(events=()))
+    assert not outcome.announced
+    assert outcome.stale == 50.0
+
+
+def test_past_the_caches_the_watch_sees_the_flip_within_a_second() -> None:
+    assert followed(AUTHORITATIVE, failover(flip=1010.5)).stale == 0.5
+
+
+def test_vigilance_needs_no_event() -> None:
+    assert followed(VIGILANCE, failover(events=(), schedule=853.0)).stale == 3.0  # …, 1008, 1013
+
+
+def test_a_warm_standby_needs_two_health_checks() -> None:
+    outcome = followed(WARM_STANDBY, failover())  # checks at 1010 and 1015
+    assert outcome.stale == 0.0
+    assert outcome.flowing == 8.0
+
+
+def test_the_old_writer_leaves_when_both_sources_name_the_new_one() -> None:
+    outcome = followed(WATCH, failover(Kind.CLUSTER, api=1015.0))
+    assert outcome.stale == 3.0
+    assert outcome.wrong == 5.0
+    assert outcome.wrong_since_seen == 2.0
+    assert outcome.wrong_since_promotion == 8.0
+
+
+def test_while_they_disagree_the_old_writer_leaves_after_the_confirm_window() -> None:
+    outcome = followed(WATCH, failover(Kind.CLUSTER, api=1030.0))
+    assert outcome.wrong == 9.0
+    assert outcome.wrong_since_seen == 6.0
+
+
+def test_a_writer_that_the_api_names_first_is_a_target_before_the_name_moves() -> None:
+    outcome = followed(WATCH, failover(Kind.CLUSTER, api=1008.0))
+    assert outcome.stale == 0.0
+    assert outcome.wrong == 3.0
+
+
+def combination_id(combination: Combination) -> str:
+    return combination.title
+
+
+@pytest.mark.parametrize("combination", COMBINATIONS, ids=combination_id)
+def test_playing_on_after_all_is_right_changes_no_figure(combination: Combination) -> None:
+    world = World()
+    for index in range(40):
+        it = draw(world, combination.kind, 11, index)
+        short = play(world, it, combination.strategy)
+        whole = play(world, it, combination.strategy, to_the_end=True)
+        assert whole.costs is not None
+        assert not whole.changed_later
+        assert replace(whole, costs=None) == short
+
+
+def test_a_quiet_run_of_the_stack_makes_one_call_and_one_query() -> None:
+    costs = play_month(World(), Kind.INSTANCE, WATCH, runs=100)
+    assert (costs.scheduled, costs.aws_calls, costs.dns_queries) == (100, 100, 100)
+    assert costs.waiting == 0.0
+
+
+QUIET: Sequence[tuple[Strategy, Kind, int, int]] = [
+    (WATCH, Kind.CLUSTER, 3, 2),
+    (AUTHORITATIVE, Kind.INSTANCE, 1, 1),
+    (WARM_STANDBY, Kind.INSTANCE, 2, 1),
+    (VIGILANCE, Kind.INSTANCE, 1, 13),
+    (VIGILANCE, Kind.CLUSTER, 27, 26),
+    (MINUTE_SCHEDULE, Kind.CLUSTER, 1, 1),
+    (FIRST_EVENT_LOOK, Kind.INSTANCE, 0, 0),
+]
+
+
+@pytest.mark.parametrize(("strategy", "kind", "calls", "queries"), QUIET)
+def test_every_run_of_a_quiet_month_costs_the_same(
+    strategy: Strategy, kind: Kind, calls: int, queries: int
+) -> None:
+    costs = play_month(World(), kind, strategy, runs=20)
+    assert (costs.aws_calls, costs.dns_queries) == (20 * calls, 20 * queries)
