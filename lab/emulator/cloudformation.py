@@ -4,10 +4,14 @@ A handler that raises fails its resource, so a refused deletion ends in DELETE_F
 Source: the CloudFormation resource reference of each type.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
+from urllib.parse import parse_qs
 
 from ministack.services import alb, ec2
+from ministack.services import cloudformation as service
 from ministack.services.cloudformation import provisioners
 
 from lab.emulator.endpoint_service_api import change_load_balancers, check_load_balancers
@@ -38,6 +42,11 @@ _LOAD_BALANCER = "AWS::ElasticLoadBalancingV2::LoadBalancer"
 _TARGET_GROUP = "AWS::ElasticLoadBalancingV2::TargetGroup"
 _LISTENER = "AWS::ElasticLoadBalancingV2::Listener"
 
+# How long the answer about a stack that is being deleted is held back, seconds. Less than the
+# time after which a client gives up on an answer: 60 with the SAM CLI.
+_HELD_BACK = 20.0
+_POLL = 0.05
+
 
 def install(services: EndpointServices) -> None:
     """Teach ministack's CloudFormation the resource types of a PrivateLink road."""
@@ -45,6 +54,34 @@ def install(services: EndpointServices) -> None:
     _install_rule("AWS::EC2::SecurityGroupIngress", "IpPermissions")
     _install_rule("AWS::EC2::SecurityGroupEgress", "IpPermissionsEgress")
     _install_load_balancing(services)
+    service.handle_request = _after_deletions(service.handle_request)
+
+
+def _after_deletions(handle: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """Answer DescribeStacks when the deletion of the stack is over, if that is soon.
+
+    `sam delete` asks only every 30 seconds, and has no setting for it.
+    """
+
+    async def wrapped(
+        method: str, path: str, headers: Mapping[str, str], body: bytes, query: Mapping[str, Any]
+    ) -> Any:
+        asked = {name: values[0] for name, values in parse_qs(body.decode()).items()}
+        if asked.get("Action") == "DescribeStacks":
+            deadline = time.monotonic() + _HELD_BACK
+            while _is_deleting(asked.get("StackName", "")) and time.monotonic() < deadline:
+                await asyncio.sleep(_POLL)
+        return await handle(method, path, headers, body, query)
+
+    return wrapped
+
+
+def _is_deleting(name: str) -> bool:
+    return any(
+        stack["StackStatus"] == "DELETE_IN_PROGRESS"
+        and name in {stack["StackName"], stack["StackId"]}
+        for stack in service._stacks.values()
+    )
 
 
 def _register(

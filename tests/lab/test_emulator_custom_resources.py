@@ -152,6 +152,12 @@ def test_what_a_custom_resource_answers_makes_the_network(world: World) -> None:
     assert [pair["GroupId"] for pair in rule["UserIdGroupPairs"]] == balancer["SecurityGroups"]
 
 
+def test_an_answer_about_a_deletion_waits_until_it_is_over(world: World) -> None:
+    assert world.deploy("short") == "CREATE_COMPLETE"
+    world.cloudformation.delete_stack(StackName="short")
+    assert world.status("short") == ""
+
+
 def test_properties_arrive_as_text_and_lists(world: World, stack: str) -> None:
     requests = world.events(world.outputs(stack)["FunctionName"])
     lookup = next(r for r in requests if r.get("LogicalResourceId") == "Lookup")
