@@ -10,7 +10,7 @@ from target_sync.errors import (
     TargetGroupAccessError,
     TargetGroupUnavailableError,
 )
-from tests.support.road import EVENT, MANUAL, SCHEDULE, A, B, Road, target, throttled
+from tests.support.road import COMPLETED, EVENT, MANUAL, SCHEDULE, A, B, Road, target, throttled
 
 
 def test_the_group_is_described_before_the_endpoint_is_observed() -> None:
@@ -57,6 +57,25 @@ def test_while_the_answer_stays_the_group_is_described_as_often_as_aws_checks_it
 
     assert result.convergence.looks == road.group.calls["DescribeTargetHealth"] == 12
     assert result.convergence.polls + result.convergence.looks == road.endpoint.queries == 60
+
+
+def test_after_a_completed_event_a_group_that_is_right_is_watched_for_half_a_minute() -> None:
+    road = Road(A)
+
+    result = road.run(COMPLETED)
+
+    assert result.status is Status.IN_SYNC
+    assert road.elapsed == 30
+
+
+def test_a_completed_event_that_is_early_is_followed_if_the_flip_comes_in_time() -> None:
+    road = Road(A)
+    road.later(25, lambda: road.fails_over(B))
+
+    result = road.run(COMPLETED)
+
+    assert result.status is Status.SYNCED
+    assert road.registered == {str(target(B))}
 
 
 def test_a_run_by_hand_does_not_wait_for_health() -> None:

@@ -104,6 +104,21 @@ def after_looks(
     return run, step
 
 
+def test_a_task_that_says_no_more_watches_for_nothing_and_polls_for_nothing() -> None:
+    assert Assignment(started_at=0, deadline=9, watch_until=0) == Assignment(
+        started_at=0,
+        deadline=9,
+        watch_until=0,
+        watch_seconds=0,
+        settles=False,
+        vigil_until=0,
+        poll_seconds=0,
+        wait_for_healthy=True,
+        dry_run=False,
+        look_seconds=1,
+    )
+
+
 # --- What follows a look ----------------------------------------------------------------------
 
 
