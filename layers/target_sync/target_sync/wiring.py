@@ -31,7 +31,7 @@ def build_synchronizer(environ: Mapping[str, str]) -> Synchronizer:
     settings = load_settings(environ)
     clock = SystemClock()
     return Synchronizer(
-        endpoint=_endpoint(settings, clock.now),
+        endpoint=endpoint_of(settings, clock.now),
         target_group=ElbTargetGroup(
             make_client("elbv2"), settings.target_group_arn, settings.vpc_networks
         ),
@@ -40,11 +40,11 @@ def build_synchronizer(environ: Mapping[str, str]) -> Synchronizer:
         reporter=PowertoolsReporter(),
         watch_seconds=settings.watch_seconds,
         poll_seconds=settings.poll_seconds,
-        standbys=_standbys(settings) if settings.policy.keep_standby else None,
+        standbys=standbys_of(settings) if settings.policy.keep_standby else None,
     )
 
 
-def _endpoint(settings: Settings, now: Callable[[], float]) -> Endpoint:
+def endpoint_of(settings: Settings, now: Callable[[], float]) -> Endpoint:
     """How a database of this kind is observed."""
     if settings.kind is DatabaseKind.STATIC:
         return StaticEndpoint(settings.addresses, now)
@@ -75,7 +75,8 @@ def _authoritative(system: NameResolver, now: Callable[[], float]) -> NameResolv
     return AuthoritativeResolver(now=now, system=system)
 
 
-def _standbys(settings: Settings) -> Standbys:
+def standbys_of(settings: Settings) -> Standbys:
+    """Who knows whether an address is the database's, where its standby's target stays."""
     from target_sync.adapters.network_interfaces import (  # noqa: PLC0415 - see above
         RdsNetworkInterfaces,
     )
