@@ -4,17 +4,19 @@ import json
 import os
 import socket
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from itertools import product
 from pathlib import Path
 from types import MappingProxyType
-from typing import Self
+from typing import Generic, Self, TypeVar
 
 # How many ports are tried before the machine is called full.
 _PORT_ATTEMPTS = 50
+
+_T = TypeVar("_T")
 
 
 class AddressPlanError(ValueError):
@@ -53,9 +55,15 @@ class AddressPlan:
 
     Nothing listens on the VPC addresses themselves. An address that is not in the plan is
     unreachable, like an address in a VPC that no network interface holds.
+
+    Attributes:
+        sockets: What stands in for each (VPC address, port).
+        closed: Those whose server takes no connection now, although its stand-in would: the port
+            of a standby of a Multi-AZ instance.
     """
 
     sockets: Mapping[Endpoint, Endpoint]
+    closed: frozenset[Endpoint] = frozenset()
 
     def __post_init__(self) -> None:
         for vpc, loopback in self.sockets.items():
@@ -65,7 +73,9 @@ class AddressPlan:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read a plan file: a JSON object, `{"10.0.1.11:5432": "127.0.0.2:54329"}`.
+        """Read a plan file, a JSON object.
+
+            {"sockets": {"10.0.1.11:5432": "127.0.0.2:54329"}, "closed": []}
 
         Raises:
             AddressPlanError: The file is not such an object; the message names the file.
@@ -73,23 +83,71 @@ class AddressPlan:
         """
         try:
             entries = json.loads(path.read_text(encoding="utf-8"))
-            if not isinstance(entries, dict):
-                raise AddressPlanError("not a JSON object")
+            sockets = entries["sockets"].items()
             return cls(
-                {Endpoint.parse(vpc): Endpoint.parse(str(lo)) for vpc, lo in entries.items()}
+                {Endpoint.parse(vpc): Endpoint.parse(str(lo)) for vpc, lo in sockets},
+                frozenset(Endpoint.parse(str(vpc)) for vpc in entries["closed"]),
             )
-        except ValueError as error:
-            raise AddressPlanError(f"{path} is not an address plan: {error}") from error
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise AddressPlanError(f"{path} is not an address plan: {error!r}") from error
 
     def save(self, path: Path) -> None:
         """Write the plan so that a reader sees the old file or the new one, never half of it."""
-        entries = {str(vpc): str(loopback) for vpc, loopback in self.sockets.items()}
+        entries = {
+            "sockets": {str(vpc): str(loopback) for vpc, loopback in self.sockets.items()},
+            "closed": [str(vpc) for vpc in sorted(self.closed)],
+        }
         write_atomically(path, json.dumps(entries, indent=2, sort_keys=True) + "\n")
 
     def locate(self, address: str | IPv4Address, port: int) -> tuple[str, int] | None:
         """Return the loopback host and port behind a VPC socket, None when it is unreachable."""
-        loopback = self.sockets.get(Endpoint(IPv4Address(address), port))
+        vpc = Endpoint(IPv4Address(address), port)
+        loopback = None if vpc in self.closed else self.sockets.get(vpc)
         return None if loopback is None else (str(loopback.address), loopback.port)
+
+
+class ReplacedFile(Generic[_T]):
+    """A file that its writer replaces in one step; it is read again when that has happened."""
+
+    def __init__(self, path: Path, read: Callable[[Path], _T]) -> None:
+        """Read the file for the first time. Errors of `read` are raised, here and later."""
+        self._path = path
+        self._read = read
+        self._stamp = self._stamped()
+        self._content = read(path)
+
+    @property
+    def content(self) -> _T:
+        """What the file holds now."""
+        # Taken before the content: a file that is replaced meanwhile is read once more.
+        stamp = self._stamped()
+        if stamp != self._stamp:
+            self._content = self._read(self._path)
+            self._stamp = stamp
+        return self._content
+
+    def _stamped(self) -> tuple[int, int]:
+        status = self._path.stat()
+        return status.st_ino, status.st_mtime_ns
+
+
+class Ports:
+    """The ports of the addresses in a plan file: who writes it opens and closes them."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def open(self, vpc: Endpoint) -> None:
+        """Let a port take connections."""
+        self._change(lambda closed: closed - {vpc})
+
+    def close(self, vpc: Endpoint) -> None:
+        """Let a port take no connection any more; those that it has stay."""
+        self._change(lambda closed: closed | {vpc})
+
+    def _change(self, change: Callable[[frozenset[Endpoint]], frozenset[Endpoint]]) -> None:
+        plan = AddressPlan.load(self._path)
+        replace(plan, closed=change(plan.closed)).save(self._path)
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -25,7 +25,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import IO, Self
 
-from lab.addresses import AddressPlan, AddressPlanError, Endpoint
+from lab.addresses import AddressPlan, AddressPlanError, Endpoint, ReplacedFile
 from lab.emulator.client import EmulatorAdmin, EmulatorAdminError
 from lab.emulator.messages import DataPlane, RoutedListener
 
@@ -130,7 +130,7 @@ def _reset(writer: asyncio.StreamWriter) -> None:
 class Forwarder:
     """Forwards TCP connections as the routing says."""
 
-    def __init__(self, plan: AddressPlan, event_log: IO[str]) -> None:
+    def __init__(self, plan: ReplacedFile[AddressPlan], event_log: IO[str]) -> None:
         self._plan = plan
         self._event_log = event_log
         self._routing = Routing()
@@ -172,9 +172,9 @@ class Forwarder:
         return targets[next(self._turn) % len(targets)] if targets else None
 
     async def _carry(self, flow: _Flow, from_client: asyncio.StreamReader) -> None:
-        place = self._plan.locate(flow.target.address, flow.target.port)
+        place = self._plan.content.locate(flow.target.address, flow.target.port)
         if place is None:
-            raise OSError(f"{flow.target} is not in the address plan: unreachable")
+            raise OSError(f"{flow.target} is unreachable by the address plan")
         async with asyncio.timeout(_CONNECT_TIMEOUT):
             from_server, flow.server = await asyncio.open_connection(*place)
         if flow.is_cut:
@@ -238,7 +238,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     with options.log.open("a", buffering=1, encoding="utf-8") as event_log:
         try:
-            forwarder = Forwarder(AddressPlan.load(options.address_plan), event_log)
+            plan = ReplacedFile(options.address_plan, AddressPlan.load)
+            forwarder = Forwarder(plan, event_log)
             asyncio.run(_serve(options, forwarder))
         except (OSError, AddressPlanError) as error:
             sys.exit(f"lab.dataplane: {error}")

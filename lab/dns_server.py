@@ -31,7 +31,7 @@ import dns.rcode
 import dns.rdatatype
 import dns.rrset
 
-from lab.addresses import write_atomically
+from lab.addresses import ReplacedFile, write_atomically
 
 # What a client without EDNS takes over UDP (RFC 1035 §4.2.1).
 _PLAIN_UDP_SIZE = 512
@@ -173,23 +173,6 @@ def query_count(log: Path, name: str | None = None) -> int:
     return sum(1 for line in lines if name is None or line.split()[1] == _normal(name))
 
 
-class _ZoneFile:
-    """The zone file, as the server sees it: read again when it was replaced."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._stamp = (0, 0)
-        self._records: dict[str, Record] = {}
-
-    def records(self) -> dict[str, Record]:
-        status = self._path.stat()
-        stamp = (status.st_ino, status.st_mtime_ns)
-        if stamp != self._stamp:
-            self._records = read_zone(self._path)
-            self._stamp = stamp
-        return self._records
-
-
 @dataclass(frozen=True, slots=True)
 class _Lookup:
     """The records along a chain of CNAMEs, and how the chain ends.
@@ -250,8 +233,7 @@ class Responder:
     """Answers DNS messages from a zone file and logs every query."""
 
     def __init__(self, zone: Path, query_log: IO[str]) -> None:
-        self._zone = _ZoneFile(zone)
-        self._zone.records()
+        self._zone = ReplacedFile(zone, read_zone)
         self._query_log = query_log
 
     def respond(self, wire: bytes, transport: str) -> bytes | None:
@@ -271,7 +253,7 @@ class Responder:
         question = query.question[0]
         name, kind = _normal(question.name.to_text()), dns.rdatatype.to_text(question.rdtype)
         self._query_log.write(f"{time.time():.6f} {name} {kind} {transport}\n")
-        lookup = _Lookup.follow(self._zone.records(), name, kind)
+        lookup = _Lookup.follow(self._zone.content, name, kind)
         if lookup.fault is Fault.TIMEOUT:
             return None
         if lookup.fault in _FAULT_RCODES:

@@ -2,6 +2,9 @@
 
 The order is the one that was measured on Multi-AZ PostgreSQL instances: "started" with the
 outage, the name moves, "restarted", and "completed" last, seconds after everything works again.
+
+The port of the standby is closed until its promotion. PostgreSQL's own standby would accept
+connections, so it is the address plan that closes it.
 """
 
 import json
@@ -11,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
 
-from lab.addresses import Endpoint
+from lab.addresses import Endpoint, Ports
 from lab.aws import Database
 from lab.dns_server import Zone
 from lab.emulator.client import EmulatorAdmin
@@ -21,6 +24,10 @@ from lab.postgres import PostgresSet
 
 #: Seconds from the restarted server to the event "completed". AWS: 3 to 42 after the name moved.
 _COMPLETED_AFTER = 1.0
+#: Events by their ID, category and message.
+_STARTED = ("RDS-EVENT-0013", "failover", "Multi-AZ instance failover started.")
+_RESTARTED = ("RDS-EVENT-0006", "availability", "DB instance restarted")
+_COMPLETED = ("RDS-EVENT-0049", "failover", "Multi-AZ instance failover completed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +91,7 @@ class RdsControlPlane:
         servers: PostgresSet,
         zone: Zone,
         admin: EmulatorAdmin,
+        ports: Ports,
         addresses: Mapping[str, Endpoint],
         zones: Mapping[str, str],
     ) -> None:
@@ -94,6 +102,7 @@ class RdsControlPlane:
             servers: Its servers; the first standby is the one that is promoted.
             zone: Where its endpoint's name is.
             admin: Where events are emitted.
+            ports: Opens and closes the ports of the servers' addresses.
             addresses: The servers' addresses in the VPC, by their loopback host.
             zones: The servers' Availability Zones, by their loopback host.
         """
@@ -101,8 +110,10 @@ class RdsControlPlane:
         self._servers = servers
         self._zone = zone
         self._admin = admin
+        self._ports = ports
         self._addresses = addresses
         self._zones = zones
+        self._close_standbys()
         self.point_name_at_primary()
 
     @property
@@ -115,40 +126,48 @@ class RdsControlPlane:
         self._zone.set_address(self._database.endpoint, [str(self.writer.address)])
         return time.time()
 
+    def rebuild_standbys(self) -> None:
+        """Make every server but the primary its synchronous standby, whatever it was before."""
+        self._close_standbys()
+        self._servers.rebuild_standbys()
+
     def fail_over(
-        self, *, dns_lag: float, prefixed: bool, wait: Callable[[float], None]
+        self,
+        *,
+        dns_lag: float,
+        prefixed: bool,
+        wait: Callable[[float], None],
+        tells: bool = True,
     ) -> Failover:
         """Promote the standby, move the name, and tell of it, in RDS's order.
+
+        An old primary that was not killed goes on accepting connections: harsher than RDS, which
+        restarts it.
 
         Args:
             dns_lag: Seconds from the promotion to the moved name.
             prefixed: Whether the events name their source with ``rds:`` in front.
             wait: Waits for some seconds.
+            tells: Whether the events arrive. AWS delivers them as best effort.
         """
         began_at, old = time.time(), self.writer
         events: dict[str, float] = {}
 
-        def emit(event_id: str, category: str, message: str) -> None:
-            events[event_id] = time.time()
-            self._admin.emit(
-                RdsEvent(
-                    identifier=self._database.identifier,
-                    event_id=event_id,
-                    categories=(category,),
-                    message=message,
-                    prefixed=prefixed,
-                )
-            )
+        def emit(*event: str) -> None:
+            if tells:
+                events[event[0]] = time.time()
+                self._emit(*event, prefixed=prefixed)
 
-        emit("RDS-EVENT-0013", "failover", "Multi-AZ instance failover started.")
+        emit(*_STARTED)
         self._set_status("rebooting")
         self._servers.promote(self._servers.standbys[0])
+        self._ports.open(self.writer)
         promoted_at = time.time()
         wait(dns_lag)
         flipped_at = self.point_name_at_primary()
-        emit("RDS-EVENT-0006", "availability", "DB instance restarted")
+        emit(*_RESTARTED)
         wait(_COMPLETED_AFTER)
-        emit("RDS-EVENT-0049", "failover", "Multi-AZ instance failover completed")
+        emit(*_COMPLETED)
         self._set_status("available")
         return Failover(
             old=old,
@@ -158,6 +177,25 @@ class RdsControlPlane:
             flipped_at=flipped_at,
             events=events,
         )
+
+    def tell_of_failover(self) -> None:
+        """Emit the event with which a failover begins, whether or not there is one."""
+        self._emit(*_STARTED, prefixed=False)
+
+    def _emit(self, event_id: str, category: str, message: str, *, prefixed: bool) -> None:
+        self._admin.emit(
+            RdsEvent(
+                identifier=self._database.identifier,
+                event_id=event_id,
+                categories=(category,),
+                message=message,
+                prefixed=prefixed,
+            )
+        )
+
+    def _close_standbys(self) -> None:
+        for standby in self._servers.standbys:
+            self._ports.close(self._addresses[standby.host])
 
     def _set_status(self, status: str) -> None:
         self._admin.set_rds_status(

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lab import postgres
-from lab.addresses import AddressPlan, Endpoint, free_port
+from lab.addresses import AddressPlan, Endpoint, Ports, free_port
 from lab.aws import SUBNETS, Account, Database, create_database
-from lab.dns_server import Zone
+from lab.dns_server import Zone, query_count
 from lab.emulator.client import EmulatorAdmin
 from lab.options import LabOptions
 from lab.postgres import PostgresPair, PostgresSet
@@ -77,7 +77,7 @@ class Ground:
             plan: What stands behind the addresses of the VPC.
         """
         folder = supervisor.work_dir
-        plan.save(folder / "addresses.json")
+        plan.save(_plan_file(supervisor))
         zone = Zone(folder / "zone.json")
         dns_port = _start_dns(supervisor)
         with FailoverHook() as hook:
@@ -111,6 +111,7 @@ class Ground:
             servers=servers,
             zone=self.zone,
             admin=self.admin,
+            ports=Ports(_plan_file(self.supervisor)),
             addresses=ADDRESSES,
             zones=dict(zip(postgres.HOSTS, SUBNETS.values(), strict=False)),
         )
@@ -127,7 +128,7 @@ class Ground:
             "lab.dataplane",
             {
                 "emulator": self.admin.url,
-                "address-plan": folder / "addresses.json",
+                "address-plan": _plan_file(self.supervisor),
                 "listen": f"{_HOST}:{port}",
                 "target-group-arn": target_group_arn,
                 "endpoint-id": endpoint_id,
@@ -157,6 +158,14 @@ class Ground:
         """
         return self.supervisor.wait_until(
             condition, what=what, timeout=self.options.settling_seconds
+        )
+
+    def wait_for_queries(self, name: str, number: int) -> None:
+        """Wait until a name has been asked for so many times from now on."""
+        log = self.supervisor.work_dir / "queries.log"
+        enough = query_count(log, name) + number
+        self.wait_for(
+            lambda: query_count(log, name) >= enough, f"{number} queries for {name} from now on"
         )
 
     def pause(self, seconds: float) -> None:
@@ -208,6 +217,10 @@ def address_plan(servers: PostgresSet) -> AddressPlan:
     )
 
 
+def _plan_file(supervisor: Supervisor) -> Path:
+    return supervisor.work_dir / "addresses.json"
+
+
 def _start_dns(supervisor: Supervisor) -> int:
     port = free_port(_HOST)
     folder = supervisor.work_dir
@@ -239,7 +252,7 @@ def _start_emulator(
         "lab.emulator",
         {
             "port": port,
-            "address-plan": supervisor.work_dir / "addresses.json",
+            "address-plan": _plan_file(supervisor),
             "work-dir": folder,
             "registration-delay": options.registration_delay,
             "health-check-interval": options.health_check_interval,

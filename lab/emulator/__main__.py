@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from lab.addresses import AddressPlan
+from lab.addresses import AddressPlan, ReplacedFile
 
 
 def main() -> None:
@@ -93,7 +93,7 @@ def _serve(options: argparse.Namespace, own_dir: Path) -> None:
     server.run(
         server.Options(
             port=options.port,
-            plan=AddressPlan.load(options.address_plan),
+            plan=ReplacedFile(options.address_plan, AddressPlan.load),
             work_dir=own_dir,
             times=TargetTimes(
                 registration_delay=options.registration_delay,

@@ -11,7 +11,7 @@ from hypercorn.asyncio import serve
 from hypercorn.config import Config
 from ministack import app
 
-from lab.addresses import AddressPlan
+from lab.addresses import AddressPlan, ReplacedFile
 from lab.emulator import (
     auto_scaling,
     cloudformation,
@@ -56,7 +56,7 @@ class Options:
     """
 
     port: int
-    plan: AddressPlan
+    plan: ReplacedFile[AddressPlan]
     work_dir: Path
     times: TargetTimes
     schedule_interval: float | None
@@ -75,8 +75,8 @@ def run(options: Options) -> None:
     calls = traffic.Traffic()
     load_balancers.install()
     target_groups.install(groups)
-    instances.install(options.plan)
-    network_interfaces.install(options.plan)
+    instances.install(options.plan.content)
+    network_interfaces.install(options.plan.content)
     auto_scaling.install(groups)
     endpoint_service_api.install(services)
     cloudformation.install(services)

@@ -15,7 +15,7 @@ from typing import Any
 
 from ministack.services import alb, ec2
 
-from lab.addresses import AddressPlan
+from lab.addresses import AddressPlan, ReplacedFile
 from lab.emulator.errors import ApiError, answering_errors
 from lab.emulator.scope import Scope
 from lab.emulator.target_group import (
@@ -51,7 +51,7 @@ class TargetTimes:
 class TargetGroups:
     """Every target group of every account, by ARN."""
 
-    plan: AddressPlan
+    plan: ReplacedFile[AddressPlan]
     times: TargetTimes
     _groups: dict[str, EmulatedTargetGroup] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -83,7 +83,7 @@ class TargetGroups:
                 group.run_health_checks()
 
     def _probe(self, address: IPv4Address, port: int) -> bool:
-        where = self.plan.locate(address, port)
+        where = self.plan.content.locate(address, port)
         if where is None:
             return False
         try:

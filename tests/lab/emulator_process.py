@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import boto3
 from botocore.config import Config
 
-from lab.addresses import AddressPlan, free_port
+from lab.addresses import AddressPlan, Ports, free_port
 from lab.emulator.client import EmulatorAdmin
 
 PROVIDER = "111111111111"
@@ -31,6 +31,7 @@ class Emulator:
 
     url: str
     work_dir: Path
+    ports: Ports
     process: subprocess.Popen[bytes]
 
     @property
@@ -69,7 +70,12 @@ def running_emulator(
         process = subprocess.Popen(
             command, stdout=log, stderr=subprocess.STDOUT, cwd=Path(__file__).parents[2]
         )
-    emulator = Emulator(url=f"http://127.0.0.1:{port}", work_dir=work_dir, process=process)
+    emulator = Emulator(
+        url=f"http://127.0.0.1:{port}",
+        work_dir=work_dir,
+        ports=Ports(plan_file),
+        process=process,
+    )
     try:
         wait_until(lambda: emulator.admin.is_ready() or process.poll() is not None)
         assert process.poll() is None, (directory / "log").read_text()

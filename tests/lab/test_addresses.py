@@ -1,4 +1,5 @@
 import socket
+from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -8,15 +9,18 @@ from lab.addresses import (
     AddressPlan,
     AddressPlanError,
     Endpoint,
+    Ports,
+    ReplacedFile,
     free_port,
     free_port_on,
     write_atomically,
 )
 
+STANDBY = Endpoint.parse("10.0.2.12:5432")
 PLAN = AddressPlan(
     {
         Endpoint.parse("10.0.1.11:5432"): Endpoint.parse("127.0.0.2:54329"),
-        Endpoint.parse("10.0.2.12:5432"): Endpoint.parse("127.0.0.3:54329"),
+        STANDBY: Endpoint.parse("127.0.0.3:54329"),
     }
 )
 
@@ -32,10 +36,11 @@ def test_the_same_address_on_another_port_is_unreachable() -> None:
 
 def test_a_saved_plan_is_loaded_unchanged_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
+    plan = replace(PLAN, closed=frozenset({STANDBY}))
 
-    PLAN.save(path)
+    plan.save(path)
 
-    assert AddressPlan.load(path) == PLAN
+    assert AddressPlan.load(path) == plan
     assert [entry.name for entry in tmp_path.iterdir()] == ["plan.json"]
 
 
@@ -44,10 +49,14 @@ def test_a_saved_plan_is_loaded_unchanged_and_leaves_nothing_beside_it(tmp_path:
     [
         "[]",
         "not json",
-        '{"10.0.1.11": "127.0.0.2:1"}',
-        '{"10.0.1.11:5432": 5432}',
-        '{"10.0.1.11:0": "127.0.0.2:1"}',
-        '{"10.0.1.11:5432": "192.0.2.1:5432"}',
+        '{"sockets": {}}',
+        '{"sockets": [], "closed": []}',
+        '{"sockets": {}, "closed": 1}',
+        '{"sockets": {}, "closed": ["10.0.1.11"]}',
+        '{"sockets": {"10.0.1.11": "127.0.0.2:1"}, "closed": []}',
+        '{"sockets": {"10.0.1.11:5432": 5432}, "closed": []}',
+        '{"sockets": {"10.0.1.11:0": "127.0.0.2:1"}, "closed": []}',
+        '{"sockets": {"10.0.1.11:5432": "192.0.2.1:5432"}, "closed": []}',
     ],
 )
 def test_a_file_that_holds_no_plan_is_refused_by_name(tmp_path: Path, text: str) -> None:
@@ -56,6 +65,37 @@ def test_a_file_that_holds_no_plan_is_refused_by_name(tmp_path: Path, text: str)
 
     with pytest.raises(AddressPlanError, match=r"plan\.json is not an address plan"):
         AddressPlan.load(path)
+
+
+def test_a_closed_port_is_unreachable_until_it_is_opened(tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    PLAN.save(path)
+    ports, plan = Ports(path), ReplacedFile(path, AddressPlan.load)
+
+    ports.close(STANDBY)
+    closed = plan.content
+    ports.open(STANDBY)
+
+    assert closed.locate(STANDBY.address, STANDBY.port) is None
+    assert closed.locate("10.0.1.11", 5432) == ("127.0.0.2", 54329)
+    assert plan.content == PLAN
+
+
+def test_a_file_is_read_again_only_when_it_was_replaced(tmp_path: Path) -> None:
+    path, reads = tmp_path / "zone.json", list[str]()
+
+    def read(path: Path) -> str:
+        reads.append(path.read_text())
+        return reads[-1]
+
+    write_atomically(path, "old")
+    file = ReplacedFile(path, read)
+    before = [file.content, file.content]
+    write_atomically(path, "new")
+
+    assert before == ["old", "old"]
+    assert [file.content, file.content] == ["new", "new"]
+    assert reads == ["old", "new"]
 
 
 def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_beside_it(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Self
 
 import pytest
 
-from lab.addresses import AddressPlan, Endpoint, free_port
+from lab.addresses import AddressPlan, Endpoint, Ports, free_port
 from lab.dataplane import Routing
 from lab.emulator.messages import DataPlane, RoutedConnection, RoutedListener, RoutedTarget
 from lab.processes import ServerDiedError, Supervisor, accepts_connections
@@ -224,6 +224,7 @@ class Road:
     emulator: FakeEmulator
     port: int
     log: Path
+    ports: Ports
     clients: ExitStack = field(default_factory=ExitStack)
 
     def follow(self, *targets: tuple[Endpoint, str]) -> None:
@@ -277,7 +278,7 @@ def running_road(extra: Sequence[str] = ()) -> Iterator[Road]:
         supervisor.start(
             "data plane", command, cwd=REPO, ready=lambda: accepts_connections(HOST, port)
         )
-        road = Road(supervisor, emulator, port, log)
+        road = Road(supervisor, emulator, port, log, Ports(plan))
         with road.clients:
             yield road
 
@@ -399,6 +400,20 @@ def test_a_connection_to_an_address_outside_the_plan_is_reset(road: Road) -> Non
 
     assert is_refused(road)
     assert "flow_opened 10.0.3.13" not in road.names()
+
+
+@pytest.mark.lab
+def test_a_connection_to_a_closed_port_is_reset_until_it_is_opened(road: Road) -> None:
+    road.follow((A, "healthy"))
+
+    road.ports.close(A)
+    refused = is_refused(road)
+    road.ports.open(A)
+    client = road.connect()
+    client.sendall(b" hello")
+
+    assert refused
+    assert client.recv(1) == b"a"
 
 
 @pytest.mark.lab

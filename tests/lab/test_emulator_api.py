@@ -195,6 +195,21 @@ def test_health_follows_the_server_behind_the_address(road: Road, database_port:
     wait_until(lambda: (PRIMARY, 5432, "unhealthy", "Target.FailedHealthChecks") in road.health())
 
 
+def test_a_closed_port_fails_its_checks_until_it_is_opened(road: Road, database_port: int) -> None:
+    port = Endpoint.parse(f"{PRIMARY}:5432")
+    database = Database(database_port)
+    try:
+        road.emulator.ports.close(port)
+        road.register({"Id": PRIMARY})
+        wait_until(
+            lambda: (PRIMARY, 5432, "unhealthy", "Target.FailedHealthChecks") in road.health()
+        )
+        road.emulator.ports.open(port)
+        wait_until(lambda: (PRIMARY, 5432, "healthy", None) in road.health())
+    finally:
+        database.stop()
+
+
 def test_ports_zones_draining_and_absence_are_told_apart(road: Road) -> None:
     outside = {"Id": "192.168.7.7", "Port": 5433, "AvailabilityZone": "all"}
     road.register({"Id": PRIMARY, "Port": 5433}, outside)
