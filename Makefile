@@ -21,7 +21,7 @@ setup: ## Install the locked tools into .venv (every other target does it too)
 demo: setup ## Run the main job in the lab: deploy, two failovers, drift, resync, delete
 	@$(PY) -m lab demo $(LAB_OPTIONS)
 
-lab: setup ## Play a scenario for each kind of database; SCENARIOS="rds-proxy static" plays these
+lab: setup ## Play every scenario; SCENARIOS="failover-watch failover-warm-standby" plays these
 	@$(PY) -m lab run $(SCENARIOS) $(LAB_OPTIONS)
 
 test: setup ## Run everything: lint, types, architecture, all tests with coverage

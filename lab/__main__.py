@@ -1,41 +1,41 @@
-"""``python -m lab demo|run``: the main job, or one kind of database, against real parts."""
+"""``python -m lab demo|run``: the main job, or scenarios, against real parts."""
 
 import argparse
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 
 from lab.demo import run_demo
 from lab.options import LabOptions
-from lab.processes import CommandFailedError, ServerDiedError, WaitTimeoutError
+from lab.playing import STOPPING, run_scenarios
 from lab.scenarios import SCENARIOS
-from lab.scenarios.base import run
-from lab.stack import UnexpectedReplyError
 
-_EXPECTED = (ServerDiedError, CommandFailedError, WaitTimeoutError, UnexpectedReplyError)
 _HELP = {
     "registration_delay": "seconds from a registration to the first health check (AWS: 90-180)",
     "health_check_interval": "seconds between two health checks (AWS: 5)",
     "schedule_interval": "seconds that stand for the schedule's minute",
     "dns_lag": "seconds from the promotion to the moved name",
     "report": "where the HTML report goes",
+    "figure": "where the outages are drawn once more, as an SVG file",
 }
+_PATHS = frozenset({"report", "figure"})
 
 
 def main() -> int:
     """Run what was asked for; the exit status is 0 only if every expectation held."""
-    names, options = _parse()
+    names, given = _parse()
     console = Console(highlight=False)
     try:
         if names is None:
-            return 0 if run_demo(options, console) else 1
-        return _run_scenarios(names, options, console)
-    except (*_EXPECTED, OSError) as error:
+            return 0 if run_demo(LabOptions(**given), console) else 1
+        return 0 if run_scenarios(names, given, console) else 1
+    except STOPPING as error:
         console.print(f"[bold red]The lab stopped:[/] {escape(str(error))}", soft_wrap=True)
         return 1
     except KeyboardInterrupt:
@@ -43,25 +43,12 @@ def main() -> int:
         return 130
 
 
-def _run_scenarios(names: Sequence[str], options: LabOptions, console: Console) -> int:
-    """Play each scenario, also after one that failed, and say at the end which held."""
-    held: dict[str, bool] = {}
-    for name in SCENARIOS if "all" in names else dict.fromkeys(names):
-        try:
-            held[name] = run(SCENARIOS[name], options, console)
-        except (*_EXPECTED, OSError) as error:
-            console.print(f"[bold red]{name} stopped:[/] {escape(str(error))}", soft_wrap=True)
-            held[name] = False
-    for name, holds in held.items():
-        console.print(f"{'[green]pass[/]' if holds else '[bold red]FAIL[/]'}  {name}")
-    return 0 if all(held.values()) else 1
-
-
-def _parse() -> tuple[list[str] | None, LabOptions]:
+def _parse() -> tuple[list[str] | None, Mapping[str, Any]]:
+    """Return the scenarios' names, None for the demo, and the options that were given."""
     parser = argparse.ArgumentParser(prog="python -m lab", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     demo = commands.add_parser("demo", help="deploy, two failovers, drift, resync, delete")
-    scenarios = commands.add_parser("run", help="one scenario for each kind of database")
+    scenarios = commands.add_parser("run", help="scenarios: kinds of database, failovers")
     scenarios.add_argument(
         "names",
         nargs="+",
@@ -70,16 +57,17 @@ def _parse() -> tuple[list[str] | None, LabOptions]:
         help=f"{', '.join(SCENARIOS)}; or all",
     )
     for option in fields(LabOptions):
-        for command in (demo, scenarios) if option.name != "report" else (demo,):
+        for command in (demo, scenarios) if option.name != "figure" else (scenarios,):
             command.add_argument(
                 f"--{option.name.replace('_', '-')}",
-                type=Path if option.name == "report" else _seconds,
-                default=option.default,
-                help=f"{_HELP[option.name]}; default: %(default)s",
+                type=Path if option.name in _PATHS else _seconds,
+                # What is not given is not there: a scenario may have times of its own.
+                default=argparse.SUPPRESS,
+                help=f"{_HELP[option.name]}; default: {option.default}",
             )
     values = vars(parser.parse_args())
     values.pop("command")
-    return values.pop("names", None), LabOptions(**values)
+    return values.pop("names", None), values
 
 
 def _seconds(text: str) -> float:

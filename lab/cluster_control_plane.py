@@ -18,10 +18,27 @@ from lab.postgres import PostgresServer, PostgresSet
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterFailover:
-    """The moment from which the new writer accepts writes, and who wrote before."""
+    """The moments of one failover, in seconds since the epoch.
 
-    promoted_at: float
+    Attributes:
+        old: The old writer's address and port in the VPC.
+        new: The new writer's.
+        demoted: The old writer, which is a reader now.
+        began_at: When it was asked for.
+        promoted_at: From when on the new writer accepts writes.
+        returned_at: From when on the old writer is back as a reader.
+        told_at: When the RDS API began to name the new writer.
+        flipped_at: When the cluster's name moved.
+    """
+
+    old: Endpoint
+    new: Endpoint
     demoted: PostgresServer
+    began_at: float
+    promoted_at: float
+    returned_at: float
+    told_at: float
+    flipped_at: float
 
 
 class ClusterControlPlane:
@@ -49,6 +66,7 @@ class ClusterControlPlane:
         self._servers = servers
         self._zone = zone
         self._admin = admin
+        self._addresses = addresses
         self._identifiers = {
             server.host: identifier
             for server, identifier in zip(servers.servers, cluster.instances, strict=True)
@@ -59,29 +77,58 @@ class ClusterControlPlane:
         self._point_names()
 
     def fail_over(
-        self, target: PostgresServer, *, dns_lag: float, wait: Callable[[float], None]
+        self,
+        target: PostgresServer,
+        *,
+        dns_lag: float,
+        wait: Callable[[float], None],
+        api_lag: float = 0.0,
     ) -> ClusterFailover:
         """Promote a reader; the old writer and the other readers come back as its readers.
 
+        They are back before either lag counts: for as long as it lasts, the old writer is a
+        healthy server under a name or a role that is not its own any more.
+
         Args:
             target: The reader to promote.
-            dns_lag: Seconds from the promotion to the moved names.
+            dns_lag: Seconds until the names move.
             wait: Waits for some seconds.
+            api_lag: Seconds until the RDS API tells.
         """
+        began_at = time.time()
         demoted, identifier = self._servers.primary, self._identifiers[target.host]
         self._emit("RDS-EVENT-0073", f"Started cross AZ failover to DB instance: {identifier}")
         self._servers.promote(target)
         promoted_at = time.time()
+        self._servers.rebuild_standbys()
+        returned_at = time.time()
+        moved_at: dict[Callable[[], None], float] = {}
+        for lag, move in sorted(
+            [(api_lag, self._tell_writer), (dns_lag, self._point_names)], key=lambda pair: pair[0]
+        ):
+            wait(max(0.0, returned_at + lag - time.time()))
+            move()
+            moved_at[move] = time.time()
+        self._emit("RDS-EVENT-0071", f"Completed failover to DB instance: {identifier}")
+        return ClusterFailover(
+            old=self._addresses[demoted.host],
+            new=self._addresses[target.host],
+            demoted=demoted,
+            began_at=began_at,
+            promoted_at=promoted_at,
+            returned_at=returned_at,
+            told_at=moved_at[self._tell_writer],
+            flipped_at=moved_at[self._point_names],
+        )
+
+    def _tell_writer(self) -> None:
         self._admin.set_cluster_status(
             ClusterStatus(
-                identifier=self._cluster.identifier, status="available", writer=identifier
+                identifier=self._cluster.identifier,
+                status="available",
+                writer=self._identifiers[self._servers.primary.host],
             )
         )
-        wait(dns_lag)
-        self._point_names()
-        self._servers.rebuild_standbys()
-        self._emit("RDS-EVENT-0071", f"Completed failover to DB instance: {identifier}")
-        return ClusterFailover(promoted_at=promoted_at, demoted=demoted)
 
     def _point_names(self) -> None:
         instances = self._cluster.instances

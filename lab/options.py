@@ -1,6 +1,7 @@
 """What a run of the lab can be told."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 
@@ -15,6 +16,7 @@ class LabOptions:
         dns_lag: From the promotion of the standby until the endpoint's name moves. AWS:
             seconds; its documentation allows minutes.
         report: Where the HTML report goes.
+        figure: Where the outages are drawn once more, as an SVG file; None: nowhere.
     """
 
     registration_delay: float = 1.0
@@ -22,8 +24,15 @@ class LabOptions:
     schedule_interval: float = 5.0
     dns_lag: float = 1.0
     report: Path = Path("lab-report.html")
+    figure: Path | None = None
+
+    @property
+    def shown(self) -> Mapping[str, str]:
+        """The options by name, as the report shows them."""
+        return {name: str(value) for name, value in asdict(self).items() if value is not None}
 
     @property
     def settling_seconds(self) -> float:
         """How long a failover may take until the road is right, with room to spare."""
-        return 60.0 + 3 * (self.registration_delay + self.dns_lag) + 6 * self.health_check_interval
+        moves = 3 * (self.registration_delay + self.dns_lag) + 6 * self.health_check_interval
+        return 60.0 + moves + 2 * self.schedule_interval

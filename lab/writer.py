@@ -105,6 +105,7 @@ class Writer:
         *,
         interval: float = 0.01,
         statement_deadline: float = 15.0,
+        reconnects: bool = False,
     ) -> None:
         """Prepare a writer.
 
@@ -113,10 +114,12 @@ class Writer:
                 psycopg.Error within a short time.
             interval: Seconds between two attempts.
             statement_deadline: Seconds after which a statement that hangs loses its connection.
+            reconnects: Whether each row is written on a connection of its own.
         """
         self._connect = connect
         self._interval = interval
         self._statement_deadline = statement_deadline
+        self._reconnects = reconnects
         self._acknowledgements: list[Acknowledgement] = []
         self._failures: list[Failure] = []
         self._lock = threading.Lock()
@@ -183,6 +186,8 @@ class Writer:
                         self._insert(connection, number)
                         number += 1
                         self._stopping.wait(self._interval)
+                        if self._reconnects:
+                            break
             except psycopg.Error as error:
                 reason = str(error).strip() or type(error).__name__
                 self._failures.append(Failure(number=number, at=time.time(), reason=reason))

@@ -10,6 +10,8 @@ from ministack.services import eventbridge, scheduler
 
 # Scheduler's shortest rate, seconds: "rate(1 minute)". Compressed time is measured against it.
 _MINUTE = 60.0
+# How late a schedule may be, seconds.
+_LATEST = 0.5
 
 
 def install(*, interval: float | None) -> None:
@@ -21,7 +23,8 @@ def install(*, interval: float | None) -> None:
     eventbridge._invoke_target = _sending_schedules(eventbridge._invoke_target)
     if interval is not None:
         eventbridge._parse_rate_seconds = _compressing(eventbridge._parse_rate_seconds, interval)
-        scheduler._SCHEDULE_TICK_INTERVAL = interval / 10
+        # A schedule is late by up to one tick.
+        scheduler._SCHEDULE_TICK_INTERVAL = min(interval / 10, _LATEST)
 
 
 def _compressing(

@@ -1,4 +1,7 @@
-"""One scenario for each kind of database and way of use: `python -m lab run <name>…|all`."""
+"""Scenarios for each kind of database, way of use and course of a failover.
+
+`python -m lab run <name>…|all` plays them.
+"""
 
 from collections.abc import Mapping
 
@@ -7,11 +10,17 @@ from lab.scenarios import (
     ec2_asg,
     ec2_instance,
     existing_target_group,
+    failover_cluster,
+    failover_warm_standby,
+    failover_watch,
+    flapping_dns,
     hostname,
+    lost_event,
     rds_cluster,
     rds_instance,
     rds_proxy,
     static,
+    throttled_api,
     updates,
 )
 from lab.scenarios.base import Scenario
@@ -30,5 +39,11 @@ SCENARIOS: Mapping[str, Scenario] = {
         existing_target_group.SCENARIO,
         consumers.SCENARIO,
         updates.SCENARIO,
+        failover_watch.SCENARIO,
+        failover_warm_standby.SCENARIO,
+        failover_cluster.SCENARIO,
+        flapping_dns.SCENARIO,
+        lost_event.SCENARIO,
+        throttled_api.SCENARIO,
     )
 }

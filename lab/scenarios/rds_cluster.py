@@ -6,7 +6,8 @@ from lab.scenarios.base import Road, Scenario, Stage
 from lab.site import ADDRESSES
 
 
-def _control_plane(stage: Stage, cluster: Cluster) -> ClusterControlPlane:
+def control_plane_of(stage: Stage, cluster: Cluster) -> ClusterControlPlane:
+    """Let RDS run a cluster on the stage's servers."""
     return ClusterControlPlane(
         cluster=cluster,
         servers=stage.servers,
@@ -36,7 +37,7 @@ def _fail_over(road: Road, control_plane: ClusterControlPlane) -> ClusterFailove
 
 def _follow_writer(stage: Stage) -> None:
     cluster = create_cluster(stage.provider, "shop", members=3)
-    control_plane = _control_plane(stage, cluster)
+    control_plane = control_plane_of(stage, cluster)
     parameters = {"DatabaseEndpoint": cluster.endpoint}
     with stage.road(parameters, right=[stage.writer]) as road, road.writing() as writing:
         failover = _fail_over(road, control_plane)
@@ -47,7 +48,7 @@ def _follow_writer(stage: Stage) -> None:
 
 def _follow_readers(stage: Stage) -> None:
     cluster = create_cluster(stage.provider, "shop", members=3)
-    control_plane = _control_plane(stage, cluster)
+    control_plane = control_plane_of(stage, cluster)
     parameters = {"DatabaseEndpoint": cluster.reader_endpoint}
     with stage.road(parameters, right=stage.targets[1:]) as road, road.reading() as reading:
         reading.expect_reads_by("both readers, and only they, answer", stage.servers.standbys)

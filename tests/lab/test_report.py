@@ -3,18 +3,21 @@ import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from lab.report import Report, write_html
+from lab.report import Report, write_figure, write_html
 from lab.timeline import (
     Expectation,
     Moment,
+    Outage,
     Timeline,
     format_seconds,
     print_expectations,
+    print_outages,
     print_timeline,
     verdict,
 )
@@ -31,6 +34,27 @@ FAILOVER = Timeline(
         Moment(name="first write through", at=T0 + 3.61, note="row 412"),
     ),
     write_gap=Gap(start=T0 - 0.01, end=T0 + 3.61),
+)
+WATCH = Outage(
+    strategy="watch",
+    began_at=T0,
+    promoted_at=T0 + 1,
+    flipped_at=T0 + 6,
+    detected_at=T0 + 6.5,
+    registered_at=T0 + 6.6,
+    healthy_at=T0 + 101.5,
+    written_at=T0 + 101.75,
+    gap=Gap(start=T0 - 0.25, end=T0 + 101.75),
+    needs={"promotion": 1.0, "registration": 100.0},
+)
+STANDBY = replace(
+    WATCH,
+    strategy="warm standby",
+    registered_at=None,
+    healthy_at=T0 + 9.5,
+    written_at=T0 + 9.25,
+    gap=Gap(start=T0, end=T0 + 9.25),
+    needs={"promotion": 1.0, "health checks": 10.0},
 )
 PASSED = Expectation(text="every acknowledged row is present", holds=True, detail="812 of 812")
 FAILED = Expectation(text="none is on a demoted server", holds=False, detail="row 7")
@@ -89,6 +113,19 @@ class Tags(HTMLParser):
         assert self.open.pop() == tag
 
 
+def parts(outage: Outage) -> list[tuple[str, float, float]]:
+    return [(phase.name, phase.start, phase.end) for phase in outage.phases]
+
+
+def bars(drawing: ET.Element) -> list[tuple[str, float, float]]:
+    """The coloured parts of the outages: their class, where they begin and how wide they are."""
+    return [
+        (rect.get("class", ""), float(rect.get("x", 0)), float(rect.get("width", 0)))
+        for rect in drawing.iter("rect")
+        if rect.find("title") is not None
+    ]
+
+
 def test_moments_are_ordered_by_time_whatever_order_they_were_seen_in() -> None:
     assert [moment.name for moment in FAILOVER.ordered] == [
         "primary killed",
@@ -115,6 +152,91 @@ def test_a_timeline_without_writes_shows_no_gap() -> None:
     repair = replace(FAILOVER, write_gap=None)
 
     assert "interrupted" not in printed(print_timeline, repair)
+
+
+def test_an_outage_is_what_the_client_waits_for_one_after_the_other() -> None:
+    assert parts(WATCH) == [
+        ("detect", 0.0, 6.5),
+        ("register", 6.5, pytest.approx(6.6)),
+        ("healthy", pytest.approx(6.6), 101.5),
+        ("first write", 101.5, 101.75),
+    ]
+    assert WATCH.needed == 101.0
+
+
+def test_nobody_waits_for_the_function_where_the_address_was_registered_already() -> None:
+    # Written before it was found healthy: a load balancer without a healthy target tries all.
+    assert parts(STANDBY) == [("healthy", 0.0, 9.25), ("first write", 9.25, 9.25)]
+
+
+def test_what_was_not_noted_is_no_part_of_an_outage() -> None:
+    assert [name for name, *_ in parts(replace(WATCH, detected_at=None))] == [
+        "register",
+        "healthy",
+        "first write",
+    ]
+
+
+def test_printed_outages_have_their_figures_in_words() -> None:
+    watch, standby = " ".join(printed(print_outages, [WATCH, STANDBY]).split()).split(
+        "warm standby"
+    )
+
+    assert "no write for 102.00 s, needed 101.00 s" in watch
+    assert "registered -, healthy 9.50 s, first write 9.25 s" in standby
+
+
+def test_outages_are_drawn_side_by_side_on_one_axis(tmp_path: Path) -> None:
+    text = page(tmp_path, replace(REPORT, timelines=(), outages=(WATCH, STANDBY)))
+    (drawing,) = drawings(text)
+    drawn = bars(drawing)
+
+    assert [kind for kind, *_ in drawn] == [
+        "detect", "register", "healthy", "first-write", "healthy", "first-write",
+    ]  # fmt: skip
+    for (_, start, width), (_, following, _) in pairwise(drawn[:4]):
+        assert start + width == pytest.approx(following, abs=0.11)
+    origin = drawn[0][1]
+    assert drawn[4][1] == origin
+    assert drawn[4][2] / (drawn[3][1] + drawn[3][2] - origin) == pytest.approx(
+        9.25 / 101.75, abs=0.01
+    )
+    promoted = [line for line in drawing.iter("line") if line.get("class") == "promoted"]
+    assert len({line.get("x1") for line in promoted[1:]}) == 1
+    assert ">102.00 s</td>" in text
+    assert ">-</td>" in text
+
+
+def test_what_the_colours_of_outages_say_stands_there_in_words_too(tmp_path: Path) -> None:
+    (drawing,) = drawings(page(tmp_path, replace(REPORT, timelines=(), outages=(WATCH,))))
+    words = [text.text for text in drawing.iter("text")]
+
+    assert "detect 6.50 s · register 0.10 s · healthy 94.90 s · first write 0.25 s" in words
+    assert {"detect", "register", "healthy", "first write"} <= set(words)
+
+
+@pytest.mark.parametrize("last", [0.0, 0.004, 9.0, 184.0, 3600.0])
+def test_a_bar_and_its_label_stay_in_the_drawing(tmp_path: Path, last: float) -> None:
+    outage = replace(STANDBY, promoted_at=T0, healthy_at=T0 + last, written_at=T0 + last)
+
+    (drawing,) = drawings(page(tmp_path, replace(REPORT, timelines=(), outages=(outage,))))
+
+    width = float((drawing.get("viewBox") or "").split()[2])
+    assert all(x >= 16 and x + wide <= width - 90 for _, x, wide in bars(drawing))
+
+
+def test_the_figure_is_the_same_drawing_with_its_own_style(tmp_path: Path) -> None:
+    path = tmp_path / "failover.svg"
+
+    write_figure(path, (WATCH, replace(STANDBY, strategy=HOSTILE)))
+
+    text = path.read_text(encoding="utf-8")
+    figure = ET.fromstring(text)  # noqa: S314 - ours
+    assert figure.tag == "{http://www.w3.org/2000/svg}svg"
+    assert "prefers-color-scheme: dark" in text
+    assert "<script" not in text
+    assert "&lt;script&gt;" in text
+    assert not {"href", "onload"} & {name for node in figure.iter() for name in node.attrib}
 
 
 def test_texts_are_printed_as_they_are() -> None:

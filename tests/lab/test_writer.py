@@ -62,6 +62,25 @@ def test_rows_are_numbered_acknowledged_and_there(
 
 
 @pytest.mark.lab
+def test_a_writer_that_reconnects_shows_with_each_row_where_new_connections_go(
+    supervisor: Supervisor, pair: PostgresPair
+) -> None:
+    connections = 0
+
+    def connect() -> Connection:
+        nonlocal connections
+        connections += 1
+        return pair.primary.connect()
+
+    with Writer(connect, interval=0.001, reconnects=True) as writer:
+        wait_for(supervisor, "5 rows", lambda: len(writer.acknowledgements) >= 5)
+
+    # The writer may be stopped before it has used its last one.
+    assert connections - len(writer.acknowledgements) in {0, 1}
+    assert writer.failures == ()
+
+
+@pytest.mark.lab
 def test_the_writer_goes_on_with_the_same_number_on_the_promoted_server(
     supervisor: Supervisor, pair: PostgresPair
 ) -> None:
