@@ -433,6 +433,7 @@ class Supervisor:
         end_expected: bool = False,
     ) -> Server:
         with log.open("ab") as output:
+            offset = output.tell()  # the child moves it as soon as it writes
             process = subprocess.Popen(
                 command,
                 stdin=stdin,
@@ -446,7 +447,7 @@ class Supervisor:
                 group=account.gid if account else None,
                 extra_groups=[] if account else None,
             )
-            server = Server(name, process, log, output.tell(), stop_signal, end_expected)
+            server = Server(name, process, log, offset, stop_signal, end_expected)
         watcher = threading.Thread(target=self._watch, args=(server,), name=name, daemon=True)
         watcher.start()
         return server
