@@ -22,10 +22,13 @@ from target_sync.core.model import FailedObservation, LookupFailure, Observation
 from tests.support.databases import CLUSTER, INSTANCE_ID, FakeEc2, FakeRds, api_error
 
 REGION = "eu-west-1"
+#: Any name will do for moto, which takes seconds to load the images that AWS has.
+IMAGE_ID = "ami-0a1b2c3d4e5f60718"
 
 
 @pytest.fixture
-def _moto() -> Iterator[None]:
+def _moto(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
     with mock_aws():
         yield
 
@@ -114,8 +117,7 @@ def server(request: pytest.FixtureRequest) -> Server:
             fake.address = None if state == "terminated" else fake.address
 
         return Server(INSTANCE_ID, fake, becomes, "10.0.1.11")
-    image = client.describe_images()["Images"][0]["ImageId"]
-    (instance,) = client.run_instances(ImageId=image, MinCount=1, MaxCount=1)["Instances"]
+    (instance,) = client.run_instances(ImageId=IMAGE_ID, MinCount=1, MaxCount=1)["Instances"]
     ids = [instance["InstanceId"]]
     changes: dict[str, Callable[..., object]] = {
         "stopped": client.stop_instances,

@@ -24,9 +24,9 @@ def run(*command: str | Path) -> str:
     return result.stdout
 
 
-@pytest.mark.parametrize("region", ["us-east-1", "eu-west-1", "ap-northeast-1"])
-def test_cfn_lint_finds_nothing(region: str) -> None:
-    output = run(BIN / "cfn-lint", "--include-checks", "I", "--regions", region, "--", TEMPLATE)
+def test_cfn_lint_finds_nothing_in_any_of_some_regions() -> None:
+    regions = ("us-east-1", "eu-west-1", "ap-northeast-1")
+    output = run(BIN / "cfn-lint", "--include-checks", "I", "--regions", *regions, "--", TEMPLATE)
     assert output == ""
 
 
