@@ -8,6 +8,9 @@ BIN := .venv/bin
 PY := $(BIN)/python
 LAB_OPTIONS ?=
 SCENARIOS ?= all
+# How many processes `make test` plays the tests in; each takes a file at a time. The labs wait
+# more than they work, so there is one more than a small machine has cores.
+WORKERS ?= 3
 BENCH_OPTIONS ?=
 
 .PHONY: help setup demo lab test check build bench bench-cold break-rules lock format clean
@@ -26,7 +29,8 @@ lab: setup ## Play every scenario; SCENARIOS="failover-watch failover-warm-stand
 
 test: setup ## Run everything: lint, types, architecture, all tests with coverage
 	@$(MAKE) --no-print-directory lint
-	@$(PY) -m pytest --cov --cov-report=term
+	@$(PY) -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder \
+	  --cov --cov-report=term
 
 check: setup ## Run the fast part: lint, types, architecture, tests without servers
 	@$(MAKE) --no-print-directory lint

@@ -1,8 +1,20 @@
-"""For every suite: no credentials and no settings of the machine reach a test."""
+"""For every suite: in which order the files are played, and what no test may see.
+
+No credentials and no settings of the machine reach a test.
+"""
 
 import os
 
 import pytest
+
+#: The files that last longest. They wait more than they work, and the others fill the time.
+_FIRST = ("test_scenarios.py", "test_demo.py", "test_wrong_deployments.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(
+        key=lambda item: _FIRST.index(item.path.name) if item.path.name in _FIRST else len(_FIRST)
+    )
 
 
 @pytest.fixture(autouse=True)

@@ -36,5 +36,8 @@ else
   .venv/uv/bin/python -m pip install --quiet uv
   uv=.venv/uv/bin/uv
 fi
-"$uv" pip install --quiet --python .venv/bin/python --require-hashes -r requirements/dev.txt
+# Compiled once here: where PYTHONDONTWRITEBYTECODE is set, each of the many processes of the lab
+# would compile every module anew.
+"$uv" pip install --quiet --compile-bytecode --python .venv/bin/python --require-hashes \
+  -r requirements/dev.txt
 echo "$lock_digest" > "$stamp"
