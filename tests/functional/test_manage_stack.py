@@ -168,8 +168,8 @@ def test_a_run_that_fails_while_health_is_waited_for_does_not_fail_the_deploymen
         ("Target.FailedHealthChecks", "security group"),
         ("Target.Timeout", "DatabasePort is wrong"),
         ("Target.NotInUse", "SubnetIds"),
-        ("Target.InvalidState", "start it"),
-        ("Elb.InitialHealthChecking", "nothing is to be done"),
+        ("Target.InvalidState", "Start it"),
+        ("Elb.InitialHealthChecking", "Nothing is to be done"),
         ("Something.New", "EC2 console"),
     ],
 )

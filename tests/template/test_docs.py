@@ -187,7 +187,9 @@ def test_the_architecture_tells_the_labs_own_times() -> None:
     ]
 
 
-@pytest.mark.parametrize("function", ["SyncTargets", "AnswerConnections", "ManageStack"])
+@pytest.mark.parametrize(
+    "function", ["SyncTargets", "AnswerConnections", "ManageStack", "ReportStatus"]
+)
 def test_the_security_page_tells_everything_that_a_role_may_do(function: str) -> None:
     allowed = {
         action

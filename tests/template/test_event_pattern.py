@@ -51,6 +51,8 @@ DOES_NOT = {
     "manual-sync",
     "other-database-failover",
     "schedule",
+    "status",
+    "status-text",
 }
 EVERY_EVENT = sorted(path.stem for path in EVENTS.glob("*.json"))
 

@@ -109,6 +109,25 @@ class StackCallUnavailableError(StackCallError):
     retryable = True
 
 
+class StatusCallError(AwsCallError):
+    """A call that the diagnosis needs failed. The step that rests on it is then unknown."""
+
+    @classmethod
+    def wrong_reply(cls, operation: str, error: Exception) -> "StatusCallError":
+        """The error for a reply that does not have the documented shape."""
+        return cls(
+            operation,
+            type(error).__name__,
+            f"the reply does not have the documented shape: {error}",
+        )
+
+
+class StatusCallUnavailableError(StatusCallError):
+    """Throttled, timed out, or unreachable, after the client's own retries."""
+
+    retryable = True
+
+
 class CustomResourceRequestError(TargetSyncError):
     """A payload that is no request of CloudFormation, or one for a resource that we do not have."""
 

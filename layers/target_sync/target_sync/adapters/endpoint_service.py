@@ -1,22 +1,30 @@
 """An endpoint service behind the EC2 API."""
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from target_sync.adapters.aws import Failures
 from target_sync.core.connections import ConnectionState, EndpointConnection
+from target_sync.core.road.facts import Service
 from target_sync.errors import EndpointServiceError, EndpointServiceUnavailableError
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.client import EC2Client
 
+_R = TypeVar("_R")
+_T = TypeVar("_T")
 _FAILURES = Failures(
     service="ec2", other=EndpointServiceError, unavailable=EndpointServiceUnavailableError
 )
+#: EC2 API reference, error codes.
+_MISSING = frozenset({"InvalidVpcEndpointServiceId.NotFound"})
 
 
 class Ec2EndpointService:
-    """One endpoint service, by ID. Implements ``target_sync.core.connections.EndpointServicePort``.
+    """One endpoint service, by ID.
+
+    Implements ``target_sync.core.connections.EndpointServicePort`` and
+    ``target_sync.core.road.ports.ServicePort``.
 
     Each endpoint is answered by a call of its own, so that one that fails holds up no other.
     """
@@ -37,11 +45,41 @@ class Ec2EndpointService:
         try:
             return tuple(_connection(item) for item in found)
         except KeyError as error:
-            raise EndpointServiceError(
-                operation,
-                type(error).__name__,
-                f"the reply does not have the documented shape: {error} is missing",
-            ) from error
+            raise _wrong_reply(operation, error) from error
+
+    def service(self) -> Service | None:
+        """The service itself; None if it does not exist."""
+        operation = "DescribeVpcEndpointServiceConfigurations"
+        return self._described(
+            operation,
+            lambda: self._client.describe_vpc_endpoint_service_configurations(
+                ServiceIds=[self._service_id]
+            ),
+            lambda reply: _service(reply["ServiceConfigurations"][0]),
+        )
+
+    def principals(self) -> frozenset[str] | None:
+        """Those that may connect; None if the service does not exist."""
+        pages = self._client.get_paginator("describe_vpc_endpoint_service_permissions").paginate(
+            ServiceId=self._service_id
+        )
+        return self._described(
+            "DescribeVpcEndpointServicePermissions",
+            lambda: [item for page in pages for item in page["AllowedPrincipals"]],
+            lambda found: frozenset(item["Principal"] for item in found),
+        )
+
+    def _described(
+        self, operation: str, ask: Callable[[], _R], read: Callable[[_R], _T]
+    ) -> _T | None:
+        try:
+            return read(_FAILURES.call(operation, ask))
+        except EndpointServiceError as error:
+            if error.code in _MISSING:
+                return None
+            raise
+        except (IndexError, KeyError) as error:
+            raise _wrong_reply(operation, error) from error
 
     def accept(self, endpoint_id: str) -> None:
         """Accept a request. A reply of 200 with something unsuccessful in it is a failure."""
@@ -72,9 +110,27 @@ class Ec2EndpointService:
             )
 
 
+def _wrong_reply(operation: str, error: Exception) -> EndpointServiceError:
+    return EndpointServiceError(
+        operation,
+        type(error).__name__,
+        f"the reply does not have the documented shape: {error} is missing",
+    )
+
+
+def _service(item: Mapping[str, Any]) -> Service:
+    return Service(
+        state=item["ServiceState"],
+        acceptance_required=item["AcceptanceRequired"],
+        load_balancer_arns=tuple(item.get("NetworkLoadBalancerArns", ())),
+    )
+
+
 def _connection(item: Mapping[str, Any]) -> EndpointConnection:
+    created = item.get("CreationTimestamp")
     return EndpointConnection(
         endpoint_id=item["VpcEndpointId"],
         owner=item["VpcEndpointOwner"],
         state=ConnectionState.of(item["VpcEndpointState"]),
+        created_at=created.timestamp() if created else None,
     )

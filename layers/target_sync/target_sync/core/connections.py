@@ -1,7 +1,7 @@
 """Which endpoint connections to accept, to reject or to leave, and why."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol, TypeAlias
 
@@ -40,11 +40,14 @@ class EndpointConnection:
         endpoint_id: The consumer's endpoint, ``vpce-…``.
         owner: The account that owns the endpoint, as EC2 says it.
         state: Where the connection stands.
+        created_at: When the endpoint was made, in seconds since the epoch; None if not said. It
+            does not make another connection of it.
     """
 
     endpoint_id: str
     owner: str
     state: ConnectionState
+    created_at: float | None = field(default=None, compare=False)
 
     @property
     def is_request(self) -> bool:

@@ -5,33 +5,11 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from target_sync.core.convergence import Status
+from target_sync.core.health_reasons import explained
 from target_sync.core.model import TargetState
 from target_sync.core.refusal import RefusalError
 
 Document: TypeAlias = Mapping[str, object]
-
-#: The likely cause of each reason code (ELBv2 API reference, TargetHealth), and the remedy.
-_NO_CONNECTION = (
-    "The load balancer cannot open a TCP connection to it. The likely causes, in this order: the"
-    " database's security group or firewall does not allow the load balancer on this port"
-    " (ManageDatabaseIngress=true adds the rule for a database here), DatabasePort is wrong, or"
-    " the server is not running."
-)
-_NOT_YET = "AWS is still registering it, which may take some minutes; nothing is to be done."
-_HINTS: Mapping[str, str] = {
-    "Elb.RegistrationInProgress": _NOT_YET,
-    "Elb.InitialHealthChecking": _NOT_YET,
-    "Elb.InternalError": "AWS reports an internal error of the load balancer; look again later.",
-    "Target.FailedHealthChecks": _NO_CONNECTION,
-    "Target.Timeout": _NO_CONNECTION,
-    "Target.NotInUse": (
-        "No listener uses the target group, or the load balancer has no subnet in the target's"
-        " Availability Zone: add one to SubnetIds."
-    ),
-    "Target.IpUnusable": "Its address belongs to a load balancer: correct DatabaseEndpoint.",
-    "Target.InvalidState": "The instance is stopped or terminated: start it.",
-}
-_NO_HINT = "See the target group in the EC2 console for its health."
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,4 +121,4 @@ def _hint(targets: Iterable[RegisteredTarget]) -> str:
     sick = [target for target in targets if not target.healthy]
     if not sick:
         return "Every target is healthy; nothing is to be done."
-    return " ".join(f"{t.target}: {_HINTS.get(t.reason, _NO_HINT)}" for t in sick)
+    return " ".join(f"{t.target}: {explained(t.reason)}" for t in sick)

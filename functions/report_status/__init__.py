@@ -1,0 +1,1 @@
+"""Says whether the road works, step by step."""

@@ -1,0 +1,21 @@
+"""The door for a person or a pipeline that asks whether the road works."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from target_sync.status.request import parse_request
+from target_sync.status.wiring import surveyor
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+
+def handler(event: object, _context: "LambdaContext") -> Mapping[str, object] | str:
+    """Look at every step of the road, and answer in the form that was asked for.
+
+    Raises:
+        TriggerError: The payload asks for something else.
+        SettingsError: A variable of the environment is missing or wrong.
+    """
+    form = parse_request(event)
+    return form.render(surveyor().run())

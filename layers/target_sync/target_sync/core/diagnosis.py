@@ -1,0 +1,267 @@
+"""Walks the road step by step, and says where it is broken, why, and what to do.
+
+A broken step explains what only follows from it. Such a step is a warning that names its cause, so
+that one cause is one broken step:
+
+- a step says which others would explain what it found (`Finding.may_follow_from`);
+- the first of them that is broken is the cause, or else the cause of that one;
+- a step with a cause is a `warning`, and `follows_from` names the cause, which is to be remedied.
+
+Healthy is a road without a broken step, of which every step that carries traffic could be seen.
+"""
+
+import textwrap
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TypeAlias
+
+from target_sync.core.road import consumers, network, operation, targets
+from target_sync.core.road.facts import Deployment, Facts
+from target_sync.core.road.findings import Finding, NotSeenError, State, Step
+
+Document: TypeAlias = Mapping[str, object]
+
+_WIDTH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """How a step is looked at.
+
+    Attributes:
+        title: What holds if it is ok.
+        look: Judges it.
+        carries: Whether the road cannot be said to work as long as this is unknown. The others
+            tell of the past, or of what follows the next change.
+    """
+
+    title: str
+    look: Callable[[Facts, Deployment], Finding]
+    carries: bool = True
+
+
+_STEPS: Mapping[Step, _Plan] = {
+    Step.ENDPOINT_NAME: _Plan("The database's name says where it is", targets.endpoint_name),
+    Step.ALLOWED_ADDRESSES: _Plan("Its addresses may be targets", targets.allowed_addresses),
+    Step.TARGETS_HEALTHY: _Plan("They are registered and healthy", targets.targets_healthy),
+    Step.POSTGRESQL_ANSWERS: _Plan(
+        "PostgreSQL answers there", targets.postgresql_answers, carries=False
+    ),
+    Step.NO_DRIFT: _Plan("Nothing else is registered", targets.no_drift),
+    Step.TARGET_GROUP: _Plan("The target group is as it was deployed", network.target_group),
+    Step.LISTENER: _Plan("A listener forwards to the target group", network.listener),
+    Step.LOAD_BALANCER: _Plan("The load balancer works across its zones", network.load_balancer),
+    Step.AVAILABILITY_ZONES: _Plan(
+        "The load balancer is in the targets' zones", network.availability_zones
+    ),
+    Step.LOAD_BALANCER_SECURITY_GROUP: _Plan(
+        "The load balancer's security group lets traffic through",
+        network.load_balancer_security_group,
+    ),
+    Step.DATABASE_SECURITY_GROUP: _Plan(
+        "The database's security group lets the load balancer in",
+        network.database_security_group,
+    ),
+    Step.ENDPOINT_SERVICE: _Plan("The endpoint service is available", consumers.endpoint_service),
+    Step.ALLOWED_PRINCIPALS: _Plan("The consumers may connect", consumers.allowed_principals),
+    Step.ENDPOINT_CONNECTIONS: _Plan(
+        "A consumer is connected, and none waits", consumers.endpoint_connections
+    ),
+    Step.FUNCTION_NETWORK: _Plan(
+        "The function reaches AWS", operation.function_network, carries=False
+    ),
+    Step.LAST_SYNC: _Plan("The function's runs succeed", operation.last_sync, carries=False),
+    Step.LAST_FAILOVER: _Plan(
+        "The last change was followed", operation.last_failover, carries=False
+    ),
+    Step.SCHEDULE: _Plan("The schedule is on", operation.schedule, carries=False),
+    Step.DEAD_LETTER_QUEUES: _Plan(
+        "No run and no event was lost", operation.dead_letter_queues, carries=False
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One step as a person reads it.
+
+    Attributes:
+        step: Which one.
+        title: What holds if it is ok.
+        state: The verdict, with the other steps in view.
+        seen: What was seen, a sentence each.
+        remedy: What to do about it, in one sentence; empty if there is nothing to do.
+        follows_from: The broken step that explains this one.
+    """
+
+    step: Step
+    title: str
+    state: State
+    seen: tuple[str, ...]
+    remedy: str
+    follows_from: Step | None = None
+
+    def to_document(self) -> Document:
+        """The check as it stands in the answer."""
+        return {
+            "id": self.step.value,
+            "title": self.title,
+            "state": self.state.value,
+            "seen": list(self.seen),
+            "remedy": self.remedy,
+            "follows_from": self.follows_from and self.follows_from.value,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis:
+    """Every step of one stack's road at one moment.
+
+    Attributes:
+        stack: The stack's name.
+        at: The moment, in seconds since the epoch.
+        checks: The steps in order.
+    """
+
+    stack: str
+    at: float
+    checks: tuple[Check, ...]
+
+    @property
+    def healthy(self) -> bool:
+        """Whether nothing is broken, and everything that carries traffic could be seen."""
+        return not self._of(State.BROKEN) and not self._unseen()
+
+    def _of(self, state: State) -> tuple[Check, ...]:
+        return tuple(check for check in self.checks if check.state is state)
+
+    def _unseen(self) -> tuple[Check, ...]:
+        """What could not be seen and has to be."""
+        return tuple(c for c in self._of(State.UNKNOWN) if _STEPS[c.step].carries)
+
+    @property
+    def summary(self) -> str:
+        """A few short sentences for a person."""
+        told: list[str] = []
+        if wrong := self._of(State.BROKEN):
+            told.append(f"The road is broken at {_listed(wrong)}.")
+        elif unseen := self._unseen():
+            told.append(f"Whether the road works is not known: {_listed(unseen)}.")
+        else:
+            told.append("The road works.")
+        counts = Counter(check.state for check in self.checks)
+        others = [
+            f"{counts[state]} {state.value}"
+            for state in (State.WARNING, State.UNKNOWN)
+            if counts[state]
+        ]
+        return " ".join([*told, *([f"Besides: {', '.join(others)}."] if others else [])])
+
+    def to_document(self) -> Document:
+        """The diagnosis as JSON-ready values, in a stable order."""
+        return {
+            "healthy": self.healthy,
+            "summary": self.summary,
+            "checks": [check.to_document() for check in self.checks],
+            "at": _moment(self.at),
+            "stack": self.stack,
+        }
+
+
+def _listed(checks: Iterable[Check]) -> str:
+    return ", ".join(check.step.value for check in checks)
+
+
+def _moment(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def diagnose(facts: Facts, deployment: Deployment) -> Diagnosis:
+    """Judge every step, and let a broken one explain what follows from it."""
+    findings = {step: _look(plan, facts, deployment) for step, plan in _STEPS.items()}
+    return Diagnosis(
+        stack=deployment.stack,
+        at=facts.now,
+        checks=tuple(_check(step, findings) for step in _STEPS),
+    )
+
+
+def _look(plan: _Plan, facts: Facts, deployment: Deployment) -> Finding:
+    try:
+        return plan.look(facts, deployment)
+    except NotSeenError as error:
+        return error.finding
+
+
+def _check(step: Step, findings: Mapping[Step, Finding]) -> Check:
+    finding, title = findings[step], _STEPS[step].title
+    cause = _cause(step, findings)
+    if cause is None:
+        return Check(
+            step=step,
+            title=title,
+            state=finding.state,
+            seen=finding.seen,
+            remedy=finding.remedy,
+        )
+    return Check(
+        step=step,
+        title=title,
+        state=State.WARNING,
+        seen=finding.seen,
+        remedy=f"This follows from {cause.value}: remedy that first.",
+        follows_from=cause,
+    )
+
+
+def _cause(step: Step, findings: Mapping[Step, Finding]) -> Step | None:
+    """The broken step that this one follows from, and that follows from none itself."""
+    for cause in findings[step].may_follow_from:
+        if findings[cause].state is State.BROKEN:
+            return _cause(cause, findings) or cause
+    return None
+
+
+_SYMBOLS: Mapping[State, str] = {
+    State.OK: "✓",
+    State.WARNING: "!",
+    State.BROKEN: "✗",
+    State.UNKNOWN: "?",
+    State.SKIPPED: "-",
+}
+_INDENT = " " * 12
+
+
+def to_text(diagnosis: Diagnosis) -> str:
+    """The diagnosis for a terminal: at most 100 columns, no colour, a symbol and a word a step."""
+    verdict = "healthy" if diagnosis.healthy else "not healthy"
+    lines = [
+        *_wrapped(f"{diagnosis.stack}, {_moment(diagnosis.at)}: {verdict}"),
+        *_wrapped(diagnosis.summary),
+        "",
+    ]
+    for check in diagnosis.checks:
+        lines += _paragraph(check)
+    return "\n".join(lines)
+
+
+def _paragraph(check: Check) -> Sequence[str]:
+    head = f"{_SYMBOLS[check.state]} {check.state.value:<9} {check.title} [{check.step.value}]"
+    lines = [head, *(line for text in check.seen for line in _wrapped(text, _INDENT))]
+    if check.remedy:
+        lines += _wrapped(f"-> {check.remedy}", _INDENT)
+    return lines
+
+
+def _wrapped(text: str, indent: str = "") -> list[str]:
+    # A long ARN or command is not cut, so that it can be copied: only there a line gets longer.
+    return textwrap.wrap(
+        text,
+        _WIDTH,
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

@@ -1,0 +1,56 @@
+"""What AWS's reason codes for the health of a target mean, and what to do about each."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class HealthReason:
+    """A sentence on what is the matter, and one on what to do about it."""
+
+    meaning: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.meaning} {self.remedy}"
+
+
+_NO_CONNECTION = HealthReason(
+    "The load balancer cannot open a TCP connection to it.",
+    "The likely causes, in this order: the database's security group or firewall does not allow"
+    " the load balancer on this port (ManageDatabaseIngress=true adds the rule for a database"
+    " here), DatabasePort is wrong, or the server is not running.",
+)
+_NOT_YET = HealthReason(
+    "AWS is still registering it, which may take some minutes.", "Nothing is to be done but wait."
+)
+#: ELBv2 API reference, TargetHealth, Reason.
+_REASONS: Mapping[str, HealthReason] = {
+    "Elb.RegistrationInProgress": _NOT_YET,
+    "Elb.InitialHealthChecking": _NOT_YET,
+    "Elb.InternalError": HealthReason(
+        "AWS reports an internal error of the load balancer.", "Look again later."
+    ),
+    "Target.FailedHealthChecks": _NO_CONNECTION,
+    "Target.Timeout": _NO_CONNECTION,
+    "Target.NotInUse": HealthReason(
+        "No listener uses the target group, or the load balancer has no subnet in the target's"
+        " Availability Zone.",
+        "Forward a listener to the group, or add a subnet of that zone to SubnetIds.",
+    ),
+    "Target.IpUnusable": HealthReason(
+        "Its address belongs to a load balancer.", "Correct DatabaseEndpoint."
+    ),
+    "Target.InvalidState": HealthReason(
+        "The instance is stopped or terminated.", "Start it, or deploy with another one."
+    ),
+}
+_OTHER = HealthReason(
+    "AWS gives no reason that is known here.",
+    "See the target group in the EC2 console for its health.",
+)
+
+
+def explained(reason: str) -> HealthReason:
+    """What a reason code means."""
+    return _REASONS.get(reason, _OTHER)

@@ -1,0 +1,144 @@
+"""The function's environment, read once into a frozen value.
+
+What the sync function is told, this one is told by the same variables, and more.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from ipaddress import ip_network
+
+from target_sync.core.model import DatabaseKind, IPNetwork, SyncPolicy
+from target_sync.core.road.facts import Deployment
+from target_sync.environment import FLAGS, items, matching, one_of, required
+from target_sync.errors import SettingsError
+from target_sync.settings import Settings, load_settings
+
+_SERVICE_ID = re.compile(r"vpce-svc-[0-9a-f]+")
+_NUMBER = re.compile(r"[0-9]{1,5}")
+_ENFORCEMENT: Mapping[str, bool] = {"on": True, "off": False}
+_CLUSTERS = frozenset({DatabaseKind.RDS_CLUSTER_WRITER, DatabaseKind.RDS_CLUSTER_READERS})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusSettings:
+    """What the template told the function.
+
+    Attributes:
+        deployment: What the facts are held against.
+        sync: How the endpoint is observed; None for an Auto Scaling group.
+        scaling_group: Its name; empty for every other kind (``DATABASE_IDENTIFIER``).
+        load_balancer_arn: The stack's own; empty if it has none (``LOAD_BALANCER_ARN``).
+        function_subnets: Of this function and the sync function (``FUNCTION_SUBNETS``).
+        schedule: The name of the sync function's (``SCHEDULE_NAME``).
+        failed_runs_queue: Its URL (``FAILED_RUNS_QUEUE_URL``).
+        undelivered_events_queue: Its URL (``UNDELIVERED_EVENTS_QUEUE_URL``).
+        namespace: Of the metrics (``POWERTOOLS_METRICS_NAMESPACE``).
+    """
+
+    deployment: Deployment
+    sync: Settings | None
+    scaling_group: str
+    load_balancer_arn: str
+    function_subnets: tuple[str, ...]
+    schedule: str
+    failed_runs_queue: str
+    undelivered_events_queue: str
+    namespace: str
+
+
+def load_status_settings(environ: Mapping[str, str]) -> StatusSettings:
+    """Read the settings from the environment.
+
+    Raises:
+        SettingsError: A variable is missing or wrong. The message names it.
+    """
+    is_group = required(environ, "DATABASE_KIND") == DatabaseKind.EC2_ASG
+    sync = None if is_group else load_settings(environ)
+    return StatusSettings(
+        deployment=_deployment(environ, sync),
+        sync=sync,
+        scaling_group=required(environ, "DATABASE_IDENTIFIER") if is_group else "",
+        load_balancer_arn=_text(environ, "LOAD_BALANCER_ARN"),
+        function_subnets=tuple(items(environ.get("FUNCTION_SUBNETS", ""))),
+        schedule="" if is_group else required(environ, "SCHEDULE_NAME"),
+        failed_runs_queue=required(environ, "FAILED_RUNS_QUEUE_URL"),
+        undelivered_events_queue=required(environ, "UNDELIVERED_EVENTS_QUEUE_URL"),
+        namespace=required(environ, "POWERTOOLS_METRICS_NAMESPACE"),
+    )
+
+
+def _deployment(environ: Mapping[str, str], sync: Settings | None) -> Deployment:
+    deployment = Deployment(
+        stack=required(environ, "POWERTOOLS_SERVICE_NAME"),
+        kind=sync.kind if sync else DatabaseKind.EC2_ASG,
+        policy=sync.policy if sync else _policy(environ),
+        target_group_arn=required(environ, "TARGET_GROUP_ARN"),
+        owns_network=bool(_text(environ, "LOAD_BALANCER_ARN")),
+        database_security_groups=tuple(items(environ.get("DATABASE_SECURITY_GROUPS", ""))),
+        apis=_apis(sync),
+    )
+    if not deployment.owns_network:
+        return deployment
+    return replace(
+        deployment,
+        service_id=matching(
+            "ENDPOINT_SERVICE_ID",
+            required(environ, "ENDPOINT_SERVICE_ID"),
+            _SERVICE_ID,
+            "the ID of an endpoint service such as vpce-svc-0a1b2c3d4e5f60718",
+        ),
+        enforces=one_of(
+            "ENFORCE_INBOUND_RULES", required(environ, "ENFORCE_INBOUND_RULES"), _ENFORCEMENT
+        ),
+        consumer_network=_network(environ),
+        idle_timeout=_idle_timeout(environ),
+        manages_ingress=_flag(environ, "MANAGES_INGRESS"),
+        acceptance_required=_flag(environ, "ACCEPTANCE_REQUIRED"),
+        principals=frozenset(items(required(environ, "ALLOWED_PRINCIPALS"))),
+        trusted_accounts=frozenset(items(environ.get("TRUSTED_ACCOUNTS", ""))),
+    )
+
+
+def _policy(environ: Mapping[str, str]) -> SyncPolicy:
+    """Of a group whose instances AWS registers: the port is all that matters."""
+    return SyncPolicy(port=_number(environ, "DATABASE_PORT"), allowed_networks=())
+
+
+def _apis(sync: Settings | None) -> tuple[str, ...]:
+    """What the sync function calls, by the names of interface endpoints."""
+    called = ["elasticloadbalancing"]
+    if sync and sync.kind in _CLUSTERS:
+        called.append("rds")
+    if sync and (sync.kind is DatabaseKind.EC2_INSTANCE or sync.policy.keep_standby):
+        called.append("ec2")
+    return tuple(called)
+
+
+def _text(environ: Mapping[str, str], name: str) -> str:
+    return environ.get(name, "").strip()
+
+
+def _flag(environ: Mapping[str, str], name: str) -> bool:
+    return one_of(name, required(environ, name), FLAGS)
+
+
+def _number(environ: Mapping[str, str], name: str) -> int:
+    return int(matching(name, required(environ, name), _NUMBER, "a whole number"))
+
+
+def _idle_timeout(environ: Mapping[str, str]) -> int | None:
+    """Not said where a custom one is forbidden."""
+    if not _text(environ, "IDLE_TIMEOUT_SECONDS"):
+        return None
+    return _number(environ, "IDLE_TIMEOUT_SECONDS")
+
+
+def _network(environ: Mapping[str, str]) -> IPNetwork:
+    text = required(environ, "CONSUMER_NETWORK")
+    try:
+        return ip_network(text, strict=False)
+    except ValueError as error:
+        raise SettingsError(
+            f"CONSUMER_NETWORK must be a network such as 10.0.0.0/8: {error}"
+        ) from error

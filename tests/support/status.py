@@ -1,0 +1,324 @@
+"""A road on which everything is right, as values and behind fakes of every port."""
+
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any
+
+from target_sync.core.connections import ConnectionState, EndpointConnection
+from target_sync.core.diagnosis import Diagnosis
+from target_sync.core.model import (
+    DatabaseKind,
+    IPAddress,
+    Observation,
+    StandbyCheck,
+    SyncPolicy,
+    TargetState,
+)
+from target_sync.core.road.facts import (
+    Changes,
+    Deployment,
+    Facts,
+    FunctionNetwork,
+    GroupDetails,
+    Listener,
+    LoadBalancer,
+    RecentRuns,
+    Reply,
+    Rule,
+    SecurityGroup,
+    SeenTarget,
+    Service,
+    Skipped,
+    Subnet,
+)
+from target_sync.core.road.network import GROUP_ATTRIBUTES
+from target_sync.status.settings import StatusSettings
+from target_sync.status.survey import Surveyor
+
+#: 2026-11-22 10:00 UTC.
+NOW = 1795341600.0
+STACK = "orders-privatelink"
+NAME = "orders.abc123.eu-west-1.rds.amazonaws.com"
+A, B = IPv4Address("10.0.1.11"), IPv4Address("10.0.2.12")
+PORT = 5432
+_ELB = "arn:aws:elasticloadbalancing:eu-west-1:111122223333"
+GROUP_ARN = f"{_ELB}:targetgroup/orders/0123456789abcdef"
+BALANCER_ARN = f"{_ELB}:loadbalancer/net/orders/0123456789abcdef"
+LISTENER_ARN = f"{_ELB}:listener/net/orders/0123456789abcdef/0123456789abcdef"
+SERVICE_ID = "vpce-svc-0a1b2c3d4e5f60718"
+PRINCIPAL = "arn:aws:iam::222222222222:root"
+TRUSTED, STRANGER = "222222222222", "444444444444"
+BALANCER_GROUP, DATABASE_GROUP = "sg-0a1b2c3d", "sg-1a2b3c4d"
+VPC = IPv4Network("10.0.0.0/16")
+CONSUMERS = IPv4Network("10.0.0.0/8")
+EVERYWHERE = IPv4Network("0.0.0.0/0")
+
+DEPLOYMENT = Deployment(
+    stack=STACK,
+    kind=DatabaseKind.RDS_INSTANCE,
+    policy=SyncPolicy(port=PORT, allowed_networks=(VPC,)),
+    target_group_arn=GROUP_ARN,
+    service_id=SERVICE_ID,
+    consumer_network=CONSUMERS,
+    idle_timeout=350,
+    database_security_groups=(DATABASE_GROUP,),
+    manages_ingress=True,
+    principals=frozenset({PRINCIPAL}),
+    trusted_accounts=frozenset({TRUSTED}),
+)
+OWN_GROUP = replace(
+    DEPLOYMENT,
+    owns_network=False,
+    service_id="",
+    consumer_network=None,
+    idle_timeout=None,
+    manages_ingress=False,
+    principals=frozenset(),
+)
+"""With ExistingTargetGroupArn: the group is somebody's own."""
+SCALING = replace(DEPLOYMENT, kind=DatabaseKind.EC2_ASG, database_security_groups=())
+"""An Auto Scaling group."""
+
+
+def observation(*addresses: IPAddress, **changes: Any) -> Observation:
+    """What the database's name says."""
+    given = {"name": NAME, "source": "dns", "ttl": 5, "at": 0.0, **changes}
+    return Observation(addresses=frozenset(addresses or (A,)), **given)
+
+
+def target(
+    id_: object = A, state: TargetState = TargetState.HEALTHY, reason: str = "", port: int = PORT
+) -> SeenTarget:
+    """A line of DescribeTargetHealth."""
+    return SeenTarget(id=str(id_), port=port, state=state, reason=reason)
+
+
+def rule(*networks: IPv4Network, port: int | None = PORT, **changes: Any) -> Rule:
+    """A rule of a security group."""
+    given = {"protocol": "tcp", "first_port": port, "last_port": port, **changes}
+    return Rule(networks=networks, **given)
+
+
+def connection(
+    state: ConnectionState = ConnectionState.AVAILABLE,
+    owner: str = TRUSTED,
+    age: float | None = 3600.0,
+) -> EndpointConnection:
+    """A consumer's connection."""
+    made = None if age is None else NOW - age
+    return EndpointConnection(
+        endpoint_id="vpce-0a1b2c3d4e5f60718", owner=owner, state=state, created_at=made
+    )
+
+
+GROUP = GroupDetails(
+    target_type="ip",
+    protocol="TCP",
+    health_check_protocol="TCP",
+    health_check_port="traffic-port",
+    health_check_interval=5,
+    unhealthy_threshold=2,
+    load_balancer_arns=(BALANCER_ARN,),
+)
+LISTENER = Listener(
+    arn=LISTENER_ARN, protocol="TCP", port=PORT, target_group_arns=frozenset({GROUP_ARN})
+)
+BALANCER = LoadBalancer(
+    arn=BALANCER_ARN,
+    state="active",
+    vpc_id="vpc-0a1b2c3d",
+    zones={"eu-west-1a": "subnet-a", "eu-west-1b": "subnet-b"},
+    security_groups=(BALANCER_GROUP,),
+)
+SUBNETS = (
+    Subnet(IPv4Network("10.0.1.0/24"), "eu-west-1a"),
+    Subnet(IPv4Network("10.0.2.0/24"), "eu-west-1b"),
+    Subnet(IPv4Network("10.0.3.0/24"), "eu-west-1c"),
+)
+GROUPS: Mapping[str, SecurityGroup] = {
+    BALANCER_GROUP: SecurityGroup(inbound=(rule(CONSUMERS),), outbound=(rule(EVERYWHERE),)),
+    DATABASE_GROUP: SecurityGroup(inbound=(rule(groups=(BALANCER_GROUP,)),), outbound=()),
+}
+RUNS = RecentRuns(succeeded_at=NOW - 30, failures=0, vetoes=0, deregistrations=0, seconds=900.0)
+NO_WAY_OUT = FunctionNetwork((), frozenset())
+OUTSIDE = Skipped("The function is outside the VPC.")
+
+FACTS = Facts(
+    now=NOW,
+    observation=observation(),
+    attached=Skipped("There is no Auto Scaling group."),
+    targets=(target(),),
+    standbys=Skipped("No standby's target is kept."),
+    probes=OUTSIDE,
+    group=GROUP,
+    group_attributes=GROUP_ATTRIBUTES,
+    listeners=(LISTENER,),
+    listener_attributes={"tcp.idle_timeout.seconds": "350"},
+    load_balancer=BALANCER,
+    load_balancer_attributes={"load_balancing.cross_zone.enabled": "true"},
+    subnets=SUBNETS,
+    security_groups=GROUPS,
+    service=Service(
+        state="Available", acceptance_required=False, load_balancer_arns=(BALANCER_ARN,)
+    ),
+    principals=frozenset({PRINCIPAL}),
+    connections=(connection(),),
+    function_network=OUTSIDE,
+    recent_runs=RUNS,
+    changes=Changes(None, 14),
+    schedule_enabled=True,
+    failed_runs=0,
+    undelivered_events=0,
+)
+"""A road on which everything is right."""
+
+
+@dataclass
+class FakeReporter:
+    """Implements ``target_sync.status.survey.StatusReporter``."""
+
+    reported: list[Diagnosis] = field(default_factory=list)
+
+    def report(self, diagnosis: Diagnosis) -> None:
+        self.reported.append(diagnosis)
+
+
+@dataclass
+class FakeAws:
+    """Implements every port of ``target_sync.core.road.ports`` with given facts.
+
+    Attributes:
+        world: What is there.
+        errors: What a method raises, by its name.
+        hanging: Methods that do not answer before `released` is set.
+        asked: What each method was called with, in order.
+        network: The function's network.
+        reply: What every server answers.
+        confirmed: The addresses that are the standby's.
+        attached: The target groups of the Auto Scaling group.
+    """
+
+    world: Facts = FACTS
+    errors: dict[str, Exception] = field(default_factory=dict)
+    hanging: frozenset[str] = frozenset()
+    released: threading.Event = field(default_factory=threading.Event)
+    asked: list[tuple[Any, ...]] = field(default_factory=list)
+    network: FunctionNetwork = NO_WAY_OUT
+    reply: Reply = Reply.TLS
+    confirmed: frozenset[IPAddress] = frozenset()
+    attached: frozenset[str] | None = frozenset({GROUP_ARN})
+
+    def _answer(self, method: str, value: Any, *given: Any) -> Any:
+        self.asked.append((method, *given))
+        if method in self.hanging:
+            self.released.wait(30)
+        if method in self.errors:
+            raise self.errors[method]
+        return value
+
+    def observe(self) -> Any:
+        return self._answer("observe", self.world.observation)
+
+    def check(self, addresses: frozenset[IPAddress]) -> Any:
+        return self._answer("check", StandbyCheck(confirmed=addresses & self.confirmed), addresses)
+
+    def targets(self, group_arn: str) -> Any:
+        return self._answer("targets", self.world.targets, group_arn)
+
+    def group(self, arn: str) -> Any:
+        return self._answer("group", self.world.group, arn)
+
+    def group_attributes(self, arn: str) -> Any:
+        return self._answer("group_attributes", self.world.group_attributes, arn)
+
+    def load_balancer(self, arn: str) -> Any:
+        return self._answer("load_balancer", self.world.load_balancer, arn)
+
+    def load_balancer_attributes(self, arn: str) -> Any:
+        return self._answer("load_balancer_attributes", self.world.load_balancer_attributes, arn)
+
+    def listeners(self, balancer_arn: str) -> Any:
+        return self._answer("listeners", self.world.listeners, balancer_arn)
+
+    def listener_attributes(self, arn: str) -> Any:
+        return self._answer("listener_attributes", self.world.listener_attributes, arn)
+
+    def rules(self, ids: Iterable[str]) -> Any:
+        return self._answer("rules", self.world.security_groups, frozenset(ids))
+
+    def subnets(self, vpc_id: str) -> Any:
+        return self._answer("subnets", self.world.subnets, vpc_id)
+
+    def of_function(self, subnet_ids: Sequence[str]) -> Any:
+        return self._answer("of_function", self.network, subnet_ids)
+
+    def service(self) -> Any:
+        return self._answer("service", self.world.service)
+
+    def principals(self) -> Any:
+        return self._answer("principals", self.world.principals)
+
+    def connections(self) -> Any:
+        return self._answer("connections", self.world.connections)
+
+    def recent_runs(self) -> Any:
+        return self._answer("recent_runs", self.world.recent_runs)
+
+    def changes(self) -> Any:
+        return self._answer("changes", self.world.changes)
+
+    def is_enabled(self) -> Any:
+        return self._answer("is_enabled", self.world.schedule_enabled)
+
+    def messages(self, url: str) -> Any:
+        counts = {"failed": self.world.failed_runs, "lost": self.world.undelivered_events}
+        return self._answer("messages", counts[url], url)
+
+    def attached_target_groups(self, group: str) -> Any:
+        return self._answer("attached_target_groups", self.attached, group)
+
+    def ask(self, target: SeenTarget) -> Any:
+        return self._answer("ask", self.reply, target)
+
+
+def surveyor(
+    aws: FakeAws,
+    deployment: Deployment = DEPLOYMENT,
+    *,
+    keeps: bool = False,
+    in_vpc: bool = False,
+    now: Callable[[], float] = lambda: 0.0,
+    seconds: float = 5.0,
+) -> Surveyor:
+    """The surveyor of a stack in front of this AWS."""
+    settings = StatusSettings(
+        deployment=deployment,
+        sync=None,
+        scaling_group="" if deployment.syncs else "databases",
+        load_balancer_arn=BALANCER_ARN if deployment.owns_network else "",
+        function_subnets=("subnet-f",) if in_vpc else (),
+        schedule="every-minute",
+        failed_runs_queue="failed",
+        undelivered_events_queue="lost",
+        namespace="PostgresPrivateLink",
+    )
+    return Surveyor(
+        settings=settings,
+        endpoint=aws if deployment.syncs else None,
+        standbys=aws if keeps else None,
+        balancers=aws,
+        security_groups=aws,
+        networks=aws,
+        scaling=aws,
+        service=aws if deployment.owns_network else None,
+        metrics=aws,
+        schedule=aws if deployment.syncs else None,
+        queues=aws,
+        probe=aws if in_vpc else None,
+        reporter=FakeReporter(),
+        now=now,
+        wall_clock=lambda: NOW,
+        seconds=seconds,
+    )

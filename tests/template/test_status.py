@@ -1,0 +1,219 @@
+"""The status function as the template makes it: it reads, and sees what the sync sees."""
+
+from typing import Any
+
+import pytest
+
+from target_sync.core.diagnosis import diagnose
+from target_sync.core.model import DatabaseKind
+from target_sync.core.road.findings import State, Step
+from target_sync.core.road.network import GROUP_ATTRIBUTES, HEALTH_CHECK
+from target_sync.status.settings import StatusSettings, load_status_settings
+from target_sync.status.survey import SECONDS
+from tests.support.status import DEPLOYMENT, FACTS
+from tests.template.pages import read, sections, tables
+from tests.template.stack import SITUATIONS, Resolver, as_list, load, policies
+
+EVERYWHERE = pytest.mark.parametrize("situation", SITUATIONS)
+SERVICE = "vpce-svc-0a1b2c3d4e5f60718"
+GROUP = "arn:aws:elasticloadbalancing:eu-west-1:111122223333:targetgroup/x/0123456789abcdef"
+ENDPOINTS = {
+    "ec2-instance": "i-0a1b2c3d4e5f60718",
+    "static": "192.168.7.1,192.168.7.2",
+}
+
+
+def variables(situation: str, kind: str = "", **given: str) -> dict[str, str]:
+    """The function's environment, with what the lookup would have answered."""
+    kind = kind or (situation if situation in set(DatabaseKind) else "rds-instance")
+    resolver = Resolver(
+        {**SITUATIONS[situation], **given},
+        attributes={
+            "DatabaseLookup.Kind": kind,
+            "DatabaseLookup.Endpoint": ENDPOINTS.get(kind, "orders.example"),
+            "DatabaseLookup.Identifier": "orders",
+            "DatabaseLookup.Port": "5433",
+            "DatabaseLookup.AllowedNetworks": "10.0.0.0/16",
+            "DatabaseLookup.VpcNetworks": "10.0.0.0/16",
+            "DatabaseLookup.DatabaseVpcId": "vpc-0a1b2c3d",
+            "DatabaseLookup.SecurityGroupIds": "sg-0a1b2c3d",
+            "DatabaseTargetGroup": GROUP,
+            "EndpointService": SERVICE,
+        },
+    )
+    found: dict[str, str] = resolver.of_type("AWS::Lambda::Function")["ReportStatusFunction"][
+        "Environment"
+    ]["Variables"]
+    return found
+
+
+def settings(situation: str, **given: str) -> StatusSettings:
+    return load_status_settings(variables(situation, **given))
+
+
+def actions(situation: str, *, by_lambda: bool) -> set[str]:
+    """What its role may do: what Lambda does around it, or what the function itself may."""
+    lambdas_own = {"WriteLog", "SendTraces", "CreateInterfaces", "ChangeInterfaces"}
+    lambdas_own |= {"DeleteInterfaces", "ReadInterfaces"}
+    return {
+        action
+        for role, statement in policies(situation)
+        if role == "ReportStatusRole" and (statement["Sid"] in lambdas_own) == by_lambda
+        for action in as_list(statement["Action"])
+    }
+
+
+@EVERYWHERE
+def test_it_only_reads(situation: str) -> None:
+    for action in actions(situation, by_lambda=False):
+        assert action.partition(":")[2].startswith(("Describe", "Get")), action
+
+
+@EVERYWHERE
+def test_what_is_not_reading_is_lambdas_own(situation: str) -> None:
+    assert actions(situation, by_lambda=True) <= {
+        "ec2:AssignPrivateIpAddresses",
+        "ec2:CreateNetworkInterface",
+        "ec2:DeleteNetworkInterface",
+        "ec2:DescribeNetworkInterfaces",
+        "ec2:UnassignPrivateIpAddresses",
+        "logs:CreateLogStream",
+        "logs:PutLogEvents",
+        "xray:PutTelemetryRecords",
+        "xray:PutTraceSegments",
+    }
+
+
+@EVERYWHERE
+def test_it_is_told_all_that_the_sync_is_told(situation: str) -> None:
+    functions = Resolver(SITUATIONS[situation]).of_type("AWS::Lambda::Function")
+    if "SyncTargetsFunction" not in functions:
+        return
+    sync, status = (
+        functions[name]["Environment"]["Variables"]
+        for name in ("SyncTargetsFunction", "ReportStatusFunction")
+    )
+    shared = {name: value for name, value in status.items() if name in sync}
+    assert shared == sync
+
+
+@EVERYWHERE
+def test_it_can_read_the_settings_that_the_template_gives(situation: str) -> None:
+    found = settings(situation)
+
+    assert found.deployment.policy.port == 5433
+    assert found.deployment.stack == "postgres-privatelink"
+    assert found.deployment.owns_network == (situation != "existing target group")
+    assert (found.sync is None) == (situation == "ec2-asg")
+    assert bool(found.schedule) == (situation != "ec2-asg")
+
+
+def test_it_knows_what_the_rest_of_the_stack_was_told() -> None:
+    deployment = settings(
+        "rejection",
+        EnforceSecurityGroupInboundRulesOnPrivateLinkTraffic="on",
+        ConsumerNetwork="10.9.0.0/16",
+        IdleTimeoutSeconds="600",
+        TrustedAccounts="444455556666",
+    ).deployment
+
+    assert deployment.enforces
+    assert str(deployment.consumer_network) == "10.9.0.0/16"
+    assert deployment.idle_timeout == 600
+    assert deployment.manages_ingress
+    assert deployment.acceptance_required
+    assert deployment.trusted_accounts == {"444455556666"}
+    assert deployment.service_id == SERVICE
+    assert deployment.database_security_groups == ("sg-0a1b2c3d",)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"Consumer": "databricks"},
+        {"Consumer": "clickhouse"},
+        {"AllowedPrincipals": "arn:aws:iam::1:root,arn:aws:iam::2:root"},
+    ],
+)
+def test_it_expects_the_principals_that_the_service_allows(given: dict[str, str]) -> None:
+    (permissions,) = Resolver(given).of_type("AWS::EC2::VPCEndpointServicePermissions").values()
+    expected = settings("rds-instance", **given).deployment.principals
+    assert expected == frozenset(permissions["AllowedPrincipals"])
+
+
+def test_no_idle_timeout_is_expected_where_none_may_be_set() -> None:
+    assert settings("rds-instance").deployment.idle_timeout == 350
+    assert settings("rds-instance", SupportedRegions="us-east-1").deployment.idle_timeout is None
+
+
+@pytest.mark.parametrize(
+    ("situation", "apis"),
+    [
+        ("rds-instance", ("elasticloadbalancing",)),
+        ("cluster, function in the VPC", ("elasticloadbalancing", "rds")),
+        ("instance, function in the VPC", ("elasticloadbalancing", "ec2")),
+        ("former targets kept", ("elasticloadbalancing", "ec2")),
+    ],
+)
+def test_it_knows_what_the_sync_calls(situation: str, apis: tuple[str, ...]) -> None:
+    kind = {"cluster": "rds-cluster-writer", "instance": "ec2-instance"}.get(
+        situation.partition(",")[0], ""
+    )
+    assert load_status_settings(variables(situation, kind)).deployment.apis == apis
+
+
+def group() -> dict[str, Any]:
+    properties: dict[str, Any] = load()["Resources"]["DatabaseTargetGroup"]["Properties"]
+    return properties
+
+
+def test_it_expects_the_attributes_that_the_template_sets() -> None:
+    written = {entry["Key"]: entry["Value"] for entry in group()["TargetGroupAttributes"]}
+    assert written == GROUP_ATTRIBUTES
+
+
+def test_it_expects_the_health_checks_that_the_template_sets() -> None:
+    properties = group()
+    assert {
+        "health_check_protocol": properties["HealthCheckProtocol"],
+        "health_check_port": properties["HealthCheckPort"],
+        "health_check_interval": properties["HealthCheckIntervalSeconds"],
+        "unhealthy_threshold": properties["UnhealthyThresholdCount"],
+    } == HEALTH_CHECK
+
+
+def test_it_asks_about_this_stacks_own_parts_only() -> None:
+    may = {
+        action: as_list(statement["Resource"])
+        for role, statement in policies("rds-instance")
+        for action in as_list(statement["Action"])
+        if role == "ReportStatusRole"
+    }
+    here = "eu-west-1:111122223333"
+    assert may["scheduler:GetSchedule"] == [
+        f"arn:aws:scheduler:{here}:schedule/default/<SyncTargetsFunctionEveryMinute>"
+    ]
+    assert may["ec2:DescribeVpcEndpointServicePermissions"] == [
+        f"arn:aws:ec2:{here}:vpc-endpoint-service/<EndpointService>"
+    ]
+    assert may["sqs:GetQueueAttributes"] == [
+        "<FailedRunsQueue.Arn>",
+        "<UndeliveredEventsQueue.Arn>",
+    ]
+
+
+def test_a_look_ends_before_its_function_does() -> None:
+    timeout = Resolver().of_type("AWS::Lambda::Function")["ReportStatusFunction"]["Timeout"]
+    assert SECONDS + 5 < timeout < 60
+
+
+def test_the_page_explains_every_step_in_its_order() -> None:
+    assert list(sections(read("docs/status.md"), 3)) == [step.value for step in Step]
+
+
+def test_the_page_explains_every_state_and_every_field() -> None:
+    page = sections(read("docs/status.md"), 2)
+    assert {row[0].strip("`") for row in tables(page["States"])[0]} == set(State)
+    fields = tables(read("docs/status.md"))[0]
+    assert [row[0].strip("`") for row in fields] == list(diagnose(FACTS, DEPLOYMENT).to_document())
