@@ -55,14 +55,14 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def playing(
     request: pytest.FixtureRequest, reports: Path
 ) -> Iterator[Mapping[str, "Future[subprocess.CompletedProcess[str]]"]]:
-    """The chosen scenarios, two at a time: they wait more than they work, and labs never meet."""
+    """The chosen scenarios, three at a time: they wait more than they work, and labs never meet."""
     chosen = [
         str(item.callspec.params["name"])
         for item in request.session.items
         if isinstance(item, pytest.Function) and "playing" in item.fixturenames
     ]
     chosen.sort(key=lambda name: LONGEST.index(name) if name in LONGEST else len(LONGEST))
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(3) as pool:
         yield {
             name: pool.submit(
                 play, name, f"--report={reports / name}.html", *SHORTENED.get(name, [])
