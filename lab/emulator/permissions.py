@@ -1,9 +1,10 @@
-"""IAM: the resources that AWS checks a call against, where ministack names another.
+"""IAM: the resources and keys that AWS checks a call against, where ministack has others.
 
-Source: Service Authorization Reference for Amazon EC2, Elastic Load Balancing v2, Amazon RDS and
-Amazon EC2 Auto Scaling.
+Source: Service Authorization Reference for Amazon EC2, Elastic Load Balancing v2, Amazon RDS,
+Amazon EC2 Auto Scaling and Amazon EventBridge.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -33,8 +34,22 @@ _RDS_RESOURCES: Mapping[str, tuple[str, str]] = {
 
 
 def install() -> None:
-    """Correct which resource ARN a policy must allow."""
+    """Correct which resource ARN a policy must allow, and what its conditions may name."""
     iam_actions.extract_resource_arn = _correcting(iam_actions.extract_resource_arn)
+    iam_actions.request_tag_context = _with_sources(iam_actions.request_tag_context)
+
+
+def _with_sources(context: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """Add the condition key ``events:source`` of PutEvents: the sources of its entries."""
+
+    def wrapped(service: str, action: str, body: bytes, *rest: Any) -> dict[str, Any]:
+        keys = context(service, action, body, *rest)
+        if action != "events:PutEvents":
+            return keys
+        entries = json.loads(body)["Entries"]
+        return {**keys, "events:source": [entry["Source"] for entry in entries]}
+
+    return wrapped
 
 
 def _correcting(extract: Callable[..., str]) -> Callable[..., str]:

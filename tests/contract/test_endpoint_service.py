@@ -5,7 +5,6 @@ and over the real adapter on the lab's emulator.
 """
 
 import itertools
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -16,17 +15,14 @@ from botocore.exceptions import ConnectTimeoutError
 from botocore.stub import Stubber
 
 from target_sync.adapters.endpoint_service import Ec2EndpointService
-from target_sync.adapters.notifications import SnsTopic
 from target_sync.core.connections import (
     ConnectionState,
     EndpointConnection,
     EndpointServicePort,
-    Message,
 )
 from target_sync.errors import (
     EndpointServiceError,
     EndpointServiceUnavailableError,
-    NotificationError,
 )
 from tests.lab.emulator_process import CONSUMER, STRANGER, Emulator, create_vpc
 from tests.support.connections import NOBODYS_ENDPOINT, SERVICE_ID, FakeEndpointService
@@ -244,49 +240,3 @@ def test_an_api_that_cannot_be_reached_names_the_missing_endpoint() -> None:
 
     with pytest.raises(EndpointServiceUnavailableError, match="interface endpoint for ec2"):
         Ec2EndpointService(client, SERVICE_ID).accept("vpce-1")
-
-
-TOPIC = "arn:aws:sns:eu-west-1:111122223333:alarms"
-MESSAGE = Message("a subject", "a text")
-
-
-def test_a_message_is_published_with_its_subject() -> None:
-    client = boto3.client("sns", "eu-west-1")
-    with Stubber(client) as stubber:
-        expected = {"TopicArn": TOPIC, "Subject": "a subject", "Message": "a text"}
-        stubber.add_response("publish", {"MessageId": "1"}, expected)
-        SnsTopic(client, TOPIC).tell(MESSAGE)
-        stubber.assert_no_pending_responses()
-
-
-def test_a_message_that_the_topic_does_not_take_is_a_failure() -> None:
-    client = boto3.client("sns", "eu-west-1")
-    with Stubber(client) as stubber:
-        stubber.add_client_error("publish", "AuthorizationError", "not authorized", 403)
-        with pytest.raises(NotificationError, match="Publish failed with AuthorizationError"):
-            SnsTopic(client, TOPIC).tell(MESSAGE)
-
-
-@pytest.mark.lab
-def test_a_message_reaches_the_topics_subscribers(emulator: Emulator) -> None:
-    sns, sqs = emulator.client("sns"), emulator.client("sqs")
-    topic = sns.create_topic(Name=next(_names))["TopicArn"]
-    queue = sqs.create_queue(QueueName=next(_names))["QueueUrl"]
-    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"][
-        "QueueArn"
-    ]
-    allow = {
-        "Effect": "Allow",
-        "Principal": {"Service": "sns.amazonaws.com"},
-        "Action": "sqs:SendMessage",
-        "Resource": arn,
-    }
-    policy = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
-    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": policy})
-    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
-
-    SnsTopic(sns, topic).tell(MESSAGE)
-
-    (received,) = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=5)["Messages"]
-    published = json.loads(received["Body"])
-    assert (published["Subject"], published["Message"]) == ("a subject", "a text")

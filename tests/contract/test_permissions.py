@@ -73,6 +73,7 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
         "ec2-instance",
         "rds-instance",
         "former targets kept",
+        "rejection",
     ),
     "AnswerConnectionsFunction": ("rejection", "acceptance"),
     "ManageStackFunction": ("rds-instance", "ec2-asg"),
@@ -458,13 +459,13 @@ class World:
         problem, answer = self._invoke(name, {})
         if not problem and answer["status"] != "synced":
             return f"it answered {answer}"
-        return problem
+        return problem or " ".join(answer["untold"])
 
     def _answer(self, name: str, situation: str) -> str:
         trusted, untrusted = self.service.asks(CONSUMER), self.service.asks(STRANGER)
-        problem, _ = self._invoke(name, load_event("connection-request"))
-        if problem:
-            return problem
+        problem, answer = self._invoke(name, load_event("connection-request"))
+        if problem or answer["untold"]:
+            return problem or " ".join(answer["untold"])
         states = self.service.states()
         left = {"rejection": ConnectionState.REJECTED}.get(
             situation, ConnectionState.PENDING_ACCEPTANCE

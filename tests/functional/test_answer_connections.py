@@ -6,16 +6,21 @@ import pytest
 
 from functions.answer_connections import app
 from target_sync.adapters.endpoint_service import Ec2EndpointService
-from target_sync.adapters.notifications import SnsTopic
 from target_sync.connections import wiring
 from target_sync.connections.observability import PowertoolsAnswerReporter
-from target_sync.core.connections import AnswerStatus, ConnectionState
+from target_sync.core.connections import (
+    AnswerStatus,
+    ConnectionState,
+    EndpointConnection,
+    decide,
+)
 from target_sync.errors import (
     EndpointServiceError,
     SettingsError,
     TriggerError,
     UnansweredError,
 )
+from target_sync.messages.sending import Courier
 from tests.support.connections import (
     NOBODYS_ENDPOINT,
     OTHER,
@@ -25,6 +30,7 @@ from tests.support.connections import (
     throttled,
 )
 from tests.support.events import context, load_event
+from tests.support.messages import FakeBus, FakeTopic
 
 ACCEPT, REJECT = "AcceptVpcEndpointConnections", "RejectVpcEndpointConnections"
 DESCRIBE = "DescribeVpcEndpointConnections"
@@ -58,6 +64,8 @@ def test_a_trusted_accounts_request_is_accepted_and_told(desk: Desk, event: obje
     (told,) = desk.people.told
     assert "accepted" in told.subject
     assert endpoint in told.text
+    (event,) = desk.bus.events
+    assert (event.detail_type, event.detail["answer"]) == ("Connection Answered", "accept")
 
 
 def test_an_untrusted_request_is_left_for_a_person(desk: Desk) -> None:
@@ -185,6 +193,7 @@ def test_a_dry_run_says_what_it_would_do_and_does_nothing(strict_desk: Desk) -> 
         "waiting": [],
         "connections": 2,
         "failures": [],
+        "untold": [],
     }
     assert strict_desk.service.calls == {DESCRIBE: 1}
     assert not strict_desk.people.told
@@ -199,6 +208,8 @@ def test_without_a_topic_requests_are_answered_all_the_same(
     app.handler(NOTIFICATION, context())
 
     assert desk.service.state(endpoint) is ConnectionState.AVAILABLE
+    assert len(desk.bus.events) == 1
+    assert not desk.people.told
 
 
 @pytest.mark.parametrize("payload", [{"Records": []}, {"accept": NOBODYS_ENDPOINT}, []])
@@ -326,17 +337,33 @@ def test_a_list_that_cannot_be_had_fails_the_run_and_answers_nothing(desk: Desk)
     assert desk.reporter.results[-1].status is AnswerStatus.FAILED
 
 
-def test_when_nobody_can_be_told_the_answers_stand_and_the_run_fails(desk: Desk) -> None:
+def test_when_nobody_can_be_told_the_answers_stand_and_nothing_is_said_twice(desk: Desk) -> None:
     endpoints = [desk.service.asks(TRUSTED) for _ in range(2)]
     desk.people.is_broken = True
 
-    with pytest.raises(UnansweredError, match="nobody was told: Publish failed with NotFound"):
-        app.handler(NOTIFICATION, context())
+    answer = app.handler(NOTIFICATION, context())
+    again = app.handler(NOTIFICATION, context())
 
     for endpoint in endpoints:
         assert desk.service.state(endpoint) is ConnectionState.AVAILABLE
-    result = desk.reporter.results[-1]
-    assert len(result.failures) == len(result.accepted) == 2
+    assert answer["status"] == "answered"
+    assert (
+        answer["untold"]
+        == ["nobody was told: Publish failed with NotFound: Topic does not exist"] * 2
+    )
+    assert again["untold"] == []
+    assert len(desk.bus.events) == 2
+
+
+def test_programs_are_told_who_waits(desk: Desk) -> None:
+    endpoint = desk.service.asks(OTHER)
+
+    app.handler(NOTIFICATION, context())
+
+    (event,) = desk.bus.events
+    assert (event.detail_type, event.detail["answer"]) == ("Connection Waiting", "leave")
+    assert event.detail["endpoint"] == endpoint
+    assert event.detail["account"] == OTHER
 
 
 # --- The record and the figures ---------------------------------------------------------------
@@ -374,6 +401,7 @@ def test_a_run_writes_one_record_and_its_figures(
     assert figures["ConnectionsRejected"] == [int(not is_broken)]
     assert figures["ConnectionsWaiting"] == [0]
     assert figures["ConnectionAnswersFailed"] == [int(is_broken)]
+    assert figures["MessagesFailed"] == [0]
 
 
 # --- The wiring ---------------------------------------------------------------------------------
@@ -389,22 +417,30 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_environment", "_powertools")
-def test_the_parts_are_put_together_from_the_environment_once_per_container(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("ALARM_TOPIC_ARN", "arn:aws:sns:eu-west-1:111122223333:alarms")
-
+def test_the_parts_are_put_together_from_the_environment_once_per_container() -> None:
     answerer = wiring.answerer()
 
     assert answerer.policy.trusted_accounts == {TRUSTED}
     assert isinstance(answerer.service, Ec2EndpointService)
-    assert isinstance(answerer.notifier, SnsTopic)
     assert wiring.answerer() is answerer
 
 
 @pytest.mark.usefixtures("_environment", "_powertools")
-def test_without_a_topic_there_is_nobody_to_tell() -> None:
-    assert wiring.answerer().notifier is None
+def test_the_answer_goes_to_the_topic_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    topic = "arn:aws:sns:eu-west-1:111122223333:alarms"
+    monkeypatch.setenv("ALARM_TOPIC_ARN", topic)
+    people, bus = FakeTopic(), FakeBus()
+    couriers = {topic: Courier(topic=people, bus=bus)}
+    monkeypatch.setattr(wiring, "courier", couriers.__getitem__)
+    request = EndpointConnection(
+        endpoint_id="vpce-0abc", owner=TRUSTED, state=ConnectionState.PENDING_ACCEPTANCE
+    )
+    answerer = wiring.answerer()
+
+    assert answerer.teller.tell(decide(request, answerer.policy)) == ()
+    assert len(people.told) == len(bus.events) == 1
 
 
 @pytest.mark.usefixtures("_environment")

@@ -593,10 +593,10 @@ def test_the_writer_stands_in_for_readers_only_if_the_environment_says_so(
     assert isinstance(synchronizer.endpoint.observe(), Observation) == (follow == "true")
 
 
-def test_the_start_of_a_function_imports_what_only_some_kinds_need_for_none() -> None:
+def test_the_start_of_a_function_imports_nothing_that_only_some_kinds_or_runs_need() -> None:
     program = (
         "import sys, target_sync.wiring;"
-        "print([m for m in sys.modules if m.startswith('target_sync.adapters.')])"
+        "print([m for m in sys.modules if m.startswith('target_sync.')])"
     )
     started = subprocess.run(
         [sys.executable, "-c", program],
@@ -607,5 +607,14 @@ def test_the_start_of_a_function_imports_what_only_some_kinds_need_for_none() ->
     )
 
     assert "target_sync.adapters.target_groups" in started.stdout
-    for name in ("authoritative", "ec2", "network_interfaces", "rds", "topology"):
+    for name in (
+        "authoritative",
+        "ec2",
+        "event_bus",
+        "network_interfaces",
+        "notifications",
+        "rds",
+        "topology",
+    ):
         assert f"target_sync.adapters.{name}'" not in started.stdout
+    assert "messages" not in started.stdout

@@ -9,6 +9,7 @@ from moto import mock_aws
 from functions.sync_targets import app
 from target_sync import wiring
 from target_sync.adapters.aws import CLIENT_CONFIG
+from target_sync.adapters.notifications import SnsTopic
 from target_sync.core.model import LookupFailure
 from target_sync.errors import (
     ObservationError,
@@ -17,9 +18,12 @@ from target_sync.errors import (
     TargetGroupNotFoundError,
     TriggerError,
 )
+from target_sync.messages.sending import Courier
+from target_sync.messages.wiring import courier
 from target_sync.observability import PowertoolsReporter
 from target_sync.triggers import parse_trigger
 from tests.support.events import EVENTS, context, load_event
+from tests.support.messages import FakeBus, FakeTopic
 from tests.support.road import A, B, Road, target
 
 EVERY_EVENT = [path.stem for path in EVENTS.glob("*.json")]
@@ -107,6 +111,7 @@ def test_the_answer_says_what_was_done_and_why() -> None:
         "polls": answer["polls"],
         "failures": 0,
         "last_failure": None,
+        "untold": [],
     }
 
 
@@ -276,6 +281,38 @@ def test_the_parts_are_put_together_from_the_environment_once_per_container() ->
     assert synchronizer.policy.port == 6432
     assert synchronizer.watch_seconds == 120
     assert wiring.synchronizer() is synchronizer
+
+
+@pytest.mark.usefixtures("_environment", "_powertools")
+def test_a_change_goes_to_the_topic_and_in_the_name_of_the_environment(
+    road: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic = "arn:aws:sns:eu-west-1:111122223333:alarms"
+    monkeypatch.setenv("ALARM_TOPIC_ARN", topic)
+    monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "orders-privatelink")
+    monkeypatch.setattr("time.time", lambda: 1795341603.25)
+    people, bus = FakeTopic(), FakeBus()
+    couriers = {topic: Courier(topic=people, bus=bus)}
+    monkeypatch.setattr("target_sync.messages.wiring.courier", couriers.__getitem__)
+    wired = wiring.synchronizer().teller
+    assert wired is not None
+
+    untold = wired.tell(road.run(parse_trigger({})), changed_ago=2.25)
+
+    assert untold == ()
+    assert people.told[0].subject.startswith("orders-privatelink: ")
+    (event,) = bus.events
+    assert event.resource == ENVIRONMENT["TARGET_GROUP_ARN"]
+    assert event.detail["at"] == 1795341601.0
+
+
+@pytest.mark.usefixtures("_environment")
+def test_who_tells_is_put_together_once_and_without_a_topic_if_there_is_none() -> None:
+    topic = "arn:aws:sns:eu-west-1:111122223333:alarms"
+
+    assert isinstance(courier(topic).topic, SnsTopic)
+    assert courier(topic) is courier(topic)
+    assert courier("").topic is None
 
 
 @pytest.mark.usefixtures("_environment", "_powertools")

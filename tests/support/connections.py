@@ -4,20 +4,21 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from target_sync.connections.answering import ConnectionAnswerer
+from target_sync.core.connection_messages import notice_of
 from target_sync.core.connections import (
     AnswerResult,
     ConnectionPolicy,
     ConnectionState,
+    Decision,
     EndpointConnection,
-    Message,
 )
-from target_sync.errors import (
-    EndpointServiceError,
-    EndpointServiceUnavailableError,
-    NotificationError,
-)
+from target_sync.core.messages import Sender
+from target_sync.errors import EndpointServiceError, EndpointServiceUnavailableError
+from target_sync.messages.sending import Courier
+from tests.support.messages import FakeBus, FakeTopic
 
 SERVICE_ID = "vpce-svc-0a1b2c3d4e5f60718"
+SENDER = Sender(stack="orders-privatelink", resource=SERVICE_ID)
 TRUSTED, OTHER = "222222222222", "444444444444"
 NOBODYS_ENDPOINT = "vpce-00000000000000000"
 
@@ -95,16 +96,13 @@ class FakeEndpointService:
 
 
 @dataclass
-class FakeNotifier:
-    """Implements ``target_sync.connections.answering.Notifier``."""
+class FakeTeller:
+    """Implements ``target_sync.connections.answering.ConnectionTeller``, with our own courier."""
 
-    told: list[Message] = field(default_factory=list)
-    is_broken: bool = False
+    courier: Courier
 
-    def tell(self, message: Message) -> None:
-        if self.is_broken:
-            raise NotificationError("Publish", "NotFound", "Topic does not exist")
-        self.told.append(message)
+    def tell(self, decision: Decision) -> tuple[str, ...]:
+        return self.courier.send(notice_of(decision, SENDER, at=0.0))
 
 
 @dataclass
@@ -122,14 +120,14 @@ class Desk:
 
     def __init__(self, *, reject_untrusted: bool = False, has_topic: bool = True) -> None:
         self.service = FakeEndpointService()
-        self.people = FakeNotifier()
+        self.people = FakeTopic()
+        self.bus = FakeBus()
         self.reporter = FakeAnswerReporter()
         self.answerer = ConnectionAnswerer(
-            service_id=SERVICE_ID,
             service=self.service,
             policy=ConnectionPolicy(
                 trusted_accounts=frozenset({TRUSTED}), reject_untrusted=reject_untrusted
             ),
-            notifier=self.people if has_topic else None,
+            teller=FakeTeller(Courier(topic=self.people if has_topic else None, bus=self.bus)),
             reporter=self.reporter,
         )

@@ -44,6 +44,12 @@ SITUATIONS: Mapping[str, Mapping[str, str]] = {
         "RejectUntrusted": "true",
         "AlarmTopicArn": "arn:aws:sns:eu-west-1:111122223333:alarms",
     },
+    "mail address": {"AlarmEmail": "on-call@example.com"},
+    "function in the VPC, mail address": {
+        "AlarmEmail": "on-call@example.com",
+        "FunctionSubnetIds": "subnet-0a1b2c3d4e5f60718",
+        "CreateInterfaceEndpoints": "true",
+    },
     "existing target group": {
         "ExistingTargetGroupArn": "arn:aws:elasticloadbalancing:eu-west-1:111122223333:"
         "targetgroup/theirs/0123456789abcdef"

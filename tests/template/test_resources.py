@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from target_sync.core.messages import SOURCE
 from target_sync.errors import SettingsError
 from target_sync.settings import load_settings
 from target_sync.synchronizer import SCHEDULE_SECONDS
@@ -18,6 +19,7 @@ from tests.template.stack import (
     load,
     policies,
     resources,
+    statements,
 )
 
 FUNCTIONS = resources("AWS::Lambda::Function")
@@ -199,6 +201,7 @@ def test_no_role_may_do_what_its_kind_of_database_does_not_need() -> None:
         "elasticloadbalancing:DeregisterTargets",
         "elasticloadbalancing:DescribeTargetHealth",
         "elasticloadbalancing:RegisterTargets",
+        "events:PutEvents",
         "logs:CreateLogStream",
         "logs:PutLogEvents",
         "sqs:SendMessage",
@@ -276,7 +279,8 @@ def test_only_the_stacks_own_rules_and_topic_may_fill_the_queue(situation: str) 
         for statement in policy["PolicyDocument"]["Statement"]:
             sources.update(as_list(statement["Condition"]["ArnEquals"]["aws:SourceArn"]))
     rules = {f"<{rule}.Arn>" for rule in resolver.of_type("AWS::Events::Rule")}
-    topics = {f"<{topic}>" for topic in resolver.of_type("AWS::SNS::Topic")}
+    asked = resolver.of_type("AWS::SNS::Topic").keys() - {"AlarmTopic"}
+    topics = {f"<{topic}>" for topic in asked}
     assert sources == rules | topics
 
 
@@ -496,6 +500,7 @@ def test_the_function_takes_every_number_that_the_template_takes(
 
 def test_the_function_is_told_nothing_else() -> None:
     always = {
+        "ALARM_TOPIC_ARN",
         "ALLOWED_NETWORKS",
         "DATABASE_ENDPOINT",
         "DATABASE_IDENTIFIER",
@@ -567,6 +572,54 @@ def test_nothing_answers_requests_that_need_no_answer() -> None:
     without = Resolver()
     assert "AnswerConnectionsFunction" not in without.created()
     assert not without.of_type("AWS::SNS::Topic")
+
+
+# ------------------------------------------------------------------------------ who is told
+
+
+@pytest.mark.parametrize(
+    ("given", "topic"),
+    [
+        ({"AlarmEmail": "on-call@example.com"}, "<AlarmTopic>"),
+        (
+            {"AlarmTopicArn": "arn:aws:sns:eu-west-1:111122223333:alarms"},
+            "arn:aws:sns:eu-west-1:111122223333:alarms",
+        ),
+        ({}, ""),
+    ],
+)
+def test_both_functions_tell_the_one_topic_and_may(given: dict[str, str], topic: str) -> None:
+    resolver = Resolver({"AcceptanceRequired": "true", **given})
+    functions = resolver.of_type("AWS::Lambda::Function")
+    for name in ("SyncTargets", "AnswerConnections"):
+        variables = functions[f"{name}Function"]["Environment"]["Variables"]
+        assert variables["ALARM_TOPIC_ARN"] == topic
+        may = [
+            statement["Resource"]
+            for role, statement in statements(resolver)
+            if role == f"{name}Role" and "sns:Publish" in as_list(statement["Action"])
+        ]
+        assert may == ([topic] if topic else [])
+
+
+def test_a_mail_address_gets_a_topic_of_the_stacks_own() -> None:
+    topics = Resolver({"AlarmEmail": "on-call@example.com"}).of_type("AWS::SNS::Topic")
+    assert topics["AlarmTopic"]["Subscription"] == [
+        {"Protocol": "email", "Endpoint": "on-call@example.com"}
+    ]
+
+
+@EVERYWHERE
+def test_a_function_may_send_events_of_our_source_only(situation: str) -> None:
+    sent = [
+        statement
+        for _, statement in policies(situation)
+        if "events:PutEvents" in as_list(statement["Action"])
+    ]
+    assert all(
+        statement["Condition"] == {"ForAllValues:StringEquals": {"events:source": SOURCE}}
+        for statement in sent
+    )
 
 
 # ----------------------------------------------------------------------- creation and deletion
@@ -804,10 +857,11 @@ def test_only_the_consumers_or_the_named_principals_may_connect(
     ("situation", "services"),
     [
         ("rds-instance", set()),
-        ("function in the VPC", {"elasticloadbalancing", "ec2"}),
-        ("cluster, function in the VPC", {"elasticloadbalancing", "ec2", "rds"}),
-        ("instance, function in the VPC", {"elasticloadbalancing", "ec2"}),
-        ("former targets kept, function in the VPC", {"elasticloadbalancing", "ec2"}),
+        ("function in the VPC", {"elasticloadbalancing", "events", "ec2"}),
+        ("cluster, function in the VPC", {"elasticloadbalancing", "events", "ec2", "rds"}),
+        ("instance, function in the VPC", {"elasticloadbalancing", "events", "ec2"}),
+        ("function in the VPC, mail address", {"elasticloadbalancing", "events", "sns", "ec2"}),
+        ("former targets kept, function in the VPC", {"elasticloadbalancing", "events", "ec2"}),
     ],
 )
 def test_a_function_in_the_vpc_gets_the_endpoints_that_it_calls(

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from target_sync.core.connection_messages import notice_of
 from target_sync.core.connections import (
     Answer,
     ConnectionPolicy,
@@ -13,9 +14,8 @@ from target_sync.core.connections import (
     EndpointConnection,
     Reason,
     decide,
-    message,
 )
-from tests.support.connections import OTHER, SERVICE_ID, TRUSTED
+from tests.support.connections import OTHER, SENDER, SERVICE_ID, TRUSTED
 
 OPEN = ConnectionPolicy(trusted_accounts=frozenset({TRUSTED}))
 STRICT = ConnectionPolicy(trusted_accounts=frozenset({TRUSTED}), reject_untrusted=True)
@@ -108,7 +108,7 @@ def test_a_state_that_we_do_not_know_is_left_alone() -> None:
 def test_a_message_says_what_happened_and_what_a_person_can_do(
     owner: str, policy: ConnectionPolicy, verb: str, commands: list[str]
 ) -> None:
-    told = message(decide(connection(owner), policy), SERVICE_ID)
+    told = notice_of(decide(connection(owner), policy), SENDER, at=0.0).message
 
     assert told.text.startswith(
         f"The request of endpoint vpce-0abc, account {owner}, to endpoint service {SERVICE_ID} "
@@ -124,7 +124,7 @@ def test_a_message_says_what_happened_and_what_a_person_can_do(
 @pytest.mark.parametrize("policy", [OPEN, STRICT])
 @pytest.mark.parametrize("owner", [TRUSTED, OTHER])
 def test_a_subject_is_one_that_sns_takes(owner: str, policy: ConnectionPolicy) -> None:
-    subject = message(decide(connection(owner), policy), SERVICE_ID).subject
+    subject = notice_of(decide(connection(owner), policy), SENDER, at=0.0).message.subject
 
     assert subject.isascii()
     assert len(subject) < 100

@@ -7,6 +7,7 @@ from typing import TypeVar
 from target_sync.errors import SettingsError
 
 _T = TypeVar("_T")
+_TOPIC_ARN = re.compile(r"arn:[\w-]+:sns:[\w-]+:[0-9]{12}:[\w-]+")
 
 #: What the two texts of a yes-or-no parameter mean.
 FLAGS: Mapping[str, bool] = {"true": True, "false": False}
@@ -49,6 +50,21 @@ def matching(name: str, text: str, pattern: re.Pattern[str], what: str) -> str:
     if not pattern.fullmatch(text):
         raise SettingsError(f"{name} must be {what}, not {text!r}")
     return text
+
+
+def alarm_topic_arn(environ: Mapping[str, str]) -> str:
+    """Where people are told (``ALARM_TOPIC_ARN``); empty for nowhere.
+
+    Raises:
+        SettingsError: It is not the ARN of a topic.
+    """
+    text = environ.get("ALARM_TOPIC_ARN", "").strip()
+    return text and matching("ALARM_TOPIC_ARN", text, _TOPIC_ARN, "the ARN of an SNS topic")
+
+
+def stack_name(environ: Mapping[str, str]) -> str:
+    """The name of the stack, which is also the dimension of its metrics."""
+    return given(environ, "POWERTOOLS_SERVICE_NAME", "postgres-privatelink")
 
 
 def items(text: str) -> list[str]:

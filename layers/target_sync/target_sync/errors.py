@@ -82,11 +82,11 @@ class EndpointServiceUnavailableError(EndpointServiceError):
 
 
 class NotificationError(AwsCallError):
-    """A message for people may not have reached its topic."""
+    """A topic or the event bus may not have taken a message. It is told, never raised by a run."""
 
 
 class UnansweredError(TargetSyncError):
-    """Some endpoint connections could not be answered, or nobody was told. The others were.
+    """Some endpoint connections could not be answered. The others were.
 
     Attributes:
         failures: What failed, a sentence each.

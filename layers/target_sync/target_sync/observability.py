@@ -47,6 +47,7 @@ def _figures(result: SyncResult) -> list[tuple[str, MetricUnit, float]]:
         "SyncUnhealthy": int(result.status is Status.UNHEALTHY),
         # Failures that the run outlived count too.
         "CallsFailed": run.failures,
+        "MessagesFailed": len(result.untold),
         "TargetsRegistered": len(run.registered),
         "TargetsDeregistered": len(run.deregistered),
     }

@@ -7,7 +7,16 @@ from enum import StrEnum
 from ipaddress import AddressValueError, IPv4Address, ip_address, ip_network
 
 from target_sync.core.model import DatabaseKind, IPNetwork, SyncPolicy
-from target_sync.environment import FLAGS, given, items, matching, one_of, required
+from target_sync.environment import (
+    FLAGS,
+    alarm_topic_arn,
+    given,
+    items,
+    matching,
+    one_of,
+    required,
+    stack_name,
+)
 from target_sync.errors import SettingsError
 
 _HOST_NAME = re.compile(
@@ -61,6 +70,8 @@ class Settings:
             (``FOLLOW_WRITER_WITHOUT_READERS``).
         vpc_id: The database's VPC; empty unless its standby's target stays (``VPC_ID``).
         security_groups: The database's, under the same condition (``DATABASE_SECURITY_GROUPS``).
+        alarm_topic_arn: Where people are told; empty for nowhere (``ALARM_TOPIC_ARN``).
+        stack: The stack's name, for the messages (``POWERTOOLS_SERVICE_NAME``).
     """
 
     kind: DatabaseKind
@@ -76,6 +87,8 @@ class Settings:
     follow_writer: bool = False
     vpc_id: str = ""
     security_groups: tuple[str, ...] = ()
+    alarm_topic_arn: str = ""
+    stack: str = "postgres-privatelink"
 
     @property
     def addresses(self) -> frozenset[IPv4Address]:
@@ -111,6 +124,8 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         ),
         vpc_id=_vpc_id(environ) if policy.keep_standby else "",
         security_groups=_security_groups(environ) if policy.keep_standby else (),
+        alarm_topic_arn=alarm_topic_arn(environ),
+        stack=stack_name(environ),
     )
 
 

@@ -1,7 +1,7 @@
 """The only sequencing: observe, decide, apply, report."""
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeAlias
 
 from target_sync.core.convergence import (
@@ -59,6 +59,19 @@ class Reporter(Protocol):
         ...
 
 
+class Teller(Protocol):
+    """Whom and what to tell of a run that has news."""
+
+    def tell(self, result: SyncResult, *, changed_ago: float) -> tuple[str, ...]:
+        """Tell it, at most once, and answer with what may have reached nobody.
+
+        Args:
+            result: A run that has news.
+            changed_ago: Seconds since the group was changed, or else since the run ended.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Synchronizer:
     """Keeps one target group equal to what one endpoint says.
@@ -68,6 +81,7 @@ class Synchronizer:
         poll_seconds: Time between two polls of a scheduled run until the next one starts; 0 if
             it is over once all is right.
         standbys: Who knows the addresses of a standby; None if none is kept.
+        teller: Who tells people and programs; None for nobody.
     """
 
     endpoint: Endpoint
@@ -78,6 +92,7 @@ class Synchronizer:
     watch_seconds: float
     poll_seconds: float = 0.0
     standbys: Standbys | None = None
+    teller: Teller | None = None
 
     def run(self, trigger: Trigger, *, remaining_seconds: float, age_seconds: float) -> SyncResult:
         """Converge.
@@ -130,10 +145,19 @@ class Synchronizer:
             trigger=trigger.to_document(),
             began_at=began_at,
         )
+        result = self._told(result)
         self.reporter.report(result)
         if error is not None:
             raise error
         return result
+
+    def _told(self, result: SyncResult) -> SyncResult:
+        """Tell before the report, so that the one record says whether it was told."""
+        if self.teller is None or not result.is_news:
+            return result
+        changed_at = result.convergence.registered_at
+        ago = 0.0 if changed_at is None else self.clock.now() - changed_at
+        return replace(result, untold=self.teller.tell(result, changed_ago=ago))
 
     def _assignment(self, trigger: Trigger, remaining_seconds: float) -> Assignment:
         now = self.clock.now()

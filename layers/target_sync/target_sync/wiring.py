@@ -3,6 +3,7 @@
 import functools
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from target_sync.adapters.aws import make_client
 from target_sync.adapters.clock import SystemClock
@@ -11,6 +12,7 @@ from target_sync.adapters.static import StaticEndpoint
 from target_sync.adapters.target_groups import ElbTargetGroup
 from target_sync.core.model import DatabaseKind
 from target_sync.core.ports import Endpoint, NameResolver, Standbys
+from target_sync.core.result import SyncResult
 from target_sync.observability import PowertoolsReporter
 from target_sync.settings import Resolution, Settings, load_settings
 from target_sync.synchronizer import Synchronizer
@@ -41,6 +43,7 @@ def build_synchronizer(environ: Mapping[str, str]) -> Synchronizer:
         watch_seconds=settings.watch_seconds,
         poll_seconds=settings.poll_seconds,
         standbys=standbys_of(settings) if settings.policy.keep_standby else None,
+        teller=_Teller(settings),
     )
 
 
@@ -66,7 +69,22 @@ def _resolver(settings: Settings, now: Callable[[], float]) -> NameResolver:
     return _authoritative(resolver, now)
 
 
-# What only some stacks need is imported where it is needed: the others start without it.
+# What only some stacks or runs need is imported where it is needed: the others start without it.
+
+
+@dataclass(frozen=True, slots=True)
+class _Teller:
+    """Implements ``target_sync.synchronizer.Teller``."""
+
+    settings: Settings
+
+    def tell(self, result: SyncResult, *, changed_ago: float) -> tuple[str, ...]:
+        from target_sync.core.messages import Sender  # noqa: PLC0415 - see above
+        from target_sync.messages.wiring import tell_of_sync  # noqa: PLC0415 - see above
+
+        sender = Sender(stack=self.settings.stack, resource=self.settings.target_group_arn)
+        topic = self.settings.alarm_topic_arn
+        return tell_of_sync(result, sender, topic, changed_ago=changed_ago)
 
 
 def _authoritative(system: NameResolver, now: Callable[[], float]) -> NameResolver:

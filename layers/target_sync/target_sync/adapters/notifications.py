@@ -3,15 +3,15 @@
 from typing import Any
 
 from target_sync.adapters.aws import Failures
-from target_sync.core.connections import Message
+from target_sync.core.messages import Message
 from target_sync.errors import NotificationError
 
-#: Whether it might pass makes no difference: a later run has nothing left to tell.
+#: Whether it might pass makes no difference: no message is tried twice.
 _FAILURES = Failures(service="sns", other=NotificationError, unavailable=NotificationError)
 
 
 class SnsTopic:
-    """Implements ``target_sync.connections.answering.Notifier``.
+    """Implements ``target_sync.messages.sending.Topic``.
 
     Args:
         client: A client of SNS. Untyped: the project has no stubs for SNS.
@@ -22,7 +22,7 @@ class SnsTopic:
         self._client = client
         self._arn = arn
 
-    def tell(self, message: Message) -> None:
+    def publish(self, message: Message) -> None:
         """Publish a message.
 
         Raises:

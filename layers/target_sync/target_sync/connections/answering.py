@@ -10,18 +10,16 @@ from target_sync.core.connections import (
     ConnectionPolicy,
     Decision,
     EndpointServicePort,
-    Message,
     decide,
-    message,
 )
-from target_sync.errors import EndpointServiceError, NotificationError, UnansweredError
+from target_sync.errors import EndpointServiceError, UnansweredError
 
 
-class Notifier(Protocol):
-    """Where people are told. Raises ``NotificationError``."""
+class ConnectionTeller(Protocol):
+    """Who tells people and programs."""
 
-    def tell(self, message: Message) -> None:
-        """Tell one message."""
+    def tell(self, decision: Decision) -> tuple[str, ...]:
+        """Tell of one decision, at most once, and answer with what may have reached nobody."""
         ...
 
 
@@ -42,14 +40,12 @@ class ConnectionAnswerer:
     """Answers the requests to one endpoint service. Runs may overlap.
 
     Attributes:
-        service_id: The service, for the messages.
-        notifier: Where people are told; None for nowhere.
+        teller: Who tells people and programs.
     """
 
-    service_id: str
     service: EndpointServicePort
     policy: ConnectionPolicy
-    notifier: Notifier | None
+    teller: ConnectionTeller
     reporter: AnswerReporter
 
     def run(self, trigger: ConnectionTrigger) -> AnswerResult:
@@ -121,16 +117,9 @@ class ConnectionAnswerer:
 
     def _tell(self, result: AnswerResult, trigger: ConnectionTrigger) -> AnswerResult:
         """Tell people about each answer, and about who waits if that is news."""
-        if self.notifier is None:
-            return result
         news = result.answered
         # The sweep would say it again each time it finds the same request.
         if trigger.kind is ConnectionTriggerKind.NOTIFICATION:
             news += result.waiting
-        failures = list(result.failures)
-        for decision in news:
-            try:
-                self.notifier.tell(message(decision, self.service_id))
-            except NotificationError as error:
-                failures.append(f"{decision.connection.endpoint_id}: nobody was told: {error}")
-        return replace(result, failures=tuple(failures))
+        untold = [failure for decision in news for failure in self.teller.tell(decision)]
+        return replace(result, untold=tuple(untold))

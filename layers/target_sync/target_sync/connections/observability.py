@@ -25,6 +25,7 @@ class PowertoolsAnswerReporter:
             "ConnectionsRejected": len(result.rejected),
             "ConnectionsWaiting": len(result.waiting),
             "ConnectionAnswersFailed": len(result.failures),
+            "MessagesFailed": len(result.untold),
         }
         for name, value in counts.items():
             self._metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)

@@ -5,12 +5,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from target_sync.core.connections import ConnectionPolicy
-from target_sync.environment import FLAGS, items, matching, one_of, required
+from target_sync.environment import (
+    FLAGS,
+    alarm_topic_arn,
+    items,
+    matching,
+    one_of,
+    required,
+    stack_name,
+)
 from target_sync.errors import SettingsError
 
 _SERVICE_ID = re.compile(r"vpce-svc-[0-9a-f]+")
 _ACCOUNT = re.compile(r"[0-9]{12}")
-_TOPIC_ARN = re.compile(r"arn:[\w-]+:sns:[\w-]+:[0-9]{12}:[\w-]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,11 +28,13 @@ class ConnectionSettings:
         service_id: The endpoint service (``ENDPOINT_SERVICE_ID``).
         policy: Who may connect (``TRUSTED_ACCOUNTS``, ``REJECT_UNTRUSTED``).
         alarm_topic_arn: Where people are told; empty for nowhere (``ALARM_TOPIC_ARN``).
+        stack: The stack's name, for the messages (``POWERTOOLS_SERVICE_NAME``).
     """
 
     service_id: str
     policy: ConnectionPolicy
     alarm_topic_arn: str = ""
+    stack: str = "postgres-privatelink"
 
 
 def load_settings(environ: Mapping[str, str]) -> ConnectionSettings:
@@ -42,7 +51,8 @@ def load_settings(environ: Mapping[str, str]) -> ConnectionSettings:
             "the ID of an endpoint service such as vpce-svc-0a1b2c3d4e5f60718",
         ),
         policy=_policy(environ),
-        alarm_topic_arn=_topic_arn(environ.get("ALARM_TOPIC_ARN", "").strip()),
+        alarm_topic_arn=alarm_topic_arn(environ),
+        stack=stack_name(environ),
     )
 
 
@@ -58,7 +68,3 @@ def _policy(environ: Mapping[str, str]) -> ConnectionPolicy:
             " rejected; name an account or set it to false"
         )
     return ConnectionPolicy(trusted_accounts=trusted, reject_untrusted=reject)
-
-
-def _topic_arn(text: str) -> str:
-    return text and matching("ALARM_TOPIC_ARN", text, _TOPIC_ARN, "the ARN of an SNS topic")

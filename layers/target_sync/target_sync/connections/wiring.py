@@ -2,14 +2,19 @@
 
 import functools
 import os
+import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from target_sync.adapters.aws import make_client
 from target_sync.adapters.endpoint_service import Ec2EndpointService
-from target_sync.adapters.notifications import SnsTopic
 from target_sync.connections.answering import ConnectionAnswerer
 from target_sync.connections.observability import PowertoolsAnswerReporter
-from target_sync.connections.settings import load_settings
+from target_sync.connections.settings import ConnectionSettings, load_settings
+from target_sync.core.connection_messages import notice_of
+from target_sync.core.connections import Decision
+from target_sync.core.messages import Sender
+from target_sync.messages.wiring import courier
 
 
 @functools.cache
@@ -25,11 +30,21 @@ def answerer() -> ConnectionAnswerer:
 def build_answerer(environ: Mapping[str, str]) -> ConnectionAnswerer:
     """Make an answerer from an environment."""
     settings = load_settings(environ)
-    topic = settings.alarm_topic_arn
     return ConnectionAnswerer(
-        service_id=settings.service_id,
         service=Ec2EndpointService(make_client("ec2"), settings.service_id),
         policy=settings.policy,
-        notifier=SnsTopic(make_client("sns"), topic) if topic else None,
+        teller=_Teller(settings),
         reporter=PowertoolsAnswerReporter(),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Teller:
+    """Implements ``target_sync.connections.answering.ConnectionTeller``."""
+
+    settings: ConnectionSettings
+
+    def tell(self, decision: Decision) -> tuple[str, ...]:
+        sender = Sender(stack=self.settings.stack, resource=self.settings.service_id)
+        notice = notice_of(decision, sender, at=time.time())
+        return courier(self.settings.alarm_topic_arn).send(notice)

@@ -182,6 +182,7 @@ class AnswerResult:
         decisions: About every connection of the service.
         answered: The decisions that were carried out.
         failures: What failed, a sentence each.
+        untold: Messages that may have reached nobody, a sentence each.
     """
 
     trigger: Document
@@ -189,6 +190,7 @@ class AnswerResult:
     decisions: tuple[Decision, ...] = ()
     answered: tuple[Decision, ...] = ()
     failures: tuple[str, ...] = ()
+    untold: tuple[str, ...] = ()
 
     @property
     def status(self) -> AnswerStatus:
@@ -235,6 +237,7 @@ class AnswerResult:
             "waiting": [d.to_document() for d in self.waiting],
             "connections": len(self.decisions),
             "failures": list(self.failures),
+            "untold": list(self.untold),
         }
 
 
@@ -266,44 +269,3 @@ def _of(decisions: Iterable[Decision], answer: Answer) -> tuple[Decision, ...]:
 
 def _listed(decisions: Iterable[Decision]) -> str:
     return ", ".join(f"{d.connection.endpoint_id} of {d.connection.owner}" for d in decisions)
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """What a person is told about one decision; a mail's subject and text."""
-
-    subject: str
-    text: str
-
-
-_ACCEPT = "aws ec2 accept-vpc-endpoint-connections"
-_REJECT = "aws ec2 reject-vpc-endpoint-connections"
-_MESSAGES: Mapping[Answer, Message] = {
-    Answer.ACCEPT: Message(
-        "PrivateLink: endpoint connection accepted",
-        "was accepted: {why}.\n\nTo end the connection: " + _REJECT + " {which}",
-    ),
-    Answer.REJECT: Message(
-        "PrivateLink: endpoint connection rejected",
-        "was rejected: {why}.\n\nIf the account is to have access, add it to TrustedAccounts and"
-        " let the consumer create its endpoint anew.",
-    ),
-    Answer.LEAVE: Message(
-        "PrivateLink: endpoint connection waits for you",
-        "is waiting: {why}.\n\nTo let the account in, now and later, add it to TrustedAccounts."
-        "\nTo accept this request only: " + _ACCEPT + " {which}"
-        "\nTo refuse it: " + _REJECT + " {which}",
-    ),
-}
-
-
-def message(decision: Decision, service_id: str) -> Message:
-    """What to tell about a decision: what happened, why, and what a person can do about it."""
-    endpoint, account = decision.connection.endpoint_id, decision.connection.owner
-    template = _MESSAGES[decision.answer]
-    which = f"--service-id {service_id} --vpc-endpoint-ids {endpoint}"
-    return Message(
-        template.subject,
-        f"The request of endpoint {endpoint}, account {account}, to endpoint service {service_id} "
-        + template.text.format(why=decision.reason, which=which),
-    )

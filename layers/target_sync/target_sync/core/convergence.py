@@ -153,6 +153,8 @@ class Convergence:
             only the first and the last are kept.
         look: The last look; None before the first.
         plan: The plan made from it; None when the observation failed.
+        found: The targets that were registered when this run looked first; None before that.
+        left: The targets that are registered as far as this run knows.
         described_at: When that look was complete.
         answering_since: Since when a target outside the answer has been healthy beside a right
             one that did not look dead.
@@ -176,6 +178,8 @@ class Convergence:
     observations: tuple[Observation, ...] = ()
     look: Look | None = None
     plan: Plan | None = None
+    found: frozenset[Target] | None = None
+    left: frozenset[Target] = frozenset()
     described_at: float = 0.0
     answering_since: Mapping[Target, float] = field(default_factory=dict)
     looks: int = 0
@@ -217,18 +221,16 @@ class Convergence:
         """Take in a look and decide the next step."""
         observation = look.observation
         if isinstance(observation, FailedObservation):
-            seen = replace(self, look=look, plan=None, looks=self.looks + 1)
+            seen = replace(self.having_described(look), plan=None)
             return seen.after_failure(observation.detail, observation.at)
 
         seen = replace(
-            self.having_observed(observation),
-            look=look,
+            self.having_described(look).having_observed(observation),
             described_at=observation.at,
             answering_since={
                 target: self.answering_since.get(target, observation.at)
                 for target in answering_beside(look.group, observation, self.policy)
             },
-            looks=self.looks + 1,
         )
         plan = make_plan(
             look.group,
@@ -258,16 +260,24 @@ class Convergence:
 
     def after_registration(self, done: Iterable[Verdict], at: float) -> "Convergence":
         """Take in that these targets were registered."""
+        done = tuple(done)
         return replace(
             self,
             registered=(*self.registered, *done),
+            left=self.left.union(v.target for v in done),
             registered_at=at,
             failures_in_a_row=0,
         )
 
     def after_deregistration(self, done: Iterable[Verdict]) -> "Convergence":
         """Take in that these targets were deregistered."""
-        return replace(self, deregistered=(*self.deregistered, *done), failures_in_a_row=0)
+        done = tuple(done)
+        return replace(
+            self,
+            deregistered=(*self.deregistered, *done),
+            left=self.left.difference(v.target for v in done),
+            failures_in_a_row=0,
+        )
 
     def after_failure(self, detail: str, at: float) -> tuple["Convergence", Step]:
         """Take in that a look, a poll or a change failed in a way that may pass.
@@ -288,6 +298,17 @@ class Convergence:
         if at + pause < min(patient_until, self.assignment.deadline):
             return failed, LookAgain(at + pause)
         return failed, Done(Status.FAILED)
+
+    def having_described(self, look: Look) -> "Convergence":
+        """Remember what the group was at this look, and at the first one."""
+        registered = look.group.registered
+        return replace(
+            self,
+            look=look,
+            found=registered if self.found is None else self.found,
+            left=registered,
+            looks=self.looks + 1,
+        )
 
     def having_observed(self, observation: Observation) -> "Convergence":
         """Remember what the endpoint said."""

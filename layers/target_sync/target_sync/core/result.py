@@ -30,12 +30,24 @@ class SyncResult:
         convergence: Everything that the run saw and did.
         trigger: What set it off, as it is to stand in the document.
         began_at: The moment from which the seconds are counted: when the trigger occurred.
+        untold: Messages that may have reached nobody, a sentence each.
     """
 
     status: Status
     convergence: Convergence
     trigger: Document
     began_at: float
+    untold: tuple[str, ...] = ()
+
+    @property
+    def is_news(self) -> bool:
+        """Whether people and programs are told.
+
+        Of every change, by the run that made it. Of a veto only by the run of an event that says
+        a failover is complete: a scheduled run would tell it again every minute (docs/adr/0017).
+        """
+        run = self.convergence
+        return run.changed or (self.status is Status.VETOED and run.assignment.settles)
 
     @property
     def seconds(self) -> Mapping[str, float | None]:
@@ -81,6 +93,7 @@ class SyncResult:
             "polls": run.polls,
             "failures": run.failures,
             "last_failure": _last_failure(run),
+            "untold": list(self.untold),
         }
 
 

@@ -1,0 +1,73 @@
+"""docs/observability.md tells every message, event and field that there is."""
+
+import json
+import re
+
+import pytest
+
+from target_sync.core.connection_messages import notice_of as connection_notice
+from target_sync.core.connections import ConnectionPolicy, decide
+from target_sync.core.messages import RUNBOOK, SOURCE, Event
+from tests.functional.test_messages import Told
+from tests.support.connections import OTHER, SENDER, TRUSTED, FakeEndpointService
+from tests.support.road import COMPLETED, EVENT, A, B
+from tests.template.pages import ROOT, anchors, blocks, read, sections, tables
+
+PAGE = read("docs/observability.md")
+EVENTS = tables(sections(PAGE, 2)["Events"])
+
+
+def sync_event() -> Event:
+    road = Told(A)
+    road.fails_over(B)
+    road.run(EVENT)
+    return road.teller.bus.events[0]
+
+
+def veto_event() -> Event:
+    road = Told(A)
+    road.endpoint.says("8.8.8.8")
+    road.run(COMPLETED)
+    return road.teller.bus.events[0]
+
+
+def connection_event(account: str) -> Event:
+    service = FakeEndpointService()
+    service.asks(account)
+    policy = ConnectionPolicy(trusted_accounts=frozenset({TRUSTED}))
+    (decision,) = (decide(connection, policy) for connection in service.connections())
+    return connection_notice(decision, SENDER, at=0.0).event
+
+
+def first_column(number: int) -> list[str]:
+    return [row[0].strip("`") for row in EVENTS[number]]
+
+
+def test_every_kind_of_event_is_told() -> None:
+    events = (sync_event(), veto_event(), connection_event(TRUSTED), connection_event(OTHER))
+    assert first_column(0) == [event.detail_type for event in events]
+
+
+@pytest.mark.parametrize("event", [sync_event(), veto_event()])
+def test_the_fields_of_a_sync_are_told_in_order(event: Event) -> None:
+    assert first_column(1) == list(event.detail)
+
+
+@pytest.mark.parametrize("account", [TRUSTED, OTHER])
+def test_the_fields_of_a_connection_are_told_in_order(account: str) -> None:
+    assert first_column(2) == list(connection_event(account).detail)
+
+
+def test_the_pattern_of_the_page_matches_an_event() -> None:
+    (pattern,) = (json.loads(block) for block in blocks(PAGE, "json"))
+    event = sync_event()
+    assert pattern["source"] == [SOURCE]
+    assert pattern["detail-type"] == [event.detail_type]
+    assert pattern["detail"]["stack"] == [event.detail["stack"]]
+
+
+def test_a_message_that_sends_to_the_runbook_names_an_entry() -> None:
+    source = (ROOT / "layers/target_sync/target_sync/core/sync_messages.py").read_text()
+    named = re.findall(r"\{RUNBOOK\}#([\w-]+)", source)
+    assert named
+    assert set(named) <= anchors(read(RUNBOOK))
