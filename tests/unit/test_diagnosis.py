@@ -1005,7 +1005,7 @@ FOLLOWED = Change(at=NOW - 7200, to_detect=1.0, to_register=1.5, to_healthy=95.2
     [
         (FOLLOWED, OK),
         (replace(FOLLOWED, to_healthy=301.0), WARNING),
-        (replace(FOLLOWED, to_healthy=None), WARNING),
+        (replace(FOLLOWED, to_healthy=None), OK),
         (Change(at=NOW, to_detect=1.0), OK),
     ],
 )
