@@ -77,6 +77,14 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     ),
     "AnswerConnectionsFunction": ("rejection", "acceptance"),
     "ManageStackFunction": ("rds-instance", "ec2-asg"),
+    "ReportStatusFunction": (
+        "rds-instance",
+        "rds-cluster-writer",
+        "ec2-instance",
+        "ec2-asg",
+        "former targets kept",
+        "function in the VPC",
+    ),
 }
 """Each function, and the situations in which it runs here."""
 
@@ -93,6 +101,7 @@ SYNCED = {
     "kept": [{"target": "10.0.1.11:5432", "state": "healthy", "state_reason": None}],
 }
 GROUP = "databases"
+QUEUES = ("FailedRunsQueue", "UndeliveredEventsQueue")
 WRITER, READER, NOBODY, STANDBY = "10.0.1.11", "10.0.2.12", "10.0.1.99", "10.0.1.98"
 
 
@@ -209,6 +218,8 @@ class World:
         self.names = self._databases()
         self.security_group = self._standby()
         self.instance = self._instance()
+        self.schedule = self._schedule()
+        self.queues = {name: self._queue(name) for name in QUEUES}
         self._scaling_group()
 
     def client(self, service: str) -> Any:
@@ -308,6 +319,38 @@ class World:
             LaunchTemplate={"LaunchTemplateName": "permissions", "Version": "1"},
         )
 
+    def _schedule(self) -> str:
+        name = "every-minute"
+        self.client("scheduler").create_schedule(
+            Name=name,
+            ScheduleExpression="rate(1 minute)",
+            State="DISABLED",
+            FlexibleTimeWindow={"Mode": "OFF"},
+            Target={
+                "Arn": f"arn:aws:lambda:{REGION}:{PROVIDER}:function:nobody",
+                "RoleArn": f"arn:aws:iam::{PROVIDER}:role/nobody",
+            },
+        )
+        return name
+
+    def _queue(self, name: str) -> str:
+        return str(self.client("sqs").create_queue(QueueName=name)["QueueUrl"])
+
+    @cached_property
+    def load_balancer(self) -> str:
+        """The service's load balancer, with a listener for the target group."""
+        (service,) = self.client("ec2").describe_vpc_endpoint_service_configurations(
+            ServiceIds=[self.service.id]
+        )["ServiceConfigurations"]
+        (arn,) = service["NetworkLoadBalancerArns"]
+        self.client("elbv2").create_listener(
+            LoadBalancerArn=arn,
+            Protocol="TCP",
+            Port=5432,
+            DefaultActions=[{"Type": "forward", "TargetGroupArn": self.target_group}],
+        )
+        return str(arn)
+
     def _target_group(self, target_type: str) -> str:
         elbv2 = self.client("elbv2")
         arn: str = elbv2.create_target_group(
@@ -351,6 +394,7 @@ class World:
                 **topic,
                 "TrustedAccounts": CONSUMER,
                 "Resolvers": self.resolver,
+                **({"FunctionSubnetIds": self.subnets[0]} if "FunctionSubnetIds" in given else {}),
             },
             pseudo={**PSEUDO_PARAMETERS, "AWS::AccountId": PROVIDER, "AWS::Region": REGION},
             attributes={
@@ -358,6 +402,10 @@ class World:
                 **self.synced,
                 "DatabaseTargetGroup": self.target_group,
                 "EndpointService": self.service.id,
+                "LoadBalancer": self.load_balancer,
+                "SyncTargetsFunctionEveryMinute": self.schedule,
+                **self.queues,
+                **{f"{name}.Arn": f"arn:aws:sqs:{REGION}:{PROVIDER}:{name}" for name in QUEUES},
             },
         )
 
@@ -367,6 +415,7 @@ class World:
             "rds-cluster-writer": (situation, self.names["sales"], "sales"),
             "rds-cluster-readers": (situation, self.names["sales-ro"], "sales"),
             "ec2-instance": (situation, self.instance, self.instance),
+            "ec2-asg": (situation, GROUP, GROUP),
         }.get(situation, ("rds-instance", self.names["orders"], "orders"))
         answer = {
             "Kind": kind,
@@ -430,6 +479,8 @@ class World:
             return [Job(run=lambda name: self._sync(name, situation))]
         if function == "AnswerConnectionsFunction":
             return [Job(run=lambda name: self._answer(name, situation))]
+        if function == "ReportStatusFunction":
+            return [Job(run=self._look)]
         created = self.stack(situation).created().values()
         made = {resource["Type"].removeprefix("Custom::") for resource in created}
         by_resource = self._custom_resources()
@@ -473,6 +524,22 @@ class World:
         wanted = (ConnectionState.AVAILABLE, left)
         seen = (states[trusted], states[untrusted])
         return "" if seen == wanted else f"the requests were answered with {seen}"
+
+    def _look(self, name: str) -> str:
+        """Let it look at the road, and return what it could not see."""
+        # So that there is a target that may be the standby's.
+        self.client("elbv2").register_targets(
+            TargetGroupArn=self.target_group, Targets=[{"Id": STANDBY, "Port": 5432}]
+        )
+        problem, answer = self._invoke(name, {})
+        if problem:
+            return problem
+        return " ".join(
+            sentence
+            for check in answer["checks"]
+            for sentence in check["seen"]
+            if check["state"] == "unknown" or "may not call" in sentence
+        )
 
     def _custom_resources(self) -> Mapping[str, list[Job]]:
         """The jobs of each custom resource, by the name of its type."""
@@ -590,6 +657,7 @@ def code(function: str) -> Mapping[str, str]:
         "SyncTargetsFunction": "sync_targets",
         "AnswerConnectionsFunction": "answer_connections",
         "ManageStackFunction": "manage_stack",
+        "ReportStatusFunction": "report_status",
     }[function]
     files = {
         str(file.relative_to(layer)): file.read_text()
