@@ -20,7 +20,7 @@ from lab.processes import CommandFailedError, Supervisor
 _REPOSITORY = Path(__file__).parents[1]
 _SHIPPED = ("template.yaml", "samconfig.toml", "functions", "layers")
 _TIMEOUT = 300.0
-_DOCUMENT_START = '{"status"'
+_RESULT_START, _DIAGNOSIS_START = '{"status"', '{"healthy"'
 
 
 class UnexpectedReplyError(Exception):
@@ -172,11 +172,22 @@ class Stack:
             CommandFailedError: The invocation failed.
             UnexpectedReplyError: The function did not answer with a JSON document.
         """
-        printed = self._sam(
-            "remote", "invoke", "SyncTargetsFunction", "--event", json.dumps(payload)
-        )
+        return self._invoke("SyncTargetsFunction", payload, _RESULT_START)
+
+    def status(self) -> Mapping[str, Any]:
+        """``sam remote invoke``: the diagnosis that a person or a pipeline asks for.
+
+        Raises:
+            CommandFailedError: The invocation failed.
+            UnexpectedReplyError: The function did not answer with a JSON document.
+        """
+        return self._invoke("ReportStatusFunction", {}, _DIAGNOSIS_START)
+
+    def _invoke(self, function: str, payload: Mapping[str, bool], begins: str) -> Mapping[str, Any]:
+        """Invoke a function whose document begins like this."""
+        printed = self._sam("remote", "invoke", function, "--event", json.dumps(payload))
         # SAM prints the function's log first; the document is the last thing it prints.
-        start = printed.rfind(_DOCUMENT_START)
+        start = printed.rfind(begins)
         if start < 0:
             raise UnexpectedReplyError(f"sam remote invoke gave no document:\n{printed}")
         document: dict[str, Any] = json.loads(printed[start:])

@@ -17,6 +17,7 @@ from lab.emulator import (
     cloudformation,
     conditions,
     custom_resources,
+    embedded_metrics,
     endpoint_service_api,
     functions,
     instances,
@@ -86,6 +87,7 @@ def run(options: Options) -> None:
     rds_clusters.install(failover_hook=options.failover_hook)
     schedules.install(interval=options.schedule_interval)
     functions.install(options.work_dir, resolver=options.resolver)
+    embedded_metrics.install()
     tagging.install()
     permissions.install()
     traffic.install(calls)

@@ -20,6 +20,7 @@ from lab.scenarios import (
     rds_instance,
     rds_proxy,
     static,
+    status,
     throttled_api,
     updates,
 )
@@ -45,5 +46,6 @@ SCENARIOS: Mapping[str, Scenario] = {
         flapping_dns.SCENARIO,
         lost_event.SCENARIO,
         throttled_api.SCENARIO,
+        status.SCENARIO,
     )
 }
