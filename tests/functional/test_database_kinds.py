@@ -23,7 +23,7 @@ from target_sync.core.model import (
     Observation,
     SyncPolicy,
 )
-from target_sync.core.planning import Reason
+from target_sync.core.planning import CONTEST_SECONDS, Reason
 from target_sync.errors import ObservationDeniedError, ObservationError
 from tests.support.cluster import Cluster
 from tests.support.databases import (
@@ -190,7 +190,9 @@ def test_runs_that_begin_in_a_disagreement_do_not_flap(writer: Cluster) -> None:
     assert not writer.road.changes
 
 
-def test_a_target_that_only_the_api_names_goes_with_the_confirm_window(writer: Cluster) -> None:
+def test_a_target_that_only_the_api_names_goes_when_its_name_should_have_moved(
+    writer: Cluster,
+) -> None:
     writer.road.group.put(target(B))
     writer.rds.writer = "orders-2"
 
@@ -198,7 +200,37 @@ def test_a_target_that_only_the_api_names_goes_with_the_confirm_window(writer: C
 
     assert result.status is Status.UNFINISHED
     assert writer.road.changes == [("DeregisterTargets", (str(target(B)),))]
+    assert writer.road.group.moments[-2] - writer.road.began == CONTEST_SECONDS
+
+
+def test_a_run_that_begins_after_the_name_moved_lets_a_lagging_api_keep_nothing(
+    writer: Cluster,
+) -> None:
+    writer.dns.says(WRITER_NAME, B)
+
+    result = writer.road.run(MANUAL)
+
+    assert result.status is Status.UNFINISHED  # the API still names the old writer
+    assert writer.road.changes == [
+        ("RegisterTargets", (str(target(B)),)),
+        ("DeregisterTargets", (str(target(A)),)),
+    ]
     assert writer.road.group.moments[-2] - writer.road.began == 6
+
+
+def test_the_next_writer_stays_registered_while_its_name_leaves_the_caches(
+    writer: Cluster,
+) -> None:
+    writer.after(0.5, "rds", "orders-2")
+    writer.after(10.5, "dns", "orders-2")
+
+    result = writer.road.run(EVENT)
+
+    assert result.status is Status.SYNCED
+    assert writer.road.changes == [
+        ("RegisterTargets", (str(target(B)),)),
+        ("DeregisterTargets", (str(target(A)),)),
+    ]
 
 
 @pytest.mark.parametrize("endpoint", [None, "orders-1"])

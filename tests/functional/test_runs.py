@@ -261,3 +261,19 @@ def test_a_clock_that_disagrees_with_the_events_does_not_make_negative_seconds()
 def _documents(value: object) -> list[dict[str, object]]:
     assert isinstance(value, list)
     return value
+
+
+def test_an_answer_that_comes_and_goes_does_not_end_a_watch() -> None:
+    road = Road(A)
+    # Two caches: at a poll one has the new answer already; the other one has it two seconds later.
+    road.clock.at(road.began + 10.5, lambda: setattr(road.endpoint, "stale", [{B}, {A}, {A}]))
+    road.clock.at(road.began + 12.5, lambda: road.endpoint.says(B))
+
+    result = road.run(EVENT)
+
+    assert road.changes[0] == ("RegisterTargets", (str(target(B)),))
+    assert road.group.moments[[op for op, _ in road.group.history].index("RegisterTargets")] == (
+        road.began + 13
+    )
+    assert road.registered == {str(target(B))}
+    assert result.status is Status.UNHEALTHY  # nobody listens there in this story

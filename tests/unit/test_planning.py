@@ -20,12 +20,13 @@ from target_sync.core.model import (
     in_order,
 )
 from target_sync.core.planning import (
+    CONTEST_SECONDS,
     STANDBY_GRACE_SECONDS,
     Action,
+    Evidence,
     Phase,
     Plan,
     Reason,
-    StandbyEvidence,
     VetoCode,
     answering_beside,
     confirm_window,
@@ -37,6 +38,7 @@ from tests.support.road import POLICY, A, B, C, target
 
 TTL = 5
 WINDOW = TTL + 1
+CONTEST = CONTEST_SECONDS
 
 
 def group(*entries: tuple[Target, TargetState]) -> TargetGroup:
@@ -340,34 +342,54 @@ def test_targets_have_one_order() -> None:
             id="what the second source changes to is registered at once",
         ),
         pytest.param(
-            healthy(A), [by_two(0, A, A), by_two(1, A, B), by_two(WINDOW + 0.9, A, B)],
+            healthy(A), [by_two(0, A, A), by_two(1, A, B), by_two(CONTEST + 0.9, A, B)],
             Action.REGISTER, Reason.ANNOUNCED,
-            id="for as long as the confirm window",
+            id="for as long as a name may take to move",
         ),
         pytest.param(
             healthy(A, B), [by_two(0, A, B)], Action.HOLD, Reason.CONTESTED,
             id="what is registered and named by the second source alone stays at first",
         ),
         pytest.param(
-            healthy(A, B), [by_two(0, A, B), by_two(WINDOW - 0.1, A, B)],
+            healthy(A, B), [by_two(0, A, B), by_two(CONTEST - 0.1, A, B)],
             Action.HOLD, Reason.CONTESTED,
-            id="until the confirm window ends",
+            id="until a name should have moved",
         ),
         pytest.param(
-            healthy(A, B), [by_two(0, A, B), by_two(WINDOW, A, B)],
+            healthy(A, B), [by_two(0, A, B), by_two(CONTEST, A, B)],
             Action.DEREGISTER, Reason.GONE_FOR_GOOD,
             id="then the name decides",
         ),
         pytest.param(
             healthy(A, B),
-            [by_two(0, A, B), by_two(5, A, A), by_two(WINDOW, A, B)],
+            [by_two(0, A, B), by_two(5, A, A), by_two(CONTEST, A, B)],
             Action.HOLD, Reason.CONTESTED,
             id="a dispute that begins anew has a window of its own",
         ),
         pytest.param(
-            healthy(A, B), [by_two(0, A, B), said(WINDOW, A)],
+            healthy(A, B), [by_two(0, B, B), by_two(1, A, B), by_two(WINDOW + 0.9, A, B)],
+            Action.HOLD, Reason.CONTESTED,
+            id="what the name has moved away from stays for the confirm window",
+        ),
+        pytest.param(
+            healthy(A, B), [by_two(0, B, B), by_two(1, A, B), by_two(WINDOW + 1, A, B)],
             Action.DEREGISTER, Reason.GONE_FOR_GOOD,
-            id="a second source that falls silent keeps nothing",
+            id="and no longer, although the second source still names it",
+        ),
+        pytest.param(
+            healthy(A, B), [by_two(0, A, B), said(WINDOW, A)],
+            Action.HOLD, Reason.GONE_UNCONFIRMED,
+            id="a second source that falls silent takes back nothing at once",
+        ),
+        pytest.param(
+            healthy(A, B), [by_two(0, A, B), said(1, A), said(WINDOW + 1, A)],
+            Action.DEREGISTER, Reason.GONE_FOR_GOOD,
+            id="but has named nothing once it was silent for the confirm window",
+        ),
+        pytest.param(
+            healthy(A, B), [replace(by_two(at, A, B), ttl=60) for at in (0, 60.9)],
+            Action.HOLD, Reason.CONTESTED,
+            id="a dispute lasts for the confirm window at least",
         ),
     ],
 )  # fmt: skip
@@ -385,8 +407,8 @@ def test_what_becomes_of_an_address_that_only_the_second_source_names(
             healthy(A), [said(0, A), by_two(1, A, B)], id="after a look at which it said nothing"
         ),
         pytest.param(
-            healthy(A), [by_two(0, A, A), by_two(1, A, B), by_two(WINDOW + 1, A, B)],
-            id="the name has not moved within the confirm window",
+            healthy(A), [by_two(0, A, A), by_two(1, A, B), by_two(CONTEST + 1, A, B)],
+            id="the name has not moved in all that time",
         ),
         pytest.param(
             healthy(A), [by_two(0, A, A), by_two(1, A, "8.8.8.8")],
@@ -428,10 +450,21 @@ def test_a_contested_target_stays_while_removals_are_vetoed() -> None:
     assert verdict(plan, target(B)) == (Action.HOLD, Reason.REMOVAL_VETOED)
 
 
+def test_what_was_there_when_this_run_found_the_right_one_missing_is_older() -> None:
+    observations = [by_two(0, A, B), by_two(WINDOW, A, B)]
+    known = Evidence(older=frozenset({target(B)}))
+
+    plan = make_plan(healthy(A, B), observations, POLICY, known)
+    agreed = make_plan(healthy(A, B), [*observations, by_two(9, A, A)], POLICY, known)
+
+    assert verdict(plan, target(B)) == (Action.DEREGISTER, Reason.GONE_FOR_GOOD)
+    assert verdict(agreed, target(B)) == (Action.DEREGISTER, Reason.GONE_BY_BOTH_SOURCES)
+
+
 def test_a_contested_target_says_when_the_name_decides() -> None:
     plan = make_plan(healthy(A, B), [by_two(2, A, B)], POLICY)
 
-    assert plan.confirmation_due_at == 2 + WINDOW
+    assert plan.confirmation_due_at == 2 + CONTEST
     assert not plan.is_complete
 
 
@@ -452,9 +485,7 @@ def kept(
     policy: SyncPolicy = KEEPS,
 ) -> Plan:
     since = {} if answering_since is None else {target(A): answering_since}
-    return make_plan(
-        before, observations, policy, StandbyEvidence(check=check, answering_since=since)
-    )
+    return make_plan(before, observations, policy, Evidence(check=check, answering_since=since))
 
 
 def test_a_dead_former_target_that_is_still_the_databases_is_kept() -> None:
@@ -659,7 +690,7 @@ some_observations = st.lists(
 some_policies = st.builds(lambda most: replace(POLICY, max_targets=most), st.integers(1, 4))
 some_addresses_of_ours = st.frozensets(some_addresses.map(ip_address), max_size=3)
 some_evidence = st.builds(
-    StandbyEvidence,
+    Evidence,
     check=st.none() | st.builds(StandbyCheck, confirmed=some_addresses_of_ours) | st.just(UNKNOWN),
     answering_since=st.dictionaries(some_targets, st.floats(0, 30), max_size=2),
 )
@@ -691,7 +722,7 @@ def test_a_plan_made_from_what_a_run_remembers_is_the_one_made_from_all_it_saw(
     before: TargetGroup,
     history: list[Observation],
     keep: bool,
-    evidence: StandbyEvidence,
+    evidence: Evidence,
 ) -> None:
     policy = replace(POLICY, keep_standby=keep)
     run = Convergence(
@@ -719,7 +750,7 @@ def test_a_run_remembers_no_more_than_two_of_a_series(history: list[Observation]
 
 @given(some_groups, some_observations, some_evidence)
 def test_a_kept_standby_is_a_confirmed_address_on_our_port(
-    before: TargetGroup, observations: list[Observation], evidence: StandbyEvidence
+    before: TargetGroup, observations: list[Observation], evidence: Evidence
 ) -> None:
     plan = make_plan(before, observations, KEEPS, evidence)
 

@@ -20,8 +20,8 @@ from target_sync.core.model import (
     TargetGroup,
 )
 from target_sync.core.planning import (
+    Evidence,
     Plan,
-    StandbyEvidence,
     Verdict,
     answering_beside,
     make_plan,
@@ -158,6 +158,7 @@ class Convergence:
         described_at: When that look was complete.
         answering_since: Since when a target outside the answer has been healthy beside a right
             one that did not look dead.
+        older: The targets that were registered when this run found a right one missing.
         looks: How many looks there were.
         polls: How many polls there were.
         registered: What this run has registered, and why.
@@ -182,6 +183,7 @@ class Convergence:
     left: frozenset[Target] = frozenset()
     described_at: float = 0.0
     answering_since: Mapping[Target, float] = field(default_factory=dict)
+    older: frozenset[Target] = frozenset()
     looks: int = 0
     polls: int = 0
     registered: tuple[Verdict, ...] = ()
@@ -203,6 +205,14 @@ class Convergence:
     def answer_changed(self) -> bool:
         """Whether the endpoint's addresses changed while this run was looking."""
         return any(o.addresses != self.observations[0].addresses for o in self.observations)
+
+    @property
+    def answer_moved(self) -> bool:
+        """Whether the newest answer is another one than this run began with.
+
+        An answer that came and went, from a resolver with another cache, is no move.
+        """
+        return self.observations[-1].addresses != self.observations[0].addresses
 
     @property
     def disputed(self) -> bool:
@@ -236,8 +246,11 @@ class Convergence:
             look.group,
             seen.observations,
             self.policy,
-            StandbyEvidence(check=look.standby, answering_since=seen.answering_since),
+            Evidence(check=look.standby, answering_since=seen.answering_since, older=seen.older),
         )
+        if plan.finds_missing:
+            wanted = wanted_targets(observation, self.policy)
+            seen = replace(seen, older=seen.older | (look.group.registered - wanted))
         seen = replace(seen, plan=plan).having_planned(plan, observation.at)
         step = seen.next_step(plan, observation.at)
         if isinstance(step, Apply):
@@ -375,7 +388,7 @@ class Convergence:
         if self._contested:
             # A dispute is the beginning or the end of a failover, announced or not.
             return min(self._armed_until, task.deadline)
-        followed = (self.registered or self.answer_changed) and not self.disputed
+        followed = (self.registered or self.answer_moved) and not self.disputed
         if (followed and (self.healthy or not wait)) or self._settled(now):
             return now
         return min(task.watch_until, task.deadline)

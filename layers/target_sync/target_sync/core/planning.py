@@ -22,6 +22,11 @@ TTL_MARGIN_SECONDS = 1.0
 #: them, 5 s apart, each with 4 s to answer (template.yaml). Room for one more.
 STANDBY_GRACE_SECONDS = 20.0
 
+#: For so long a target stays that only the second source names and that the answer never named.
+#: It is the next writer, whose name has still to move and then to leave the caches (a dispute is
+#: over within seconds as a rule); or the last one, of which the API has not heard yet.
+CONTEST_SECONDS = 30.0
+
 _DEAD = frozenset({TargetState.UNHEALTHY, TargetState.UNHEALTHY_DRAINING})
 
 
@@ -98,17 +103,19 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StandbyEvidence:
+class Evidence:
     """What is known of the registered targets that are not in the answer.
 
     Attributes:
         check: Whose addresses they are; None if nobody was asked.
         answering_since: Since when one of them has been healthy beside a right target that did
             not look dead.
+        older: Those that were registered when this run found a right target missing.
     """
 
     check: StandbyCheck | None = None
     answering_since: Mapping[Target, float] = field(default_factory=dict)
+    older: frozenset[Target] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +155,11 @@ class Plan:
         return min((v.due_at for v in self.verdicts if v.due_at is not None), default=None)
 
     @property
+    def finds_missing(self) -> bool:
+        """Whether the answer has an address that the group does not know at all."""
+        return any(v.reason is Reason.NOT_REGISTERED for v in self.verdicts)
+
+    @property
     def doubts(self) -> bool:
         """Whether a target stays only because something could not be found out."""
         return any(v.reason is Reason.STANDBY_UNKNOWN for v in self.verdicts)
@@ -157,7 +169,7 @@ def make_plan(
     group: TargetGroup,
     observations: Sequence[Observation],
     policy: SyncPolicy,
-    evidence: StandbyEvidence | None = None,
+    evidence: Evidence | None = None,
 ) -> Plan:
     """Decide what becomes of every target of the group and of the newest answer.
 
@@ -178,8 +190,9 @@ def make_plan(
     be a stale cache beside an API that lags, and must not undo a registration just made.
 
     An address that only the second source names is no answer. It is registered at once if this
-    run saw that source change to it; one that is registered stays for as long as the confirm
-    window. Then the answer decides, because no cache can still hold it.
+    run saw that source change to it. One that is registered stays for as long as the confirm
+    window if the answer has moved away from it, and for ``CONTEST_SECONDS`` if it may be where
+    the answer is about to move. Then the answer decides.
 
     With ``policy.keep_standby`` a registered target that is not in the answer stays as long as
     its address is the database's own and it is dead, as the port of a standby is.
@@ -191,14 +204,14 @@ def make_plan(
         group: The group as it was described before the newest observation was made.
         observations: What the endpoint said in this run, oldest first, at least one.
         policy: The port, the allowed networks and the limits.
-        evidence: What is known of a possible standby; used only with ``policy.keep_standby``.
+        evidence: What this run knows of the targets besides.
     """
     newest = observations[-1]
     return _Planning(
         group=group,
         observations=observations,
         policy=policy,
-        evidence=evidence or StandbyEvidence(),
+        evidence=evidence or Evidence(),
         now=newest.at,
         wanted=wanted_targets(newest, policy),
         contested=_targets(newest.contested, policy),
@@ -257,7 +270,7 @@ class _Planning:
     group: TargetGroup
     observations: Sequence[Observation]
     policy: SyncPolicy
-    evidence: StandbyEvidence
+    evidence: Evidence
     now: float
     wanted: frozenset[Target]
     contested: frozenset[Target]
@@ -341,7 +354,16 @@ class _Planning:
         return self.observations[:-1]
 
     def _contested_until(self, target: Target) -> float:
-        return self._since(lambda o: target.address in o.contested) + self.window
+        since = self._since(lambda o: target.address in o.contested)
+        return since + (self.window if self._was_right(target) else self.contest)
+
+    def _was_right(self, target: Target) -> bool:
+        """Whether this run has seen the answer move away from the target."""
+        return target in self.evidence.older or any(self._named(target, o) for o in self._past)
+
+    @property
+    def contest(self) -> float:
+        return max(self.window, CONTEST_SECONDS)
 
     def _as_standby(
         self, target: Target, outside: frozenset[Target], refused: frozenset[Phase]
@@ -376,7 +398,7 @@ class _Planning:
         due = (
             self._contested_until(target)
             if contested
-            else self._since(lambda o: not self._named(target, o)) + self.window
+            else self._since(lambda o: not self._mentioned(target, o)) + self.window
         )
         if due <= self.now or Phase.DEREGISTER in refused:
             return _removal(target, Reason.GONE_FOR_GOOD, refused)
@@ -386,13 +408,20 @@ class _Planning:
     def _named(self, target: Target, observation: Observation) -> bool:
         return target.port == self.policy.port and target.address in observation.addresses
 
+    def _mentioned(self, target: Target, observation: Observation) -> bool:
+        """Whether either source named the target: one that falls silent takes nothing back."""
+        contested = target.port == self.policy.port and target.address in observation.contested
+        return contested or self._named(target, observation)
+
     def _is_outdated(self, target: Target) -> bool:
         """Whether the newest answer has an address that came after the target.
 
-        It did if the group does not know it, or if an answer of this run had the target while
-        neither source named it.
+        It did if the group does not know it or did not when this run began, or if an answer of
+        this run had the target while neither source named it.
         """
         if self.wanted.difference(self.group.registered, self.group.draining):
+            return True
+        if target in self.evidence.older:
             return True
         newest = self.observations[-1].addresses
         return any(
