@@ -30,7 +30,7 @@ from target_sync.core.model import (
     TargetHealth,
     TargetState,
 )
-from target_sync.core.planning import Action, Reason, Verdict
+from target_sync.core.planning import Action, Reason, Verdict, confirm_window
 from tests.support.road import POLICY, A, B, target
 
 HEALTHY, INITIAL = TargetState.HEALTHY, TargetState.INITIAL
@@ -543,6 +543,16 @@ def test_a_run_is_healthy_only_if_every_wanted_target_is() -> None:
     assert not looked(begun(EVENT), 0, "2001:db8::1")[0].healthy
     assert not begun(EVENT).healthy
     assert not begun(EVENT).after_look(Look(RIGHT, failed(0)))[0].healthy
+
+
+@pytest.mark.parametrize("longest", range(4))
+def test_the_longest_ttl_of_a_series_is_never_forgotten(longest: int) -> None:
+    run = begun(EVENT)
+    for at in range(4):
+        run = run.having_observed(said(float(at), ttl=60 if at == longest else 5))
+
+    assert confirm_window(run.observations, POLICY) == 61
+    assert [o.at for o in run.observations] == [0, 3]
 
 
 def test_a_registration_is_noted_with_its_moment() -> None:

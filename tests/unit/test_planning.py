@@ -653,12 +653,6 @@ def test_targets_of_the_other_family_are_not_outside_the_answer() -> None:
     assert targets_outside(mixed, said(0, B), SIXES) == {target(SIX)}
 
 
-def test_an_announced_address_of_the_other_family_is_ignored() -> None:
-    plan = make_plan(healthy(A), [by_two(0, A, A), by_two(1, A, SIX)], POLICY)
-
-    assert [v.target for v in plan.verdicts] == [target(A)]
-
-
 def test_addresses_of_the_other_family_do_not_count_as_too_many() -> None:
     plan = make_plan(healthy(A), [said(0, A, SIX)], replace(POLICY, max_targets=1))
 
