@@ -9,7 +9,7 @@ from bench.strategies import STRATEGIES, Strategy
 from bench.world import Kind, World, draw
 
 #: Of so many failovers one is played to the end of all its runs, to count what they cost.
-COUNTED_EVERY = 20
+COUNTED_EVERY = 50
 
 
 @dataclass(frozen=True, slots=True)

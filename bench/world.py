@@ -204,8 +204,8 @@ def draw(world: World, kind: Kind, seed: int, index: int) -> Failover:
     lost = random.random() < world.lost_events
     phases = [random.uniform(0.0, world.ttl) for _ in range(2)]
     caches = phases if random.random() < world.two_caches else phases[:1]
-    # A run of the longest vigil is under way when the first thing happens.
-    earliest = min(dies, flip, FIRST_EVENT) - 2 * world.schedule
+    # A scheduled run is under way, or keeps its vigil, before the name or the API move.
+    earliest = min(dies, flip, FIRST_EVENT) - world.schedule
     return Failover(
         kind=kind,
         dies=dies,
