@@ -139,7 +139,7 @@ def _report(arguments: argparse.Namespace) -> Report:
     return Report(
         seed=arguments.seed,
         failovers=arguments.failovers,
-        command=_command(),
+        command=_command(arguments),
         date=datetime.now(UTC).date().isoformat(),
         rows=rows,
         bounds=tuple(bounds(rows)),
@@ -151,9 +151,17 @@ def _report(arguments: argparse.Namespace) -> Report:
     )
 
 
-def _command() -> str:
-    options = " ".join(sys.argv[1:])
-    return f'make bench BENCH_OPTIONS="{options}"' if options else "make bench"
+def _command(arguments: argparse.Namespace) -> str:
+    """The command that gives the same figures: what else was given does not change them."""
+    given = [
+        f"--{name} {value}"
+        for name, value, usual in (
+            ("failovers", arguments.failovers, FAILOVERS),
+            ("seed", arguments.seed, SEED),
+        )
+        if value != usual
+    ]
+    return f'make bench BENCH_OPTIONS="{" ".join(given)}"' if given else "make bench"
 
 
 def _print(report: Report) -> None:
