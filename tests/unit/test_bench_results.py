@@ -89,6 +89,19 @@ def test_a_small_number_of_failovers_writes_nothing_unless_asked(
         "failover.svg",
         "failover-sample.json",
     }
+    page = (tmp_path / "asked" / "failover.md").read_text()
+    assert '`make bench BENCH_OPTIONS="--failovers 24"`' in page
+
+
+def test_a_sample_that_differs_fails_the_check(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(failover, "SAMPLE", tmp_path / "sample.json")
+    monkeypatch.setattr(failover, "SAMPLE_FAILOVERS", 10)
+    (tmp_path / "sample.json").write_text("[]\n")
+    monkeypatch.setattr(sys, "argv", ["failover", "--check"])
+    with pytest.raises(SystemExit, match="figures differ"):
+        failover.main()
 
 
 def test_the_price_of_vigilance_is_that_of_the_seconds_it_waits(small: Sequence[Row]) -> None:
