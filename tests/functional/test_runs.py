@@ -78,6 +78,31 @@ def test_a_completed_event_that_is_early_is_followed_if_the_flip_comes_in_time()
     assert road.registered == {str(target(B))}
 
 
+@pytest.mark.parametrize("watch_seconds", [60, 300, 540])
+def test_a_run_waits_for_health_for_five_minutes_or_as_long_as_it_watches(
+    watch_seconds: float,
+) -> None:
+    road = Road(A, watch_seconds=watch_seconds)
+    road.fails_over(B)
+    road.listens()
+
+    result = road.run(EVENT)
+
+    assert result.status is Status.UNHEALTHY
+    assert road.elapsed == pytest.approx(max(300, watch_seconds), abs=1)
+
+
+def test_the_five_minutes_begin_with_the_last_registration() -> None:
+    road = Road(A, watch_seconds=60)
+    road.later(50, lambda: road.fails_over(B))
+    road.later(50, road.listens)
+
+    result = road.run(EVENT)
+
+    assert result.status is Status.UNHEALTHY
+    assert road.elapsed == pytest.approx(350, abs=1)
+
+
 def test_a_run_by_hand_does_not_wait_for_health() -> None:
     road = Road(A)
     road.fails_over(B)

@@ -35,6 +35,9 @@ DESCRIBE_SECONDS = 5.0
 #: long is settled: by then a primary that died has failed its health checks, and no cache holds
 #: the old answer.
 SETTLE_SECONDS = 30.0
+#: For so long a run waits for health after its last registration. AWS's guide says "a few minutes",
+#: others saw 90 to 180 s; what takes longer is for a person to look at, and an alarm rings.
+HEALTHY_WITHIN_SECONDS = 300.0
 #: Longest pause after failures in a row, each of which doubles it.
 LONGEST_PAUSE_SECONDS = 4.0
 
@@ -45,7 +48,7 @@ class Status(StrEnum):
     IN_SYNC = "in_sync"
     #: Changed by this run, and right; healthy too if the run was to wait for that.
     SYNCED = "synced"
-    #: The group is right, but its targets had not become healthy when the time was up.
+    #: The group is right, but its targets had not become healthy in good time.
     UNHEALTHY = "unhealthy"
     #: Something is left to do that this run had no time to confirm or to apply, the sources still
     #: disagree, or something could not be found out.
@@ -384,7 +387,7 @@ class Convergence:
             return task.deadline
         wait = task.wait_for_healthy
         if self.changed and wait and not self.healthy and not plan.vetoes:
-            return task.deadline
+            return min(max(task.watch_until, self._healthy_by), task.deadline)
         if self._contested:
             # A dispute is the beginning or the end of a failover, announced or not.
             return min(self._armed_until, task.deadline)
@@ -392,6 +395,12 @@ class Convergence:
         if (followed and (self.healthy or not wait)) or self._settled(now):
             return now
         return min(task.watch_until, task.deadline)
+
+    @property
+    def _healthy_by(self) -> float:
+        """Until when a run that changed something waits for health."""
+        since = self.detected_at if self.registered_at is None else self.registered_at
+        return (since or 0.0) + HEALTHY_WITHIN_SECONDS
 
     def _settled(self, now: float) -> bool:
         return (
