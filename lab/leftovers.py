@@ -44,6 +44,7 @@ def leftovers(
             ("role", look.roles),
             ("log group", look.log_groups),
             ("alarm", look.alarms),
+            ("saved query", look.queries),
         )
         for name in names()
     ]
@@ -142,6 +143,10 @@ class _Look:
     def log_groups(self) -> Iterator[str]:
         for page in self._logs.get_paginator("describe_log_groups").paginate():
             yield from (entry["logGroupName"] for entry in page["logGroups"])
+
+    def queries(self) -> Iterator[str]:
+        found = self._logs.describe_query_definitions()["queryDefinitions"]
+        yield from (entry["name"] for entry in found)
 
     def alarms(self) -> Iterator[str]:
         for page in self._cloudwatch.get_paginator("describe_alarms").paginate():

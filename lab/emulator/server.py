@@ -26,12 +26,14 @@ from lab.emulator import (
     permissions,
     rds,
     rds_clusters,
+    saved_queries,
     schedules,
     tagging,
     target_groups,
     traffic,
 )
 from lab.emulator.admin import PREFIX, AdminApi
+from lab.emulator.alarm_clock import AlarmClock
 from lab.emulator.endpoint_services import EndpointServices
 from lab.emulator.target_groups import HealthChecker, TargetGroups, TargetTimes
 
@@ -88,15 +90,19 @@ def run(options: Options) -> None:
     schedules.install(interval=options.schedule_interval)
     functions.install(options.work_dir, resolver=options.resolver)
     embedded_metrics.install()
+    saved_queries.install()
     tagging.install()
     permissions.install()
     traffic.install(calls)
     checker = HealthChecker(groups)
     checker.start()
+    alarm_clock = AlarmClock(options.schedule_interval)
+    alarm_clock.start()
     try:
         admin = AdminApi(groups=groups, services=services, traffic=calls)
         asyncio.run(_serve(_with_admin(admin), options.port))
     finally:
+        alarm_clock.stop()
         checker.stop()
         functions.stop_workers()
 

@@ -2,6 +2,8 @@
 
 import json
 import logging
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from moto import mock_aws
@@ -251,6 +253,39 @@ def test_single_looks_are_logged_for_whoever_asks_for_detail(
     written = capsys.readouterr().out.splitlines()
     assert len(written) == lines
     assert all("10.0.2.12" in line for line in written)
+
+
+@pytest.mark.usefixtures("_powertools")
+@pytest.mark.parametrize("level", ["DEBUG", "INFO"])
+@pytest.mark.parametrize("name", ["multi-az-failover-completed", "instance-running", "schedule"])
+def test_the_log_has_nothing_of_an_event_but_who_and_when(
+    road: Road,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    level: str,
+    name: str,
+) -> None:
+    monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", f"{name}-{level}")
+    monkeypatch.setenv("POWERTOOLS_LOG_LEVEL", level)
+    reporter = PowertoolsReporter()
+    road.synchronizer = replace(road.synchronizer, reporter=reporter)
+    event = marked(load_event(name))
+
+    app.handler(event, context())
+
+    written = capsys.readouterr().out
+    assert '"sync run ended"' in written
+    assert "not-for-the-log" not in written
+
+
+def marked(value: object, key: str = "") -> Any:
+    """An event with a mark in every text that the function does not need."""
+    if isinstance(value, dict):
+        return {name: marked(item, name) for name, item in value.items()}
+    if isinstance(value, list):
+        return [marked(item) for item in value]
+    needed = key in {"source", "EventID", "Date", "time"}
+    return f"{value} not-for-the-log" if isinstance(value, str) and not needed else value
 
 
 # --- The wiring ---------------------------------------------------------------------------------

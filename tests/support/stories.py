@@ -104,14 +104,19 @@ def _shown(road: Road) -> tuple[str, ...]:
 
 def emitted(result: SyncResult) -> dict[str, float]:
     """The metrics that CloudWatch would read out of the log of this run."""
+    return figures(lambda: PowertoolsReporter().report(result))
+
+
+def figures(report: Callable[[], None]) -> dict[str, float]:
+    """The metrics that CloudWatch would read out of what a reporter writes."""
     settings = {
         "POWERTOOLS_SERVICE_NAME": "stories",
         "POWERTOOLS_METRICS_NAMESPACE": "PostgresPrivateLink",
     }
     written = io.StringIO()
     with patch.dict(os.environ, settings), redirect_stdout(written):
-        PowertoolsReporter().report(result)
+        report()
     documents = (json.loads(line) for line in written.getvalue().splitlines())
-    (figures,) = (document for document in documents if "_aws" in document)
-    (directive,) = figures["_aws"]["CloudWatchMetrics"]
-    return {m["Name"]: sum(figures[m["Name"]]) for m in directive["Metrics"]}
+    (found,) = (document for document in documents if "_aws" in document)
+    (directive,) = found["_aws"]["CloudWatchMetrics"]
+    return {m["Name"]: sum(found[m["Name"]]) for m in directive["Metrics"]}

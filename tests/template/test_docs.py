@@ -32,8 +32,8 @@ README = read("README.md")
 ARCHITECTURE = read("docs/architecture.md")
 ADRS = sorted(path.name for path in (ROOT / "docs/adr").glob("[0-9]*.md"))
 
-#: Names of other people's programs that the pages mention.
-FOREIGN_NAMES = {"keepalives_idle"}
+#: Names of other people's programs and metrics that the pages mention.
+FOREIGN_NAMES = {"ActiveFlowCount", "ConcurrentExecutions", "keepalives_idle"}
 
 
 def names_in_code() -> set[str]:

@@ -376,11 +376,13 @@ NAME_PROPERTIES = re.compile(
 )
 LONGEST_STACK_NAME = "s" * 128
 LIMITS = {
+    ("AWS::CloudWatch::Alarm", "AlarmName"): 255,
     ("AWS::EC2::SecurityGroup", "GroupDescription"): 255,
     ("AWS::EC2::SecurityGroupIngress", "Description"): 255,
     ("AWS::Events::Rule", "Description"): 512,
     ("AWS::Lambda::Function", "Description"): 256,
     ("AWS::Lambda::LayerVersion", "LayerName"): 140,
+    ("AWS::Logs::QueryDefinition", "Name"): 255,
     ("AWS::Scheduler::Schedule", "Description"): 512,
 }
 """The longest texts that AWS takes, by resource type and property."""

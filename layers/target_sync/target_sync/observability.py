@@ -10,7 +10,10 @@ from aws_lambda_powertools.metrics import Metrics, MetricUnit
 from target_sync.core.convergence import Convergence, Status
 from target_sync.core.result import SyncResult
 
-_SUCCEEDED = frozenset({Status.IN_SYNC, Status.SYNCED, Status.UNHEALTHY, Status.VETOED})
+#: Each of these came to its end. What is wrong with one of them has a count of its own.
+_SUCCEEDED = frozenset(
+    {Status.IN_SYNC, Status.SYNCED, Status.UNHEALTHY, Status.VETOED, Status.UNFINISHED}
+)
 
 
 class PowertoolsReporter:

@@ -1,0 +1,72 @@
+"""Evaluates the alarms of ministack's CloudWatch as AWS does, once a minute of the lab's.
+
+ministack itself judges an alarm when a value of its metric comes, so silence rings nothing.
+"""
+
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from ministack.services import cloudwatch
+
+from lab.emulator.alarms import Alarm, AlarmState, MetricStore
+from lab.emulator.scope import Scope
+
+_MINUTE = 60.0
+
+
+class AlarmClock:
+    """A thread that evaluates every alarm of every account, until it is stopped.
+
+    Args:
+        interval: Seconds that stand for one minute of an alarm's period; None: a minute.
+    """
+
+    def __init__(self, interval: float | None) -> None:
+        self._minute = _MINUTE if interval is None else interval
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="alarms", daemon=True)
+
+    def start(self) -> None:
+        """Take over from ministack, and begin."""
+        # Called by ministack when an alarm is made and when a value comes.
+        cloudwatch._evaluate_alarm = lambda _alarm: None
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stopped.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopped.wait(self._minute):
+            now = time.time()
+            for (account, region, _), record in list(cloudwatch._alarms._data.items()):
+                with Scope(account, region).entered():
+                    self._evaluate(record, now)
+
+    def _evaluate(self, record: dict[str, Any], now: float) -> None:
+        alarm = Alarm.of({**record, "Period": record["Period"] * self._minute / _MINUTE})
+        state = AlarmState(record["StateValue"])
+        new = alarm.evaluate(_stored(alarm, record), state, now)
+        if new is state:
+            return
+        reason = f"Evaluated {alarm.evaluation_periods} periods of {alarm.metric.name}"
+        record |= {
+            "StateValue": str(new),
+            "StateReason": reason,
+            "StateUpdatedTimestamp": int(now),
+        }
+        cloudwatch._record_history(alarm.name, str(state), str(new), reason)
+        cloudwatch._dispatch_alarm_actions(record, str(state), str(new), reason)
+
+
+def _stored(alarm: Alarm, record: Mapping[str, Any]) -> MetricStore:
+    """What ministack knows of an alarm's metric."""
+    dimensions = cloudwatch._dims_key(dict(alarm.metric.dimensions))
+    key = (record["Namespace"], record["MetricName"], dimensions)
+    store = MetricStore()
+    for point in list(cloudwatch._metrics.get(key) or ()):
+        store.put(alarm.metric, point["Value"], point["Timestamp"])
+    return store

@@ -1,0 +1,202 @@
+"""Each fault rings its alarm and no other; a quiet day and a normal failover ring none.
+
+The alarms are the template's, evaluated as AWS documents it, over what the functions write.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from target_sync.errors import TargetGroupAccessError
+from tests.support.connections import OTHER
+from tests.support.monitoring import MINUTE, WatchedRoad, alarms
+from tests.support.road import COMPLETED, EVENT, POLICY, A, B, C, throttled
+
+Fault = Callable[[WatchedRoad], None]
+KEEPS = replace(POLICY, keep_standby=True)
+
+
+def forbidden() -> TargetGroupAccessError:
+    return TargetGroupAccessError("DescribeTargetHealth", "AccessDenied", "not authorized")
+
+
+def the_schedule_is_off(road: WatchedRoad) -> None:
+    road.aws.schedules = False
+
+
+def runs_fail_now_and_then(road: WatchedRoad) -> None:
+    for minute in range(4):
+        road.later(
+            MINUTE * minute + 1,
+            lambda: road.group.faults.setdefault("DescribeTargetHealth", []).append(
+                throttled("DescribeTargetHealth")
+            ),
+        )
+
+
+def every_run_fails(road: WatchedRoad) -> None:
+    road.group.faults["DescribeTargetHealth"] = [forbidden() for _ in range(100)]
+
+
+def the_answer_is_a_public_address(road: WatchedRoad) -> None:
+    road.endpoint.says("8.8.8.8")
+
+
+def a_removal_is_never_confirmed(road: WatchedRoad) -> None:
+    road.endpoint.ttl = 3600
+    road.fails_over(B)
+
+
+def the_new_server_is_closed_to_the_load_balancer(road: WatchedRoad) -> None:
+    road.endpoint.says(B, C)
+    road.listens(C)
+
+
+def the_database_is_down_at_its_address(road: WatchedRoad) -> None:
+    road.listens()
+
+
+def a_run_failed_for_good(road: WatchedRoad) -> None:
+    road.queues.failed = 1
+
+
+def an_event_was_not_delivered(road: WatchedRoad) -> None:
+    road.queues.undelivered = 1
+
+
+def a_stranger_asks_for_a_connection(road: WatchedRoad) -> None:
+    road.desk.service.asks(OTHER)
+
+
+def ports_run_out(road: WatchedRoad) -> None:
+    road.ports_exhausted = True
+
+
+def lambda_holds_runs_back(road: WatchedRoad) -> None:
+    road.aws.held_back = {2, 3, 5}
+
+
+def nobody_can_be_told(road: WatchedRoad) -> None:
+    road.teller.bus.is_broken = True
+    road.fails_over(B)
+
+
+ONE_EACH: list[tuple[Fault, tuple[object, ...], str]] = [
+    (the_schedule_is_off, (A,), "no-successful-sync"),
+    (runs_fail_now_and_then, (A,), "sync-errors"),
+    (the_answer_is_a_public_address, (A,), "sync-vetoed"),
+    (a_removal_is_never_confirmed, (A,), "sync-unfinished"),
+    (the_new_server_is_closed_to_the_load_balancer, (A, C), "failover-not-healthy"),
+    (the_database_is_down_at_its_address, (A,), "no-healthy-target"),
+    (ports_run_out, (A,), "port-allocation-errors"),
+    (lambda_holds_runs_back, (A,), "sync-throttled"),
+    (a_run_failed_for_good, (A,), "failed-runs"),
+    (an_event_was_not_delivered, (A,), "undelivered-events"),
+    (a_stranger_asks_for_a_connection, (A,), "connection-waiting"),
+    (nobody_can_be_told, (A,), "messages-failed"),
+]
+
+
+@pytest.mark.parametrize(
+    ("fault", "registered", "expected"), ONE_EACH, ids=[fault.__name__ for fault, *_ in ONE_EACH]
+)
+def test_a_fault_rings_its_alarm_and_no_other(
+    fault: Fault, registered: tuple[object, ...], expected: str
+) -> None:
+    road = WatchedRoad(*registered)
+    assert road.watch(10) == []
+
+    fault(road)
+
+    assert road.watch(30) == [expected]
+
+
+def test_every_alarm_has_a_fault_that_rings_it_alone() -> None:
+    assert {expected for _, _, expected in ONE_EACH} == alarms().keys()
+
+
+def test_when_no_run_works_three_alarms_say_so() -> None:
+    road = WatchedRoad(A)
+    road.watch(10)
+
+    every_run_fails(road)
+
+    assert road.watch(15) == ["failed-runs", "no-successful-sync", "sync-errors"]
+
+
+def test_a_fault_that_is_over_lets_the_alarm_go() -> None:
+    road = WatchedRoad(A)
+    road.watch(10)
+    the_database_is_down_at_its_address(road)
+    road.watch(10)
+    road.listens(A)
+
+    assert road.watch(10) == []
+    the_database_is_down_at_its_address(road)
+    assert road.watch(10) == ["no-healthy-target"]
+
+
+def test_runs_that_fail_ring_after_three_minutes_and_runs_that_stay_away_after_five() -> None:
+    failing, absent = WatchedRoad(A), WatchedRoad(A)
+    for road, fault in ((failing, every_run_fails), (absent, the_schedule_is_off)):
+        road.watch(10)
+        fault(road)
+        road.watch(10)
+
+    def rang(road: WatchedRoad) -> float:
+        return next(ring.after for ring in road.rings if ring.name == "no-successful-sync")
+
+    assert (rang(failing), rang(absent)) == (3 * MINUTE, 5 * MINUTE)
+
+
+# --- What rings nothing -----------------------------------------------------------------------
+
+
+def test_a_quiet_day_rings_nothing() -> None:
+    road = WatchedRoad(A)
+
+    assert road.watch(24 * 60) == []
+
+
+def test_a_failover_rings_nothing() -> None:
+    road = WatchedRoad(A)
+    road.watch(10)
+    goes_down_for(road, 60, to=B)
+
+    assert road.watch(30, (5, EVENT), (65, COMPLETED)) == []
+    assert road.registered == {"10.0.2.12:5432"}
+
+
+def test_failovers_to_and_fro_over_a_kept_standby_ring_nothing() -> None:
+    road = WatchedRoad(A, policy=KEEPS)
+    road.watch(10)
+    for to in (B, A, B):
+        goes_down_for(road, 120, to=to)
+        assert road.watch(30, (5, EVENT), (125, COMPLETED)) == []
+    # One target is unhealthy all the time.
+    assert len(road.registered) == 2
+    assert road.watch(60) == []
+
+
+def test_a_failover_without_events_rings_nothing() -> None:
+    road = WatchedRoad(A)
+    road.watch(10)
+    goes_down_for(road, 60, to=B)
+
+    assert road.watch(30) == []
+    assert road.registered == {"10.0.2.12:5432"}
+
+
+def test_a_blip_of_dns_rings_nothing() -> None:
+    road = WatchedRoad(A)
+    road.watch(10)
+    road.group.faults["DescribeTargetHealth"] = [throttled("DescribeTargetHealth")] * 2
+
+    assert road.watch(20) == []
+
+
+def goes_down_for(road: WatchedRoad, seconds: float, *, to: object) -> None:
+    """The database is away for so long and then back at another address."""
+    road.listens()
+    road.later(seconds, lambda: road.fails_over(to))

@@ -1,0 +1,119 @@
+"""Alarms and saved queries of the lab's AWS: judged by the clock, told to their topic, listed."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.lab.emulator_process import Emulator, running_emulator, wait_until
+
+pytestmark = pytest.mark.lab
+
+
+@pytest.fixture(scope="module")
+def fast(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    """An emulator in which a minute takes half a second."""
+    directory = tmp_path_factory.mktemp("alarms")
+    with running_emulator(directory, options=("--schedule-interval=0.5",)) as emulator:
+        yield emulator
+
+
+def state(emulator: Emulator, name: str) -> str:
+    (found,) = emulator.client("cloudwatch").describe_alarms(AlarmNames=[name])["MetricAlarms"]
+    return str(found["StateValue"])
+
+
+def put_alarm(emulator: Emulator, name: str, **changes: Any) -> None:
+    emulator.client("cloudwatch").put_metric_alarm(
+        **{
+            "AlarmName": name,
+            "Namespace": "Ours",
+            "MetricName": "Successes",
+            "Dimensions": [{"Name": "service", "Value": name}],
+            "Statistic": "Sum",
+            "Period": 60,
+            "EvaluationPeriods": 3,
+            "ComparisonOperator": "LessThanThreshold",
+            "Threshold": 1,
+            "TreatMissingData": "breaching",
+            **changes,
+        }
+    )
+
+
+def succeed(emulator: Emulator, name: str) -> None:
+    emulator.client("cloudwatch").put_metric_data(
+        Namespace="Ours",
+        MetricData=[
+            {
+                "MetricName": "Successes",
+                "Dimensions": [{"Name": "service", "Value": name}],
+                "Value": 1,
+            }
+        ],
+    )
+
+
+def test_silence_rings_and_is_told_and_a_value_ends_it(fast: Emulator) -> None:
+    sns, sqs = fast.client("sns"), fast.client("sqs")
+    topic = sns.create_topic(Name="alarms")["TopicArn"]
+    queue = sqs.create_queue(QueueName="alarms")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]
+    allow = {
+        "Effect": "Allow",
+        "Principal": {"Service": "sns.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": arn["QueueArn"],
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": policy})
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn["QueueArn"])
+
+    put_alarm(fast, "silence", AlarmActions=[topic])
+    wait_until(lambda: state(fast, "silence") == "ALARM")
+
+    (told,) = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=5)["Messages"]
+    assert json.loads(json.loads(told["Body"])["Message"])["AlarmName"] == "silence"
+    succeed(fast, "silence")
+    wait_until(lambda: state(fast, "silence") == "OK")
+
+
+def test_a_value_of_another_service_is_not_this_ones(fast: Emulator) -> None:
+    put_alarm(fast, "quiet")
+    wait_until(lambda: state(fast, "quiet") == "ALARM")
+
+    succeed(fast, "loud")
+    put_alarm(fast, "loud", ComparisonOperator="GreaterThanOrEqualToThreshold", EvaluationPeriods=1)
+
+    wait_until(lambda: state(fast, "loud") == "ALARM")
+    assert state(fast, "quiet") == "ALARM"
+
+
+def test_a_stack_makes_and_deletes_saved_queries(fast: Emulator) -> None:
+    template = {
+        "Resources": {
+            "Query": {
+                "Type": "AWS::Logs::QueryDefinition",
+                "Properties": {
+                    "Name": "orders/failovers",
+                    "QueryString": "fields @timestamp",
+                    "LogGroupNames": ["orders"],
+                },
+            }
+        }
+    }
+    formation, logs = fast.client("cloudformation"), fast.client("logs")
+
+    formation.create_stack(StackName="orders", TemplateBody=json.dumps(template))
+    wait_until(lambda: logs.describe_query_definitions()["queryDefinitions"])
+    (query,) = logs.describe_query_definitions(queryDefinitionNamePrefix="orders/")[
+        "queryDefinitions"
+    ]
+
+    assert (query["name"], query["logGroupNames"]) == ("orders/failovers", ["orders"])
+    assert not logs.describe_query_definitions(queryDefinitionNamePrefix="sales/")[
+        "queryDefinitions"
+    ]
+    formation.delete_stack(StackName="orders")
+    wait_until(lambda: not logs.describe_query_definitions()["queryDefinitions"])

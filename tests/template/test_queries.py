@@ -1,0 +1,176 @@
+"""The saved queries ask for fields that a record has, and find the runs that they are about."""
+
+import io
+import json
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import redirect_stdout
+from functools import cache
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+
+from target_sync.core.model import LookupFailure
+from target_sync.core.result import SyncResult
+from target_sync.errors import TargetSyncError
+from target_sync.observability import PowertoolsReporter
+from tests.functional.test_messages import Told
+from tests.support.road import EVENT, MANUAL, SCHEDULE, A, B
+from tests.template.pages import read, sections, tables
+from tests.template.stack import Resolver, resources
+
+QUERIES = {
+    properties["Name"].split("/")[1]: properties
+    for properties in Resolver().of_type("AWS::Logs::QueryDefinition").values()
+}
+
+
+def quiet(road: Told) -> SyncResult:
+    return road.run(SCHEDULE)
+
+
+def failover(road: Told) -> SyncResult:
+    road.fails_over(B)
+    return road.run(EVENT)
+
+
+def veto(road: Told) -> SyncResult:
+    road.endpoint.says("8.8.8.8")
+    return road.run(MANUAL)
+
+
+def failure(road: Told) -> SyncResult:
+    road.endpoint.fails(LookupFailure.TIMED_OUT)
+    with pytest.raises(TargetSyncError):
+        road.run(MANUAL)
+    return road.reporter.results[-1]
+
+
+def never_healthy(road: Told) -> SyncResult:
+    road.fails_over(B)
+    road.listens()
+    return road.run(EVENT)
+
+
+def untold(road: Told) -> SyncResult:
+    road.teller.bus.is_broken = True
+    return failover(road)
+
+
+RUNS: tuple[Callable[[Told], SyncResult], ...] = (
+    quiet,
+    failover,
+    veto,
+    failure,
+    never_healthy,
+    untold,
+)
+
+
+@cache
+def records() -> Mapping[str, Mapping[str, Any]]:
+    """The record of each kind of run as Logs Insights sees it: names with dots, lists by number."""
+    found = {}
+    for run in RUNS:
+        # Powertools keeps one handler per service name, and with it the standard output.
+        settings = {
+            "POWERTOOLS_METRICS_NAMESPACE": "PostgresPrivateLink",
+            "POWERTOOLS_SERVICE_NAME": f"queries-{run.__name__}",
+        }
+        result = run(Told(A))
+        written = io.StringIO()
+        with patch.dict(os.environ, settings), redirect_stdout(written):
+            PowertoolsReporter().report(result)
+        record = json.loads(written.getvalue().splitlines()[0])
+        # CloudWatch adds the time.
+        found[run.__name__] = {**dict(flat(record)), "@timestamp": "2026-11-22 10:00:00.000"}
+    return found
+
+
+def flat(value: object, name: str = "") -> Iterator[tuple[str, Any]]:
+    """The fields that Logs Insights discovers; it discovers no null."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from flat(item, f"{name}.{key}" if name else key)
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from flat(item, f"{name}.{number}")
+    elif value is not None:
+        yield name, value
+
+
+def fields(query: str) -> set[str]:
+    """The names in a query."""
+    without_texts = re.sub(r'"[^"]*"', "", query)
+    return set(re.findall(r"@?[a-z_]+(?:\.[a-z_0-9]+)*", without_texts)) - {
+        "and",
+        "desc",
+        "fields",
+        "filter",
+        "ispresent",
+        "limit",
+        "or",
+        "sort",
+    }
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_a_query_asks_for_fields_that_records_have(name: str) -> None:
+    known = {field for record in records().values() for field in record}
+    assert fields(QUERIES[name]["QueryString"]) <= known
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("failovers", {"failover", "never_healthy", "untold"}),
+        ("vetoes", {"veto"}),
+        ("slow syncs", {"never_healthy"}),
+        ("failures", {"failure", "untold"}),
+    ],
+)
+def test_a_query_finds_the_runs_that_it_is_about(name: str, expected: set[str]) -> None:
+    query = QUERIES[name]["QueryString"]
+    assert {run for run, record in records().items() if finds(query, record)} == expected
+
+
+def finds(query: str, record: Mapping[str, Any]) -> bool:
+    """Whether every filter of a query lets a record through.
+
+    A comparison with a field that is missing is not true (CloudWatch Logs user guide, filter).
+    """
+    return all(
+        any(
+            all(holds(term, record) for term in alternative.split(" and "))
+            for alternative in " ".join(part.split()).removeprefix("filter ").split(" or ")
+        )
+        for part in query.split("|")
+        if part.split()[0] == "filter"
+    )
+
+
+def holds(term: str, record: Mapping[str, Any]) -> bool:
+    if present := re.fullmatch(r"ispresent\((.+)\)", term.strip()):
+        return present[1] in record
+    left, operator, right = re.fullmatch(r"(.+) (=|>) (.+)", term.strip()).groups()  # type: ignore[union-attr]
+    if operator == "=":
+        return bool(record.get(left) == right.strip('"'))
+    names = left.split(" - ")
+    if not record.keys() >= set(names):
+        return False
+    first, *others = (float(record[name]) for name in names)
+    return first - sum(others) > float(right)
+
+
+def test_the_queries_read_the_log_of_the_sync_and_are_named_after_the_stack() -> None:
+    for properties in Resolver().of_type("AWS::Logs::QueryDefinition").values():
+        assert properties["Name"].startswith("postgres-privatelink/")
+        assert properties["LogGroupNames"] == ["<SyncTargetsLogGroup>"]
+    assert len(QUERIES) == len(resources("AWS::Logs::QueryDefinition"))
+
+
+def test_the_page_tells_every_query() -> None:
+    told = tables(sections(read("docs/observability.md"), 2)["The log"])[0]
+    assert [row[0].strip("`") for row in told] == list(QUERIES)
