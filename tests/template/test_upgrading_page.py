@@ -113,3 +113,12 @@ def test_no_update_replaces_what_the_consumers_connect_to() -> None:
     for name in ("EndpointService", "EndpointServicePermissions", "LoadBalancer"):
         assert RESOURCES[name]["Properties"]
         assert not _reasons(name)
+
+
+def test_the_page_speaks_of_the_runtime_that_the_functions_have() -> None:
+    runtimes = {
+        resource["Properties"]["Runtime"]
+        for resource in RESOURCES.values()
+        if resource["Type"] == "AWS::Lambda::Function"
+    }
+    assert [f"`{runtime}`" in sections(PAGE, 2)["The runtime"] for runtime in runtimes] == [True]
