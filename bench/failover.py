@@ -17,7 +17,7 @@ from bench.bounds import bounds
 from bench.figure import draw_figure
 from bench.page import Report, price_of_vigilance, steady_month, to_markdown
 from bench.prices import Prices
-from bench.results import COMBINATIONS, Combination, Row, make_row, month, play_some
+from bench.results import COMBINATIONS, FAILOVERS, Combination, Row, make_row, month, play_some
 from bench.simulation import MONTH_RUNS, Costs, Outcome
 from bench.strategies import VIGILANCE, WARM_STANDBY, WATCH
 from bench.world import Kind
@@ -25,7 +25,6 @@ from bench.world import Kind
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "bench"
 SAMPLE = FOLDER / "failover-sample.json"
 SEED = 1
-FAILOVERS = 100_000
 #: So many failovers, and so many runs of a quiet month, are played again by the tests.
 SAMPLE_FAILOVERS, SAMPLE_RUNS = 200, 60
 _CHUNK = 500

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from bench.bounds import Bound
 from bench.prices import Prices
-from bench.results import COUNTED_EVERY, Percentiles, Row
+from bench.results import COUNTED_EVERY, FAILOVERS, Percentiles, Row
 from bench.simulation import MISSED_SECONDS, MONTH_RUNS
 from bench.strategies import OURS, POLL_SECONDS, STRATEGIES, VIGILANCE, WARM_STANDBY, WATCH
 from bench.world import Kind, World, described
@@ -50,6 +50,12 @@ def _sections(report: Report) -> Iterator[str]:
         " same figures to the digit, on any machine and any number of processes. The figures are"
         " in [failover.json](failover.json) too."
     )
+    if report.failovers < FAILOVERS:
+        yield _text(
+            f"**This is not the full run.** It has {report.failovers:,} failovers, the full one"
+            f" {FAILOVERS:,}: `make bench` plays it. The worst case and, less so, p99 rest on"
+            " fewer failovers here."
+        )
     yield "![Half, 99 % and the worst of the failovers, by strategy](failover.svg)"
     yield _text(
         "In the figure a dot is the half of the failovers (p50), the bar ends at 99 % (p99), the"

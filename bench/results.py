@@ -8,6 +8,8 @@ from bench.simulation import MONTH_RUNS, Costs, Outcome, play, play_month
 from bench.strategies import STRATEGIES, Strategy
 from bench.world import Kind, World, draw
 
+#: How many failovers a full run plays, of each strategy and kind.
+FAILOVERS = 100_000
 #: Of so many failovers one is played to the end of all its runs, to count what they cost.
 COUNTED_EVERY = 50
 
