@@ -8,12 +8,14 @@ BIN := .venv/bin
 PY := $(BIN)/python
 LAB_OPTIONS ?=
 SCENARIOS ?= all
+HISTORIES ?= 1000000
+SEED ?= 1
 # How many processes `make test` plays the tests in; each takes a file at a time. The labs wait
 # more than they work, so there is one more than a small machine has cores.
 WORKERS ?= 3
 BENCH_OPTIONS ?=
 
-.PHONY: help setup demo lab test check build bench bench-cold break-rules lock format clean
+.PHONY: help setup demo lab test check histories build bench bench-cold break-rules lock format clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -34,7 +36,10 @@ test: setup ## Run everything: lint, types, architecture, all tests with coverag
 
 check: setup ## Run the fast part: lint, types, architecture, tests without servers
 	@$(MAKE) --no-print-directory lint
-	@$(PY) -m pytest tests/unit tests/contract tests/functional tests/template -m "not lab"
+	@$(PY) -m pytest tests/unit tests/contract tests/functional tests/template tests/properties -m "not lab"
+
+histories: setup ## Play many more histories than the tests do; HISTORIES=1000000 SEED=1
+	@PYTHONPATH=layers/target_sync:. $(PY) -m tests.properties --histories $(HISTORIES) --seed $(SEED)
 
 .PHONY: lint
 lint:

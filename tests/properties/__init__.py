@@ -1,0 +1,1 @@
+"""What holds in every history: any answers, faults, concurrent runs and jumps of the clock."""
