@@ -44,6 +44,7 @@ def leftovers(
             ("role", look.roles),
             ("log group", look.log_groups),
             ("alarm", look.alarms),
+            ("dashboard", look.dashboards),
             ("saved query", look.queries),
         )
         for name in names()
@@ -147,6 +148,10 @@ class _Look:
     def queries(self) -> Iterator[str]:
         found = self._logs.describe_query_definitions()["queryDefinitions"]
         yield from (entry["name"] for entry in found)
+
+    def dashboards(self) -> Iterator[str]:
+        for page in self._cloudwatch.get_paginator("list_dashboards").paginate():
+            yield from (entry["DashboardName"] for entry in page["DashboardEntries"])
 
     def alarms(self) -> Iterator[str]:
         for page in self._cloudwatch.get_paginator("describe_alarms").paginate():

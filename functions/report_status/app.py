@@ -1,4 +1,4 @@
-"""The door for a person or a pipeline that asks whether the road works."""
+"""The door for a person, a pipeline or a dashboard that asks whether the road works."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -17,5 +17,4 @@ def handler(event: object, _context: "LambdaContext") -> Mapping[str, object] | 
         TriggerError: The payload asks for something else.
         SettingsError: A variable of the environment is missing or wrong.
     """
-    form = parse_request(event)
-    return form.render(surveyor().run())
+    return parse_request(event).answer(lambda: surveyor().run())

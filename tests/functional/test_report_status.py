@@ -17,6 +17,7 @@ from target_sync.core.diagnosis import Diagnosis, diagnose
 from target_sync.core.model import FailedObservation, LookupFailure, TargetState
 from target_sync.core.road.facts import Deployment, FunctionNetwork, Reply, WayOut
 from target_sync.core.road.findings import State, Step
+from target_sync.core.widget import Frame, to_html
 from target_sync.errors import (
     EndpointServiceError,
     SettingsError,
@@ -26,7 +27,7 @@ from target_sync.errors import (
 )
 from target_sync.status import wiring
 from target_sync.status.observability import PowertoolsStatusReporter
-from target_sync.status.request import Format, parse_request
+from target_sync.status.request import Format, Widget, parse_request
 from target_sync.status.settings import load_status_settings
 from tests.support.events import context, load_event
 from tests.support.status import (
@@ -106,7 +107,10 @@ def test_every_look_is_reported_once(reporter: FakeReporter) -> None:
 @pytest.mark.parametrize(
     ("payload", "words"),
     [
-        ({"formt": "text"}, "unknown key 'formt' in the payload; known keys: format"),
+        (
+            {"formt": "text"},
+            "unknown key 'formt' in the payload; known keys: format, describe, widgetContext",
+        ),
         ({"format": "html"}, "'format' must be json or text, not 'html'"),
         ({"format": ["text"]}, "'format' must be json or text"),
         ([], "must be a JSON object, not list"),
@@ -124,6 +128,58 @@ def test_a_wrong_payload_is_named_before_anything_is_asked(
 
 def test_json_may_be_asked_for_by_name() -> None:
     assert parse_request({"format": "json"}) is Format.JSON
+
+
+#: As CloudWatch sends it (CloudWatch user guide, *Details about custom widgets*).
+WIDGET_CONTEXT = {
+    "dashboardName": f"{STACK}-eu-west-1",
+    "widgetId": "widget-1",
+    "accountId": "111122223333",
+    "locale": "en",
+    "timezone": {"label": "UTC", "offsetISO": "+00:00", "offsetInMinutes": 0},
+    "period": 300,
+    "isAutoPeriod": True,
+    "timeRange": {"mode": "relative", "start": 1, "end": 2, "relativeStart": 86400012},
+    "theme": "dark",
+    "linkCharts": True,
+    "title": "The road to PostgreSQL",
+    "forms": {"all": {}},
+    "params": {},
+    "width": 1180,
+    "height": 442,
+}
+
+
+def test_a_dashboard_gets_the_widget_in_its_frame(reporter: FakeReporter) -> None:
+    html = app.handler({"widgetContext": WIDGET_CONTEXT}, context())
+
+    (found,) = reporter.reported
+    assert html == to_html(found, Frame(width=1180.0, dark=True))
+
+
+def test_a_dashboard_is_told_what_the_widget_is_without_a_look(reporter: FakeReporter) -> None:
+    text = app.handler({"describe": True, "widgetContext": WIDGET_CONTEXT}, context())
+
+    assert isinstance(text, str)
+    assert text.startswith("## ")
+    assert "lambda:InvokeFunction" in text
+    assert not reporter.reported
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        None,
+        {},
+        {"width": "588", "theme": "blue"},
+        {"width": -1},
+        {"width": float("nan")},
+        {"width": float("inf")},
+        {"theme": ["dark"]},
+    ],
+)
+def test_a_frame_that_cannot_be_read_is_no_reason_to_show_nothing(told: object) -> None:
+    assert parse_request({"widgetContext": told}) == Widget(Frame(width=600.0, dark=False))
 
 
 # -------------------------------------------------------------------------------- what is asked

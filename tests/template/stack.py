@@ -44,6 +44,7 @@ SITUATIONS: Mapping[str, Mapping[str, str]] = {
         "RejectUntrusted": "true",
         "AlarmTopicArn": "arn:aws:sns:eu-west-1:111122223333:alarms",
     },
+    "no dashboard": {"Dashboard": "false"},
     "mail address": {"AlarmEmail": "on-call@example.com"},
     "function in the VPC, mail address": {
         "AlarmEmail": "on-call@example.com",

@@ -1,4 +1,5 @@
 import re
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -379,6 +380,8 @@ LIMITS = {
     ("AWS::CloudWatch::Alarm", "AlarmName"): 255,
     ("AWS::EC2::SecurityGroup", "GroupDescription"): 255,
     ("AWS::EC2::SecurityGroupIngress", "Description"): 255,
+    ("AWS::CloudWatch::Dashboard", "DashboardBody"): sys.maxsize,  # AWS tells no limit
+    ("AWS::CloudWatch::Dashboard", "DashboardName"): 255,
     ("AWS::Events::Rule", "Description"): 512,
     ("AWS::Lambda::Function", "Description"): 256,
     ("AWS::Lambda::LayerVersion", "LayerName"): 140,

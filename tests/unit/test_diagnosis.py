@@ -112,7 +112,15 @@ def test_on_a_right_road_every_step_is_ok_or_has_nothing_to_look_at() -> None:
 def test_the_document_says_everything_in_a_stable_order() -> None:
     document: Any = diagnosis(schedule_enabled=False).to_document()
 
-    assert list(document) == ["healthy", "summary", "checks", "at", "stack"]
+    assert list(document) == [
+        "healthy",
+        "summary",
+        "checks",
+        "targets",
+        "last_change",
+        "at",
+        "stack",
+    ]
     assert document["healthy"] is False
     assert document["summary"] == "The road is broken at schedule."
     assert document["at"] == "2026-11-22T10:00:00Z"
@@ -126,6 +134,35 @@ def test_the_document_says_everything_in_a_stable_order() -> None:
         "remedy": "Switch it on: EventBridge Scheduler, Schedules, Enable.",
         "follows_from": None,
     }
+
+
+def test_the_document_has_the_targets_and_the_last_change_for_a_program() -> None:
+    change = Change(at=NOW - 600, to_detect=4.2, to_register=4.9)
+    document = diagnosis(
+        targets=sick("Target.FailedHealthChecks"), changes=Changes(change, 14)
+    ).to_document()
+
+    assert document["targets"] == [
+        {
+            "target": "10.0.1.11:5432",
+            "state": "unhealthy",
+            "reason": "Target.FailedHealthChecks",
+        }
+    ]
+    assert document["last_change"] == {
+        "at": "2026-11-22T09:50:00Z",
+        "to_detect": 4.2,
+        "to_register": 4.9,
+        "to_healthy": None,
+    }
+
+
+@pytest.mark.parametrize("unseen", [Unknown("why", "do"), Skipped("why"), None])
+def test_without_targets_and_changes_there_is_nothing_for_a_program(unseen: Any) -> None:
+    changes = Changes(None, 14) if unseen is None else unseen
+    document = diagnosis(targets=unseen, changes=changes).to_document()
+    assert document["targets"] is None
+    assert document["last_change"] is None
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from typing import TypeAlias
 
 from target_sync.core.road import consumers, network, operation, targets
-from target_sync.core.road.facts import Deployment, Facts
+from target_sync.core.road.facts import Change, Changes, Deployment, Facts, SeenTarget
 from target_sync.core.road.findings import Finding, NotSeenError, State, Step
 
 Document: TypeAlias = Mapping[str, object]
@@ -123,11 +123,15 @@ class Diagnosis:
         stack: The stack's name.
         at: The moment, in seconds since the epoch.
         checks: The steps in order.
+        targets: The targets of now; None if they could not be seen.
+        last_change: The newest change that the function followed; None if none is known.
     """
 
     stack: str
     at: float
     checks: tuple[Check, ...]
+    targets: tuple[SeenTarget, ...] | None
+    last_change: Change | None
 
     @property
     def healthy(self) -> bool:
@@ -165,7 +169,11 @@ class Diagnosis:
             "healthy": self.healthy,
             "summary": self.summary,
             "checks": [check.to_document() for check in self.checks],
-            "at": _moment(self.at),
+            "targets": None
+            if self.targets is None
+            else [_target_document(target) for target in self.targets],
+            "last_change": self.last_change and _change_document(self.last_change),
+            "at": moment(self.at),
             "stack": self.stack,
         }
 
@@ -174,7 +182,21 @@ def _listed(checks: Iterable[Check]) -> str:
     return ", ".join(check.step.value for check in checks)
 
 
-def _moment(at: float) -> str:
+def _target_document(target: SeenTarget) -> Document:
+    return {"target": str(target), "state": target.state.value, "reason": target.reason}
+
+
+def _change_document(change: Change) -> Document:
+    return {
+        "at": moment(change.at),
+        "to_detect": change.to_detect,
+        "to_register": change.to_register,
+        "to_healthy": change.to_healthy,
+    }
+
+
+def moment(at: float) -> str:
+    """A moment for people and programs, for example 2026-11-22T10:00:00Z."""
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
@@ -185,6 +207,8 @@ def diagnose(facts: Facts, deployment: Deployment) -> Diagnosis:
         stack=deployment.stack,
         at=facts.now,
         checks=tuple(_check(step, findings) for step in _STEPS),
+        targets=facts.targets if isinstance(facts.targets, tuple) else None,
+        last_change=facts.changes.last if isinstance(facts.changes, Changes) else None,
     )
 
 
@@ -224,7 +248,8 @@ def _cause(step: Step, findings: Mapping[Step, Finding]) -> Step | None:
     return None
 
 
-_SYMBOLS: Mapping[State, str] = {
+#: So that a state can be told without a colour.
+SYMBOLS: Mapping[State, str] = {
     State.OK: "✓",
     State.WARNING: "!",
     State.BROKEN: "✗",
@@ -238,7 +263,7 @@ def to_text(diagnosis: Diagnosis) -> str:
     """The diagnosis for a terminal: at most 100 columns, no colour, a symbol and a word a step."""
     verdict = "healthy" if diagnosis.healthy else "not healthy"
     lines = [
-        *_wrapped(f"{diagnosis.stack}, {_moment(diagnosis.at)}: {verdict}"),
+        *_wrapped(f"{diagnosis.stack}, {moment(diagnosis.at)}: {verdict}"),
         *_wrapped(diagnosis.summary),
         "",
     ]
@@ -248,7 +273,7 @@ def to_text(diagnosis: Diagnosis) -> str:
 
 
 def _paragraph(check: Check) -> Sequence[str]:
-    head = f"{_SYMBOLS[check.state]} {check.state.value:<9} {check.title} [{check.step.value}]"
+    head = f"{SYMBOLS[check.state]} {check.state.value:<9} {check.title} [{check.step.value}]"
     lines = [head, *(line for text in check.seen for line in _wrapped(text, _INDENT))]
     if check.remedy:
         lines += _wrapped(f"-> {check.remedy}", _INDENT)

@@ -1,28 +1,81 @@
-"""What a person or a pipeline asks for."""
+"""What a person, a pipeline or a dashboard asks for."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol, TypeAlias
 
 from target_sync.core.diagnosis import Diagnosis, to_text
+from target_sync.core.widget import Frame, to_html
 from target_sync.errors import TriggerError
 
+Answer: TypeAlias = Mapping[str, object] | str
+
 _FORMAT = "format"
+#: CloudWatch sends these for a custom widget (CloudWatch user guide, *Details about custom
+#: widgets*; `describe` as in the samples of aws-samples/cloudwatch-custom-widgets-samples).
+_DESCRIBE = "describe"
+_WIDGET = "widgetContext"
+_KEYS = (_FORMAT, _DESCRIBE, _WIDGET)
+#: Pixels; no screen has more.
+_WIDEST = 100_000
+
+#: What a person reads who adds the widget to another dashboard by hand. CloudWatch takes Markdown.
+DESCRIPTION = """\
+## The road to PostgreSQL
+
+Shows whether each step from the database to the consumers works, what to do if one does not, the
+current targets, and how long the last failover took. It only reads.
+
+### Widget parameters
+
+None. Whoever looks needs `lambda:InvokeFunction` on this function.
+"""
+
+
+class Request(Protocol):
+    """What was asked for."""
+
+    def answer(self, look: Callable[[], Diagnosis]) -> Answer:
+        """Answer it, with a look at the road if that takes one."""
+        ...
 
 
 class Format(StrEnum):
-    """How the answer is to look."""
+    """How the answer is to look. Implements `Request`."""
 
     #: A document for a program.
     JSON = "json"
     #: One text for a terminal.
     TEXT = "text"
 
-    def render(self, diagnosis: Diagnosis) -> Mapping[str, object] | str:
+    def answer(self, look: Callable[[], Diagnosis]) -> Answer:
         """The diagnosis in this form."""
+        diagnosis = look()
         return to_text(diagnosis) if self is Format.TEXT else diagnosis.to_document()
 
 
-def parse_request(event: object) -> Format:
+@dataclass(frozen=True, slots=True)
+class Widget:
+    """A dashboard shows the road in this frame. Implements `Request`."""
+
+    frame: Frame
+
+    def answer(self, look: Callable[[], Diagnosis]) -> Answer:
+        """The diagnosis as HTML."""
+        return to_html(look(), self.frame)
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """A dashboard asks what the widget is. Implements `Request`."""
+
+    def answer(self, look: Callable[[], Diagnosis]) -> Answer:  # noqa: ARG002 - needs no look
+        """The widget's documentation in Markdown."""
+        return DESCRIPTION
+
+
+def parse_request(event: object) -> Request:
     """Read the payload of an invocation.
 
     Raises:
@@ -34,9 +87,31 @@ def parse_request(event: object) -> Format:
             ' send {} or {"format": "text"}'
         )
     for key in event:
-        if key != _FORMAT:
-            raise TriggerError(f"unknown key {key!r} in the payload; known keys: {_FORMAT}")
-    text = event.get(_FORMAT, Format.JSON)
+        if key not in _KEYS:
+            raise TriggerError(
+                f"unknown key {key!r} in the payload; known keys: {', '.join(_KEYS)}"
+            )
+    if _DESCRIBE in event:
+        return Description()
+    if _WIDGET in event:
+        return Widget(_frame(event[_WIDGET]))
+    return _format(event.get(_FORMAT, Format.JSON))
+
+
+def _format(text: object) -> Format:
     if not isinstance(text, str) or text not in list(Format):
         raise TriggerError(f"{_FORMAT!r} must be {' or '.join(Format)}, not {text!r}")
     return Format(text)
+
+
+def _frame(context: object) -> Frame:
+    """The frame as CloudWatch tells it. What it does not tell is no reason to show nothing."""
+    if not isinstance(context, Mapping):
+        return Frame()
+    return Frame(width=_width(context.get("width")), dark=context.get("theme") == "dark")
+
+
+def _width(told: object) -> float:
+    if isinstance(told, int | float) and 0 < told < _WIDEST:
+        return float(told)
+    return Frame().width

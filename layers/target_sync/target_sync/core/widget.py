@@ -1,0 +1,272 @@
+"""Draws a diagnosis as a CloudWatch custom widget: static HTML and SVG that loads nothing.
+
+CloudWatch shows HTML with styles and SVG and takes scripts out of it (CloudWatch user guide,
+*Details about custom widgets*). Nothing here relies on that: every text goes through `_text`, and
+none of them becomes a part of an attribute, a style or an address.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from html import escape
+
+from target_sync.core.diagnosis import SYMBOLS, Check, Diagnosis, moment
+from target_sync.core.health_reasons import explained
+from target_sync.core.messages import plain
+from target_sync.core.road.facts import Change, SeenTarget
+from target_sync.core.road.findings import State, Step
+
+#: Bytes of one text once it is escaped, so that no text from outside makes the widget large.
+_TEXT_BYTES = 400
+_MOST_SEEN = 3
+_MOST_TROUBLES = 8
+_MOST_TARGETS = 6
+#: Pixels that a step of the road wants for its name.
+_STEP_WIDTH = 115
+_MOST_IN_A_ROW = 10
+#: What needs attention, worst first. The rest says nothing that has to be read.
+_TROUBLES = (State.BROKEN, State.UNKNOWN, State.WARNING)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Where the widget is shown.
+
+    Attributes:
+        width: Of its visible part, in pixels.
+        dark: Whether the console's theme is dark.
+    """
+
+    width: float = 600.0
+    dark: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Theme:
+    """The colours of a theme. Each can be read on the background (WCAG 2.2, contrast, AA)."""
+
+    background: str
+    text: str
+    line: str
+    states: Mapping[State, str]
+
+
+LIGHT = Theme(
+    background="#ffffff",
+    text="#16191f",
+    line="#5f6b7a",
+    states={
+        State.OK: "#1a7431",
+        State.WARNING: "#8a5300",
+        State.BROKEN: "#c4161c",
+        State.UNKNOWN: "#0a4a90",
+        State.SKIPPED: "#5f6b7a",
+    },
+)
+DARK = Theme(
+    background="#161d26",
+    text="#e4e8ed",
+    line="#a4b0bf",
+    states={
+        State.OK: "#5fd08a",
+        State.WARNING: "#f5c04e",
+        State.BROKEN: "#ff8f8f",
+        State.UNKNOWN: "#8ec5ff",
+        State.SKIPPED: "#a4b0bf",
+    },
+)
+
+
+def to_html(diagnosis: Diagnosis, frame: Frame) -> str:
+    """The diagnosis as one element, with its own style and below 30 kB."""
+    theme = DARK if frame.dark else LIGHT
+    return "".join(
+        [
+            # This class switches CloudWatch's own style of lists and tables off.
+            '<div class="ppl cwdb-no-default-styles">',
+            _style(theme, _columns(frame.width, len(diagnosis.checks))),
+            _verdict(diagnosis),
+            _troubles(diagnosis.checks),
+            _road(diagnosis.checks),
+            '<div class="ppl-now">',
+            _targets(diagnosis),
+            _last_change(diagnosis),
+            "</div></div>",
+        ]
+    )
+
+
+def _text(value: object) -> str:
+    """A text of whatever origin as a part of the page: one line, cut, and nothing but text."""
+    kept: list[str] = []
+    room = _TEXT_BYTES
+    for character in plain(value):
+        piece = escape(character)
+        room -= len(piece.encode())
+        if room < 0:
+            return "".join([*kept, "…"])
+        kept.append(piece)
+    return "".join(kept)
+
+
+def _columns(width: float, steps: int) -> int:
+    """How many steps stand in a row, so that the rows are about as long as each other."""
+    most = min(_MOST_IN_A_ROW, max(1, int(width // _STEP_WIDTH)))
+    rows = -(-steps // most)
+    return -(-steps // rows)
+
+
+def _style(theme: Theme, columns: int) -> str:
+    states = "".join(
+        f".ppl-{state.value}{{color:{colour}}}.ppl-{state.value} circle{{stroke:{colour}}}"
+        f".ppl-{state.value} text{{fill:{colour}}}"
+        for state, colour in theme.states.items()
+    )
+    return (
+        "<style>"
+        f".ppl{{box-sizing:border-box;max-width:100%;padding:8px;background:{theme.background};"
+        f"color:{theme.text};font:13px/1.4 sans-serif;overflow-wrap:anywhere}}"
+        ".ppl p,.ppl h3,.ppl ul,.ppl ol{margin:0 0 6px;padding:0}"
+        ".ppl h3{font-size:13px;font-weight:bold}"
+        ".ppl ul{padding-left:18px}"
+        ".ppl table{border-collapse:collapse}"
+        ".ppl th,.ppl td{padding:0 12px 2px 0;text-align:left;vertical-align:top}"
+        ".ppl-verdict{font-size:16px;font-weight:bold}"
+        ".ppl .ppl-road{display:grid;list-style:none;margin:8px 0;"
+        f"grid-template-columns:repeat({columns},minmax(0,1fr))}}"
+        ".ppl-road svg{display:block;width:100%;height:26px}"
+        ".ppl-road b,.ppl-road span{display:block;padding-right:6px}"
+        ".ppl-road span{font-size:12px}"
+        f".ppl line{{stroke:{theme.line};stroke-width:2}}"
+        f".ppl circle{{fill:{theme.background};stroke-width:2}}"
+        ".ppl-road text{font-size:14px;font-weight:bold;text-anchor:middle}"
+        f".ppl rect{{fill:{theme.line}}}"
+        ".ppl-bar{display:block;width:120px;height:12px;margin-top:3px}"
+        ".ppl-now{display:flex;flex-wrap:wrap;gap:8px 32px}"
+        f"{states}</style>"
+    )
+
+
+def _verdict(diagnosis: Diagnosis) -> str:
+    state = State.OK if diagnosis.healthy else _worst(diagnosis.checks)
+    word = "healthy" if diagnosis.healthy else "not healthy"
+    return (
+        f'<p class="ppl-verdict"><span class="ppl-{state.value}">{SYMBOLS[state]} {word}</span></p>'
+        f"<p>{_text(diagnosis.summary)}</p>"
+        f"<p>{_text(diagnosis.stack)}, seen {_text(moment(diagnosis.at))}</p>"
+    )
+
+
+def _worst(checks: Iterable[Check]) -> State:
+    """Of a road that is not healthy: broken, or else unknown."""
+    return State.BROKEN if any(c.state is State.BROKEN for c in checks) else State.UNKNOWN
+
+
+def _troubles(checks: Iterable[Check]) -> str:
+    found = sorted(
+        (check for check in checks if check.state in _TROUBLES),
+        key=lambda check: _TROUBLES.index(check.state),
+    )
+    if not found:
+        return ""
+    items = [_trouble(check) for check in found[:_MOST_TROUBLES]]
+    items += _rest(len(found) - _MOST_TROUBLES)
+    return f"<h3>What to do</h3><ul>{''.join(items)}</ul>"
+
+
+def _trouble(check: Check) -> str:
+    seen = [*map(_text, check.seen[:_MOST_SEEN]), *(["…"] if check.seen[_MOST_SEEN:] else [])]
+    remedy = f" → {_text(check.remedy)}" if check.remedy else ""
+    return (
+        f'<li><b class="ppl-{check.state.value}">{_state(check.state)}</b>'
+        f" {_text(check.title)} [{check.step.value}]. {' '.join(seen)}{remedy}</li>"
+    )
+
+
+def _rest(more: int) -> list[str]:
+    return [f"<li>… and {more} more</li>"] if more > 0 else []
+
+
+def _state(state: State) -> str:
+    """A symbol and a word: no colour is needed to tell it."""
+    return f"{SYMBOLS[state]} {state.value}"
+
+
+def _road(checks: Iterable[Check]) -> str:
+    steps = "".join(map(_step, checks))
+    return f'<h3>The road, step by step</h3><ol class="ppl-road">{steps}</ol>'
+
+
+def _step(check: Check) -> str:
+    # The line is broken where the road is.
+    dashes = ' stroke-dasharray="3 6"' if check.state is State.BROKEN else ""
+    return (
+        f'<li class="ppl-{check.state.value}"><svg aria-hidden="true">'
+        f'<line x1="0" y1="13" x2="100%" y2="13"{dashes}></line>'
+        f'<circle cx="13" cy="13" r="11"></circle>'
+        f'<text x="13" y="18">{SYMBOLS[check.state]}</text></svg>'
+        f"<b>{check.state.value}</b><span>{check.step.value}</span></li>"
+    )
+
+
+def _targets(diagnosis: Diagnosis) -> str:
+    if diagnosis.targets is None:
+        return _section("Targets", _seen(diagnosis, Step.TARGETS_HEALTHY))
+    if not diagnosis.targets:
+        return _section("Targets", "<p>No target is registered.</p>")
+    rows = "".join(map(_target, diagnosis.targets[:_MOST_TARGETS]))
+    rest = "".join(_rest(len(diagnosis.targets) - _MOST_TARGETS))
+    return _section(
+        "Targets",
+        '<table><tr><th scope="col">Target</th><th scope="col">State</th>'
+        f'<th scope="col">Why</th></tr>{rows}</table>' + (f"<ul>{rest}</ul>" if rest else ""),
+    )
+
+
+def _target(target: SeenTarget) -> str:
+    why = f"{target.reason}: {explained(target.reason).meaning}" if target.reason else ""
+    return f"<tr><td>{_text(target)}</td><td>{target.state.value}</td><td>{_text(why)}</td></tr>"
+
+
+def _last_change(diagnosis: Diagnosis) -> str:
+    change = diagnosis.last_change
+    if change is None:
+        return _section("Last failover", _seen(diagnosis, Step.LAST_FAILOVER))
+    return _section(
+        "Last failover",
+        f"<p>Followed {_text(moment(change.at))}; seconds after its trigger:</p>"
+        f"<table>{_timeline(change)}</table>",
+    )
+
+
+def _timeline(change: Change) -> str:
+    times = {
+        "detected": change.to_detect,
+        "registered": change.to_register,
+        "healthy": change.to_healthy,
+    }
+    longest = max([1.0, *(seconds for seconds in times.values() if seconds is not None)])
+    return "".join(_lap(name, seconds, longest) for name, seconds in times.items())
+
+
+def _lap(name: str, seconds: float | None, longest: float) -> str:
+    if seconds is None:
+        return f'<tr><th scope="row">{name}</th><td></td><td>not seen</td></tr>'
+    share = max(0.0, 100 * seconds / longest)
+    return (
+        f'<tr><th scope="row">{name}</th><td><svg class="ppl-bar" aria-hidden="true">'
+        f'<rect width="{share:.1f}%" height="12"></rect></svg></td><td>{seconds:.1f} s</td></tr>'
+    )
+
+
+def _seen(diagnosis: Diagnosis, step: Step) -> str:
+    """What the step's own check says, where there is nothing to draw."""
+    return "".join(
+        f"<p>{_text(text)}</p>"
+        for check in diagnosis.checks
+        if check.step is step
+        for text in check.seen[:_MOST_SEEN]
+    )
+
+
+def _section(title: str, content: str) -> str:
+    return f"<div><h3>{title}</h3>{content}</div>"

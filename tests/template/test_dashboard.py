@@ -1,0 +1,199 @@
+"""The dashboard: the widget above graphs of this stack's metrics, in the form that AWS takes."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.template.pages import read, sections, tables
+from tests.template.stack import SITUATIONS, Resolver, load
+
+TYPE = "AWS::CloudWatch::Dashboard"
+SHOWN = [name for name, given in SITUATIONS.items() if given.get("Dashboard") != "false"]
+EVERYWHERE = pytest.mark.parametrize("situation", SHOWN)
+PAGE = sections(read("docs/status.md"), 2)["The dashboard"]
+TOLD = [row[0] for row in tables(PAGE)[0]]
+SYNC = {
+    "Seconds to follow a change",
+    "Runs of the sync",
+    "Failures of the sync",
+    "Targets changed",
+}
+NETWORK = {
+    "Healthy hosts",
+    "Active and new flows",
+    "Bytes",
+    "Resets",
+    "Refused: ports and security group",
+    "Endpoint service",
+}
+
+
+def widgets(situation: str = "acceptance") -> list[dict[str, Any]]:
+    (dashboard,) = Resolver(SITUATIONS[situation]).of_type(TYPE).values()
+    body = json.loads(dashboard["DashboardBody"])
+    assert body.keys() == {"widgets"}
+    found: list[dict[str, Any]] = body["widgets"]
+    return found
+
+
+def graphs(situation: str = "acceptance") -> list[dict[str, Any]]:
+    return [widget["properties"] for widget in widgets(situation)[1:]]
+
+
+def metrics(situation: str = "acceptance") -> Iterator[tuple[str, str, dict[str, str]]]:
+    """Namespace, name and dimensions of all that is drawn."""
+    for graph in graphs(situation):
+        for line in graph["metrics"]:
+            namespace, name, *pairs = [part for part in line if isinstance(part, str)]
+            yield namespace, name, dict(zip(pairs[::2], pairs[1::2], strict=True))
+
+
+# ----------------------------------------------- CloudWatch API reference, dashboard body structure
+
+
+@EVERYWHERE
+def test_a_widget_has_a_size_and_no_place(situation: str) -> None:
+    for widget in widgets(situation):
+        assert widget.keys() == {"type", "width", "height", "properties"}
+        assert 1 <= widget["width"] <= 24
+        assert 1 <= widget["height"] <= 1000
+
+
+@EVERYWHERE
+def test_a_graph_is_one_as_cloudwatch_takes_it(situation: str) -> None:
+    assert {widget["type"] for widget in widgets(situation)[1:]} == {"metric"}
+    for graph in graphs(situation):
+        assert graph.keys() == {"title", "view", "region", "period", "stat", "metrics"}
+        assert graph["view"] == "timeSeries"
+        assert graph["region"] == "eu-west-1"
+        assert graph["period"] == 60
+        assert graph["stat"] in {"Sum", "Average", "Maximum", "Minimum"}
+        assert graph["title"]
+
+
+@EVERYWHERE
+def test_a_metric_is_namespace_name_and_pairs_and_then_how_it_is_drawn(situation: str) -> None:
+    for graph in graphs(situation):
+        assert graph["metrics"]
+        for line in graph["metrics"]:
+            texts, options = (line[:-1], line[-1]) if isinstance(line[-1], dict) else (line, {})
+            assert all(isinstance(text, str) and text for text in texts)
+            assert len(texts) in {4, 6}
+            assert options.keys() <= {"stat"}
+
+
+@EVERYWHERE
+def test_nothing_is_left_to_put_in(situation: str) -> None:
+    assert "${" not in json.dumps(widgets(situation))
+
+
+# ------------------------------------------------------------------------------------ what it shows
+
+
+@EVERYWHERE
+def test_the_road_comes_first_and_over_the_whole_width(situation: str) -> None:
+    first = widgets(situation)[0]
+
+    assert (first["type"], first["width"]) == ("custom", 24)
+    assert first["properties"] == {
+        "title": "The road to PostgreSQL",
+        "endpoint": "<ReportStatusFunction.Arn>",
+        "params": {},
+        "updateOn": {"refresh": True, "resize": True, "timeRange": False},
+    }
+
+
+@EVERYWHERE
+def test_whatever_rings_can_be_seen(situation: str) -> None:
+    alarms = Resolver(SITUATIONS[situation]).of_type("AWS::CloudWatch::Alarm").values()
+    drawn = list(metrics(situation))
+    for alarm in alarms:
+        dimensions = {entry["Name"]: entry["Value"] for entry in alarm["Dimensions"]}
+        assert (alarm["Namespace"], alarm["MetricName"], dimensions) in drawn
+
+
+def test_the_metrics_of_our_own_are_those_that_the_functions_write() -> None:
+    told = {
+        row[0].strip("`")
+        for page, section in (
+            ("docs/architecture.md", "Metrics"),
+            ("docs/consumers.md", "Who is accepted"),
+        )
+        for table in tables(sections(read(page), 2)[section])
+        for row in table
+    }
+    own = {name for namespace, name, _ in metrics() if namespace == "PostgresPrivateLink"}
+    assert own <= told
+    assert {"SecondsToDetect", "SecondsToRegister", "SecondsToHealthy"} <= own
+
+
+def test_the_metrics_of_aws_are_of_this_stacks_parts() -> None:
+    balancer = {"LoadBalancer": "<LoadBalancer.LoadBalancerFullName>"}
+    group = {"TargetGroup": "<DatabaseTargetGroup.TargetGroupFullName>"}
+    found = {name: dims for namespace, name, dims in metrics() if namespace == "AWS/NetworkELB"}
+    assert found == {
+        "HealthyHostCount": balancer | group,
+        "UnHealthyHostCount": balancer | group,
+        "ActiveFlowCount": balancer,
+        "NewFlowCount": balancer,
+        "ProcessedBytes": balancer,
+        "TCP_Client_Reset_Count": balancer,
+        "TCP_Target_Reset_Count": balancer,
+        "TCP_ELB_Reset_Count": balancer,
+        "PortAllocationErrorCount": balancer,
+        "SecurityGroupBlockedFlowCount_Inbound_TCP": balancer,
+        "SecurityGroupBlockedFlowCount_Outbound_TCP": balancer,
+    }
+    service = [dims for namespace, _, dims in metrics() if namespace == "AWS/PrivateLinkServices"]
+    assert service == [{"Service Id": "<EndpointService>"}] * 4
+
+
+@pytest.mark.parametrize(
+    ("situation", "missing"),
+    [
+        ("acceptance", set()),
+        ("rds-instance", {"Connection requests"}),
+        ("existing target group", {"Connection requests", *NETWORK}),
+        ("ec2-asg", {"Connection requests", *SYNC}),
+    ],
+)
+def test_what_a_stack_does_not_have_is_not_drawn(situation: str, missing: set[str]) -> None:
+    drawn = [graph["title"] for graph in graphs(situation)]
+    assert drawn == [title for title in TOLD if title not in missing]
+
+
+@EVERYWHERE
+def test_it_may_be_one_of_the_three_that_cost_nothing(situation: str) -> None:
+    """They may have 50 metrics each (CloudWatch pricing, free tier)."""
+    assert len(list(metrics(situation))) <= 50
+
+
+# ------------------------------------------------------------------------------------- around it
+
+
+def test_it_can_be_switched_off() -> None:
+    assert not Resolver({"Dashboard": "false"}).of_type(TYPE)
+
+
+def test_the_same_stack_in_two_regions_has_two_dashboards() -> None:
+    """Dashboards are global (CloudWatch API reference, PutDashboard)."""
+    (dashboard,) = Resolver().of_type(TYPE).values()
+    assert dashboard["DashboardName"] == "postgres-privatelink-eu-west-1"
+    assert re.fullmatch(r"[A-Za-z0-9_-]{1,255}", dashboard["DashboardName"])
+
+
+def test_nobody_else_may_invoke_the_function_for_it() -> None:
+    """CloudWatch calls it with the rights of whoever looks."""
+    permissions = Resolver(SITUATIONS["acceptance"]).of_type("AWS::Lambda::Permission").values()
+    assert "<ReportStatusFunction" not in json.dumps(list(permissions))
+    assert "FunctionUrlConfig" not in load()["Resources"]["ReportStatusFunction"]["Properties"]
+
+
+def test_the_page_tells_every_graph_in_its_order() -> None:
+    assert [graph["title"] for graph in graphs()] == TOLD
+    for row, graph in zip(tables(PAGE)[0], graphs(), strict=True):
+        for line in graph["metrics"]:
+            assert f"`{line[1]}`" in row[1]
