@@ -8,6 +8,7 @@ import pytest
 
 from target_sync.core.convergence import (
     DESCRIBE_SECONDS,
+    HEALTHY_WITHIN_SECONDS,
     LONGEST_PAUSE_SECONDS,
     SETTLE_SECONDS,
     Apply,
@@ -186,6 +187,17 @@ def test_when_a_confirmation_is_due_the_group_is_described_with_it() -> None:
     assert run.after_poll(said(5.0))[1] == LookAgain(WINDOW)
 
 
+@pytest.mark.parametrize("late", [0, 0.5, 0.9])
+def test_what_falls_due_between_two_looks_is_looked_at_with_the_second(late: float) -> None:
+    watched, _ = looked(begun(EVENT), 0)
+    assert watched.after_poll(said(3.9))[1] == Poll(4.9)
+    assert watched.after_poll(said(4 + late))[1] == LookAgain(DESCRIBE_SECONDS + late)
+
+    run, _ = after_looks(begun(SCHEDULED), [(at, group(a=HEALTHY, b=HEALTHY)) for at in (0, 4)])
+    assert run.after_poll(said(4.9))[1] == Poll(5.9)
+    assert run.after_poll(said(5 + late))[1] == LookAgain(WINDOW + late)
+
+
 def test_a_confirmation_that_is_due_before_the_deadline_keeps_any_run_busy() -> None:
     extra = group(a=HEALTHY, b=HEALTHY)
 
@@ -216,6 +228,15 @@ def test_an_answer_that_changed_is_looked_at_at_once() -> None:
     run, _ = looked(begun(EVENT), 0)
 
     assert run.after_poll(said(1, B))[1] == LookAgain(1)
+
+
+def test_a_poll_is_compared_with_the_newest_answer_and_not_with_the_first() -> None:
+    run, _ = looked(begun(EVENT), 0)
+    run, step = looked(run, 1, B, of=group(b=INITIAL))
+    assert step == Poll(2)
+
+    assert run.after_poll(said(2, B))[1] == Poll(3)
+    assert run.after_poll(said(2, A))[1] == LookAgain(2)
 
 
 def test_a_second_source_that_changed_is_looked_at_at_once() -> None:
@@ -390,6 +411,18 @@ def test_a_run_that_waits_for_health_says_so_when_its_time_is_up() -> None:
     assert last == Done(Status.UNHEALTHY)
 
 
+@pytest.mark.parametrize("registered_at", [0, 50])
+def test_a_run_waits_for_health_for_so_long_after_its_last_registration(
+    registered_at: float,
+) -> None:
+    run, _ = looked(begun(SCHEDULED), 0, B, of=group())
+    run = run.after_registration([FOUND], registered_at)
+    ends = registered_at + HEALTHY_WITHIN_SECONDS
+
+    assert looked(run, ends - 1.5, B, of=group(b=INITIAL))[1] == Poll(ends - 0.5)
+    assert looked(run, ends - 1, B, of=group(b=INITIAL))[1] == Done(Status.UNHEALTHY)
+
+
 def test_a_watch_that_has_followed_the_change_is_over_when_all_is_healthy() -> None:
     run, _ = looked(begun(EVENT), 0, B, of=group())
     run = run.after_registration([FOUND], 0)
@@ -425,6 +458,12 @@ def test_after_a_completed_event_a_group_that_stays_right_and_healthy_is_settled
 
     assert looked(run, SETTLE_SECONDS - 0.1)[1] == Poll(SETTLE_SECONDS - 0.1 + 1)
     assert looked(run, SETTLE_SECONDS)[1] == Done(Status.IN_SYNC)
+
+
+def test_a_group_settles_at_the_first_look_after_its_time_too() -> None:
+    run, _ = looked(begun(COMPLETED), 0)
+
+    assert looked(run, SETTLE_SECONDS + 0.5)[1] == Done(Status.IN_SYNC)
 
 
 def test_a_poll_settles_too() -> None:
@@ -477,6 +516,12 @@ def test_a_dispute_ends_with_the_time_of_the_function() -> None:
     assert step == Done(Status.UNFINISHED)
 
 
+def test_a_dispute_that_is_over_keeps_no_run() -> None:
+    run, _ = begun(SCHEDULED).after_look(Look(RIGHT, disputed(0, A, B)))
+
+    assert run.after_look(Look(RIGHT, said(1, A, second=A)))[1] == Done(Status.IN_SYNC)
+
+
 def test_a_dispute_does_not_keep_a_run_by_hand() -> None:
     step = begun(MANUAL).after_look(Look(RIGHT, disputed(0, A, B)))[1]
 
@@ -494,6 +539,21 @@ def test_a_watch_that_followed_a_change_goes_on_while_its_sources_disagree() -> 
 
 
 # --- What a run notes -------------------------------------------------------------------------
+
+
+def test_what_was_registered_at_the_first_look_and_what_is_now_are_noted() -> None:
+    run, _ = after_looks(begun(EVENT), [(0, RIGHT), (1, group(a=HEALTHY, b=HEALTHY))])
+
+    assert run.found == frozenset({target(A)})
+    assert run.left == {target(A), target(B)}
+
+
+def test_a_second_right_target_that_is_missing_adds_to_what_is_older() -> None:
+    run, _ = looked(begun(EVENT), 0, B, of=RIGHT)
+    assert run.older == {target(A)}
+    run, _ = looked(run, 1, "10.0.3.13", of=group(a=HEALTHY, b=INITIAL))
+
+    assert run.older == {target(A), target(B)}
 
 
 def test_detection_is_the_first_moment_at_which_something_was_to_do() -> None:
@@ -546,13 +606,18 @@ def test_a_run_is_healthy_only_if_every_wanted_target_is() -> None:
 
 
 @pytest.mark.parametrize("longest", range(4))
-def test_the_longest_ttl_of_a_series_is_never_forgotten(longest: int) -> None:
+@pytest.mark.parametrize("before", [(), (-2,), (-2, -1)])
+def test_the_longest_ttl_of_a_series_is_never_forgotten(
+    before: tuple[int, ...], longest: int
+) -> None:
     run = begun(EVENT)
+    for at in before:
+        run = run.having_observed(said(float(at), B))
     for at in range(4):
         run = run.having_observed(said(float(at), ttl=60 if at == longest else 5))
 
     assert confirm_window(run.observations, POLICY) == 61
-    assert [o.at for o in run.observations] == [0, 3]
+    assert [o.at for o in run.observations] == [*before, 0, 3]
 
 
 def test_a_registration_is_noted_with_its_moment() -> None:

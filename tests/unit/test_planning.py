@@ -27,6 +27,7 @@ from target_sync.core.planning import (
     Phase,
     Plan,
     Reason,
+    Verdict,
     VetoCode,
     answering_beside,
     confirm_window,
@@ -163,11 +164,12 @@ def test_what_becomes_of_the_first_address(
     assert verdict(make_plan(before, observations, POLICY), target(A)) == (action, reason)
 
 
-def test_the_same_address_on_another_port_is_another_target() -> None:
-    plan = make_plan(group((target(A, 5433), TargetState.HEALTHY)), steadily(A), POLICY)
+@pytest.mark.parametrize("port", [5431, 5433])
+def test_the_same_address_on_another_port_is_another_target(port: int) -> None:
+    plan = make_plan(group((target(A, port), TargetState.HEALTHY)), steadily(A), POLICY)
 
     assert verdict(plan, target(A, 5432)) == (Action.REGISTER, Reason.NOT_REGISTERED)
-    assert verdict(plan, target(A, 5433)) == (Action.DEREGISTER, Reason.GONE_FOR_GOOD)
+    assert verdict(plan, target(A, port)) == (Action.DEREGISTER, Reason.GONE_FOR_GOOD)
 
 
 def test_a_wrong_port_in_the_same_plan_as_the_right_one_waits_for_its_confirmation() -> None:
@@ -175,6 +177,28 @@ def test_a_wrong_port_in_the_same_plan_as_the_right_one_waits_for_its_confirmati
 
     assert [v.target for v in plan.to_register] == [target(A)]
     assert not plan.to_deregister
+
+
+@pytest.mark.parametrize(
+    ("observations", "reason"),
+    [
+        pytest.param([said(0, A), said(WINDOW, B)], Reason.GONE_UNCONFIRMED, id="the answer"),
+        pytest.param([by_two(0, B, A), said(WINDOW, B)], Reason.GONE_UNCONFIRMED, id="the API"),
+        pytest.param(
+            [by_two(0, A, A), by_two(1, B, A), by_two(WINDOW + 1, B, A)], Reason.GONE_FOR_GOOD,
+            id="the answer, and then the API alone",
+        ),
+    ],
+)  # fmt: skip
+def test_a_port_is_the_right_one_by_its_number_whichever_object_that_is(
+    observations: list[Observation], reason: Reason
+) -> None:
+    policy = replace(POLICY, port=int(str(POLICY.port)))
+    assert policy.port is not target(A).port
+
+    plan = make_plan(healthy(A, B), observations, policy)
+
+    assert verdict(plan, target(A))[1] is reason
 
 
 def test_an_empty_answer_removes_nothing() -> None:
@@ -224,6 +248,30 @@ def test_no_setting_allows_an_address_that_no_load_balancer_reaches(address: str
 
     assert not anything.allows(ip_address(address))
     assert anything.allows(ip_address("10.0.0.1"))
+
+
+@pytest.mark.parametrize("answer", [(), ("8.8.8.8",), (A, B, C)])
+def test_a_veto_names_the_newest_answer(answer: tuple[object, ...]) -> None:
+    before = replace(said(0, A), name="before.example.com")
+    then = replace(said(1, A), name="then.example.com")
+
+    plan = make_plan(healthy(A), [before, then, said(2, *answer)], replace(POLICY, max_targets=2))
+
+    assert [v.detail.split()[0] for v in plan.vetoes] == ["db.example.com"]
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_only_an_address_that_the_group_does_not_know_is_missing(reason: Reason) -> None:
+    plan = Plan((Verdict(target(A), Action.KEEP, reason),))
+
+    assert plan.finds_missing is (reason is Reason.NOT_REGISTERED)
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_only_what_could_not_be_found_out_is_a_doubt(reason: Reason) -> None:
+    plan = Plan((Verdict(target(A), Action.KEEP, reason),))
+
+    assert plan.doubts is (reason is Reason.STANDBY_UNKNOWN)
 
 
 def test_a_right_address_is_registered_although_the_removal_is_vetoed() -> None:
@@ -303,6 +351,10 @@ def test_the_confirm_window_outlasts_every_cache(ttls: Iterable[int | None], win
     assert confirm_window([said(0, A, ttl=ttl) for ttl in ttls], POLICY) == window
 
 
+def test_the_confirm_window_is_a_second_at_least() -> None:
+    assert confirm_window([said(0, A, ttl=None)], replace(POLICY, confirm_seconds=0)) == 1
+
+
 def test_a_removal_is_due_exactly_when_the_window_ends() -> None:
     almost = make_plan(healthy(A, B), steadily(B)[:-1], POLICY)
     at_last = make_plan(healthy(A, B), steadily(B), POLICY)
@@ -311,6 +363,21 @@ def test_a_removal_is_due_exactly_when_the_window_ends() -> None:
     assert not almost.is_complete
     assert [v.target for v in at_last.to_deregister] == [target(A)]
     assert at_last.confirmation_due_at is None
+
+
+@pytest.mark.parametrize(
+    ("before", "reason"),
+    [
+        pytest.param(healthy(A), Reason.GONE_FOR_GOOD, id="removed"),
+        pytest.param(
+            group((target(B), TargetState.DRAINING)), Reason.BACK_FOR_GOOD, id="registered again"
+        ),
+    ],
+)
+def test_what_waited_for_longer_than_the_window_is(before: TargetGroup, reason: Reason) -> None:
+    plan = make_plan(before, [said(0, B), said(WINDOW + 0.5, B)], POLICY)
+
+    assert reason in {v.reason for v in plan.verdicts}
 
 
 def test_a_plan_that_keeps_everything_is_complete() -> None:
@@ -461,6 +528,15 @@ def test_what_was_there_when_this_run_found_the_right_one_missing_is_older() -> 
     assert verdict(agreed, target(B)) == (Action.DEREGISTER, Reason.GONE_BY_BOTH_SOURCES)
 
 
+@pytest.mark.parametrize("port", [5431, 5433])
+def test_a_wrong_port_of_a_contested_address_waits_for_the_confirm_window_only(port: int) -> None:
+    before = group((target(A), TargetState.HEALTHY), (target(B, port), TargetState.HEALTHY))
+
+    plan = make_plan(before, [by_two(0, A, B), by_two(WINDOW, A, B)], POLICY)
+
+    assert verdict(plan, target(B, port)) == (Action.DEREGISTER, Reason.GONE_FOR_GOOD)
+
+
 def test_a_contested_target_says_when_the_name_decides() -> None:
     plan = make_plan(healthy(A, B), [by_two(2, A, B)], POLICY)
 
@@ -494,6 +570,12 @@ def test_a_dead_former_target_that_is_still_the_databases_is_kept() -> None:
     assert verdict(plan, target(A)) == (Action.KEEP, Reason.STANDBY)
     assert plan.is_complete
     assert not plan.doubts
+
+
+def test_a_former_target_is_kept_by_the_number_of_its_port() -> None:
+    plan = kept(FORMER_AT_A, steadily(B), policy=replace(KEEPS, port=int(str(KEEPS.port))))
+
+    assert verdict(plan, target(A)) == (Action.KEEP, Reason.STANDBY)
 
 
 def test_while_nobody_can_say_whose_it_is_a_former_target_is_held_without_a_term() -> None:
@@ -540,12 +622,13 @@ def test_a_former_target_that_answers_is_not_removed_on_an_answer_that_is_vetoed
     assert verdict(plan, target(A)) == (Action.HOLD, Reason.REMOVAL_VETOED)
 
 
-def test_a_former_target_on_a_wrong_port_is_never_kept() -> None:
-    wrong = group((target(A, 5433), TargetState.UNHEALTHY), (target(B), TargetState.HEALTHY))
+@pytest.mark.parametrize("port", [5431, 5433])
+def test_a_former_target_on_a_wrong_port_is_never_kept(port: int) -> None:
+    wrong = group((target(A, port), TargetState.UNHEALTHY), (target(B), TargetState.HEALTHY))
 
     plan = kept(wrong, steadily(B))
 
-    assert verdict(plan, target(A, 5433)) == (Action.DEREGISTER, Reason.GONE_FOR_GOOD)
+    assert verdict(plan, target(A, port)) == (Action.DEREGISTER, Reason.GONE_FOR_GOOD)
 
 
 def test_a_former_target_outside_the_allowed_networks_is_never_kept() -> None:

@@ -27,7 +27,7 @@ _MOST_IN_A_ROW = 10
 _TROUBLES = (State.BROKEN, State.UNKNOWN, State.WARNING)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
     """Where the widget is shown.
 
