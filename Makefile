@@ -15,7 +15,7 @@ SEED ?= 1
 WORKERS ?= 3
 BENCH_OPTIONS ?=
 
-.PHONY: help setup demo lab test check histories build bench bench-cold break-rules lock format clean
+.PHONY: help setup demo lab test check histories build bench bench-cold break-rules mutants lock format clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -59,6 +59,9 @@ bench-cold: build ## Measure the cold start of the built artifact against a bare
 
 break-rules: setup ## Break each rule of the design on purpose and see that a test fails
 	@$(PY) tools/break_rules.py
+
+mutants: setup ## Change the planner and the state machine in every small way and see that a test fails
+	@$(PY) tools/mutate.py
 
 lock: setup ## Compile the locked requirements anew from pyproject.toml
 	@tools/lock.sh

@@ -7,3 +7,5 @@ options=(--quiet --universal --generate-hashes --no-emit-index-url --no-header -
   -o layers/target_sync/requirements.txt pyproject.toml
 .venv/bin/uv pip compile "${options[@]}" --python-version 3.11 --group dev \
   -c layers/target_sync/requirements.txt -o requirements/dev.txt pyproject.toml
+.venv/bin/uv pip compile "${options[@]}" --python-version 3.11 --group mutation \
+  -c requirements/dev.txt -o requirements/mutation.txt pyproject.toml
