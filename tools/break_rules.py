@@ -191,8 +191,8 @@ BREAKS = [
     Break(
         "what the second source alone names stays for the confirm window of the dispute",
         "core/planning.py",
-        "            if contested\n",
-        "            if False\n",
+        "self._contested_until(target) if contested else self._gone_at(target)",
+        "self._gone_at(target)",
     ),
     Break(
         "a run goes on while the sources disagree",
@@ -251,8 +251,34 @@ BREAKS = [
     Break(
         "a former primary that answers has a grace",
         "core/planning.py",
-        "        if since + STANDBY_GRACE_SECONDS > self.now:\n",
-        "        if False:\n",
+        "max(since + STANDBY_GRACE_SECONDS, self._gone_at(target))",
+        "self._gone_at(target)",
+    ),
+    Break(
+        "what another run has just registered has a confirm window of its own",
+        "core/planning.py",
+        "        return max(since, self.evidence.registered_since.get(target, since)) + self.window\n",
+        "        return since + self.window\n",
+    ),
+    Break(
+        "a target that this run saw leave comes back when that is confirmed",
+        "core/planning.py",
+        "        absent_since = self.evidence.absent_since.get(target, -inf)\n",
+        "        absent_since = -inf\n",
+    ),
+    Break(
+        "a second source that was silent did not speak against an address",
+        "core/planning.py",
+        "            o.second is not None\n            and target.address in o.addresses\n"
+        "            and newest.difference(o.addresses, o.second)\n",
+        "            target.address in o.addresses\n"
+        "            and newest.difference(o.addresses, o.second or ())\n",
+    ),
+    Break(
+        "a plan that is old is not carried out",
+        "core/convergence.py",
+        "        return now > self.observations[-1].at + STALE_SECONDS\n",
+        "        return False\n",
     ),
     Break(
         "a standby that answers while the right target is dead is kept",

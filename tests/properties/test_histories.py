@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import hypothesis
-import pytest
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
@@ -52,14 +51,6 @@ def play(name: str, seed: str) -> int:
     return number
 
 
-def found(why: str) -> pytest.MarkDecorator:
-    """What the code does not do yet; the mark goes with the repair."""
-    return pytest.mark.xfail(strict=True, raises=AssertionError, reason=why)
-
-
-undone_by_a_stale_watch = found("see test_small_histories.py, the first story")
-
-
 @contextmanager
 def playing(history: History) -> Iterator[World]:
     """A world that tells its story if something is wrong."""
@@ -72,7 +63,6 @@ def playing(history: History) -> Iterator[World]:
         raise
 
 
-@found("planning: a target that has become the older of two is past its window already")
 @every(3_000, anything_goes())
 def test_whatever_happens_no_rule_is_broken_and_in_the_end_the_group_is_right(
     history: History,
@@ -81,7 +71,6 @@ def test_whatever_happens_no_rule_is_broken_and_in_the_end_the_group_is_right(
         comes_right(world)
 
 
-@undone_by_a_stale_watch
 @every(3_000, changes_behind_caches())
 def test_runs_with_stale_caches_follow_a_change_once_and_never_undo_it(history: History) -> None:
     with playing(history) as world:
@@ -89,7 +78,6 @@ def test_runs_with_stale_caches_follow_a_change_once_and_never_undo_it(history: 
         assert_followed_once(world)
 
 
-@undone_by_a_stale_watch
 @every(1_500, changes_behind_caches(fails_back=True))
 def test_runs_with_stale_caches_follow_a_failover_and_the_way_back_once_each(
     history: History,
@@ -99,7 +87,6 @@ def test_runs_with_stale_caches_follow_a_failover_and_the_way_back_once_each(
         assert_followed_once(world)
 
 
-@undone_by_a_stale_watch
 @every(2_500, changes_behind_caches(of_two=True))
 def test_a_second_source_that_lags_or_is_silent_never_undoes_a_change(history: History) -> None:
     with playing(history) as world:

@@ -2,8 +2,6 @@
 
 from collections import Counter
 
-import pytest
-
 from tests.properties.history import Anything, Held, History, Pause, Start, Timeline, Truth, targets
 from tests.properties.world import World
 from tests.support.road import A, B
@@ -17,11 +15,6 @@ FRESH, STALE = 0, 1
 PHASES = (0.1, 4.5)
 #: After everything that a story tells of.
 CALM = 90.0
-
-
-def found(why: str) -> pytest.MarkDecorator:
-    """What the code does not do yet; the mark goes with the repair."""
-    return pytest.mark.xfail(strict=True, raises=AssertionError, reason=why)
 
 
 def a_failover(*runs: Start, **changed: object) -> World:
@@ -40,7 +33,6 @@ def a_failover(*runs: Start, **changed: object) -> World:
     return World(History(**{**settings, **changed}))  # type: ignore[arg-type]
 
 
-@found("planning: the window of a removal counts from before this run saw the target registered")
 def test_a_watch_with_a_stale_cache_leaves_alone_what_another_run_has_just_registered() -> None:
     world = a_failover(
         Start(12.0, "event", 75.0, (STALE,)), Start(10.3, "completed", 75.0, (FRESH,))
@@ -60,7 +52,6 @@ def test_a_watch_goes_on_when_a_cache_takes_back_the_change_that_it_has_just_see
     assert world.group.registered == {NEW_TARGET}
 
 
-@found("planning: a silent second source passes for one that named nothing")
 def test_a_silent_second_source_does_not_speak_against_the_new_writer() -> None:
     silent = ((FLIP, FLIP + 2.0),)
     sources = Truth(name=FAILOVER, ttl=5, phases=PHASES, lag=6.0, silences=silent)
@@ -80,7 +71,6 @@ def test_a_second_source_that_is_ahead_of_a_stale_name_keeps_what_it_announced()
     assert world.removals == Counter([OLD_TARGET])
 
 
-@found("planning: without draining a target that this run saw leave comes back at once")
 def test_an_old_writer_that_was_removed_does_not_come_back_by_a_cache() -> None:
     sources = Truth(name=FAILOVER, ttl=5, phases=PHASES, lag=0.0)
     world = a_failover(
@@ -92,7 +82,6 @@ def test_an_old_writer_that_was_removed_does_not_come_back_by_a_cache() -> None:
     assert world.registrations == Counter([NEW_TARGET])
 
 
-@found("planning: neither a removal nor a return waits for a window of this run's own")
 def test_two_runs_whose_resolvers_never_agree_do_not_fight_every_second() -> None:
     sources = Anything(resolvers=(Timeline(OLD), Timeline(NEW)), ttl=5)
     world = a_failover(
@@ -107,7 +96,6 @@ def test_two_runs_whose_resolvers_never_agree_do_not_fight_every_second() -> Non
     assert world.removals.total() <= 60.0 / 6.0
 
 
-@found("planning: a standby that answers is removed without the confirm window")
 def test_a_standby_that_the_name_has_just_named_is_not_removed_for_answering() -> None:
     """It has answered beside the right target for almost 20 s when a cache names it in a poll."""
     back_for_a_moment = Timeline(NEW, ((19.09, OLD), (19.11, NEW)))
@@ -125,7 +113,6 @@ def test_a_standby_that_the_name_has_just_named_is_not_removed_for_answering() -
     assert not world.removals
 
 
-@found("synchronizer: a plan is applied however old it is")
 def test_a_run_that_was_frozen_between_two_calls_does_not_act_on_what_it_saw_before() -> None:
     fails_back = Timeline(OLD, ((FLIP, NEW), (FLIP + 13.0, OLD)))
     for step in range(1, 40):

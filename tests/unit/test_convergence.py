@@ -550,10 +550,10 @@ def test_what_was_registered_at_the_first_look_and_what_is_now_are_noted() -> No
 
 def test_a_second_right_target_that_is_missing_adds_to_what_is_older() -> None:
     run, _ = looked(begun(EVENT), 0, B, of=RIGHT)
-    assert run.older == {target(A)}
+    assert run.older == {target(A): 0}
     run, _ = looked(run, 1, "10.0.3.13", of=group(a=HEALTHY, b=INITIAL))
 
-    assert run.older == {target(A), target(B)}
+    assert run.older == {target(A): 0, target(B): 1}
 
 
 def test_detection_is_the_first_moment_at_which_something_was_to_do() -> None:

@@ -122,9 +122,14 @@ def verdict(plan: Plan, wanted: Target) -> tuple[Action, Reason]:
             id="a registered address goes at once when two sources agree on a new one",
         ),
         pytest.param(
-            healthy(A, B), [said(0, A), said(1, A, B), said(2, B, corroborated=True)],
+            healthy(A, B), [by_two(0, A, A), said(1, A, B), said(2, B, corroborated=True)],
             Action.DEREGISTER, Reason.GONE_BY_BOTH_SOURCES,
             id="a registered address goes at once when two sources agree on one that came later",
+        ),
+        pytest.param(
+            healthy(A, B), [said(0, A), said(2, B, corroborated=True)],
+            Action.HOLD, Reason.GONE_UNCONFIRMED,
+            id="a second source that was silent did not speak against the later one",
         ),
         pytest.param(
             healthy(A, B), [said(0, B), said(1, A, B), said(2, B, corroborated=True)],
@@ -292,7 +297,7 @@ def test_two_sources_that_agree_do_not_overrule_a_veto(answer: tuple[str, ...]) 
 def test_the_last_registered_target_stays_even_if_two_sources_agree_on_a_draining_one() -> None:
     returned = group((target(A), TargetState.HEALTHY), (target(B), TargetState.DRAINING))
 
-    plan = make_plan(returned, [said(0, A), said(1, B, corroborated=True)], POLICY)
+    plan = make_plan(returned, [by_two(0, A, A), said(1, B, corroborated=True)], POLICY)
 
     assert [v.code for v in plan.vetoes] == [VetoCode.WOULD_EMPTY_GROUP]
     assert not plan.changes_something
@@ -519,13 +524,47 @@ def test_a_contested_target_stays_while_removals_are_vetoed() -> None:
 
 def test_what_was_there_when_this_run_found_the_right_one_missing_is_older() -> None:
     observations = [by_two(0, A, B), by_two(WINDOW, A, B)]
-    known = Evidence(older=frozenset({target(B)}))
+    known = Evidence(older={target(B): 0})
+    later = Evidence(older={target(B): 1})
 
     plan = make_plan(healthy(A, B), observations, POLICY, known)
+    early = make_plan(healthy(A, B), observations, POLICY, later)
     agreed = make_plan(healthy(A, B), [*observations, by_two(9, A, A)], POLICY, known)
 
     assert verdict(plan, target(B)) == (Action.DEREGISTER, Reason.GONE_FOR_GOOD)
+    assert verdict(early, target(B)) == (Action.HOLD, Reason.CONTESTED)
+    assert early.confirmation_due_at == 1 + WINDOW
     assert verdict(agreed, target(B)) == (Action.DEREGISTER, Reason.GONE_BY_BOTH_SOURCES)
+
+
+def test_the_window_of_a_removal_begins_when_this_run_saw_the_target_registered() -> None:
+    since = Evidence(registered_since={target(A): 2})
+
+    almost = make_plan(healthy(A, B), steadily(B, seconds=WINDOW + 1), POLICY, since)
+    at_last = make_plan(healthy(A, B), steadily(B, seconds=WINDOW + 2), POLICY, since)
+
+    assert verdict(almost, target(A)) == (Action.HOLD, Reason.GONE_UNCONFIRMED)
+    assert almost.confirmation_due_at == 2 + WINDOW
+    assert verdict(at_last, target(A)) == (Action.DEREGISTER, Reason.GONE_FOR_GOOD)
+
+
+def test_the_same_holds_for_one_that_only_the_second_source_names() -> None:
+    since = Evidence(registered_since={target(B): 2})
+
+    plan = make_plan(healthy(A, B), [by_two(0, A, B), by_two(5, A, B)], POLICY, since)
+
+    assert plan.confirmation_due_at == 2 + CONTEST
+
+
+def test_a_target_that_this_run_saw_leave_comes_back_when_that_is_confirmed() -> None:
+    left = Evidence(absent_since={target(A): 2})
+
+    almost = make_plan(healthy(B), steadily(A, seconds=WINDOW + 1), POLICY, left)
+    at_last = make_plan(healthy(B), steadily(A, seconds=WINDOW + 2), POLICY, left)
+
+    assert verdict(almost, target(A)) == (Action.HOLD, Reason.BACK_UNCONFIRMED)
+    assert almost.confirmation_due_at == 2 + WINDOW
+    assert verdict(at_last, target(A)) == (Action.REGISTER, Reason.BACK_FOR_GOOD)
 
 
 @pytest.mark.parametrize("port", [5431, 5433])
@@ -608,16 +647,20 @@ def test_a_former_target_leaves_with_the_confirm_window_if(
 def test_a_former_target_that_answers_beside_the_right_one_stays_for_the_grace_only() -> None:
     began = 3.0
     ends = began + STANDBY_GRACE_SECONDS
-    almost = kept(healthy(A, B), [said(ends - 0.1, B)], answering_since=began)
-    at_last = kept(healthy(A, B), [said(ends, B)], answering_since=began)
+    almost = kept(healthy(A, B), [said(0, B), said(ends - 0.1, B)], answering_since=began)
+    at_last = kept(healthy(A, B), [said(0, B), said(ends, B)], answering_since=began)
+    named = kept(healthy(A, B), [said(ends - 2, A), said(ends, B)], answering_since=began)
 
     assert verdict(almost, target(A)) == (Action.HOLD, Reason.STANDBY_ANSWERS)
     assert almost.confirmation_due_at == ends
     assert verdict(at_last, target(A)) == (Action.DEREGISTER, Reason.NO_STANDBY)
+    assert verdict(named, target(A)) == (Action.HOLD, Reason.STANDBY_ANSWERS)
+    assert named.confirmation_due_at == ends + WINDOW
 
 
 def test_a_former_target_that_answers_is_not_removed_on_an_answer_that_is_vetoed() -> None:
-    plan = kept(healthy(A, B), [said(100, B, "8.8.8.8")], answering_since=0)
+    vetoed = [said(at, B, "8.8.8.8") for at in (90, 100)]
+    plan = kept(healthy(A, B), vetoed, answering_since=0)
 
     assert verdict(plan, target(A)) == (Action.HOLD, Reason.REMOVAL_VETOED)
 

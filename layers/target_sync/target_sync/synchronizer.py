@@ -132,6 +132,9 @@ class Synchronizer:
         while not isinstance(step, Done):
             if isinstance(step, Apply):
                 yield self.clock.now()
+                if convergence.is_stale(self.clock.now()):
+                    step = LookAgain(self.clock.now())
+                    continue
                 convergence, step, error = yield from self._apply(convergence, step)
             elif isinstance(step, Poll):
                 yield step.at
@@ -213,7 +216,7 @@ class Synchronizer:
                 self.target_group.register([v.target for v in plan.to_register])
                 convergence = convergence.after_registration(plan.to_register, self.clock.now())
                 yield self.clock.now()
-            if plan.to_deregister:
+            if plan.to_deregister and not convergence.is_stale(self.clock.now()):
                 self.target_group.deregister([v.target for v in plan.to_deregister])
                 convergence = convergence.after_deregistration(plan.to_deregister)
         except TargetGroupError as error:

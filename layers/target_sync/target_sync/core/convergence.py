@@ -38,6 +38,8 @@ SETTLE_SECONDS = 30.0
 #: For so long a run waits for health after its last registration. AWS's guide says "a few minutes",
 #: others saw 90 to 180 s; what takes longer is for a person to look at, and an alarm rings.
 HEALTHY_WITHIN_SECONDS = 300.0
+#: A plan older than this, after a slow call or a frozen container, is made anew.
+STALE_SECONDS = 5.0
 #: Longest pause after failures in a row, each of which doubles it.
 LONGEST_PAUSE_SECONDS = 4.0
 
@@ -161,7 +163,10 @@ class Convergence:
         described_at: When that look was complete.
         answering_since: Since when a target outside the answer has been healthy beside a right
             one that did not look dead.
-        older: The targets that were registered when this run found a right one missing.
+        older: The targets that were registered when this run found a right one missing, and when
+            that was.
+        registered_since: Since when each registered target has been in the group at every look.
+        absent_since: Since when each target that was registered has not been.
         looks: How many looks there were.
         polls: How many polls there were.
         registered: What this run has registered, and why.
@@ -186,7 +191,9 @@ class Convergence:
     left: frozenset[Target] = frozenset()
     described_at: float = 0.0
     answering_since: Mapping[Target, float] = field(default_factory=dict)
-    older: frozenset[Target] = frozenset()
+    older: Mapping[Target, float] = field(default_factory=dict)
+    registered_since: Mapping[Target, float] = field(default_factory=dict)
+    absent_since: Mapping[Target, float] = field(default_factory=dict)
     looks: int = 0
     polls: int = 0
     registered: tuple[Verdict, ...] = ()
@@ -217,6 +224,10 @@ class Convergence:
         """
         return self.observations[-1].addresses != self.observations[0].addresses
 
+    def is_stale(self, now: float) -> bool:
+        """Whether the newest observation is too old to change anything because of it."""
+        return now > self.observations[-1].at + STALE_SECONDS
+
     @property
     def disputed(self) -> bool:
         """Whether the newest answer is one on which its sources disagree."""
@@ -240,6 +251,15 @@ class Convergence:
         seen = replace(
             self.having_described(look).having_observed(observation),
             described_at=observation.at,
+            registered_since={
+                target: self.registered_since.get(target, observation.at)
+                for target in look.group.registered
+            },
+            absent_since={
+                target: self.absent_since.get(target, observation.at)
+                for target in self.registered_since.keys() | self.absent_since.keys()
+                if target not in look.group.registered
+            },
             answering_since={
                 target: self.answering_since.get(target, observation.at)
                 for target in answering_beside(look.group, observation, self.policy)
@@ -249,11 +269,18 @@ class Convergence:
             look.group,
             seen.observations,
             self.policy,
-            Evidence(check=look.standby, answering_since=seen.answering_since, older=seen.older),
+            Evidence(
+                check=look.standby,
+                answering_since=seen.answering_since,
+                older=seen.older,
+                registered_since=seen.registered_since,
+                absent_since=seen.absent_since,
+            ),
         )
         if plan.finds_missing:
             wanted = wanted_targets(observation, self.policy)
-            seen = replace(seen, older=seen.older | (look.group.registered - wanted))
+            found = dict.fromkeys(look.group.registered - wanted, observation.at)
+            seen = replace(seen, older={**found, **seen.older})
         seen = replace(seen, plan=plan).having_planned(plan, observation.at)
         step = seen.next_step(plan, observation.at)
         if isinstance(step, Apply):
@@ -288,10 +315,13 @@ class Convergence:
     def after_deregistration(self, done: Iterable[Verdict]) -> "Convergence":
         """Take in that these targets were deregistered."""
         done = tuple(done)
+        left = {v.target for v in done}
         return replace(
             self,
             deregistered=(*self.deregistered, *done),
-            left=self.left.difference(v.target for v in done),
+            left=self.left - left,
+            registered_since={t: s for t, s in self.registered_since.items() if t not in left},
+            absent_since={**self.absent_since, **dict.fromkeys(left, self.described_at)},
             failures_in_a_row=0,
         )
 

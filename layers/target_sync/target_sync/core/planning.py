@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from math import inf
 
 from target_sync.core.model import (
     IPAddress,
@@ -110,12 +111,17 @@ class Evidence:
         check: Whose addresses they are; None if nobody was asked.
         answering_since: Since when one of them has been healthy beside a right target that did
             not look dead.
-        older: Those that were registered when this run found a right target missing.
+        older: Those that were registered when this run found a right target missing, and when
+            that was.
+        registered_since: Since when this run has seen each registered target in the group.
+        absent_since: Since when it has seen each target gone, or draining, that was registered.
     """
 
     check: StandbyCheck | None = None
     answering_since: Mapping[Target, float] = field(default_factory=dict)
-    older: frozenset[Target] = frozenset()
+    older: Mapping[Target, float] = field(default_factory=dict)
+    registered_since: Mapping[Target, float] = field(default_factory=dict)
+    absent_since: Mapping[Target, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +202,8 @@ def make_plan(
 
     With ``policy.keep_standby`` a registered target that is not in the answer stays as long as
     its address is the database's own and it is dead, as the port of a standby is.
+
+    A target that this run saw leave counts as draining, although AWS may be done with it already.
 
     Addresses of a family that the allowed networks do not have are somebody else's: they are
     neither registered nor removed.
@@ -334,9 +342,10 @@ class _Planning:
             return Verdict(target, Action.REFUSE, Reason.NOT_ALLOWED)
         if Phase.REGISTER in refused:
             return Verdict(target, Action.HOLD, Reason.REGISTRATION_VETOED)
-        if target not in self.group.draining:
+        absent_since = self.evidence.absent_since.get(target, -inf)
+        if target not in self.group.draining and absent_since == -inf:
             return Verdict(target, Action.REGISTER, Reason.NOT_REGISTERED)
-        due = self._since(lambda o: target.address in o.addresses) + self.window
+        due = max(self._since(lambda o: target.address in o.addresses), absent_since) + self.window
         if due <= self.now:
             return Verdict(target, Action.REGISTER, Reason.BACK_FOR_GOOD)
         return Verdict(target, Action.HOLD, Reason.BACK_UNCONFIRMED, due)
@@ -355,11 +364,25 @@ class _Planning:
 
     def _contested_until(self, target: Target) -> float:
         since = self._since(lambda o: target.address in o.contested)
+        since = max(
+            since,
+            self.evidence.registered_since.get(target, since),
+            self.evidence.older.get(target, since),
+        )
         return since + (self.window if self._was_right(target) else self.contest)
 
     def _was_right(self, target: Target) -> bool:
         """Whether this run has seen the answer move away from the target."""
         return target in self.evidence.older or any(self._named(target, o) for o in self._past)
+
+    def _gone_at(self, target: Target) -> float:
+        """When it is confirmed that the answer has left the target.
+
+        What another run has just registered rests on a fresher answer than the caches of this
+        one may give, so the window begins no earlier than this run has seen the target.
+        """
+        since = self._since(lambda o: not self._mentioned(target, o))
+        return max(since, self.evidence.registered_since.get(target, since)) + self.window
 
     @property
     def contest(self) -> float:
@@ -379,8 +402,8 @@ class _Planning:
         since = self.evidence.answering_since.get(target)
         if since is None:
             return Verdict(target, Action.KEEP, Reason.STANDBY)
-        if since + STANDBY_GRACE_SECONDS > self.now:
-            due = since + STANDBY_GRACE_SECONDS
+        due = max(since + STANDBY_GRACE_SECONDS, self._gone_at(target))
+        if due > self.now:
             return Verdict(target, Action.HOLD, Reason.STANDBY_ANSWERS, due)
         return _removal(target, Reason.NO_STANDBY, refused)
 
@@ -395,11 +418,7 @@ class _Planning:
         if self.observations[-1].corroborated and self._is_outdated(target):
             return _removal(target, Reason.GONE_BY_BOTH_SOURCES, refused)
         contested = target in self.contested
-        due = (
-            self._contested_until(target)
-            if contested
-            else self._since(lambda o: not self._mentioned(target, o)) + self.window
-        )
+        due = self._contested_until(target) if contested else self._gone_at(target)
         if due <= self.now or Phase.DEREGISTER in refused:
             return _removal(target, Reason.GONE_FOR_GOOD, refused)
         waiting = Reason.CONTESTED if contested else Reason.GONE_UNCONFIRMED
@@ -425,7 +444,9 @@ class _Planning:
             return True
         newest = self.observations[-1].addresses
         return any(
-            target.address in o.addresses and newest.difference(o.addresses, o.second or ())
+            o.second is not None
+            and target.address in o.addresses
+            and newest.difference(o.addresses, o.second)
             for o in self._past
         )
 
