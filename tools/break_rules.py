@@ -257,8 +257,8 @@ BREAKS = [
     Break(
         "what another run has just registered has a confirm window of its own",
         "core/planning.py",
-        "        return max(since, self.evidence.registered_since.get(target, since)) + self.window\n",
-        "        return since + self.window\n",
+        "max(since, self.evidence.registered_since.get(target, since)) + self.window",
+        "since + self.window",
     ),
     Break(
         "a target that this run saw leave comes back when that is confirmed",
