@@ -90,7 +90,9 @@ def install(work_dir: Path, *, resolver: str | None) -> None:
     lambda_runtime._PYTHON_WORKER_SCRIPT = _replace_once(
         script, _START, _WATCH_LIFELINE + _USE_RESOLVER + _START
     )
-    lambda_runtime.Worker.invoke = _remembering_failure(lambda_runtime.Worker.invoke)
+    lambda_runtime.Worker.invoke = _remembering_failure(
+        starting_again(lambda_runtime.Worker.invoke)
+    )
     lambda_svc._execute_function_warm = _reporting_failure(lambda_svc._execute_function_warm)
     lambda_svc._execute_function = _unless_deleted(lambda_svc._execute_function)
     lambda_svc._emit_lambda_logs = _unless_deleted(lambda_svc._emit_lambda_logs)
@@ -99,6 +101,22 @@ def install(work_dir: Path, *, resolver: str | None) -> None:
     stack_function["delete"] = _ending_runs(stack_function["delete"])
     stack_function["create"] = _keeping_vpc(stack_function["create"])
     stack_function["update"] = _keeping_vpc(stack_function["update"])
+
+
+def starting_again(invoke: Callable[..., Any]) -> Callable[..., Any]:
+    """Start a worker once more whose files were taken away while it started.
+
+    ministack does that when the function is updated at that moment; on AWS no invocation fails
+    because of an update.
+    """
+
+    def wrapped(self: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return invoke(self, *args, **kwargs)
+        except FileNotFoundError:
+            return invoke(self, *args, **kwargs)
+
+    return wrapped
 
 
 def stop_workers() -> None:
