@@ -131,10 +131,6 @@ class Synchronizer:
         step: Step = LookAgain(convergence.assignment.started_at)
         while not isinstance(step, Done):
             if isinstance(step, Apply):
-                yield self.clock.now()
-                if convergence.is_stale(self.clock.now()):
-                    step = LookAgain(self.clock.now())
-                    continue
                 convergence, step, error = yield from self._apply(convergence, step)
             elif isinstance(step, Poll):
                 yield step.at
@@ -209,8 +205,14 @@ class Synchronizer:
         return _taken(convergence, step, observation)
 
     def _apply(self, convergence: Convergence, step: Apply) -> _Course:
-        """Register first; deregister only when every registration has succeeded."""
+        """Register first; deregister only when every registration has succeeded.
+
+        A plan that has become old, after a slow call or a frozen container, is made anew.
+        """
         plan = step.plan
+        yield self.clock.now()
+        if convergence.is_stale(self.clock.now()):
+            return convergence, LookAgain(self.clock.now()), None
         try:
             if plan.to_register:
                 self.target_group.register([v.target for v in plan.to_register])
