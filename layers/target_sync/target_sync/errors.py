@@ -31,6 +31,10 @@ class ObservationDeniedError(ObservationError):
     retryable = False
 
 
+#: What AWS's APIs call a missing permission, each in its own way.
+DENIED_CODES = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
+
+
 class AwsCallError(TargetSyncError):
     """A call to an AWS API failed.
 

@@ -26,7 +26,6 @@ _HOST_NAME = re.compile(
 _INSTANCE_ID = re.compile(r"i-[0-9a-f]{8,17}")
 #: RDS API reference, CreateDBCluster, DBClusterIdentifier.
 _CLUSTER_IDENTIFIER = re.compile(r"[a-z](-?[a-z0-9])*", re.IGNORECASE)
-_CLUSTERS = frozenset({DatabaseKind.RDS_CLUSTER_WRITER, DatabaseKind.RDS_CLUSTER_READERS})
 _TARGET_GROUP_ARN = re.compile(r"arn:[\w-]+:elasticloadbalancing:[\w-]+:\d{12}:targetgroup/\S+")
 _HIGHEST_PORT = 65535
 _VPC_ID = re.compile(r"vpc-[0-9a-f]+")
@@ -107,7 +106,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     return Settings(
         kind=kind,
         endpoint=_endpoint(kind, required(environ, "DATABASE_ENDPOINT")),
-        identifier=_cluster_identifier(environ) if kind in _CLUSTERS else "",
+        identifier=_cluster_identifier(environ) if kind.is_cluster else "",
         target_group_arn=_target_group_arn(required(environ, "TARGET_GROUP_ARN")),
         policy=policy,
         vpc_networks=_networks("VPC_NETWORKS", environ.get("VPC_NETWORKS", "")),

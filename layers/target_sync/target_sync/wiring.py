@@ -54,7 +54,7 @@ def endpoint_of(settings: Settings, now: Callable[[], float]) -> Endpoint:
     if settings.kind is DatabaseKind.EC2_INSTANCE:
         return _instance_endpoint(settings, now)
     resolver = _resolver(settings, now)
-    if settings.kind in {DatabaseKind.RDS_CLUSTER_WRITER, DatabaseKind.RDS_CLUSTER_READERS}:
+    if settings.kind.is_cluster:
         return _cluster_endpoint(settings, resolver, now)
     return DnsEndpoint(settings.endpoint, resolver)
 

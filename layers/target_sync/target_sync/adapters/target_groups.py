@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from target_sync.adapters.aws import Failures
 from target_sync.core.model import IPNetwork, Target, TargetGroup, TargetHealth, TargetState
 from target_sync.errors import (
+    DENIED_CODES,
     TargetGroupAccessError,
     TargetGroupError,
     TargetGroupNotFoundError,
@@ -30,9 +31,7 @@ _FAILURES = Failures(
     unavailable=TargetGroupUnavailableError,
     by_code={
         "TargetGroupNotFound": TargetGroupNotFoundError,
-        "AccessDenied": TargetGroupAccessError,
-        "AccessDeniedException": TargetGroupAccessError,
-        "UnauthorizedOperation": TargetGroupAccessError,
+        **dict.fromkeys(DENIED_CODES, TargetGroupAccessError),
         "InvalidTarget": TargetRefusedError,
         "TooManyTargets": TargetRefusedError,
         "TooManyRegistrationsForTargetId": TargetRefusedError,

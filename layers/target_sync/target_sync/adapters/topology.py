@@ -8,9 +8,7 @@ from typing import ClassVar
 
 from target_sync.adapters.aws import Failures
 from target_sync.core.model import FailedObservation, LookupFailure
-from target_sync.errors import AwsCallError
-
-_DENIED_CODES = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation")
+from target_sync.errors import DENIED_CODES, AwsCallError
 
 
 class TopologyError(AwsCallError):
@@ -64,7 +62,7 @@ def topology_failures(service: str, missing_codes: Iterable[str]) -> Failures:
         other=TopologyError,
         unavailable=TopologyError,
         by_code={
-            **dict.fromkeys(_DENIED_CODES, TopologyDeniedError),
+            **dict.fromkeys(DENIED_CODES, TopologyDeniedError),
             **dict.fromkeys(missing_codes, TopologyMissingError),
         },
     )

@@ -30,6 +30,11 @@ class DatabaseKind(StrEnum):
     #: AWS itself registers the instances of an Auto Scaling group; nothing is left to sync.
     EC2_ASG = "ec2-asg"
 
+    @property
+    def is_cluster(self) -> bool:
+        """Whether the RDS API has to say who the members are."""
+        return self in {DatabaseKind.RDS_CLUSTER_WRITER, DatabaseKind.RDS_CLUSTER_READERS}
+
 
 @dataclass(frozen=True, slots=True)
 class Target:

@@ -17,7 +17,12 @@ from target_sync.custom_resources.request import (
     parse_request,
     succeeded,
 )
-from target_sync.errors import AwsCallError, CustomResourceRequestError, TargetSyncError
+from target_sync.errors import (
+    DENIED_CODES,
+    AwsCallError,
+    CustomResourceRequestError,
+    TargetSyncError,
+)
 
 #: Seconds kept back at the end of the function's time for the answer with its retries.
 RESERVE_SECONDS = 15.0
@@ -26,7 +31,6 @@ RESERVE_SECONDS = 15.0
 #: immediately visible").
 POLICY_SECONDS = 20.0
 _POLICY_PAUSE_SECONDS = 2.0
-_ACCESS_DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
 
 
 class AnswerPort(Protocol):
@@ -123,7 +127,7 @@ class StackManager:
                 return self._once(request, deadline)
             except AwsCallError as error:
                 now = self.clock.now()
-                if error.code not in _ACCESS_DENIED or now >= patience:
+                if error.code not in DENIED_CODES or now >= patience:
                     raise
                 self.clock.sleep_until(min(patience, now + _POLICY_PAUSE_SECONDS))
 

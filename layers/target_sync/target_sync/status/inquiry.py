@@ -7,10 +7,9 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Generic, TypeVar
 
 from target_sync.core.road.facts import Fact, Skipped, Unknown
-from target_sync.errors import AwsCallError
+from target_sync.errors import DENIED_CODES, AwsCallError
 
 _T = TypeVar("_T")
-_DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
 
 
 class NothingToAskError(Exception):
@@ -102,7 +101,7 @@ class Inquiry:
 
 def _unknown(error: AwsCallError, service: str) -> Unknown:
     why = str(error)
-    if error.code in _DENIED:
+    if error.code in DENIED_CODES:
         action = f"{service}:{error.operation}"
         return Unknown(
             f"The function may not call {action}: {why}",

@@ -17,7 +17,6 @@ from target_sync.settings import Settings, load_settings
 _SERVICE_ID = re.compile(r"vpce-svc-[0-9a-f]+")
 _NUMBER = re.compile(r"[0-9]{1,5}")
 _ENFORCEMENT: Mapping[str, bool] = {"on": True, "off": False}
-_CLUSTERS = frozenset({DatabaseKind.RDS_CLUSTER_WRITER, DatabaseKind.RDS_CLUSTER_READERS})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +107,7 @@ def _policy(environ: Mapping[str, str]) -> SyncPolicy:
 def _apis(sync: Settings | None) -> tuple[str, ...]:
     """What the sync function calls, by the names of interface endpoints."""
     called = ["elasticloadbalancing"]
-    if sync and sync.kind in _CLUSTERS:
+    if sync and sync.kind.is_cluster:
         called.append("rds")
     if sync and (sync.kind is DatabaseKind.EC2_INSTANCE or sync.policy.keep_standby):
         called.append("ec2")
