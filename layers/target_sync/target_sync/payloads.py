@@ -1,6 +1,6 @@
 """Reading the payload of an invocation: what every one must be, and what a person may send."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from target_sync.errors import TriggerError
 
@@ -10,7 +10,7 @@ def as_object(payload: object, *, by_hand: str) -> Mapping[str, object]:
 
     Args:
         payload: What the function was invoked with.
-        by_hand: What a person invokes the function for, for example ``for a resync``.
+        by_hand: What a person is told to send instead.
 
     Raises:
         TriggerError: It is another kind of JSON value.
@@ -18,9 +18,13 @@ def as_object(payload: object, *, by_hand: str) -> Mapping[str, object]:
     if isinstance(payload, Mapping):
         return payload
     raise TriggerError(
-        f"the payload must be a JSON object, not {type(payload).__name__};"
-        f' {by_hand} by hand send {{}} or {{"dry_run": true}}'
+        f"the payload must be a JSON object, not {type(payload).__name__}; {by_hand}"
     )
+
+
+def unknown_key(key: object, known: Iterable[str]) -> TriggerError:
+    """What to raise for a key that nobody knows."""
+    return TriggerError(f"unknown key {key!r} in the payload; known keys: {', '.join(known)}")
 
 
 def options(payload: Mapping[str, object], defaults: Mapping[str, bool]) -> Mapping[str, bool]:
@@ -32,8 +36,7 @@ def options(payload: Mapping[str, object], defaults: Mapping[str, bool]) -> Mapp
     given = dict(defaults)
     for key, value in payload.items():
         if key not in given:
-            known = ", ".join(sorted(given))
-            raise TriggerError(f"unknown key {key!r} in the payload; known keys: {known}")
+            raise unknown_key(key, sorted(given))
         if not isinstance(value, bool):
             raise TriggerError(f"{key!r} must be true or false, not {value!r}")
         given[key] = value

@@ -96,7 +96,7 @@ def parse_trigger(event: object) -> Trigger:
     Raises:
         TriggerError: The payload is none of them. The message names the key that is wrong.
     """
-    event = as_object(event, by_hand="for a resync")
+    event = as_object(event, by_hand='for a resync by hand send {} or {"dry_run": true}')
     source = event.get("source")
     # A payload may hold anything as its source, a list too.
     if isinstance(source, str) and source in _EVENT_SOURCES:

@@ -46,7 +46,7 @@ def parse_trigger(event: object) -> ConnectionTrigger:
     Raises:
         TriggerError: The payload is none of them. The message names the key that is wrong.
     """
-    event = as_object(event, by_hand="to look")
+    event = as_object(event, by_hand='to look by hand send {} or {"dry_run": true}')
     if _is_notification(event.get("Records")):
         return ConnectionTrigger(kind=ConnectionTriggerKind.NOTIFICATION)
     if event.get("source") == "aws.scheduler":

@@ -8,6 +8,7 @@ from typing import Protocol, TypeAlias
 from target_sync.core.diagnosis import Diagnosis, to_text
 from target_sync.core.widget import Frame, to_html
 from target_sync.errors import TriggerError
+from target_sync.payloads import as_object, unknown_key
 
 Answer: TypeAlias = Mapping[str, object] | str
 
@@ -81,16 +82,10 @@ def parse_request(event: object) -> Request:
     Raises:
         TriggerError: It asks for something else. The message names the key that is wrong.
     """
-    if not isinstance(event, Mapping):
-        raise TriggerError(
-            f"the payload must be a JSON object, not {type(event).__name__};"
-            ' send {} or {"format": "text"}'
-        )
+    event = as_object(event, by_hand='send {} or {"format": "text"}')
     for key in event:
         if key not in _KEYS:
-            raise TriggerError(
-                f"unknown key {key!r} in the payload; known keys: {', '.join(_KEYS)}"
-            )
+            raise unknown_key(key, _KEYS)
     if _DESCRIBE in event:
         return Description()
     if _WIDGET in event:
