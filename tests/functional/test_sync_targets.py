@@ -58,8 +58,8 @@ def test_a_manual_dry_run_changes_nothing(road: Road) -> None:
     assert road.registered == {str(target(A))}
 
 
-@pytest.mark.usefixtures("road")
-def test_the_answer_says_what_was_done_and_why() -> None:
+def test_the_answer_says_what_was_done_and_why(road: Road) -> None:
+    began = road.clock.now()
     answer = app.handler(load_event("schedule"), context())
 
     assert json.loads(json.dumps(answer)) == {
@@ -68,6 +68,7 @@ def test_the_answer_says_what_was_done_and_why() -> None:
         " The target group is right.",
         "healthy": True,
         "trigger": answer["trigger"],
+        "started_at": began,
         "observation": {
             "name": "orders.abc123.eu-west-1.rds.amazonaws.com",
             "addresses": ["10.0.2.12"],
