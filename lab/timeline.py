@@ -7,7 +7,18 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from lab.writer import Gap
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """An interval without any acknowledgement, in epoch seconds."""
+
+    start: float
+    end: float
+
+    @property
+    def seconds(self) -> float:
+        """How long it lasted."""
+        return self.end - self.start
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

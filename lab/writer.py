@@ -27,6 +27,8 @@ from typing import Any, Self
 
 import psycopg
 
+from lab.timeline import Gap
+
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 _CREATE = "CREATE TABLE written_rows (n bigint PRIMARY KEY)"
@@ -55,19 +57,6 @@ class Failure:
     number: int
     at: float
     reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gap:
-    """An interval without any acknowledgement, in epoch seconds."""
-
-    start: float
-    end: float
-
-    @property
-    def seconds(self) -> float:
-        """How long it lasted."""
-        return self.end - self.start
 
 
 def create_table(connection: Connection) -> None:

@@ -12,6 +12,7 @@ from rich.console import Console
 from lab.report import Report, write_figure, write_html
 from lab.timeline import (
     Expectation,
+    Gap,
     Moment,
     Outage,
     Timeline,
@@ -21,7 +22,6 @@ from lab.timeline import (
     print_timeline,
     verdict,
 )
-from lab.writer import Gap
 
 T0 = 1_800_000_000.0
 FAILOVER = Timeline(

@@ -7,7 +7,8 @@ import pytest
 
 from lab.postgres import PostgresPair
 from lab.processes import Supervisor
-from lab.writer import Connection, Gap, Writer, create_table, longest_gap, written_rows
+from lab.timeline import Gap
+from lab.writer import Connection, Writer, create_table, longest_gap, written_rows
 
 DEADLINE = 20.0
 A, B = IPv4Address("127.0.0.2"), IPv4Address("127.0.0.3")
