@@ -1,4 +1,4 @@
-"""RDS events on EventBridge, in the envelopes that AWS documents.
+"""RDS events on EventBridge, in the envelopes that AWS documents; DescribeEvents lists them too.
 
 Source: EventBridge reference, "Amazon RDS events", and the samples of the RDS and Aurora user
 guides. The ARN in a blue/green deployment's event is not documented; it is that of the
@@ -6,8 +6,10 @@ deployment here.
 """
 
 import json
+import time
 from datetime import UTC, datetime
 
+from ministack.core.responses import new_uuid
 from ministack.services import eventbridge
 from ministack.services import rds as service
 
@@ -26,6 +28,13 @@ _STORES = {
     RdsSource.CLUSTER: (service._clusters, "DBClusterArn"),
     RdsSource.PROXY: (service._db_proxies, "DBProxyArn"),
 }
+#: `SourceType` in the answer of DescribeEvents, which has other words than the bus.
+_LISTED_TYPES = {
+    RdsSource.INSTANCE: "db-instance",
+    RdsSource.CLUSTER: "db-cluster",
+    RdsSource.PROXY: "db-proxy",
+    RdsSource.BLUE_GREEN: "blue-green-deployment",
+}
 _MISSING = {
     RdsSource.INSTANCE: ("DBInstanceNotFound", "DBInstance"),
     RdsSource.CLUSTER: ("DBClusterNotFoundFault", "DBCluster"),
@@ -34,7 +43,7 @@ _MISSING = {
 
 
 def emit(event: RdsEvent) -> None:
-    """Put an event on the default bus of the database's account.
+    """Put an event on the default bus of the database's account, and into its list of events.
 
     Raises:
         ApiError: There is no such database; the code is RDS's own.
@@ -57,6 +66,14 @@ def emit(event: RdsEvent) -> None:
         "Resources": [arn],
     }
     with scope.entered():
+        service._events[new_uuid()] = {
+            "SourceIdentifier": name,
+            "SourceType": _LISTED_TYPES[event.source],
+            "SourceArn": arn,
+            "Message": event.message,
+            "Date": time.time(),
+            "EventCategories": list(event.categories),
+        }
         eventbridge._put_events({"Entries": [entry]}, allow_aws_source=True)
 
 

@@ -236,7 +236,7 @@ def test_a_proxy_and_its_endpoints_are_named_like_those_of_aws(world: World) -> 
     assert event["detail"]["SourceType"] == "DB_PROXY"
 
 
-def test_cluster_events_come_in_the_envelope_of_aws(
+def test_cluster_events_come_in_the_envelope_of_aws_and_are_listed(
     world: World, cluster: Mapping[str, Any]
 ) -> None:
     for event_id, identifier, source in (
@@ -248,7 +248,7 @@ def test_cluster_events_come_in_the_envelope_of_aws(
                 identifier=identifier,
                 event_id=event_id,
                 categories=("failover",),
-                message="",
+                message="Failed over.",
                 source=source,
                 prefixed=True,
             )
@@ -258,6 +258,11 @@ def test_cluster_events_come_in_the_envelope_of_aws(
     assert about_cluster["resources"] == [cluster["DBClusterArn"]]
     assert about_cluster["detail"]["SourceType"] == "CLUSTER"
     assert about_cluster["detail"]["SourceIdentifier"] == "rds:shop"
+    (listed,) = world.emulator.client("rds").describe_events(
+        SourceType="db-cluster", SourceIdentifier="shop"
+    )["Events"]
+    assert (listed["Message"], listed["EventCategories"]) == ("Failed over.", ["failover"])
+    assert listed["SourceArn"] == cluster["DBClusterArn"]
     assert about_deployment["detail-type"] == "RDS Blue Green Deployment Event"
     assert about_deployment["resources"] == [f"arn:aws:rds:{ACCOUNT_ARN}:deployment:bgd-1"]
 
