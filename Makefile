@@ -15,7 +15,7 @@ SEED ?= 1
 WORKERS ?= 3
 BENCH_OPTIONS ?=
 
-.PHONY: help setup demo lab test check histories build bench bench-cold break-rules mutants lock format clean
+.PHONY: help setup demo lab test check browser screenshots histories build bench bench-cold break-rules mutants lock format clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -29,7 +29,7 @@ demo: setup ## Run the main job in the lab: deploy, two failovers, drift, resync
 lab: setup ## Play every scenario; SCENARIOS="failover-watch failover-warm-standby" plays these
 	@$(PY) -m lab run $(SCENARIOS) $(LAB_OPTIONS)
 
-test: setup ## Run everything: lint, types, architecture, all tests with coverage
+test: setup browser ## Run everything: lint, types, architecture, all tests with coverage
 	@$(MAKE) --no-print-directory lint
 	@$(PY) -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder \
 	  --cov --cov-report=term
@@ -37,6 +37,12 @@ test: setup ## Run everything: lint, types, architecture, all tests with coverag
 check: setup ## Run the fast part: lint, types, architecture, tests without servers
 	@$(MAKE) --no-print-directory lint
 	@$(PY) -m pytest tests/unit tests/contract tests/functional tests/template tests/properties -m "not lab"
+
+browser: setup ## Fetch the Chromium and the axe-core that the tests of the widget take
+	@$(PY) tools/browser/fetch.py
+
+screenshots: browser ## Draw the pictures of the widget in docs/widget
+	@PYTHONPATH=layers/target_sync:. $(PY) -m tests.browser
 
 histories: setup ## Play many more histories than the tests do; HISTORIES=1000000 SEED=1
 	@PYTHONPATH=layers/target_sync:. $(PY) -m tests.properties --histories $(HISTORIES) --seed $(SEED)

@@ -9,3 +9,5 @@ options=(--quiet --universal --generate-hashes --no-emit-index-url --no-header -
   -c layers/target_sync/requirements.txt -o requirements/dev.txt pyproject.toml
 .venv/bin/uv pip compile "${options[@]}" --python-version 3.11 --group mutation \
   -c requirements/dev.txt -o requirements/mutation.txt pyproject.toml
+.venv/bin/uv pip compile "${options[@]}" --python-version 3.11 --group npm \
+  -o requirements/npm.txt pyproject.toml
