@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import hypothesis
+import pytest
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
@@ -17,6 +18,9 @@ from tests.properties.calm import comes_right
 from tests.properties.history import History, Timeline, Truth
 from tests.properties.strategies import anything_goes, changes_behind_caches
 from tests.properties.world import World
+
+#: Other tests cover every line and say so sooner; to count them here would take as long as to play.
+pytestmark = pytest.mark.no_cover
 
 Property = Callable[[History], None]
 
