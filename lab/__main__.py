@@ -23,8 +23,9 @@ _HELP = {
     "dns_lag": "seconds from the promotion to the moved name",
     "report": "where the HTML report goes",
     "figure": "where the outages are drawn once more, as an SVG file",
+    "built": "a copy of the project in which sam build has run, to spare the lab its own",
 }
-_PATHS = frozenset({"report", "figure"})
+_PATHS = frozenset({"report", "figure", "built"})
 
 
 def main() -> int:

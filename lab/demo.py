@@ -48,7 +48,7 @@ def run_demo(options: LabOptions, console: Console) -> bool:
     findings = Findings()
     progress = Progress(console)
     with Supervisor() as supervisor:
-        project = Project(supervisor)
+        project = Project(supervisor, built=options.built)
         progress.say("sam build; starting PostgreSQL (with a synchronous standby), DNS, local AWS")
         building = project.start_build()
         with Site.started(supervisor, options) as site:

@@ -17,6 +17,7 @@ class LabOptions:
             seconds; its documentation allows minutes.
         report: Where the HTML report goes.
         figure: Where the outages are drawn once more, as an SVG file; None: nowhere.
+        built: A project in which ``sam build`` has run; None: the lab builds its own.
     """
 
     registration_delay: float = 1.0
@@ -25,6 +26,7 @@ class LabOptions:
     dns_lag: float = 1.0
     report: Path = Path("lab-report.html")
     figure: Path | None = None
+    built: Path | None = None
 
     @property
     def shown(self) -> Mapping[str, str]:

@@ -19,6 +19,7 @@ from lab.processes import CommandFailedError, Supervisor
 
 _REPOSITORY = Path(__file__).parents[1]
 _SHIPPED = ("template.yaml", "samconfig.toml", "functions", "layers")
+_BUILD = ".aws-sam"
 _TIMEOUT = 300.0
 _RESULT_START, _DIAGNOSIS_START = '{"status"', '{"healthy"'
 
@@ -31,11 +32,16 @@ class Project:
     """A copy of the project for SAM to work in.
 
     Two labs at once, and a user's own build, so do not meet in one build folder.
+
+    Args:
+        supervisor: Who runs SAM; the project is below its folder.
+        built: A project that is built already, whose build is taken over; it is only read.
     """
 
-    def __init__(self, supervisor: Supervisor) -> None:
+    def __init__(self, supervisor: Supervisor, *, built: Path | None = None) -> None:
         self._supervisor = supervisor
-        self._folder = supervisor.work_dir / "project"
+        self._built = built
+        self.folder = supervisor.work_dir / "project"
 
     def start_build(self) -> Future[None]:
         """Begin ``sam build``; the future's result may raise ``CommandFailedError``."""
@@ -57,7 +63,7 @@ class Project:
         return self._supervisor.run(
             f"sam {' '.join(words)}",
             [tools / "sam", *arguments, "--config-env", "lab"],
-            cwd=self._folder,
+            cwd=self.folder,
             env={
                 **environment,
                 "HOME": str(self._supervisor.work_dir),
@@ -73,14 +79,17 @@ class Project:
         )
 
     def _build(self) -> None:
-        self._folder.mkdir()
+        self.folder.mkdir()
         for name in _SHIPPED:
             source = _REPOSITORY / name
             if source.is_dir():
                 ignored = shutil.ignore_patterns("__pycache__")
-                shutil.copytree(source, self._folder / name, symlinks=True, ignore=ignored)
+                shutil.copytree(source, self.folder / name, symlinks=True, ignore=ignored)
             else:
-                shutil.copy2(source, self._folder / name)
+                shutil.copy2(source, self.folder / name)
+        if self._built is not None:
+            (self.folder / _BUILD).symlink_to(self._built.resolve() / _BUILD)
+            return
         self.sam("build", environment=os.environ)
 
 

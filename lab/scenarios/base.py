@@ -293,7 +293,7 @@ def run(scenario: Scenario, options: LabOptions, console: Console, findings: Fin
     progress = Progress(console)
     console.rule(f"[bold]{scenario.name}[/]: {scenario.shows}", align="left")
     with Supervisor() as supervisor:
-        project = Project(supervisor)
+        project = Project(supervisor, built=options.built)
         building = project.start_build()
         servers = PostgresSet.create(supervisor, postgres.HOSTS[: scenario.servers])
         with Ground.prepared(supervisor, options, address_plan(servers)) as ground:

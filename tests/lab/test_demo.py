@@ -112,9 +112,9 @@ def test_the_main_job_holds_from_deployment_to_deletion(tmp_path: Path) -> None:
     ],
 )
 def test_the_death_of_a_server_ends_the_demo_with_its_name_and_nothing_left(
-    tmp_path: Path, command: str, name: str, moment: str
+    tmp_path: Path, built: Path, command: str, name: str, moment: str
 ) -> None:
-    with demo(tmp_path) as running:
+    with demo(tmp_path, f"--built={built}") as running:
         running.wait_for(moment)
         everything, folder = running.everything(), running.folder()
         os.kill(running.server(command), signal.SIGKILL)
@@ -127,8 +127,8 @@ def test_the_death_of_a_server_ends_the_demo_with_its_name_and_nothing_left(
     assert not folder.exists()
 
 
-def test_an_interrupted_demo_leaves_nothing(tmp_path: Path) -> None:
-    with demo(tmp_path) as running:
+def test_an_interrupted_demo_leaves_nothing(tmp_path: Path, built: Path) -> None:
+    with demo(tmp_path, f"--built={built}") as running:
         running.wait_for(DEPLOYING)
         everything, folder = running.everything(), running.folder()
         running.process.send_signal(signal.SIGINT)

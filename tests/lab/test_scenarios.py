@@ -53,7 +53,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def playing(
-    request: pytest.FixtureRequest, reports: Path
+    request: pytest.FixtureRequest, reports: Path, built: Path
 ) -> Iterator[Mapping[str, "Future[subprocess.CompletedProcess[str]]"]]:
     """The chosen scenarios, three at a time: they wait more than they work, and labs never meet."""
     chosen = [
@@ -65,7 +65,11 @@ def playing(
     with ThreadPoolExecutor(3) as pool:
         yield {
             name: pool.submit(
-                play, name, f"--report={reports / name}.html", *SHORTENED.get(name, [])
+                play,
+                name,
+                f"--report={reports / name}.html",
+                f"--built={built}",
+                *SHORTENED.get(name, []),
             )
             for name in chosen
         }

@@ -8,6 +8,7 @@ calls, and some by `sam deploy`, to see what its user reads.
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -284,9 +285,9 @@ class Company:
 
 
 @pytest.fixture(scope="module")
-def company() -> Iterator[Company]:
+def company(built: Path) -> Iterator[Company]:
     with Supervisor() as supervisor:
-        project = Project(supervisor)
+        project = Project(supervisor, built=built)
         building = project.start_build()
         with Ground.prepared(supervisor, LabOptions(), AddressPlan({})) as ground:
             names = {**_databases(ground.provider), "resolver": ground.resolver}
