@@ -31,8 +31,8 @@ lab: setup ## Play every scenario; SCENARIOS="failover-watch failover-warm-stand
 
 test: setup browser ## Run everything: lint, types, architecture, all tests with coverage
 	@$(MAKE) --no-print-directory lint
-	@$(PY) -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder \
-	  --cov --cov-report=term
+	@tools/in_memory.sh $(PY) -m pytest --numprocesses $(WORKERS) --dist loadfile \
+	  --no-loadscope-reorder --cov --cov-report=term
 
 check: setup ## Run the fast part: lint, types, architecture, tests without servers
 	@$(MAKE) --no-print-directory lint
