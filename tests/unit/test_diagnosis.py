@@ -1029,6 +1029,14 @@ def test_runs_that_fail_are_told() -> None:
     assert (now_and_then.state, now_and_then.seen[1]) == (OK, never.seen[1])
 
 
+def test_runs_that_stay_away_are_told_from_runs_that_fail() -> None:
+    found = check(Step.LAST_SYNC, recent_runs=replace(RUNS, succeeded_at=None))
+
+    assert found.seen == ("The last successful run: none within 15 minutes.",)
+    assert "schedule's rate and target" in found.remedy
+    assert "newest errors" not in found.remedy
+
+
 def test_a_veto_is_told() -> None:
     found = check(Step.LAST_SYNC, recent_runs=replace(RUNS, vetoes=2))
     assert (found.state, "vetoes" in found.remedy) == (WARNING, True)
@@ -1069,6 +1077,31 @@ def test_messages_that_were_lost_are_told(counts: Any, state: State, words: str)
     failed_runs, undelivered = counts
     found = check(Step.DEAD_LETTER_QUEUES, failed_runs=failed_runs, undelivered_events=undelivered)
     assert (found.state, found.seen) == (state, (words,))
+
+
+@pytest.mark.parametrize(
+    ("deployment", "connections", "expected"),
+    [
+        (ACCEPTING, (connection(WAITING, TRUSTED, 400.0),), [Step.ENDPOINT_CONNECTIONS]),
+        (
+            ACCEPTING,
+            (connection(WAITING, STRANGER, 400.0),),
+            [Step.ENDPOINT_CONNECTIONS, Step.DEAD_LETTER_QUEUES],
+        ),
+        (
+            DEPLOYMENT,
+            (connection(WAITING, TRUSTED, 400.0),),
+            [Step.ENDPOINT_CONNECTIONS, Step.DEAD_LETTER_QUEUES],
+        ),
+        (ACCEPTING, (connection(WAITING, TRUSTED, 10.0),), [Step.DEAD_LETTER_QUEUES]),
+        (ACCEPTING, DENIED, [Step.DEAD_LETTER_QUEUES]),
+    ],
+)
+def test_an_answer_that_does_not_come_explains_the_runs_that_failed(
+    deployment: Deployment, connections: Any, expected: list[Step]
+) -> None:
+    found = diagnosis(deployment, connections=connections, failed_runs=1)
+    assert broken(found) == expected
 
 
 # --------------------------------------------------------------------------- an Auto Scaling group

@@ -111,13 +111,26 @@ def _requests(
             f" --service-id {deployment.service_id} --vpc-endpoint-ids {ids}; to accept the account"
             " always, name it in TrustedAccounts.",
         )
-    if any(_age(c, now) > ANSWER_SECONDS for c in waiting):
+    if _overdue(waiting, now):
         return broken(
             seen,
             "Read the log of AnswerConnectionsFunction, which should have accepted it; invoke it"
             " with {} to try again.",
         )
     return warning(seen, "Wait: AnswerConnectionsFunction accepts a trusted account by itself.")
+
+
+def _overdue(waiting: Iterable[EndpointConnection], now: float) -> bool:
+    return any(_age(c, now) > ANSWER_SECONDS for c in waiting)
+
+
+def is_unanswered(facts: Facts, deployment: Deployment) -> bool:
+    """Whether a request waits in vain for AnswerConnectionsFunction, which should accept it."""
+    if not isinstance(facts.connections, tuple) or not deployment.acceptance_required:
+        return False
+    trusted = deployment.trusted_accounts
+    mine = (c for c in facts.connections if c.is_request and c.owner in trusted)
+    return _overdue(mine, facts.now)
 
 
 def _age(connection: EndpointConnection, now: float) -> float:

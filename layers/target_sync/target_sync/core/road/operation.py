@@ -1,6 +1,6 @@
 """Whether the function can do its work, does it, and nothing of it was lost."""
 
-from target_sync.core.road.consumers import ago
+from target_sync.core.road.consumers import ago, is_unanswered
 from target_sync.core.road.facts import Change, Deployment, Facts
 from target_sync.core.road.findings import Finding, Step, broken, known, ok, warning
 
@@ -41,8 +41,14 @@ def last_sync(facts: Facts, deployment: Deployment) -> Finding:
         )
         return broken(
             [f"The last successful run: {last}.", *([failed] if runs.failures else [])],
-            "Read the function's newest errors: sam logs --name SyncTargetsFunction --stack-name"
-            f" {deployment.stack}.",
+            (
+                "Read the function's newest errors: sam logs --name SyncTargetsFunction"
+                f" --stack-name {deployment.stack}."
+                if runs.failures
+                else "Invoke SyncTargetsFunction with {} to see that it works; if it does, nothing"
+                " starts it: look at the schedule's rate and target, and at the function's"
+                " concurrency."
+            ),
             may_follow_from=(
                 Step.SCHEDULE,
                 Step.FUNCTION_NETWORK,
@@ -103,7 +109,7 @@ def schedule(facts: Facts, deployment: Deployment) -> Finding:  # noqa: ARG001 -
     return ok("The schedule is on.")
 
 
-def dead_letter_queues(facts: Facts, deployment: Deployment) -> Finding:  # noqa: ARG001 - a step
+def dead_letter_queues(facts: Facts, deployment: Deployment) -> Finding:
     """Whether runs failed for good, or events never arrived."""
     queues = {
         "FailedRunsQueue": facts.failed_runs,
@@ -128,6 +134,8 @@ def dead_letter_queues(facts: Facts, deployment: Deployment) -> Finding:  # noqa
                 Step.FUNCTION_NETWORK,
                 Step.TARGET_GROUP,
                 Step.LAST_SYNC,
+                # Not where it waits for a person: no run fails because of that.
+                *([Step.ENDPOINT_CONNECTIONS] if is_unanswered(facts, deployment) else []),
             ),
         )
     return ok("Both are empty.")
