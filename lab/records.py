@@ -20,7 +20,7 @@ class SyncRecord:
         trigger: Who asked for the run: ``rds_event``, ``schedule`` or ``manual``.
         event_id: RDS's event ID; None for another trigger.
         occurred_at: When the trigger occurred, in epoch seconds; None if it did not say.
-        started_at: When the function began, in epoch seconds.
+        age: How many seconds after that the function began.
         status: How the run ended.
         registered: The targets that the run registered.
         deregistered: The targets that the run deregistered.
@@ -32,7 +32,7 @@ class SyncRecord:
     trigger: str
     event_id: str | None
     occurred_at: float | None
-    started_at: float
+    age: float
     status: str
     registered: tuple[str, ...]
     deregistered: tuple[str, ...]
@@ -51,7 +51,7 @@ class SyncRecord:
             trigger=result["trigger"]["kind"],
             event_id=result["trigger"]["event_id"],
             occurred_at=result["trigger"]["occurred_at"],
-            started_at=result["started_at"],
+            age=result["age_seconds"],
             status=result["status"],
             registered=tuple(entry["target"] for entry in result["registered"]),
             deregistered=tuple(entry["target"] for entry in result["deregistered"]),
@@ -61,11 +61,24 @@ class SyncRecord:
         )
 
     @property
+    def started_at(self) -> float | None:
+        """When the function began, in epoch seconds; None if nothing says when it was set off."""
+        return self._after_trigger(self.age)
+
+    @property
     def detected_at(self) -> float | None:
         """When the run saw a change, in epoch seconds; None if it saw none."""
-        if self.occurred_at is None or self.to_detect is None:
+        return self._after_trigger(self.to_detect)
+
+    @property
+    def registered_at(self) -> float | None:
+        """When its last registration was done, in epoch seconds; None if it registered nothing."""
+        return self._after_trigger(self.to_register)
+
+    def _after_trigger(self, seconds: float | None) -> float | None:
+        if self.occurred_at is None or seconds is None:
             return None
-        return self.occurred_at + self.to_detect
+        return self.occurred_at + seconds
 
 
 def sync_records(account: Account, *, since: float) -> list[SyncRecord]:

@@ -76,7 +76,7 @@ class SyncResult:
             "summary": summarize(self),
             "healthy": run.healthy,
             "trigger": self.trigger,
-            "started_at": round(run.assignment.started_at, 3),
+            "age_seconds": round(run.assignment.started_at - self.began_at, 3),
             "observation": _observation(run),
             "registered": targets(run.registered),
             "deregistered": targets(run.deregistered),
