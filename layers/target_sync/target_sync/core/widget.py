@@ -5,11 +5,11 @@ CloudWatch shows HTML with styles and SVG and takes scripts out of it (CloudWatc
 none of them becomes a part of an attribute, a style or an address.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from target_sync.core.diagnosis import SYMBOLS, Check, Diagnosis, moment
+from target_sync.core.diagnosis import Check, Diagnosis, moment
 from target_sync.core.health_reasons import explained
 from target_sync.core.messages import plain
 from target_sync.core.road.facts import Change, SeenTarget
@@ -25,6 +25,15 @@ _STEP_WIDTH = 115
 _MOST_IN_A_ROW = 10
 #: What needs attention, worst first. The rest says nothing that has to be read.
 _TROUBLES = (State.BROKEN, State.UNKNOWN, State.WARNING)
+#: The symbol of each state (`diagnosis.SYMBOLS`), drawn in a square of 26: fonts have no sign for
+#: some of them, the console's own (Open Sans) among those.
+MARKS: Mapping[State, str] = {
+    State.OK: "M7 14l4 4 8-10",
+    State.WARNING: "M13 6v9M13 18v2",
+    State.BROKEN: "M8 8l10 10M18 8l-10 10",
+    State.UNKNOWN: "M9.5 9.5a3.5 3.5 0 1 1 5.5 3c-1.5 1-2 1.5-2 3M13 18.5v2",
+    State.SKIPPED: "M8 13h10",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +51,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Theme:
-    """The colours of a theme. Each can be read on the background (WCAG 2.2, contrast, AA)."""
+    """The colours of a theme. Each can be read on the background (WCAG 2.2, contrast, AAA)."""
 
     background: str
     text: str
@@ -53,13 +62,13 @@ class Theme:
 LIGHT = Theme(
     background="#ffffff",
     text="#16191f",
-    line="#5f6b7a",
+    line="#4d5866",
     states={
-        State.OK: "#1a7431",
-        State.WARNING: "#8a5300",
-        State.BROKEN: "#c4161c",
+        State.OK: "#135c26",
+        State.WARNING: "#744500",
+        State.BROKEN: "#a81218",
         State.UNKNOWN: "#0a4a90",
-        State.SKIPPED: "#5f6b7a",
+        State.SKIPPED: "#4d5866",
     },
 )
 DARK = Theme(
@@ -117,9 +126,7 @@ def _columns(width: float, steps: int) -> int:
 
 def _style(theme: Theme, columns: int) -> str:
     states = "".join(
-        f".ppl-{state.value}{{color:{colour}}}.ppl-{state.value} circle{{stroke:{colour}}}"
-        f".ppl-{state.value} text{{fill:{colour}}}"
-        for state, colour in theme.states.items()
+        f".ppl-{state.value}{{color:{colour}}}" for state, colour in theme.states.items()
     )
     return (
         "<style>"
@@ -127,20 +134,25 @@ def _style(theme: Theme, columns: int) -> str:
         f"color:{theme.text};font:13px/1.4 sans-serif;overflow-wrap:anywhere}}"
         ".ppl p,.ppl h3,.ppl ul,.ppl ol{margin:0 0 6px;padding:0}"
         ".ppl h3{font-size:13px;font-weight:bold}"
-        ".ppl ul{padding-left:18px}"
+        ".ppl ul{list-style:none;columns:460px;column-gap:32px}"
+        ".ppl ul li{break-inside:avoid;margin-bottom:6px;padding-left:22px}"
         ".ppl table{border-collapse:collapse}"
         ".ppl th,.ppl td{padding:0 12px 2px 0;text-align:left;vertical-align:top}"
-        ".ppl-verdict{font-size:16px;font-weight:bold}"
-        ".ppl .ppl-road{display:grid;list-style:none;margin:8px 0;"
+        ".ppl tr :last-child{padding-right:0}"
+        ".ppl th[scope=col]{min-width:70px}"
+        ".ppl th:first-child[scope=col]{min-width:100px}"
+        ".ppl .ppl-verdict{font-size:16px;padding-left:22px}"
+        ".ppl .ppl-road{display:grid;row-gap:4px;list-style:none;margin:8px 0;"
         f"grid-template-columns:repeat({columns},minmax(0,1fr))}}"
         ".ppl-road svg{display:block;width:100%;height:26px}"
         ".ppl-road b,.ppl-road span{display:block;padding-right:6px}"
-        ".ppl-road span{font-size:12px}"
+        f".ppl-road span{{font-size:12px;color:{theme.text}}}"
         f".ppl line{{stroke:{theme.line};stroke-width:2}}"
-        f".ppl circle{{fill:{theme.background};stroke-width:2}}"
-        ".ppl-road text{font-size:14px;font-weight:bold;text-anchor:middle}"
+        ".ppl circle,.ppl path{fill:none;stroke:currentColor;stroke-width:2}"
+        ".ppl path{stroke-width:3}"
+        ".ppl-mark{width:18px;height:18px;margin:0 4px 0 -22px;vertical-align:-4px}"
         f".ppl rect{{fill:{theme.line}}}"
-        ".ppl-bar{display:block;width:120px;height:12px;margin-top:3px}"
+        ".ppl-bar{display:block;width:90px;height:12px;margin-top:3px}"
         ".ppl-now{display:flex;flex-wrap:wrap;gap:8px 32px}"
         f"{states}</style>"
     )
@@ -150,7 +162,7 @@ def _verdict(diagnosis: Diagnosis) -> str:
     state = State.OK if diagnosis.healthy else _worst(diagnosis.checks)
     word = "healthy" if diagnosis.healthy else "not healthy"
     return (
-        f'<p class="ppl-verdict"><span class="ppl-{state.value}">{SYMBOLS[state]} {word}</span></p>'
+        f'<h3 class="ppl-verdict ppl-{state.value}">{_mark(state)}{word}</h3>'
         f"<p>{_text(diagnosis.summary)}</p>"
         f"<p>{_text(diagnosis.stack)}, seen {_text(moment(diagnosis.at))}</p>"
     )
@@ -175,10 +187,10 @@ def _troubles(checks: Iterable[Check]) -> str:
 
 def _trouble(check: Check) -> str:
     seen = [*map(_text, check.seen[:_MOST_SEEN]), *(["…"] if check.seen[_MOST_SEEN:] else [])]
-    remedy = f" → {_text(check.remedy)}" if check.remedy else ""
+    remedy = f"<div><b>Remedy:</b> {_text(check.remedy)}</div>" if check.remedy else ""
     return (
-        f'<li><b class="ppl-{check.state.value}">{_state(check.state)}</b>'
-        f" {_text(check.title)} [{check.step.value}]. {' '.join(seen)}{remedy}</li>"
+        f'<li><b class="ppl-{check.state.value}">{_mark(check.state)}{check.state.value}:'
+        f" {check.step.value}</b><div>{' '.join(seen)}</div>{remedy}</li>"
     )
 
 
@@ -186,24 +198,26 @@ def _rest(more: int) -> list[str]:
     return [f"<li>… and {more} more</li>"] if more > 0 else []
 
 
-def _state(state: State) -> str:
-    """A symbol and a word: no colour is needed to tell it."""
-    return f"{SYMBOLS[state]} {state.value}"
+def _mark(state: State) -> str:
+    """The symbol beside the word, so that no colour is needed to tell the state."""
+    return (
+        '<svg class="ppl-mark" viewBox="0 0 26 26" aria-hidden="true">'
+        f'<path d="{MARKS[state]}"></path></svg>'
+    )
 
 
-def _road(checks: Iterable[Check]) -> str:
-    steps = "".join(map(_step, checks))
+def _road(checks: Sequence[Check]) -> str:
+    steps = "".join(_step(check, is_last=check is checks[-1]) for check in checks)
     return f'<h3>The road, step by step</h3><ol class="ppl-road">{steps}</ol>'
 
 
-def _step(check: Check) -> str:
-    # The line is broken where the road is.
+def _step(check: Check, *, is_last: bool) -> str:
+    # The line is broken where the road is, and ends where the road does.
     dashes = ' stroke-dasharray="3 6"' if check.state is State.BROKEN else ""
+    line = "" if is_last else f'<line x1="24" y1="13" x2="100%" y2="13"{dashes}></line>'
     return (
-        f'<li class="ppl-{check.state.value}"><svg aria-hidden="true">'
-        f'<line x1="0" y1="13" x2="100%" y2="13"{dashes}></line>'
-        f'<circle cx="13" cy="13" r="11"></circle>'
-        f'<text x="13" y="18">{SYMBOLS[check.state]}</text></svg>'
+        f'<li class="ppl-{check.state.value}"><svg aria-hidden="true">{line}'
+        f'<circle cx="13" cy="13" r="11"></circle><path d="{MARKS[check.state]}"></path></svg>'
         f"<b>{check.state.value}</b><span>{check.step.value}</span></li>"
     )
 
@@ -213,18 +227,22 @@ def _targets(diagnosis: Diagnosis) -> str:
         return _section("Targets", _seen(diagnosis, Step.TARGETS_HEALTHY))
     if not diagnosis.targets:
         return _section("Targets", "<p>No target is registered.</p>")
-    rows = "".join(map(_target, diagnosis.targets[:_MOST_TARGETS]))
+    shown = diagnosis.targets[:_MOST_TARGETS]
+    has_reasons = any(target.reason for target in shown)
+    heads = ("Target", "State", "Why") if has_reasons else ("Target", "State")
+    head = "".join(f'<th scope="col">{name}</th>' for name in heads)
+    rows = "".join(_target(target, has_reasons=has_reasons) for target in shown)
     rest = "".join(_rest(len(diagnosis.targets) - _MOST_TARGETS))
     return _section(
         "Targets",
-        '<table><tr><th scope="col">Target</th><th scope="col">State</th>'
-        f'<th scope="col">Why</th></tr>{rows}</table>' + (f"<ul>{rest}</ul>" if rest else ""),
+        f"<table><tr>{head}</tr>{rows}</table>" + (f"<ul>{rest}</ul>" if rest else ""),
     )
 
 
-def _target(target: SeenTarget) -> str:
+def _target(target: SeenTarget, *, has_reasons: bool) -> str:
     why = f"{target.reason}: {explained(target.reason).meaning}" if target.reason else ""
-    return f"<tr><td>{_text(target)}</td><td>{target.state.value}</td><td>{_text(why)}</td></tr>"
+    cell = f"<td>{_text(why)}</td>" if has_reasons else ""
+    return f"<tr><td>{_text(target)}</td><td>{target.state.value}</td>{cell}</tr>"
 
 
 def _last_change(diagnosis: Diagnosis) -> str:

@@ -1,0 +1,62 @@
+"""The states of the widget that the tests look at, and docs/widget shows."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from ipaddress import IPv4Address
+
+from target_sync.core.connections import ConnectionState
+from target_sync.core.diagnosis import Diagnosis, diagnose
+from target_sync.core.model import TargetState
+from target_sync.core.road.facts import Change, Changes, RecentRuns, SecurityGroup, Unknown
+from tests.support.status import (
+    BALANCER_GROUP,
+    DATABASE_GROUP,
+    DEPLOYMENT,
+    FACTS,
+    GROUPS,
+    NOW,
+    STRANGER,
+    A,
+    B,
+    connection,
+    target,
+)
+
+_CHANGE = Change(at=NOW - 7_260, to_detect=4.2, to_register=4.9, to_healthy=21.6)
+_FOLLOWED = replace(FACTS, changes=Changes(_CHANGE, 14))
+_DENIED = Unknown(
+    "The role may not call elasticloadbalancing:DescribeTargetHealth.",
+    "Give the role of ReportStatusFunction this permission: deploy the stack again.",
+)
+_THROTTLED = Unknown("AWS throttled the call: Rate exceeded.", "Look again in a minute.")
+
+STATES: Mapping[str, Diagnosis] = {
+    name: diagnose(facts, DEPLOYMENT)
+    for name, facts in {
+        "works": _FOLLOWED,
+        "no-change-yet": FACTS,
+        "warning": replace(
+            _FOLLOWED,
+            targets=(target(), target(IPv4Address("10.0.1.99"), TargetState.DRAINING)),
+            principals=frozenset({*DEPLOYMENT.principals, f"arn:aws:iam::{STRANGER}:root"}),
+            connections=(),
+            recent_runs=RecentRuns(
+                succeeded_at=NOW - 30, failures=0, vetoes=3, deregistrations=0, seconds=900.0
+            ),
+        ),
+        "broken": replace(
+            _FOLLOWED,
+            targets=(target(A, TargetState.UNHEALTHY, "Target.FailedHealthChecks"), target(B)),
+            security_groups={
+                BALANCER_GROUP: GROUPS[BALANCER_GROUP],
+                DATABASE_GROUP: SecurityGroup(inbound=(), outbound=()),
+            },
+            connections=(connection(ConnectionState.PENDING_ACCEPTANCE, STRANGER, 5400.0),),
+            schedule_enabled=False,
+            failed_runs=2,
+        ),
+        "unknown": replace(
+            FACTS, targets=_DENIED, group=_DENIED, listeners=_THROTTLED, changes=_THROTTLED
+        ),
+    }.items()
+}

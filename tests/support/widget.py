@@ -1,0 +1,79 @@
+"""A diagnosis with something in every part of the widget, and texts that attack a page."""
+
+from dataclasses import fields, is_dataclass, replace
+from enum import Enum
+from typing import Any
+
+from target_sync.core.diagnosis import Diagnosis, diagnose
+from target_sync.core.model import TargetState
+from target_sync.core.road.facts import Change, Changes
+from target_sync.core.road.findings import State
+from tests.support.status import DEPLOYMENT, FACTS, NOW, B, target
+
+#: Each of them runs a script, loads something, adds an element or a style if a page takes it as it
+#: is, on its own or behind what would end the place that it stands in.
+HOSTILE = (
+    "<script>window.attacked = 1</script>",
+    "<img src=x onerror=window.attacked=1>",
+    '"><img src="x" onerror="window.attacked=1">',
+    "'><svg onload=window.attacked=1></svg>",
+    "</svg></style></td></div><iframe src=//evil.example></iframe>",
+    "</style><style>*{display:none}</style>",
+    "</b></li></ol><script>window.attacked = 1</script>",
+    '<cwdb-action action="call" endpoint="arn:aws:lambda:x">{"a": 1}</cwdb-action>',
+    "<a href=javascript:window.attacked=1>healthy</a>",
+    "--><img src=x onerror=window.attacked=1><!--",
+    "]]><body onpageshow=window.attacked=1>",
+)
+#: These try what no escaping stops: quotes as the end of an attribute, entities, templates.
+SUSPECT = (
+    '"onmouseover="window.attacked=1" style="position:fixed',
+    "&lt;script&gt;window.attacked=1&lt;/script&gt; &amp; &#60;b&#62;",
+    "--><!-- ]]> &lt;script&gt; &amp;",
+    "url(//evil.example/x.png); @import '//evil.example/x.css'",
+    "{{7*7}} ${7*7} <%= 7*7 %>",
+)
+#: These try the layout.
+UNRULY = (
+    "w" * 1000,
+    "W.-" * 300,
+    "\u202e\u2066 gnitrats \u05e9\u05dc\u05d5\u05dd \u0645\u0631\u062d\u0628\u0627 \u200f",
+    "a\x00\x07\x1b[31m\x7f\x85\u2028\u2029\ud800\nb\tc",
+    "Z\u0351\u036b\u0343\u036a\u0302" * 60,
+    "\U0001f600" * 200,
+    "\u6f22\u5b57" * 200,
+    "\u00a0" * 300,
+)
+
+
+def diagnosis(**changes: Any) -> Diagnosis:
+    """What is found on the road on which everything is right, but for these facts."""
+    return diagnose(replace(FACTS, **changes), DEPLOYMENT)
+
+
+def every_state() -> Diagnosis:
+    """A road with something to say in every part of the widget."""
+    found = diagnosis(
+        targets=(target(), target(B, TargetState.UNHEALTHY, "Target.FailedHealthChecks")),
+        changes=Changes(Change(at=NOW - 600, to_detect=4.2, to_register=4.9, to_healthy=184.0), 14),
+    )
+    states = [*State] * 4
+    checks = [
+        replace(check, state=state, seen=("It was seen.", "And more."), remedy="Do this.")
+        for check, state in zip(found.checks, states, strict=False)
+    ]
+    return replace(found, checks=tuple(checks))
+
+
+def with_texts(value: Any, text: str) -> Any:
+    """The value with every string in it replaced, however deep it lies."""
+    if isinstance(value, Enum):
+        return value
+    if isinstance(value, str):
+        return text
+    if isinstance(value, tuple):
+        return tuple(with_texts(item, text) for item in value)
+    if is_dataclass(value) and not isinstance(value, type):
+        changed = {f.name: with_texts(getattr(value, f.name), text) for f in fields(value)}
+        return replace(value, **changed)
+    return value
