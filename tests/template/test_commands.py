@@ -1,0 +1,82 @@
+"""A command that stands in a sentence, of a page or of a remedy, is one that its program knows.
+
+The blocks of commands on the pages are run: see tests/lab/test_documented_commands.py.
+"""
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from awscli.clidriver import create_clidriver
+
+from tests.template.pages import PAGES, ROOT, code_spans, read
+
+_AWS = re.compile(r"\baws ([a-z0-9]+) ([a-z]+(?:-[a-z]+)+)(.*?)(?=\baws [a-z]|$)", re.DOTALL)
+_OPTION = re.compile(r"(?<!\S)--([a-z][a-z-]+)")
+_SAM = re.compile(r"(?:\.venv/bin/)?sam ((?:[a-z]+ ?)+)(.*)")
+
+
+def texts_of_code() -> Iterator[str]:
+    """Every text of what ships; what is filled into it is left out."""
+    for file in sorted(ROOT.glob("layers/target_sync/target_sync/**/*.py")):
+        tree = ast.parse(file.read_text())
+        filled = [node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)]
+        parts = {id(part) for text in filled for part in text.values}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.JoinedStr):
+                yield "".join(str(p.value) for p in node.values if isinstance(p, ast.Constant))
+            elif isinstance(node, ast.Constant) and id(node) not in parts:
+                yield str(node.value)
+
+
+def aws_commands(text: str) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    """Service, operation and options of each command of the AWS CLI in a text."""
+    for service, operation, rest in _AWS.findall(text):
+        yield service, operation, tuple(_OPTION.findall(rest))
+
+
+IN_CODE = sorted({command for text in texts_of_code() for command in aws_commands(text)})
+IN_PAGES = sorted(
+    {command for page in PAGES for span in code_spans(read(page)) for command in aws_commands(span)}
+)
+SAM: dict[str, set[str]] = {}
+for _span in (span for page in PAGES for span in code_spans(read(page))):
+    if _found := _SAM.fullmatch(_span):
+        SAM.setdefault(_found[1].strip(), set()).update(_OPTION.findall(_found[2]))
+
+
+@cache
+def operations(service: str) -> Any:
+    """The operations of a service as the AWS CLI has them. It has no public way to ask."""
+    table = create_clidriver()._get_command_table()  # noqa: SLF001
+    return table[service]._get_command_table()  # noqa: SLF001
+
+
+@pytest.mark.parametrize(("service", "operation", "options"), [*IN_CODE, *IN_PAGES])
+def test_the_aws_cli_knows_a_command(
+    service: str, operation: str, options: tuple[str, ...]
+) -> None:
+    assert set(options) <= operations(service)[operation].arg_table.keys() | {"region"}
+
+
+@pytest.mark.parametrize("words", SAM)
+def test_sam_knows_a_command(words: str) -> None:
+    shown = subprocess.run(
+        [Path(sys.executable).parent / "sam", *words.split(), "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    for option in SAM[words]:
+        assert f"--{option}" in shown
+
+
+def test_commands_are_found_where_they_are() -> None:
+    assert ("ec2", "accept-vpc-endpoint-connections", ("service-id", "vpc-endpoint-ids")) in IN_CODE
+    assert "guided" in SAM["deploy"]

@@ -1,0 +1,54 @@
+"""The runbook has an entry for each alarm and for each step that can be broken, and no other."""
+
+import re
+
+import pytest
+
+from target_sync.core.messages import RUNBOOK
+from target_sync.core.road.findings import Step
+from tests.template.pages import anchors, read, sections
+from tests.template.stack import SITUATIONS, Resolver
+
+PARTS = sections(read(RUNBOOK), 2)
+STEPS = sections(read("docs/status.md"), 3)
+ENTRIES = {
+    anchor: text
+    for part in ("Alarms", "Broken steps")
+    for title, text in sections(PARTS[part], 3).items()
+    for anchor in anchors(f"### {title}")
+}
+
+
+def named(part: str) -> list[str]:
+    """The entries of a part by their anchors."""
+    return [anchor for title in sections(PARTS[part], 3) for anchor in anchors(f"### {title}")]
+
+
+def test_each_alarm_has_an_entry() -> None:
+    alarms = Resolver(SITUATIONS["acceptance"]).of_type("AWS::CloudWatch::Alarm").values()
+    names = {alarm["AlarmName"].removeprefix("postgres-privatelink-") for alarm in alarms}
+    assert sorted(named("Alarms")) == sorted(names)
+
+
+def test_each_step_that_can_be_broken_has_an_entry_in_the_order_of_the_road() -> None:
+    never = [step for step in Step if "Never broken" in STEPS[step]]
+    assert never == [Step.LAST_FAILOVER]
+    assert named("Broken steps") == [step.value for step in Step if step not in never]
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_an_entry_has_meaning_first_look_and_remedy(name: str) -> None:
+    parts = re.findall(r"^\*\*(Means|First look|Remedy)\b", ENTRIES[name], re.MULTILINE)
+    assert parts == ["Means", "First look", "Remedy"]
+
+
+@pytest.mark.parametrize("name", named("Broken steps"))
+def test_an_entry_for_a_step_has_a_command_or_leads_to_one(name: str) -> None:
+    first_look, remedy = re.split(r"^\*\*Remedy", ENTRIES[name], flags=re.MULTILINE)
+    for text in (first_look, remedy):
+        assert "```sh" in text or re.search(r"\]\(.*#", text)
+
+
+def test_the_pages_lead_to_each_other() -> None:
+    assert "runbook.md#broken-steps" in sections(read("docs/status.md"), 2)["The steps"]
+    assert "status.md#the-steps" in PARTS["Broken steps"]
