@@ -14,8 +14,11 @@ SEED ?= 1
 # more than they work, so there is one more than a small machine has cores.
 WORKERS ?= 3
 BENCH_OPTIONS ?=
+STACK ?=
+REGION ?=
+DRILL_OPTIONS ?=
 
-.PHONY: help setup demo lab test check browser screenshots histories build bench bench-cold break-rules mutants lock format clean
+.PHONY: help setup demo drill lab test check browser screenshots histories build bench bench-cold break-rules mutants lock format clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -25,6 +28,9 @@ setup: ## Install the locked tools into .venv (every other target does it too)
 
 demo: setup ## Run the main job in the lab: deploy, two failovers, drift, resync, delete
 	@$(PY) -m lab demo $(LAB_OPTIONS)
+
+drill: setup ## Fail over the database of a deployed stack, after asking; STACK=… REGION=… DRILL_OPTIONS="--observe"
+	@PYTHONPATH=layers/target_sync:. $(PY) -m drill --stack "$(STACK)" $(if $(REGION),--region "$(REGION)") $(DRILL_OPTIONS)
 
 lab: setup ## Play every scenario; SCENARIOS="failover-watch failover-warm-standby" plays these
 	@$(PY) -m lab run $(SCENARIOS) $(LAB_OPTIONS)
@@ -77,5 +83,5 @@ format: setup ## Format and fix what can be fixed by a tool
 	@$(BIN)/ruff check --fix .
 
 clean: ## Remove what the targets above made
-	@rm -rf .venv .aws-sam .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build lab-report.html
+	@rm -rf .venv .aws-sam .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build drill-report.html lab-report.html
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -41,6 +41,7 @@ _Made = tuple[str, dict[str, Any]]
 _LOAD_BALANCER = "AWS::ElasticLoadBalancingV2::LoadBalancer"
 _TARGET_GROUP = "AWS::ElasticLoadBalancingV2::TargetGroup"
 _LISTENER = "AWS::ElasticLoadBalancingV2::Listener"
+_LOG_GROUP = "AWS::Logs::LogGroup"
 
 # How long the answer about a stack that is being deleted is held back, seconds. Less than the
 # time after which a client gives up on an answer: 60 with the SAM CLI.
@@ -54,6 +55,8 @@ def install(services: EndpointServices) -> None:
     _install_rule("AWS::EC2::SecurityGroupIngress", "IpPermissions")
     _install_rule("AWS::EC2::SecurityGroupEgress", "IpPermissionsEgress")
     _install_load_balancing(services)
+    _replace(_LOG_GROUP, "create", _creating_log_group)
+    _replace(_LOG_GROUP, "update", _updating_log_group)
     service.handle_request = _after_deletions(service.handle_request)
 
 
@@ -343,6 +346,24 @@ def _deleting_target_group(delete: Callable[..., None]) -> Callable[..., None]:
     def handler(arn: str, properties: _Properties) -> None:
         check_group_unused(arn)
         delete(arn, properties)
+
+    return handler
+
+
+def _creating_log_group(create: Callable[..., _Made]) -> Callable[..., _Made]:
+    """Name a group as CloudFormation names what has no name: a policy may go by it."""
+
+    def handler(logical_id: str, properties: _Properties, stack: str) -> _Made:
+        name = provisioners._physical_name(stack, logical_id)
+        return create(logical_id, {"LogGroupName": name, **properties}, stack)
+
+    return handler
+
+
+def _updating_log_group(update: Callable[..., _Made]) -> Callable[..., _Made]:
+    def handler(name: str, old: _Properties, new: _Properties, *rest: Any) -> _Made:
+        kept = {"LogGroupName": name}
+        return update(name, {**kept, **old}, {**kept, **new}, *rest)
 
     return handler
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from lab.scenarios import (
     consumers,
+    drill,
     ec2_asg,
     ec2_instance,
     existing_target_group,
@@ -46,6 +47,7 @@ SCENARIOS: Mapping[str, Scenario] = {
         flapping_dns.SCENARIO,
         lost_event.SCENARIO,
         throttled_api.SCENARIO,
+        drill.SCENARIO,
         status.SCENARIO,
     )
 }
