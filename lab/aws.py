@@ -20,7 +20,7 @@ _SECRET = "test"  # noqa: S105 - a word, not a secret
 
 
 def credentials(account: str) -> Mapping[str, str]:
-    """The environment in which the AWS SDKs and SAM act as an account's root.
+    """The environment in which the AWS SDKs and SAM act as an account's root, in the lab's Region.
 
     Nothing of the machine's own AWS settings is left in it.
     """
@@ -38,15 +38,16 @@ def credentials(account: str) -> Mapping[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """An account of the emulated AWS, acting as its root."""
+    """An account of the emulated AWS, acting as its root in one Region."""
 
     number: str
     endpoint_url: str
+    region: str = REGION
 
     def session(self) -> boto3.session.Session:
         """A session with this account's credentials."""
         return boto3.session.Session(
-            aws_access_key_id=self.number, aws_secret_access_key=_SECRET, region_name=REGION
+            aws_access_key_id=self.number, aws_secret_access_key=_SECRET, region_name=self.region
         )
 
 
@@ -64,9 +65,11 @@ def create_network(account: Account) -> Network:
     ec2 = account.session().client("ec2", endpoint_url=account.endpoint_url)
     vpc_id = ec2.create_vpc(CidrBlock=VPC_NETWORK)["Vpc"]["VpcId"]
     subnet_ids = tuple(
-        ec2.create_subnet(VpcId=vpc_id, CidrBlock=network, AvailabilityZone=zone)["Subnet"][
-            "SubnetId"
-        ]
+        ec2.create_subnet(
+            VpcId=vpc_id,
+            CidrBlock=network,
+            AvailabilityZone=zone.replace(REGION, account.region),
+        )["Subnet"]["SubnetId"]
         for network, zone in SUBNETS.items()
     )
     group = ec2.create_security_group(

@@ -8,7 +8,13 @@ import os
 import pytest
 
 #: The files that last longest. Most of them wait more than they work, and the others fill the time.
-_FIRST = ("test_scenarios.py", "test_histories.py", "test_demo.py", "test_wrong_deployments.py")
+_FIRST = (
+    "test_scenarios.py",
+    "test_documented_commands.py",
+    "test_histories.py",
+    "test_demo.py",
+    "test_wrong_deployments.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
