@@ -4,8 +4,8 @@ import json
 import os
 import socket
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from itertools import product
@@ -107,11 +107,15 @@ class AddressPlan:
 
 
 class ReplacedFile(Generic[_T]):
-    """A file that its writer replaces in one step; it is read again when that has happened."""
+    """A file that its writer replaces in one step; it is read again when that has happened.
+
+    Attributes:
+        path: Where it is.
+    """
 
     def __init__(self, path: Path, read: Callable[[Path], _T]) -> None:
         """Read the file for the first time. Errors of `read` are raised, here and later."""
-        self._path = path
+        self.path = path
         self._read = read
         self._stamp = self._stamped()
         self._content = read(path)
@@ -122,32 +126,62 @@ class ReplacedFile(Generic[_T]):
         # Taken before the content: a file that is replaced meanwhile is read once more.
         stamp = self._stamped()
         if stamp != self._stamp:
-            self._content = self._read(self._path)
+            self._content = self._read(self.path)
             self._stamp = stamp
         return self._content
 
     def _stamped(self) -> tuple[int, int]:
-        status = self._path.stat()
+        status = self.path.stat()
         return status.st_ino, status.st_mtime_ns
 
 
 class Ports:
-    """The ports of the addresses in a plan file: who writes it opens and closes them."""
+    """The ports of the addresses in a plan file: who writes it opens, closes and exchanges them."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def open(self, vpc: Endpoint) -> None:
         """Let a port take connections."""
-        self._change(lambda closed: closed - {vpc})
+        self._change(lambda plan: replace(plan, closed=plan.closed - {vpc}))
 
     def close(self, vpc: Endpoint) -> None:
         """Let a port take no connection any more; those that it has stay."""
-        self._change(lambda closed: closed | {vpc})
+        self._change(lambda plan: replace(plan, closed=plan.closed | {vpc}))
 
-    def _change(self, change: Callable[[frozenset[Endpoint]], frozenset[Endpoint]]) -> None:
-        plan = AddressPlan.load(self._path)
-        replace(plan, closed=change(plan.closed)).save(self._path)
+    @contextmanager
+    def led_to(self, vpc: Endpoint, loopback: Endpoint) -> Iterator[None]:
+        """Let something else listen at a port for the length of the block."""
+        before = AddressPlan.load(self._path).sockets[vpc]
+        self._lead(vpc, loopback)
+        try:
+            yield
+        finally:
+            self._lead(vpc, before)
+
+    @contextmanager
+    def moved(self, vpc: Endpoint, port: int) -> Iterator[None]:
+        """Let what listens at a port listen at another one for the length of the block."""
+        other = Endpoint(vpc.address, port)
+        self._rename(vpc, other)
+        try:
+            yield
+        finally:
+            self._rename(other, vpc)
+
+    def _lead(self, vpc: Endpoint, loopback: Endpoint) -> None:
+        self._change(lambda plan: replace(plan, sockets={**plan.sockets, vpc: loopback}))
+
+    def _rename(self, vpc: Endpoint, other: Endpoint) -> None:
+        self._change(
+            lambda plan: replace(
+                plan,
+                sockets={other if at == vpc else at: lo for at, lo in plan.sockets.items()},
+            )
+        )
+
+    def _change(self, change: Callable[[AddressPlan], AddressPlan]) -> None:
+        change(AddressPlan.load(self._path)).save(self._path)
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -100,6 +100,11 @@ class Ground:
         """The lab's DNS server as ``address:port``."""
         return f"{_HOST}:{self.dns_port}"
 
+    @property
+    def ports(self) -> Ports:
+        """The ports of the servers' addresses."""
+        return Ports(_plan_file(self.supervisor))
+
     def account(self, number: str) -> Account:
         """An account of the lab's AWS."""
         return Account(number, self.admin.url)
@@ -111,7 +116,7 @@ class Ground:
             servers=servers,
             zone=self.zone,
             admin=self.admin,
-            ports=Ports(_plan_file(self.supervisor)),
+            ports=self.ports,
             addresses=ADDRESSES,
             zones=dict(zip(postgres.HOSTS, SUBNETS.values(), strict=False)),
         )

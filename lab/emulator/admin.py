@@ -9,6 +9,7 @@ from ministack import app
 from ministack.services import alb
 
 from lab.emulator import network_interfaces, rds, rds_clusters, rds_events
+from lab.emulator.elapse import elapse
 from lab.emulator.endpoint_services import EndpointServices
 from lab.emulator.errors import ApiError
 from lab.emulator.load_balancers import is_network
@@ -49,6 +50,7 @@ class AdminApi:
             ("DELETE", "calls"): lambda _: traffic.calls.clear(),
             ("POST", "faults"): lambda values: traffic.inject(Fault(**values)),
             ("DELETE", "faults"): lambda _: traffic.clear_faults(),
+            ("POST", "elapse"): lambda values: elapse(services, **values),
             ("POST", "rds-events"): lambda values: rds_events.emit(_rds_event(values)),
             ("POST", "rds-status"): lambda values: rds.set_status(RdsStatus(**values)),
             ("POST", "cluster-status"): lambda values: rds_clusters.set_status(

@@ -3,9 +3,10 @@
 ministack itself judges an alarm when a value of its metric comes, so silence rings nothing.
 """
 
+import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ministack.services import cloudwatch
@@ -15,15 +16,21 @@ from lab.emulator.scope import Scope
 
 _MINUTE = 60.0
 
+_logger = logging.getLogger("lab.alarms")
+
 
 class AlarmClock:
     """A thread that evaluates every alarm of every account, until it is stopped.
 
     Args:
         interval: Seconds that stand for one minute of an alarm's period; None: a minute.
+        before: Called at the end of each minute with a moment within it, before the alarms look.
     """
 
-    def __init__(self, interval: float | None) -> None:
+    def __init__(
+        self, interval: float | None, before: Callable[[float], None] = lambda _: None
+    ) -> None:
+        self._before = before
         self._minute = _MINUTE if interval is None else interval
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="alarms", daemon=True)
@@ -41,10 +48,16 @@ class AlarmClock:
 
     def _run(self) -> None:
         while not self._stopped.wait(self._minute):
-            now = time.time()
-            for (account, region, _), record in list(cloudwatch._alarms._data.items()):
-                with Scope(account, region).entered():
-                    self._evaluate(record, now)
+            try:
+                self._look(time.time())
+            except Exception:
+                _logger.exception("the alarms were not evaluated; trying again")
+
+    def _look(self, now: float) -> None:
+        self._before(now - self._minute / 2)
+        for (account, region, _), record in list(cloudwatch._alarms._data.items()):
+            with Scope(account, region).entered():
+                self._evaluate(record, now)
 
     def _evaluate(self, record: dict[str, Any], now: float) -> None:
         alarm = Alarm.of({**record, "Period": record["Period"] * self._minute / _MINUTE})

@@ -76,6 +76,10 @@ class EmulatorAdmin:
         """Let nothing fail any more."""
         self._call("DELETE", "faults")
 
+    def elapse(self, seconds: float) -> None:
+        """Let what functions have written, and every connection request, be so much older."""
+        self._call("POST", "elapse", {"seconds": seconds})
+
     def calls(self) -> dict[str, int]:
         """Return how often each `service.Action` was called since the count was cleared."""
         return dict(self._call("GET", "calls"))

@@ -355,6 +355,7 @@ class _Consumer:
     def __init__(self, services: EndpointServices) -> None:
         self._services = services
         self._create_plain = ec2._create_vpc_endpoint
+        self._modify_plain = ec2._modify_vpc_endpoint
         self._delete_plain = ec2._delete_vpc_endpoints
         self._fields_plain = ec2._vpce_fields_xml
 
@@ -364,6 +365,7 @@ class _Consumer:
             {
                 "CreateVpcEndpoint": self._create,
                 "DescribeVpcEndpoints": self._describe,
+                "ModifyVpcEndpoint": self._modify,
                 "DeleteVpcEndpoints": self._delete,
             }
         )
@@ -415,6 +417,13 @@ class _Consumer:
             200, "DescribeVpcEndpointsResponse", f"<vpcEndpointSet>{items}</vpcEndpointSet>"
         )
 
+    def _modify(self, params: _Params) -> Any:
+        response = self._modify_plain(params)
+        private_dns = _flag(params, "PrivateDnsEnabled")
+        if response[0] == 200 and private_dns is not None:
+            ec2._vpc_endpoints[ec2._p(params, "VpcEndpointId")]["PrivateDnsEnabled"] = private_dns
+        return response
+
     def _delete(self, params: _Params) -> Any:
         for endpoint_id in ec2._parse_member_list(params, "VpcEndpointId"):
             if endpoint_id in ec2._vpc_endpoints:
@@ -428,6 +437,8 @@ class _Consumer:
     def _fields(self, record: Mapping[str, Any], tag: str = "item") -> str:
         """Return ministack's fields with the state of the connection and the DNS names."""
         plain: str = self._fields_plain({**record, "State": self._state(record)}, tag=tag)
+        private_dns = element("privateDnsEnabled", bool(record.get("PrivateDnsEnabled")))
+        plain = plain.removesuffix(f"</{tag}>") + private_dns + f"</{tag}>"
         service_id = str(record["ServiceName"]).rpartition(".")[2]
         if not service_id.startswith("vpce-svc-"):
             return plain

@@ -18,6 +18,7 @@ from lab.emulator.scope import Scope
 
 _LIFELINE_VARIABLE = "LAB_EMULATOR_LIFELINE"
 _RESOLVER_VARIABLE = "LAB_EMULATOR_RESOLVER"
+_PLAN_VARIABLE = "LAB_EMULATOR_ADDRESS_PLAN"
 
 # Ends a worker whose emulator is gone, however it ended: the pipe's only writer is the emulator.
 _WATCH_LIFELINE = f"""
@@ -55,12 +56,42 @@ def _lab_use_resolver():
     dns.resolver.Resolver.read_resolv_conf = read_resolv_conf
 
 """
+# Leads connections to VPC addresses to what stands in for them, and lets none leave the machine.
+_REACH_VPC = f"""
+def _lab_reach_vpc():
+    import ipaddress, json, os, socket
+
+    plan = os.environ.pop({_PLAN_VARIABLE!r}, None)
+    if not plan:
+        return
+    connect = socket.create_connection
+
+    def create_connection(address, *args, **kwargs):
+        try:
+            if ipaddress.ip_address(address[0]).is_loopback:
+                return connect(address, *args, **kwargs)
+        except ValueError:
+            return connect(address, *args, **kwargs)
+        with open(plan, encoding="utf-8") as file:
+            there = json.load(file)
+        vpc = f"{{address[0]}}:{{address[1]}}"
+        if vpc in there["closed"] or vpc not in there["sockets"]:
+            raise ConnectionRefusedError(f"nothing listens on {{vpc}}")
+        host, port = there["sockets"][vpc].rsplit(":", 1)
+        return connect((host, int(port)), *args, **kwargs)
+
+    socket.create_connection = create_connection
+
+_lab_reach_vpc()
+
+"""
 _PATH_COMPLETE = "\n    # After sys.path is complete"
 
 _ERROR_REPLY = 'json.dumps({"status": "error", "error": str(e), "trace": traceback.format_exc()})'
-# The frames of the handler's own code: the first one is the worker script's call.
+# The frames of the handler's own code: the first one is the worker script's call. Not "error":
+# ministack ends a process that says so, and Lambda goes on with one whose handler raised.
 _ERROR_REPLY_WITH_TYPE = (
-    '(lambda frames: json.dumps({"status": "error", "error": str(e), '
+    '(lambda frames: json.dumps({"status": "ok", "raised": True, "error": str(e), '
     '"trace": traceback.format_exc(), "type": type(e).__name__, '
     '"stack": traceback.format_list(frames)}))(traceback.extract_tb(e.__traceback__)[1:])'
 )
@@ -72,15 +103,17 @@ _START = "\nrun()\n"
 _failure = threading.local()
 
 
-def install(work_dir: Path, *, resolver: str | None) -> None:
+def install(work_dir: Path, *, resolver: str | None, address_plan: Path) -> None:
     """Change how ministack runs functions.
 
     Args:
         work_dir: Where the pipe lies that keeps workers alive.
         resolver: The DNS server, as address:port, that functions find on their system; None:
             the machine's own. Only dnspython knows of it.
+        address_plan: What stands for the VPC addresses that `socket.create_connection` is told.
     """
     os.environ[_LIFELINE_VARIABLE] = str(_open_lifeline(work_dir))
+    os.environ[_PLAN_VARIABLE] = str(address_plan.resolve())
     if resolver is not None:
         os.environ[_RESOLVER_VARIABLE] = resolver
     script = lambda_runtime._PYTHON_WORKER_SCRIPT
@@ -88,7 +121,7 @@ def install(work_dir: Path, *, resolver: str | None) -> None:
     script = _replace_once(script, _INIT_ERROR, _INIT_ERROR_WITH_TYPE)
     script = _replace_once(script, _PATH_COMPLETE, f"\n    _lab_use_resolver(){_PATH_COMPLETE}")
     lambda_runtime._PYTHON_WORKER_SCRIPT = _replace_once(
-        script, _START, _WATCH_LIFELINE + _USE_RESOLVER + _START
+        script, _START, _WATCH_LIFELINE + _REACH_VPC + _USE_RESOLVER + _START
     )
     lambda_runtime.Worker.invoke = _remembering_failure(
         starting_again(lambda_runtime.Worker.invoke)
@@ -142,6 +175,8 @@ def _remembering_failure(invoke: Callable[..., Any]) -> Callable[..., Any]:
     def wrapped(self: Any, *args: Any, **kwargs: Any) -> Any:
         _failure.reply = None
         reply = invoke(self, *args, **kwargs)
+        if reply.get("raised"):
+            reply["status"] = "error"
         _failure.reply = reply
         return reply
 

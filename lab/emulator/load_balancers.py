@@ -111,6 +111,11 @@ def full_name(record: Mapping[str, Any]) -> str:
     return str(record["LoadBalancerArn"]).partition(":loadbalancer/")[2]
 
 
+def group_full_name(arn: str) -> str:
+    """Return `TargetGroupFullName`, which CloudWatch uses as a dimension."""
+    return arn.rpartition(":")[2]
+
+
 def make_network_listener(arn: str, attributes: Iterable[Mapping[str, Any]] = ()) -> dict[str, Any]:
     """Turn a new listener's record into that of a Network Load Balancer's listener."""
     listener: dict[str, Any] = alb._listeners[arn]
@@ -167,6 +172,8 @@ def install() -> None:
     """Make ministack's Elastic Load Balancing API serve Network Load Balancers."""
     # The last part of an ARN is hexadecimal on AWS.
     alb._short_id = functools.partial(secrets.token_hex, 8)
+    # ministack leaves out "targetgroup/", which AWS's has.
+    alb._target_group_full_name_from_arn = group_full_name
     alb._lb_xml = _load_balancer_xml
     alb._tg_xml = _without_http(alb._tg_xml)
     actions = alb._ACTION_MAP

@@ -82,13 +82,17 @@ class NetworkInterface:
     requester: str | None = None
 
 
+#: As the action of a fault: whatever is called.
+EVERY_ACTION = "*"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
     """An API call that is to fail.
 
     Attributes:
         service: As in IAM: `elasticloadbalancing`, `ec2`, `rds`, `events` …
-        action: As in IAM: `RegisterTargets` …
+        action: As in IAM: `RegisterTargets` …, or `EVERY_ACTION` of the service.
         error: The error code.
         times: How many calls fail.
     """

@@ -28,6 +28,7 @@ from lab.emulator import (
     rds_clusters,
     saved_queries,
     schedules,
+    service_metrics,
     tagging,
     target_groups,
     traffic,
@@ -35,6 +36,7 @@ from lab.emulator import (
 from lab.emulator.admin import PREFIX, AdminApi
 from lab.emulator.alarm_clock import AlarmClock
 from lab.emulator.endpoint_services import EndpointServices
+from lab.emulator.service_metrics import ServiceMetrics
 from lab.emulator.target_groups import HealthChecker, TargetGroups, TargetTimes
 
 # How long requests that are being answered may take at the end, seconds.
@@ -88,15 +90,16 @@ def run(options: Options) -> None:
     rds.install(failover_hook=options.failover_hook)
     rds_clusters.install(failover_hook=options.failover_hook)
     schedules.install(interval=options.schedule_interval)
-    functions.install(options.work_dir, resolver=options.resolver)
+    functions.install(options.work_dir, resolver=options.resolver, address_plan=options.plan.path)
     embedded_metrics.install()
+    service_metrics.install()
     saved_queries.install()
     tagging.install()
     permissions.install()
     traffic.install(calls)
     checker = HealthChecker(groups)
     checker.start()
-    alarm_clock = AlarmClock(options.schedule_interval)
+    alarm_clock = AlarmClock(options.schedule_interval, ServiceMetrics(groups).write)
     alarm_clock.start()
     try:
         admin = AdminApi(groups=groups, services=services, traffic=calls)

@@ -11,9 +11,10 @@ from ministack.core import iam_actions
 from ministack.core.router import detect_service
 from ministack.services import alb, ec2, rds
 
-from lab.emulator.messages import Fault
+from lab.emulator.messages import EVERY_ACTION, Fault
 
 _MESSAGES = {"ThrottlingException": "Rate exceeded", "Throttling": "Rate exceeded"}
+_STATUSES = {"InternalFailure": 500, "InternalError": 500, "ServiceUnavailable": 503}
 
 
 @dataclass(slots=True)
@@ -38,10 +39,12 @@ class Traffic:
     def arrive(self, name: str) -> Fault | None:
         """Count a call of `service.action`; return the fault that it meets, if any."""
         self.calls[name] += 1
-        if self._remaining[name] <= 0:
-            return None
-        self._remaining[name] -= 1
-        return self._faults[name]
+        service = name.partition(".")[0]
+        for key in (name, f"{service}.{EVERY_ACTION}"):
+            if self._remaining[key] > 0:
+                self._remaining[key] -= 1
+                return self._faults[key]
+        return None
 
 
 def install(traffic: Traffic) -> None:
@@ -68,7 +71,7 @@ def _observing(
 
 def _failure(service: str, fault: Fault) -> Any:
     message = _MESSAGES.get(fault.error, f"{fault.error}, injected by the lab")
-    status = 500 if fault.error in ("InternalFailure", "InternalError") else 400
+    status = _STATUSES.get(fault.error, 400)
     if service == "ec2":
         return ec2._error(fault.error, message, status)
     if service == "elasticloadbalancing":
