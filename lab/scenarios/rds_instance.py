@@ -1,6 +1,7 @@
-"""A Multi-AZ RDS instance: one parameter, one failover."""
+"""A Multi-AZ RDS instance: one parameter, one failover, and a look at the dashboard."""
 
 from lab.aws import create_database
+from lab.dashboard import look_at_dashboard
 from lab.scenarios.base import Scenario, Stage
 
 
@@ -18,11 +19,13 @@ def _play(stage: Stage) -> None:
         road.expect_right("the target group follows the failover", [failover.new])
         writing.wait_for_writes_by(stage.servers.primary)
         writing.expect_no_write_by(demoted, since=failover.promoted_at)
+        look_at_dashboard(stage, failover.new)
 
 
 SCENARIO = Scenario(
     name="rds-instance",
-    shows="one parameter deploys the road to a Multi-AZ instance; it follows a failover",
+    shows="one parameter deploys the road to a Multi-AZ instance; it follows a failover, and the"
+    " dashboard shows it",
     servers=2,
     play=_play,
 )

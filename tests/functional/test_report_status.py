@@ -130,35 +130,18 @@ def test_json_may_be_asked_for_by_name() -> None:
     assert parse_request({"format": "json"}) is Format.JSON
 
 
-#: As CloudWatch sends it (CloudWatch user guide, *Details about custom widgets*).
-WIDGET_CONTEXT = {
-    "dashboardName": f"{STACK}-eu-west-1",
-    "widgetId": "widget-1",
-    "accountId": "111122223333",
-    "locale": "en",
-    "timezone": {"label": "UTC", "offsetISO": "+00:00", "offsetInMinutes": 0},
-    "period": 300,
-    "isAutoPeriod": True,
-    "timeRange": {"mode": "relative", "start": 1, "end": 2, "relativeStart": 86400012},
-    "theme": "dark",
-    "linkCharts": True,
-    "title": "The road to PostgreSQL",
-    "forms": {"all": {}},
-    "params": {},
-    "width": 1180,
-    "height": 442,
-}
-
-
 def test_a_dashboard_gets_the_widget_in_its_frame(reporter: FakeReporter) -> None:
-    html = app.handler({"widgetContext": WIDGET_CONTEXT}, context())
+    html = app.handler(load_event("status-widget"), context())
 
     (found,) = reporter.reported
     assert html == to_html(found, Frame(width=1180.0, dark=True))
 
 
-def test_a_dashboard_is_told_what_the_widget_is_without_a_look(reporter: FakeReporter) -> None:
-    text = app.handler({"describe": True, "widgetContext": WIDGET_CONTEXT}, context())
+@pytest.mark.parametrize("asked", [{}, load_event("status-widget")])
+def test_a_dashboard_is_told_what_the_widget_is_without_a_look(
+    reporter: FakeReporter, asked: dict[str, Any]
+) -> None:
+    text = app.handler(load_event("status-describe") | asked, context())
 
     assert isinstance(text, str)
     assert text.startswith("## ")

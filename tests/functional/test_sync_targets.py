@@ -29,7 +29,9 @@ from tests.support.messages import FakeBus, FakeTopic
 from tests.support.road import A, B, Road, target
 
 EVERY_EVENT = [path.stem for path in EVENTS.glob("*.json")]
-OTHER_FUNCTIONS = {"connection-request", "status", "status-text"}
+OTHER_FUNCTIONS = {
+    "connection-request", "status", "status-describe", "status-text", "status-widget",
+}  # fmt: skip
 
 
 @pytest.fixture

@@ -52,7 +52,9 @@ DOES_NOT = {
     "other-database-failover",
     "schedule",
     "status",
+    "status-describe",
     "status-text",
+    "status-widget",
 }
 EVERY_EVENT = sorted(path.stem for path in EVENTS.glob("*.json"))
 
