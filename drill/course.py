@@ -21,6 +21,7 @@ from lab.report import write_html
 from lab.timeline import Moment, format_seconds, print_expectations, print_timeline
 from target_sync.core.model import DatabaseKind
 from target_sync.core.refusal import RefusalError
+from target_sync.errors import TargetSyncError
 
 #: How long the rest may take once the new target is healthy: the record of the run, the removal
 #: of the old target; and a metric of CloudWatch, which comes minutes late.
@@ -133,7 +134,7 @@ class Drill:
             self._say(f"[bold red]Refused:[/] {escape(str(error))}")
             self._say("Nothing was touched.")
             return Exit.REFUSED
-        except (BotoCoreError, ClientError) as error:
+        except (BotoCoreError, ClientError, TargetSyncError) as error:
             self._say(f"[bold red]AWS did not let the drill go on:[/] {escape(str(error))}")
             self._say("Nothing was touched.")
             return Exit.REFUSED

@@ -163,6 +163,11 @@ def _refuse_if_foreign(
                 f"the stack {name} is not one of this project's template: its output {key} is"
                 f" {outputs.get(key)}, and the resource is {value or 'not there'}."
             )
+    if "DatabaseKind" not in outputs or "DatabaseEndpoint" not in parameters:
+        raise RefusalError(
+            f"the stack {name} is not one of this project's template: it does not say what its"
+            " database is (output DatabaseKind, parameter DatabaseEndpoint)."
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

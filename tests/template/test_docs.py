@@ -48,6 +48,7 @@ def names_in_code() -> set[str]:
         ROOT / "template.yaml",
         ROOT / "pyproject.toml",
         *ROOT.glob("layers/target_sync/target_sync/**/*.py"),
+        *ROOT.glob("drill/*.py"),
         *ROOT.glob("events/*.json"),
     ]
     return {word for file in files for word in re.findall(r"\w+", file.read_text())}

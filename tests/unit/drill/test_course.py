@@ -26,6 +26,7 @@ from target_sync.core.model import (
     TargetState,
 )
 from target_sync.core.road.facts import Reply, SeenTarget
+from target_sync.errors import TargetGroupAccessError
 from tests.support.drill import (
     cluster,
     cluster_stack,
@@ -240,6 +241,15 @@ def test_what_is_not_to_be_touched_is_refused(drilled: Run, aws: FakeAws, why: s
     assert (done.code, aws.calls) == (2, [])
     assert why in done.output
     assert done.output.endswith("Nothing was touched.\n")
+
+
+def test_a_missing_permission_before_the_call_touches_nothing(drilled: Run) -> None:
+    aws = FakeAws()
+    denied = TargetGroupAccessError("DescribeTargetHealth", "AccessDenied", "not authorized")
+    aws.describe = raising(denied)  # type: ignore[method-assign]
+    done = drilled(aws)
+    assert (done.code, aws.calls) == (2, [])
+    assert "DescribeTargetHealth failed with AccessDenied" in done.output
 
 
 def test_a_call_that_aws_refuses_touches_nothing(drilled: Run) -> None:

@@ -67,6 +67,16 @@ def test_a_stack_whose_outputs_lead_to_somebody_elses_resources_is_not_ours(outp
         our_stack(described_stack(outputs={output: "other"}), stack_resources())
 
 
+@pytest.mark.parametrize(("group", "key"), [
+    ("Outputs", "DatabaseKind"), ("Parameters", "DatabaseEndpoint"),
+])  # fmt: skip
+def test_a_stack_that_does_not_say_what_its_database_is_is_not_ours(group: str, key: str) -> None:
+    described = dict(described_stack())
+    described[group] = [entry for entry in described[group] if key not in entry.values()]
+    with pytest.raises(RefusalError, match="does not say what its database is"):
+        our_stack(described, stack_resources())
+
+
 def test_an_existing_target_group_is_that_of_the_parameter() -> None:
     described = described_stack(parameters={"ExistingTargetGroupArn": GROUP_ARN})
     resources = stack_resources(DatabaseTargetGroup=None, LoadBalancer=None)
