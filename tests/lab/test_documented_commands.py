@@ -33,6 +33,7 @@ from lab.site import PROVIDER, STRANGER, Ground
 from tests.lab.emulator_process import wait_until
 from tests.support.shell import Command, Shell, commands
 from tests.template.pages import PAGES, ROOT, read
+from tests.template.stack import load
 
 pytestmark = pytest.mark.lab
 
@@ -91,22 +92,25 @@ ELSEWHERE: Mapping[str, Elsewhere] = {
     ".venv/bin/sam delete --stack-name orders-privatelink --region eu-west-1": Elsewhere(
         "nothing would be left; every scenario ends with it", "lab/scenarios/base.py", "sam delete"
     ),
-    ".venv/bin/sam deploy --guided --stack-name orders-privatelink --region eu-west-1": Elsewhere(
-        "it asks for every parameter; the same deployment in one go is run",
-        "README.md",
-        ".venv/bin/sam deploy --stack-name orders-privatelink --region eu-west-1",
-    ),
+}
+
+#: What is typed where a command asks. Every other one is answered with yes.
+GUIDED = ".venv/bin/sam deploy --guided --stack-name orders-privatelink --region eu-west-1"
+ANSWERS: Mapping[str, Callable[["Reader"], str]] = {
+    # Stack, Region, the one parameter without a default, defaults, nothing saved, not deployed.
+    GUIDED: lambda it: "\n\n" + it.endpoint + "\n" * (len(load()["Parameters"]) + 3) + "n\nn\n",
 }
 
 #: Commands for a stack that this one is not, and with what words it is refused.
 REFUSED = {
     # The reader's shell says yes, which is not the database's name.
     "make drill": r"Nothing was touched\.",
-    "aws cloudformation continue-update-rollback": "cannot be called from current stack status"
+    "aws cloudformation continue-update-rollback": "cannot be called from current stack status",
 }
 
 #: What a command prints, by an expression for its beginning.
 PRINTS = {
+    GUIDED: "Deploy this changeset",
     "make help": r"(?m)^demo +Run the main job",
     ".venv/bin/sam list stack-outputs": "support@getdbt.com|ConsumerRequest",
     ".venv/bin/sam remote invoke ReportStatusFunction": r"The road works\.",
@@ -155,20 +159,17 @@ class Reader:
 
     def deploys(self) -> None:
         """Follow the README until the stack is there."""
-        shell = self.shell()
+        shell = Shell(self.folder, self.environment)
         for command in TYPED_FIRST.values():
             self.types(command, shell)
-
-    def shell(self) -> Shell:
-        """A new shell, whose user answers yes to whatever is asked."""
-        return Shell(self.folder, self.environment, answers="y\n")
 
     def types(self, command: Command, shell: Shell) -> None:
         """Type a command as it is written and see that it does what it should."""
         text = command.text
         for word, own in STANDS_FOR.items():
             text = text.replace(word, own(self))
-        outcome = shell.run(text)
+        answers = ANSWERS.get(command.name, lambda _: "y\n")
+        outcome = shell.run(text, answers=answers(self))
         words = _of(command, REFUSED)
         assert (outcome.status == 0) == (words is None), f"{command}\n{outcome.printed}"
         shown = words or _of(command, PRINTS) or ""
@@ -510,7 +511,7 @@ def _environment(work_dir: Path, endpoint_url: str) -> Mapping[str, str]:
 @pytest.mark.parametrize("page", TYPED)
 def test_the_commands_of_a_page_work_as_they_are_written(reader: Reader, page: str) -> None:
     reader.syncs()
-    shell = reader.shell()
+    shell = Shell(reader.folder, reader.environment)
     for section, found in groupby(COMMANDS[page], key=lambda command: command.section):
         with _broken(reader, FAULTS.get(section) if page == RUNBOOK else None):
             for command in filter(_is_typed, found):
@@ -519,7 +520,7 @@ def test_the_commands_of_a_page_work_as_they_are_written(reader: Reader, page: s
 
 def test_nothing_is_listed_here_that_is_on_no_page() -> None:
     names = [command.name for found in COMMANDS.values() for command in found]
-    assert set(names) >= ELSEWHERE.keys()
+    assert set(names) >= ELSEWHERE.keys() | ANSWERS.keys()
     for start in [*PRINTS, *REFUSED, *FIRST]:
         assert any(re.match(start, name) for name in names), start
     for word in STANDS_FOR:

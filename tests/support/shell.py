@@ -78,16 +78,19 @@ class Shell:
     Args:
         folder: Where it stands.
         environment: All that it starts with.
-        answers: What the reader types when a command asks.
     """
 
-    def __init__(self, folder: Path, environment: Mapping[str, str], answers: str = "y\n") -> None:
+    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
         self._folder = folder
         self._environment = dict(environment)
-        self._answers = answers
 
-    def run(self, text: str, *, timeout: float = 300) -> Outcome:
-        """Type a command and wait for its end; at most `timeout` seconds.
+    def run(self, text: str, *, answers: str = "", timeout: float = 300) -> Outcome:
+        """Type a command and wait for its end.
+
+        Args:
+            text: The command.
+            answers: What is typed when it asks.
+            timeout: How many seconds it may take.
 
         Raises:
             subprocess.TimeoutExpired: It took longer.
@@ -99,7 +102,7 @@ class Shell:
                 ["bash", "-c", script],
                 cwd=self._folder,
                 env=self._environment,
-                input=self._answers,
+                input=answers,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
