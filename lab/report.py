@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
 
+from lab.faults import HEADS, SeenFault
 from lab.timeline import (
     Expectation,
     Outage,
@@ -86,6 +87,7 @@ class Report:
         started_at: When the run started, in epoch seconds.
         timelines: One for each failover or repair.
         outages: What each strategy made of a failover, to be compared.
+        faults: What the status and the alarms said of each fault.
         expectations: What had to be true, and whether it was.
         options: The lab's options by name, as used.
         versions: The parts' versions by name.
@@ -95,6 +97,7 @@ class Report:
     started_at: float
     timelines: tuple[Timeline, ...]
     outages: tuple[Outage, ...] = ()
+    faults: tuple[SeenFault, ...] = ()
     expectations: tuple[Expectation, ...]
     options: Mapping[str, str]
     versions: Mapping[str, str]
@@ -132,6 +135,7 @@ def _page(report: Report) -> str:
         f'<p class="quiet">Started {started}</p>',
         f'<p class="verdict {tone}">{escape(verdict(report.expectations))}.</p>',
         *([_outages(report.outages)] if report.outages else []),
+        *([_faults(report.faults)] if report.faults else []),
         *(_timeline(number, timeline) for number, timeline in enumerate(report.timelines)),
         f"<h2>Expectations</h2>{_expectations(report.expectations)}",
         '<div class="columns">',
@@ -154,6 +158,17 @@ def _outages(outages: Sequence[Outage]) -> str:
         f"<figure>{_outages_drawing(outages, alone=False)}</figure>{_table(heads, rows)}"
         f'<p class="quiet">{escape(_OUTAGES_NOTE)}</p>'
     )
+
+
+def _faults(faults: Iterable[SeenFault]) -> str:
+    rows = [
+        _row(
+            _mark(holds=fault.as_expected),
+            *map(_cell, (fault.name, fault.step, fault.remedy, ", ".join(fault.told_alarms))),
+        )
+        for fault in faults
+    ]
+    return f"<h2>Faults</h2>{_table([_head(''), *(_head(h.capitalize()) for h in HEADS)], rows)}"
 
 
 def _timeline(number: int, timeline: Timeline) -> str:
@@ -377,13 +392,16 @@ def _in_words(phase: Phase) -> str:
 
 
 def _expectations(expectations: Iterable[Expectation]) -> str:
-    rows = []
-    for entry in expectations:
-        mark, tone = ("✓ pass", "good") if entry.holds else ("✗ FAIL", "bad")
-        rows.append(
-            _row(_cell(mark, f"mark {tone}"), _cell(entry.text), _cell(entry.detail, "note"))
-        )
+    rows = [
+        _row(_mark(holds=entry.holds), _cell(entry.text), _cell(entry.detail, "note"))
+        for entry in expectations
+    ]
     return _table([_head(""), _head("Expectation"), _head("Seen")], rows)
+
+
+def _mark(*, holds: bool) -> str:
+    text, tone = ("✓ pass", "good") if holds else ("✗ FAIL", "bad")
+    return _cell(text, f"mark {tone}")
 
 
 def _pairs(pairs: Mapping[str, str]) -> str:

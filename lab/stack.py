@@ -6,11 +6,11 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from botocore.exceptions import ClientError
 
@@ -21,6 +21,9 @@ _REPOSITORY = Path(__file__).parents[1]
 _SHIPPED = ("template.yaml", "samconfig.toml", "functions", "layers")
 _BUILD = ".aws-sam"
 _TIMEOUT = 300.0
+_KEPT_FIELDS = (
+    "Name", "GroupName", "ScheduleExpression", "FlexibleTimeWindow", "Target", "State",
+)  # fmt: skip
 _RESULT_START, _DIAGNOSIS_START = '{"status"', '{"healthy"'
 
 
@@ -149,30 +152,35 @@ class Stack:
             if event["ResourceStatus"].endswith("_FAILED")
         ]
 
-    @contextmanager
-    def schedule_switched_off(self) -> Iterator[None]:
+    def schedule_switched_off(self) -> AbstractContextManager[None]:
         """Switch the stack's schedule off for the length of the block, as an operator may."""
+        return self._schedule_with(State="DISABLED")
+
+    def schedule_slowed_down(self) -> AbstractContextManager[None]:
+        """Let the stack's schedule, which stays on, do nothing for the length of the block."""
+        return self._schedule_with(ScheduleExpression="rate(365 days)")
+
+    @contextmanager
+    def _schedule_with(self, **changes: str) -> Iterator[None]:
         scheduler = self.account.session().client(
             "scheduler", endpoint_url=self.account.endpoint_url
         )
-        (found,) = scheduler.list_schedules()["Schedules"]
-        schedule = scheduler.get_schedule(Name=found["Name"], GroupName=found["GroupName"])
-
-        def switch(state: Literal["ENABLED", "DISABLED"]) -> None:
-            scheduler.update_schedule(
-                Name=schedule["Name"],
-                GroupName=schedule["GroupName"],
-                ScheduleExpression=schedule["ScheduleExpression"],
-                FlexibleTimeWindow=schedule["FlexibleTimeWindow"],
-                Target=schedule["Target"],
-                State=state,
-            )
-
-        switch("DISABLED")
+        function = self.outputs()["SyncTargetsFunctionName"]
+        (found,) = [
+            schedule
+            for schedule in scheduler.list_schedules()["Schedules"]
+            if schedule["Target"]["Arn"].endswith(f":{function}")
+        ]
+        schedule: Mapping[str, Any] = scheduler.get_schedule(
+            Name=found["Name"], GroupName=found["GroupName"]
+        )
+        # An update sets every field: what it leaves out gets its default.
+        kept: dict[str, Any] = {name: schedule[name] for name in _KEPT_FIELDS}
+        scheduler.update_schedule(**kept | changes)
         try:
             yield
         finally:
-            switch("ENABLED")
+            scheduler.update_schedule(**kept)
 
     def resync(self, payload: Mapping[str, bool]) -> Mapping[str, Any]:
         """``sam remote invoke``: the resync that a person does by hand.

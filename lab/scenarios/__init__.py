@@ -14,6 +14,7 @@ from lab.scenarios import (
     failover_cluster,
     failover_warm_standby,
     failover_watch,
+    faults,
     flapping_dns,
     hostname,
     lost_event,
@@ -21,7 +22,6 @@ from lab.scenarios import (
     rds_instance,
     rds_proxy,
     static,
-    status,
     throttled_api,
     updates,
 )
@@ -48,6 +48,6 @@ SCENARIOS: Mapping[str, Scenario] = {
         lost_event.SCENARIO,
         throttled_api.SCENARIO,
         drill.SCENARIO,
-        status.SCENARIO,
+        faults.SCENARIO,
     )
 }

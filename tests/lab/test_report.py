@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from lab.faults import SeenFault, print_faults
 from lab.report import Report, write_figure, write_html
 from lab.timeline import (
     Expectation,
@@ -351,3 +352,39 @@ def test_the_drawing_keeps_its_place_whatever_the_duration(tmp_path: Path, last:
     assert all(200 < x < width - 60 for x in places)
     assert 1 <= len(ticks) <= 10
     assert all(float(bar.get("width", 0)) >= 3 for bar in drawing.iter("rect"))
+
+
+# ------------------------------------------------------------------------------------- faults
+
+SEEN = SeenFault(
+    name="schedule off",
+    step="schedule",
+    words="Switch it on",
+    remedy="Switch it on: EventBridge Scheduler.",
+    alarms=("failed-runs", "sync-errors"),
+    as_expected=True,
+)
+UNSEEN = replace(SEEN, name=HOSTILE, step="The road works.", alarms=(), as_expected=False)
+
+
+def test_the_terminal_shows_each_fault_with_its_step_and_its_alarms() -> None:
+    console = Console(file=io.StringIO(), width=120)
+
+    print_faults(console, [SEEN, UNSEEN])
+
+    printed = console.file.getvalue()  # type: ignore[attr-defined]
+    (row,) = [line for line in printed.splitlines() if "schedule off" in line]
+    assert re.search(r"pass .*schedule off .*schedule .*Switch it on .*failed-runs", row)
+    assert re.search(r"FAIL .*The road works\. .*none", printed)
+
+
+def test_the_page_shows_faults_with_their_whole_remedies(tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+
+    write_html(page, replace(REPORT, faults=(SEEN, UNSEEN)))
+
+    text = page.read_text()
+    assert "<h2>Faults</h2>" in text
+    assert "Switch it on: EventBridge Scheduler.</td><td>failed-runs, sync-errors</td>" in text
+    assert HOSTILE not in text
+    assert text.count("✗ FAIL") == 1

@@ -22,7 +22,14 @@ SHORTENED = {
     "lost-event": ["--schedule-interval=15"],
 }
 #: What lasts longest is played first.
-LONGEST = ("updates", "lost-event", "failover-warm-standby", "failover-watch", "failover-cluster")
+LONGEST = (
+    "faults",
+    "updates",
+    "lost-event",
+    "failover-warm-standby",
+    "failover-watch",
+    "failover-cluster",
+)
 
 
 def test_every_kind_of_database_has_its_scenario() -> None:

@@ -5,15 +5,20 @@ import re
 
 import pytest
 
+from lab.scenarios.faults import FAULTS
 from target_sync.core.connection_messages import notice_of as connection_notice
 from target_sync.core.connections import ConnectionPolicy, decide
 from target_sync.core.messages import RUNBOOK, SOURCE, Event
+from target_sync.core.road.findings import Step
 from tests.functional.test_messages import Told
 from tests.support.connections import OTHER, SENDER, TRUSTED, FakeEndpointService
+from tests.support.monitoring import alarms
 from tests.support.road import COMPLETED, EVENT, A, B
 from tests.template.pages import ROOT, anchors, blocks, read, sections, tables
 
 PAGE = read("docs/observability.md")
+#: The first is never broken. The second takes a failure of AWS's own, or a second load balancer.
+UNTESTED_STEPS = {"last-failover", "endpoint-service"}
 EVENTS = tables(sections(PAGE, 2)["Events"])
 
 
@@ -71,3 +76,29 @@ def test_a_message_that_sends_to_the_runbook_names_an_entry() -> None:
     named = re.findall(r"\{RUNBOOK\}#([\w-]+)", source)
     assert named
     assert set(named) <= anchors(read(RUNBOOK))
+
+
+def test_the_faults_that_the_lab_injects_are_told_with_their_steps_and_alarms() -> None:
+    (rows,) = tables(sections(PAGE, 2)["Faults"])
+
+    assert rows == [
+        [
+            fault.name,
+            f"[`{fault.step}`](status.md#{fault.step})",
+            ", ".join(f"`{alarm}`" for alarm in fault.alarms) or "none",
+        ]
+        for fault in FAULTS
+    ]
+
+
+def test_every_step_that_somebody_can_break_has_a_fault() -> None:
+    assert {fault.step for fault in FAULTS} == {*map(str, Step)} - UNTESTED_STEPS
+
+
+def test_every_alarm_has_a_fault_in_the_lab_or_is_told_to_have_none() -> None:
+    remaining = sections(PAGE, 2)["Faults"].rpartition("The remaining alarms")[2]
+    in_the_lab = {alarm for fault in FAULTS for alarm in fault.alarms}
+    told = {alarm for alarm in alarms() if f"`{alarm}`" in remaining}
+
+    assert in_the_lab | told == alarms().keys()
+    assert not in_the_lab & told
