@@ -42,7 +42,7 @@ HEADS = ("fault", "step named broken", "remedy", "alarms")
 
 
 def print_faults(console: Console, faults: Sequence[SeenFault]) -> None:
-    """Print the faults, a row for each. Of the remedy only what matters."""
+    """Print the faults, a row for each. Of the right remedy only what matters."""
     table = Table(title=f"{len(faults)} faults", title_justify="left", title_style="bold")
     table.add_column("")
     for head in HEADS:
@@ -51,6 +51,8 @@ def print_faults(console: Console, faults: Sequence[SeenFault]) -> None:
     for fault in faults:
         mark = "[green]pass[/]" if fault.as_expected else "[bold red]FAIL[/]"
         alarms = "\n".join(fault.told_alarms)
-        table.add_row(mark, *map(escape, (fault.name, fault.step, fault.words, alarms)))
+        remedy = fault.words if fault.as_expected else fault.remedy
+        table.add_row(mark, *map(escape, (fault.name, fault.step, remedy, alarms)))
     # A file has no width, for which rich takes 80 columns.
-    console.print(table, width=console.width if console.is_terminal else _WIDTH)
+    table.width = None if console.is_terminal else _WIDTH
+    console.print(table, soft_wrap=not console.is_terminal)

@@ -7,7 +7,7 @@ and exactly the alarms that belong to it must ring.
 import json
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from typing import Any
@@ -164,41 +164,47 @@ def _meet(scene: _Scene, fault: Fault) -> None:
     stage = scene.stage
     stage.progress.say(f"Fault: {fault.name}")
     with fault.lasting(scene):
-        rings = _waits(scene, lambda: scene.ringing() == fault.alarms)
+        _waits(scene, lambda: scene.ringing() == fault.alarms)
         if fault.ages:
             stage.ground.admin.elapse(_LONG_AGO)
-        named = _waits(scene, lambda: _names(fault, scene.look()))
-        found, alarms = scene.look(), scene.ringing()
-        broken = [check for check in found["checks"] if check["state"] == "broken"]
-        seen = SeenFault(
-            name=fault.name,
-            step=", ".join(check["id"] for check in broken) or str(found["summary"]),
-            words=fault.remedy,
-            remedy=" ".join(check["remedy"] for check in broken),
-            alarms=alarms,
-            as_expected=rings and named and alarms == fault.alarms,
-        )
+        looks: list[SeenFault] = []
+
+        def is_as_expected() -> bool:
+            looks.append(_seen(scene, fault))
+            return looks[-1].as_expected
+
+        _waits(scene, is_as_expected)
+    seen = looks[-1]
     stage.findings.faults.append(seen)
     text = f"{fault.name}: the status names {fault.step} alone; "
-    text += f"{' and '.join(fault.alarms)} rings alone" if fault.alarms else "no alarm rings"
-    stage.expect(text, seen.as_expected, f"{seen.step}: {seen.remedy} ({', '.join(alarms)})")
+    text += f"of the alarms {', '.join(fault.alarms) or 'none'} rings"
+    stage.expect(text, seen.as_expected, f"{seen.step}: {seen.remedy} ({', '.join(seen.alarms)})")
     _expect_works(scene, f"{fault.name}: healthy again when it is put right")
 
 
-def _waits(scene: _Scene, condition: Callable[[], bool]) -> bool:
-    """Whether something becomes so in good time."""
+def _seen(scene: _Scene, fault: Fault) -> SeenFault:
+    """What the status and the alarms say at one moment."""
+    found, alarms = scene.look(), scene.ringing()
+    broken = [check for check in found["checks"] if check["state"] == "broken"]
+    return SeenFault(
+        name=fault.name,
+        step=", ".join(check["id"] for check in broken) or str(found["summary"]),
+        words=fault.remedy,
+        remedy=" ".join(check["remedy"] for check in broken),
+        alarms=alarms,
+        as_expected=(
+            _broken(found) == {fault.step}
+            and fault.remedy in broken[0]["remedy"]
+            and alarms == fault.alarms
+        ),
+    )
+
+
+def _waits(scene: _Scene, condition: Callable[[], bool]) -> None:
+    """Wait until something is so; if it does not become so, what is seen then will tell."""
     supervisor = scene.stage.ground.supervisor
-    try:
+    with suppress(WaitTimeoutError):
         supervisor.wait_until(condition, what="it", timeout=_PATIENCE, interval=_BETWEEN_LOOKS)
-    except WaitTimeoutError:
-        return False
-    return True
-
-
-def _names(fault: Fault, found: Mapping[str, Any]) -> bool:
-    """Whether exactly the right step is broken, with the right remedy."""
-    remedies = {c["id"]: c["remedy"] for c in found["checks"] if c["state"] == "broken"}
-    return remedies.keys() == {fault.step} and fault.remedy in remedies[fault.step]
 
 
 # ---------------------------------------------------------------------------- the database's name
