@@ -168,8 +168,8 @@ class Reader:
         text = command.text
         for word, own in STANDS_FOR.items():
             text = text.replace(word, own(self))
-        answers = ANSWERS.get(command.name, lambda _: "y\n")
-        outcome = shell.run(text, answers=answers(self))
+        answers = ANSWERS[command.name](self) if command.name in ANSWERS else "y\n"
+        outcome = shell.run(text, answers=answers)
         words = _of(command, REFUSED)
         assert (outcome.status == 0) == (words is None), f"{command}\n{outcome.printed}"
         shown = words or _of(command, PRINTS) or ""
