@@ -143,6 +143,8 @@ class Drill:
             return Exit.ABORTED
 
     def _run(self) -> Exit:
+        if not self.options.report.resolve().parent.is_dir():
+            raise RefusalError(f"there is no folder for the report {self.options.report}.")
         stack = decisions.our_stack(*self.aws.stack(self.options.stack))
         call = None if self.options.observe else self._call_for(stack)
         self._check_status(stack)
@@ -223,7 +225,7 @@ class Drill:
             raise RefusalError(f"no target can be seen to be healthy before it begins. {troubles}")
         group = seen.targets[0]
         name = seen.names[0] if seen.names else NameSeen(at=group.at, failure="not looked at")
-        targets = ", ".join(f"{t} {state}" for t, state in group.states.items())
+        targets = ", ".join(f"{entry.target} {entry.state}" for entry in group.group.targets)
         answer = ", ".join(sorted(name.addresses)) or name.failure
         self._say(f"[bold]Before[/]    targets: {escape(targets)}; name: {escape(answer)}")
         return Story(

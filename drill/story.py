@@ -5,14 +5,14 @@ others from this machine's.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from lab.records import SyncRecord
 from lab.timeline import Expectation, Moment, Timeline
+from target_sync.core.model import TargetGroup
 
 RDS_EVENT = "RDS event"
-HEALTHY, DRAINING = "healthy", "draining"
 #: How far the clocks of AWS and of this machine may be apart without a run being lost.
 _CLOCKS_APART = 5.0
 _FAILOVER = "failover"
@@ -30,20 +30,20 @@ class NameSeen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetsSeen:
-    """The group at one moment: the state of each target, as DescribeTargetHealth tells it."""
+    """The group at one moment; its targets as texts, as the function's records have them."""
 
     at: float
-    states: Mapping[str, str]
+    group: TargetGroup
 
     @property
     def healthy(self) -> frozenset[str]:
         """The targets that pass their checks."""
-        return frozenset(t for t, state in self.states.items() if state == HEALTHY)
+        return frozenset(map(str, self.group.healthy))
 
     @property
     def registered(self) -> frozenset[str]:
         """The targets that are in the group."""
-        return frozenset(t for t, state in self.states.items() if state != DRAINING)
+        return frozenset(map(str, self.group.registered))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -116,10 +116,9 @@ class GroupWatch(Watch[TargetsSeen]):
         self._group = group
 
     def _see(self) -> None:
-        targets = self._group.describe().targets
-        states = {str(entry.target): entry.state.value for entry in targets}
-        if not self.found or self.found[-1].states != states:
-            self._add(TargetsSeen(at=time.time(), states=states))
+        group = self._group.describe()
+        if not self.found or self.found[-1].group != group:
+            self._add(TargetsSeen(at=time.time(), group=group))
 
 
 class ListWatch(Watch[_T]):

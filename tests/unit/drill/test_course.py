@@ -160,7 +160,9 @@ def drilled(tmp_path: Path) -> Callable[..., Drilled]:
     ) -> Drilled:
         console = Console(file=io.StringIO(), width=400)
         drill = Drill(
-            options=Options(stack="orders-privatelink", report=tmp_path / "report.html", **options),
+            options=Options(
+                **{"stack": "orders-privatelink", "report": tmp_path / "report.html", **options}
+            ),
             aws=aws,
             console=console,
             ask=ask,
@@ -241,6 +243,15 @@ def test_what_is_not_to_be_touched_is_refused(drilled: Run, aws: FakeAws, why: s
     assert (done.code, aws.calls) == (2, [])
     assert why in done.output
     assert done.output.endswith("Nothing was touched.\n")
+
+
+def test_a_report_that_cannot_be_written_is_noticed_before_anything_is_touched(
+    drilled: Run, tmp_path: Path
+) -> None:
+    aws = FakeAws()
+    done = drilled(aws, report=tmp_path / "nowhere/report.html")
+    assert (done.code, aws.calls) == (2, [])
+    assert "no folder for the report" in done.output
 
 
 def test_a_missing_permission_before_the_call_touches_nothing(drilled: Run) -> None:

@@ -1,12 +1,14 @@
 """What is made of what was seen: the moments, and whether the failover was followed."""
 
 from dataclasses import replace
+from ipaddress import ip_address
 
 import pytest
 
 from drill.story import NameSeen, RdsNews, Seen, Story, TargetsSeen, Tried
 from lab.records import SyncRecord
 from lab.timeline import Moment
+from target_sync.core.model import Target, TargetGroup, TargetHealth, TargetState
 
 T0 = 1_800_000_000.0
 OLD, NEW = "10.0.1.11:5432", "10.0.2.12:5432"
@@ -35,9 +37,12 @@ def run_record(
 
 
 def group(at: float, **states: str) -> TargetsSeen:
-    return TargetsSeen(
-        at=T0 + at, states={{"old": OLD, "new": NEW}[who]: state for who, state in states.items()}
+    addresses = {"old": ip_address("10.0.1.11"), "new": ip_address("10.0.2.12")}
+    targets = (
+        TargetHealth(Target(addresses[who], 5432), TargetState(state))
+        for who, state in states.items()
     )
+    return TargetsSeen(at=T0 + at, group=TargetGroup(tuple(targets)))
 
 
 def name(at: float, *addresses: str, failure: str = "") -> NameSeen:
@@ -158,6 +163,13 @@ def test_the_run_that_followed_is_the_one_that_registered() -> None:
     assert not unmet(waiting)
 
 
+def test_an_event_whose_run_left_the_registration_to_another_run_is_no_end() -> None:
+    story = STORY.with_seen(replace(FOLLOWED, runs=(run_record(registered=()),)))
+    assert moments(story)["event received"] == 3.5
+    assert [entry.partition(":")[0] for entry in story.unseen] == ["detected"]
+    assert not story.is_complete
+
+
 def test_a_run_of_long_ago_is_not_of_this_failover() -> None:
     story = STORY.with_seen(replace(FOLLOWED, runs=(run_record(at=-60, started=-59),)))
     assert "event received" not in moments(story)
@@ -179,6 +191,14 @@ def test_a_name_that_cannot_be_resolved_from_here_leaves_the_functions_own_times
     (unseen,) = story.unseen
     assert unseen.startswith("DNS flipped: the name does not exist")
     assert story.is_complete
+
+
+def test_a_name_that_resolves_again_has_not_moved_as_far_as_anybody_knows() -> None:
+    names = (name(-1, failure="timed out"), name(3, "10.0.1.11"))
+    seen = Seen(names=names, targets=FOLLOWED.targets[:1])
+    story = replace(STORY, name_before=frozenset(), seen=seen)
+    assert "DNS flipped" not in moments(story)
+    assert replace(story, asked=None).cause is None
 
 
 @pytest.mark.parametrize(
