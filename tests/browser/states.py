@@ -26,7 +26,8 @@ _CHANGE = Change(at=NOW - 7_260, to_detect=4.2, to_register=4.9, to_healthy=21.6
 _FOLLOWED = replace(FACTS, changes=Changes(_CHANGE, 14))
 _DENIED = Unknown(
     "The role may not call elasticloadbalancing:DescribeTargetHealth.",
-    "Give the role of ReportStatusFunction this permission: deploy the stack again.",
+    "Give the role of ReportStatusFunction this permission back: somebody changed the role, or a"
+    " boundary or a policy of the organization forbids it.",
 )
 _THROTTLED = Unknown("AWS throttled the call: Rate exceeded.", "Look again in a minute.")
 

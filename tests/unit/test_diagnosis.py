@@ -316,6 +316,12 @@ def test_a_road_works_even_if_its_past_is_unknown(fact: str, step: Step) -> None
     assert found.summary == "The road works. Besides: 1 unknown."
 
 
+def test_what_is_named_as_not_known_is_not_counted_again() -> None:
+    found = diagnosis(listeners=DENIED, changes=DENIED)
+
+    assert found.summary == "Whether the road works is not known: listener. Besides: 1 unknown."
+
+
 def test_an_unknown_idle_timeout_leaves_the_listener_ok() -> None:
     found = check(Step.LISTENER, listener_attributes=DENIED)
 
@@ -621,7 +627,9 @@ def test_a_listener_that_was_changed_is_broken_unless_it_is_somebodys_own(
     change: dict[str, Any],
 ) -> None:
     listeners = (replace(LISTENER, **change),)
-    assert check(Step.LISTENER, listeners=listeners).state is BROKEN
+    found = check(Step.LISTENER, listeners=listeners)
+    assert found.state is BROKEN
+    assert f"--listener-arn {LISTENER.arn} --protocol TCP --port 5432" in found.remedy
     assert check(Step.LISTENER, OWN_GROUP, listeners=listeners).state is OK
 
 
@@ -802,6 +810,27 @@ def test_who_may_not_come_in_matters_where_rules_hold_for_privatelink(
     )
     closed = BROKEN if enforces else WARNING
     assert found.state is (OK if open_ else closed)
+
+
+@pytest.mark.parametrize(
+    ("deployment", "network"), [(DEPLOYMENT, str(CONSUMERS)), (OWN_GROUP, "and their network")]
+)
+def test_the_remedy_names_one_group_of_several_and_the_consumers_network(
+    deployment: Deployment, network: str
+) -> None:
+    balancer = replace(BALANCER, security_groups=(BALANCER_GROUP, "sg-second"))
+
+    shut = check(
+        Step.LOAD_BALANCER_SECURITY_GROUP,
+        deployment,
+        load_balancer=balancer,
+        security_groups=own_rules((), OPEN_OUT),
+    )
+
+    assert shut.state is not OK
+    assert (
+        f"--group-id {BALANCER_GROUP} --protocol tcp --port 5432 --cidr {network}." in shut.remedy
+    )
 
 
 def test_somebodys_own_group_lets_in_whom_it_likes() -> None:

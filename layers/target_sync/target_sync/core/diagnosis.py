@@ -11,7 +11,6 @@ Healthy is a road without a broken step, of which every step that carries traffi
 """
 
 import textwrap
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -148,20 +147,20 @@ class Diagnosis:
     @property
     def summary(self) -> str:
         """A few short sentences for a person."""
-        told: list[str] = []
-        if wrong := self._of(State.BROKEN):
-            told.append(f"The road is broken at {_listed(wrong)}.")
-        elif unseen := self._unseen():
-            told.append(f"Whether the road works is not known: {_listed(unseen)}.")
+        wrong = self._of(State.BROKEN)
+        unseen = () if wrong else self._unseen()
+        if wrong:
+            told = f"The road is broken at {_listed(wrong)}."
+        elif unseen:
+            told = f"Whether the road works is not known: {_listed(unseen)}."
         else:
-            told.append("The road works.")
-        counts = Counter(check.state for check in self.checks)
+            told = "The road works."
+        warnings, unknown = len(self._of(State.WARNING)), len(self._of(State.UNKNOWN)) - len(unseen)
         others = [
-            f"{counts[state]} {state.value}"
-            for state in (State.WARNING, State.UNKNOWN)
-            if counts[state]
+            *([f"{warnings} warning{'s' if warnings > 1 else ''}"] if warnings else []),
+            *([f"{unknown} unknown"] if unknown else []),
         ]
-        return " ".join([*told, *([f"Besides: {', '.join(others)}."] if others else [])])
+        return f"{told} Besides: {', '.join(others)}." if others else told
 
     def to_document(self) -> Document:
         """The diagnosis as JSON-ready values, in a stable order."""

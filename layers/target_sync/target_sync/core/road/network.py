@@ -50,7 +50,6 @@ _CROSS_ZONE = "load_balancing.cross_zone.enabled"
 _IDLE_TIMEOUT = "tcp.idle_timeout.seconds"
 #: So that a zone can fail; dbt asks for it too.
 _LEAST_ZONES = 2
-_AGAIN = "deploy the stack again"
 
 
 def target_group(facts: Facts, deployment: Deployment) -> Finding:
@@ -126,7 +125,11 @@ def listener(facts: Facts, deployment: Deployment) -> Finding:
     wanted = {"protocol": "TCP", "port": deployment.policy.port}
     there = {"protocol": found.protocol, "port": found.port}
     if deployment.owns_network and (changed := _differences(wanted, there)):
-        return broken(changed, f"Set it back: aws elbv2 modify-listener, or {_AGAIN}.")
+        return broken(
+            changed,
+            f"Set it back: aws elbv2 modify-listener --listener-arn {found.arn} --protocol TCP"
+            f" --port {deployment.policy.port}.",
+        )
     return _idle_timeout(seen, facts.listener_attributes, deployment)
 
 
@@ -210,7 +213,7 @@ def availability_zones(facts: Facts, deployment: Deployment) -> Finding:
     if missing:
         return broken(
             [f"A target is in {', '.join(missing)}, where the load balancer has no subnet."],
-            f"Add a subnet of {', '.join(missing)} to SubnetIds and {_AGAIN}.",
+            f"Add a subnet of {', '.join(missing)} to SubnetIds and deploy the stack again.",
         )
     seen = f"The load balancer is in {', '.join(sorted(balancer.zones))}"
     if len(balancer.zones) < _LEAST_ZONES:
@@ -242,12 +245,13 @@ def load_balancer_security_group(facts: Facts, deployment: Deployment) -> Findin
         return ok("The load balancer has no security group, so nothing is filtered.")
     groups = known(facts.security_groups)
     own = [groups[id_] for id_ in balancer.security_groups if id_ in groups]
-    names, port = ", ".join(balancer.security_groups), deployment.policy.port
+    first, names = balancer.security_groups[0], ", ".join(balancer.security_groups)
+    port = deployment.policy.port
     closed = [a for a in sorted(_addresses(facts, deployment)) if not _lets_out(own, a, port)]
     if closed:
         return broken(
             [f"{names} lets nothing out to {', '.join(closed)} on port {port}."],
-            f"Let it out: aws ec2 authorize-security-group-egress --group-id {names}"
+            f"Let it out: aws ec2 authorize-security-group-egress --group-id {first}"
             f" --protocol tcp --port {port} --cidr 0.0.0.0/0.",
         )
     if deployment.owns_network and balancer.enforces != deployment.enforces:
@@ -256,8 +260,9 @@ def load_balancer_security_group(facts: Facts, deployment: Deployment) -> Findin
         judge = broken if balancer.enforces else warning
         return judge(
             [f"{names} lets nobody in on port {port}."],
-            f"Let the consumers in: aws ec2 authorize-security-group-ingress --group-id {names}"
-            f" --protocol tcp --port {port} --cidr and ConsumerNetwork.",
+            f"Let the consumers in: aws ec2 authorize-security-group-ingress --group-id {first}"
+            f" --protocol tcp --port {port} --cidr"
+            f" {deployment.consumer_network or 'and their network'}.",
         )
     return ok(
         f"{names} lets the database's port in and out.",

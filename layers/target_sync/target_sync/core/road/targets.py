@@ -48,7 +48,8 @@ _LOOKUP_REMEDIES: Mapping[LookupFailure, str] = {
     LookupFailure.BAD_ANSWER: "Correct DatabaseEndpoint, or the record behind it.",
     LookupFailure.API_UNAVAILABLE: "Look again in a minute.",
     LookupFailure.ACCESS_DENIED: (
-        "Give the role of ReportStatusFunction this permission: deploy the stack again."
+        "Give the role of ReportStatusFunction this permission back: somebody changed the role, or"
+        " a boundary or a policy of the organization forbids it."
     ),
 }
 #: Failures of an API that say nothing of the name itself.
@@ -137,7 +138,7 @@ def targets_healthy(facts: Facts, deployment: Deployment) -> Finding:
     if targets is None:
         return broken(
             ["The target group does not exist."],
-            "Make it again: deploy the stack again.",
+            "Delete the stack and deploy it anew.",
             may_follow_from=(Step.TARGET_GROUP,),
         )
     here = {str(target): target for target in targets}
