@@ -605,6 +605,17 @@ def test_a_run_is_healthy_only_if_every_wanted_target_is() -> None:
     assert not begun(EVENT).after_look(Look(RIGHT, failed(0)))[0].healthy
 
 
+@pytest.mark.parametrize(
+    ("now", "stale"), [(100.0, False), (105.0, False), (105.1, True), (900.0, True)]
+)
+def test_an_answer_is_too_old_to_change_anything_after_five_seconds(
+    now: float, *, stale: bool
+) -> None:
+    run = begun(EVENT).having_observed(said(50.0)).having_observed(said(100.0, B))
+
+    assert run.is_stale(now) is stale
+
+
 @pytest.mark.parametrize("longest", range(4))
 @pytest.mark.parametrize("before", [(), (-2,), (-2, -1)])
 def test_the_longest_ttl_of_a_series_is_never_forgotten(
