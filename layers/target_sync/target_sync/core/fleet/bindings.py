@@ -1,0 +1,278 @@
+"""Which target group follows which database, as its tags say.
+
+Whoever may tag a target group writes this text, so it is untrusted. What cannot be read is a
+finding on that group alone, and disturbs no other.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from ipaddress import ip_network
+
+from target_sync.core.endpoint_names import classify
+from target_sync.core.model import DatabaseKind, IPNetwork, SyncPolicy
+from target_sync.core.refusal import RefusalError
+
+PREFIX = "privatelink-sync:"
+#: What a person writes: the database's name; and, if need be, its kind and the policy.
+ENDPOINT_TAG, KIND_TAG, POLICY_TAG = PREFIX + "endpoint", PREFIX + "kind", PREFIX + "policy"
+#: What the fleet itself writes: the record of the last verified state, and how far the audit is.
+RECORD_TAG, AUDIT_TAG = PREFIX + "verified", PREFIX + "audited"
+_A_PERSONS = (ENDPOINT_TAG, KIND_TAG, POLICY_TAG)
+_OURS = (RECORD_TAG, AUDIT_TAG)
+
+#: The kinds that a name in a tag can have; the others have no name to follow.
+FLEET_KINDS = (
+    DatabaseKind.RDS_INSTANCE,
+    DatabaseKind.RDS_CLUSTER_WRITER,
+    DatabaseKind.RDS_CLUSTER_READERS,
+    DatabaseKind.RDS_PROXY,
+    DatabaseKind.HOSTNAME,
+)
+_ARN = re.compile(
+    r"arn:(?P<partition>aws[a-z-]*):elasticloadbalancing:(?P<region>[a-z0-9-]+)"
+    r":(?P<account>[0-9]{12}):targetgroup/[A-Za-z0-9-]{1,32}/[0-9a-f]{16}"
+)
+_NUMBER = re.compile(r"[0-9]{1,5}")
+_HIGHEST_PORT = 65_535
+#: The texts of ``classify`` name the parameters of a stack; a fleet has tags instead.
+_TAG_OF_PARAMETER = {"DatabaseEndpoint": ENDPOINT_TAG, "DatabaseKind": KIND_TAG}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the fleet is deployed, and so which target groups are its own."""
+
+    partition: str
+    region: str
+    account: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaggedGroup:
+    """One line of the listing.
+
+    Attributes:
+        arn: The target group.
+        tags: Its tags as pairs of key and value, so that a contradiction can be seen.
+    """
+
+    arn: str
+    tags: frozenset[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """A target group and the database that it follows."""
+
+    arn: str
+    endpoint: str
+    kind: DatabaseKind
+    policy: SyncPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A binding, and the texts that the fleet itself has left on the group; empty if none."""
+
+    binding: Binding
+    record: str
+    mark: str
+
+
+class FindingCode(StrEnum):
+    """Why a group is not followed, or not now."""
+
+    NOT_A_TARGET_GROUP = "not_a_target_group"
+    ELSEWHERE = "elsewhere"
+    CONTRADICTION = "contradiction"
+    UNKNOWN_TAG = "unknown_tag"
+    BAD_ENDPOINT = "bad_endpoint"
+    BAD_KIND = "bad_kind"
+    BAD_POLICY = "bad_policy"
+    #: The name gave no answer in this sweep.
+    NO_ANSWER = "no_answer"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What is wrong with one target group, in a sentence that says what to do."""
+
+    arn: str
+    code: FindingCode
+    detail: str
+
+
+class _UnreadableError(Exception):
+    """What makes a binding unreadable."""
+
+    def __init__(self, code: FindingCode, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+
+
+def read_listing(
+    groups: Iterable[TaggedGroup], place: Place, default: SyncPolicy
+) -> tuple[tuple[Listed, ...], tuple[Finding, ...]]:
+    """The bindings in a listing, and a finding for each group whose tags are no binding.
+
+    A group that is listed twice counts once, with the tags of both. One without an endpoint tag
+    is not the fleet's and is left alone.
+
+    Args:
+        groups: The listing.
+        place: Where the fleet is.
+        default: What holds where a policy tag says nothing. A tag may narrow its networks and
+            its number of targets, never widen them.
+    """
+    tags = defaultdict[str, set[tuple[str, str]]](set)
+    for group in groups:
+        tags[group.arn] |= group.tags
+    listed, findings = list[Listed](), list[Finding]()
+    for arn in sorted(tags):
+        values = _by_key(tags[arn])
+        if ENDPOINT_TAG not in values:
+            continue
+        try:
+            listed.append(_read(arn, values, place, default))
+        except _UnreadableError as error:
+            findings.append(Finding(arn, error.code, str(error)))
+    return tuple(listed), tuple(findings)
+
+
+def _by_key(tags: Iterable[tuple[str, str]]) -> Mapping[str, list[str]]:
+    """The values of each of our keys."""
+    values = defaultdict[str, list[str]](list)
+    for key, value in sorted(tags):
+        if key.strip().lower().startswith(PREFIX):
+            values[key].append(value)
+    return values
+
+
+def _read(arn: str, values: Mapping[str, list[str]], place: Place, default: SyncPolicy) -> Listed:
+    _check_arn(arn, place)
+    for key in values:
+        if key not in (*_A_PERSONS, *_OURS):
+            raise _UnreadableError(
+                FindingCode.UNKNOWN_TAG,
+                f"The tag {key!r} is none of {', '.join(_A_PERSONS)}: correct or remove it.",
+            )
+    endpoint, kind, policy = (_only(key, values) for key in _A_PERSONS)
+    name, followed_as = _endpoint(endpoint or "", kind, place.region)
+    # Two values of a text of our own cannot both hold; none does, and the group is verified.
+    record, mark = ("" if len(texts := values.get(key, [""])) > 1 else texts[0] for key in _OURS)
+    return Listed(Binding(arn, name, followed_as, _policy(policy or "", default)), record, mark)
+
+
+def _check_arn(arn: str, place: Place) -> None:
+    match = _ARN.fullmatch(arn)
+    if match is None:
+        raise _UnreadableError(
+            FindingCode.NOT_A_TARGET_GROUP,
+            f"{arn!r} is no target group: remove the tag {ENDPOINT_TAG} from it.",
+        )
+    here = (place.partition, place.region, place.account)
+    if match.group("partition", "region", "account") != here:
+        raise _UnreadableError(
+            FindingCode.ELSEWHERE,
+            f"{arn} is not in {place.region} of account {place.account}: deploy a fleet there.",
+        )
+
+
+def _only(key: str, values: Mapping[str, list[str]]) -> str | None:
+    """The one value of a tag; None if there is no such tag."""
+    found = values.get(key, [])
+    if len(found) > 1:
+        raise _UnreadableError(
+            FindingCode.CONTRADICTION,
+            f"The tag {key} is listed with the values {' and '.join(map(repr, found))}: leave one.",
+        )
+    return found[0] if found else None
+
+
+def _endpoint(text: str, kind: str | None, region: str) -> tuple[str, DatabaseKind]:
+    """The name in its normal form, and how it is followed."""
+    try:
+        subject = classify(text, _kind(kind), region)
+    except RefusalError as refusal:
+        raise _UnreadableError(FindingCode.BAD_ENDPOINT, _in_tags(str(refusal))) from None
+    if subject.kind is None:
+        raise _UnreadableError(
+            FindingCode.BAD_ENDPOINT,
+            f"The tag {ENDPOINT_TAG} has the custom endpoint {subject.endpoint}, whose chosen"
+            f" members cannot be followed: give the cluster's writer or reader endpoint, or set"
+            f" {KIND_TAG}.",
+        )
+    if subject.kind not in FLEET_KINDS:
+        raise _UnreadableError(
+            FindingCode.BAD_ENDPOINT,
+            f"The tag {ENDPOINT_TAG} has {text!r}, which is {subject.shape}: a fleet follows DNS"
+            " names only; register these targets yourself, or deploy a stack for them.",
+        )
+    return subject.endpoint, subject.kind
+
+
+def _kind(text: str | None) -> DatabaseKind | None:
+    if text is None:
+        return None
+    if text not in FLEET_KINDS:
+        raise _UnreadableError(
+            FindingCode.BAD_KIND,
+            f"The tag {KIND_TAG} has {text!r}: give one of {', '.join(FLEET_KINDS)}, or no tag.",
+        )
+    return DatabaseKind(text)
+
+
+def _in_tags(text: str) -> str:
+    for parameter, tag in _TAG_OF_PARAMETER.items():
+        text = text.replace(parameter, tag)
+    return text
+
+
+def _policy(text: str, default: SyncPolicy) -> SyncPolicy:
+    """``port=6432 max=2 networks=10.1.0.0/16+10.2.0.0/16``; a tag's value can have no comma."""
+    given = dict[str, str]()
+    for item in text.split():
+        name, _, value = item.partition("=")
+        if name not in {"port", "max", "networks"} or name in given:
+            raise _bad_policy(item)
+        given[name] = value
+    policy = default
+    if "port" in given:
+        policy = replace(policy, port=_number(given["port"], _HIGHEST_PORT))
+    if "max" in given:
+        policy = replace(policy, max_targets=_number(given["max"], default.max_targets))
+    if "networks" in given:
+        networks = tuple(_network(item, default) for item in given["networks"].split("+"))
+        policy = replace(policy, allowed_networks=networks)
+    return policy
+
+
+def _number(text: str, highest: int) -> int:
+    if not _NUMBER.fullmatch(text) or not 1 <= int(text) <= highest:
+        raise _bad_policy(text, f" (a number from 1 to {highest})")
+    return int(text)
+
+
+def _network(text: str, default: SyncPolicy) -> IPNetwork:
+    try:
+        network = ip_network(text)
+    except ValueError:
+        raise _bad_policy(text) from None
+    # Comparing versions first: subnet_of refuses to compare IPv4 with IPv6.
+    if not any(
+        network.version == allowed.version and network.subnet_of(allowed)  # type: ignore[arg-type]
+        for allowed in default.allowed_networks
+    ):
+        raise _bad_policy(text, " (it is outside the fleet's allowed networks)")
+    return network
+
+
+def _bad_policy(item: str, why: str = "") -> _UnreadableError:
+    return _UnreadableError(
+        FindingCode.BAD_POLICY,
+        f"The tag {POLICY_TAG} has {item!r}{why}: give port=, max= or networks=, each once, for"
+        " example port=6432 networks=10.1.0.0/16+10.2.0.0/16.",
+    )

@@ -1,0 +1,225 @@
+"""What one sweep decides: which target groups need work now, in which order, and which wait.
+
+A group needs work when its endpoint's answer is another one than it was last verified for, when
+nothing says that it was ever verified, or when the audit has come to it. The audit goes round a
+ring of all groups, as far in each sweep as time has passed since the last one.
+"""
+
+import math
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from hashlib import blake2b
+from typing import TypeAlias
+
+from target_sync.core.fleet.bindings import Binding, Finding, FindingCode, Listed
+from target_sync.core.fleet.budget import ACCOUNT_QUOTA, DEFAULT_SHARE
+from target_sync.core.fleet.record import Key, Mark, read_mark, read_record
+from target_sync.core.model import DatabaseKind, FailedObservation, Observation
+
+#: Between two sweeps.
+SWEEP_SECONDS = 60.0
+#: In so long the audit goes round once, if the room allows.
+AUDIT_SECONDS = 900.0
+#: Of a sweep's room, audits and groups without a record have at least this part each, so that a
+#: storm of changes, or of bad records, can starve neither.
+_RESERVED = 1 / 4
+#: Less than any real difference of time makes of a group; more than a float's error.
+_ROUNDING = 1e-6
+
+#: What is asked of a name. Groups that ask the same share the answer.
+Question: TypeAlias = tuple[DatabaseKind, str]
+
+
+class Cause(StrEnum):
+    """Why a group needs work; the most urgent first."""
+
+    ANSWER_CHANGED = "answer_changed"
+    UNVERIFIED = "unverified"
+    AUDIT = "audit"
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A group for a worker, and why."""
+
+    binding: Binding
+    cause: Cause
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How many groups one sweep may hand out; at least 4."""
+
+    groups: int
+
+    def __post_init__(self) -> None:
+        if self.groups * _RESERVED < 1:
+            raise ValueError("a sweep needs room for at least 4 groups")
+
+    @classmethod
+    def of(cls, share: float = DEFAULT_SHARE) -> "Room":
+        """As many as can be described between two sweeps within the share of the account's calls.
+
+        Raises:
+            ValueError: The share is not in (0, 1].
+        """
+        return cls(int(ACCOUNT_QUOTA.part(share).refill * SWEEP_SECONDS))
+
+    @property
+    def reserved(self) -> int:
+        """How many audits there is always room for, and how many groups without a record."""
+        return int(self.groups * _RESERVED)
+
+    def audit_seconds(self, groups: int) -> float:
+        """How long one round of the audit takes at most, however much else there is to do."""
+        return max(AUDIT_SECONDS, math.ceil(groups / self.reserved) * SWEEP_SECONDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """The decision.
+
+    Attributes:
+        work: The groups that need work and have room, the most urgent first.
+        postponed: How many more need work; they come in one of the next sweeps.
+        findings: Groups whose name gave no answer.
+        mark: How far the audit is now, to be left on that group; None if it has not moved.
+    """
+
+    work: tuple[Work, ...]
+    postponed: int
+    findings: tuple[Finding, ...]
+    mark: Mark | None
+
+
+def questions(groups: Sequence[Listed]) -> tuple[Question, ...]:
+    """What has to be asked, each once."""
+    return tuple(sorted({_question(group.binding) for group in groups}))
+
+
+def newest_mark(groups: Sequence[Listed], key: Key, now: float) -> Mark | None:
+    """The newest mark in a listing; None if there is none that can be read."""
+    marks = (read_mark(g.mark, g.binding.arn, key, now) for g in groups if g.mark)
+    return max((mark for mark in marks if mark), key=lambda mark: mark.at, default=None)
+
+
+def decide(
+    groups: Sequence[Listed],
+    answers: Mapping[Question, Observation | FailedObservation],
+    *,
+    key: Key,
+    mark: Mark | None,
+    room: Room,
+    now: float,
+) -> Sweep:
+    """Decide a sweep.
+
+    A group whose name gave no answer has a finding and no work: a worker could decide nothing
+    either, and no answer never changes a group.
+
+    Args:
+        groups: Every bound group, each once.
+        answers: The answer to each of ``questions(groups)``.
+        key: What the records are sealed with.
+        mark: How far the audit was at the last sweep; None if that is not known.
+        room: How many groups may be handed out.
+        now: The time, in seconds since the epoch.
+    """
+    ring, findings = list[_Placed](), list[Finding]()
+    for group in groups:
+        answer = answers[_question(group.binding)]
+        if isinstance(answer, FailedObservation):
+            findings.append(Finding(group.binding.arn, FindingCode.NO_ANSWER, answer.detail))
+        else:
+            cause = _cause(group, answer, key)
+            ring.append(_Placed(_position(group.binding.arn), Work(group.binding, cause)))
+    ring.sort(key=lambda placed: placed.position)
+    changed = [p.work for p in ring if p.work.cause is Cause.ANSWER_CHANGED]
+    unverified = [p.work for p in ring if p.work.cause is Cause.UNVERIFIED]
+    stretch = _stretch(ring, mark, now)
+    audits = [work for work in stretch if work.cause is Cause.AUDIT]
+    granted = _grant(room, len(changed), len(unverified), len(audits))
+    work = (
+        *_take_turns(changed, granted.changed, now),
+        *_take_turns(unverified, granted.unverified, now),
+        *audits[: granted.audits],
+    )
+    needing = len(changed) + len(unverified) + len(audits)
+    moved = _moved(stretch, audits[granted.audits :], mark, now)
+    return Sweep(work, needing - len(work), tuple(findings), moved)
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """A group at its place in the ring."""
+
+    position: int
+    work: Work
+
+
+@dataclass(frozen=True, slots=True)
+class _Granted:
+    """How many groups of each cause are handed out."""
+
+    changed: int
+    unverified: int
+    audits: int
+
+
+def _question(binding: Binding) -> Question:
+    return binding.kind, binding.endpoint
+
+
+def _cause(group: Listed, answer: Observation, key: Key) -> Cause:
+    record = read_record(group.record, group.binding, key)
+    if record is None:
+        return Cause.UNVERIFIED
+    return Cause.AUDIT if record.is_of(answer.addresses) else Cause.ANSWER_CHANGED
+
+
+def _position(arn: str) -> int:
+    """A place that no other group's coming or going changes."""
+    return int.from_bytes(blake2b(arn.encode(), digest_size=8).digest())
+
+
+def _stretch(ring: Sequence[_Placed], mark: Mark | None, now: float) -> Sequence[Work]:
+    """The groups of the ring that the audit has to pass in this sweep."""
+    due = math.ceil(len(ring) * _elapsed(mark, now) / AUDIT_SECONDS - _ROUNDING)
+    start = 0
+    if mark is not None:
+        start = bisect_right(ring, _position(mark.arn), key=lambda placed: placed.position)
+    return [placed.work for placed in (*ring[start:], *ring[:start])[:due]]
+
+
+def _elapsed(mark: Mark | None, now: float) -> float:
+    """For how many seconds the audit has to make up: at most a whole round."""
+    return SWEEP_SECONDS if mark is None else min(max(0.0, now - mark.at), AUDIT_SECONDS)
+
+
+def _moved(
+    stretch: Sequence[Work], postponed: Sequence[Work], mark: Mark | None, now: float
+) -> Mark | None:
+    """How far the audit is: up to before the first group that had no room, and no later."""
+    passed = stretch.index(postponed[0]) if postponed else len(stretch)
+    if not passed:
+        return None
+    owed = _elapsed(mark, now) * (1 - passed / len(stretch))
+    return Mark(stretch[passed - 1].binding.arn, now - owed)
+
+
+def _grant(room: Room, changed: int, unverified: int, audits: int) -> _Granted:
+    """Divide the room: what is reserved first, and what is left by urgency."""
+    least_unverified, least_audits = min(unverified, room.reserved), min(audits, room.reserved)
+    changed = min(changed, room.groups - least_unverified - least_audits)
+    unverified = min(unverified, room.groups - changed - least_audits)
+    return _Granted(changed, unverified, min(audits, room.groups - changed - unverified))
+
+
+def _take_turns(works: Sequence[Work], count: int, now: float) -> Sequence[Work]:
+    """So many of them, others in the next sweep: what stays broken cannot hold up the rest."""
+    if count >= len(works):
+        return works
+    start = int(now // SWEEP_SECONDS) * count % len(works)
+    return (*works[start:], *works[:start])[:count]

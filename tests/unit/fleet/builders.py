@@ -1,0 +1,47 @@
+"""Bindings, listings and answers, made with few words."""
+
+from ipaddress import IPv4Address, ip_network
+
+from target_sync.core.fleet.bindings import Binding, Listed
+from target_sync.core.fleet.record import Key, write_record
+from target_sync.core.fleet.sweep import Question, questions
+from target_sync.core.model import DatabaseKind, IPAddress, Observation, SyncPolicy
+
+KEY = Key(b"a secret of this deployment")
+POLICY = SyncPolicy(port=5432, allowed_networks=(ip_network("10.0.0.0/8"),))
+A, B = IPv4Address("10.0.1.11"), IPv4Address("10.0.2.22")
+
+
+def arn(number: int) -> str:
+    return (
+        f"arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/db-{number}/{number:016x}"
+    )
+
+
+def name(number: int) -> str:
+    return f"db-{number}.abcdefghijkl.eu-west-1.rds.amazonaws.com"
+
+
+def binding(number: int = 1) -> Binding:
+    return Binding(arn(number), name(number), DatabaseKind.RDS_INSTANCE, POLICY)
+
+
+def verified(number: int, *addresses: IPAddress, mark: str = "") -> Listed:
+    """A group that was verified for these addresses."""
+    bound = binding(number)
+    return Listed(bound, write_record(bound, addresses or (A,), KEY), mark)
+
+
+def unverified(number: int) -> Listed:
+    return Listed(binding(number), "", "")
+
+
+def answer(*addresses: IPAddress) -> Observation:
+    return Observation(
+        name="a name", addresses=frozenset(addresses or (A,)), source="dns", ttl=5, at=0.0
+    )
+
+
+def answers(*groups: Listed) -> dict[Question, Observation]:
+    """Every name says A."""
+    return dict.fromkeys(questions(groups), answer())

@@ -1,0 +1,185 @@
+"""What the tags of a target group say."""
+
+from dataclasses import replace
+from ipaddress import ip_network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from target_sync.core.fleet.bindings import (
+    AUDIT_TAG,
+    ENDPOINT_TAG,
+    KIND_TAG,
+    POLICY_TAG,
+    RECORD_TAG,
+    Finding,
+    FindingCode,
+    Listed,
+    Place,
+    TaggedGroup,
+    read_listing,
+)
+from target_sync.core.model import DatabaseKind
+from tests.unit.fleet.builders import POLICY, arn, binding, name
+
+PLACE = Place("aws", "eu-west-1", "123456789012")
+GOOD = TaggedGroup(arn(1), frozenset({(ENDPOINT_TAG, name(1))}))
+
+
+def read(*groups: TaggedGroup) -> tuple[tuple[Listed, ...], tuple[Finding, ...]]:
+    return read_listing(groups, PLACE, POLICY)
+
+
+def tagged(*tags: tuple[str, str], endpoint: str = name(2), group: str = arn(2)) -> TaggedGroup:
+    return TaggedGroup(group, frozenset({(ENDPOINT_TAG, endpoint), *tags}))
+
+
+def only(*tags: tuple[str, str], endpoint: str = name(2)) -> Listed:
+    (listed,), findings = read(tagged(*tags, endpoint=endpoint))
+    assert findings == ()
+    return listed
+
+
+def test_a_group_with_an_endpoint_is_bound_to_it() -> None:
+    assert read(GOOD) == ((Listed(binding(1), "", ""),), ())
+
+
+def test_a_group_without_an_endpoint_is_left_alone() -> None:
+    assert read(TaggedGroup(arn(1), frozenset({(KIND_TAG, "nonsense"), ("owner", "me")}))) == (
+        (),
+        (),
+    )
+
+
+def test_tags_of_others_say_nothing() -> None:
+    assert only(("owner", "me"), ("other:privatelink-sync:kind", "x")).binding == binding(2)
+
+
+def test_the_name_is_read_in_its_normal_form() -> None:
+    assert only(endpoint=f" {name(2).upper()}. ").binding == binding(2)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "kind"),
+    [
+        ("o.cluster-abc.eu-west-1.rds.amazonaws.com", DatabaseKind.RDS_CLUSTER_WRITER),
+        ("o.cluster-ro-abc.eu-west-1.rds.amazonaws.com", DatabaseKind.RDS_CLUSTER_READERS),
+        ("o.proxy-abc.eu-west-1.rds.amazonaws.com", DatabaseKind.RDS_PROXY),
+        ("db.corp.example.com", DatabaseKind.HOSTNAME),
+    ],
+)
+def test_the_kind_is_that_of_the_name(endpoint: str, kind: DatabaseKind) -> None:
+    assert only(endpoint=endpoint).binding.kind is kind
+
+
+def test_a_kind_may_be_said() -> None:
+    assert only((KIND_TAG, "hostname")).binding.kind is DatabaseKind.HOSTNAME
+
+
+def test_a_policy_narrows_what_holds_for_the_fleet() -> None:
+    policy = only((POLICY_TAG, "port=6432 max=2  networks=10.1.0.0/16+10.2.0.0/16")).binding.policy
+    assert policy == replace(
+        POLICY,
+        port=6432,
+        max_targets=2,
+        allowed_networks=(ip_network("10.1.0.0/16"), ip_network("10.2.0.0/16")),
+    )
+
+
+def test_what_the_fleet_left_comes_back() -> None:
+    listed = only((RECORD_TAG, "a record"), (AUDIT_TAG, "a mark"))
+    assert (listed.record, listed.mark) == ("a record", "a mark")
+
+
+def test_two_records_are_none() -> None:
+    listed = only((RECORD_TAG, "one"), (RECORD_TAG, "another"), (AUDIT_TAG, "1"), (AUDIT_TAG, "2"))
+    assert (listed.record, listed.mark) == ("", "")
+
+
+def test_a_group_that_is_listed_twice_counts_once() -> None:
+    assert read(GOOD, GOOD) == read(GOOD)
+
+
+FAULTS = [
+    (tagged((KIND_TAG, "static")), FindingCode.BAD_KIND, "rds-instance, rds-cluster-writer"),
+    (tagged((KIND_TAG, "RDS-Instance")), FindingCode.BAD_KIND, KIND_TAG),
+    (tagged((KIND_TAG, "rds-proxy")), FindingCode.BAD_ENDPOINT, "is an RDS instance"),
+    (tagged((ENDPOINT_TAG, name(3))), FindingCode.CONTRADICTION, name(3)),
+    (
+        tagged((KIND_TAG, "hostname"), (KIND_TAG, "rds-instance")),
+        FindingCode.CONTRADICTION,
+        "'hostname' and 'rds-instance'",
+    ),
+    (tagged((POLICY_TAG, "port=1"), (POLICY_TAG, "port=2")), FindingCode.CONTRADICTION, "port=1"),
+    (tagged(("privatelink-sync:knd", "x")), FindingCode.UNKNOWN_TAG, "'privatelink-sync:knd'"),
+    (tagged(("PrivateLink-Sync:kind", "x")), FindingCode.UNKNOWN_TAG, "'PrivateLink-Sync:kind'"),
+    (tagged(endpoint=""), FindingCode.BAD_ENDPOINT, ENDPOINT_TAG),
+    (tagged(endpoint="not a name"), FindingCode.BAD_ENDPOINT, ENDPOINT_TAG),
+    (tagged(endpoint="10.0.1.11"), FindingCode.BAD_ENDPOINT, "which is addresses"),
+    (tagged(endpoint="i-0123456789abcdef0"), FindingCode.BAD_ENDPOINT, "an EC2 instance"),
+    (
+        tagged(endpoint="o.cluster-custom-abc.eu-west-1.rds.amazonaws.com"),
+        FindingCode.BAD_ENDPOINT,
+        "custom endpoint",
+    ),
+    (
+        tagged(endpoint="o.abc.eu-central-1.rds.amazonaws.com"),
+        FindingCode.BAD_ENDPOINT,
+        "eu-central-1",
+    ),
+    (tagged(group="arn:aws:s3:::bucket"), FindingCode.NOT_A_TARGET_GROUP, "bucket"),
+    (tagged(group=arn(2) + "\n"), FindingCode.NOT_A_TARGET_GROUP, "no target group"),
+    (
+        tagged(group=arn(2).replace("123456789012", "210987654321")),
+        FindingCode.ELSEWHERE,
+        "account 123456789012",
+    ),
+    (tagged(group=arn(2).replace("eu-west-1", "eu-west-2")), FindingCode.ELSEWHERE, "eu-west-1"),
+    (tagged(group=arn(2).replace("arn:aws:", "arn:aws-cn:")), FindingCode.ELSEWHERE, "aws-cn"),
+    *(
+        (tagged((POLICY_TAG, text)), FindingCode.BAD_POLICY, repr(bad))
+        for text, bad in [
+            ("port", ""),
+            ("fast", "fast"),
+            ("color=red", "color=red"),
+            ("port=1 port=1", "port=1"),
+            ("port=0", "0"),
+            ("port=65536", "65536"),
+            ("port=\u0665", "\u0665"),
+            ("max=16", "16"),
+            ("networks=", ""),
+            ("networks=10.1.0.0/16+lan", "lan"),
+            ("networks=11.0.0.0/8", "11.0.0.0/8"),
+            ("networks=0.0.0.0/0", "0.0.0.0/0"),
+            ("networks=fd00::/8", "fd00::/8"),
+        ]
+    ),
+]
+
+
+@pytest.mark.parametrize(("group", "code", "told"), FAULTS)
+def test_what_cannot_be_read_is_a_finding_on_that_group_alone(
+    group: TaggedGroup, code: FindingCode, told: str
+) -> None:
+    listed, (finding,) = read(group, GOOD)
+    assert (finding.arn, finding.code) == (group.arn, code)
+    assert told in finding.detail
+    assert "Database" not in finding.detail
+    assert listed == read(GOOD)[0]
+
+
+texts = st.text(max_size=40) | st.sampled_from(["port=1", name(2), "rds-instance", "10.0.0.0/8"])
+keys = st.text(max_size=20) | st.sampled_from([ENDPOINT_TAG, KIND_TAG, POLICY_TAG, RECORD_TAG])
+
+
+@given(
+    st.lists(st.builds(TaggedGroup, st.just(arn(2)) | texts, st.frozensets(st.tuples(keys, texts))))
+)
+def test_no_tags_of_a_group_disturb_another(groups: list[TaggedGroup]) -> None:
+    listed, findings = read(*groups, GOOD)
+    assert Listed(binding(1), "", "") in listed
+    arns = [it.binding.arn for it in listed] + [finding.arn for finding in findings]
+    assert len(arns) == len(set(arns))
+    bound = {g.arn for g in groups if any(key == ENDPOINT_TAG for key, _ in g.tags)}
+    assert set(arns) == bound | {arn(1)}

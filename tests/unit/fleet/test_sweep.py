@@ -1,0 +1,235 @@
+"""Which groups need work now."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from target_sync.core.fleet.bindings import FindingCode, Listed
+from target_sync.core.fleet.record import Mark, write_mark
+from target_sync.core.fleet.sweep import (
+    AUDIT_SECONDS,
+    SWEEP_SECONDS,
+    Cause,
+    Room,
+    Sweep,
+    decide,
+    newest_mark,
+    questions,
+)
+from target_sync.core.model import DatabaseKind, FailedObservation, LookupFailure
+from tests.unit.fleet.builders import (
+    KEY,
+    A,
+    B,
+    answers,
+    arn,
+    binding,
+    unverified,
+    verified,
+)
+
+NOW = 1_732_300_020.0
+ROOM = Room.of()
+
+
+def sweep(groups: Sequence[Listed], *, mark: Mark | None = None, now: float = NOW) -> Sweep:
+    return decide(groups, answers(*groups), key=KEY, mark=mark, room=ROOM, now=now)
+
+
+def of(result: Sweep, cause: Cause) -> list[str]:
+    return [work.binding.arn for work in result.work if work.cause is cause]
+
+
+def arns(numbers: Iterable[int]) -> set[str]:
+    return {arn(number) for number in numbers}
+
+
+def test_half_of_the_accounts_calls_describe_300_groups_a_minute() -> None:
+    assert Room(300) == ROOM
+    assert ROOM.reserved == 75
+
+
+def test_a_sweep_has_room_for_something_of_every_kind() -> None:
+    with pytest.raises(ValueError, match="at least 4 groups"):
+        Room(3)
+
+
+def test_a_fleet_that_does_not_fit_is_audited_more_slowly_and_says_so() -> None:
+    assert ROOM.audit_seconds(1_000) == AUDIT_SECONDS
+    assert ROOM.audit_seconds(5_000) == 67 * SWEEP_SECONDS
+
+
+def test_an_empty_fleet_needs_nothing() -> None:
+    assert sweep([]) == Sweep((), 0, (), None)
+
+
+def test_a_group_whose_answer_is_another_than_it_was_verified_for_needs_work() -> None:
+    assert of(sweep([verified(1, B)]), Cause.ANSWER_CHANGED) == [arn(1)]
+
+
+def test_an_address_more_or_less_is_another_answer() -> None:
+    assert of(sweep([verified(1, A, B)]), Cause.ANSWER_CHANGED) == [arn(1)]
+
+
+@pytest.mark.parametrize("record", ["", "garbage", verified(2).record])
+def test_a_group_without_a_record_of_its_own_is_verified(record: str) -> None:
+    assert of(sweep([Listed(binding(1), record, "")]), Cause.UNVERIFIED) == [arn(1)]
+
+
+def test_a_name_without_an_answer_is_a_finding_and_no_work() -> None:
+    groups = [verified(1), verified(2, B), unverified(3)]
+    failed = FailedObservation(
+        name="a name", failure=LookupFailure.TIMED_OUT, detail="No reply.", at=0.0
+    )
+    (question,) = questions(groups[1:2])
+    result = decide(
+        groups,
+        {**answers(*groups), question: failed},
+        key=KEY,
+        mark=None,
+        room=ROOM,
+        now=NOW,
+    )
+    (finding,) = result.findings
+    assert (finding.arn, finding.code, finding.detail) == (
+        arn(2),
+        FindingCode.NO_ANSWER,
+        "No reply.",
+    )
+    assert {work.binding.arn for work in result.work} == arns([1, 3])
+
+
+def test_groups_that_follow_one_name_in_one_way_ask_once() -> None:
+    alike = [replace(binding(n), endpoint="db.corp.example.com") for n in (1, 2, 3)]
+    other = replace(alike[2], kind=DatabaseKind.HOSTNAME)
+    groups = [Listed(it, "", "") for it in (*alike[:2], other)]
+    assert len(questions(groups)) == 2
+    assert len(sweep(groups).work) == 3
+
+
+def test_failovers_go_before_groups_without_a_record_and_these_before_audits() -> None:
+    groups = [verified(1), unverified(2), verified(3, B), verified(4), unverified(5)]
+    causes = [work.cause for work in sweep(groups, mark=Mark(arn(1), NOW - AUDIT_SECONDS)).work]
+    assert causes == sorted(causes, key=list(Cause).index)
+    assert causes.count(Cause.AUDIT) == 2
+
+
+def test_a_quiet_minute_of_1000_groups_is_67_audits() -> None:
+    groups = [verified(n) for n in range(1_000)]
+    result = sweep(groups, mark=Mark(arn(0), NOW - SWEEP_SECONDS))
+    assert [work.cause for work in result.work] == [Cause.AUDIT] * 67
+
+
+def test_the_first_sweep_audits_as_much_as_any_other() -> None:
+    assert len(sweep([verified(n) for n in range(1_000)]).work) == 67
+
+
+def test_a_sweep_that_was_left_out_is_made_up_for() -> None:
+    groups = [verified(n) for n in range(1_000)]
+    assert len(sweep(groups, mark=Mark(arn(0), NOW - 2 * SWEEP_SECONDS)).work) == 134
+
+
+def test_a_mark_from_later_than_now_moves_nothing() -> None:
+    result = sweep([verified(1)], mark=Mark(arn(1), NOW + 1.0))
+    assert result == Sweep((), 0, (), None)
+
+
+def test_200_failovers_of_1000_have_room_at_once_beside_the_audits() -> None:
+    groups = [verified(n, B if n < 200 else A) for n in range(1_000)]
+    result = sweep(groups, mark=Mark(arn(999), NOW - SWEEP_SECONDS))
+    assert set(of(result, Cause.ANSWER_CHANGED)) == arns(range(200))
+    assert result.postponed == 0
+
+
+def test_a_storm_leaves_room_for_audits_and_for_groups_without_a_record() -> None:
+    groups = [
+        *(verified(n, B) for n in range(1_000)),
+        *(unverified(n) for n in range(1_000, 1_200)),
+        *(verified(n) for n in range(1_200, 4_000)),
+    ]
+    result = sweep(groups, mark=Mark(arn(0), NOW - 4 * SWEEP_SECONDS))
+    counts = [len(of(result, cause)) for cause in Cause]
+    assert counts == [150, 75, 75]
+    assert result.postponed > 0
+
+
+def test_a_postponed_audit_goes_on_where_it_stopped() -> None:
+    groups = [verified(n) for n in range(5_000)]
+    first = sweep(groups, mark=Mark(arn(0), NOW - SWEEP_SECONDS))
+    assert len(first.work) == 300
+    assert first.postponed == 34
+    second = sweep(groups, mark=first.mark, now=NOW + SWEEP_SECONDS)
+    assert not {w.binding.arn for w in first.work} & {w.binding.arn for w in second.work}
+    assert first.mark is not None
+    assert first.mark.at == pytest.approx(NOW - SWEEP_SECONDS * 34 / 334)
+
+
+def test_the_newest_mark_of_a_listing_is_how_far_the_audit_is() -> None:
+    groups = [verified(n, mark=write_mark(Mark(arn(n), NOW - n), KEY)) for n in (3, 2, 5)]
+    forged = verified(1, mark=write_mark(Mark(arn(9), NOW), KEY))
+    assert newest_mark([*groups, forged, verified(7)], KEY, NOW) == Mark(arn(2), NOW - 2)
+    assert newest_mark([], KEY, NOW) is None
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(1, 1_125), st.integers(0, 10**6), st.integers(0, 300))
+def test_every_group_is_audited_within_15_minutes_even_in_a_storm(
+    size: int, seed: int, storm: int
+) -> None:
+    groups = [verified(n + seed, B if n < storm else A) for n in range(size)]
+    calm = arns(n + seed for n in range(min(storm, size), size))
+    mark, seen = None, set[str]()
+    sweeps = round(AUDIT_SECONDS / SWEEP_SECONDS)
+    for number in range(sweeps):
+        result = sweep(groups, mark=mark, now=NOW + number * SWEEP_SECONDS)
+        assert len(of(result, Cause.AUDIT)) <= math.ceil(size / sweeps)
+        seen |= set(of(result, Cause.AUDIT))
+        mark = result.mark or mark
+    assert seen >= calm
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.integers(0, 40),
+    st.integers(0, 40),
+    st.integers(0, 40),
+    st.integers(4, 12),
+    st.integers(0, 10**4),
+)
+def test_no_group_starves_whatever_stays_broken(
+    changed: int, bad: int, calm: int, room: int, start: int
+) -> None:
+    groups = [
+        *(verified(n, B) for n in range(changed)),
+        *(unverified(100 + n) for n in range(bad)),
+        *(verified(200 + n) for n in range(calm)),
+    ]
+    mark, seen = None, set[str]()
+    # Nothing is ever mended: the worst that can be.
+    for number in range(start, start + 2 * len(groups) + 2):
+        now = NOW + number * SWEEP_SECONDS
+        result = decide(groups, answers(*groups), key=KEY, mark=mark, room=Room(room), now=now)
+        assert len(result.work) <= room
+        seen |= {work.binding.arn for work in result.work}
+        mark = result.mark or mark
+    assert seen == {group.binding.arn for group in groups}
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 75), st.integers(0, 400), st.integers(0, 400), st.integers(0, 10**6))
+def test_a_failover_is_handed_out_by_the_next_sweep(
+    failovers: int, bad: int, calm: int, seed: int
+) -> None:
+    groups = [
+        *(verified(seed + n, B) for n in range(failovers)),
+        *(unverified(seed + 1_000 + n) for n in range(bad)),
+        *(verified(seed + 2_000 + n) for n in range(calm)),
+    ]
+    result = sweep(groups, mark=Mark(arn(seed), NOW - AUDIT_SECONDS))
+    assert len(result.work) <= ROOM.groups
+    assert set(of(result, Cause.ANSWER_CHANGED)) == arns(range(seed, seed + failovers))
+    assert [w.cause for w in result.work[:failovers]] == [Cause.ANSWER_CHANGED] * failovers
