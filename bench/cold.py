@@ -1,32 +1,67 @@
-"""What the artifact costs at a cold start, next to a bare ``boto3.client("elbv2")``.
+"""What each artifact costs at a cold start, next to a bare ``boto3.client("elbv2")``.
 
-Both are imported in fresh processes of the same interpreter, in turn, from the import path that
-Lambda gives them and nothing else; a third variant has the shipped bytecode taken away. Lambda's
-own start (sandbox, download, interpreter) is not in the figures, and neither is its slower CPU:
-only the ratio means something.
+Each is started in fresh processes of one interpreter, from the import path that Lambda gives it
+and nothing else, with the same environment and compiled packages. Instructions are counted by
+valgrind, where there is one: they are the same at every run, whatever else the machine does.
+Lambda's own start (sandbox, download, interpreter) is not in the figures, and neither is its
+slower CPU: only the ratios mean something.
 """
 
 import argparse
+import json
 import os
 import re
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
-from bench.runtime import LambdaPath, link_runtime_packages
+from bench.cold_page import Part, Report, Row, to_markdown
+from bench.runtime import LambdaPath, link_packages
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / ".aws-sam" / "build"
+FOLDER = ROOT / "docs" / "bench"
 
 BARE_CLIENT = 'import boto3; boto3.client("elbv2")'
-# What the first invocation of a container needs before its first call to AWS.
-ARTIFACT = "import app; from target_sync.wiring import synchronizer; synchronizer()"
+# What the first invocation of a container needs before its first call to AWS, by the function's
+# logical ID; the handler's module comes before it. ManageStackFunction makes its clients when a
+# request says which.
+ARTIFACTS = {
+    "SyncTargetsFunction": "from target_sync.wiring import synchronizer; synchronizer()",
+    "ReportStatusFunction": "from target_sync.status.wiring import surveyor; surveyor()",
+    "AnswerConnectionsFunction": "from target_sync.connections.wiring import answerer; answerer()",
+    "ManageStackFunction": (
+        "from target_sync.custom_resources.wiring import stack_manager;"
+        ' stack_manager("arn:aws:lambda:eu-west-1:111122223333:function:bench")'
+    ),
+}
+SYNC = "SyncTargetsFunction"
+#: What the start of the sync function is made of, and whose it is. Each step but the second, which
+#: makes the first one's client our way, comes on top of those before it.
+STEPS = {
+    "botocore": (
+        'import botocore.session; botocore.session.get_session().create_client("elbv2")',
+        "AWS's SDK for Python; boto3 is this and more",
+    ),
+    "our loader of botocore's data, and our errors": (
+        'from target_sync.adapters.aws import make_client; make_client("elbv2")',
+        "ours: it spares botocore a look into the folder of every service",
+    ),
+    "Logger and Metrics": (
+        "from aws_lambda_powertools import Logger, Metrics; Logger(); Metrics()",
+        "Powertools for AWS Lambda",
+    ),
+    "DNS": ("import dns.exception, dns.message, dns.nameserver, dns.resolver", "dnspython"),
+}
+#: What the whole start does beyond that.
+REST = ("the rest", "ours: most of it makes the classes of the core's values")
 _TIMED = """
 import time
 start = time.perf_counter()
@@ -44,6 +79,20 @@ ENVIRONMENT = {
     "ALLOWED_NETWORKS": "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,100.64.0.0/10",
     "RESOLVERS": "",
     "WATCH_SECONDS": "300",
+    # Of the other functions.
+    "ACCEPTANCE_REQUIRED": "false",
+    "ALLOWED_PRINCIPALS": "*",
+    "CONSUMER_NETWORK": "10.0.0.0/8",
+    "ENDPOINT_SERVICE_ID": "vpce-svc-0123456789abcdef0",
+    "ENFORCE_INBOUND_RULES": "on",
+    "FAILED_RUNS_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/111122223333/failed",
+    "LOAD_BALANCER_ARN": (
+        "arn:aws:elasticloadbalancing:eu-west-1:111122223333:loadbalancer/net/a/0123456789abcdef"
+    ),
+    "MANAGES_INGRESS": "true",
+    "REJECT_UNTRUSTED": "false",
+    "SCHEDULE_NAME": "bench",
+    "UNDELIVERED_EVENTS_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/111122223333/undelivered",
     "POWERTOOLS_SERVICE_NAME": "bench",
     "POWERTOOLS_METRICS_NAMESPACE": "bench",
     "AWS_LAMBDA_FUNCTION_NAME": "bench",
@@ -52,6 +101,8 @@ ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "bench",
     "AWS_SECRET_ACCESS_KEY": "bench",
     "AWS_EC2_METADATA_DISABLED": "true",
+    # Sets and dictionaries are then the same in each process.
+    "PYTHONHASHSEED": "0",
     # As on Lambda's read-only file system: what is not compiled stays so.
     "PYTHONDONTWRITEBYTECODE": "1",
 }
@@ -63,7 +114,7 @@ class Variant:
 
     Attributes:
         name: How the table calls it.
-        code: The statements that are timed.
+        code: The statements that are measured.
         path: Where they import from.
     """
 
@@ -71,42 +122,100 @@ class Variant:
     code: str
     path: LambdaPath
 
-    def command(self, *options: str) -> list[str]:
-        """The process that prints the seconds of one cold import."""
-        return [sys.executable, "-S", *options, "-c", _TIMED.format(self.code)]
+    def seconds(self) -> float:
+        """Those of one cold start, in a process of its own, without the interpreter's."""
+        return float(self._run(_TIMED.format(self.code)).stdout)
 
-    def environment(self) -> Mapping[str, str]:
-        """Nothing of ours but the search path, so that nobody's settings count."""
-        return {**ENVIRONMENT, "PATH": os.environ["PATH"], "PYTHONPATH": str(self.path)}
+    def instructions(self) -> int:
+        """Those that a process with this code executes, the interpreter's included."""
+        tool = (
+            "valgrind",
+            "--tool=cachegrind",
+            "--cache-sim=no",
+            "--cachegrind-out-file=/dev/null",
+        )
+        found = re.search(r"I\s+refs:\s+([\d,]+)", self._run(self.code, before=tool).stderr)
+        if found is None:
+            raise RuntimeError("cachegrind printed no count of instructions")
+        return int(found[1].replace(",", ""))
 
-    def measure(self) -> float:
-        """Seconds of one cold import, in a process of its own."""
-        result = subprocess.run(
-            self.command(),
+    def import_times(self) -> str:
+        """What ``python -X importtime`` prints."""
+        return self._run(self.code, "-X", "importtime").stderr
+
+    def compile(self) -> None:
+        """Let Python keep the bytecode of what this imports, and fill the disk's cache."""
+        self._run(self.code, environ={"PYTHONDONTWRITEBYTECODE": ""})
+
+    def _run(
+        self,
+        code: str,
+        *options: str,
+        before: Sequence[str] = (),
+        environ: Mapping[str, str] | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run in nothing of ours but the search path, so that nobody's settings count."""
+        home = {"PATH": os.environ["PATH"], "PYTHONPATH": str(self.path)}
+        return subprocess.run(
+            [*before, sys.executable, "-S", *options, "-c", code],
             cwd=self.path.task,
-            env=self.environment(),
+            env={**ENVIRONMENT, **home, **(environ or {})},
             check=True,
             capture_output=True,
             text=True,
         )
-        return float(result.stdout)
+
+
+@dataclass(frozen=True, slots=True)
+class Variants:
+    """Everything that is measured.
+
+    Attributes:
+        empty: An interpreter that does nothing.
+        bare: What the others are measured against.
+        artifacts: The functions as they were built.
+        sources: The sync function with the shipped bytecode taken away.
+    """
+
+    empty: Variant
+    bare: Variant
+    artifacts: tuple[Variant, ...]
+    sources: Variant
+
+    @property
+    def compared(self) -> tuple[Variant, ...]:
+        """The rows of the table."""
+        return (self.bare, *self.artifacts, self.sources)
+
+    @property
+    def steps(self) -> tuple[Variant, ...]:
+        """The start of the sync function, step by step, as far as it can be told apart."""
+        path, steps = self.artifacts[0].path, list[Variant]()
+        for name, (code, _) in STEPS.items():
+            before = [step.code for step in steps[1:]]
+            steps.append(Variant(name, "; ".join([*before[-1:], code]), path))
+        return tuple(steps)
 
 
 def main() -> None:
-    """Measure and print the table and the ratio."""
+    """Measure, print the page and keep it."""
     arguments = _arguments()
     with tempfile.TemporaryDirectory() as folder:
         variants = _variants(Path(folder))
+        variants.bare.compile()
         if arguments.packages:
-            _, artifact, _ = variants
-            _print_import_times(artifact)
-        else:
-            _print_table(variants, _measure(variants, arguments.repetitions))
+            _print_import_times(variants.artifacts[0])
+            return
+        report = _report(variants, arguments.repetitions)
+    page = to_markdown(report)
+    print(page)
+    (FOLDER / "cold.md").write_text(page)
+    (FOLDER / "cold.json").write_text(json.dumps(asdict(report), indent=2) + "\n")
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.cold", description=__doc__)
-    parser.add_argument("--repetitions", type=int, default=30, help="runs of each (30)")
+    parser.add_argument("--repetitions", type=int, default=30, help="timed runs of each (30)")
     parser.add_argument(
         "--packages", action="store_true", help="show each package's share of one import instead"
     )
@@ -116,19 +225,23 @@ def _arguments() -> argparse.Namespace:
     return arguments
 
 
-def _variants(folder: Path) -> tuple[Variant, Variant, Variant]:
-    runtime = link_runtime_packages(folder / "runtime")
-    built = LambdaPath(BUILD / "SyncTargetsFunction", BUILD / "TargetSyncLayer", runtime)
+def _variants(folder: Path) -> Variants:
+    runtime = link_packages(folder / "runtime")
+    layer = BUILD / "TargetSyncLayer"
     bare = LambdaPath(_empty(folder / "task"), _empty(folder / "layer"), runtime)
     sources = LambdaPath(
-        _without_bytecode(built.task, folder / "task-sources"),
-        _without_bytecode(built.layer, folder / "layer-sources"),
+        _without_bytecode(BUILD / SYNC, folder / "task-sources"),
+        _without_bytecode(layer, folder / "layer-sources"),
         runtime,
     )
-    return (
-        Variant("bare boto3 client", BARE_CLIENT, bare),
-        Variant("artifact", ARTIFACT, built),
-        Variant("artifact without bytecode", ARTIFACT, sources),
+    return Variants(
+        empty=Variant("interpreter", "pass", bare),
+        bare=Variant("bare boto3 client", BARE_CLIENT, bare),
+        artifacts=tuple(
+            Variant(name, f"import app; {code}", LambdaPath(BUILD / name, layer, runtime))
+            for name, code in ARTIFACTS.items()
+        ),
+        sources=Variant(f"{SYNC} without bytecode", f"import app; {ARTIFACTS[SYNC]}", sources),
     )
 
 
@@ -141,39 +254,64 @@ def _without_bytecode(source: Path, copy: Path) -> Path:
     return Path(shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__")))
 
 
-def _measure(variants: Sequence[Variant], repetitions: int) -> Sequence[Sequence[float]]:
+def _report(variants: Variants, repetitions: int) -> Report:
+    counted = shutil.which("valgrind") is not None
+    nothing = variants.empty.instructions() if counted else 0
+
+    def net(those: Iterable[Variant]) -> list[int | None]:
+        return [variant.instructions() - nothing if counted else None for variant in those]
+
+    seconds = _timed(variants.compared, repetitions)
+    instructions = net(variants.compared)
+    steps = [*net(variants.steps), instructions[1]]
+    return Report(
+        date=datetime.now(UTC).date().isoformat(),
+        python=sys.version.split()[0],
+        versions={name: version(name) for name in ("boto3", "botocore", *_LAYER)},
+        valgrind=_valgrind() if counted else None,
+        cores=os.cpu_count() or 1,
+        load=round(os.getloadavg()[0], 1),
+        repetitions=repetitions,
+        rows=tuple(
+            Row.of(variant.name, count, instructions[0], times, seconds[0])
+            for variant, count, times in zip(variants.compared, instructions, seconds, strict=True)
+        ),
+        parts=_parts(steps, instructions[0]),
+    )
+
+
+_LAYER = ("aws-lambda-powertools", "dnspython")
+
+
+def _valgrind() -> str:
+    said = subprocess.run(["valgrind", "--version"], check=True, capture_output=True, text=True)
+    return said.stdout.strip()
+
+
+def _timed(variants: Sequence[Variant], repetitions: int) -> list[list[float]]:
+    """The seconds of each, one after another in each round, so that all have the same weather."""
     for variant in variants:
-        variant.measure()  # fills the disk cache, which Lambda's image has warm too
-    rounds = [[variant.measure() for variant in variants] for _ in range(repetitions)]
-    return list(zip(*rounds, strict=True))
+        variant.seconds()  # fills the disk's cache, which Lambda's image has warm too
+    rounds = [[variant.seconds() for variant in variants] for _ in range(repetitions)]
+    return [list(times) for times in zip(*rounds, strict=True)]
 
 
-def _print_table(variants: Sequence[Variant], measured: Sequence[Sequence[float]]) -> None:
-    print(f"Python {sys.version.split()[0]}, {len(measured[0])} fresh processes each, in turn")
-    if sys.version_info[:2] != (3, 13):
-        print("The shipped bytecode is for Python 3.13: here the artifact runs without it.")
-    print(f"{'':<28}{'median':>10}{'min':>10}{'ratio of medians':>20}")
-    reference = statistics.median(measured[0])
-    for variant, seconds in zip(variants, measured, strict=True):
-        median = statistics.median(seconds)
-        print(
-            f"{variant.name:<28}{median * 1000:>7.0f} ms{min(seconds) * 1000:>7.0f} ms"
-            f"{median / reference:>20.2f}"
-        )
+def _parts(steps: Sequence[int | None], bare: int | None) -> tuple[Part, ...]:
+    names = [*((name, owner) for name, (_, owner) in STEPS.items()), REST]
+    parts, before = list[Part](), 0
+    for (name, owner), count in zip(names, steps, strict=True):
+        if count is None or bare is None:
+            return ()
+        parts.append(Part(name, owner, count - before, round((count - before) / bare, 3)))
+        before = count
+    return tuple(parts)
 
 
 def _print_import_times(variant: Variant) -> None:
     """Add up each package's own share of ``python -X importtime``."""
-    result = subprocess.run(
-        variant.command("-X", "importtime"),
-        cwd=variant.path.task,
-        env=variant.environment(),
-        check=True,
-        capture_output=True,
-        text=True,
-    )
     shares: Counter[str] = Counter()
-    for own, module in re.findall(r"^import time: +(\d+) \| +\d+ \| +(\S+)$", result.stderr, re.M):
+    told = re.findall(r"^import time: +(\d+) \| +\d+ \| +(\S+)$", variant.import_times(), re.M)
+    for own, module in told:
         package = module.partition(".")[0]
         shares["standard library" if package in sys.stdlib_module_names else package] += int(own)
     for package, microseconds in shares.most_common():

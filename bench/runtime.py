@@ -10,6 +10,8 @@ from packaging.requirements import Requirement
 
 #: What Lambda's python3.13 image brings along with the standard library.
 RUNTIME_DISTRIBUTIONS = ("boto3", "awslambdaric")
+#: What the layer brings (pyproject.toml, group ``layer``), for a test without a built layer.
+LAYER_DISTRIBUTIONS = ("aws-lambda-powertools", "dnspython")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +23,7 @@ class LambdaPath:
     Attributes:
         task: The built function.
         layer: The built layer, which holds ``python/``.
-        runtime: Links to what the image brings, see :func:`link_runtime_packages`.
+        runtime: Links to what the image brings, see :func:`link_packages`.
     """
 
     task: Path
@@ -32,14 +34,16 @@ class LambdaPath:
         return os.pathsep.join(map(str, (self.task, self.layer / "python", self.runtime)))
 
 
-def link_runtime_packages(folder: Path) -> Path:
-    """Fill a new folder with links to the packages of the Lambda image and to nothing else.
+def link_packages(folder: Path, distributions: tuple[str, ...] = RUNTIME_DISTRIBUTIONS) -> Path:
+    """Fill a new folder with links to some packages, by default those of the Lambda image.
+
+    What they require is linked too, and nothing else.
 
     Raises:
         PackageNotFoundError: One is not installed here; ``make setup`` installs them all.
     """
     folder.mkdir()
-    for package in _with_requirements(RUNTIME_DISTRIBUTIONS):
+    for package in _with_requirements(distributions):
         names = {file.parts[0] for file in package.files or ()}
         for name in names - {"..", "__pycache__"}:
             (folder / name).symlink_to(str(package.locate_file(name)))

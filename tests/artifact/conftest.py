@@ -1,6 +1,6 @@
 import pytest
 
-from bench.runtime import LambdaPath, link_runtime_packages
+from bench.runtime import LambdaPath, link_packages
 from tests.artifact.artifact import Build, build
 
 
@@ -17,5 +17,5 @@ def has_bytecode(built: Build) -> bool:
 
 @pytest.fixture(scope="session")
 def lambda_path(built: Build, tmp_path_factory: pytest.TempPathFactory) -> LambdaPath:
-    runtime = link_runtime_packages(tmp_path_factory.mktemp("runtime") / "packages")
+    runtime = link_packages(tmp_path_factory.mktemp("runtime") / "packages")
     return LambdaPath(built.function, built.layer, runtime)

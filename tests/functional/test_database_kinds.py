@@ -1,8 +1,5 @@
 """How each kind of database is followed: its sources in memory, the group as AWS documents it."""
 
-import os
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,6 +10,7 @@ import pytest
 
 from target_sync import wiring
 from target_sync.adapters import authoritative
+from target_sync.adapters import dns as dns_adapter
 from target_sync.adapters.ec2 import InstanceEndpoint
 from target_sync.adapters.network_interfaces import RdsNetworkInterfaces
 from target_sync.adapters.rds import ClusterReadersEndpoint
@@ -519,7 +517,7 @@ def clients(wired: Cluster, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         return made[service]
 
     monkeypatch.setattr(wiring, "make_client", make)
-    monkeypatch.setattr(wiring, "DnsResolver", lambda **_: cluster.dns)
+    monkeypatch.setattr(dns_adapter, "DnsResolver", lambda **_: cluster.dns)
     monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "wiring")
     monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "PostgresPrivateLink")
     return made
@@ -623,30 +621,3 @@ def test_the_writer_stands_in_for_readers_only_if_the_environment_says_so(
     )
 
     assert isinstance(synchronizer.endpoint.observe(), Observation) == (follow == "true")
-
-
-def test_the_start_of_a_function_imports_nothing_that_only_some_kinds_or_runs_need() -> None:
-    program = (
-        "import sys, target_sync.wiring;"
-        "print([m for m in sys.modules if m.startswith('target_sync.')])"
-    )
-    started = subprocess.run(
-        [sys.executable, "-c", program],
-        env={"PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-
-    assert "target_sync.adapters.target_groups" in started.stdout
-    for name in (
-        "authoritative",
-        "ec2",
-        "event_bus",
-        "network_interfaces",
-        "notifications",
-        "rds",
-        "topology",
-    ):
-        assert f"target_sync.adapters.{name}'" not in started.stdout
-    assert "messages" not in started.stdout

@@ -7,7 +7,7 @@ from typing import TypeVar
 from target_sync.errors import SettingsError
 
 _T = TypeVar("_T")
-_TOPIC_ARN = re.compile(r"arn:[\w-]+:sns:[\w-]+:[0-9]{12}:[\w-]+")
+_TOPIC_ARN = r"arn:[\w-]+:sns:[\w-]+:[0-9]{12}:[\w-]+"
 
 #: What the two texts of a yes-or-no parameter mean.
 FLAGS: Mapping[str, bool] = {"true": True, "false": False}
@@ -41,13 +41,15 @@ def one_of(name: str, text: str, meanings: Mapping[str, _T]) -> _T:
     return meanings[text]
 
 
-def matching(name: str, text: str, pattern: re.Pattern[str], what: str) -> str:
+def matching(name: str, text: str, pattern: str, what: str) -> str:
     """The text of a variable that has a form.
+
+    The pattern is compiled here and not at import: most variables are of one kind of stack only.
 
     Raises:
         SettingsError: It has not; the message says what it must be.
     """
-    if not pattern.fullmatch(text):
+    if not re.fullmatch(pattern, text):
         raise SettingsError(f"{name} must be {what}, not {text!r}")
     return text
 

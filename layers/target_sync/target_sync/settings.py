@@ -19,17 +19,17 @@ from target_sync.environment import (
 )
 from target_sync.errors import SettingsError
 
-_HOST_NAME = re.compile(
-    r"(?=.{1,253}$)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?\.)+[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.?",
-    re.IGNORECASE,
+# Patterns of lower case: one that ignores the case takes several times as long to compile.
+_HOST_NAME = (
+    r"(?=.{1,253}$)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?\.)+[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.?"
 )
-_INSTANCE_ID = re.compile(r"i-[0-9a-f]{8,17}")
+_INSTANCE_ID = r"i-[0-9a-f]{8,17}"
 #: RDS API reference, CreateDBCluster, DBClusterIdentifier.
-_CLUSTER_IDENTIFIER = re.compile(r"[a-z](-?[a-z0-9])*", re.IGNORECASE)
-_TARGET_GROUP_ARN = re.compile(r"arn:[\w-]+:elasticloadbalancing:[\w-]+:\d{12}:targetgroup/\S+")
+_CLUSTER_IDENTIFIER = r"[a-z](-?[a-z0-9])*"
+_TARGET_GROUP_ARN = r"arn:[\w-]+:elasticloadbalancing:[\w-]+:\d{12}:targetgroup/\S+"
 _HIGHEST_PORT = 65535
-_VPC_ID = re.compile(r"vpc-[0-9a-f]+")
-_SECURITY_GROUP_IDS = re.compile(r"sg-[0-9a-f]+(\s*,\s*sg-[0-9a-f]+)*")
+_VPC_ID = r"vpc-[0-9a-f]+"
+_SECURITY_GROUP_IDS = r"sg-[0-9a-f]+(\s*,\s*sg-[0-9a-f]+)*"
 _DNS_PORT = 53
 _LONGEST_WATCH = 900
 _LONGEST_PAUSE = 30
@@ -207,7 +207,7 @@ def _addresses(text: str) -> str:
 
 
 def _instance_id(text: str) -> str:
-    if not _INSTANCE_ID.fullmatch(text):
+    if not re.fullmatch(_INSTANCE_ID, text):
         raise SettingsError(
             "DATABASE_ENDPOINT of kind ec2-instance must be an instance ID such as"
             f" i-0123456789abcdef0, not {text!r}"
@@ -217,18 +217,20 @@ def _instance_id(text: str) -> str:
 
 def _cluster_identifier(environ: Mapping[str, str]) -> str:
     text = required(environ, "DATABASE_IDENTIFIER")
-    if not _CLUSTER_IDENTIFIER.fullmatch(text):
+    identifier = text.lower()
+    if not re.fullmatch(_CLUSTER_IDENTIFIER, identifier):
         raise SettingsError(f"DATABASE_IDENTIFIER is not the identifier of a DB cluster: {text!r}")
-    return text.lower()
+    return identifier
 
 
 def _host_name(text: str) -> str:
-    if not _HOST_NAME.fullmatch(text) or _is_address(text):
+    name = text.lower()
+    if not re.fullmatch(_HOST_NAME, name) or _is_address(name):
         raise SettingsError(
             f"DATABASE_ENDPOINT must be a full host name such as"
             f" orders.abc123.eu-west-1.rds.amazonaws.com, not {text!r}"
         )
-    return text.rstrip(".").lower()
+    return name.rstrip(".")
 
 
 def _is_address(text: str) -> bool:

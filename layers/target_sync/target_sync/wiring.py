@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from target_sync.adapters.aws import make_client
 from target_sync.adapters.clock import SystemClock
-from target_sync.adapters.dns import DnsEndpoint, DnsResolver, NameServer
 from target_sync.adapters.static import StaticEndpoint
 from target_sync.adapters.target_groups import ElbTargetGroup
 from target_sync.core.model import DatabaseKind
@@ -56,10 +55,15 @@ def endpoint_of(settings: Settings, now: Callable[[], float]) -> Endpoint:
     resolver = _resolver(settings, now)
     if settings.kind.is_cluster:
         return _cluster_endpoint(settings, resolver, now)
-    return DnsEndpoint(settings.endpoint, resolver)
+    return _named_endpoint(settings, resolver)
+
+
+# What only some stacks or runs need is imported where it is needed: the others start without it.
 
 
 def _resolver(settings: Settings, now: Callable[[], float]) -> NameResolver:
+    from target_sync.adapters.dns import DnsResolver, NameServer  # noqa: PLC0415 - see above
+
     resolver = DnsResolver(
         now=now,
         name_servers=[NameServer(address, port) for address, port in settings.resolvers],
@@ -69,7 +73,10 @@ def _resolver(settings: Settings, now: Callable[[], float]) -> NameResolver:
     return _authoritative(resolver, now)
 
 
-# What only some stacks or runs need is imported where it is needed: the others start without it.
+def _named_endpoint(settings: Settings, resolver: NameResolver) -> Endpoint:
+    from target_sync.adapters.dns import DnsEndpoint  # noqa: PLC0415 - see above
+
+    return DnsEndpoint(settings.endpoint, resolver)
 
 
 @dataclass(frozen=True, slots=True)

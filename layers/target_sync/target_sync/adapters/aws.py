@@ -1,13 +1,17 @@
 """Clients of AWS APIs, and one call to them, its failures told apart by AWS's code."""
 
+import functools
 import logging
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import botocore.exceptions
 import botocore.session
 from botocore.config import Config
+from botocore.loaders import Loader
 
 from target_sync.errors import AwsCallError
 
@@ -43,7 +47,28 @@ def make_client(service: str, config: Config = CLIENT_CONFIG) -> Any:
     # Lambda gives the root logger the level of LogLevel. At DEBUG botocore would write every
     # request with its headers, the role's session token among them.
     logging.getLogger("botocore").setLevel(logging.INFO)
-    return botocore.session.get_session().create_client(service, config=config)
+    return _session().create_client(service, config=config)
+
+
+@functools.cache
+def _session() -> botocore.session.Session:
+    """The one session of this container: each new one would read botocore's tables again."""
+    session = botocore.session.get_session()
+    session.register_component("data_loader", _DataLoader())
+    return session
+
+
+class _DataLoader(Loader):
+    """botocore's loader of its own data, without looking into the folder of every service.
+
+    botocore does that twice for each kind of client, in more than 400 folders, only to find out
+    whether it knows the service. A service that has no model still fails, where it is loaded.
+    """
+
+    def list_available_services(self, type_name: str) -> list[str]:  # noqa: ARG002 - botocore's
+        """The services that have a folder, whatever is in it."""
+        folders = (path for path in self.search_paths if Path(path).is_dir())
+        return sorted({entry.name for folder in folders for entry in os.scandir(folder)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

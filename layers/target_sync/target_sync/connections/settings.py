@@ -1,6 +1,5 @@
 """The function's environment, read once into a frozen value."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -16,8 +15,8 @@ from target_sync.environment import (
 )
 from target_sync.errors import SettingsError
 
-_SERVICE_ID = re.compile(r"vpce-svc-[0-9a-f]+")
-_ACCOUNT = re.compile(r"[0-9]{12}")
+_SERVICE_ID = r"vpce-svc-[0-9a-f]+"
+_ACCOUNT = r"[0-9]{12}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,6 @@
 What the sync function is told, this one is told by the same variables, and more.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
@@ -14,8 +13,8 @@ from target_sync.environment import FLAGS, items, matching, one_of, required
 from target_sync.errors import SettingsError
 from target_sync.settings import Settings, load_settings
 
-_SERVICE_ID = re.compile(r"vpce-svc-[0-9a-f]+")
-_NUMBER = re.compile(r"[0-9]{1,5}")
+_SERVICE_ID = r"vpce-svc-[0-9a-f]+"
+_NUMBER = r"[0-9]{1,5}"
 _ENFORCEMENT: Mapping[str, bool] = {"on": True, "off": False}
 
 

@@ -1,0 +1,146 @@
+"""What a new container imports and reads before its first call to AWS.
+
+Each container is a process of its own; `make bench-cold` measures what it costs.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import pytest
+from botocore.exceptions import UnknownServiceError
+
+from bench.cold import ENVIRONMENT
+from bench.runtime import LAYER_DISTRIBUTIONS, RUNTIME_DISTRIBUTIONS, link_packages
+from target_sync.adapters.aws import make_client
+
+ROOT = Path(__file__).resolve().parents[2]
+#: Prints the names of all modules, and whose data folders were listed to find a service.
+CONTAINER = """
+import json, os, sys
+from pathlib import Path
+
+listed = []
+sys.addaudithook(lambda event, args: listed.append(args[0]) if event == "os.listdir" else None)
+import app
+from target_sync.wiring import synchronizer
+
+synchronizer()
+data = Path(sys.modules["botocore"].__file__).parent / "data"
+services = {Path(os.fspath(path)).name for path in listed if Path(os.fspath(path)).parent == data}
+print(json.dumps({"modules": sorted(sys.modules), "services": sorted(services)}))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A container that is ready for its first call.
+
+    Attributes:
+        modules: The modules that it has imported.
+        packages: The packages of others among them, by their first names.
+        services: The services whose folder of botocore's data it has listed.
+    """
+
+    modules: frozenset[str]
+    packages: frozenset[str]
+    services: frozenset[str]
+
+
+def start(packages: Path, environ: Mapping[str, str] = MappingProxyType({})) -> Started:
+    """Start the sync function with these settings besides those of the bench."""
+    path = (ROOT / "functions" / "sync_targets", ROOT / "layers" / "target_sync", packages)
+    result = subprocess.run(
+        # Without site, which may import for tools such as coverage.
+        [sys.executable, "-S", "-c", CONTAINER],
+        env={**ENVIRONMENT, **environ, "PYTHONPATH": os.pathsep.join(map(str, path))},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    seen = json.loads(result.stdout)
+    names = {module.partition(".")[0] for module in seen["modules"]}
+    ours = {"__main__", "app", "target_sync"}
+    return Started(
+        modules=frozenset(seen["modules"]),
+        packages=frozenset(names - sys.stdlib_module_names - ours),
+        services=frozenset(seen["services"]),
+    )
+
+
+#: What botocore takes along.
+SDK = {"botocore", "dateutil", "jmespath", "six", "urllib3"}
+REPORTING = {"aws_lambda_powertools", "typing_extensions"}
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The packages that Lambda's image and the layer bring, and no others of this machine."""
+    folder = tmp_path_factory.mktemp("packages") / "linked"
+    return link_packages(folder, RUNTIME_DISTRIBUTIONS + LAYER_DISTRIBUTIONS)
+
+
+@pytest.fixture(scope="module")
+def started(packages: Path) -> Started:
+    """A container for an RDS instance, with everything as it is by default."""
+    return start(packages)
+
+
+def test_a_container_imports_the_sdk_the_reporting_and_dns_and_no_other_package(
+    started: Started,
+) -> None:
+    assert started.packages == SDK | REPORTING | {"dns"}
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "multiprocessing",  # comes with boto3
+        "target_sync.adapters.authoritative",
+        "target_sync.adapters.ec2",
+        "target_sync.adapters.event_bus",
+        "target_sync.adapters.network_interfaces",
+        "target_sync.adapters.notifications",
+        "target_sync.adapters.rds",
+        "target_sync.adapters.topology",
+        "target_sync.core.messages",
+        "target_sync.messages",
+    ],
+)
+def test_a_container_does_not_import_what_only_other_stacks_and_runs_need(
+    started: Started, module: str
+) -> None:
+    assert module not in started.modules
+
+
+@pytest.mark.parametrize(
+    ("kind", "endpoint"), [("static", "10.0.1.11"), ("ec2-instance", "i-0123456789abcdef0")]
+)
+def test_a_database_without_a_name_costs_no_import_of_dns(
+    packages: Path, kind: str, endpoint: str
+) -> None:
+    container = start(packages, {"DATABASE_KIND": kind, "DATABASE_ENDPOINT": endpoint})
+    assert container.packages == SDK | REPORTING
+
+
+def test_a_container_looks_for_no_service_but_its_own(started: Started) -> None:
+    assert started.services == {"elbv2"}
+
+
+def test_a_service_that_botocore_does_not_know_is_still_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    with pytest.raises(UnknownServiceError, match="elbv3"):
+        make_client("elbv3")
+
+
+def test_all_clients_share_what_botocore_has_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    loaders = {id(make_client(service)._loader) for service in ("elbv2", "ec2")}  # noqa: SLF001
+    assert len(loaders) == 1
