@@ -18,7 +18,7 @@ STACK ?=
 REGION ?=
 DRILL_OPTIONS ?=
 
-.PHONY: help setup demo drill lab test check browser screenshots histories build bench bench-cold break-rules mutants lock format clean
+.PHONY: help setup demo drill lab test check browser screenshots histories build bench bench-fleet bench-cold break-rules mutants lock format clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -65,6 +65,9 @@ build: setup ## Build the deployable stack into .aws-sam/build
 
 bench: setup ## Simulate failovers for every strategy; writes docs/bench; BENCH_OPTIONS="--failovers 1000" is a quick look
 	@PYTHONPATH=layers/target_sync:. $(PY) -m bench.failover $(BENCH_OPTIONS)
+
+bench-fleet: setup ## Keep up to 5,000 simulated target groups right, and 200 failovers at once; writes docs/bench/fleet.*
+	@PYTHONPATH=layers/target_sync:. $(PY) -m bench.fleet $(BENCH_OPTIONS)
 
 bench-cold: build ## Measure the cold start of the built artifact against a bare client
 	@$(PY) -m bench.cold

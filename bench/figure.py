@@ -15,7 +15,8 @@ _WIDTH, _LEFT, _RIGHT, _ROW, _HEAD, _FOOT, _TOP = 860, 210, 170, 24, 46, 34, 40
 _LEAST = 0.3
 _TICKS = (_LEAST, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 900.0)
 
-_STYLE = """
+#: Of every figure of the benchmarks, in the light and in the dark.
+STYLE = """
   text { font: 12px system-ui, sans-serif; fill: #24292f }
   .head { font-size: 14px; font-weight: 600 }
   .small { font-size: 11px; fill: #57606a }
@@ -71,7 +72,7 @@ def draw_figure(rows: Sequence[Row], *, caption: str) -> str:
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {y:g}" role="img">',
             f"<title>{escape(caption)}</title>",
-            f"<style>{_STYLE}</style>",
+            f"<style>{STYLE}</style>",
             f'<rect class="back" width="{_WIDTH}" height="{y:g}"/>',
             f'<text class="small" x="12" y="22">{escape(caption)}</text>',
             *parts,

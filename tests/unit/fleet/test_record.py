@@ -45,6 +45,7 @@ def test_a_record_is_a_value_that_a_tag_can_have(them: frozenset[IPAddress]) -> 
     "other",
     [
         binding(2),
+        replace(binding(), arn=arn(2)),
         replace(binding(), endpoint="db.corp.example.com"),
         replace(binding(), kind=DatabaseKind.HOSTNAME),
         replace(binding(), policy=replace(POLICY, port=6432)),

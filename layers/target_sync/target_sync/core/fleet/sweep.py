@@ -20,6 +20,9 @@ from target_sync.core.model import DatabaseKind, FailedObservation, Observation
 
 #: Between two sweeps.
 SWEEP_SECONDS = 60.0
+#: Of these, so many are no part of the room: listing and looking up take time, and other calls
+#: than the audits' are to find a token.
+_SPARE_SECONDS = 5.0
 #: In so long the audit goes round once, if the room allows.
 AUDIT_SECONDS = 900.0
 #: Of a sweep's room, audits and groups without a record have at least this part each, so that a
@@ -60,12 +63,13 @@ class Room:
 
     @classmethod
     def of(cls, share: float = DEFAULT_SHARE) -> "Room":
-        """As many as can be described between two sweeps within the share of the account's calls.
+        """As many as the share of the account's calls can describe before the next sweep.
 
         Raises:
             ValueError: The share is not in (0, 1].
         """
-        return cls(int(ACCOUNT_QUOTA.part(share).refill * SWEEP_SECONDS))
+        rate = ACCOUNT_QUOTA.part(share).refill
+        return cls(int(rate * (SWEEP_SECONDS - _SPARE_SECONDS)))
 
     @property
     def reserved(self) -> int:

@@ -1,0 +1,145 @@
+"""The fleet's benchmark plays the shipped decisions, and its files are those of its figures."""
+
+import json
+import re
+from collections.abc import Callable
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from bench.fleet import FOLDER, Task, bound, calls_of_one_run, measure, tasks
+from bench.fleet_page import draw_figure, to_markdown
+from bench.fleet_rows import FLEET, NAIVE, SIZES, STORM, WITHOUT_EVENTS, Row, claims
+from bench.fleet_world import Client, Elb
+from bench.turns import Turns
+from target_sync.core.fleet.budget import Call
+
+
+def committed() -> list[Row]:
+    return [Row(**row) for row in json.loads((FOLDER / "fleet.json").read_text())]
+
+
+def test_the_committed_figures_have_every_strategy_and_scenario() -> None:
+    rows = [(r.strategy, r.scenario, r.groups) for r in committed()]
+    assert rows == [(t.strategy, t.scenario, t.groups) for t in tasks(SIZES, STORM)]
+
+
+def test_every_claim_holds_in_the_committed_figures() -> None:
+    told = list(claims(committed()))
+    assert len(told) == 2 * len(SIZES) + 4
+    assert [claim.text for claim in told if not claim.holds] == []
+
+
+def test_the_page_and_the_figure_are_those_of_the_committed_figures() -> None:
+    rows, page = committed(), (FOLDER / "fleet.md").read_text()
+    made = re.search(r"Made by `make bench-fleet` on\s+(\S+)\.", page)
+    assert made is not None
+    assert to_markdown(rows, calls_of_one_run(), made[1]) == page
+    figure = draw_figure(rows)
+    assert figure == (FOLDER / "fleet.svg").read_text()
+    assert ET.fromstring(figure).find(".//{*}script") is None  # noqa: S314 - our own
+
+
+def test_the_calls_of_a_quiet_fleet_are_those_of_the_committed_figures() -> None:
+    now = measure(Task(FLEET, "steady", 100))
+    (then,) = (r for r in committed() if (r.strategy, r.groups) == (FLEET, 100))
+    assert now.listing_calls == then.listing_calls
+    assert now.describe_calls == then.describe_calls
+    assert now.tag_calls == then.tag_calls
+    assert (now.throttled, now.failed, now.registration_calls) == (0, 0, 0)
+    assert now.unverified_s is not None
+    assert now.unverified_s <= 900.1
+
+
+@pytest.mark.parametrize("strategy", [FLEET, WITHOUT_EVENTS])
+def test_a_storm_ends_with_every_group_right_and_nothing_wrong_on_the_way(strategy: str) -> None:
+    row = measure(Task(strategy, "storm", 60, 20))
+    assert (row.not_right, row.wrong, row.failed, row.throttled) == (0, 0, 0, 0)
+    assert row.registration_calls == 2 * 20
+    # A tag for each new state, and one a minute for the audit.
+    assert row.tag_calls == 20 + 40
+    wait = 60 if strategy == WITHOUT_EVENTS else 0
+    assert row.last_s is not None
+    assert row.last_s <= bound(20) + 30 + wait
+
+
+def test_describing_each_of_many_groups_is_throttled() -> None:
+    row = measure(Task(NAIVE, "steady", 200))
+    assert row.throttled > 0
+    assert row.failed > 0
+    assert row.listing_calls == 0
+
+
+def test_the_bound_is_the_slowest_bucket_of_all_calls_together() -> None:
+    calls = calls_of_one_run()
+    assert calls[Call.REGISTRATION] == 2
+    assert calls[Call.MUTATING] == 1
+    assert bound(200) == (200 * sum(calls.values()) - 20) / 5
+    assert bound(1) == 0
+
+
+def test_elb_refuses_what_finds_no_token_and_refills() -> None:
+    elb = Elb(Turns())
+    went = [elb.admits(Call.REGISTRATION) for _ in range(30)]
+    # 20 tokens, and 4 a second while each of the calls takes 20 ms.
+    assert went[:21] == [True] * 21
+    assert elb.throttled == went.count(False) > 0
+    elb.clock.sleep_until(elb.clock.now() + 1.0)
+    assert elb.admits(Call.REGISTRATION)
+
+
+class NoChance:
+    """A back-off that always takes its longest."""
+
+    def random(self) -> float:
+        return 1.0
+
+
+def test_a_client_tries_three_times_as_botocore_does() -> None:
+    elb = Elb(Turns())
+    while elb.admits(Call.REGISTRATION):
+        pass
+    began, before = elb.clock.now(), elb.calls[Call.REGISTRATION]
+    client = Client(elb, NoChance())  # type: ignore[arg-type]
+    client.call(Call.REGISTRATION, list)
+    # Refused once, then a second of back-off, in which four tokens came.
+    assert elb.calls[Call.REGISTRATION] - before == 2
+    assert elb.clock.now() - began == pytest.approx(1.04)
+
+
+def test_actors_take_turns_in_the_order_of_their_moments() -> None:
+    clock, said = Turns(), list[tuple[float, str]]()
+
+    def actor(name: str, *moments: float) -> Callable[[], None]:
+        def act() -> None:
+            for moment in moments:
+                clock.sleep_until(moment)
+                said.append((clock.now(), name))
+
+        return act
+
+    clock.play([actor("a", 1, 4), actor("b", 2, 3), actor("c", 1)])
+    assert said == [(1, "a"), (1, "c"), (2, "b"), (3, "b"), (4, "a")]
+
+
+def test_who_is_parked_goes_on_when_woken() -> None:
+    clock, said = Turns(), list[float]()
+
+    def waits() -> None:
+        clock.park()
+        said.append(clock.now())
+
+    def wakes() -> None:
+        clock.sleep_until(7.0)
+        clock.wake()
+
+    clock.play([waits, wakes])
+    assert said == [7.0]
+
+
+def test_an_error_of_an_actor_is_that_of_the_play() -> None:
+    def fails() -> None:
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        Turns().play([fails])
