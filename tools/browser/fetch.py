@@ -8,6 +8,7 @@ when they are there already. docs/adr/0018-chromium-from-npm.md says why it is d
 """
 
 import hashlib
+import os
 import platform
 import shutil
 import subprocess
@@ -21,6 +22,9 @@ LOCK = REPOSITORY / "requirements/npm.txt"
 STAMP = BROWSER / ".locked"
 #: The package holds a Chromium for this system only. Elsewhere one of the system's is used.
 PACKAGED_FOR = ("Linux", "x86_64")
+#: Where a system's own npm has what holds for everybody: a mirror, the certificate of a proxy. The
+#: npm from PyPI looks beside itself instead.
+SETTINGS = (Path("/etc/npmrc"), Path("/usr/etc/npmrc"), Path("/usr/local/etc/npmrc"))
 #: Brotli is not in Python's library, and is in Node's.
 _UNPACK = """
 const [from, to] = process.argv.slice(1);
@@ -91,8 +95,19 @@ def install_packages(node: Path, folder: Path) -> Path:
     npm = node / "lib/node_modules/npm/bin/npm-cli.js"
     options = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
     command: list[str | Path] = [node / "bin/node", npm, "ci", *options]
-    subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL, env=npm_settings())
     return folder / "node_modules"
+
+
+def npm_settings() -> dict[str, str]:
+    """The environment of npm: what the system says of its registry and certificates holds too."""
+    environment = dict(os.environ)
+    if certificates := os.environ.get("SSL_CERT_FILE"):
+        environment.setdefault("NODE_EXTRA_CA_CERTS", certificates)
+    for file in SETTINGS:
+        if file.exists():
+            environment.setdefault("NPM_CONFIG_GLOBALCONFIG", str(file))
+    return environment
 
 
 def unpack(node: Path, packed: Path) -> None:
