@@ -648,6 +648,16 @@ def test_a_removal_is_noted() -> None:
     assert run.after_deregistration([FOUND]).deregistered == (FOUND, FOUND)
 
 
+def test_what_was_removed_is_absent_from_then_on_and_the_others_are_still_there() -> None:
+    run, _ = looked(begun(EVENT), 3, A, B, of=group(a=HEALTHY, b=HEALTHY))
+
+    run = run.after_deregistration([FOUND])
+
+    assert run.left == {target(A)}
+    assert run.registered_since == {target(A): 3}
+    assert run.absent_since == {target(B): 3}
+
+
 def test_since_when_a_former_target_answers_is_remembered_without_a_break() -> None:
     both, right_dead = group(a=HEALTHY, b=HEALTHY), group(a=UNHEALTHY, b=HEALTHY)
     since = []
