@@ -68,17 +68,32 @@ class Driller:
     options: tuple[str, ...] = ()
 
     @contextmanager
-    def drilling(self, stack: str, *options: str, typed: str = "") -> Iterator[RunningDrill]:
-        """Drill a stack while the block lasts; `typed` is what the person types, and no more."""
+    def drilling(
+        self, stack: str, *options: str, typed: str = "", by_make: bool = False
+    ) -> Iterator[RunningDrill]:
+        """Drill a stack while the block lasts.
+
+        Args:
+            stack: Which one.
+            options: What this drill is given besides.
+            typed: What the person types, and no more.
+            by_make: Whether by `make drill`, which has one exit status for all that is not 0.
+        """
         number = len(list(self.folder.glob("drill-*.log")))
         log, report = self.folder / f"drill-{number}.log", self.folder / f"drill-{number}.html"
-        command = [sys.executable, "-m", "drill", "--stack", stack, f"--report={report}"]
+        given = [f"--report={report}", *self.options, *options]
+        command = [sys.executable, "-m", "drill", "--stack", stack, *given]
+        if by_make:
+            # The set-up is done: nobody is to make the environment anew in which this runs.
+            make = ["make", "--no-print-directory", "--old-file=setup", "drill"]
+            command = [*make, f"STACK={stack}", f"DRILL_OPTIONS={' '.join(given)}"]
         path = f"{_REPOSITORY / 'layers/target_sync'}:{_REPOSITORY}"
         with (
             log.open("wb") as output,
             subprocess.Popen(
-                [*command, *self.options, *options],
+                command,
                 cwd=_REPOSITORY,
+                start_new_session=True,
                 env={**self.environment, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"},
                 stdin=subprocess.PIPE,
                 stdout=output,
@@ -91,7 +106,8 @@ class Driller:
                     process.stdin.close()
                 yield RunningDrill(process=process, log=log, report=report)
             finally:
-                process.kill()
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGKILL)
 
 
 def root(account: Account) -> Mapping[str, str]:

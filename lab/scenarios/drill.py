@@ -95,11 +95,11 @@ def _expect_refused(
 def _expect_followed(road: Road, driller: Driller, rds: RdsControlPlane) -> None:
     stage = road.stage
     stage.progress.say("A drill, confirmed by the database's name")
-    with driller.drilling(stage.stack.name, typed=f"{_IDENTIFIER}\n") as drill:
+    with driller.drilling(stage.stack.name, typed=f"{_IDENTIFIER}\n", by_make=True) as drill:
         _fail_over_when_asked(stage, rds)
         code = _end(stage, drill)
     told = drill.moments
-    stage.expect("it ends with exit status 0", code == 0, f"exit status {code}")
+    stage.expect("`make drill` ends with exit status 0", code == 0, f"exit status {code}")
     seconds = [told.get(name, -1.0) for name in _IN_ORDER]
     stage.expect(
         "it tells each moment, in order",
