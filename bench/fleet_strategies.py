@@ -9,19 +9,11 @@ from typing import TypeVar
 
 from bench.fleet_world import PLACE, POLICY, PORT, Client, FleetWorld, arn_of, name_of
 from target_sync.core.convergence import Convergence, Status
-from target_sync.core.fleet.bindings import AUDIT_TAG, RECORD_TAG, Binding, Listed, read_listing
+from target_sync.core.fleet.bindings import read_listing
 from target_sync.core.fleet.budget import DEFAULT_SHARE, Budget, Call
+from target_sync.core.fleet.model import AUDIT_TAG, RECORD_TAG, Binding, Cause, Listed, Question
 from target_sync.core.fleet.record import Key, Mark, write_mark, write_record
-from target_sync.core.fleet.sweep import (
-    SWEEP_SECONDS,
-    Cause,
-    Question,
-    Room,
-    Work,
-    decide,
-    newest_mark,
-    questions,
-)
+from target_sync.core.fleet.sweep import SWEEP_SECONDS, Room, Work, decide, newest_mark, questions
 from target_sync.core.model import IPAddress, Observation, Target, TargetGroup
 from target_sync.core.result import SyncResult
 from target_sync.errors import TargetGroupUnavailableError

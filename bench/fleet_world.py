@@ -13,8 +13,8 @@ from botocore.retries.standard import ExponentialBackoff
 
 from bench.group import ComputedGroup
 from bench.turns import Turns
-from target_sync.core.fleet.bindings import ENDPOINT_TAG, Place, TaggedGroup
 from target_sync.core.fleet.budget import ACCOUNT_QUOTA, QUOTAS, Call, Quota
+from target_sync.core.fleet.model import ENDPOINT_TAG, Place, TaggedGroup
 from target_sync.core.model import IPAddress, Observation, SyncPolicy, Target
 from target_sync.errors import TargetGroupUnavailableError
 

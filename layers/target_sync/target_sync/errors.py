@@ -132,6 +132,16 @@ class StatusCallUnavailableError(StatusCallError):
     retryable = True
 
 
+class FleetCallError(AwsCallError):
+    """A call that the fleet's sweep, its watch or its queues need failed."""
+
+
+class FleetCallUnavailableError(FleetCallError):
+    """Throttled, timed out, or unreachable, after the client's own retries."""
+
+    retryable = True
+
+
 class CustomResourceRequestError(TargetSyncError):
     """A payload that is no request of CloudFormation, or one for a resource that we do not have."""
 

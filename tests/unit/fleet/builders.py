@@ -2,9 +2,9 @@
 
 from ipaddress import IPv4Address, ip_network
 
-from target_sync.core.fleet.bindings import Binding, Listed
+from target_sync.core.fleet.model import Binding, Listed, Question
 from target_sync.core.fleet.record import Key, write_record
-from target_sync.core.fleet.sweep import Question, questions
+from target_sync.core.fleet.sweep import questions
 from target_sync.core.model import DatabaseKind, IPAddress, Observation, SyncPolicy
 
 KEY = Key(b"a secret of this deployment")
@@ -23,7 +23,12 @@ def name(number: int) -> str:
 
 
 def binding(number: int = 1) -> Binding:
-    return Binding(arn(number), name(number), DatabaseKind.RDS_INSTANCE, POLICY)
+    return Binding(
+        arn=arn(number),
+        endpoint=name(number),
+        kind=DatabaseKind.RDS_INSTANCE,
+        policy=POLICY,
+    )
 
 
 def verified(number: int, *addresses: IPAddress, mark: str = "") -> Listed:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_sync.core.fleet.bindings import (
+from target_sync.core.fleet.bindings import read_listing
+from target_sync.core.fleet.model import (
     AUDIT_TAG,
     ENDPOINT_TAG,
     KIND_TAG,
@@ -18,7 +19,6 @@ from target_sync.core.fleet.bindings import (
     Listed,
     Place,
     TaggedGroup,
-    read_listing,
 )
 from target_sync.core.model import DatabaseKind
 from tests.unit.fleet.builders import POLICY, arn, binding, name

@@ -8,12 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from target_sync.core.fleet.bindings import FindingCode, Listed
+from target_sync.core.fleet.model import Cause, FindingCode, Listed
 from target_sync.core.fleet.record import Mark, write_mark
 from target_sync.core.fleet.sweep import (
     AUDIT_SECONDS,
     SWEEP_SECONDS,
-    Cause,
     Room,
     Sweep,
     decide,

@@ -7,19 +7,27 @@ finding on that group alone, and disturbs no other.
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 from ipaddress import ip_network
 
 from target_sync.core.endpoint_names import classify
+from target_sync.core.fleet.model import (
+    AUDIT_TAG,
+    ENDPOINT_TAG,
+    KIND_TAG,
+    POLICY_TAG,
+    PREFIX,
+    RECORD_TAG,
+    Binding,
+    Finding,
+    FindingCode,
+    Listed,
+    Place,
+    TaggedGroup,
+)
 from target_sync.core.model import DatabaseKind, IPNetwork, SyncPolicy
 from target_sync.core.refusal import RefusalError
 
-PREFIX = "privatelink-sync:"
-#: What a person writes: the database's name; and, if need be, its kind and the policy.
-ENDPOINT_TAG, KIND_TAG, POLICY_TAG = PREFIX + "endpoint", PREFIX + "kind", PREFIX + "policy"
-#: What the fleet itself writes: the record of the last verified state, and how far the audit is.
-RECORD_TAG, AUDIT_TAG = PREFIX + "verified", PREFIX + "audited"
 _A_PERSONS = (ENDPOINT_TAG, KIND_TAG, POLICY_TAG)
 _OURS = (RECORD_TAG, AUDIT_TAG)
 
@@ -39,70 +47,6 @@ _NUMBER = re.compile(r"[0-9]{1,5}")
 _HIGHEST_PORT = 65_535
 #: The texts of ``classify`` name the parameters of a stack; a fleet has tags instead.
 _TAG_OF_PARAMETER = {"DatabaseEndpoint": ENDPOINT_TAG, "DatabaseKind": KIND_TAG}
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where the fleet is deployed, and so which target groups are its own."""
-
-    partition: str
-    region: str
-    account: str
-
-
-@dataclass(frozen=True, slots=True)
-class TaggedGroup:
-    """One line of the listing.
-
-    Attributes:
-        arn: The target group.
-        tags: Its tags as pairs of key and value, so that a contradiction can be seen.
-    """
-
-    arn: str
-    tags: frozenset[tuple[str, str]]
-
-
-@dataclass(frozen=True, slots=True)
-class Binding:
-    """A target group and the database that it follows."""
-
-    arn: str
-    endpoint: str
-    kind: DatabaseKind
-    policy: SyncPolicy
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """A binding, and the texts that the fleet itself has left on the group; empty if none."""
-
-    binding: Binding
-    record: str
-    mark: str
-
-
-class FindingCode(StrEnum):
-    """Why a group is not followed, or not now."""
-
-    NOT_A_TARGET_GROUP = "not_a_target_group"
-    ELSEWHERE = "elsewhere"
-    CONTRADICTION = "contradiction"
-    UNKNOWN_TAG = "unknown_tag"
-    BAD_ENDPOINT = "bad_endpoint"
-    BAD_KIND = "bad_kind"
-    BAD_POLICY = "bad_policy"
-    #: The name gave no answer in this sweep.
-    NO_ANSWER = "no_answer"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What is wrong with one target group, in a sentence that says what to do."""
-
-    arn: str
-    code: FindingCode
-    detail: str
 
 
 class _UnreadableError(Exception):
@@ -163,7 +107,10 @@ def _read(arn: str, values: Mapping[str, list[str]], place: Place, default: Sync
     name, followed_as = _endpoint(endpoint or "", kind, place.region)
     # Two values of a text of our own cannot both hold; none does, and the group is verified.
     record, mark = ("" if len(texts := values.get(key, [""])) > 1 else texts[0] for key in _OURS)
-    return Listed(Binding(arn, name, followed_as, _policy(policy or "", default)), record, mark)
+    binding = Binding(
+        arn=arn, endpoint=name, kind=followed_as, policy=_policy(policy or "", default)
+    )
+    return Listed(binding, record, mark)
 
 
 def _check_arn(arn: str, place: Place) -> None:

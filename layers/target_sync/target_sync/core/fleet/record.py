@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from hmac import compare_digest
 
-from target_sync.core.fleet.bindings import Binding
+from target_sync.core.fleet.model import Binding
 from target_sync.core.model import IPAddress
 
 #: The first word of every text. A text of another version reads as none.

@@ -9,14 +9,19 @@ import math
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from hashlib import blake2b
-from typing import TypeAlias
 
-from target_sync.core.fleet.bindings import Binding, Finding, FindingCode, Listed
 from target_sync.core.fleet.budget import ACCOUNT_QUOTA, DEFAULT_SHARE
+from target_sync.core.fleet.model import (
+    Binding,
+    Cause,
+    Finding,
+    FindingCode,
+    Listed,
+    Question,
+)
 from target_sync.core.fleet.record import Key, Mark, read_mark, read_record
-from target_sync.core.model import DatabaseKind, FailedObservation, Observation
+from target_sync.core.model import FailedObservation, Observation
 
 #: Between two sweeps.
 SWEEP_SECONDS = 60.0
@@ -30,17 +35,6 @@ AUDIT_SECONDS = 900.0
 _RESERVED = 1 / 4
 #: Less than any real difference of time makes of a group; more than a float's error.
 _ROUNDING = 1e-6
-
-#: What is asked of a name. Groups that ask the same share the answer.
-Question: TypeAlias = tuple[DatabaseKind, str]
-
-
-class Cause(StrEnum):
-    """Why a group needs work; the most urgent first."""
-
-    ANSWER_CHANGED = "answer_changed"
-    UNVERIFIED = "unverified"
-    AUDIT = "audit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +94,7 @@ class Sweep:
 
 def questions(groups: Sequence[Listed]) -> tuple[Question, ...]:
     """What has to be asked, each once."""
-    return tuple(sorted({_question(group.binding) for group in groups}))
+    return tuple(sorted({group.binding.question for group in groups}))
 
 
 def newest_mark(groups: Sequence[Listed], key: Key, now: float) -> Mark | None:
@@ -133,7 +127,7 @@ def decide(
     """
     ring, findings = list[_Placed](), list[Finding]()
     for group in groups:
-        answer = answers[_question(group.binding)]
+        answer = answers[group.binding.question]
         if isinstance(answer, FailedObservation):
             findings.append(Finding(group.binding.arn, FindingCode.NO_ANSWER, answer.detail))
         else:
@@ -170,10 +164,6 @@ class _Granted:
     changed: int
     unverified: int
     audits: int
-
-
-def _question(binding: Binding) -> Question:
-    return binding.kind, binding.endpoint
 
 
 def _cause(group: Listed, answer: Observation, key: Key) -> Cause:

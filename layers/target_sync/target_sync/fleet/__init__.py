@@ -1,0 +1,1 @@
+"""Many target groups kept right by one deployment: the sweep, the watch, the worker."""
