@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import AddressValueError, IPv4Address, ip_address, ip_network
 
-from target_sync.core.model import DatabaseKind, IPNetwork, SyncPolicy
+from target_sync.core.model import HIGHEST_PORT, DatabaseKind, IPNetwork, SyncPolicy
 from target_sync.environment import (
     FLAGS,
     alarm_topic_arn,
@@ -27,7 +27,6 @@ _INSTANCE_ID = r"i-[0-9a-f]{8,17}"
 #: RDS API reference, CreateDBCluster, DBClusterIdentifier.
 _CLUSTER_IDENTIFIER = r"[a-z](-?[a-z0-9])*"
 _TARGET_GROUP_ARN = r"arn:[\w-]+:elasticloadbalancing:[\w-]+:\d{12}:targetgroup/\S+"
-_HIGHEST_PORT = 65535
 _VPC_ID = r"vpc-[0-9a-f]+"
 _SECURITY_GROUP_IDS = r"sg-[0-9a-f]+(\s*,\s*sg-[0-9a-f]+)*"
 _DNS_PORT = 53
@@ -138,7 +137,7 @@ def _number(name: str, text: str, highest: int, lowest: int = 1) -> int:
 
 def _policy(kind: DatabaseKind, environ: Mapping[str, str]) -> SyncPolicy:
     return SyncPolicy(
-        port=_number("DATABASE_PORT", required(environ, "DATABASE_PORT"), _HIGHEST_PORT),
+        port=_number("DATABASE_PORT", required(environ, "DATABASE_PORT"), HIGHEST_PORT),
         allowed_networks=_networks("ALLOWED_NETWORKS", required(environ, "ALLOWED_NETWORKS")),
         max_targets=_number("MAX_TARGETS", given(environ, "MAX_TARGETS", "15"), _MOST_TARGETS),
         keep_standby=_keep_standby(kind, environ),
@@ -267,4 +266,4 @@ def _resolver(text: str) -> tuple[str, int]:
             f"RESOLVERS must be a list of address:port such as 10.0.0.2:53, not {text!r}"
         )
     port = match["port6"] or match["port4"] or str(_DNS_PORT)
-    return address, _number("RESOLVERS: the port", port, _HIGHEST_PORT)
+    return address, _number("RESOLVERS: the port", port, HIGHEST_PORT)

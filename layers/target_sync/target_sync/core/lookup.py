@@ -9,7 +9,7 @@ from ipaddress import IPv4Network, ip_network
 from typing import Protocol
 
 from target_sync.core.endpoint_names import Shape, Subject, addresses
-from target_sync.core.model import DatabaseKind, IPNetwork
+from target_sync.core.model import HIGHEST_PORT, DatabaseKind, IPNetwork
 from target_sync.core.refusal import RefusalError
 
 #: The private networks that a Network Load Balancer takes targets from (NLB user guide,
@@ -22,7 +22,6 @@ DEFAULT_PORT = 5432
 NO_RESOURCES = ("none",)
 #: A load balancer needs two, so that a zone can fail (dbt asks for it too).
 LEAST_ZONES = 2
-_HIGHEST_PORT = 65535
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,9 +199,9 @@ def read_overrides(
 def _port(text: str) -> int | None:
     if text.strip() in {"", "0"}:
         return None
-    if not (text.isascii() and text.isdigit() and int(text) <= _HIGHEST_PORT):
+    if not (text.isascii() and text.isdigit() and int(text) <= HIGHEST_PORT):
         raise RefusalError(
-            f"DatabasePort {text!r} is no port: give 1 to {_HIGHEST_PORT}, or leave it out."
+            f"DatabasePort {text!r} is no port: give 1 to {HIGHEST_PORT}, or leave it out."
         )
     return int(text)
 

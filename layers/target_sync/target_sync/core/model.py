@@ -12,6 +12,8 @@ from typing import TypeAlias
 IPAddress: TypeAlias = IPv4Address | IPv6Address
 IPNetwork: TypeAlias = IPv4Network | IPv6Network
 
+HIGHEST_PORT = 65535
+
 
 class DatabaseKind(StrEnum):
     """How a database is found and followed."""

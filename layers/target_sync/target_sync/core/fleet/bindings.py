@@ -25,7 +25,7 @@ from target_sync.core.fleet.model import (
     Place,
     TaggedGroup,
 )
-from target_sync.core.model import DatabaseKind, IPNetwork, SyncPolicy
+from target_sync.core.model import HIGHEST_PORT, DatabaseKind, IPNetwork, SyncPolicy
 from target_sync.core.refusal import RefusalError
 
 _A_PERSONS = (ENDPOINT_TAG, KIND_TAG, POLICY_TAG)
@@ -44,7 +44,6 @@ _ARN = re.compile(
     r":(?P<account>[0-9]{12}):targetgroup/[A-Za-z0-9-]{1,32}/[0-9a-f]{16}"
 )
 _NUMBER = re.compile(r"[0-9]{1,5}")
-_HIGHEST_PORT = 65_535
 #: The texts of ``classify`` name the parameters of a stack; a fleet has tags instead.
 _TAG_OF_PARAMETER = {"DatabaseEndpoint": ENDPOINT_TAG, "DatabaseKind": KIND_TAG}
 
@@ -188,7 +187,7 @@ def _policy(text: str, default: SyncPolicy) -> SyncPolicy:
         given[name] = value
     policy = default
     if "port" in given:
-        policy = replace(policy, port=_number(given["port"], _HIGHEST_PORT))
+        policy = replace(policy, port=_number(given["port"], HIGHEST_PORT))
     if "max" in given:
         policy = replace(policy, max_targets=_number(given["max"], default.max_targets))
     if "networks" in given:
