@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from drill.aws import Aws
-from drill.course import Drill, Exit, Options
+from drill.course import DEFAULT_LIMIT, DEFAULT_REPORT, Drill, Exit, Options
 from drill.watches import ConnectionWatch, NameWatch
 from target_sync.adapters.dns import DnsResolver, NameServer
 from target_sync.adapters.postgres_probe import PostgresProbe
@@ -90,12 +90,15 @@ def _parse() -> argparse.Namespace:
         help="a DNS server to ask instead of the system's",
     )
     parser.add_argument(
-        "--limit", type=_seconds, default=900.0, help="seconds to follow in; default: %(default)g"
+        "--limit",
+        type=_seconds,
+        default=DEFAULT_LIMIT,
+        help="seconds to follow in; default: %(default)g",
     )
     parser.add_argument(
         "--report",
         type=Path,
-        default=Path("drill-report.html"),
+        default=DEFAULT_REPORT,
         help="where the HTML report goes; default: %(default)s",
     )
     return parser.parse_args()

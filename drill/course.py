@@ -27,6 +27,8 @@ from target_sync.errors import TargetSyncError
 #: of the old target; and a metric of CloudWatch, which comes minutes late.
 _REST_SECONDS, _METRIC_SECONDS = 60.0, 240.0
 _TICK = 0.2
+#: Unless told otherwise: seconds that the stack has to follow, and where the report goes.
+DEFAULT_LIMIT, DEFAULT_REPORT = 900.0, Path("drill-report.html")
 _TITLE = "Failover drill"
 _GOES_ON = (
     "The failover goes on in AWS and cannot be taken back; the stack follows it without the drill."
@@ -98,8 +100,8 @@ class Options:
     stack: str
     observe: bool = False
     yes: str | None = None
-    limit: float = 900.0
-    report: Path = Path("drill-report.html")
+    limit: float = DEFAULT_LIMIT
+    report: Path = DEFAULT_REPORT
 
 
 @dataclass(slots=True, kw_only=True)
