@@ -1,0 +1,212 @@
+"""The fakes of the fleet's outside world are what AWS documents."""
+
+from random import Random
+
+import pytest
+
+from target_sync.core.fleet.model import RECORD_TAG
+from target_sync.core.fleet.orders import MarkOrder
+from target_sync.errors import FleetCallUnavailableError, TargetGroupError, TargetGroupNotFoundError
+from tests.support.clock import FakeClock
+from tests.support.fleet import (
+    FakeDatabaseEvents,
+    FakeQueue,
+    FakeTaggedGroups,
+    FakeWorkQueue,
+    Message,
+    lambda_event,
+    settle,
+)
+from tests.unit.fleet.builders import arn
+
+
+def fifo(clock: FakeClock) -> FakeQueue:
+    queue = FakeQueue(clock, fifo=True, visibility=100.0)
+    for number, group in enumerate("aab"):
+        queue.send(f"{group}{number}", group=group, deduplication=str(number))
+    return queue
+
+
+def bodies(messages: list[Message]) -> list[object]:
+    return [message.body for message in messages]
+
+
+def test_a_group_is_locked_while_one_of_its_messages_is_in_flight() -> None:
+    queue = fifo(FakeClock())
+    first = queue.receive(1)
+
+    assert bodies(first) == ["a0"]
+    assert bodies(queue.receive()) == ["b2"]
+
+    queue.delete(first[0].handle)
+    assert bodies(queue.receive()) == ["a1"]
+
+
+def test_a_message_comes_again_after_its_visibility_timeout_and_then_before_later_ones() -> None:
+    clock = FakeClock()
+    queue = fifo(clock)
+    (taken,) = queue.receive(1)
+
+    clock.advance(99.5)
+    assert bodies(queue.receive()) == ["b2"]
+    clock.advance(0.5)
+    again = queue.receive()
+
+    assert bodies(again) == ["a0", "a1"]
+    assert [message.receptions for message in again] == [2, 1]
+    assert again[0].id == taken.id
+
+
+def test_a_handle_whose_time_is_over_deletes_nothing() -> None:
+    clock = FakeClock()
+    queue = fifo(clock)
+    (taken,) = queue.receive(1)
+    clock.advance(100.0)
+
+    queue.delete(taken.handle)
+
+    assert queue.waiting == 3
+
+
+def test_a_message_that_was_received_three_times_is_a_dead_letter_and_unlocks_its_group() -> None:
+    clock = FakeClock()
+    queue = fifo(clock)
+    for _ in range(3):
+        assert queue.receive(1)[0].body == "a0"
+        clock.advance(100.0)
+
+    assert bodies(queue.receive()) == ["a1", "b2"]
+    assert bodies(queue.dead) == ["a0"]
+    assert queue.waiting == 2
+
+
+def test_a_deduplication_id_counts_once_in_five_minutes_even_after_the_message_is_gone() -> None:
+    clock = FakeClock()
+    queue = FakeQueue(clock, fifo=True)
+    queue.send("first", group="a", deduplication="same")
+    queue.delete(queue.receive()[0].handle)
+
+    clock.advance(299.5)
+    queue.send("second", group="a", deduplication="same")
+    assert queue.waiting == 0
+    clock.advance(0.5)
+    queue.send("third", group="a", deduplication="same")
+
+    assert queue.bodies == ["third"]
+
+
+def test_a_message_is_lost_after_the_retention() -> None:
+    clock = FakeClock()
+    queue = fifo(clock)
+    clock.advance(900.0)
+
+    assert queue.waiting == 0
+    assert queue.receive() == []
+
+
+def test_a_doubled_message_can_be_received_beside_the_first_one() -> None:
+    queue = fifo(FakeClock())
+    (first,) = queue.receive(1)
+    queue.double()
+
+    others = queue.receive()
+
+    assert sorted(bodies(others), key=str) == ["a0", "a1", "b2", "b2"]
+    assert others[1].id == first.id
+    assert others[1].handle != first.handle
+
+
+def test_a_shuffled_queue_has_the_same_messages() -> None:
+    queue = fifo(FakeClock())
+    queue.shuffle(Random(1))  # noqa: S311 - the same order in every run
+
+    assert queue.bodies != ["a0", "a1", "b2"]
+    assert sorted(queue.bodies) == ["a0", "a1", "b2"]
+
+
+def test_lambda_deletes_what_was_not_reported_as_failed() -> None:
+    queue = fifo(FakeClock())
+    batch = queue.receive()
+    records = lambda_event(batch)["Records"]
+
+    settle(queue, batch, {"batchItemFailures": [{"itemIdentifier": records[1]["messageId"]}]})
+
+    assert queue.bodies == ["a1"]
+
+
+@pytest.mark.parametrize("identifier", ["", "another"])
+def test_lambda_deletes_nothing_if_an_unknown_message_is_reported(identifier: str) -> None:
+    queue = fifo(FakeClock())
+    batch = queue.receive()
+
+    settle(queue, batch, {"batchItemFailures": [{"itemIdentifier": identifier}]})
+
+    assert queue.waiting == 3
+
+
+def test_equal_orders_of_a_minute_are_one() -> None:
+    queue = FakeWorkQueue(FakeClock())
+    order = MarkOrder(arn(1), "a mark")
+    queue.send([order, MarkOrder(arn(2), "a mark")], 60.0)
+    queue.send([order], 119.9)
+    assert queue.waiting() == 2
+
+    queue.send([order], 120.0)
+    assert queue.waiting() == 3
+
+
+def test_a_planned_fault_strikes_once() -> None:
+    queue = FakeWorkQueue(FakeClock())
+    queue.queue.faults.plan(FleetCallUnavailableError("SendMessageBatch", "Throttling", "slower"))
+
+    with pytest.raises(FleetCallUnavailableError):
+        queue.waiting()
+    assert queue.waiting() == 0
+
+
+def test_waiting_for_an_event_takes_the_clock_to_it() -> None:
+    clock = FakeClock()
+    events = FakeDatabaseEvents(clock)
+    clock.at(clock.now() + 0.5, lambda: events.happens("orders"))
+    began = clock.now()
+
+    received = events.receive(1)
+
+    assert [event.identifier for event in received] == ["orders"]
+    assert clock.now() == began + 0.5
+    events.forget(received)
+    assert events.receive(1) == []
+    assert clock.now() == began + 1.5
+    assert events.queue.waiting == 0
+
+
+def test_a_listing_lags_behind_the_tags() -> None:
+    clock = FakeClock()
+    groups = FakeTaggedGroups(clock, lag=5.0)
+    groups.put(arn(1), {"name": "orders"})
+    groups.write(arn(1), RECORD_TAG, "a record")
+
+    assert groups.tags(arn(1)) == {"name": "orders", RECORD_TAG: "a record"}
+    assert groups.listing()[0].tags == {("name", "orders")}
+    clock.advance(5.0)
+    assert (RECORD_TAG, "a record") in groups.listing()[0].tags
+
+    groups.delete(arn(1))
+    assert len(groups.listing()) == 1
+    clock.advance(5.0)
+    assert groups.listing() == []
+
+
+def test_a_group_that_does_not_exist_takes_no_tag() -> None:
+    groups = FakeTaggedGroups(FakeClock())
+    with pytest.raises(TargetGroupNotFoundError):
+        groups.write(arn(1), RECORD_TAG, "a record")
+
+
+@pytest.mark.parametrize("value", ["a" * 257, "a,b", "{}"])
+def test_a_value_that_elb_does_not_take_is_refused(value: str) -> None:
+    groups = FakeTaggedGroups(FakeClock())
+    groups.put(arn(1), {})
+    with pytest.raises(TargetGroupError):
+        groups.write(arn(1), RECORD_TAG, value)
+    assert groups.tags(arn(1)) == {}
