@@ -210,18 +210,19 @@ def _waits(scene: _Scene, condition: Callable[[], bool]) -> None:
 # ---------------------------------------------------------------------------- the database's name
 
 
-@contextmanager
-def _no_dns(scene: _Scene) -> Iterator[None]:
+def _no_dns(scene: _Scene) -> AbstractContextManager[None]:
     scene.stage.ground.zone.remove(scene.database.endpoint)
-    try:
-        yield
-    finally:
-        scene.rds.point_name_at_primary()
+    return _name_put_right(scene)
+
+
+def _public_answer(scene: _Scene) -> AbstractContextManager[None]:
+    scene.stage.ground.zone.set_address(scene.database.endpoint, [_PUBLIC])
+    return _name_put_right(scene)
 
 
 @contextmanager
-def _public_answer(scene: _Scene) -> Iterator[None]:
-    scene.stage.ground.zone.set_address(scene.database.endpoint, [_PUBLIC])
+def _name_put_right(scene: _Scene) -> Iterator[None]:
+    """After the block the name says the truth again."""
     try:
         yield
     finally:
@@ -272,18 +273,23 @@ def _drift(scene: _Scene) -> Iterator[None]:
 
 
 @contextmanager
-def _proxy_protocol(scene: _Scene) -> Iterator[None]:
+def _switched(switch: Callable[[str], None], *, wrong: str, right: str) -> Iterator[None]:
+    """Set something to what is wrong, for the length of a block."""
+    switch(wrong)
+    try:
+        yield
+    finally:
+        switch(right)
+
+
+def _proxy_protocol(scene: _Scene) -> AbstractContextManager[None]:
     def switch(word: str) -> None:
         scene.client("elbv2").modify_target_group_attributes(
             TargetGroupArn=scene.road.outputs["TargetGroupArn"],
             Attributes=[{"Key": "proxy_protocol_v2.enabled", "Value": word}],
         )
 
-    switch("true")
-    try:
-        yield
-    finally:
-        switch("false")
+    return _switched(switch, wrong="true", right="false")
 
 
 @contextmanager
@@ -302,19 +308,14 @@ def _no_listener(scene: _Scene) -> Iterator[None]:
         )
 
 
-@contextmanager
-def _zones_apart(scene: _Scene) -> Iterator[None]:
+def _zones_apart(scene: _Scene) -> AbstractContextManager[None]:
     def switch(word: str) -> None:
         scene.client("elbv2").modify_load_balancer_attributes(
             LoadBalancerArn=scene.resource("LoadBalancer"),
             Attributes=[{"Key": "load_balancing.cross_zone.enabled", "Value": word}],
         )
 
-    switch("false")
-    try:
-        yield
-    finally:
-        switch("true")
+    return _switched(switch, wrong="false", right="true")
 
 
 @contextmanager
@@ -331,8 +332,7 @@ def _zone_not_enabled(scene: _Scene) -> Iterator[None]:
         elb.set_subnets(LoadBalancerArn=balancer, Subnets=list(subnets.values()))
 
 
-@contextmanager
-def _enforced(scene: _Scene) -> Iterator[None]:
+def _enforced(scene: _Scene) -> AbstractContextManager[None]:
     def switch(word: str) -> None:
         scene.client("elbv2").set_security_groups(
             LoadBalancerArn=scene.resource("LoadBalancer"),
@@ -340,11 +340,7 @@ def _enforced(scene: _Scene) -> Iterator[None]:
             EnforceSecurityGroupInboundRulesOnPrivateLinkTraffic=word,
         )
 
-    switch("on")
-    try:
-        yield
-    finally:
-        switch("off")
+    return _switched(switch, wrong="on", right="off")
 
 
 @contextmanager
