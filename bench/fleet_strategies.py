@@ -7,7 +7,7 @@ from functools import partial
 from random import Random
 from typing import TypeVar
 
-from bench.fleet_world import PLACE, POLICY, PORT, Client, FleetWorld, arn_of, name_of
+from bench.fleet_world import LIMITS, PLACE, PORT, Client, FleetWorld, arn_of, name_of
 from target_sync.core.convergence import Convergence, Status
 from target_sync.core.fleet.bindings import read_listing
 from target_sync.core.fleet.budget import DEFAULT_SHARE, Budget, Call
@@ -134,7 +134,7 @@ class Fleet:
 
     def begin(self) -> None:
         """Have every group verified, with a record that says so."""
-        listed, _ = read_listing(self.world.tagged(), PLACE, POLICY)
+        listed, _ = read_listing(self.world.tagged(), PLACE, LIMITS, self.world.facts)
         for item in listed:
             addresses = self.world.address(item.binding.endpoint)
             text = write_record(item.binding, addresses, _KEY)
@@ -147,7 +147,7 @@ class Fleet:
 
     def once(self) -> list[Callable[[], None]]:
         """One worker, which works on every group once."""
-        listed, _ = read_listing(self.world.tagged(), PLACE, POLICY)
+        listed, _ = read_listing(self.world.tagged(), PLACE, LIMITS, self.world.facts)
         self._hand_out([Work(item.binding, Cause.UNVERIFIED) for item in listed])
         self._over = True
         return [partial(self._works, 1)]
@@ -177,7 +177,7 @@ class Fleet:
     def _sweep(self, due: float) -> Sequence[Listed]:
         world, began = self.world, time.process_time()
         self._swept_at = due
-        listed, _ = read_listing(world.listing(), PLACE, POLICY)
+        listed, _ = read_listing(world.listing(), PLACE, LIMITS, world.facts)
         now = world.clock.now()
         result = decide(
             listed,

@@ -14,15 +14,16 @@ from botocore.retries.standard import ExponentialBackoff
 from bench.group import ComputedGroup
 from bench.turns import Turns
 from target_sync.core.fleet.budget import ACCOUNT_QUOTA, QUOTAS, Call, Quota
-from target_sync.core.fleet.model import ENDPOINT_TAG, Place, TaggedGroup
-from target_sync.core.model import IPAddress, Observation, SyncPolicy, Target
+from target_sync.core.fleet.model import ENDPOINT_TAG, GroupFacts, Limits, Place, TaggedGroup
+from target_sync.core.model import IPAddress, Observation, Target
 from target_sync.errors import TargetGroupUnavailableError
 
 if TYPE_CHECKING:
     from botocore.retries.standard import RetryContext
 
 PORT = 5432
-POLICY = SyncPolicy(port=PORT, allowed_networks=(ip_network("10.0.0.0/8"),))
+_NETWORKS = (ip_network("10.0.0.0/8"),)
+LIMITS = Limits(allowed_networks=_NETWORKS, max_targets=15)
 PLACE = Place("aws", "eu-west-1", "123456789012")
 #: Of each AWS call, and of each DNS query.
 CALL_SECONDS, QUERY_SECONDS = 0.02, 0.005
@@ -167,6 +168,7 @@ class FleetWorld:
     tags: dict[str, dict[str, str]] = field(init=False)
     groups: dict[str, ComputedGroup] = field(init=False)
     numbers: dict[str, int] = field(init=False)
+    facts: dict[str, GroupFacts] = field(init=False)
 
     def __post_init__(self) -> None:
         self.elb = Elb(self.clock)
@@ -175,6 +177,8 @@ class FleetWorld:
         self.tags = {arn: {ENDPOINT_TAG: name_of(n)} for arn, n in self.numbers.items()}
         self.groups = {arn: self._group(number) for arn, number in self.numbers.items()}
         self.numbers |= names
+        facts = GroupFacts(port=PORT, by_address=True, vpc_networks=_NETWORKS)
+        self.facts = dict.fromkeys(self.groups, facts)
 
     def _group(self, number: int) -> ComputedGroup:
         group = ComputedGroup(

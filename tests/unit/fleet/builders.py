@@ -2,13 +2,15 @@
 
 from ipaddress import IPv4Address, ip_network
 
-from target_sync.core.fleet.model import Binding, Listed, Question
+from target_sync.core.fleet.model import Binding, GroupFacts, Limits, Listed, Question
 from target_sync.core.fleet.record import Key, write_record
 from target_sync.core.fleet.sweep import questions
 from target_sync.core.model import DatabaseKind, IPAddress, Observation, SyncPolicy
 
 KEY = Key(b"a secret of this deployment")
 POLICY = SyncPolicy(port=5432, allowed_networks=(ip_network("10.0.0.0/8"),))
+LIMITS = Limits(allowed_networks=POLICY.allowed_networks, max_targets=POLICY.max_targets)
+FACTS = GroupFacts(port=5432, by_address=True, vpc_networks=(ip_network("10.0.0.0/16"),))
 A, B = IPv4Address("10.0.1.11"), IPv4Address("10.0.2.22")
 
 
@@ -28,6 +30,7 @@ def binding(number: int = 1) -> Binding:
         endpoint=name(number),
         kind=DatabaseKind.RDS_INSTANCE,
         policy=POLICY,
+        vpc_networks=FACTS.vpc_networks,
     )
 
 

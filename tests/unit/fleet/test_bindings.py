@@ -16,19 +16,21 @@ from target_sync.core.fleet.model import (
     RECORD_TAG,
     Finding,
     FindingCode,
+    Limits,
     Listed,
     Place,
     TaggedGroup,
 )
-from target_sync.core.model import DatabaseKind
-from tests.unit.fleet.builders import POLICY, arn, binding, name
+from target_sync.core.model import DatabaseKind, IPNetwork
+from target_sync.core.networks import TARGET_NETWORKS
+from tests.unit.fleet.builders import FACTS, LIMITS, POLICY, arn, binding, name
 
 PLACE = Place("aws", "eu-west-1", "123456789012")
 GOOD = TaggedGroup(arn(1), frozenset({(ENDPOINT_TAG, name(1))}))
 
 
 def read(*groups: TaggedGroup) -> tuple[tuple[Listed, ...], tuple[Finding, ...]]:
-    return read_listing(groups, PLACE, POLICY)
+    return read_listing(groups, PLACE, LIMITS, dict.fromkeys((g.arn for g in groups), FACTS))
 
 
 def tagged(*tags: tuple[str, str], endpoint: str = name(2), group: str = arn(2)) -> TaggedGroup:
@@ -85,6 +87,43 @@ def test_a_policy_narrows_what_holds_for_the_fleet() -> None:
         max_targets=2,
         allowed_networks=(ip_network("10.1.0.0/16"), ip_network("10.2.0.0/16")),
     )
+
+
+def test_the_port_is_the_groups_own_unless_a_tag_says_another() -> None:
+    facts = {arn(2): replace(FACTS, port=6000)}
+    (own,), _ = read_listing([tagged()], PLACE, LIMITS, facts)
+    (other,), _ = read_listing([tagged((POLICY_TAG, "port=6432"))], PLACE, LIMITS, facts)
+    assert (own.binding.policy.port, other.binding.policy.port) == (6000, 6432)
+
+
+@pytest.mark.parametrize(
+    ("kind", "vpc_networks", "allowed"),
+    [
+        ("rds-instance", FACTS.vpc_networks, FACTS.vpc_networks),
+        ("rds-instance", (), TARGET_NETWORKS),
+        ("hostname", FACTS.vpc_networks, TARGET_NETWORKS),
+    ],
+)
+def test_without_allowed_networks_a_group_has_those_of_a_stack_for_its_kind(
+    kind: str, vpc_networks: tuple[IPNetwork, ...], allowed: tuple[IPNetwork, ...]
+) -> None:
+    facts = {arn(2): replace(FACTS, vpc_networks=vpc_networks)}
+    (listed,), _ = read_listing([tagged((KIND_TAG, kind))], PLACE, Limits(max_targets=3), facts)
+    assert listed.binding.policy.allowed_networks == allowed
+    assert listed.binding.policy.max_targets == 3
+
+
+def test_a_group_that_elb_does_not_know_is_gone() -> None:
+    listed, (finding,) = read_listing([tagged(), GOOD], PLACE, LIMITS, {arn(1): FACTS})
+    assert (finding.arn, finding.code) == (arn(2), FindingCode.GONE)
+    assert listed == read(GOOD)[0]
+
+
+def test_a_group_of_instances_has_no_addresses_to_register() -> None:
+    facts = {arn(1): FACTS, arn(2): replace(FACTS, by_address=False)}
+    listed, (finding,) = read_listing([tagged(), GOOD], PLACE, LIMITS, facts)
+    assert (finding.arn, finding.code) == (arn(2), FindingCode.NOT_BY_ADDRESS)
+    assert listed == read(GOOD)[0]
 
 
 def test_what_the_fleet_left_comes_back() -> None:

@@ -57,13 +57,19 @@ def test_a_sweep_has_room_for_something_of_every_kind() -> None:
         Room(3)
 
 
+def test_what_still_waits_takes_room_but_never_all_of_it() -> None:
+    assert ROOM.less(0) == ROOM
+    assert ROOM.less(75) == Room(200)
+    assert ROOM.less(272) == ROOM.less(10_000) == Room(4)
+
+
 def test_a_fleet_that_does_not_fit_is_audited_more_slowly_and_says_so() -> None:
     assert ROOM.audit_seconds(1_000) == AUDIT_SECONDS
     assert ROOM.audit_seconds(5_000) == 74 * SWEEP_SECONDS
 
 
 def test_an_empty_fleet_needs_nothing() -> None:
-    assert sweep([]) == Sweep((), 0, (), None)
+    assert sweep([]) == Sweep((), 0, (), (None,))
 
 
 def test_a_group_whose_answer_is_another_than_it_was_verified_for_needs_work() -> None:
@@ -134,7 +140,7 @@ def test_a_sweep_that_was_left_out_is_made_up_for() -> None:
 
 def test_a_mark_from_later_than_now_moves_nothing() -> None:
     result = sweep([verified(1)], mark=Mark(arn(1), NOW + 1.0))
-    assert result == Sweep((), 0, (), None)
+    assert result == Sweep((), 0, (), (None,))
 
 
 def test_200_failovers_of_1000_have_room_at_once_beside_the_audits() -> None:
@@ -165,6 +171,32 @@ def test_a_postponed_audit_goes_on_where_it_stopped() -> None:
     assert not {w.binding.arn for w in first.work} & {w.binding.arn for w in second.work}
     assert first.mark is not None
     assert first.mark.at == pytest.approx(NOW - SWEEP_SECONDS * 59 / 334, abs=0.01)
+
+
+def test_an_audit_that_was_not_handed_out_is_not_passed() -> None:
+    groups = [verified(n) for n in range(1_000)]
+    first = sweep(groups, mark=Mark(arn(0), NOW - SWEEP_SECONDS))
+    assert len(first.marks) == 67 + 1
+    assert first.marks[0] is None
+    handed_out = [work.binding.arn for work in first.work[:20]]
+    mark = first.marks[20]
+    assert mark is not None
+    assert mark.arn == handed_out[-1]
+    second = sweep(groups, mark=mark, now=NOW + SWEEP_SECONDS)
+    assert len(second.work) == 67 + 47
+    assert [work.binding.arn for work in (*first.work, *second.work)].count(mark.arn) == 1
+    assert second.work[0] == first.work[20]
+
+
+def test_the_audit_passes_over_groups_that_need_work_for_another_reason() -> None:
+    groups = [verified(n, B if n % 2 else A) for n in range(30)]
+    result = sweep(groups, mark=Mark(arn(0), NOW - AUDIT_SECONDS))
+    audits = of(result, Cause.AUDIT)
+    assert len(audits) == 15
+    assert len(result.marks) == 15 + 1
+    # Nothing is left of this round after the last of them.
+    assert result.mark is not None
+    assert result.mark.at == NOW
 
 
 def test_the_newest_mark_of_a_listing_is_how_far_the_audit_is() -> None:

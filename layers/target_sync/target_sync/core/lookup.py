@@ -5,18 +5,14 @@ Nothing here asks an API: the facts come in, the decision or a refusal goes out.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Network, ip_network
+from ipaddress import ip_network
 from typing import Protocol
 
 from target_sync.core.endpoint_names import Shape, Subject, addresses
 from target_sync.core.model import HIGHEST_PORT, DatabaseKind, IPNetwork
+from target_sync.core.networks import TARGET_NETWORKS
 from target_sync.core.refusal import RefusalError
 
-#: The private networks that a Network Load Balancer takes targets from (NLB user guide,
-#: "Register targets").
-TARGET_NETWORKS: tuple[IPNetwork, ...] = tuple(
-    IPv4Network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
-)
 DEFAULT_PORT = 5432
 #: What stands for "no ARN at all" in an event rule, which must not have an empty list.
 NO_RESOURCES = ("none",)

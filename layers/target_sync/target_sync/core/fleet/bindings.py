@@ -21,11 +21,14 @@ from target_sync.core.fleet.model import (
     Binding,
     Finding,
     FindingCode,
+    GroupFacts,
+    Limits,
     Listed,
     Place,
     TaggedGroup,
 )
 from target_sync.core.model import HIGHEST_PORT, DatabaseKind, IPNetwork, SyncPolicy
+from target_sync.core.networks import TARGET_NETWORKS
 from target_sync.core.refusal import RefusalError
 
 _A_PERSONS = (ENDPOINT_TAG, KIND_TAG, POLICY_TAG)
@@ -57,7 +60,10 @@ class _UnreadableError(Exception):
 
 
 def read_listing(
-    groups: Iterable[TaggedGroup], place: Place, default: SyncPolicy
+    groups: Iterable[TaggedGroup],
+    place: Place,
+    limits: Limits,
+    facts: Mapping[str, GroupFacts],
 ) -> tuple[tuple[Listed, ...], tuple[Finding, ...]]:
     """The bindings in a listing, and a finding for each group whose tags are no binding.
 
@@ -67,8 +73,8 @@ def read_listing(
     Args:
         groups: The listing.
         place: Where the fleet is.
-        default: What holds where a policy tag says nothing. A tag may narrow its networks and
-            its number of targets, never widen them.
+        limits: What holds where a policy tag says nothing.
+        facts: What ELB says of the groups; of one that is missing it knows nothing.
     """
     tags = defaultdict[str, set[tuple[str, str]]](set)
     for group in groups:
@@ -79,7 +85,7 @@ def read_listing(
         if ENDPOINT_TAG not in values:
             continue
         try:
-            listed.append(_read(arn, values, place, default))
+            listed.append(_read(arn, values, place, limits, facts.get(arn)))
         except _UnreadableError as error:
             findings.append(Finding(arn, error.code, str(error)))
     return tuple(listed), tuple(findings)
@@ -94,8 +100,15 @@ def _by_key(tags: Iterable[tuple[str, str]]) -> Mapping[str, list[str]]:
     return values
 
 
-def _read(arn: str, values: Mapping[str, list[str]], place: Place, default: SyncPolicy) -> Listed:
+def _read(
+    arn: str,
+    values: Mapping[str, list[str]],
+    place: Place,
+    limits: Limits,
+    facts: GroupFacts | None,
+) -> Listed:
     _check_arn(arn, place)
+    known = _check_facts(arn, facts)
     for key in values:
         if key not in (*_A_PERSONS, *_OURS):
             raise _UnreadableError(
@@ -107,7 +120,11 @@ def _read(arn: str, values: Mapping[str, list[str]], place: Place, default: Sync
     # Two values of a text of our own cannot both hold; none does, and the group is verified.
     record, mark = ("" if len(texts := values.get(key, [""])) > 1 else texts[0] for key in _OURS)
     binding = Binding(
-        arn=arn, endpoint=name, kind=followed_as, policy=_policy(policy or "", default)
+        arn=arn,
+        endpoint=name,
+        kind=followed_as,
+        policy=_policy(policy or "", _default(followed_as, limits, known)),
+        vpc_networks=known.vpc_networks,
     )
     return Listed(binding, record, mark)
 
@@ -125,6 +142,32 @@ def _check_arn(arn: str, place: Place) -> None:
             FindingCode.ELSEWHERE,
             f"{arn} is not in {place.region} of account {place.account}: deploy a fleet there.",
         )
+
+
+def _check_facts(arn: str, facts: GroupFacts | None) -> GroupFacts:
+    if facts is None:
+        raise _UnreadableError(
+            FindingCode.GONE,
+            f"{arn} does not exist any more and is still listed with its tags, as for some time"
+            " after a target group is deleted: make it again if it was not to go.",
+        )
+    if not facts.by_address:
+        raise _UnreadableError(
+            FindingCode.NOT_BY_ADDRESS,
+            f"{arn} does not have TargetType ip, and a fleet registers addresses: make a target"
+            f" group of type ip, or remove the tag {ENDPOINT_TAG}.",
+        )
+    return facts
+
+
+def _default(kind: DatabaseKind, limits: Limits, facts: GroupFacts) -> SyncPolicy:
+    """What holds where the group's own policy tag says nothing."""
+    of_kind = () if kind is DatabaseKind.HOSTNAME else facts.vpc_networks
+    return SyncPolicy(
+        port=facts.port,
+        allowed_networks=limits.allowed_networks or of_kind or TARGET_NETWORKS,
+        max_targets=limits.max_targets,
+    )
 
 
 def _only(key: str, values: Mapping[str, list[str]]) -> str | None:

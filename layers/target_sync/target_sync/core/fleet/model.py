@@ -58,6 +58,20 @@ class GroupFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What holds for every group of a fleet. A tag may narrow it, never widen it.
+
+    Attributes:
+        allowed_networks: Where targets may be; if empty, what a stack of one database takes:
+            the group's VPC for a database of RDS, any private network for another name.
+        max_targets: The most targets of a group.
+    """
+
+    allowed_networks: tuple[IPNetwork, ...] = ()
+    max_targets: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Binding:
     """A target group and the database that it follows.
 

@@ -33,6 +33,8 @@ AUDIT_SECONDS = 900.0
 #: Of a sweep's room, audits and groups without a record have at least this part each, so that a
 #: storm of changes, or of bad records, can starve neither.
 _RESERVED = 1 / 4
+#: With less, nothing could be reserved.
+_LEAST_ROOM = math.ceil(1 / _RESERVED)
 #: Less than any real difference of time makes of a group; more than a float's error.
 _ROUNDING = 1e-6
 
@@ -52,8 +54,8 @@ class Room:
     groups: int
 
     def __post_init__(self) -> None:
-        if self.groups * _RESERVED < 1:
-            raise ValueError("a sweep needs room for at least 4 groups")
+        if self.groups < _LEAST_ROOM:
+            raise ValueError(f"a sweep needs room for at least {_LEAST_ROOM} groups")
 
     @classmethod
     def of(cls, share: float = DEFAULT_SHARE) -> "Room":
@@ -64,6 +66,10 @@ class Room:
         """
         rate = ACCOUNT_QUOTA.part(share).refill
         return cls(int(rate * (SWEEP_SECONDS - _SPARE_SECONDS)))
+
+    def less(self, groups: int) -> "Room":
+        """What is left beside so many groups that still wait: never less than there must be."""
+        return Room(max(self.groups - groups, _LEAST_ROOM))
 
     @property
     def reserved(self) -> int:
@@ -83,13 +89,19 @@ class Sweep:
         work: The groups that need work and have room, the most urgent first.
         postponed: How many more need work; they come in one of the next sweeps.
         findings: Groups whose name gave no answer.
-        mark: How far the audit is now, to be left on that group; None if it has not moved.
+        marks: How far the audit is, to be left on that group, when none of the audits is handed
+            out, when the first is, and so on to all of them; None where it has not moved.
     """
 
     work: tuple[Work, ...]
     postponed: int
     findings: tuple[Finding, ...]
-    mark: Mark | None
+    marks: tuple[Mark | None, ...]
+
+    @property
+    def mark(self) -> Mark | None:
+        """How far the audit is when all of the work is handed out."""
+        return self.marks[-1]
 
 
 def questions(groups: Sequence[Listed]) -> tuple[Question, ...]:
@@ -145,8 +157,8 @@ def decide(
         *audits[: granted.audits],
     )
     needing = len(changed) + len(unverified) + len(audits)
-    moved = _moved(stretch, audits[granted.audits :], mark, now)
-    return Sweep(work, needing - len(work), tuple(findings), moved)
+    marks = _marks(stretch, mark, now)[: granted.audits + 1]
+    return Sweep(work, needing - len(work), tuple(findings), marks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,11 +204,14 @@ def _elapsed(mark: Mark | None, now: float) -> float:
     return SWEEP_SECONDS if mark is None else min(max(0.0, now - mark.at), AUDIT_SECONDS)
 
 
-def _moved(
-    stretch: Sequence[Work], postponed: Sequence[Work], mark: Mark | None, now: float
-) -> Mark | None:
-    """How far the audit is: up to before the first group that had no room, and no later."""
-    passed = stretch.index(postponed[0]) if postponed else len(stretch)
+def _marks(stretch: Sequence[Work], mark: Mark | None, now: float) -> tuple[Mark | None, ...]:
+    """How far the audit is after none of its groups, after one, and so on to all of them."""
+    stops = [place for place, work in enumerate(stretch) if work.cause is Cause.AUDIT]
+    return tuple(_moved(stretch, passed, mark, now) for passed in (*stops, len(stretch)))
+
+
+def _moved(stretch: Sequence[Work], passed: int, mark: Mark | None, now: float) -> Mark | None:
+    """How far the audit is: up to before the first group that is not passed, and no later."""
     if not passed:
         return None
     owed = _elapsed(mark, now) * (1 - passed / len(stretch))
