@@ -4,18 +4,23 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from ipaddress import AddressValueError, IPv4Address, ip_address, ip_network
+from ipaddress import AddressValueError, IPv4Address
 
 from target_sync.core.model import HIGHEST_PORT, DatabaseKind, IPNetwork, SyncPolicy
 from target_sync.environment import (
     FLAGS,
     alarm_topic_arn,
     given,
+    is_address,
     items,
     matching,
+    max_targets,
+    networks,
     one_of,
     required,
+    resolvers,
     stack_name,
+    whole_number,
 )
 from target_sync.errors import SettingsError
 
@@ -29,10 +34,8 @@ _CLUSTER_IDENTIFIER = r"[a-z](-?[a-z0-9])*"
 _TARGET_GROUP_ARN = r"arn:[\w-]+:elasticloadbalancing:[\w-]+:\d{12}:targetgroup/\S+"
 _VPC_ID = r"vpc-[0-9a-f]+"
 _SECURITY_GROUP_IDS = r"sg-[0-9a-f]+(\s*,\s*sg-[0-9a-f]+)*"
-_DNS_PORT = 53
 _LONGEST_WATCH = 900
 _LONGEST_PAUSE = 30
-_MOST_TARGETS = 100
 _FORMER_TARGETS = {"keep": True, "remove": False}
 
 
@@ -108,11 +111,13 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         identifier=_cluster_identifier(environ) if kind.is_cluster else "",
         target_group_arn=_target_group_arn(required(environ, "TARGET_GROUP_ARN")),
         policy=policy,
-        vpc_networks=_networks("VPC_NETWORKS", environ.get("VPC_NETWORKS", "")),
-        resolvers=tuple(_resolver(item) for item in items(environ.get("RESOLVERS", ""))),
+        vpc_networks=networks("VPC_NETWORKS", environ.get("VPC_NETWORKS", "")),
+        resolvers=resolvers(environ),
         resolution=_resolution(environ),
-        watch_seconds=_number("WATCH_SECONDS", required(environ, "WATCH_SECONDS"), _LONGEST_WATCH),
-        poll_seconds=_number(
+        watch_seconds=whole_number(
+            "WATCH_SECONDS", required(environ, "WATCH_SECONDS"), _LONGEST_WATCH
+        ),
+        poll_seconds=whole_number(
             "POLL_SECONDS", given(environ, "POLL_SECONDS", "0"), _LONGEST_PAUSE, lowest=0
         ),
         follow_writer=one_of(
@@ -127,19 +132,11 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     )
 
 
-def _number(name: str, text: str, highest: int, lowest: int = 1) -> int:
-    if not (text.isascii() and text.isdigit() and lowest <= int(text) <= highest):
-        raise SettingsError(
-            f"{name} must be a whole number from {lowest} to {highest}, not {text!r}"
-        )
-    return int(text)
-
-
 def _policy(kind: DatabaseKind, environ: Mapping[str, str]) -> SyncPolicy:
     return SyncPolicy(
-        port=_number("DATABASE_PORT", required(environ, "DATABASE_PORT"), HIGHEST_PORT),
-        allowed_networks=_networks("ALLOWED_NETWORKS", required(environ, "ALLOWED_NETWORKS")),
-        max_targets=_number("MAX_TARGETS", given(environ, "MAX_TARGETS", "15"), _MOST_TARGETS),
+        port=whole_number("DATABASE_PORT", required(environ, "DATABASE_PORT"), HIGHEST_PORT),
+        allowed_networks=networks("ALLOWED_NETWORKS", required(environ, "ALLOWED_NETWORKS")),
+        max_targets=max_targets(environ),
         keep_standby=_keep_standby(kind, environ),
     )
 
@@ -224,7 +221,7 @@ def _cluster_identifier(environ: Mapping[str, str]) -> str:
 
 def _host_name(text: str) -> str:
     name = text.lower()
-    if not re.fullmatch(_HOST_NAME, name) or _is_address(name):
+    if not re.fullmatch(_HOST_NAME, name) or is_address(name):
         raise SettingsError(
             f"DATABASE_ENDPOINT must be a full host name such as"
             f" orders.abc123.eu-west-1.rds.amazonaws.com, not {text!r}"
@@ -232,38 +229,5 @@ def _host_name(text: str) -> str:
     return name.rstrip(".")
 
 
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
 def _target_group_arn(text: str) -> str:
     return matching("TARGET_GROUP_ARN", text, _TARGET_GROUP_ARN, "the ARN of a target group")
-
-
-def _networks(name: str, text: str) -> tuple[IPNetwork, ...]:
-    try:
-        return tuple(ip_network(item) for item in items(text))
-    except ValueError as error:
-        raise SettingsError(
-            f"{name} must be a list of networks such as 10.0.0.0/16: {error}"
-        ) from error
-
-
-def _resolver(text: str) -> tuple[str, int]:
-    """Read ``address`` or ``address:port``; an IPv6 address with a port is in brackets."""
-    match = re.fullmatch(
-        r"\[(?P<six>[^\]]+)\](:(?P<port6>\d+))?|(?P<four>[\d.]+)(:(?P<port4>\d+))?", text
-    )
-    if match is None and _is_address(text):
-        return text, _DNS_PORT
-    address = match and (match["six"] or match["four"])
-    if not match or not address or not _is_address(address):
-        raise SettingsError(
-            f"RESOLVERS must be a list of address:port such as 10.0.0.2:53, not {text!r}"
-        )
-    port = match["port6"] or match["port4"] or str(_DNS_PORT)
-    return address, _number("RESOLVERS: the port", port, HIGHEST_PORT)

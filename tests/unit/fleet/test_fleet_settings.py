@@ -1,0 +1,84 @@
+"""The environment of the fleet's functions; every mistake is named."""
+
+from collections.abc import Callable, Mapping
+from ipaddress import ip_network
+
+import pytest
+
+from target_sync.core.fleet.model import Limits
+from target_sync.core.fleet.record import Key
+from target_sync.errors import SettingsError
+from target_sync.fleet.settings import event_queue_url, load_fleet_settings, work_queue_url
+
+STACK_ID = (
+    "arn:aws:cloudformation:eu-west-1:123456789012:stack/fleet/1c2fa620-982a-11e3-aff7-50e2416294e0"
+)
+URL = "https://sqs.eu-west-1.amazonaws.com/123456789012/fleet-orders.fifo"
+
+
+def test_a_fleet_needs_to_be_told_nothing_but_its_key() -> None:
+    settings = load_fleet_settings({"SEAL_KEY": STACK_ID})
+    assert settings.limits == Limits(allowed_networks=(), max_targets=15)
+    assert settings.resolvers == ()
+    assert (settings.share, settings.workers, settings.watch_seconds) == (0.5, 10, 120)
+
+
+def test_everything_may_be_told() -> None:
+    settings = load_fleet_settings(
+        {
+            "SEAL_KEY": STACK_ID,
+            "ALLOWED_NETWORKS": "10.1.0.0/16, 10.2.0.0/16",
+            "MAX_TARGETS": "3",
+            "RESOLVERS": "10.0.0.2:5353",
+            "API_SHARE": "0.9",
+            "MAX_WORKERS": "4",
+            "WATCH_SECONDS": "300",
+        }
+    )
+    assert settings.limits == Limits(
+        allowed_networks=(ip_network("10.1.0.0/16"), ip_network("10.2.0.0/16")), max_targets=3
+    )
+    assert settings.resolvers == (("10.0.0.2", 5353),)
+    assert (settings.share, settings.workers, settings.watch_seconds) == (0.9, 4, 300)
+
+
+def test_the_key_is_of_the_end_of_the_text() -> None:
+    key = load_fleet_settings({"SEAL_KEY": STACK_ID}).key
+    assert len(STACK_ID) > 64
+    assert key.is_seal(Key(STACK_ID[-64:].encode()).seal(["a part"]), ["a part"])
+
+
+@pytest.mark.parametrize(
+    ("environ", "told"),
+    [
+        ({}, "SEAL_KEY is missing"),
+        ({"SEAL_KEY": "fifteen bytes!!"}, "SEAL_KEY must have at least 16 bytes"),
+        ({"SEAL_KEY": STACK_ID, "ALLOWED_NETWORKS": "lan"}, "ALLOWED_NETWORKS"),
+        ({"SEAL_KEY": STACK_ID, "MAX_TARGETS": "0"}, "MAX_TARGETS"),
+        ({"SEAL_KEY": STACK_ID, "RESOLVERS": "dns"}, "RESOLVERS"),
+        ({"SEAL_KEY": STACK_ID, "MAX_WORKERS": "none"}, "MAX_WORKERS"),
+        ({"SEAL_KEY": STACK_ID, "WATCH_SECONDS": "901"}, "WATCH_SECONDS"),
+        ({"SEAL_KEY": STACK_ID, "API_SHARE": "half"}, "API_SHARE 'half'"),
+        ({"SEAL_KEY": STACK_ID, "API_SHARE": "nan"}, "API_SHARE 'nan'"),
+        ({"SEAL_KEY": STACK_ID, "MAX_WORKERS": "11"}, "MAX_WORKERS 11: .*fewer workers"),
+    ],
+)
+def test_what_is_missing_or_wrong_is_named(environ: Mapping[str, str], told: str) -> None:
+    with pytest.raises(SettingsError, match=told):
+        load_fleet_settings(environ)
+
+
+def test_no_error_shows_the_key() -> None:
+    with pytest.raises(SettingsError) as raised:
+        load_fleet_settings({"SEAL_KEY": "hush"})
+    assert "hush" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("read", "name"), [(work_queue_url, "WORK_QUEUE_URL"), (event_queue_url, "EVENT_QUEUE_URL")]
+)
+def test_a_queue_is_told_by_its_url(read: Callable[[Mapping[str, str]], str], name: str) -> None:
+    assert read({name: URL}) == URL
+    for wrong in ({}, {name: "fleet-orders.fifo"}, {name: "arn:aws:sqs:eu-west-1:1:q"}):
+        with pytest.raises(SettingsError, match=name):
+            read(wrong)
