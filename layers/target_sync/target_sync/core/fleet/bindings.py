@@ -14,6 +14,7 @@ from target_sync.core.endpoint_names import classify
 from target_sync.core.fleet.model import (
     AUDIT_TAG,
     ENDPOINT_TAG,
+    FLEET_KINDS,
     KIND_TAG,
     POLICY_TAG,
     PREFIX,
@@ -34,14 +35,6 @@ from target_sync.core.refusal import RefusalError
 _A_PERSONS = (ENDPOINT_TAG, KIND_TAG, POLICY_TAG)
 _OURS = (RECORD_TAG, AUDIT_TAG)
 
-#: The kinds that a name in a tag can have; the others have no name to follow.
-FLEET_KINDS = (
-    DatabaseKind.RDS_INSTANCE,
-    DatabaseKind.RDS_CLUSTER_WRITER,
-    DatabaseKind.RDS_CLUSTER_READERS,
-    DatabaseKind.RDS_PROXY,
-    DatabaseKind.HOSTNAME,
-)
 _ARN = re.compile(
     r"arn:(?P<partition>aws[a-z-]*):elasticloadbalancing:(?P<region>[a-z0-9-]+)"
     r":(?P<account>[0-9]{12}):targetgroup/[A-Za-z0-9-]{1,32}/[0-9a-f]{16}"

@@ -16,6 +16,15 @@ ENDPOINT_TAG, KIND_TAG, POLICY_TAG = PREFIX + "endpoint", PREFIX + "kind", PREFI
 #: What the fleet itself writes: the record of the last verified state, and how far the audit is.
 RECORD_TAG, AUDIT_TAG = PREFIX + "verified", PREFIX + "audited"
 
+#: The kinds that a name in a tag can have; the others have no name to follow.
+FLEET_KINDS = (
+    DatabaseKind.RDS_INSTANCE,
+    DatabaseKind.RDS_CLUSTER_WRITER,
+    DatabaseKind.RDS_CLUSTER_READERS,
+    DatabaseKind.RDS_PROXY,
+    DatabaseKind.HOSTNAME,
+)
+
 #: What is asked of a name. Groups that ask the same share the answer.
 Question: TypeAlias = tuple[DatabaseKind, str]
 
