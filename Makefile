@@ -18,7 +18,7 @@ STACK ?=
 REGION ?=
 DRILL_OPTIONS ?=
 
-.PHONY: help setup demo drill lab test check browser screenshots histories build bench bench-fleet bench-cold break-rules mutants lock format clean
+.PHONY: help setup demo drill lab test check browser screenshots histories build bench bench-fleet bench-cold bench-warm break-rules mutants lock format clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -71,6 +71,9 @@ bench-fleet: setup ## Keep up to 5,000 simulated target groups right, and 200 fa
 
 bench-cold: build ## Measure the cold start of the built artifact against a bare client
 	@$(PY) -m bench.cold
+
+bench-warm: build ## See that memory stays flat over 1,000 runs in one container; writes docs/bench/warm.*
+	@$(PY) -m bench.warm
 
 break-rules: setup ## Break each rule of the design on purpose and see that a test fails
 	@$(PY) tools/break_rules.py

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from bench.results import Percentiles, Row
+from bench.percentiles import Percentiles
+from bench.results import Row
 from bench.simulation import MISSED_SECONDS
 from bench.strategies import OURS
 from bench.world import Kind

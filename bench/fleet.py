@@ -20,7 +20,7 @@ from bench.fleet_page import draw_figure, to_markdown
 from bench.fleet_rows import FLEET, NAIVE, SIZES, STORM, WITHOUT_EVENTS, Row, claims
 from bench.fleet_strategies import Fleet, Naive
 from bench.fleet_world import TTL, FleetWorld, Flip
-from bench.results import Percentiles
+from bench.percentiles import Percentiles
 from target_sync.core.fleet.budget import ACCOUNT_QUOTA, DEFAULT_SHARE, QUOTAS, Call
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "bench"

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 
+from bench.claims import claim_rows
 from bench.figure import STYLE
 from bench.fleet_rows import NAIVE, Row, claims
 from bench.fleet_strategies import WORKERS
@@ -28,7 +29,7 @@ def to_markdown(rows: Sequence[Row], calls: Mapping[Call, int], date: str) -> st
         steady="\n".join(map(_steady, steady)),
         storm_groups=f"{storm[0].groups:,}",
         storm="\n".join(map(_storm, storm)),
-        claims="\n".join(_claims(rows)),
+        claims=claim_rows(claims(rows)),
         buckets=", ".join(map(_bucket, QUOTAS.items())),
         account=_bucket(("any", ACCOUNT_QUOTA)),
         call_ms=f"{CALL_SECONDS * 1_000:g}",
@@ -139,11 +140,6 @@ def _storm(row: Row) -> str:
         f"{row.failed:,}",
         f"{row.cpu_ms_per_group:g}",
     )
-
-
-def _claims(rows: Sequence[Row]) -> Iterator[str]:
-    for claim in claims(rows):
-        yield _row(claim.text, claim.measured, "holds" if claim.holds else "does not hold")
 
 
 def _bucket(named: tuple[str, Quota]) -> str:

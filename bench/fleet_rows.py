@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from bench.claims import Claim
+
 SIZES = (1, 10, 100, 1_000, 5_000)
 #: Groups, and how many of them fail over at once.
 STORM = (1_000, 200)
@@ -56,15 +58,6 @@ class Row:
     bound_s: float | None
     not_right: int
     wrong: int
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """What is claimed, what was measured, and whether that is so."""
-
-    text: str
-    measured: str
-    holds: bool
 
 
 def claims(rows: Sequence[Row]) -> Iterator[Claim]:

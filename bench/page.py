@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from bench.bounds import Bound
+from bench.percentiles import Percentiles
 from bench.prices import Prices
-from bench.results import COUNTED_EVERY, FAILOVERS, Percentiles, Row
+from bench.results import COUNTED_EVERY, FAILOVERS, Row
 from bench.simulation import MISSED_SECONDS, MONTH_RUNS
 from bench.strategies import OURS, POLL_SECONDS, STRATEGIES, VIGILANCE, WARM_STANDBY, WATCH
 from bench.world import Kind, World, described

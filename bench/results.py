@@ -1,9 +1,9 @@
 """What many failovers came to: percentiles, costs, and one row for each strategy and kind."""
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
+from bench.percentiles import Percentiles
 from bench.simulation import MONTH_RUNS, Costs, Outcome, play, play_month
 from bench.strategies import STRATEGIES, Strategy
 from bench.world import Kind, World, draw
@@ -12,26 +12,6 @@ from bench.world import Kind, World, draw
 FAILOVERS = 100_000
 #: Of so many failovers one is played to the end of all its runs, to count what they cost.
 COUNTED_EVERY = 50
-
-
-@dataclass(frozen=True, slots=True)
-class Percentiles:
-    """Of a set of seconds, each by the nearest rank, to the millisecond."""
-
-    p50: float
-    p90: float
-    p99: float
-    max: float
-
-    @classmethod
-    def of(cls, seconds: Iterable[float]) -> "Percentiles":
-        """Those of at least one value."""
-        ordered = sorted(seconds)
-
-        def rank(share: float) -> float:
-            return round(ordered[math.ceil(share * len(ordered)) - 1], 3)
-
-        return cls(rank(0.5), rank(0.9), rank(0.99), rank(1.0))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,82 +1,18 @@
 import json
-import os
 import stat
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from bench.container import ENDPOINT, RunningFunction, running, sync_environment
 from bench.runtime import LambdaPath
+from bench.runtime_api import Answer
+from bench.stubs import StubDns, StubElbV2
 from tests.artifact.artifact import ROOT, Build, digests
-from tests.artifact.runtime_api import Answer, RuntimeApi
-from tests.artifact.stubs import StubDns, StubElbV2
 
-ENDPOINT = "orders.abcdefghijkl.eu-west-1.rds.amazonaws.com"
 ADDRESS = "10.0.1.11"
-TARGET_GROUP = (
-    "arn:aws:elasticloadbalancing:eu-west-1:111122223333:targetgroup/orders/0123456789abcdef"
-)
-# Only Lambda's Python finds the bytecode that was built; another would leave its own there.
-NO_OTHER_BYTECODE = {} if sys.version_info[:2] == (3, 13) else {"PYTHONDONTWRITEBYTECODE": "1"}
-
-
-@dataclass(frozen=True, slots=True)
-class RunningFunction:
-    """The built function under the runtime interface client of Lambda."""
-
-    api: RuntimeApi
-    process: subprocess.Popen[bytes]
-    started: Answer
-    log: Path
-
-    def invoke(self, event: object) -> Answer:
-        return self.api.invoke(self.process, event)
-
-    def lines(self) -> list[dict[str, Any]]:
-        """What it logged; a line that is not a JSON object is an error."""
-        lines = [json.loads(line) for line in self.log.read_text().splitlines()]
-        assert all(isinstance(line, dict) for line in lines)
-        return lines
-
-
-@contextmanager
-def running(path: LambdaPath, log: Path, environ: Mapping[str, str]) -> Iterator[RunningFunction]:
-    with RuntimeApi() as api, log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-S", "-m", "awslambdaric", "app.handler"],
-            cwd=path.task,
-            env={
-                "PATH": os.environ["PATH"],
-                "PYTHONPATH": str(path),
-                "AWS_LAMBDA_RUNTIME_API": api.address,
-                "LAMBDA_TASK_ROOT": str(path.task),
-                "AWS_LAMBDA_FUNCTION_NAME": "sync-targets",
-                "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
-                "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "256",
-                "AWS_LAMBDA_LOG_FORMAT": "JSON",
-                "AWS_LAMBDA_LOG_LEVEL": "INFO",
-                "AWS_LAMBDA_LOG_GROUP_NAME": "sync-targets",
-                "AWS_LAMBDA_LOG_STREAM_NAME": "1",
-                "AWS_REGION": "eu-west-1",
-                "AWS_DEFAULT_REGION": "eu-west-1",
-                "AWS_ACCESS_KEY_ID": "test",
-                "AWS_SECRET_ACCESS_KEY": "test",
-                **NO_OTHER_BYTECODE,
-                **environ,
-            },
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            yield RunningFunction(api, process, api.wait_for_start(process), log)
-        finally:
-            process.kill()
-            process.wait()
 
 
 @pytest.fixture
@@ -93,20 +29,7 @@ def name_server() -> Iterator[StubDns]:
 
 @pytest.fixture
 def settings(target_group: StubElbV2, name_server: StubDns) -> dict[str, str]:
-    """The environment that the template gives, with the stubs in place of AWS."""
-    return {
-        "DATABASE_KIND": "rds-instance",
-        "DATABASE_ENDPOINT": ENDPOINT,
-        "DATABASE_PORT": "5432",
-        "TARGET_GROUP_ARN": TARGET_GROUP,
-        "ALLOWED_NETWORKS": "10.0.0.0/8",
-        "RESOLVERS": name_server.resolver,
-        "WATCH_SECONDS": "10",
-        "POWERTOOLS_SERVICE_NAME": "postgres-privatelink",
-        "POWERTOOLS_METRICS_NAMESPACE": "PostgresPrivateLink",
-        "POWERTOOLS_LOG_LEVEL": "INFO",
-        "AWS_ENDPOINT_URL": target_group.url,
-    }
+    return sync_environment(target_group.url, name_server.resolver)
 
 
 @pytest.fixture
@@ -183,7 +106,7 @@ def test_the_log_is_json_with_one_record_and_the_metrics(
     """With Lambda's own log format set to JSON, as the template sets it."""
     target_group.targets.add((ADDRESS, 5432))
     answer = function.invoke(event("schedule"))
-    lines = function.lines()
+    lines = [json.loads(line) for line in function.log.read_text().splitlines()]
     (record,) = [line for line in lines if "result" in line]
     (metrics,) = [line for line in lines if "_aws" in line]
     assert (record["level"], record["service"]) == ("INFO", "postgres-privatelink")

@@ -10,8 +10,9 @@ from bench.bounds import bounds
 from bench.failover import FOLDER, SAMPLE, SEED, as_json, caption, sample
 from bench.figure import draw_figure
 from bench.page import Report, steady_month, to_markdown
+from bench.percentiles import Percentiles
 from bench.prices import Prices
-from bench.results import COMBINATIONS, Percentiles, Row
+from bench.results import COMBINATIONS, Row
 from bench.simulation import MONTH_RUNS
 from bench.strategies import VIGILANCE, WATCH
 from bench.world import Kind

@@ -11,8 +11,9 @@ from bench import failover
 from bench.bounds import Bound
 from bench.failover import SEED, play_all
 from bench.page import price_of_vigilance
+from bench.percentiles import Percentiles
 from bench.prices import Prices
-from bench.results import Percentiles, Row
+from bench.results import Row
 from bench.strategies import WATCH
 from bench.world import Kind
 

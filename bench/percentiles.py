@@ -1,0 +1,25 @@
+"""Percentiles of times."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Percentiles:
+    """Of a set of seconds, each by the nearest rank, to the millisecond."""
+
+    p50: float
+    p90: float
+    p99: float
+    max: float
+
+    @classmethod
+    def of(cls, seconds: Iterable[float]) -> "Percentiles":
+        """Those of at least one value."""
+        ordered = sorted(seconds)
+
+        def rank(share: float) -> float:
+            return round(ordered[math.ceil(share * len(ordered)) - 1], 3)
+
+        return cls(rank(0.5), rank(0.9), rank(0.99), rank(1.0))
