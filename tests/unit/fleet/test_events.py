@@ -1,0 +1,60 @@
+"""Which database an RDS event names."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from target_sync.core.fleet.events import named_in
+
+EVENTS = Path(__file__).resolve().parents[3] / "events"
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=10),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
+    max_leaves=8,
+)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "multi-az-failover-started",
+        "multi-az-failover-started-prefixed",
+        "cluster-failover-completed",
+        "instance-restarted",
+    ],
+)
+def test_an_event_names_its_database(name: str) -> None:
+    assert named_in((EVENTS / f"{name}.json").read_text()) == "orders"
+
+
+def test_the_name_is_as_in_endpoints() -> None:
+    event = {"source": "aws.rds", "detail": {"SourceIdentifier": "Orders-2"}}
+    assert named_in(json.dumps(event)) == "orders-2"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "not json",
+        "[" * 100_000,
+        "null",
+        "[]",
+        json.dumps({"source": "aws.ec2", "detail": {"SourceIdentifier": "orders"}}),
+        json.dumps({"source": "aws.rds"}),
+        json.dumps({"source": "aws.rds", "detail": "orders"}),
+        json.dumps({"source": "aws.rds", "detail": {}}),
+        json.dumps({"source": "aws.rds", "detail": {"SourceIdentifier": ["orders"]}}),
+    ],
+)
+def test_anything_else_names_none(body: str) -> None:
+    assert named_in(body) == ""
+
+
+@given(st.text() | json_values.map(json.dumps), json_values)
+def test_no_message_is_too_strange(body: str, detail: object) -> None:
+    assert isinstance(named_in(body), str)
+    assert isinstance(named_in(json.dumps({"source": "aws.rds", "detail": detail})), str)
