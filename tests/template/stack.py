@@ -16,6 +16,7 @@ from samtranslator.translator.translator import Translator
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = ROOT / "template.yaml"
+FLEET_TEMPLATE = ROOT / "fleet.yaml"
 
 PARAMETERS = {"DatabaseEndpoint": "orders.abcdefghijkl.eu-west-1.rds.amazonaws.com"}
 """What a user has to give."""
@@ -87,24 +88,26 @@ PSEUDO_PARAMETERS = {
     "AWS::AccountId": "111122223333",
     "AWS::Partition": "aws",
     "AWS::Region": "eu-west-1",
+    "AWS::StackId": "arn:aws:cloudformation:eu-west-1:111122223333:stack/postgres-privatelink/"
+    "0a1b2c3d-4e5f-4a6b-8c7d-8e9f0a1b2c3d",
     "AWS::StackName": "postgres-privatelink",
 }
 
 
 @cache
-def _parsed() -> dict[str, Any]:
-    template: dict[str, Any] = yaml_parse(TEMPLATE.read_text())
+def _parsed(path: Path) -> dict[str, Any]:
+    template: dict[str, Any] = yaml_parse(path.read_text())
     return template
 
 
-def load() -> dict[str, Any]:
+def load(path: Path = TEMPLATE) -> dict[str, Any]:
     """The template as written, with short function tags in their long form."""
-    return copy.deepcopy(_parsed())
+    return copy.deepcopy(_parsed(path))
 
 
 @cache
-def _expanded() -> dict[str, Any]:
-    template = load()
+def _expanded(path: Path) -> dict[str, Any]:
+    template = load(path)
     for resource in template["Resources"].values():
         # What `sam package` does: the transform accepts no local paths.
         for key in ("CodeUri", "ContentUri"):
@@ -116,16 +119,15 @@ def _expanded() -> dict[str, Any]:
     return expanded
 
 
-def expand() -> dict[str, Any]:
+def expand(path: Path = TEMPLATE) -> dict[str, Any]:
     """The template after the SAM transform, as CloudFormation creates it."""
-    return copy.deepcopy(_expanded())
+    return copy.deepcopy(_expanded(path))
 
 
 PURE_FUNCTIONS: dict[str, Callable[..., Any]] = {
     "Fn::And": lambda *conditions: all(conditions),
     "Fn::Contains": lambda items, item: item in items,
     "Fn::Equals": lambda one, other: str(one) == str(other),
-    "Fn::FindInMap": lambda name, *keys: reduce(getitem, keys, _parsed()["Mappings"][name]),
     "Fn::Join": lambda separator, items: separator.join(items),
     "Fn::Not": lambda condition: not condition,
     "Fn::Or": lambda *conditions: any(conditions),
@@ -143,11 +145,13 @@ class Resolver:
         given: Parameter values that differ from :data:`PARAMETERS` and the defaults.
         pseudo: Values of the pseudo parameters.
         attributes: Values of attributes of resources, by ``Id.Attr``.
+        path: The template.
     """
 
     given: Mapping[str, str] = field(default_factory=dict)
     pseudo: Mapping[str, str] = field(default_factory=lambda: PSEUDO_PARAMETERS)
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    path: Path = TEMPLATE
 
     def created(self) -> dict[str, dict[str, Any]]:
         """The expanded resources whose condition is true, resolved, by logical ID."""
@@ -155,7 +159,7 @@ class Resolver:
             logical_id: self.resolve(
                 {key: value for key, value in resource.items() if key != "Condition"}
             )
-            for logical_id, resource in _expanded()["Resources"].items()
+            for logical_id, resource in _expanded(self.path)["Resources"].items()
             if self._holds(resource)
         }
 
@@ -171,7 +175,7 @@ class Resolver:
         """The values of the stack's outputs."""
         return {
             name: self.resolve(output["Value"])
-            for name, output in _parsed()["Outputs"].items()
+            for name, output in _parsed(self.path)["Outputs"].items()
             if self._holds(output)
         }
 
@@ -179,7 +183,7 @@ class Resolver:
         """What the rules say against these parameters."""
         return [
             assertion["AssertDescription"]
-            for rule in _parsed()["Rules"].values()
+            for rule in _parsed(self.path)["Rules"].values()
             if self.resolve(rule.get("RuleCondition", True))
             for assertion in rule["Assertions"]
             if not self.resolve(assertion["Assert"])
@@ -203,7 +207,7 @@ class Resolver:
 
     def condition(self, name: str) -> bool:
         """Whether a condition of the template is true."""
-        return bool(self.resolve(_parsed()["Conditions"][name]))
+        return bool(self.resolve(_parsed(self.path)["Conditions"][name]))
 
     def _holds(self, part: Mapping[str, Any]) -> bool:
         return "Condition" not in part or self.condition(part["Condition"])
@@ -220,14 +224,17 @@ class Resolver:
         if name == "Fn::Sub":
             text, variables = (argument, {}) if isinstance(argument, str) else argument
             return self._substitute(text, self.resolve(variables))
-        return PURE_FUNCTIONS[name](*self.resolve(as_list(argument)))
+        arguments = self.resolve(as_list(argument))
+        if name == "Fn::FindInMap":
+            return reduce(getitem, arguments, _parsed(self.path)["Mappings"])
+        return PURE_FUNCTIONS[name](*arguments)
 
     def _ref(self, name: str) -> Any:
         if name == "AWS::NoValue":
             return _NO_VALUE
         if name in self.pseudo:
             return self.pseudo[name]
-        parameter = _parsed()["Parameters"].get(name)
+        parameter = _parsed(self.path)["Parameters"].get(name)
         if parameter is None:
             return self.attributes.get(name, f"<{name}>")
         return str({**PARAMETERS, **self.given}.get(name, parameter.get("Default")))
@@ -245,11 +252,11 @@ def as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def resources(resource_type: str) -> dict[str, dict[str, Any]]:
+def resources(resource_type: str, path: Path = TEMPLATE) -> dict[str, dict[str, Any]]:
     """Properties of the expanded template's resources of one type, by logical ID."""
     return {
         logical_id: resource.get("Properties", {})
-        for logical_id, resource in expand()["Resources"].items()
+        for logical_id, resource in expand(path)["Resources"].items()
         if resource["Type"] == resource_type
     }
 
@@ -269,3 +276,14 @@ def statements(resolver: Resolver) -> Iterator[tuple[str, Mapping[str, Any]]]:
         for role in policy["Roles"]:
             for statement in policy["PolicyDocument"]["Statement"]:
                 yield role.strip("<>"), statement
+    shared = resolver.of_type("AWS::IAM::ManagedPolicy")
+    for role, properties in resolver.of_type("AWS::IAM::Role").items():
+        for reference in properties.get("ManagedPolicyArns", []):
+            for statement in _document(shared, reference)["Statement"]:
+                yield role, statement
+
+
+def _document(policies: Mapping[str, Any], reference: str) -> Mapping[str, Any]:
+    """A managed policy of the stack's own; nothing of one that is AWS's."""
+    own: Mapping[str, Any] = policies.get(reference.strip("<>"), {})
+    return own.get("PolicyDocument", {"Statement": []})

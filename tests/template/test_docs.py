@@ -46,6 +46,7 @@ def names_in_code() -> set[str]:
     """Every word of the template, of what ships, of the payloads and of the project file."""
     files = [
         ROOT / "template.yaml",
+        ROOT / "fleet.yaml",
         ROOT / "pyproject.toml",
         *ROOT.glob("layers/target_sync/target_sync/**/*.py"),
         *ROOT.glob("drill/*.py"),

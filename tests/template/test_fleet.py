@@ -1,0 +1,498 @@
+"""The fleet's template: what a queue, a role and an alarm must be for it to keep its promises."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from target_sync.core.fleet.budget import QUOTAS, Call
+from target_sync.core.fleet.model import AUDIT_TAG, ENDPOINT_TAG, RECORD_TAG
+from target_sync.core.fleet.record import KEY_BYTES
+from target_sync.core.messages import RUNBOOK
+from tests.template.pages import anchors, read, sections
+from tests.template.stack import (
+    FLEET_TEMPLATE,
+    PSEUDO_PARAMETERS,
+    Resolver,
+    as_list,
+    expand,
+    load,
+    resources,
+    statements,
+)
+from tests.template.test_lint import BIN, EXCEPTIONS, run
+from tests.template.test_resources import (
+    LIMITS,
+    LONGEST_STACK_NAME,
+    NAME_PROPERTIES,
+    NO_RESOURCE_LEVEL,
+    WHOLE_TYPES,
+)
+
+TEMPLATE = load(FLEET_TEMPLATE)
+PARAMETERS: dict[str, dict[str, Any]] = TEMPLATE["Parameters"]
+INTERFACE = TEMPLATE["Metadata"]["AWS::CloudFormation::Interface"]
+QUEUES = resources("AWS::SQS::Queue", FLEET_TEMPLATE)
+FUNCTIONS = resources("AWS::Lambda::Function", FLEET_TEMPLATE)
+MAPPINGS = resources("AWS::Lambda::EventSourceMapping", FLEET_TEMPLATE)
+IN_VPC = {
+    "FunctionSubnetIds": "subnet-0a1b2c3d4e5f60718",
+    "FunctionSecurityGroupIds": "sg-0a1b2c3d4e5f60718",
+}
+TOPIC = "arn:aws:sns:eu-west-1:111122223333:alarms"
+BOUNDARY = "arn:aws:iam::111122223333:policy/boundary"
+SITUATIONS: Mapping[str, Mapping[str, str]] = {
+    "as it comes": {},
+    "in a VPC": IN_VPC,
+    "with all that is optional": {
+        **IN_VPC,
+        "AlarmTopicArn": TOPIC,
+        "PermissionsBoundaryArn": BOUNDARY,
+    },
+}
+EVERYWHERE = pytest.mark.parametrize("situation", SITUATIONS)
+GROUPS = "arn:aws:elasticloadbalancing:eu-west-1:111122223333:targetgroup/*"
+#: Which targets, tags and databases there are, is only known when the tags are read.
+OF_THE_FLEET = {
+    **WHOLE_TYPES,
+    "elasticloadbalancing:AddTags": {":targetgroup/*"},
+    "elasticloadbalancing:DeregisterTargets": {":targetgroup/*"},
+    "elasticloadbalancing:RegisterTargets": {":targetgroup/*"},
+    "ec2:CreateNetworkInterface": {":network-interface/*", ":subnet/*", ":security-group/*"},
+}
+
+
+def fleet(**given: str) -> Resolver:
+    return Resolver(given, path=FLEET_TEMPLATE)
+
+
+def of_role(role: str, **given: str) -> list[Mapping[str, Any]]:
+    return [statement for owner, statement in statements(fleet(**given)) if owner == role]
+
+
+def allowed(role: str) -> dict[str, list[str]]:
+    """What a role may do, and on what."""
+    found: dict[str, list[str]] = {}
+    for statement in of_role(role):
+        for action in as_list(statement["Action"]):
+            found.setdefault(action, []).extend(as_list(statement["Resource"]))
+    return found
+
+
+def mapping(function: str) -> Mapping[str, Any]:
+    """The event source of a function."""
+    (found,) = [m for m in MAPPINGS.values() if m["FunctionName"] == {"Ref": function}]
+    return found
+
+
+def queue_of(function: str) -> Mapping[str, Any]:
+    """The queue that a function's messages come from."""
+    return QUEUES[mapping(function)["EventSourceArn"]["Fn::GetAtt"][0]]
+
+
+# -------------------------------------------------------------------------------------- lint
+
+
+def test_cfn_lint_finds_nothing_in_any_of_some_regions() -> None:
+    regions = ("us-east-1", "eu-west-1", "ap-northeast-1")
+    options = ("--include-checks", "I", "--regions", *regions)
+    assert run(BIN / "cfn-lint", *options, "--", FLEET_TEMPLATE) == ""
+
+
+def test_sam_accepts_the_template() -> None:
+    output = run(BIN / "sam", "validate", "--config-env", "fleet")
+    assert "fleet.yaml is a valid SAM Template" in output
+
+
+@pytest.mark.parametrize("logical_id", TEMPLATE["Resources"])
+def test_every_exception_from_a_security_check_is_known_and_says_why(logical_id: str) -> None:
+    resource = TEMPLATE["Resources"][logical_id]
+    skipped = resource.get("Metadata", {}).get("checkov", {}).get("skip", [])
+    assert all(re.fullmatch(r"\w.{20,}", entry["comment"]) for entry in skipped)
+    assert {entry["id"] for entry in skipped} == EXCEPTIONS.get(resource["Type"], set())
+
+
+# -------------------------------------------------------------------------------- parameters
+
+
+def test_every_parameter_is_in_one_group_and_has_a_label() -> None:
+    listed = [name for group in INTERFACE["ParameterGroups"] for name in group["Parameters"]]
+    assert sorted(listed) == sorted(PARAMETERS)
+    assert INTERFACE["ParameterLabels"].keys() == PARAMETERS.keys()
+    assert all(group["Label"]["default"] for group in INTERFACE["ParameterGroups"])
+
+
+def test_nothing_has_to_be_given() -> None:
+    assert all("Default" in parameter for parameter in PARAMETERS.values())
+    assert not fleet().violations()
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_a_parameter_is_limited_says_what_it_is_for_and_its_default_fits(name: str) -> None:
+    parameter = PARAMETERS[name]
+    assert parameter["Description"].endswith(".")
+    assert parameter.get("ConstraintDescription", "must be ").startswith("must be ")
+    assert {"AllowedPattern", "AllowedValues", "MinValue"} & parameter.keys()
+    default = parameter["Default"]
+    assert re.fullmatch(parameter.get("AllowedPattern", ".*"), str(default))
+    assert default in parameter.get("AllowedValues", [default])
+    assert parameter.get("MinValue", default) <= default <= parameter.get("MaxValue", default)
+
+
+@pytest.mark.parametrize("name", sorted(PARAMETERS.keys() & load()["Parameters"].keys()))
+def test_a_parameter_that_both_templates_have_takes_the_same_values(name: str) -> None:
+    limits = {"Type", "AllowedPattern", "AllowedValues"}
+    ours, theirs = PARAMETERS[name], load()["Parameters"][name]
+    assert {k: ours.get(k) for k in limits} == {k: theirs.get(k) for k in limits}
+
+
+@pytest.mark.parametrize("share", PARAMETERS["ApiShare"]["AllowedValues"])
+def test_a_share_is_refused_that_is_not_one_call_for_each_worker(share: float) -> None:
+    limits = PARAMETERS["MaxWorkers"]
+    scarcest = QUOTAS[Call.MUTATING]
+    for workers in range(limits["MinValue"], limits["MaxValue"] + 1):
+        sentences = fleet(ApiShare=str(share), MaxWorkers=str(workers)).violations()
+        try:
+            scarcest.part(share, workers)
+        except ValueError:
+            (sentence,) = sentences
+            assert "MaxWorkers" in sentence
+            assert "ApiShare" in sentence
+        else:
+            assert not sentences
+
+
+@pytest.mark.parametrize("name", IN_VPC)
+def test_subnets_and_security_groups_are_given_together(name: str) -> None:
+    (other,) = IN_VPC.keys() - {name}
+    (sentence,) = fleet(**{name: IN_VPC[name]}).violations()
+    assert other in sentence
+    assert not fleet(**IN_VPC).violations()
+
+
+# -------------------------------------------------------------------------------- functions
+
+
+def test_both_templates_build_the_same_layer_and_the_same_kind_of_functions() -> None:
+    ours, theirs = TEMPLATE["Resources"], load()["Resources"]
+    assert ours["TargetSyncLayer"] == theirs["TargetSyncLayer"]
+    for name in ("Runtime", "Architectures", "Tracing", "LoggingConfig"):
+        assert TEMPLATE["Globals"]["Function"][name] == load()["Globals"]["Function"][name]
+    sync = "SyncTargetsFunction"
+    assert ours[sync]["Properties"]["CodeUri"] == theirs[sync]["Properties"]["CodeUri"]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_has_a_role_and_a_log_group_of_its_own(name: str) -> None:
+    stem = name.removesuffix("Function")
+    assert FUNCTIONS[name]["Role"] == {"Fn::GetAtt": [f"{stem}Role", "Arn"]}
+    assert FUNCTIONS[name]["LoggingConfig"]["LogGroup"] == {"Ref": f"{stem}LogGroup"}
+    may = allowed(f"{stem}Role")
+    assert may["logs:PutLogEvents"] == [f"<{stem}LogGroup.Arn>"]
+    group = resources("AWS::Logs::LogGroup", FLEET_TEMPLATE)[f"{stem}LogGroup"]
+    assert group["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+
+
+@EVERYWHERE
+def test_the_functions_are_in_a_vpc_only_when_asked(situation: str) -> None:
+    given = SITUATIONS[situation]
+    found = [f.get("VpcConfig") for f in fleet(**given).of_type("AWS::Lambda::Function").values()]
+    network = {
+        "SubnetIds": [IN_VPC["FunctionSubnetIds"]],
+        "SecurityGroupIds": [IN_VPC["FunctionSecurityGroupIds"]],
+    }
+    assert found == [network if "FunctionSubnetIds" in given else None] * len(FUNCTIONS)
+
+
+def test_the_key_of_the_seals_is_this_deployments_own() -> None:
+    stack_id = PSEUDO_PARAMETERS["AWS::StackId"]
+    for function in fleet().of_type("AWS::Lambda::Function").values():
+        assert function["Environment"]["Variables"]["SEAL_KEY"] == stack_id
+    assert len(stack_id) >= KEY_BYTES[0]
+
+
+def test_a_sweep_ends_before_the_next_and_is_not_tried_again() -> None:
+    (schedule,) = resources("AWS::Scheduler::Schedule", FLEET_TEMPLATE).values()
+    assert schedule["ScheduleExpression"] == "rate(1 minute)"
+    assert FUNCTIONS["SweepGroupsFunction"]["Timeout"] < 60
+    (config,) = resources("AWS::Lambda::EventInvokeConfig", FLEET_TEMPLATE).values()
+    assert config["FunctionName"] == {"Ref": "SweepGroupsFunction"}
+    assert config["MaximumRetryAttempts"] == 0
+    assert schedule["Target"]["RetryPolicy"]["MaximumRetryAttempts"] == 0
+
+
+# ------------------------------------------------------------------------------------ queues
+
+
+@pytest.mark.parametrize("name", ["SyncTargetsFunction", "WatchDatabasesFunction"])
+def test_a_message_stays_with_its_run_until_that_is_over(name: str) -> None:
+    window = mapping(name).get("MaximumBatchingWindowInSeconds", 0)
+    assert queue_of(name)["VisibilityTimeout"] > FUNCTIONS[name]["Timeout"] + window
+
+
+@pytest.mark.parametrize("name", ["SyncTargetsFunction", "WatchDatabasesFunction"])
+def test_what_fails_three_times_is_kept_and_lives_long_enough_for_that(name: str) -> None:
+    queue = queue_of(name)
+    redrive = queue["RedrivePolicy"]
+    dead = QUEUES[redrive["deadLetterTargetArn"]["Fn::GetAtt"][0]]
+    assert redrive["maxReceiveCount"] == 3
+    assert queue["MessageRetentionPeriod"] > 3 * queue["VisibilityTimeout"]
+    assert dead["MessageRetentionPeriod"] == 14 * 24 * 3600
+    assert dead.get("FifoQueue") == queue.get("FifoQueue")
+    assert "RedrivePolicy" not in dead
+
+
+def test_a_group_is_worked_on_by_one_worker_at_a_time_and_fails_alone() -> None:
+    work = mapping("SyncTargetsFunction")
+    assert queue_of("SyncTargetsFunction")["FifoQueue"] is True
+    # Equal orders are told apart by the group and the minute, which the sender says.
+    assert "ContentBasedDeduplication" not in queue_of("SyncTargetsFunction")
+    assert work["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert work["ScalingConfig"] == {"MaximumConcurrency": {"Ref": "MaxWorkers"}}
+    # Lambda has neither for a FIFO queue: more than ten messages at once, or a window.
+    assert work["BatchSize"] <= 10
+    assert "MaximumBatchingWindowInSeconds" not in work
+
+
+def test_many_events_are_few_watches() -> None:
+    watch = mapping("WatchDatabasesFunction")
+    assert (watch["BatchSize"], watch["MaximumBatchingWindowInSeconds"]) == (100, 1)
+    assert watch["ScalingConfig"] == {"MaximumConcurrency": 2}
+    longest = PARAMETERS["WatchSeconds"]["MaxValue"]
+    assert FUNCTIONS["WatchDatabasesFunction"]["Timeout"] >= longest + 30
+
+
+@pytest.mark.parametrize("name", QUEUES)
+def test_a_queue_is_encrypted(name: str) -> None:
+    assert QUEUES[name]["SqsManagedSseEnabled"] is True
+
+
+# ------------------------------------------------------------------------------------ events
+
+
+def test_the_events_are_those_of_a_stack_for_every_instance_and_cluster() -> None:
+    (rule,) = resources("AWS::Events::Rule", FLEET_TEMPLATE).values()
+    of_a_stack = load()["Resources"]["DatabaseRule"]["Properties"]["EventPattern"]
+    pattern = rule["EventPattern"]
+    assert pattern["detail"] == of_a_stack["detail"]
+    assert pattern["detail-type"] == ["RDS DB Instance Event", "RDS DB Cluster Event"]
+    assert set(pattern["detail-type"]) < set(of_a_stack["detail-type"])
+    assert "resources" not in pattern
+
+
+def test_the_rule_may_fill_its_queues_and_nobody_else() -> None:
+    policies = fleet().of_type("AWS::SQS::QueuePolicy")
+    filled = {}
+    for policy in policies.values():
+        (statement,) = policy["PolicyDocument"]["Statement"]
+        assert statement["Principal"] == {"Service": "events.amazonaws.com"}
+        assert statement["Condition"] == {"ArnEquals": {"aws:SourceArn": "<DatabaseRule.Arn>"}}
+        filled[statement["Resource"]] = policy["Queues"]
+    assert filled == {
+        "<EventQueue.Arn>": ["<EventQueue>"],
+        "<UndeliveredEventsQueue.Arn>": ["<UndeliveredEventsQueue>"],
+    }
+
+
+def test_what_cannot_be_delivered_is_kept() -> None:
+    (rule,) = fleet().of_type("AWS::Events::Rule").values()
+    (schedule,) = fleet().of_type("AWS::Scheduler::Schedule").values()
+    for target in (*rule["Targets"], schedule["Target"]):
+        assert target["DeadLetterConfig"] == {"Arn": "<UndeliveredEventsQueue.Arn>"}
+
+
+# ------------------------------------------------------------------------------------- roles
+
+
+@EVERYWHERE
+def test_a_role_names_its_resources_where_aws_can_tell_them_apart(situation: str) -> None:
+    here = ":".join(PSEUDO_PARAMETERS[f"AWS::{name}"] for name in ("Region", "AccountId"))
+    for _, statement in statements(fleet(**SITUATIONS[situation])):
+        for action in as_list(statement["Action"]):
+            assert "*" not in action
+            for resource in as_list(statement["Resource"]):
+                if resource == "*":
+                    assert action in NO_RESOURCE_LEVEL | {"tag:GetResources"}
+                elif "*" in resource:
+                    assert resource.split(here)[1] in OF_THE_FLEET[action]
+
+
+def test_every_star_says_why() -> None:
+    lines = FLEET_TEMPLATE.read_text().splitlines()
+    stars = [number for number, line in enumerate(lines) if 'Resource: "*"' in line]
+    assert stars
+    for number in stars:
+        sid = max(i for i in range(number) if "- Sid:" in lines[i])
+        assert lines[sid - 1].strip().startswith("# AWS has no resource level"), lines[sid]
+
+
+COMMON = {
+    "logs:CreateLogStream",
+    "logs:PutLogEvents",
+    "xray:PutTelemetryRecords",
+    "xray:PutTraceSegments",
+    "rds:DescribeDBClusters",
+    "rds:DescribeDBInstances",
+}
+LISTS = {"tag:GetResources", "elasticloadbalancing:DescribeTargetGroups", "ec2:DescribeVpcs"}
+RECEIVES = {"sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"}
+
+
+@pytest.mark.parametrize(
+    ("role", "more"),
+    [
+        ("SweepGroupsRole", LISTS | {"sqs:SendMessage", "sqs:GetQueueAttributes"}),
+        ("WatchDatabasesRole", LISTS | RECEIVES | {"sqs:SendMessage"}),
+        (
+            "SyncTargetsRole",
+            RECEIVES
+            | {
+                "elasticloadbalancing:AddTags",
+                "elasticloadbalancing:DeregisterTargets",
+                "elasticloadbalancing:DescribeTargetHealth",
+                "elasticloadbalancing:RegisterTargets",
+            },
+        ),
+    ],
+)
+def test_a_role_may_do_what_its_function_does_and_no_more(role: str, more: set[str]) -> None:
+    may = allowed(role)
+    assert may.keys() == COMMON | more
+    queues = {"sqs:SendMessage": ["<WorkQueue.Arn>"], "sqs:ReceiveMessage": ["<EventQueue.Arn>"]}
+    if role == "SyncTargetsRole":
+        queues = {"sqs:ReceiveMessage": ["<WorkQueue.Arn>"]}
+    for action, expected in queues.items():
+        assert may.get(action, expected) == expected
+
+
+def test_only_a_tagged_group_can_be_changed() -> None:
+    changing = [
+        statement for statement in of_role("SyncTargetsRole") if statement["Resource"] == GROUPS
+    ]
+    assert len(changing) == 2
+    for statement in changing:
+        assert statement["Condition"]["Null"][f"aws:ResourceTag/{ENDPOINT_TAG}"] == "false"
+
+
+def test_a_worker_can_write_the_fleets_own_tags_alone() -> None:
+    (statement,) = [
+        s for s in of_role("SyncTargetsRole") if s["Action"] == "elasticloadbalancing:AddTags"
+    ]
+    condition = statement["Condition"]
+    assert condition["ForAllValues:StringEquals"] == {"aws:TagKeys": [RECORD_TAG, AUDIT_TAG]}
+    # Without this, ForAllValues holds for a call that names no key.
+    assert condition["Null"]["aws:TagKeys"] == "false"
+
+
+def test_every_role_has_the_companys_boundary() -> None:
+    roles = fleet(PermissionsBoundaryArn=BOUNDARY).of_type("AWS::IAM::Role")
+    assert len(roles) == 4  # one for each function, and the schedule's
+    assert {role["PermissionsBoundary"] for role in roles.values()} == {BOUNDARY}
+    assert not [r for r in fleet().of_type("AWS::IAM::Role").values() if "PermissionsBoundary" in r]
+
+
+# ------------------------------------------------------------------------------------ alarms
+
+ALARMS = {
+    properties["AlarmName"].removeprefix("postgres-privatelink-"): properties
+    for properties in fleet(AlarmTopicArn=TOPIC).of_type("AWS::CloudWatch::Alarm").values()
+}
+
+
+def test_the_alarms_are_known() -> None:
+    assert list(ALARMS) == [
+        "no-successful-sweep",
+        "sweep-errors",
+        "fleet-findings",
+        "group-sync-failed",
+        "late-orders",
+        "watch-errors",
+        "failed-orders",
+        "failed-events",
+        "undelivered-events",
+    ]
+
+
+@pytest.mark.parametrize("name", ALARMS)
+def test_an_alarm_says_what_it_means_and_tells_the_topic_when_it_rings_and_ends(name: str) -> None:
+    alarm = ALARMS[name]
+    description = alarm["AlarmDescription"]
+    assert re.fullmatch(rf"[A-Z].{{30,}}\. See {RUNBOOK}#{name}\.", description)
+    assert name in anchors(read(RUNBOOK))
+    assert alarm["AlarmActions"] == alarm["OKActions"] == [TOPIC]
+    assert alarm["TreatMissingData"] in {"breaching", "notBreaching"}
+    untold = fleet().of_type("AWS::CloudWatch::Alarm").values()
+    assert not [a for a in untold if "AlarmActions" in a or "OKActions" in a]
+
+
+def test_each_dead_letter_rings() -> None:
+    fed = {
+        *(
+            q["RedrivePolicy"]["deadLetterTargetArn"]["Fn::GetAtt"][0]
+            for q in QUEUES.values()
+            if "RedrivePolicy" in q
+        ),
+        "UndeliveredEventsQueue",
+    }
+    watched = {
+        dimension["Value"]
+        for alarm in ALARMS.values()
+        if alarm["MetricName"] == "ApproximateNumberOfMessagesVisible"
+        for dimension in alarm["Dimensions"]
+    }
+    assert watched == {f"<{queue}.QueueName>" for queue in fed}
+
+
+SECTION = sections(read(RUNBOOK), 2)["Alarms of the fleet"]
+ENTRIES = sections(SECTION, 3)
+
+
+def test_the_runbook_has_an_entry_for_each_alarm_of_the_fleet() -> None:
+    told = [anchor for title in ENTRIES for anchor in anchors(f"### {title}")]
+    # What could not be delivered is the same thing in both templates.
+    assert told == [name for name in ALARMS if name != "undelivered-events"]
+
+
+@pytest.mark.parametrize("title", ENTRIES)
+def test_an_entry_has_meaning_first_look_and_remedy(title: str) -> None:
+    parts = re.findall(r"^\*\*(Means|First look|Remedy)\b", ENTRIES[title], re.MULTILINE)
+    assert parts == ["Means", "First look", "Remedy"]
+
+
+# -------------------------------------------------------------------------------- two stacks
+
+
+@pytest.mark.parametrize("logical_id", expand(FLEET_TEMPLATE)["Resources"])
+def test_no_name_is_the_same_in_every_stack_and_a_deleted_stack_leaves_nothing(
+    logical_id: str,
+) -> None:
+    resource = expand(FLEET_TEMPLATE)["Resources"][logical_id]
+    assert resource.get("DeletionPolicy", "Delete") == "Delete"
+    for key, value in resource.get("Properties", {}).items():
+        if NAME_PROPERTIES.fullmatch(key):
+            one, other = (
+                Resolver(
+                    pseudo={**PSEUDO_PARAMETERS, "AWS::StackName": stack}, path=FLEET_TEMPLATE
+                ).resolve(value)
+                for stack in ("one", "other")
+            )
+            assert one.startswith("<") or one != other, f"{key} of {logical_id} is always {one}"
+
+
+@EVERYWHERE
+def test_the_longest_name_of_a_stack_fits_everywhere(situation: str) -> None:
+    pseudo = {**PSEUDO_PARAMETERS, "AWS::StackName": LONGEST_STACK_NAME}
+    limits = {**LIMITS, ("AWS::IAM::ManagedPolicy", "Description"): 1000}
+    resolver = Resolver(SITUATIONS[situation], pseudo=pseudo, path=FLEET_TEMPLATE)
+    for logical_id, resource in resolver.created().items():
+        for key, value in resource.get("Properties", {}).items():
+            if isinstance(value, str) and LONGEST_STACK_NAME in value:
+                assert len(value) <= limits[resource["Type"], key], f"{key} of {logical_id}"
+
+
+def test_every_output_is_described_and_tells_of_something_that_is_there() -> None:
+    outputs = TEMPLATE["Outputs"]
+    assert all(entry["Description"] and "Export" not in entry for entry in outputs.values())
+    assert outputs.keys() >= {f"{queue}Url" for queue in QUEUES}
+    assert outputs.keys() >= {f"{function}Name" for function in FUNCTIONS}
