@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_sync.core.fleet.events import named_in
+from target_sync.core.fleet.events import identifier_of
 
 EVENTS = Path(__file__).resolve().parents[3] / "events"
 json_values = st.recursive(
@@ -27,12 +27,12 @@ json_values = st.recursive(
     ],
 )
 def test_an_event_names_its_database(name: str) -> None:
-    assert named_in((EVENTS / f"{name}.json").read_text()) == "orders"
+    assert identifier_of((EVENTS / f"{name}.json").read_text()) == "orders"
 
 
 def test_the_name_is_as_in_endpoints() -> None:
     event = {"source": "aws.rds", "detail": {"SourceIdentifier": "Orders-2"}}
-    assert named_in(json.dumps(event)) == "orders-2"
+    assert identifier_of(json.dumps(event)) == "orders-2"
 
 
 @pytest.mark.parametrize(
@@ -51,10 +51,10 @@ def test_the_name_is_as_in_endpoints() -> None:
     ],
 )
 def test_anything_else_names_none(body: str) -> None:
-    assert named_in(body) == ""
+    assert identifier_of(body) == ""
 
 
 @given(st.text() | json_values.map(json.dumps), json_values)
 def test_no_message_is_too_strange(body: str, detail: object) -> None:
-    assert isinstance(named_in(body), str)
-    assert isinstance(named_in(json.dumps({"source": "aws.rds", "detail": detail})), str)
+    assert isinstance(identifier_of(body), str)
+    assert isinstance(identifier_of(json.dumps({"source": "aws.rds", "detail": detail})), str)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 
 
-def named_in(body: str) -> str:
+def identifier_of(body: str) -> str:
     """The identifier of the instance or cluster that an event of EventBridge names.
 
     Args:
