@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from target_sync.core.fleet.model import RECORD_TAG
+from target_sync.core.fleet.model import ENDPOINT_TAG, RECORD_TAG
 from target_sync.core.fleet.orders import MarkOrder
 from target_sync.errors import FleetCallUnavailableError, TargetGroupError, TargetGroupNotFoundError
 from tests.support.clock import FakeClock
@@ -27,7 +27,7 @@ def fifo(clock: FakeClock) -> FakeQueue:
     return queue
 
 
-def bodies(messages: list[Message]) -> list[object]:
+def bodies(messages: list[Message]) -> list[str]:
     return [message.body for message in messages]
 
 
@@ -111,7 +111,7 @@ def test_a_doubled_message_can_be_received_beside_the_first_one() -> None:
 
     others = queue.receive()
 
-    assert sorted(bodies(others), key=str) == ["a0", "a1", "b2", "b2"]
+    assert sorted(bodies(others)) == ["a0", "a1", "b2", "b2"]
     assert others[1].id == first.id
     assert others[1].handle != first.handle
 
@@ -183,11 +183,11 @@ def test_waiting_for_an_event_takes_the_clock_to_it() -> None:
 def test_a_listing_lags_behind_the_tags() -> None:
     clock = FakeClock()
     groups = FakeTaggedGroups(clock, lag=5.0)
-    groups.put(arn(1), {"name": "orders"})
+    groups.put(arn(1), {ENDPOINT_TAG: "orders"})
     groups.write(arn(1), RECORD_TAG, "a record")
 
-    assert groups.tags(arn(1)) == {"name": "orders", RECORD_TAG: "a record"}
-    assert groups.listing()[0].tags == {("name", "orders")}
+    assert groups.tags(arn(1)) == {ENDPOINT_TAG: "orders", RECORD_TAG: "a record"}
+    assert groups.listing()[0].tags == {(ENDPOINT_TAG, "orders")}
     clock.advance(5.0)
     assert (RECORD_TAG, "a record") in groups.listing()[0].tags
 
@@ -203,7 +203,7 @@ def test_a_group_that_does_not_exist_takes_no_tag() -> None:
         groups.write(arn(1), RECORD_TAG, "a record")
 
 
-@pytest.mark.parametrize("value", ["a" * 257, "a,b", "{}"])
+@pytest.mark.parametrize("value", ["a" * 256, "a,b", "{}"])
 def test_a_value_that_elb_does_not_take_is_refused(value: str) -> None:
     groups = FakeTaggedGroups(FakeClock())
     groups.put(arn(1), {})

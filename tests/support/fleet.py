@@ -1,15 +1,16 @@
 """A fleet's outside world in memory: groups and their tags, names, queues like those of SQS."""
 
+import json
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from hashlib import blake2b
 from random import Random
 from typing import Any
 
-from target_sync.core.fleet.model import GroupFacts, Question, TaggedGroup
-from target_sync.core.fleet.orders import MarkOrder, Order
+from target_sync.core.fleet.events import identifier_of
+from target_sync.core.fleet.model import ENDPOINT_TAG, GroupFacts, Question, TaggedGroup
+from target_sync.core.fleet.orders import Order, write_order
 from target_sync.core.model import FailedObservation, Observation
 from target_sync.errors import TargetGroupError, TargetGroupNotFoundError
 from target_sync.fleet.ports import DatabaseEvent
@@ -18,8 +19,8 @@ from tests.support.databases import FakeDns
 
 # --------------------------------------------------------------------------------- target groups
 
-#: What ELB takes as a tag (ELBv2 API reference, Tag).
-_TAG_VALUE = re.compile(r"[\w\s.:/=+\-@]{0,256}")
+#: What ELB takes as a tag (NLB user guide, *Tag a target group*; its API reference says 256).
+_TAG_VALUE = re.compile(r"[\w .:/=+\-@]{0,255}")
 _MOST_TAGS = 50
 
 
@@ -86,7 +87,7 @@ class FakeTaggedGroups:
         found = []
         for arn, changes in self._history.items():
             tags = [tags for at, tags in changes if at <= seen][-1]
-            if tags is not None:
+            if tags is not None and ENDPOINT_TAG in tags:
                 found.append(TaggedGroup(arn, frozenset(tags.items())))
         return found
 
@@ -162,7 +163,7 @@ class Message:
 
     id: str
     handle: str
-    body: Any
+    body: str
     group: str
     sent_at: float
     receptions: int
@@ -171,7 +172,7 @@ class Message:
 @dataclass(slots=True, kw_only=True)
 class _Stored:
     id: str
-    body: Any
+    body: str
     group: str
     sent_at: float
     visible_at: float
@@ -211,7 +212,7 @@ class FakeQueue:
         self.dead: list[Message] = []
         self.faults = Faults()
 
-    def send(self, body: Any, *, group: str = "", deduplication: str = "") -> None:
+    def send(self, body: str, *, group: str = "", deduplication: str = "") -> None:
         self.faults.strike()
         now = self._clock.now()
         if self._fifo:
@@ -255,7 +256,7 @@ class FakeQueue:
         return len(self._stored)
 
     @property
-    def bodies(self) -> list[Any]:
+    def bodies(self) -> list[str]:
         """What nobody has finished, in order."""
         self._expire()
         return [message.body for message in self._stored]
@@ -337,7 +338,7 @@ def settle(queue: FakeQueue, messages: Sequence[Message], response: Mapping[str,
 
 @dataclass
 class FakeWorkQueue:
-    """Implements ``WorkQueuePort`` over a FIFO queue.
+    """Implements ``WorkQueuePort`` over a FIFO queue, whose messages are the orders' texts.
 
     Attributes:
         sent: Every order that was sent, those of the same minute too.
@@ -355,11 +356,8 @@ class FakeWorkQueue:
     def send(self, orders: Sequence[Order], at: float) -> None:
         self.calls["send"] += 1
         for order in orders:
-            arn = order.arn if isinstance(order, MarkOrder) else order.binding.arn
-            once = f"{order!r} {int(at // 60)}"
-            self.queue.send(
-                order, group=arn, deduplication=blake2b(once.encode(), digest_size=16).hexdigest()
-            )
+            body = write_order(order)
+            self.queue.send(body, group=order.arn, deduplication=f"{int(at // 60)} {body}")
             self.sent.append(order)
 
     def waiting(self) -> int:
@@ -379,13 +377,18 @@ class FakeDatabaseEvents:
 
     def happens(self, identifier: str) -> None:
         """RDS tells of this instance or cluster."""
-        self.queue.send(identifier)
+        event = {
+            "detail-type": "RDS DB Instance Event",
+            "source": "aws.rds",
+            "detail": {"SourceType": "DB_INSTANCE", "SourceIdentifier": identifier},
+        }
+        self.queue.send(json.dumps(event))
 
     def receive(self, wait_seconds: int) -> Sequence[DatabaseEvent]:
         until = self.clock.now() + wait_seconds
         while not (messages := self.queue.receive()) and self.clock.now() < until:
             self.clock.sleep_until(min(until, self.clock.now() + FakeClock.TICK_SECONDS))
-        return [DatabaseEvent(message.body, message.handle) for message in messages]
+        return [DatabaseEvent(identifier_of(it.body), it.handle) for it in messages]
 
     def forget(self, events: Sequence[DatabaseEvent]) -> None:
         for event in events:
