@@ -113,6 +113,8 @@ def test_a_run_by_hand_does_not_wait_for_health() -> None:
     assert result.status is Status.SYNCED
     assert road.registered == {str(target(B))}
     assert road.clock.now() - began < 10
+    # To find out, before the removal, and after it.
+    assert road.group.calls["DescribeTargetHealth"] == 3
 
 
 def test_a_dry_run_says_what_it_would_do_and_changes_nothing() -> None:

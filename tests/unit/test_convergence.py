@@ -198,6 +198,77 @@ def test_what_falls_due_between_two_looks_is_looked_at_with_the_second(late: flo
     assert run.after_poll(said(5 + late))[1] == LookAgain(WINDOW + late)
 
 
+def applied(run: Convergence, at: float) -> tuple[Convergence, Step]:
+    """The run after it has applied the plan of a look at which B is missing."""
+    run, step = looked(run, at, B)
+    assert isinstance(step, Apply)
+    return run.after_registration(step.plan.to_register, at), run.after_change(step)
+
+
+def test_a_run_by_hand_that_has_registered_polls_until_the_removal_is_confirmed() -> None:
+    run, step = applied(begun(MANUAL), 0)
+    assert step == Poll(1)
+    for second in range(1, 5):
+        run, step = run.after_poll(said(second, B))
+        assert step == Poll(second + 1)
+    # The description of 0 s would be due again, but one is needed a second later anyway.
+    assert run.after_poll(said(5, B))[1] == LookAgain(WINDOW)
+
+
+def test_a_run_that_waits_for_health_looks_at_what_it_has_registered() -> None:
+    assert applied(begun(SCHEDULED), 0)[1] == LookAgain(1)
+
+
+def test_a_removal_is_looked_at_a_second_later() -> None:
+    both = group(a=HEALTHY, b=HEALTHY)
+    run, step = after_looks(begun(MANUAL), [(0, both), (WINDOW, both)])
+    assert isinstance(step, Apply)
+    assert step.plan.to_deregister
+    assert run.after_change(step) == LookAgain(WINDOW + 1)
+
+
+def test_a_registration_beside_which_nothing_waits_is_looked_at_a_second_later() -> None:
+    run, step = looked(begun(MANUAL), 0, of=group())
+    assert isinstance(step, Apply)
+    assert run.after_change(step) == LookAgain(1)
+
+
+@pytest.mark.parametrize(
+    ("at", "step"),
+    [
+        pytest.param(DEADLINE - WINDOW - 1.1, Poll, id="is seen before the deadline"),
+        pytest.param(DEADLINE - WINDOW - 1, LookAgain, id="may not be"),
+    ],
+)
+def test_who_polls_after_a_registration_is_sure_of_a_look_to_come(
+    at: float, step: type[Poll | LookAgain]
+) -> None:
+    assert isinstance(applied(begun(MANUAL), at)[1], step)
+
+
+def test_a_registration_that_took_longer_than_the_window_is_looked_at() -> None:
+    run, _ = looked(begun(replace(MANUAL, look_seconds=WINDOW)), 0, B)
+    assert run.plan is not None
+    assert run.after_change(Apply(run.plan, WINDOW - 0.1)) == Poll(WINDOW - 0.1)
+    assert run.after_change(Apply(run.plan, WINDOW)) == LookAgain(WINDOW)
+
+
+@pytest.mark.parametrize(
+    ("ttl", "looks_at"),
+    [
+        pytest.param(5, WINDOW, id="due soon after, it waits for that"),
+        pytest.param(6, DESCRIBE_SECONDS, id="due later, it does not"),
+    ],
+)
+def test_a_description_that_is_five_seconds_old(ttl: int, looks_at: float) -> None:
+    run, step = begun(MANUAL).after_look(Look(RIGHT, said(0, B, ttl=ttl)))
+    second = 0
+    while not isinstance(step, LookAgain):
+        second += 1
+        run, step = run.after_poll(said(second, B, ttl=ttl))
+    assert step == LookAgain(looks_at)
+
+
 def test_a_confirmation_that_is_due_before_the_deadline_keeps_any_run_busy() -> None:
     extra = group(a=HEALTHY, b=HEALTHY)
 

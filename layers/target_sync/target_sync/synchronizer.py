@@ -223,7 +223,7 @@ class Synchronizer:
                 convergence = convergence.after_deregistration(plan.to_deregister)
         except TargetGroupError as error:
             return self._after_error(convergence, error)
-        return convergence, LookAgain(step.look_again_at), None
+        return convergence, convergence.after_change(step), None
 
     def _after_error(self, convergence: Convergence, error: TargetGroupError) -> _Taken:
         convergence, step = convergence.after_failure(str(error), self.clock.now())

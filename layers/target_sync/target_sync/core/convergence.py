@@ -325,6 +325,17 @@ class Convergence:
             failures_in_a_row=0,
         )
 
+    def after_change(self, applied: Apply) -> Step:
+        """What follows a plan that was applied: as a rule a look, to see what came of it.
+
+        Who does not wait for health and has registered alone sees it at the look that has to come
+        before anything is removed, and until then polls.
+        """
+        task, at, due = self.assignment, applied.look_again_at, applied.plan.confirmation_due_at
+        if task.wait_for_healthy or applied.plan.to_deregister or due is None:
+            return LookAgain(at)
+        return Poll(at) if at < due < task.deadline - task.look_seconds else LookAgain(at)
+
     def after_failure(self, detail: str, at: float) -> tuple["Convergence", Step]:
         """Take in that a look, a poll or a change failed in a way that may pass.
 
@@ -402,12 +413,24 @@ class Convergence:
         until = self._stay_until(plan, now)
         at = now + task.look_seconds
         if at < until:
-            due = plan.confirmation_due_at
-            stale = at >= self.described_at + DESCRIBE_SECONDS
-            return LookAgain(at) if stale or (due is not None and at >= due) else Poll(at)
+            return LookAgain(at) if at >= self._look_due_at(plan) else Poll(at)
         if now + task.poll_seconds < min(task.vigil_until, task.deadline):
             return Poll(now + task.poll_seconds)
         return Done(self._status(plan))
+
+    def _look_due_at(self, plan: Plan) -> float:
+        """When the group has to be described again, as long as the answer stays what it is.
+
+        Who does not wait for health saves a description shortly before the one that a
+        confirmation needs anyway.
+        """
+        task, due = self.assignment, plan.confirmation_due_at
+        stale_at = self.described_at + DESCRIBE_SECONDS
+        if due is None:
+            return stale_at
+        if not task.wait_for_healthy and due < stale_at + 2 * task.look_seconds:
+            return due
+        return min(due, stale_at)
 
     def _stay_until(self, plan: Plan, now: float) -> float:
         """Until when it is worth observing every second, seen from this plan."""
