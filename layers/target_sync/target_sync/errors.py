@@ -4,6 +4,8 @@ A retryable error is raised so that Lambda tries again; a final one so that a pe
 Neither is ever turned into a result.
 """
 
+from typing import Self
+
 
 class TargetSyncError(Exception):
     """The root of every error that this package raises on purpose."""
@@ -47,6 +49,15 @@ class AwsCallError(TargetSyncError):
         super().__init__(f"{operation} failed with {code}: {message}")
         self.operation = operation
         self.code = code
+
+    @classmethod
+    def wrong_reply(cls, operation: str, error: Exception) -> Self:
+        """The error for a reply that does not have the documented shape."""
+        return cls(
+            operation,
+            type(error).__name__,
+            f"the reply does not have the documented shape: {error}",
+        )
 
 
 class TargetGroupError(AwsCallError):
@@ -116,15 +127,6 @@ class StackCallUnavailableError(StackCallError):
 class StatusCallError(AwsCallError):
     """A call that the diagnosis needs failed. The step that rests on it is then unknown."""
 
-    @classmethod
-    def wrong_reply(cls, operation: str, error: Exception) -> "StatusCallError":
-        """The error for a reply that does not have the documented shape."""
-        return cls(
-            operation,
-            type(error).__name__,
-            f"the reply does not have the documented shape: {error}",
-        )
-
 
 class StatusCallUnavailableError(StatusCallError):
     """Throttled, timed out, or unreachable, after the client's own retries."""
@@ -138,6 +140,12 @@ class FleetCallError(AwsCallError):
 
 class FleetCallUnavailableError(FleetCallError):
     """Throttled, timed out, or unreachable, after the client's own retries."""
+
+    retryable = True
+
+
+class BudgetSpentError(TargetSyncError):
+    """The fleet's share of the calls had none left for this work in the time that it had."""
 
     retryable = True
 

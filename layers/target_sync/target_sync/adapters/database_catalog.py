@@ -1,10 +1,10 @@
 """The RDS and EC2 APIs as a catalog of databases and networks."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from target_sync.adapters.aws import Failures
+from target_sync.adapters.vpcs import networks_of
 from target_sync.core.lookup import DEFAULT_PORT, Database, Place, Subnet
 from target_sync.core.model import DatabaseKind, IPNetwork
 from target_sync.errors import StackCallError, StackCallUnavailableError
@@ -160,13 +160,7 @@ class AwsDatabaseCatalog:
         )
         if reply is None:
             return None
-        blocks = {
-            block["CidrBlock"]
-            for vpc in reply["Vpcs"]
-            for block in vpc.get("CidrBlockAssociationSet", [])
-            if block.get("CidrBlockState", {}).get("State") == "associated"
-        }
-        return tuple(ip_network(block) for block in sorted(blocks))
+        return tuple(network for vpc in reply["Vpcs"] for network in networks_of(vpc))
 
     def _first(self, operation: str, key: str, method: str, identifier: str) -> _Item | None:
         names = {"DBInstances": "DBInstanceIdentifier", "DBClusters": "DBClusterIdentifier"}

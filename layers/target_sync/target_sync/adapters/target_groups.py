@@ -72,11 +72,7 @@ class ElbTargetGroup:
                 tuple(_target_health(item) for item in reply["TargetHealthDescriptions"])
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise TargetGroupReplyError(
-                "DescribeTargetHealth",
-                type(error).__name__,
-                f"the reply does not have the documented shape: {error}",
-            ) from error
+            raise TargetGroupReplyError.wrong_reply("DescribeTargetHealth", error) from error
 
     def register(self, targets: Sequence[Target]) -> None:
         """Register targets, each with its port; outside the VPC, for every zone.
@@ -108,6 +104,22 @@ class ElbTargetGroup:
         if self._vpc_networks and not inside:
             described["AvailabilityZone"] = _EVERY_ZONE
         return described
+
+
+class ElbGroupTags:
+    """Tags on target groups. Implements ``target_sync.fleet.ports.GroupTagsPort``."""
+
+    def __init__(self, client: "ElasticLoadBalancingv2Client") -> None:
+        self._client = client
+
+    def write(self, arn: str, key: str, value: str) -> None:
+        """Set one tag; one of this key that is there already gets the new value."""
+        _FAILURES.call(
+            "AddTags",
+            self._client.add_tags,
+            ResourceArns=[arn],
+            Tags=[{"Key": key, "Value": value}],
+        )
 
 
 def _identity(target: Target) -> "TargetDescriptionTypeDef":

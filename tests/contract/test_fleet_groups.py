@@ -1,0 +1,450 @@
+"""What the fleet reads of target groups and leaves on them, over fakes, moto and the emulator."""
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from ipaddress import ip_network
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ConnectTimeoutError
+from botocore.stub import Stubber
+from moto import mock_aws
+
+from target_sync.adapters.group_facts import ElbGroupFacts
+from target_sync.adapters.tagged_groups import TaggedGroups
+from target_sync.adapters.target_groups import ElbGroupTags
+from target_sync.core.fleet.model import ENDPOINT_TAG, RECORD_TAG, GroupFacts, TaggedGroup
+from target_sync.errors import (
+    FleetCallError,
+    FleetCallUnavailableError,
+    TargetGroupAccessError,
+    TargetGroupError,
+    TargetGroupNotFoundError,
+    TargetGroupUnavailableError,
+)
+from target_sync.fleet.ports import GroupFactsPort, GroupTagsPort, TaggedGroupsPort
+from tests.lab.emulator_process import Emulator
+from tests.support.clock import FakeClock
+from tests.support.fleet import FakeGroupFacts, FakeTaggedGroups
+from tests.unit.fleet.builders import arn
+
+_names = (f"fleet-{number}" for number in itertools.count())
+
+NETWORK = "10.77.0.0/16"
+PORT = 6432
+
+
+@dataclass(frozen=True)
+class Account:
+    """An account in a Region, and what a person does there.
+
+    Attributes:
+        make: Makes a target group of this type with these tags, and answers with its ARN.
+        delete: Deletes it.
+    """
+
+    listed: TaggedGroupsPort
+    tags: GroupTagsPort
+    known: GroupFactsPort
+    make: Callable[[str, Mapping[str, str]], str]
+    delete: Callable[[str], object]
+
+    def listing(self, *arns: str) -> list[TaggedGroup]:
+        """Those of this test: the emulator has others."""
+        return [group for group in self.listed.listing() if group.arn in arns]
+
+
+def fake_account() -> Account:
+    groups, facts = FakeTaggedGroups(FakeClock()), FakeGroupFacts()
+    numbers = itertools.count(1)
+
+    def make(target_type: str, tags: Mapping[str, str]) -> str:
+        name = arn(next(numbers))
+        groups.put(name, tags)
+        networks = () if target_type == "lambda" else (ip_network(NETWORK),)
+        port = 0 if target_type == "lambda" else PORT
+        facts.known[name] = GroupFacts(port, target_type == "ip", networks)
+        return name
+
+    def delete(name: str) -> None:
+        groups.delete(name)
+        del facts.known[name]
+
+    return Account(groups, groups, facts, make, delete)
+
+
+def aws_account(client: Callable[[str], Any]) -> Account:
+    elb, ec2 = client("elbv2"), client("ec2")
+    vpc = ec2.create_vpc(CidrBlock=NETWORK)["Vpc"]["VpcId"]
+
+    def make(target_type: str, tags: Mapping[str, str]) -> str:
+        place = {"Protocol": "TCP", "Port": PORT, "VpcId": vpc}
+        reply = elb.create_target_group(
+            Name=next(_names),
+            TargetType=target_type,
+            **({} if target_type == "lambda" else place),
+            **({"Tags": [{"Key": k, "Value": v} for k, v in tags.items()]} if tags else {}),
+        )
+        return str(reply["TargetGroups"][0]["TargetGroupArn"])
+
+    return Account(
+        TaggedGroups(client("resourcegroupstaggingapi")),
+        ElbGroupTags(elb),
+        ElbGroupFacts(elb, ec2),
+        make,
+        lambda name: elb.delete_target_group(TargetGroupArn=name),
+    )
+
+
+@pytest.fixture
+def moto_account() -> Iterator[Account]:
+    with mock_aws():
+        yield aws_account(lambda service: boto3.client(service, "eu-west-1"))  # type: ignore[call-overload]
+
+
+@pytest.fixture
+def emulated_account(emulator: Emulator) -> Account:
+    return aws_account(emulator.client)
+
+
+@pytest.fixture(params=["fake", "moto", pytest.param("emulated", marks=pytest.mark.lab)])
+def account(request: pytest.FixtureRequest) -> Account:
+    if request.param == "fake":
+        return fake_account()
+    return request.getfixturevalue(f"{request.param}_account")  # type: ignore[no-any-return]
+
+
+# --------------------------------------------------------------------------------------- listing
+
+
+def test_a_group_with_an_endpoint_is_listed_with_all_its_tags(account: Account) -> None:
+    tags = {ENDPOINT_TAG: "orders.example.com", "team": "sales", "empty": ""}
+    group = account.make("ip", tags)
+
+    assert account.listing(group) == [TaggedGroup(group, frozenset(tags.items()))]
+
+
+def test_a_group_without_an_endpoint_is_not_listed(account: Account) -> None:
+    others = [account.make("ip", {}), account.make("ip", {"team": "sales"})]
+
+    assert account.listing(*others) == []
+
+
+def test_a_deleted_group_is_not_listed_for_ever(account: Account) -> None:
+    group = account.make("ip", {ENDPOINT_TAG: "orders.example.com"})
+    account.delete(group)
+
+    assert account.listing(group) == []
+
+
+def test_more_groups_than_a_page_has_are_all_listed(account: Account) -> None:
+    groups = {
+        account.make("ip", {ENDPOINT_TAG: f"db-{number}.example.com"}) for number in range(101)
+    }
+
+    assert {group.arn for group in account.listing(*groups)} == groups
+
+
+# ------------------------------------------------------------------------------------------- tags
+
+
+def test_a_tag_that_is_written_comes_back_with_the_listing(account: Account) -> None:
+    endpoint = (ENDPOINT_TAG, "orders.example.com")
+    group = account.make("ip", dict([endpoint]))
+    account.tags.write(group, RECORD_TAG, "1 0a1b 2c3d")
+    account.tags.write(group, RECORD_TAG, "1 4e5f 6071")
+
+    assert account.listing(group)[0].tags == {endpoint, (RECORD_TAG, "1 4e5f 6071")}
+    account.tags.write(group, RECORD_TAG, "")
+    assert account.listing(group)[0].tags == {endpoint, (RECORD_TAG, "")}
+
+
+def test_a_group_that_does_not_exist_takes_no_tag(account: Account) -> None:
+    group = account.make("ip", {ENDPOINT_TAG: "orders.example.com"})
+    account.delete(group)
+
+    with pytest.raises(TargetGroupNotFoundError):
+        account.tags.write(group, RECORD_TAG, "1 0a1b 2c3d")
+
+
+# ------------------------------------------------------------------------------------------- facts
+
+
+def test_the_facts_are_the_groups_port_its_kind_and_the_networks_of_its_vpc(
+    account: Account,
+) -> None:
+    group, other = account.make("ip", {}), account.make("instance", {})
+
+    assert account.known.facts([group, other]) == {
+        group: GroupFacts(PORT, by_address=True, vpc_networks=(ip_network(NETWORK),)),
+        other: GroupFacts(PORT, by_address=False, vpc_networks=(ip_network(NETWORK),)),
+    }
+
+
+def test_a_group_that_does_not_exist_has_no_facts_and_disturbs_no_other(account: Account) -> None:
+    group, gone = account.make("ip", {}), account.make("ip", {})
+    account.delete(gone)
+
+    assert set(account.known.facts([group, gone])) == {group}
+
+
+def test_of_nothing_there_are_no_facts(account: Account) -> None:
+    assert account.known.facts([]) == {}
+
+
+# -------------------------------------------------------------------------- the adapters' own part
+
+
+@contextmanager
+def stubbed(*services: str) -> Iterator[tuple[Sequence[Any], Sequence[Stubber]]]:
+    clients = [boto3.client(service, "eu-west-1") for service in services]  # type: ignore[call-overload]
+    stubbers = [Stubber(client) for client in clients]
+    for stubber in stubbers:
+        stubber.activate()
+    yield clients, stubbers
+    for stubber in stubbers:
+        stubber.assert_no_pending_responses()
+
+
+LISTING = {
+    "TagFilters": [{"Key": ENDPOINT_TAG}],
+    "ResourceTypeFilters": ["elasticloadbalancing:targetgroup"],
+    "ResourcesPerPage": 100,
+}
+VPCS = {"Vpcs": [{"VpcId": "vpc-1", "CidrBlock": "10.0.0.0/16"}]}
+
+
+def group_of(number: int, vpc: str | None = "vpc-1", **more: object) -> dict[str, object]:
+    place = {"VpcId": vpc} if vpc else {}
+    return {"TargetGroupArn": arn(number), "TargetType": "ip", "Port": PORT, **place, **more}
+
+
+def test_a_group_whose_tags_were_all_removed_is_listed_without_tags() -> None:
+    with stubbed("resourcegroupstaggingapi") as ((client,), (stubber,)):
+        stubber.add_response(
+            "get_resources", {"ResourceTagMappingList": [{"ResourceARN": arn(1)}]}, LISTING
+        )
+        assert TaggedGroups(client).listing() == [TaggedGroup(arn(1), frozenset())]
+
+
+def test_a_listing_is_read_page_by_page_an_empty_one_too() -> None:
+    with stubbed("resourcegroupstaggingapi") as ((client,), (stubber,)):
+        for token, following, found in ((None, "2", [1]), ("2", "3", []), ("3", "", [2])):
+            stubber.add_response(
+                "get_resources",
+                {
+                    "PaginationToken": following,
+                    "ResourceTagMappingList": [{"ResourceARN": arn(it)} for it in found],
+                },
+                LISTING | ({"PaginationToken": token} if token else {}),
+            )
+        assert [group.arn for group in TaggedGroups(client).listing()] == [arn(1), arn(2)]
+
+
+def test_if_one_page_fails_there_is_no_listing() -> None:
+    with stubbed("resourcegroupstaggingapi") as ((client,), (stubber,)):
+        page = {"PaginationToken": "2", "ResourceTagMappingList": [{"ResourceARN": arn(1)}]}
+        stubber.add_response("get_resources", page)
+        stubber.add_client_error("get_resources", "PaginationTokenExpiredException", "x", 400)
+        with pytest.raises(FleetCallUnavailableError, match="GetResources failed with Pagination"):
+            TaggedGroups(client).listing()
+
+
+def test_a_listing_that_never_ends_is_refused() -> None:
+    with stubbed("resourcegroupstaggingapi") as ((client,), (stubber,)):
+        for _ in range(2):
+            stubber.add_response(
+                "get_resources", {"PaginationToken": "2", "ResourceTagMappingList": []}
+            )
+        with pytest.raises(FleetCallError, match="does not have the documented shape"):
+            TaggedGroups(client).listing()
+
+
+def test_the_facts_are_read_page_by_page_and_others_left_aside() -> None:
+    with stubbed("elbv2", "ec2") as (clients, (elb, ec2)):
+        ec2.add_response("describe_vpcs", {**VPCS, "NextToken": "2"}, {"MaxResults": 1000})
+        second = {
+            "VpcId": "vpc-2",
+            "CidrBlockAssociationSet": [
+                {"CidrBlock": "10.9.0.0/16", "CidrBlockState": {"State": "associated"}},
+                {"CidrBlock": "10.8.0.0/16", "CidrBlockState": {"State": "associated"}},
+                {"CidrBlock": "10.7.0.0/16", "CidrBlockState": {"State": "disassociated"}},
+            ],
+        }
+        more = {"MaxResults": 1000, "NextToken": "2"}
+        ec2.add_response("describe_vpcs", {"Vpcs": [second]}, more)
+        page = {"TargetGroups": [group_of(1, "vpc-2")], "NextMarker": "2"}
+        elb.add_response("describe_target_groups", page, {"PageSize": 400})
+        page = {"TargetGroups": [group_of(2), group_of(3, "vpc-2")]}
+        elb.add_response("describe_target_groups", page, {"PageSize": 400, "Marker": "2"})
+
+        networks = (ip_network("10.8.0.0/16"), ip_network("10.9.0.0/16"))
+        facts = GroupFacts(PORT, by_address=True, vpc_networks=networks)
+        assert ElbGroupFacts(*clients).facts([arn(1), arn(3)]) == {arn(1): facts, arn(3): facts}
+
+
+def test_a_function_in_a_group_has_neither_port_nor_network() -> None:
+    with stubbed("elbv2", "ec2") as (clients, (elb, ec2)):
+        ec2.add_response("describe_vpcs", VPCS)
+        function = {"TargetGroupArn": arn(1), "TargetType": "lambda"}
+        elb.add_response("describe_target_groups", {"TargetGroups": [function]})
+
+        assert ElbGroupFacts(*clients).facts([arn(1)]) == {
+            arn(1): GroupFacts(0, by_address=False, vpc_networks=())
+        }
+
+
+def test_a_group_whose_vpc_is_gone_has_no_facts() -> None:
+    with stubbed("elbv2", "ec2") as (clients, (elb, ec2)):
+        ec2.add_response("describe_vpcs", VPCS)
+        groups = [group_of(1, "vpc-gone"), group_of(2)]
+        elb.add_response("describe_target_groups", {"TargetGroups": groups})
+
+        assert set(ElbGroupFacts(*clients).facts([arn(1), arn(2)])) == {arn(2)}
+
+
+def failing_facts(code: str, status: int, *, in_ec2: bool) -> None:
+    with stubbed("elbv2", "ec2") as (clients, (elb, ec2)):
+        if in_ec2:
+            ec2.add_client_error("describe_vpcs", code, "in AWS's words", status)
+        else:
+            ec2.add_response("describe_vpcs", VPCS)
+            elb.add_client_error("describe_target_groups", code, "in AWS's words", status)
+        ElbGroupFacts(*clients).facts([arn(1)])
+
+
+def failing_listing(code: str, status: int) -> None:
+    with stubbed("resourcegroupstaggingapi") as ((client,), (stubber,)):
+        stubber.add_client_error("get_resources", code, "in AWS's words", status)
+        TaggedGroups(client).listing()
+
+
+def failing_tag(code: str, status: int) -> None:
+    with stubbed("elbv2") as ((client,), (stubber,)):
+        stubber.add_client_error("add_tags", code, "in AWS's words", status)
+        ElbGroupTags(client).write(arn(1), RECORD_TAG, "1 0a1b 2c3d")
+
+
+@pytest.mark.parametrize(
+    ("code", "status"), [("RequestLimitExceeded", 503), ("Throttling", 400), ("Internal", 500)]
+)
+@pytest.mark.parametrize("in_ec2", [True, False])
+def test_facts_that_may_come_with_the_next_try_are_told_apart(
+    code: str, status: int, *, in_ec2: bool
+) -> None:
+    with pytest.raises(FleetCallUnavailableError, match=code):
+        failing_facts(code, status, in_ec2=in_ec2)
+
+
+@pytest.mark.parametrize(("code", "status"), [("AccessDenied", 403), ("ValidationError", 400)])
+@pytest.mark.parametrize("in_ec2", [True, False])
+def test_facts_that_will_not_come_are_final(code: str, status: int, *, in_ec2: bool) -> None:
+    with pytest.raises(FleetCallError, match=f"{code}: in AWS's words") as raised:
+        failing_facts(code, status, in_ec2=in_ec2)
+    assert not raised.value.retryable
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "retryable"),
+    [
+        ("ThrottledException", 400, True),
+        ("PaginationTokenExpiredException", 400, True),
+        ("InternalServiceException", 500, True),
+        ("InvalidParameterException", 400, False),
+        ("AccessDeniedException", 400, False),
+    ],
+)
+def test_failures_of_the_listing_are_told_apart(code: str, status: int, *, retryable: bool) -> None:
+    with pytest.raises(FleetCallError, match=f"GetResources failed with {code}") as raised:
+        failing_listing(code, status)
+    assert raised.value.retryable is retryable
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        ("TargetGroupNotFound", TargetGroupNotFoundError),
+        ("AccessDenied", TargetGroupAccessError),
+        ("TooManyTags", TargetGroupError),
+        ("Throttling", TargetGroupUnavailableError),
+    ],
+)
+def test_failures_of_a_tag_are_those_of_the_group(code: str, error: type[Exception]) -> None:
+    with pytest.raises(error, match=f"AddTags failed with {code}"):
+        failing_tag(code, 400)
+
+
+class _Pages:
+    """A client whose every listing is these pages, or an error."""
+
+    def __init__(self, *pages: object) -> None:
+        self._pages = pages
+
+    def get_paginator(self, _: str) -> "_Pages":
+        return self
+
+    def paginate(self, **_: object) -> Iterator[object]:
+        for page in self._pages:
+            if isinstance(page, Exception):
+                raise page
+            yield page
+
+
+def facts_of(groups: object, vpcs: object = VPCS) -> Mapping[str, GroupFacts]:
+    elb, ec2 = (_Pages(it) for it in (groups, vpcs))
+    return ElbGroupFacts(elb, ec2).facts([arn(1)])  # type: ignore[arg-type]
+
+
+WRONG: list[Callable[[], object]] = [
+    lambda: TaggedGroups(_Pages({})).listing(),  # type: ignore[arg-type]
+    lambda: TaggedGroups(_Pages({"ResourceTagMappingList": [None]})).listing(),  # type: ignore[arg-type]
+    lambda: TaggedGroups(
+        _Pages({"ResourceTagMappingList": [{"ResourceARN": arn(1), "Tags": [{"Key": "a"}]}]})  # type: ignore[arg-type]
+    ).listing(),
+    lambda: facts_of({}),
+    lambda: facts_of({"TargetGroups": [{"TargetGroupArn": arn(1)}]}),
+    lambda: facts_of({"TargetGroups": [group_of(1, Port="high")]}),
+    lambda: facts_of({"TargetGroups": [None]}),
+    lambda: facts_of({"TargetGroups": []}, {"Vpcs": [{}]}),
+    lambda: facts_of(
+        {"TargetGroups": []},
+        {
+            "Vpcs": [
+                {
+                    "VpcId": "vpc-1",
+                    "CidrBlockAssociationSet": [
+                        {"CidrBlock": "all", "CidrBlockState": {"State": "associated"}}
+                    ],
+                }
+            ]
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize("ask", WRONG)
+def test_a_wrong_reply_is_refused(ask: Callable[[], object]) -> None:
+    with pytest.raises(FleetCallError, match="does not have the documented shape") as raised:
+        ask()
+    assert not raised.value.retryable
+
+
+SILENT = ConnectTimeoutError(endpoint_url="https://aws.example")
+
+
+@pytest.mark.parametrize(
+    ("service", "ask"),
+    [
+        ("tagging", lambda: TaggedGroups(_Pages(SILENT)).listing()),  # type: ignore[arg-type]
+        ("elasticloadbalancing", lambda: facts_of(SILENT)),
+        ("ec2", lambda: facts_of({"TargetGroups": []}, SILENT)),
+    ],
+)
+def test_a_service_that_does_not_answer_is_unavailable(
+    service: str, ask: Callable[[], object]
+) -> None:
+    with pytest.raises(FleetCallUnavailableError, match=f"interface endpoint for {service}"):
+        ask()

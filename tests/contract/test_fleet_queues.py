@@ -1,0 +1,390 @@
+"""What the fleet's two queues do: the fakes, and the adapters over moto and the lab's emulator."""
+
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ReadTimeoutError
+from botocore.stub import ANY, Stubber
+from moto import mock_aws
+
+from target_sync.adapters.database_events import SqsDatabaseEvents
+from target_sync.adapters.work_queue import SqsWorkQueue
+from target_sync.core.fleet.model import Cause
+from target_sync.core.fleet.orders import MarkOrder, Order, SyncOrder, read_order
+from target_sync.errors import FleetCallError, FleetCallUnavailableError
+from target_sync.fleet.ports import DatabaseEvent, DatabaseEventsPort, WorkQueuePort
+from tests.lab.emulator_process import Emulator
+from tests.support.clock import FakeClock
+from tests.support.events import EVENTS
+from tests.support.fleet import FakeDatabaseEvents, FakeWorkQueue
+from tests.unit.fleet.builders import arn, binding
+
+_names = (f"fleet-{number}" for number in itertools.count())
+
+#: Whole minutes begin at multiples of 60.
+AT = 6_000.0
+URL = "https://sqs.eu-west-1.amazonaws.com/123456789012/orders.fifo"
+MARK = MarkOrder(arn(1), "a mark")
+
+
+def sync(number: int, cause: Cause = Cause.AUDIT) -> SyncOrder:
+    return SyncOrder(binding(number), "a record", cause)
+
+
+# ----------------------------------------------------------------------------------- work queue
+
+
+@dataclass(frozen=True)
+class Work:
+    """A work queue, and what Lambda does with it.
+
+    Attributes:
+        receive: At most so many messages, by handle and body.
+        delete: By handle.
+    """
+
+    queue: WorkQueuePort
+    receive: Callable[[int], list[tuple[str, str]]]
+    delete: Callable[[str], None]
+
+    def orders(self, most: int = 10) -> list[Order]:
+        return [read_order(body) for _, body in self.receive(most)]
+
+    def drain(self) -> list[Order]:
+        """Every order that there is, as one worker gets them."""
+        orders = []
+        while received := self.receive(10):
+            for handle, body in received:
+                orders.append(read_order(body))
+                self.delete(handle)
+        return orders
+
+
+def fake_work() -> Work:
+    fake = FakeWorkQueue(FakeClock())
+
+    def receive(most: int) -> list[tuple[str, str]]:
+        return [(it.handle, it.body) for it in fake.queue.receive(most)]
+
+    return Work(fake, receive, fake.queue.delete)
+
+
+def sqs_work(client: Any) -> Work:
+    url = client.create_queue(
+        QueueName=f"{next(_names)}.fifo",
+        Attributes={"FifoQueue": "true", "VisibilityTimeout": "100"},
+    )["QueueUrl"]
+
+    def receive(most: int) -> list[tuple[str, str]]:
+        reply = client.receive_message(QueueUrl=url, MaxNumberOfMessages=most)
+        return [(it["ReceiptHandle"], it["Body"]) for it in reply.get("Messages", ())]
+
+    return Work(
+        SqsWorkQueue(client, url),
+        receive,
+        lambda handle: client.delete_message(QueueUrl=url, ReceiptHandle=handle),
+    )
+
+
+@pytest.fixture
+def moto_sqs() -> Iterator[Any]:
+    with mock_aws():
+        yield boto3.client("sqs", "eu-west-1")
+
+
+@pytest.fixture
+def emulated_sqs(emulator: Emulator) -> Any:
+    return emulator.client("sqs")
+
+
+WORLDS = ["fake", "moto", pytest.param("emulated", marks=pytest.mark.lab)]
+
+
+@pytest.fixture(params=WORLDS)
+def work(request: pytest.FixtureRequest) -> Work:
+    if request.param == "fake":
+        return fake_work()
+    return sqs_work(request.getfixturevalue(f"{request.param}_sqs"))
+
+
+def test_orders_come_as_they_were_sent(work: Work) -> None:
+    work.queue.send([sync(1), sync(2, Cause.ANSWER_CHANGED)], AT)
+    work.queue.send([MARK], AT)
+
+    assert work.drain() == [sync(1), sync(2, Cause.ANSWER_CHANGED), MARK]
+
+
+def test_more_orders_than_a_call_takes_all_arrive_in_order(work: Work) -> None:
+    orders = [sync(number) for number in range(23)]
+    work.queue.send(orders, AT)
+
+    assert work.queue.waiting() == 23
+    assert work.drain() == orders
+
+
+def test_no_orders_are_no_messages(work: Work) -> None:
+    work.queue.send([], AT)
+
+    assert work.queue.waiting() == 0
+
+
+def test_equal_orders_of_a_minute_are_one(work: Work) -> None:
+    work.queue.send([sync(1)], AT)
+    work.queue.send([sync(1), sync(2)], AT + 59.9)
+
+    assert work.drain() == [sync(1), sync(2)]
+
+
+def test_an_equal_order_of_another_minute_is_another(work: Work) -> None:
+    work.queue.send([sync(1)], AT + 59.9)
+    work.queue.send([sync(1)], AT + 60.0)
+
+    assert work.drain() == [sync(1), sync(1)]
+
+
+def test_a_group_waits_for_its_order_in_work_and_no_other_group_does(work: Work) -> None:
+    work.queue.send([sync(1), MARK, sync(2)], AT)
+    ((handle, body),) = work.receive(1)
+    assert read_order(body) == sync(1)
+
+    assert work.orders() == [sync(2)]
+    work.delete(handle)
+    assert work.orders() == [MARK]
+
+
+def test_an_order_waits_until_it_is_done(work: Work) -> None:
+    work.queue.send([sync(1), sync(2)], AT)
+    received = work.receive(10)
+
+    assert work.queue.waiting() == 2
+    work.delete(received[0][0])
+    assert work.queue.waiting() == 1
+
+
+# ------------------------------------------------------------------------------ database events
+
+
+@dataclass(frozen=True)
+class Events:
+    """A queue of events, and EventBridge, which puts them there."""
+
+    queue: DatabaseEventsPort
+    put: Callable[[str], object]
+
+
+@pytest.fixture(params=WORLDS)
+def events(request: pytest.FixtureRequest) -> Events:
+    if request.param == "fake":
+        fake = FakeDatabaseEvents(FakeClock())
+        return Events(fake, fake.queue.send)
+    client = request.getfixturevalue(f"{request.param}_sqs")
+    url = client.create_queue(QueueName=next(_names))["QueueUrl"]
+    return Events(
+        SqsDatabaseEvents(client, url),
+        lambda body: client.send_message(QueueUrl=url, MessageBody=body),
+    )
+
+
+def named(events: Events) -> list[str]:
+    return [event.identifier for event in events.queue.receive(0)]
+
+
+def test_an_event_names_its_database(events: Events) -> None:
+    for name in ("multi-az-failover-started", "other-database-failover"):
+        events.put((EVENTS / f"{name}.json").read_text())
+
+    assert sorted(named(events)) == ["orders", "orders-2"]
+
+
+def test_what_names_no_database_comes_too_to_be_forgotten(events: Events) -> None:
+    events.put("no event")
+    received = events.queue.receive(0)
+
+    assert [event.identifier for event in received] == [""]
+    events.queue.forget(received)
+
+
+def test_an_event_is_not_received_twice_at_once(events: Events) -> None:
+    events.put((EVENTS / "cluster-failover-completed.json").read_text())
+
+    assert named(events) == ["orders"]
+    assert named(events) == []
+
+
+def test_more_events_than_a_call_gives_come_with_the_next_and_all_are_forgotten(
+    events: Events,
+) -> None:
+    for number in range(13):
+        detail = {"SourceType": "DB_INSTANCE", "SourceIdentifier": f"db-{number}"}
+        events.put(json.dumps({"source": "aws.rds", "detail": detail}))
+    received = [*events.queue.receive(0), *events.queue.receive(0)]
+
+    assert {event.identifier for event in received} == {f"db-{number}" for number in range(13)}
+    events.queue.forget(received)
+    assert events.queue.receive(0) == []
+
+
+def test_an_event_of_lambdas_own_batch_is_not_ours_to_forget(events: Events) -> None:
+    events.queue.forget([DatabaseEvent("orders")])
+
+
+# ------------------------------------------------------------------------------- what can go wrong
+
+
+@contextmanager
+def stubbed() -> Iterator[tuple[Any, Stubber]]:
+    client = boto3.client("sqs", "eu-west-1")
+    with Stubber(client) as stubber:
+        yield client, stubber
+        stubber.assert_no_pending_responses()
+
+
+def failed(code: str, *, ours: bool, number: str = "0") -> dict[str, object]:
+    return {"Id": number, "Code": code, "SenderFault": ours, "Message": "in AWS's words"}
+
+
+CALLS: dict[str, Callable[[Any], object]] = {
+    "send_message_batch": lambda client: SqsWorkQueue(client, URL).send([MARK], AT),
+    "get_queue_attributes": lambda client: SqsWorkQueue(client, URL).waiting(),
+    "receive_message": lambda client: SqsDatabaseEvents(client, URL).receive(1),
+    "delete_message_batch": lambda client: SqsDatabaseEvents(client, URL).forget(
+        [DatabaseEvent("orders", "a handle")]
+    ),
+}
+
+
+@pytest.mark.parametrize("method", CALLS)
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        ("RequestThrottled", 403),
+        ("ThrottlingException", 400),
+        ("KmsThrottled", 400),
+        ("KMS.ThrottlingException", 400),
+        ("OverLimit", 403),
+        ("InternalFailure", 500),
+    ],
+)
+def test_what_passes_is_told_apart(method: str, code: str, status: int) -> None:
+    with stubbed() as (client, stubber):
+        stubber.add_client_error(method, code, "in AWS's words", status)
+        with pytest.raises(FleetCallUnavailableError, match=code):
+            CALLS[method](client)
+
+
+@pytest.mark.parametrize("method", CALLS)
+@pytest.mark.parametrize("code", ["AccessDenied", "AWS.SimpleQueueService.NonExistentQueue"])
+def test_what_does_not_pass_is_final(method: str, code: str) -> None:
+    with stubbed() as (client, stubber):
+        stubber.add_client_error(method, code, "in AWS's words", 400)
+        with pytest.raises(FleetCallError, match=f"{code}: in AWS's words") as raised:
+            CALLS[method](client)
+    assert not raised.value.retryable
+
+
+@pytest.mark.parametrize("method", CALLS)
+def test_a_queue_that_does_not_answer_is_unavailable(method: str) -> None:
+    class _Silent:
+        def __getattr__(self, _: str) -> Callable[..., None]:
+            def ask(**_: object) -> None:
+                raise ReadTimeoutError(endpoint_url=URL)
+
+            return ask
+
+    with pytest.raises(FleetCallUnavailableError, match="interface endpoint for sqs"):
+        CALLS[method](_Silent())
+
+
+class _Says:
+    """A client all of whose calls have this reply, whatever its shape."""
+
+    def __init__(self, reply: object) -> None:
+        self._reply = reply
+
+    def __getattr__(self, _: str) -> Callable[..., object]:
+        return lambda **_: self._reply
+
+
+WRONG_REPLIES: dict[str, tuple[object, ...]] = {
+    "send_message_batch": ({}, {"Successful": [{}, {}]}, {"Failed": [{"Id": "0"}]}, None),
+    "get_queue_attributes": (
+        {},
+        {"Attributes": {"ApproximateNumberOfMessages": "1"}},
+        {
+            "Attributes": {
+                "ApproximateNumberOfMessages": "many",
+                "ApproximateNumberOfMessagesNotVisible": "0",
+            }
+        },
+        {"Attributes": None},
+    ),
+    "receive_message": ({"Messages": [{"Body": "{}"}]}, {"Messages": [None]}, None),
+    "delete_message_batch": ({}, None),
+}
+
+
+@pytest.mark.parametrize(
+    ("method", "reply"), [(method, it) for method, found in WRONG_REPLIES.items() for it in found]
+)
+def test_a_wrong_reply_is_refused(method: str, reply: object) -> None:
+    with pytest.raises(FleetCallError, match="does not have the documented shape") as raised:
+        CALLS[method](_Says(reply))
+    assert not raised.value.retryable
+
+
+@pytest.mark.parametrize("method", ["send_message_batch", "delete_message_batch"])
+@pytest.mark.parametrize(
+    ("code", "ours", "retryable"),
+    [
+        ("InternalError", False, True),
+        ("RequestThrottled", True, True),
+        ("InvalidMessageContents", True, False),
+    ],
+)
+def test_an_entry_that_failed_in_a_call_that_succeeded_is_a_failure(
+    method: str, code: str, *, ours: bool, retryable: bool
+) -> None:
+    with stubbed() as (client, stubber):
+        stubber.add_response(method, {"Successful": [], "Failed": [failed(code, ours=ours)]})
+        with pytest.raises(FleetCallError, match=f"{code}: 1 of 1 entries: in AWS's") as raised:
+            CALLS[method](client)
+    assert raised.value.retryable is retryable
+
+
+def test_of_several_that_failed_the_one_that_is_final_counts() -> None:
+    with stubbed() as (client, stubber):
+        reply = {
+            "Successful": [],
+            "Failed": [
+                failed("InternalError", ours=False),
+                failed("InvalidMessageContents", ours=True, number="1"),
+            ],
+        }
+        stubber.add_response("send_message_batch", reply)
+        with pytest.raises(FleetCallError, match=r"Contents: 2 of 2 entries") as raised:
+            SqsWorkQueue(client, URL).send([MARK, sync(2)], AT)
+    assert not raised.value.retryable
+
+
+def test_nothing_is_sent_after_a_call_that_failed() -> None:
+    with stubbed() as (client, stubber):
+        done = [
+            {"Id": str(number), "MessageId": "1", "MD5OfMessageBody": "x"} for number in range(9)
+        ]
+        reply = {"Successful": done, "Failed": [failed("InternalError", ours=False, number="9")]}
+        stubber.add_response("send_message_batch", reply, {"QueueUrl": URL, "Entries": ANY})
+        with pytest.raises(FleetCallUnavailableError):
+            SqsWorkQueue(client, URL).send([sync(number) for number in range(11)], AT)
+
+
+def test_the_wait_for_events_is_handed_to_sqs() -> None:
+    with stubbed() as (client, stubber):
+        expected = {"QueueUrl": URL, "MaxNumberOfMessages": 10, "WaitTimeSeconds": 1}
+        stubber.add_response("receive_message", {}, expected)
+        assert SqsDatabaseEvents(client, URL).receive(1) == []

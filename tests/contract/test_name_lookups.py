@@ -1,0 +1,247 @@
+"""Many names at once: over the lab's DNS server with real packets, and over a resolver we hold."""
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, ip_address
+
+import pytest
+
+from lab.processes import Supervisor
+from target_sync.adapters import name_lookups
+from target_sync.adapters.clock import SystemClock
+from target_sync.adapters.name_lookups import THREADS, NameLookups
+from target_sync.adapters.rds import ClusterReadersEndpoint, RdsCluster
+from target_sync.core.fleet.model import Question
+from target_sync.core.model import DatabaseKind, FailedObservation, LookupFailure, Observation
+from target_sync.core.ports import Endpoint
+from target_sync.fleet.ports import NamesPort
+from tests.lab.emulator_process import wait_until
+from tests.support.clock import FakeClock
+from tests.support.databases import CLUSTER, READER_NAME, FakeDns, FakeRds, instance_name
+from tests.support.fleet import FakeNames
+from tests.support.name_server import RunningNameServer
+
+INSTANCE, HOSTNAME = DatabaseKind.RDS_INSTANCE, DatabaseKind.HOSTNAME
+READERS = DatabaseKind.RDS_CLUSTER_READERS
+#: More than any machine needs for what nobody holds up.
+PATIENCE = 30.0
+
+
+def no_readers(name: str) -> Endpoint:
+    raise AssertionError(f"{name} is no name of readers")
+
+
+def addresses(answer: Observation | FailedObservation) -> set[str]:
+    assert isinstance(answer, Observation), answer
+    return set(map(str, answer.addresses))
+
+
+# ---------------------------------------------------------------------- over a real DNS server
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RunningNameServer]:
+    with Supervisor() as supervisor:
+        yield RunningNameServer(supervisor)
+
+
+@pytest.fixture(params=["fake", "real"])
+def names(request: pytest.FixtureRequest) -> tuple[NamesPort, Callable[[str, str], object]]:
+    """The port, and who gives a name its address."""
+    if request.param == "fake":
+        dns = FakeDns(FakeClock())
+        return FakeNames(dns), dns.says
+    server = request.getfixturevalue("server")
+    now = SystemClock().now
+    lookups = NameLookups(resolver=server.resolver(now), readers=no_readers, now=now)
+    return lookups, lambda name, address: server.zone.set_address(name, [address])
+
+
+def test_each_of_many_names_has_its_own_answer(
+    names: tuple[NamesPort, Callable[[str, str], object]],
+) -> None:
+    port, says = names
+    expected = {
+        (INSTANCE, f"db-{number}.example.com"): str(IPv4Address("10.0.0.0") + number)
+        for number in range(1, 201)
+    }
+    for (_, name), address in expected.items():
+        says(name, address)
+
+    answers = port.ask(list(expected))
+
+    assert {it: addresses(answer) for it, answer in answers.items()} == {
+        it: {address} for it, address in expected.items()
+    }
+
+
+def test_a_name_that_does_not_exist_is_an_answer_and_disturbs_no_other(
+    names: tuple[NamesPort, Callable[[str, str], object]],
+) -> None:
+    port, says = names
+    says("there.example.com", "10.0.1.11")
+    there, gone = (HOSTNAME, "there.example.com"), (HOSTNAME, "gone.example.com")
+
+    answers = port.ask([gone, there])
+
+    assert addresses(answers[there]) == {"10.0.1.11"}
+    failed = answers[gone]
+    assert isinstance(failed, FailedObservation)
+    assert failed.failure is LookupFailure.NAME_DOES_NOT_EXIST
+
+
+def test_no_questions_have_no_answers(
+    names: tuple[NamesPort, Callable[[str, str], object]],
+) -> None:
+    assert names[0].ask([]) == {}
+
+
+# ------------------------------------------------------------------------- over a resolver we hold
+
+
+@dataclass
+class HeldResolver:
+    """Answers 10.0.1.11 for every name; some only when they are let go.
+
+    Attributes:
+        asked: The names in the order in which their look-ups began.
+    """
+
+    held: frozenset[str] = frozenset()
+    asked: list[str] = field(default_factory=list)
+    let_go: threading.Event = field(default_factory=threading.Event)
+
+    def resolve(self, name: str) -> Observation:
+        self.asked.append(name)
+        if name in self.held:
+            assert self.let_go.wait(PATIENCE)
+        return Observation(
+            name=name,
+            addresses=frozenset({ip_address("10.0.1.11")}),
+            source="dns",
+            ttl=5,
+            at=0.0,
+        )
+
+
+@pytest.fixture
+def held() -> Iterator[HeldResolver]:
+    resolver = HeldResolver(frozenset({"a"}))
+    yield resolver
+    resolver.let_go.set()
+
+
+def lookups_over(
+    resolver: object, *, seconds: float = PATIENCE, readers: Callable[[str], Endpoint] = no_readers
+) -> NameLookups:
+    return NameLookups(resolver=resolver, readers=readers, now=lambda: 77.0, seconds=seconds)  # type: ignore[arg-type]
+
+
+def hostnames(*names: str) -> list[Question]:
+    return [(HOSTNAME, name) for name in names]
+
+
+def test_a_name_is_looked_up_once_whoever_asks_for_it() -> None:
+    resolver = HeldResolver()
+    questions = [(INSTANCE, "a"), (HOSTNAME, "a"), (DatabaseKind.RDS_PROXY, "a"), (INSTANCE, "a")]
+
+    answers = lookups_over(resolver).ask(questions)
+
+    assert resolver.asked == ["a"]
+    assert set(answers) == set(questions)
+    assert all(addresses(answer) == {"10.0.1.11"} for answer in answers.values())
+
+
+def test_as_many_names_as_there_are_threads_are_looked_up_at_the_same_time_and_no_more() -> None:
+    together = threading.Barrier(THREADS)
+    running = threading.Semaphore(THREADS)
+
+    class Resolver(HeldResolver):
+        def resolve(self, name: str) -> Observation:
+            assert running.acquire(blocking=False)
+            together.wait(PATIENCE)
+            running.release()
+            return super().resolve(name)
+
+    names = [f"name-{number}" for number in range(2 * THREADS)]
+
+    answers = lookups_over(Resolver()).ask(hostnames(*names))
+
+    assert {addresses(answer).pop() for answer in answers.values()} == {"10.0.1.11"}
+
+
+def test_a_name_that_nobody_answers_holds_up_no_other(held: HeldResolver) -> None:
+    answers = lookups_over(held, seconds=1.0).ask(hostnames("a", "b", "c"))
+
+    assert addresses(answers[HOSTNAME, "b"]) == addresses(answers[HOSTNAME, "c"]) == {"10.0.1.11"}
+    failed = answers[HOSTNAME, "a"]
+    assert isinstance(failed, FailedObservation)
+    assert (failed.name, failed.failure, failed.at) == ("a", LookupFailure.TIMED_OUT, 77.0)
+    assert "a had no answer within the 1 s" in failed.detail
+
+
+def test_the_late_are_asked_after_the_others_until_they_answer(
+    held: HeldResolver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lookups = lookups_over(held, seconds=1.0)
+    lookups.ask(hostnames("a", "b", "c"))
+    held.let_go.set()
+    # One thread: the order in which they begin is the order in which they are asked.
+    monkeypatch.setattr(name_lookups, "THREADS", 1)
+    monkeypatch.setattr(lookups, "seconds", PATIENCE)
+
+    held.asked.clear()
+    lookups.ask(hostnames("a", "b", "c"))
+    assert held.asked == ["b", "c", "a"]
+
+    held.asked.clear()
+    lookups.ask(hostnames("c", "b", "a"))
+    assert held.asked == ["a", "b", "c"]
+
+
+def test_a_look_up_that_had_not_begun_in_time_never_begins(
+    held: HeldResolver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(name_lookups, "THREADS", 1)
+    before = set(threading.enumerate())
+
+    answers = lookups_over(held, seconds=0.2).ask(hostnames("a", "b"))
+
+    assert isinstance(answers[HOSTNAME, "b"], FailedObservation)
+    held.let_go.set()
+    wait_until(lambda: set(threading.enumerate()) <= before)
+    assert held.asked == ["a"]
+
+
+def test_an_error_that_is_no_answer_is_raised() -> None:
+    class Broken:
+        def resolve(self, name: str) -> Observation:
+            raise ZeroDivisionError(name)
+
+    with pytest.raises(ZeroDivisionError):
+        lookups_over(Broken()).ask(hostnames("a"))
+
+
+def test_the_readers_of_a_cluster_are_asked_for_by_its_members() -> None:
+    clock = FakeClock()
+    dns = FakeDns(clock)
+    for number, member in enumerate(("orders-1", "orders-2", "orders-3")):
+        dns.says(instance_name(member), f"10.0.1.{number}")
+    rds = FakeRds("orders-1", "orders-2", "orders-3")
+    makers = list[int]()
+
+    def readers(name: str) -> Endpoint:
+        makers.append(threading.get_ident())
+        cluster = RdsCluster(rds, CLUSTER)  # type: ignore[arg-type]
+        return ClusterReadersEndpoint(name, cluster, dns, clock.now)
+
+    lookups = NameLookups(resolver=dns, readers=readers, now=clock.now)
+    question = (READERS, READER_NAME)
+
+    answers = lookups.ask([question, question])
+
+    assert addresses(answers[question]) == {"10.0.1.1", "10.0.1.2"}
+    assert READER_NAME not in dns.queries
+    assert rds.calls["DescribeDBClusters"] == 1
+    assert makers == [threading.get_ident()]
