@@ -329,14 +329,14 @@ BREAKS = [
     Break(
         "while something is to be expected the group is described every few seconds",
         "core/convergence.py",
-        "            stale = at >= self.described_at + DESCRIBE_SECONDS\n",
-        "            stale = False\n",
+        "        stale_at = self.described_at + DESCRIBE_SECONDS\n",
+        '        stale_at = float("inf")\n',
     ),
     Break(
         "a confirmation that is due is looked at",
         "core/convergence.py",
-        "stale or (due is not None and at >= due)",
-        "stale",
+        "        return min(due, stale_at)\n",
+        "        return stale_at\n",
     ),
     Break(
         "an answer that changed in a poll is looked at",
