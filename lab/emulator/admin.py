@@ -8,7 +8,15 @@ from typing import Any
 from ministack import app
 from ministack.services import alb
 
-from lab.emulator import network_interfaces, rds, rds_clusters, rds_events
+from lab.emulator import (
+    event_queues,
+    functions,
+    network_interfaces,
+    rds,
+    rds_clusters,
+    rds_events,
+    tagging,
+)
 from lab.emulator.elapse import elapse
 from lab.emulator.endpoint_services import EndpointServices
 from lab.emulator.errors import ApiError
@@ -51,6 +59,9 @@ class AdminApi:
             ("POST", "faults"): lambda values: traffic.inject(Fault(**values)),
             ("DELETE", "faults"): lambda _: traffic.clear_faults(),
             ("POST", "elapse"): lambda values: elapse(services, **values),
+            ("POST", "age-messages"): lambda values: event_queues.age_messages(**values),
+            ("POST", "keep-listed"): lambda values: tagging.keep_listed(**values),
+            ("POST", "kill-run"): lambda values: functions.kill_run(**values),
             ("POST", "rds-events"): lambda values: rds_events.emit(_rds_event(values)),
             ("POST", "rds-status"): lambda values: rds.set_status(RdsStatus(**values)),
             ("POST", "cluster-status"): lambda values: rds_clusters.set_status(

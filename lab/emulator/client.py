@@ -80,6 +80,21 @@ class EmulatorAdmin:
         """Let what functions have written, and every connection request, be so much older."""
         self._call("POST", "elapse", {"seconds": seconds})
 
+    def age_messages(self, queue_url: str, seconds: float) -> int:
+        """Let so much time pass for the messages of a queue that no run has in hand.
+
+        Returns how many there are.
+        """
+        return int(self._call("POST", "age-messages", {"queue_url": queue_url, "seconds": seconds}))
+
+    def keep_listed(self, target_group_arn: str) -> None:
+        """Let the tagging API list a target group as it is now, also once it is deleted."""
+        self._call("POST", "keep-listed", {"arn": target_group_arn})
+
+    def kill_run(self, function: str) -> bool:
+        """Kill the process of a run of a function; return whether there was one."""
+        return bool(self._call("POST", "kill-run", {"function": function}))
+
     def calls(self) -> dict[str, int]:
         """Return how often each `service.Action` was called since the count was cleared."""
         return dict(self._call("GET", "calls"))

@@ -157,6 +157,18 @@ def stop_workers() -> None:
     lambda_runtime.reset()
 
 
+def kill_run(*, function: str) -> bool:
+    """Kill the process of one run of a function; return whether there was one."""
+    with lambda_runtime._lock:
+        for workers in lambda_runtime._workers.values():
+            for worker in workers:
+                process = worker._proc
+                if worker.func_name == function and worker.in_use and process is not None:
+                    process.kill()
+                    return True
+    return False
+
+
 def _open_lifeline(work_dir: Path) -> Path:
     path = work_dir / "lifeline"
     os.mkfifo(path)

@@ -5,6 +5,7 @@ TargetGroupAttribute, ListenerAttribute, CreateTargetGroup) for names, defaults 
 """
 
 import functools
+import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -45,6 +46,9 @@ TARGET_GROUP_ATTRIBUTES = {
     "target_health_state.unhealthy.draining_interval_seconds": "0",
 }
 LISTENER_ATTRIBUTES = {"tcp.idle_timeout.seconds": "350"}
+#: How many a page of DescribeTargetGroups has at most.
+_LONGEST_PAGE = 400
+_TARGET_GROUP = re.compile(r"<member><TargetGroupArn>.*?</TargetType></member>", re.DOTALL)
 # What CreateTargetGroup assumes for a TCP group.
 _TARGET_GROUP_DEFAULTS = {
     "HealthCheckProtocol": "TCP",
@@ -180,6 +184,7 @@ def install() -> None:
     for name, wrap in (
         ("CreateLoadBalancer", _creating_load_balancer),
         ("CreateTargetGroup", _creating_target_group),
+        ("DescribeTargetGroups", _describing_target_groups),
         ("CreateListener", _creating_listener),
         ("SetSecurityGroups", _setting_security_groups),
         ("DeleteTargetGroup", _deleting_target_group),
@@ -214,6 +219,29 @@ def _creating_target_group(create: Handler) -> Handler:
             (record,) = [r for r in alb._tgs.values() if r["TargetGroupName"] == flat["Name"]]
             complete_target_group(record["TargetGroupArn"])
         return response
+
+    return handler
+
+
+def _describing_target_groups(describe: Handler) -> Handler:
+    """Give pages, and refuse a call that names a group that does not exist beside others."""
+
+    def handler(params: Mapping[str, Any]) -> Any:
+        for arn in alb._parse_member_list(params, "TargetGroupArns"):
+            if arn not in alb._tgs:
+                raise ApiError("TargetGroupNotFound", "One or more target groups not found")
+        status, headers, body = describe(params)
+        groups = _TARGET_GROUP.findall(body.decode())
+        start = int(alb._p(params, "Marker") or 0)
+        end = start + int(alb._p(params, "PageSize") or _LONGEST_PAGE)
+        if status != 200 or (not start and end >= len(groups)):
+            return status, headers, body
+        marker = element("NextMarker", str(end) if end < len(groups) else None)
+        return alb._xml(
+            200,
+            "DescribeTargetGroups",
+            f"<TargetGroups>{''.join(groups[start:end])}</TargetGroups>{marker}",
+        )
 
     return handler
 

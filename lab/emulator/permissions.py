@@ -31,10 +31,14 @@ _RDS_RESOURCES: Mapping[str, tuple[str, str]] = {
     "DescribeDBProxyEndpoints": ("db-proxy-endpoint", "DBProxyEndpointName"),
     "DescribeDBSubnetGroups": ("subgrp", "DBSubnetGroupName"),
 }
+# The first resource of AddTags and RemoveTags.
+_TAGGED = "ResourceArns.member.1"
 
 
 def install() -> None:
     """Correct which resource ARN a policy must allow, and what its conditions may name."""
+    # ministack looks for the operations that have tags under the service's name in IAM.
+    iam_actions._TAG_OPERATIONS["elasticloadbalancing"] = iam_actions._tag_operations("elbv2")
     iam_actions.extract_resource_arn = _correcting(iam_actions.extract_resource_arn)
     iam_actions.request_tag_context = _with_sources(iam_actions.request_tag_context)
 
@@ -72,7 +76,11 @@ def _correcting(extract: Callable[..., str]) -> Callable[..., str]:
         # No other Describe action of EC2 has a resource level.
         if service == "ec2" and action.startswith("Describe"):
             return "*"
-        return extract(service, *request)
+        # A call about tags names any kind of resource in the same parameter.
+        tagged = iam_actions._query_param(query_params, _TAGGED)
+        return (
+            tagged if service == "elasticloadbalancing" and tagged else extract(service, *request)
+        )
 
     return wrapped
 

@@ -13,6 +13,7 @@ from ministack.services import alb, cloudwatch, lambda_svc, sqs
 
 from lab.emulator.alarms import Metric
 from lab.emulator.errors import ApiError
+from lab.emulator.event_queues import oldest_age
 from lab.emulator.load_balancers import full_name, group_full_name, is_network
 from lab.emulator.scope import Scope
 from lab.emulator.target_group import TargetState
@@ -104,10 +105,14 @@ class ServiceMetrics:
 def _write_messages(at: float) -> None:
     for (account, region, url), queue in list(sqs._queues._data.items()):
         sqs._refresh_counts(queue)
-        name = ("QueueName", str(url).rpartition("/")[2])
-        metric = Metric("AWS/SQS", "ApproximateNumberOfMessagesVisible", frozenset({name}))
+        name = frozenset({("QueueName", str(url).rpartition("/")[2])})
+        scope = Scope(account, region)
         count = int(queue["attributes"]["ApproximateNumberOfMessages"])
-        _store(Scope(account, region), metric, count, at)
+        _store(scope, Metric("AWS/SQS", "ApproximateNumberOfMessagesVisible", name), count, at)
+        # Of an empty queue there is no data.
+        if queue["messages"]:
+            age = int(oldest_age(queue, at))
+            _store(scope, Metric("AWS/SQS", "ApproximateAgeOfOldestMessage", name), age, at)
 
 
 def _store(scope: Scope, metric: Metric, count: int, at: float) -> None:

@@ -15,6 +15,7 @@ import pytest
 from lab.addresses import AddressPlan, Endpoint, free_port
 from tests.lab.emulator_process import (
     CONSUMER,
+    PATIENCE,
     Emulator,
     create_vpc,
     running_emulator,
@@ -216,6 +217,17 @@ def test_a_queue_tells_how_many_messages_it_has(emulator: Emulator) -> None:
         client.send_message(QueueUrl=url, MessageBody="{}")
 
     wait_until(lambda: depth.values("Maximum")[-1:] == [2.0])
+
+
+def test_a_queue_tells_how_long_its_oldest_message_has_waited(emulator: Emulator) -> None:
+    client = emulator.client("sqs")
+    url = client.create_queue(QueueName="late")["QueueUrl"]
+    age = Watch(emulator, "AWS/SQS", "ApproximateAgeOfOldestMessage", {"QueueName": "late"})
+    client.send_message(QueueUrl=url, MessageBody="{}")
+    emulator.admin.age_messages(url, 300)
+    client.send_message(QueueUrl=url, MessageBody="{}")
+    wait_until(lambda: max(age.values("Maximum"), default=0) >= 300)
+    assert max(age.values("Maximum")) < 300 + PATIENCE
 
 
 def test_time_elapses_for_what_functions_wrote_and_not_for_aws(

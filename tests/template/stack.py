@@ -285,5 +285,6 @@ def statements(resolver: Resolver) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 def _document(policies: Mapping[str, Any], reference: str) -> Mapping[str, Any]:
     """A managed policy of the stack's own; nothing of one that is AWS's."""
-    own: Mapping[str, Any] = policies.get(reference.strip("<>"), {})
-    return own.get("PolicyDocument", {"Statement": []})
+    own = policies.get(reference.strip("<>"), {"PolicyDocument": {"Statement": []}})
+    document: Mapping[str, Any] = own["PolicyDocument"]
+    return document

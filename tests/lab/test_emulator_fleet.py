@@ -1,0 +1,409 @@
+"""What a fleet needs of AWS: a listing by tags, conditions on tags, queues that feed functions."""
+
+import io
+import json
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from lab.emulator.client import EmulatorAdminError
+from tests.lab.emulator_process import (
+    CONSUMER,
+    PROVIDER,
+    REGION,
+    Emulator,
+    create_vpc,
+    running_emulator,
+    wait_until,
+)
+
+pytestmark = pytest.mark.lab
+
+ENDPOINT, RECORD = "privatelink-sync:endpoint", "privatelink-sync:verified"
+GROUPS = f"arn:aws:elasticloadbalancing:{REGION}:{PROVIDER}:targetgroup/*"
+#: Each run says when it begins and ends, and ends when the file ``go`` is there. A body ``poison``
+#: fails alone.
+CODE = """
+import os, time
+
+def handler(event, context):
+    failed = []
+    bodies = [record["body"] for record in event["Records"]]
+    folder = os.environ["FOLDER"]
+    with open(f"{folder}/log", "a") as log:
+        print("begin", *bodies, file=log)
+    while not os.path.exists(f"{folder}/go"):
+        time.sleep(0.01)
+    with open(f"{folder}/log", "a") as log:
+        print("end", *bodies, file=log)
+    return {
+        "batchItemFailures": [
+            {"itemIdentifier": record["messageId"]}
+            for record in event["Records"]
+            if record["body"] == "poison"
+        ]
+    }
+"""
+
+
+@pytest.fixture(scope="module")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    with running_emulator(tmp_path_factory.mktemp("emulator")) as it:
+        yield it
+
+
+@pytest.fixture(scope="module")
+def vpc(emulator: Emulator) -> str:
+    return create_vpc(emulator)[0]
+
+
+def create_group(emulator: Emulator, vpc: str, **tags: str) -> str:
+    """Create a target group; ``endpoint`` is the tag of that name."""
+    given = [{"Key": f"privatelink-sync:{key}", "Value": value} for key, value in tags.items()]
+    made = emulator.client("elbv2").create_target_group(
+        Name=f"g-{uuid4().hex[:20]}",
+        Protocol="TCP",
+        Port=5432,
+        VpcId=vpc,
+        TargetType="ip",
+        **({"Tags": given} if given else {}),
+    )
+    arn: str = made["TargetGroups"][0]["TargetGroupArn"]
+    return arn
+
+
+# ---------------------------------------------------------------------------------- listing
+
+
+def listing(emulator: Emulator, value: str, size: int = 100) -> list[list[str]]:
+    """The groups whose endpoint is this, page by page."""
+    pages = emulator.client("resourcegroupstaggingapi").get_paginator("get_resources")
+    found = pages.paginate(
+        TagFilters=[{"Key": ENDPOINT, "Values": [value]}],
+        ResourceTypeFilters=["elasticloadbalancing:targetgroup"],
+        PaginationConfig={"PageSize": size},
+    )
+    return [[m["ResourceARN"] for m in page["ResourceTagMappingList"]] for page in found]
+
+
+def test_tagged_groups_are_listed_page_by_page_and_others_are_not(
+    emulator: Emulator, vpc: str
+) -> None:
+    made = [create_group(emulator, vpc, endpoint="paged.example") for _ in range(5)]
+    create_group(emulator, vpc)
+    create_group(emulator, vpc, endpoint="other.example")
+    pages = listing(emulator, "paged.example", size=2)
+    assert [len(page) for page in pages] == [2, 2, 1]
+    assert sorted(arn for page in pages for arn in page) == sorted(made)
+    assert listing(emulator, "paged.example") == [[arn for page in pages for arn in page]]
+
+
+def test_the_listing_has_only_this_account(emulator: Emulator, vpc: str) -> None:
+    create_group(emulator, vpc, endpoint="account.example")
+    theirs = emulator.client("resourcegroupstaggingapi", CONSUMER)
+    assert theirs.get_resources()["ResourceTagMappingList"] == []
+
+
+@pytest.mark.parametrize("wrong", [{"ResourcesPerPage": 101}, {"PaginationToken": "invented"}])
+def test_a_page_that_cannot_be_given_is_refused(emulator: Emulator, wrong: Any) -> None:
+    with pytest.raises(ClientError) as refused:
+        emulator.client("resourcegroupstaggingapi").get_resources(**wrong)
+    assert refused.value.response["Error"]["Code"] == "InvalidParameterException"
+
+
+def test_a_tag_that_is_removed_leaves_the_listing_and_one_that_is_added_comes_with_it(
+    emulator: Emulator, vpc: str
+) -> None:
+    arn, elb = create_group(emulator, vpc, endpoint="moving.example"), emulator.client("elbv2")
+    elb.add_tags(ResourceArns=[arn], Tags=[{"Key": RECORD, "Value": "1 a b"}])
+    tagging = emulator.client("resourcegroupstaggingapi")
+    (found,) = tagging.get_resources(TagFilters=[{"Key": ENDPOINT, "Values": ["moving.example"]}])[
+        "ResourceTagMappingList"
+    ]
+    assert {"Key": RECORD, "Value": "1 a b"} in found["Tags"]
+    elb.remove_tags(ResourceArns=[arn], TagKeys=[ENDPOINT])
+    assert listing(emulator, "moving.example") == [[]]
+
+
+def test_the_listing_may_go_on_naming_a_deleted_group(emulator: Emulator, vpc: str) -> None:
+    kept, gone = (create_group(emulator, vpc, endpoint="late.example") for _ in range(2))
+    emulator.admin.keep_listed(kept)
+    for arn in (kept, gone):
+        emulator.client("elbv2").delete_target_group(TargetGroupArn=arn)
+    assert listing(emulator, "late.example") == [[kept]]
+    with pytest.raises(EmulatorAdminError, match="no target group"):
+        emulator.admin.keep_listed(gone)
+
+
+def test_all_groups_are_described_page_by_page(emulator: Emulator, vpc: str) -> None:
+    made = {create_group(emulator, vpc) for _ in range(3)}
+    elb = emulator.client("elbv2")
+    pages = list(
+        elb.get_paginator("describe_target_groups").paginate(PaginationConfig={"PageSize": 2})
+    )
+    assert {len(page["TargetGroups"]) for page in pages[:-1]} == {2}
+    described = [g["TargetGroupArn"] for page in pages for g in page["TargetGroups"]]
+    assert made <= set(described)
+    assert len(described) == len(set(described))
+    assert len(elb.describe_target_groups()["TargetGroups"]) == len(described)
+
+
+def test_one_deleted_group_fails_the_description_of_those_beside_it(
+    emulator: Emulator, vpc: str
+) -> None:
+    there, gone = create_group(emulator, vpc), create_group(emulator, vpc)
+    elb = emulator.client("elbv2")
+    elb.delete_target_group(TargetGroupArn=gone)
+    with pytest.raises(elb.exceptions.TargetGroupNotFoundException):
+        elb.describe_target_groups(TargetGroupArns=[there, gone])
+
+
+# ------------------------------------------------------------------------------- conditions
+
+
+@pytest.fixture(scope="module")
+def worker(emulator: Emulator) -> Any:
+    """A client whose role may change tagged groups only, and write one tag only."""
+    iam, tagged = emulator.client("iam"), {f"aws:ResourceTag/{ENDPOINT}": "false"}
+    role = iam.create_role(
+        RoleName="worker",
+        AssumeRolePolicyDocument=json.dumps(
+            {
+                "Version": "2012-10-17",
+                "Statement": [
+                    {
+                        "Effect": "Allow",
+                        "Principal": {"AWS": f"arn:aws:iam::{PROVIDER}:root"},
+                        "Action": "sts:AssumeRole",
+                    }
+                ],
+            }
+        ),
+    )["Role"]["Arn"]
+    statements = [
+        {
+            "Effect": "Allow",
+            "Action": "elasticloadbalancing:RegisterTargets",
+            "Resource": GROUPS,
+            "Condition": {"Null": tagged},
+        },
+        {
+            "Effect": "Allow",
+            "Action": "elasticloadbalancing:AddTags",
+            "Resource": GROUPS,
+            "Condition": {
+                "Null": {**tagged, "aws:TagKeys": "false"},
+                "ForAllValues:StringEquals": {"aws:TagKeys": [RECORD]},
+            },
+        },
+    ]
+    iam.put_role_policy(
+        RoleName="worker",
+        PolicyName="worker",
+        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": statements}),
+    )
+    given = emulator.client("sts").assume_role(RoleArn=role, RoleSessionName="worker")
+    session = boto3.session.Session(
+        aws_access_key_id=given["Credentials"]["AccessKeyId"],
+        aws_secret_access_key=given["Credentials"]["SecretAccessKey"],
+        aws_session_token=given["Credentials"]["SessionToken"],
+        region_name=REGION,
+    )
+    once = Config(retries={"total_max_attempts": 1})
+    return session.client("elbv2", endpoint_url=emulator.url, config=once)
+
+
+def refusal(call: Any, **arguments: Any) -> str:
+    with pytest.raises(ClientError) as refused:
+        call(**arguments)
+    code: str = refused.value.response["Error"]["Code"]
+    return code
+
+
+def test_targets_are_registered_in_a_tagged_group_alone(
+    emulator: Emulator, vpc: str, worker: Any
+) -> None:
+    targets = [{"Id": "10.0.1.11", "Port": 5432}]
+    tagged = create_group(emulator, vpc, endpoint="a.example")
+    worker.register_targets(TargetGroupArn=tagged, Targets=targets)
+    plain = create_group(emulator, vpc)
+    asked = {"TargetGroupArn": plain, "Targets": targets}
+    assert refusal(worker.register_targets, **asked) == "AccessDenied"
+    emulator.client("elbv2").remove_tags(ResourceArns=[tagged], TagKeys=[ENDPOINT])
+    asked = {"TargetGroupArn": tagged, "Targets": targets}
+    assert refusal(worker.register_targets, **asked) == "AccessDenied"
+
+
+def test_one_tag_alone_can_be_written_and_on_a_tagged_group_alone(
+    emulator: Emulator, vpc: str, worker: Any
+) -> None:
+    tagged = create_group(emulator, vpc, endpoint="b.example")
+    record = {"Key": RECORD, "Value": "1 a b"}
+    worker.add_tags(ResourceArns=[tagged], Tags=[record])
+    for arn, tags in (
+        (tagged, [{"Key": ENDPOINT, "Value": "evil.example"}]),
+        (tagged, [record, {"Key": ENDPOINT, "Value": "evil.example"}]),
+        (create_group(emulator, vpc), [record]),
+    ):
+        assert refusal(worker.add_tags, ResourceArns=[arn], Tags=tags) == "AccessDenied"
+
+
+# ----------------------------------------------------------------------------- event sources
+
+
+class Feed:
+    """A queue, its dead-letter queue, and a function that takes its messages."""
+
+    def __init__(self, emulator: Emulator, folder: Path, *, fifo: bool, **mapping: Any) -> None:
+        self.name, self._folder, self._admin = f"f-{uuid4().hex[:12]}", folder, emulator.admin
+        self._sqs, self._fifo = emulator.client("sqs"), fifo
+        end, kind = (".fifo", {"FifoQueue": "true"}) if fifo else ("", {})
+        self._dead = self._create(f"dead-{self.name}{end}", kind)
+        redrive = {"deadLetterTargetArn": self._arn(self._dead), "maxReceiveCount": 3}
+        self.queue = self._create(
+            f"{self.name}{end}",
+            {**kind, "VisibilityTimeout": "100", "RedrivePolicy": json.dumps(redrive)},
+        )
+        functions, archive = emulator.client("lambda"), io.BytesIO()
+        with zipfile.ZipFile(archive, "w") as file:
+            file.writestr("app.py", CODE)
+        role = emulator.client("iam").create_role(RoleName=self.name, AssumeRolePolicyDocument="{}")
+        functions.create_function(
+            FunctionName=self.name,
+            Runtime="python3.13",
+            Role=role["Role"]["Arn"],
+            Handler="app.handler",
+            Timeout=60,
+            Environment={"Variables": {"FOLDER": str(folder)}},
+            Code={"ZipFile": archive.getvalue()},
+        )
+        functions.create_event_source_mapping(
+            FunctionName=self.name,
+            EventSourceArn=self._arn(self.queue),
+            FunctionResponseTypes=["ReportBatchItemFailures"],
+            **mapping,
+        )
+
+    def _create(self, name: str, attributes: dict[str, str]) -> str:
+        url: str = self._sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
+        return url
+
+    def _arn(self, url: str) -> str:
+        return f"arn:aws:sqs:{REGION}:{PROVIDER}:{url.rpartition('/')[2]}"
+
+    def send(self, body: str, group: str = "") -> None:
+        order = {"MessageGroupId": group, "MessageDeduplicationId": uuid4().hex}
+        self._sqs.send_message(
+            QueueUrl=self.queue, MessageBody=body, **(order if self._fifo else {})
+        )
+
+    def go(self) -> None:
+        (self._folder / "go").touch()
+
+    def age(self, seconds: float) -> int:
+        return self._admin.age_messages(self.queue, seconds)
+
+    def age_idle(self, seconds: float) -> None:
+        """As soon as no run has any message in hand."""
+        wait_until(lambda: self.age(0) == sum(self.counts()))
+        self.age(seconds)
+
+    def log(self) -> list[str]:
+        log = self._folder / "log"
+        return log.read_text().splitlines() if log.exists() else []
+
+    def wait_for(self, *lines: str) -> None:
+        wait_until(lambda: set(lines) <= set(self.log()))
+
+    def counts(self, url: str | None = None) -> tuple[int, int]:
+        """How many messages are visible, and how many are in flight."""
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        found = self._sqs.get_queue_attributes(QueueUrl=url or self.queue, AttributeNames=names)
+        return int(found["Attributes"][names[0]]), int(found["Attributes"][names[1]])
+
+    def dead(self) -> Sequence[str]:
+        found = self._sqs.receive_message(QueueUrl=self._dead, MaxNumberOfMessages=10)
+        return [message["Body"] for message in found.get("Messages", [])]
+
+
+def test_groups_of_a_fifo_queue_are_worked_on_side_by_side_and_each_in_its_order(
+    emulator: Emulator, tmp_path: Path
+) -> None:
+    feed = Feed(emulator, tmp_path, fifo=True, BatchSize=1, ScalingConfig={"MaximumConcurrency": 2})
+    for body in ("a1", "a2", "b1", "c1"):
+        feed.send(body, group=body[0])
+    feed.wait_for("begin a1", "begin b1")
+    # Two is the most, and the second message of a group waits for the first.
+    assert sorted(feed.log()) == ["begin a1", "begin b1"]
+    feed.go()
+    feed.wait_for("end a2", "end c1")
+    assert feed.log().index("end a1") < feed.log().index("begin a2")
+    wait_until(lambda: feed.counts() == (0, 0))
+
+
+def test_a_message_that_fails_holds_up_its_group_alone_and_ends_in_the_dead_letter_queue(
+    emulator: Emulator, tmp_path: Path
+) -> None:
+    feed = Feed(emulator, tmp_path, fifo=True, BatchSize=1, ScalingConfig={"MaximumConcurrency": 2})
+    feed.go()
+    feed.send("poison", group="a")
+    for times in (1, 2, 3):
+        wait_until(lambda times=times: feed.log().count("end poison") == times)  # type: ignore[misc]
+        if times == 1:
+            feed.send("after", group="a")
+            feed.send("other", group="b")
+            feed.wait_for("end other")
+        # Nothing of its group before its visibility is over.
+        assert "begin after" not in feed.log()
+        feed.age_idle(100)
+    feed.wait_for("end after")
+    wait_until(lambda: feed.counts() == (0, 0))
+    assert feed.dead() == ["poison"]
+
+
+def test_the_messages_of_a_killed_run_come_again_when_their_visibility_is_over(
+    emulator: Emulator, tmp_path: Path
+) -> None:
+    feed = Feed(emulator, tmp_path, fifo=True, BatchSize=4, ScalingConfig={"MaximumConcurrency": 2})
+    feed.send("a1", group="a")
+    feed.wait_for("begin a1")
+    # Time does not pass for what a run has in hand.
+    assert feed.age(1000) == 0
+    assert feed.counts() == (0, 1)
+    assert emulator.admin.kill_run(feed.name)
+    feed.go()
+    feed.age_idle(0)
+    assert feed.counts() == (0, 1)
+    assert feed.log() == ["begin a1"]
+    feed.age(100)
+    feed.wait_for("end a1")
+    assert feed.log() == ["begin a1", "begin a1", "end a1"]
+    wait_until(lambda: feed.counts() == (0, 0))
+    assert feed.dead() == []
+
+
+def test_a_window_gathers_more_messages_than_one_call_can_receive(
+    emulator: Emulator, tmp_path: Path
+) -> None:
+    feed = Feed(
+        emulator, tmp_path, fifo=False, BatchSize=100, MaximumBatchingWindowInSeconds=2,
+        ScalingConfig={"MaximumConcurrency": 2},
+    )  # fmt: skip
+    feed.go()
+    bodies = [f"m{number}" for number in range(25)]
+    for body in bodies:
+        feed.send(body)
+    feed.wait_for(" ".join(["end", *bodies]))
+    wait_until(lambda: feed.counts() == (0, 0))
+
+
+def test_messages_of_a_queue_that_is_not_there_do_not_age(emulator: Emulator) -> None:
+    with pytest.raises(EmulatorAdminError, match="no queue"):
+        emulator.admin.age_messages("http://127.0.0.1/1/nothing", 1.0)
