@@ -17,8 +17,9 @@ BENCH_OPTIONS ?=
 STACK ?=
 REGION ?=
 DRILL_OPTIONS ?=
+COST_OPTIONS ?=
 
-.PHONY: help setup demo drill lab test check browser screenshots histories build bench bench-fleet bench-cold bench-warm break-rules mutants lock format clean
+.PHONY: help setup demo drill lab test check browser screenshots histories build bench bench-fleet bench-cold bench-warm cost break-rules mutants lock format clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -74,6 +75,9 @@ bench-cold: build ## Measure the cold start of the built artifact against a bare
 
 bench-warm: build ## See that memory stays flat over 1,000 runs in one container; writes docs/bench/warm.*
 	@$(PY) -m bench.warm
+
+cost: setup ## Compute what it costs a month; writes docs/cost.md; COST_OPTIONS="--databases 40 --set gb=500" prints yours
+	@PYTHONPATH=layers/target_sync:. $(PY) -m cost $(COST_OPTIONS)
 
 break-rules: setup ## Break each rule of the design on purpose and see that a test fails
 	@$(PY) tools/break_rules.py

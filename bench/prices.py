@@ -1,6 +1,11 @@
-"""What the waiting of runs costs."""
+"""What the waiting of runs costs. The prices themselves stand in ``cost/prices.toml``."""
 
 from dataclasses import dataclass
+
+from cost.model import Inputs
+from cost.prices import load_prices
+
+_TABLE = load_prices()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,9 +18,9 @@ class Prices:
         memory_mb: Memory of the function (template.yaml).
     """
 
-    gb_second: float = 0.0000133334
-    million_requests: float = 0.20
-    memory_mb: float = 256.0
+    gb_second: float = _TABLE["lambda_gb_second"].usd
+    million_requests: float = _TABLE["lambda_requests"].usd
+    memory_mb: float = Inputs.load().stack_memory_mb
 
     SOURCE = (
         "us-east-1, arm64, without free tier, collected in November 2026 from AWS documentation and"

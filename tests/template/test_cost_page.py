@@ -1,0 +1,61 @@
+"""The costs count what the templates make, and the README tells what the page does."""
+
+from typing import Any
+
+import pytest
+
+from cost.model import Inputs, balancers, stacks, total
+from cost.page import DATABASES
+from cost.prices import load_prices
+from tests.template.pages import ROOT, read, sections, tables
+from tests.template.stack import SITUATIONS, TEMPLATE, Resolver, load
+
+OURS, PRICES = Inputs.load(), load_prices()
+STACK = Resolver()
+FLEET = Resolver(path=ROOT / "fleet.yaml")
+IN_VPC = Resolver(SITUATIONS["function in the VPC"])
+
+
+def default(name: str, resolver: Resolver) -> float:
+    """The default of a parameter."""
+    return float(load(resolver.path)["Parameters"][name]["Default"])
+
+
+def memory(function: str, resolver: Resolver) -> Any:
+    """The memory of a function, in MB."""
+    return resolver.of_type("AWS::Lambda::Function")[function]["MemorySize"]
+
+
+def test_the_numbers_of_a_stack_are_the_templates() -> None:
+    assert STACK.path == TEMPLATE
+    assert memory("SyncTargetsFunction", STACK) == OURS.stack_memory_mb
+    assert default("WatchSeconds", STACK) == OURS.stack_watch_seconds
+    assert len(STACK.of_type("AWS::CloudWatch::Alarm")) == OURS.stack_alarms
+    assert len(STACK.of_type("AWS::CloudWatch::Dashboard")) == OURS.stack_dashboards
+    assert len(IN_VPC.of_type("AWS::EC2::VPCEndpoint")) == OURS.stack_endpoints
+
+
+def test_the_numbers_of_a_fleet_are_its_templates() -> None:
+    assert memory("SweepGroupsFunction", FLEET) == OURS.fleet_sweep_memory_mb
+    assert memory("SyncTargetsFunction", FLEET) == OURS.fleet_memory_mb
+    assert memory("WatchDatabasesFunction", FLEET) == OURS.fleet_memory_mb
+    assert default("ApiShare", FLEET) == OURS.fleet_share
+    assert default("MaxWorkers", FLEET) == OURS.fleet_workers
+    assert default("WatchSeconds", FLEET) == OURS.fleet_watch_seconds
+    assert len(FLEET.of_type("AWS::CloudWatch::Alarm")) == OURS.fleet_alarms
+    assert not FLEET.of_type("AWS::CloudWatch::Dashboard")
+    assert not FLEET.of_type("AWS::EC2::VPCEndpoint")
+
+
+@pytest.mark.parametrize("resolver", [STACK, FLEET], ids=["stack", "fleet"])
+def test_both_run_every_minute(resolver: Resolver) -> None:
+    (schedule,) = resolver.of_type("AWS::Scheduler::Schedule").values()
+    assert schedule["ScheduleExpression"] == "rate(1 minute)"
+
+
+def test_the_readme_tells_what_the_page_does() -> None:
+    made = [total(balancers(OURS, n), PRICES) for n in DATABASES]
+    single = [total(stacks(OURS, n), PRICES) for n in DATABASES]
+    costs = [[one + other for one, other in zip(single, made, strict=True)], made]
+    (table,) = tables(sections(read("README.md"), 2)["What it costs"])
+    assert [row[1:] for row in table] == [[f"${usd:,.0f}" for usd in row] for row in costs]

@@ -1,0 +1,339 @@
+"""What it costs: the tables, the arithmetic by small cases, and the page that is made of both."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cost.__main__ import PAGE, main
+from cost.model import (
+    Bill,
+    Inputs,
+    Sweeps,
+    balancers,
+    by_line,
+    endpoints,
+    fleet,
+    interface_consumers,
+    lattice,
+    lattice_network,
+    orders_a_sweep,
+    read_inputs,
+    resource_consumers,
+    stacks,
+    total,
+)
+from cost.page import DATABASES, to_markdown
+from cost.prices import TableError, load_prices, override
+
+PRICES = load_prices()
+OURS = Inputs.load()
+#: An hour of a month, and numbers that can be counted by hand.
+SMALL = replace(
+    OURS,
+    hours=1,
+    gb=3,
+    events=2,
+    run_seconds=0.5,
+    platform_log_bytes=100,
+    traced=1,
+    stack_memory_mb=512,
+    stack_watch_seconds=10,
+    stack_log_bytes=1_000,
+    stack_metrics=4,
+    stack_alarms=5,
+    stack_dashboards=1,
+    fleet_share=0.5,
+    fleet_workers=2,
+    fleet_sweep_memory_mb=1_024,
+    fleet_memory_mb=512,
+    fleet_watch_seconds=20,
+    fleet_alarms=7,
+    fleet_metrics=6,
+    fleet_sweep_log_bytes=200,
+    fleet_run_log_bytes=50,
+    polls=15,
+)
+
+
+def quantities(bill: Bill) -> Mapping[str, float]:
+    """How much of each thing that has a price."""
+    found: dict[str, float] = {}
+    for use in bill:
+        found[use.price] = found.get(use.price, 0) + use.quantity
+    return found
+
+
+# --- The page -----------------------------------------------------------------------------------
+
+
+def test_the_page_is_what_the_script_writes() -> None:
+    assert to_markdown(PRICES, OURS, Sweeps(), DATABASES) == PAGE.read_text()
+
+
+def test_what_the_page_says_of_our_own_numbers_is_so() -> None:
+    lines = by_line(stacks(OURS, 1), PRICES)
+    syncing = total(stacks(OURS, 1), PRICES)
+    assert lines["metrics"] + lines["alarms"] + lines["dashboard"] > syncing / 2
+    assert total(balancers(OURS, 1), PRICES) > syncing
+    for databases in DATABASES:
+        made = balancers(OURS, databases)
+        others = [
+            [*stacks(OURS, databases), *made],
+            [*fleet(OURS, databases, Sweeps().seconds(databases)), *made],
+            lattice_network(OURS, databases),
+        ]
+        assert total(lattice(OURS, databases), PRICES) < min(total(b, PRICES) for b in others)
+
+
+def test_every_price_says_where_when_and_whence_it_is() -> None:
+    for price in PRICES.values():
+        assert price.usd > 0
+        assert price.region == "us-east-1"
+        assert price.date.year == 2026
+        assert price.source.startswith("https://aws.amazon.com/")
+
+
+def test_every_number_says_where_it_comes_from() -> None:
+    origins = {"measured", "template", "documented", "assumed"}
+    for name, entry in read_inputs().items():
+        assert entry.keys() == {"value", "unit", "origin", "why"}, name
+        assert entry["origin"] in origins, name
+
+
+# --- The arithmetic -----------------------------------------------------------------------------
+
+
+def test_a_price_is_for_as_many_things_as_it_says() -> None:
+    assert PRICES["lambda_requests"].of(3_000_000) == pytest.approx(0.60)
+    assert PRICES["alarm"].of(3) == pytest.approx(0.30)
+
+
+def test_a_stack_runs_each_minute_and_after_each_event() -> None:
+    assert quantities(stacks(SMALL, 1)) == pytest.approx(
+        {
+            "lambda_requests": 60 + 2,
+            # Half a gigabyte for half a second, 60 times; and for 10 seconds, twice.
+            "lambda_gb_second": 60 * 0.25 + 2 * 5,
+            "traces": 62,
+            "scheduler_invocations": 60,
+            "log_gb": 62 * 1_100 / 1e9,
+            "metric": 4,
+            "alarm": 5,
+            "dashboard": 1,
+        }
+    )
+
+
+def test_stacks_cost_as_often_as_there_are() -> None:
+    assert total(stacks(SMALL, 7), PRICES) == pytest.approx(7 * total(stacks(SMALL, 1), PRICES))
+
+
+def test_a_fleet_sweeps_each_minute_and_audits_each_group_in_15() -> None:
+    # 30 groups: 2 audits and a mark in each of 60 sweeps.
+    found = quantities(fleet(SMALL, 30, sweep_seconds=3))
+    assert found == pytest.approx(
+        {
+            "lambda_requests": 60 + 180 + 60,
+            # Sweeps of 3 s at a gigabyte; two workers of half a gigabyte, busy for as long; and
+            # 60 events, each watched for 20 s.
+            "lambda_gb_second": 60 * 3 + 60 * 2 * 3 / 2 + 60 * 20 / 2,
+            "traces": 300,
+            "scheduler_invocations": 60,
+            # A batch sent, 3 looks at the queue, 3 orders received and deleted; and the polling.
+            "sqs_fifo_requests": 60 * (1 + 3 + 6) + 60 * 15,
+            "sqs_requests": 60 * 15 + 3 * 60,
+            "log_gb": (300 * 100 + 120 * 200 + 180 * 50) / 1e9,
+            "metric": 6,
+            "alarm": 7,
+        }
+    )
+
+
+def test_a_worker_is_busy_for_at_least_a_run() -> None:
+    quick = quantities(fleet(SMALL, 30, sweep_seconds=0.001))
+    assert quick["lambda_gb_second"] == pytest.approx(60 * 0.001 + 180 * 0.5 / 2 + 600)
+
+
+@pytest.mark.parametrize(
+    ("groups", "orders"), [(1, 2), (15, 2), (16, 3), (1_000, 68), (4_125, 276), (5_000, 276)]
+)
+def test_a_sweep_hands_out_a_fifteenth_and_the_mark_as_far_as_there_is_room(
+    groups: int, orders: int
+) -> None:
+    assert orders_a_sweep(OURS, groups) == orders
+
+
+def test_databases_may_share_load_balancers_and_their_endpoints() -> None:
+    shared = replace(SMALL, databases_per_balancer=10, consumer_zones=2)
+    assert quantities(balancers(SMALL, 25)) == {"balancer_hour": 25, "balancer_capacity_hour": 75}
+    assert quantities(balancers(shared, 25)) == {"balancer_hour": 3, "balancer_capacity_hour": 75}
+    assert quantities(interface_consumers(shared, 25)) == {"endpoint_hour": 6, "endpoint_gb": 75}
+
+
+def test_vpc_lattice_costs_its_traffic_and_in_a_network_each_resource_by_the_hour() -> None:
+    assert quantities(lattice(SMALL, 5)) == {"resource_gateway_gb": 15}
+    assert quantities(lattice_network(SMALL, 5)) == {
+        "resource_gateway_gb": 15,
+        "network_resource_hour": 5,
+    }
+    assert quantities(resource_consumers(SMALL, 5)) == {
+        "resource_endpoint_hour": 5,
+        "resource_endpoint_gb": 15,
+    }
+
+
+def test_functions_in_a_vpc_have_an_endpoint_in_each_zone() -> None:
+    assert quantities(endpoints(replace(SMALL, consumer_zones=3), 4)) == {"endpoint_hour": 12}
+
+
+def test_a_sweeps_time_is_taken_as_even_between_what_was_simulated(tmp_path: Path) -> None:
+    rows = tmp_path / "rows.json"
+    rows.write_text(
+        '[{"strategy": "fleet", "scenario": "steady", "groups": 30, "wall_s": 5.0},'
+        ' {"strategy": "fleet", "scenario": "steady", "groups": 10, "wall_s": 1.0},'
+        ' {"strategy": "naive", "scenario": "steady", "groups": 10, "wall_s": 99.0},'
+        ' {"strategy": "fleet", "scenario": "storm", "groups": 10, "wall_s": 99.0}]'
+    )
+    sweeps = Sweeps(rows)
+    assert [sweeps.seconds(n) for n in (1, 10, 15, 30)] == [1.0, 1.0, 2.0, 5.0]
+    with pytest.raises(TableError, match="31 databases are more than the 30 that were simulated"):
+        sweeps.seconds(31)
+
+
+# --- Tables and numbers of a user's -------------------------------------------------------------
+
+
+def given(tmp_path: Path, text: str) -> Path:
+    """A table of the user's."""
+    table = tmp_path / "mine.toml"
+    table.write_text(text)
+    return table
+
+
+def test_a_users_price_replaces_ours_and_is_its_own_source(tmp_path: Path) -> None:
+    table = given(tmp_path, "[alarm]\nusd = 7\nregion = 'eu-west-1'\n[resource_gateway_gb]\nusd=1")
+    prices = override(PRICES, table)
+    assert prices["alarm"] == replace(PRICES["alarm"], usd=7, region="eu-west-1", source=str(table))
+    assert prices["resource_gateway_gb"].note == ""
+    assert prices["metric"] == PRICES["metric"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[alarm", "is no TOML"),
+        ("[alarms]\nusd = 1", "there is no price 'alarms': lambda_gb_second, "),
+        ("alarm = 0.1", r"alarm must be a table: \[alarm\] with usd = … below it"),
+        ("[alarm]\nusd = '1'", r"\[alarm\] usd must be a number, 0 or more, not '1'"),
+        ("[alarm]\nusd = -1", "usd must be a number, 0 or more, not -1"),
+        ("[alarm]\nusd = inf", "usd must be a number, 0 or more, not inf"),
+        ("[alarm]\nusd = nan", "usd must be a number, 0 or more, not nan"),
+        ("[alarm]\nusd = true", "usd must be a number, 0 or more, not True"),
+        ("[alarm]\nper = 0", "per must be a whole number above 0, not 0"),
+        ("[alarm]\nper = 1.5", "per must be a whole number above 0, not 1.5"),
+        ("[alarm]\nprice = 1", "has an unknown key 'price': usd, per, date, unit"),
+        ("[alarm]\nregion = 1", "region must be a text, not 1"),
+        ("[alarm]\ndate = '2026'", "date must be a day such as 2026-11-22, not '2026'"),
+        ("[alarm]\nunit = 'hour'", "unit must be 'alarm and month', or left out"),
+    ],
+)
+def test_a_wrong_table_is_refused_with_what_is_wrong(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(TableError, match=rf"mine\.toml: .*{said}"):
+        override(PRICES, given(tmp_path, text))
+
+
+def test_a_table_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TableError, match="cannot be read: No such file"):
+        override(PRICES, tmp_path / "mine.toml")
+
+
+def test_our_own_table_has_everything_of_each_price(tmp_path: Path) -> None:
+    with pytest.raises(TableError, match=r"\[alarm\] has no date, region, source, unit"):
+        load_prices(given(tmp_path, "[alarm]\nusd = 1"))
+
+
+def test_a_users_number_replaces_ours() -> None:
+    assert OURS.having(["gb=500", "hours=720"]) == replace(OURS, gb=500, hours=720)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("gigabytes=5", "there is no input 'gigabytes': hours, gb, "),
+        ("gb", "must be a number, 0 or more"),
+        ("gb=much", "must be a number, 0 or more"),
+        ("gb=-1", "must be a number, 0 or more"),
+        ("gb=inf", "must be a number, 0 or more"),
+        ("databases_per_balancer=0.5", "must be 1 or more"),
+        ("fleet_share=0", "must be more than 0 and at most 1"),
+        ("fleet_share=1.5", "must be more than 0 and at most 1"),
+    ],
+)
+def test_a_wrong_number_is_refused(text: str, said: str) -> None:
+    with pytest.raises(TableError, match=said):
+        OURS.having([text])
+
+
+# --- The command --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the command would write the page."""
+    path = tmp_path / "cost.md"
+    monkeypatch.setattr("cost.__main__.PAGE", path)
+    return path
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["cost", *arguments])
+    main()
+
+
+def test_without_options_it_writes_the_page(
+    page: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(monkeypatch)
+    assert page.read_text() == PAGE.read_text()
+    assert not capsys.readouterr().out
+
+
+def test_with_options_it_prints_a_page_of_the_users_own_and_writes_none(
+    page: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    table = given(tmp_path, "[balancer_hour]\nusd = 1")
+    run(monkeypatch, "--prices", str(table), "--databases", "40", "--set", "hours=100")
+    printed = capsys.readouterr().out
+    assert not page.exists()
+    assert "| USD a month, for so many databases | 40 |" in printed
+    assert "| load balancer, hours | 4,000.00 |" in printed
+    assert "| `balancer_hour` | 1 | hour of a Network Load Balancer | us-east-1 |" in printed
+    assert f"| {table} |" in printed
+    assert "| `hours` | 100 | hours of a month | given |  |" in printed
+
+
+@pytest.mark.usefixtures("page")
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--set", "gb=x"], "cost: --set gb=x: must be a number"),
+        (["--databases", "9000"], "cost: 9,000 databases are more than the 5,000"),
+    ],
+)
+def test_it_ends_with_what_is_wrong(
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
+) -> None:
+    with pytest.raises(SystemExit, match=said):
+        run(monkeypatch, *arguments)
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "1.5", "²"])
+def test_a_number_of_databases_is_whole_and_above_0(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: str
+) -> None:
+    with pytest.raises(SystemExit):
+        run(monkeypatch, "--databases", number)
+    assert "must be a whole number above 0" in capsys.readouterr().err
