@@ -21,11 +21,12 @@ class FakeContext:
     """As much of Lambda's context as our handlers use."""
 
     remaining_seconds: float = 600.0
+    invoked_function_arn: str = ""
 
     def get_remaining_time_in_millis(self) -> int:
         return int(self.remaining_seconds * 1000)
 
 
-def context(remaining_seconds: float = 600.0) -> "LambdaContext":
+def context(remaining_seconds: float = 600.0, function_arn: str = "") -> "LambdaContext":
     """A context with so much time left."""
-    return cast("LambdaContext", FakeContext(remaining_seconds))
+    return cast("LambdaContext", FakeContext(remaining_seconds, function_arn))

@@ -4,6 +4,7 @@ Apart from ``bindings``, which reads them out of tags: a worker gets them read, 
 at its cold start for what it takes to read a name.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
@@ -139,6 +140,10 @@ class Finding:
     arn: str
     code: FindingCode
     detail: str
+
+    def to_document(self) -> Mapping[str, str]:
+        """The finding as it stands in a record."""
+        return {"arn": self.arn, "code": self.code.value, "detail": self.detail}
 
 
 class Cause(StrEnum):

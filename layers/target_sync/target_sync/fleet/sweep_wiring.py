@@ -1,0 +1,108 @@
+"""Puts the parts of the sweep and of the watch together, once per container."""
+
+import functools
+import os
+import time
+from collections.abc import Mapping
+
+from target_sync.adapters.aws import make_client
+from target_sync.adapters.clock import SystemClock
+from target_sync.adapters.database_events import SqsDatabaseEvents
+from target_sync.adapters.dns import DnsResolver, NameServer
+from target_sync.adapters.group_facts import ElbGroupFacts
+from target_sync.adapters.name_lookups import NameLookups
+from target_sync.adapters.rds import ClusterReadersEndpoint, RdsCluster
+from target_sync.adapters.tagged_groups import TaggedGroups
+from target_sync.adapters.work_queue import SqsWorkQueue
+from target_sync.core.fleet.model import Place
+from target_sync.core.ports import Clock, Endpoint
+from target_sync.fleet.listing import BoundGroups
+from target_sync.fleet.reporting import PowertoolsSweepReporter, PowertoolsWatchReporter
+from target_sync.fleet.settings import (
+    FleetSettings,
+    event_queue_url,
+    load_fleet_settings,
+    work_queue_url,
+)
+from target_sync.fleet.sweeping import Sweeper
+from target_sync.fleet.watching import Watcher
+
+
+@functools.cache
+def sweeper(function_arn: str) -> Sweeper:
+    """The sweeper of this container, made on the first call from its environment.
+
+    Args:
+        function_arn: The function's own ARN, which says whose target groups the fleet's are.
+
+    Raises:
+        SettingsError: A variable of the environment is missing or wrong.
+    """
+    return build_sweeper(os.environ, function_arn)
+
+
+@functools.cache
+def watcher(function_arn: str) -> Watcher:
+    """The watcher of this container, in the same way."""
+    return build_watcher(os.environ, function_arn)
+
+
+def build_sweeper(environ: Mapping[str, str], function_arn: str) -> Sweeper:
+    """Make a sweeper from an environment."""
+    settings, clock = load_fleet_settings(environ), SystemClock()
+    return Sweeper(
+        groups=_groups(settings, function_arn, clock),
+        names=_names(settings, clock),
+        queue=SqsWorkQueue(make_client("sqs"), work_queue_url(environ)),
+        key=settings.key,
+        share=settings.share,
+        clock=clock,
+        epoch=time.time,
+        reporter=PowertoolsSweepReporter(),
+    )
+
+
+def build_watcher(environ: Mapping[str, str], function_arn: str) -> Watcher:
+    """Make a watcher from an environment."""
+    settings, clock = load_fleet_settings(environ), SystemClock()
+    sqs = make_client("sqs")
+    return Watcher(
+        groups=_groups(settings, function_arn, clock),
+        names=_names(settings, clock),
+        queue=SqsWorkQueue(sqs, work_queue_url(environ)),
+        events=SqsDatabaseEvents(sqs, event_queue_url(environ)),
+        key=settings.key,
+        watch_seconds=settings.watch_seconds,
+        clock=clock,
+        epoch=time.time,
+        reporter=PowertoolsWatchReporter(),
+    )
+
+
+def _groups(settings: FleetSettings, function_arn: str, clock: Clock) -> BoundGroups:
+    return BoundGroups(
+        groups=TaggedGroups(make_client("resourcegroupstaggingapi")),
+        facts=ElbGroupFacts(make_client("elbv2"), make_client("ec2")),
+        limits=settings.limits,
+        place=_place(function_arn),
+        clock=clock,
+    )
+
+
+def _place(function_arn: str) -> Place:
+    """Where a function is: ``arn:partition:lambda:region:account:function:name``."""
+    _, partition, _, region, account, *_ = function_arn.split(":")
+    return Place(partition, region, account)
+
+
+def _names(settings: FleetSettings, clock: Clock) -> NameLookups:
+    servers = [NameServer(address, port) for address, port in settings.resolvers]
+    resolver = DnsResolver(now=clock.now, name_servers=servers)
+    # Most fleets follow no cluster's readers.
+    rds_client = functools.cache(lambda: make_client("rds"))
+
+    def readers(name: str) -> Endpoint:
+        cluster = RdsCluster(rds_client(), name.partition(".")[0])
+        return ClusterReadersEndpoint(name, cluster, resolver, clock.now)
+
+    return NameLookups(resolver=resolver, readers=readers, now=clock.now)

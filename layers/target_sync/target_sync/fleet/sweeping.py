@@ -1,0 +1,157 @@
+"""The only sequencing of a sweep: list, ask, decide, hand out, report."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, zip_longest
+from typing import Protocol
+
+from target_sync.core.fleet.model import Cause
+from target_sync.core.fleet.orders import MarkOrder, SyncOrder
+from target_sync.core.fleet.record import Key, Mark, write_mark
+from target_sync.core.fleet.result import SweepResult
+from target_sync.core.fleet.sweep import Room, Sweep, Work, decide, newest_mark, questions
+from target_sync.core.ports import Clock
+from target_sync.fleet.listing import BoundGroups
+from target_sync.fleet.ports import NamesPort, WorkQueuePort
+from target_sync.fleet.triggers import SweepTrigger
+
+#: Seconds kept back at the end of a function's time: the last calls, and the report.
+RESERVE_SECONDS = 8.0
+#: What can wait is handed out in portions of so many, while fewer orders than that wait: no
+#: failover ever stands behind two of them.
+PORTION = 10
+#: Between two looks at the queue.
+PAUSE_SECONDS = 1.0
+#: When nothing was finished for so long, what waits is what failed and waits for its next try. It
+#: holds up no worker, so it must not hold up what can wait either.
+STUCK_SECONDS = 10.0
+
+
+class SweepReporter(Protocol):
+    """Where the result of a sweep goes, beside the caller."""
+
+    def report(self, result: SweepResult) -> None:
+        """Write the record of this sweep."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sweeper:
+    """Finds out which groups need work, and tells the workers.
+
+    A sweep that fails has changed nothing but sent some orders, and the next one sees all that it
+    saw. Two at once do no harm: equal orders of a minute are one.
+
+    Attributes:
+        key: What the records and the mark are sealed with.
+        share: How much of the account's calls to ELB the workers may make.
+        epoch: The time in seconds since the epoch.
+    """
+
+    groups: BoundGroups
+    names: NamesPort
+    queue: WorkQueuePort
+    key: Key
+    share: float
+    clock: Clock
+    epoch: Callable[[], float]
+    reporter: SweepReporter
+
+    def run(self, trigger: SweepTrigger, *, remaining_seconds: float) -> SweepResult:
+        """Sweep once.
+
+        Args:
+            trigger: What set this sweep off.
+            remaining_seconds: The time that the function has left.
+
+        Raises:
+            FleetCallError: The groups could not be listed, or the queue took no order.
+        """
+        began = self.clock.now()
+        listed, findings = self.groups.read()
+        answers = self.names.ask(questions(listed))
+        waiting, now = self.queue.waiting(), self.epoch()
+        sweep = decide(
+            listed,
+            answers,
+            key=self.key,
+            mark=newest_mark(listed, self.key, now),
+            room=Room.of(self.share).less(waiting),
+            now=now,
+        )
+        work: Sequence[Work] = sweep.work
+        if not trigger.dry_run:
+            records = {item.binding.arn: item.record for item in listed}
+            work = self._hand_out(sweep, records, began + remaining_seconds - RESERVE_SECONDS)
+        result = SweepResult(
+            trigger=trigger.to_document(),
+            dry_run=trigger.dry_run,
+            bound=len(listed),
+            findings=(*findings, *sweep.findings),
+            work=tuple(work),
+            postponed=sweep.postponed + len(sweep.work) - len(work),
+            waiting=waiting,
+            seconds=self.clock.now() - began,
+        )
+        self.reporter.report(result)
+        return result
+
+    def _hand_out(self, sweep: Sweep, records: Mapping[str, str], until: float) -> Sequence[Work]:
+        """Hand out what is urgent at once, the rest as the workers get on with it."""
+        urgent = _of(sweep, Cause.ANSWER_CHANGED)
+        # By turns, because time may run out before all of it is handed out.
+        rest = _by_turns(_of(sweep, Cause.UNVERIFIED), _of(sweep, Cause.AUDIT))
+        self._send(urgent, records)
+        given = self._in_portions(rest, records, until)
+        mark = sweep.marks[sum(work.cause is Cause.AUDIT for work in given)]
+        if mark is not None:
+            self._leave(mark)
+        return [*urgent, *given]
+
+    def _in_portions(
+        self, works: Sequence[Work], records: Mapping[str, str], until: float
+    ) -> Sequence[Work]:
+        """Hand these out, and answer with those for which there was time."""
+        backlog, given = _Backlog(), 0
+        while given < len(works) and (now := self.clock.now()) < until:
+            if backlog.is_short(self.queue.waiting(), now):
+                self._send(works[given : given + PORTION], records)
+                given += PORTION
+            if given < len(works):
+                self.clock.sleep_until(now + PAUSE_SECONDS)
+        return works[:given]
+
+    def _send(self, works: Sequence[Work], records: Mapping[str, str]) -> None:
+        orders = [SyncOrder(it.binding, records[it.binding.arn], it.cause) for it in works]
+        self.queue.send(orders, self.epoch())
+
+    def _leave(self, mark: Mark) -> None:
+        self.queue.send([MarkOrder(mark.arn, write_mark(mark, self.key))], self.epoch())
+
+
+@dataclass(slots=True)
+class _Backlog:
+    """What waits in the queue, and how much of it moves.
+
+    Attributes:
+        least: The fewest orders that have waited.
+        since: Since when it were not fewer.
+    """
+
+    least: float = float("inf")
+    since: float = 0.0
+
+    def is_short(self, waiting: int, now: float) -> bool:
+        """Whether the workers need more."""
+        if waiting < self.least:
+            self.least, self.since = waiting, now
+        stuck = self.least if now - self.since >= STUCK_SECONDS else 0
+        return waiting < stuck + PORTION
+
+
+def _of(sweep: Sweep, cause: Cause) -> Sequence[Work]:
+    return [work for work in sweep.work if work.cause is cause]
+
+
+def _by_turns(some: Sequence[Work], others: Sequence[Work]) -> Sequence[Work]:
+    return [work for work in chain.from_iterable(zip_longest(some, others)) if work is not None]

@@ -1,0 +1,536 @@
+"""The sweep of a fleet, from its door: what it hands out, when, and what no failure takes away."""
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from functions.sweep_groups import app
+from target_sync.adapters.name_lookups import NameLookups
+from target_sync.adapters.rds import ClusterReadersEndpoint
+from target_sync.core.fleet.model import (
+    AUDIT_TAG,
+    ENDPOINT_TAG,
+    KIND_TAG,
+    Cause,
+    Finding,
+    FindingCode,
+    Place,
+)
+from target_sync.core.fleet.orders import MarkOrder, SyncOrder
+from target_sync.core.fleet.record import Mark, read_mark, write_mark
+from target_sync.core.model import LookupFailure
+from target_sync.errors import (
+    FleetCallError,
+    FleetCallUnavailableError,
+    SettingsError,
+    TriggerError,
+)
+from target_sync.fleet import sweep_wiring
+from target_sync.fleet.listing import FACTS_SECONDS, GONE_SECONDS
+from target_sync.fleet.reporting import FINDINGS_IN_A_RECORD, PowertoolsSweepReporter
+from target_sync.fleet.sweeping import PORTION, RESERVE_SECONDS, STUCK_SECONDS
+from target_sync.fleet.triggers import SweepTrigger, SweepTriggerKind
+from tests.support.events import context, load_event
+from tests.support.fleet import Faults
+from tests.support.fleet_scene import NOW, SCHEDULED, SWEEP_TIMEOUT, Scene
+from tests.unit.fleet.builders import FACTS, KEY, A, B, arn, binding, name
+
+DRY = SweepTrigger(kind=SweepTriggerKind.MANUAL, dry_run=True)
+THROTTLED = FleetCallUnavailableError("GetResources", "ThrottledException", "slow down")
+DENIED = FleetCallError("GetResources", "AccessDenied", "no")
+FUNCTION = "arn:aws:lambda:eu-west-1:123456789012:function:fleet-sweep"
+ENVIRONMENT = {
+    "AWS_DEFAULT_REGION": "eu-west-1",
+    "SEAL_KEY": "a secret of this deployment",
+    "WORK_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/123456789012/orders.fifo",
+}
+
+
+def arns(*numbers: int) -> list[str]:
+    return [arn(number) for number in numbers]
+
+
+def marks(scene: Scene) -> list[Mark | None]:
+    """Every mark that was sent."""
+    return [
+        read_mark(it.text, it.arn, KEY, scene.clock.now())
+        for it in scene.queue.sent
+        if isinstance(it, MarkOrder)
+    ]
+
+
+# --- What is handed out -------------------------------------------------------------------------
+
+
+def test_a_new_fleet_is_verified_once_and_then_audited() -> None:
+    scene = Scene()
+    scene.add(*range(30))
+    scene.work(5)
+    first, second = scene.sweep(), scene.sweep()
+    assert (first.bound, first.count(Cause.UNVERIFIED), first.count(Cause.AUDIT)) == (30, 30, 0)
+    assert (second.count(Cause.UNVERIFIED), second.count(Cause.AUDIT)) == (0, 2)
+    assert second.findings == ()
+    assert first.postponed == second.postponed == 0
+
+
+def test_every_group_is_audited_within_15_minutes_by_the_marks_that_workers_leave() -> None:
+    scene = Scene(lag=2.0)
+    scene.add_verified(*range(100))
+    scene.work(5)
+    for _ in range(15):
+        # A fifteenth of 100 groups, rounded up.
+        assert scene.sweep().count(Cause.AUDIT) == 7
+    assert set(scene.sent(Cause.AUDIT)) == set(arns(*range(100)))
+
+
+def test_failovers_are_sent_at_once_and_before_all_else() -> None:
+    scene = Scene()
+    scene.add_verified(*range(100))
+    scene.add(*range(100, 130))
+    for number in range(70):
+        scene.moves(number, B)
+    scene.work(1)
+    scene.sweep()
+    assert sorted(scene.sent(Cause.ANSWER_CHANGED)) == sorted(arns(*range(70)))
+    causes = [it.cause for it in scene.queue.sent if isinstance(it, SyncOrder)]
+    assert causes[:70] == [Cause.ANSWER_CHANGED] * 70
+
+
+def test_an_order_says_which_record_is_on_the_group() -> None:
+    scene = Scene()
+    scene.add_verified(1)
+    record = dict(scene.tagged.tags(arn(1)))["privatelink-sync:verified"]
+    scene.moves(1, B)
+    scene.sweep()
+    assert scene.queue.sent[0] == SyncOrder(binding(1), record, Cause.ANSWER_CHANGED)
+
+
+def test_nothing_is_sent_and_nothing_waited_for_when_nothing_is_to_be_done() -> None:
+    scene = Scene()
+    mark = write_mark(Mark(arn(1), NOW), KEY)
+    scene.add_verified(1)
+    scene.tagged.tag(arn(1), AUDIT_TAG, mark)
+    result = scene.sweep()
+    assert scene.queue.sent == []
+    assert result.seconds == 0.0
+
+
+def test_what_can_wait_never_fills_the_queue_before_a_failover() -> None:
+    scene = Scene()
+    scene.add(*range(100))
+    seen = list[int]()
+    scene.clock.every_tick(lambda: seen.append(scene.queue.queue.waiting))
+    scene.work(2)
+    scene.sweep()
+    assert max(seen) < 2 * PORTION
+    assert sorted(scene.sent(Cause.UNVERIFIED)) == sorted(arns(*range(100)))
+
+
+def test_audits_wait_until_the_workers_have_done_with_a_storm() -> None:
+    scene = Scene()
+    scene.add_verified(*range(200))
+    for number in range(80):
+        scene.moves(number, B)
+    waiting = list[int]()
+    send = scene.queue.send
+
+    def watched(orders: list[SyncOrder | MarkOrder], at: float) -> None:
+        if any(isinstance(it, SyncOrder) and it.cause is Cause.AUDIT for it in orders):
+            waiting.append(scene.queue.queue.waiting)
+        send(orders, at)
+
+    scene.queue.send = watched  # type: ignore[method-assign, assignment]
+    scene.work(1)
+    scene.sweep()
+    assert waiting
+    assert max(waiting) < PORTION
+
+
+def test_unverified_groups_and_audits_go_by_turns() -> None:
+    scene = Scene()
+    scene.add_verified(*range(600))
+    scene.add(*range(600, 700))
+    scene.sweep()
+    # Nobody works: only one portion is out.
+    handed_out = [it.cause for it in scene.queue.sent if isinstance(it, SyncOrder)][:PORTION]
+    assert Counter(handed_out) == {Cause.UNVERIFIED: PORTION // 2, Cause.AUDIT: PORTION // 2}
+
+
+def test_orders_that_wait_for_their_next_try_hold_up_nobody() -> None:
+    scene = Scene()
+    scene.add_verified(*range(300))
+    for number in range(300, 320):
+        scene.queue.send([SyncOrder(binding(number), "", Cause.UNVERIFIED)], NOW)
+    for _ in range(2):
+        # They fail, and are out of sight until they are visible again.
+        assert len(scene.queue.queue.receive(10)) == 10
+    scene.work(2)
+    result = scene.sweep()
+    assert result.waiting == 20
+    assert result.count(Cause.AUDIT) == 20
+    assert len(scene.done) == 20 + len(marks(scene))
+
+
+def test_while_the_queue_moves_its_orders_are_not_taken_for_stuck() -> None:
+    scene = Scene()
+    scene.add_verified(*range(300))
+    for number in range(300, 400):
+        scene.queue.send([SyncOrder(binding(number), "", Cause.UNVERIFIED)], NOW)
+    # One in less than STUCK_SECONDS: after 50 s there are still far too many.
+    for seconds in range(0, 60, int(STUCK_SECONDS) - 1):
+        scene.clock.at(NOW + seconds + 0.5, lambda: scene.carry_out(1))
+    assert scene.sweep().count(Cause.AUDIT) == 0
+
+
+# --- Time ---------------------------------------------------------------------------------------
+
+
+def test_a_sweep_ends_in_time_and_the_next_one_goes_on_where_it_stopped() -> None:
+    scene = Scene()
+    scene.add_verified(*range(1_000))
+    # One order in two seconds: the 67 audits of a minute do not fit into it.
+    slow = iter(range(10**6))
+    scene.clock.every_tick(lambda: scene.carry_out(1) if next(slow) % 4 == 0 else None)
+    first = scene.sweep()
+    assert first.seconds <= SWEEP_TIMEOUT - RESERVE_SECONDS + 1.0
+    assert 0 < first.count(Cause.AUDIT) < 67
+    assert first.postponed == 67 - first.count(Cause.AUDIT)
+    (mark,) = marks(scene)
+    assert mark is not None
+    assert mark.arn == first.work[-1].binding.arn
+    scene.carry_out(100)
+    for _ in range(60):
+        scene.carry_out(100)
+        scene.sweep()
+    audits = Counter(scene.sent(Cause.AUDIT))
+    assert set(audits) == set(arns(*range(1_000)))
+    assert max(audits.values()) - min(audits.values()) <= 1
+
+
+def test_without_time_only_failovers_are_handed_out() -> None:
+    scene = Scene()
+    scene.add_verified(*range(30))
+    scene.moves(1, B)
+    result = scene.sweeper.run(SCHEDULED, remaining_seconds=RESERVE_SECONDS)
+    assert [it.cause for it in result.work] == [Cause.ANSWER_CHANGED]
+
+
+# --- What is wrong with groups ------------------------------------------------------------------
+
+
+def test_what_is_wrong_with_a_group_is_told_and_disturbs_no_other() -> None:
+    scene = Scene()
+    scene.add(*range(6))
+    scene.tagged.tag(arn(1), KIND_TAG, "nonsense")
+    del scene.facts.known[arn(2)]
+    scene.dns.fails(name(3), LookupFailure.NAME_DOES_NOT_EXIST)
+    scene.facts.known[arn(4)] = replace(FACTS, by_address=False)
+    scene.work(5)
+    result = scene.sweep()
+    assert {finding.arn: finding.code for finding in result.findings} == {
+        arn(1): FindingCode.BAD_KIND,
+        arn(2): FindingCode.GONE,
+        arn(3): FindingCode.NO_ANSWER,
+        arn(4): FindingCode.NOT_BY_ADDRESS,
+    }
+    assert result.bound == 3
+    assert sorted(scene.sent(Cause.UNVERIFIED)) == arns(0, 5)
+
+
+def test_elb_is_asked_rarely_and_for_all_at_once() -> None:
+    scene = Scene()
+    scene.add_verified(1, 2)
+    for _ in range(int(FACTS_SECONDS / 60)):
+        scene.sweep()
+    assert scene.facts.asked == [frozenset(arns(1, 2))]
+    scene.sweep()
+    assert scene.facts.asked == [frozenset(arns(1, 2))] * 2
+
+
+def test_elb_is_asked_about_a_new_group_and_not_about_one_that_has_left() -> None:
+    scene = Scene()
+    scene.add_verified(1, 2)
+    scene.sweep()
+    scene.tagged.untag(arn(2), ENDPOINT_TAG)
+    scene.sweep()
+    assert len(scene.facts.asked) == 1
+    scene.add(3)
+    scene.sweep()
+    assert scene.facts.asked[1:] == [frozenset(arns(1, 3))]
+
+
+def test_a_group_that_elb_does_not_know_is_asked_for_again_after_some_minutes() -> None:
+    scene = Scene()
+    scene.add(1)
+    del scene.facts.known[arn(1)]
+    for _ in range(int(GONE_SECONDS / 60)):
+        (finding,) = scene.sweep().findings
+        assert finding.code is FindingCode.GONE
+    assert len(scene.facts.asked) == 1
+    scene.facts.known[arn(1)] = FACTS
+    assert scene.sweep().findings == ()
+
+
+# --- Failures -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        lambda scene, error: scene.tagged.faults.plan(error),
+        lambda scene, error: scene.facts.faults.plan(error),
+        lambda scene, error: scene.queue.queue.faults.plan(error),
+    ],
+    ids=["listing", "facts", "waiting"],
+)
+@pytest.mark.parametrize("error", [THROTTLED, DENIED])
+def test_a_call_that_fails_ends_the_sweep_before_anything_is_sent(
+    plan: Callable[[Scene, FleetCallError], None], error: FleetCallError
+) -> None:
+    scene = Scene()
+    scene.add_verified(*range(30))
+    scene.moves(1, B)
+    plan(scene, error)
+    with pytest.raises(FleetCallError) as raised:
+        scene.sweep()
+    assert raised.value is error
+    assert scene.queue.sent == []
+    assert scene.reports.all == []
+    scene.work(5)
+    assert scene.sweep().count(Cause.ANSWER_CHANGED) == 1
+    # The audit that was left out is made up for, beside the group that has just been looked at.
+    assert len(scene.sent(Cause.AUDIT)) == 2
+
+
+def test_a_queue_that_takes_no_more_orders_costs_a_minute() -> None:
+    scene = Scene()
+    scene.add_verified(*range(300))
+    for number in range(20):
+        scene.moves(number, B)
+    send, calls = scene.queue.queue.send, iter(range(10**6))
+
+    def failing(*args: str, **kwargs: str) -> None:
+        if next(calls) == 25:
+            raise THROTTLED
+        send(*args, **kwargs)
+
+    scene.queue.queue.send = failing  # type: ignore[method-assign]
+    scene.work(5)
+    with pytest.raises(FleetCallUnavailableError):
+        scene.sweep()
+    assert marks(scene) == []
+    for _ in range(16):
+        scene.sweep()
+    assert len(set(scene.sent(Cause.AUDIT)) | set(scene.sent(Cause.ANSWER_CHANGED))) == 300
+    assert {it.arn for it in scene.done if isinstance(it, SyncOrder)} == set(arns(*range(300)))
+
+
+faults = st.sampled_from(["listing", "facts", "queue", "none", "none"])
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(st.tuples(faults, st.integers(0, 9)), max_size=12),
+    st.sets(st.integers(0, 39)),
+    st.integers(1, 5),
+    st.sampled_from([0.0, 5.0, 45.0]),
+)
+def test_whatever_fails_every_group_is_right_two_sweeps_after_the_last_failure(
+    story: list[tuple[str, int]], moved: set[int], pace: int, lag: float
+) -> None:
+    scene = Scene(lag)
+    scene.add_verified(*range(40))
+    scene.work(pace)
+    for number, (fault, mover) in enumerate(story):
+        scene.tagged.faults, scene.facts.faults = Faults(), Faults()
+        places = {
+            "listing": scene.tagged.faults,
+            "facts": scene.facts.faults,
+            "queue": scene.queue.queue.faults,
+        }
+        if fault in places:
+            places[fault].plan(THROTTLED)
+        scene.moves(mover, B if number % 2 else A)
+        try:
+            scene.sweep()
+        except FleetCallUnavailableError:
+            assert fault != "none"
+    scene.facts.faults = Faults()
+    for number in moved:
+        scene.moves(number, B)
+    for _ in range(2):
+        scene.sweep()
+    scene.clock.advance(60.0)
+    result = scene.sweeper.run(DRY, remaining_seconds=SWEEP_TIMEOUT)
+    assert result.count(Cause.ANSWER_CHANGED) == result.count(Cause.UNVERIFIED) == 0
+    assert result.findings == ()
+
+
+# --- By hand, and what is told ------------------------------------------------------------------
+
+
+def test_a_dry_run_says_what_it_would_hand_out_and_hands_out_nothing() -> None:
+    scene = Scene()
+    scene.add_verified(1)
+    scene.add(2)
+    scene.moves(1, B)
+    document = scene.sweep(DRY).to_document()
+    assert scene.queue.sent == []
+    assert document["work"] == [
+        {"arn": arn(1), "cause": "answer_changed"},
+        {"arn": arn(2), "cause": "unverified"},
+    ]
+    assert document["dry_run"] is True
+
+
+def test_the_document_counts_and_names_what_is_wrong() -> None:
+    scene = Scene()
+    scene.add(*range(3))
+    scene.tagged.tag(arn(1), KIND_TAG, "nonsense")
+    scene.work(5)
+    document = json.loads(json.dumps(scene.sweep().to_document()))
+    assert document["trigger"] == {"kind": "schedule"}
+    assert document["groups"] == {
+        "bound": 2,
+        "with_findings": 1,
+        "changed": 0,
+        "unverified": 2,
+        "audited": 0,
+        "postponed": 0,
+    }
+    (finding,) = document["findings"]
+    assert (finding["arn"], finding["code"]) == (arn(1), "bad_kind")
+    assert "nonsense" in finding["detail"]
+    assert "work" not in document
+
+
+@pytest.fixture
+def _powertools(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    # Powertools keeps one logger for each service, with the output that it first saw.
+    monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", request.node.name)
+    monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "PostgresPrivateLink")
+
+
+@pytest.mark.usefixtures("_powertools")
+@pytest.mark.parametrize(("kind", "level"), [("rds-instance", "INFO"), ("nonsense", "WARNING")])
+def test_a_sweep_writes_one_record_and_its_figures(
+    capsys: pytest.CaptureFixture[str], kind: str, level: str
+) -> None:
+    scene = Scene()
+    scene.add(1, 2)
+    scene.tagged.tag(arn(1), KIND_TAG, kind)
+    scene.work(5)
+    result = scene.sweep()
+
+    PowertoolsSweepReporter().report(result)
+
+    record, figures = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert record["level"] == level
+    assert record["result"] == json.loads(json.dumps(result.to_document()))
+    assert {name: figures[name] for name in figures if name[0] in "GS"} == {
+        "SweepSucceeded": [1],
+        "GroupsBound": [result.bound],
+        "GroupsWithFindings": [int(kind == "nonsense")],
+        "GroupsChanged": [0],
+        "GroupsUnverified": [result.bound],
+        "GroupsAudited": [0],
+        "GroupsPostponed": [0],
+    }
+
+
+@pytest.mark.usefixtures("_powertools")
+def test_many_findings_are_told_in_several_records(capsys: pytest.CaptureFixture[str]) -> None:
+    scene = Scene()
+    result = replace(
+        scene.sweep(),
+        findings=tuple(
+            Finding(arn(n), FindingCode.GONE, "gone") for n in range(2 * FINDINGS_IN_A_RECORD + 1)
+        ),
+    )
+
+    PowertoolsSweepReporter().report(result)
+
+    *records, figures = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    told = [finding["arn"] for record in records for finding in record["result"]["findings"]]
+    assert told == [finding.arn for finding in result.findings]
+    assert len(records) == 3
+    assert figures["GroupsWithFindings"] == [len(told)]
+
+
+@pytest.mark.usefixtures("_powertools")
+def test_a_dry_run_has_no_figures(capsys: pytest.CaptureFixture[str]) -> None:
+    PowertoolsSweepReporter().report(Scene().sweep(DRY))
+    (record,) = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert record["result"]["dry_run"] is True
+
+
+# --- The door -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("event", "kind", "dry_run"),
+    [
+        (load_event("schedule"), "schedule", False),
+        ({}, "manual", False),
+        ({"dry_run": True}, "manual", True),
+    ],
+)
+def test_the_schedule_and_a_person_have_every_group_swept(
+    monkeypatch: pytest.MonkeyPatch, event: object, kind: str, dry_run: bool
+) -> None:
+    scene = Scene()
+    scene.add(1)
+    monkeypatch.setattr(app, "sweeper", {FUNCTION: scene.sweeper}.__getitem__)
+    document = app.handler(event, context(SWEEP_TIMEOUT, FUNCTION))
+    assert document["trigger"] == {"kind": kind}
+    assert scene.sent(Cause.UNVERIFIED) == ([] if dry_run else arns(1))
+    assert document == scene.reports.all[0].to_document()
+
+
+@pytest.mark.parametrize(
+    ("event", "told"),
+    [([], "JSON object"), ({"dry_run": "yes"}, "dry_run"), ({"dryrun": True}, "dryrun")],
+)
+def test_what_nobody_sends_is_refused(
+    monkeypatch: pytest.MonkeyPatch, event: object, told: str
+) -> None:
+    scene = Scene()
+    monkeypatch.setattr(app, "sweeper", {FUNCTION: scene.sweeper}.__getitem__)
+    with pytest.raises(TriggerError, match=told):
+        app.handler(event, context(SWEEP_TIMEOUT, FUNCTION))
+    assert scene.tagged.listings == 0
+
+
+@pytest.mark.usefixtures("_powertools")
+def test_the_parts_are_put_together_from_the_environment_once_per_container(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sweep_wiring.sweeper.cache_clear()
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    with pytest.raises(SettingsError, match="SEAL_KEY"):
+        sweep_wiring.sweeper(FUNCTION)
+    for variable, value in ENVIRONMENT.items():
+        monkeypatch.setenv(variable, value)
+    ours = sweep_wiring.sweeper(FUNCTION)
+    assert ours is sweep_wiring.sweeper(FUNCTION)
+    assert ours.groups.place == Place("aws", "eu-west-1", "123456789012")
+    assert ours.key.is_seal(KEY.seal(["a part"]), ["a part"])
+    assert ours.share == 0.5
+
+
+@pytest.mark.usefixtures("_powertools")
+def test_the_readers_of_a_cluster_are_those_of_its_identifier(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    names = sweep_wiring.build_sweeper(ENVIRONMENT, FUNCTION).names
+    assert isinstance(names, NameLookups)
+    readers = names.readers("orders.cluster-ro-abc.eu-west-1.rds.amazonaws.com")
+    assert isinstance(readers, ClusterReadersEndpoint)
+    assert readers.cluster.identifier == "orders"
+    assert readers.name == "orders.cluster-ro-abc.eu-west-1.rds.amazonaws.com"

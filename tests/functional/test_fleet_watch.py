@@ -1,0 +1,462 @@
+"""The watch of a fleet, from its door: which names it asks, what it orders, and when it ends."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from functions.watch_databases import app
+from target_sync.core.fleet.model import ENDPOINT_TAG, KIND_TAG, Cause, Place
+from target_sync.core.fleet.orders import SyncOrder
+from target_sync.core.model import DatabaseKind, IPAddress, LookupFailure
+from target_sync.errors import (
+    FleetCallError,
+    FleetCallUnavailableError,
+    SettingsError,
+    TriggerError,
+)
+from target_sync.fleet import sweep_wiring
+from target_sync.fleet.ports import DatabaseEvent
+from target_sync.fleet.reporting import PowertoolsWatchReporter
+from target_sync.fleet.watching import LOOK_SECONDS, RESERVE_SECONDS
+from tests.support.events import context, load_event
+from tests.support.fleet import lambda_event
+from tests.support.fleet_scene import NOW, WATCH_TIMEOUT, Scene
+from tests.unit.fleet.builders import FACTS, KEY, A, B, arn, binding, name
+
+THROTTLED = FleetCallUnavailableError("SendMessage", "RequestThrottled", "slow down")
+DENIED = FleetCallError("SendMessage", "AccessDenied", "no")
+FUNCTION = "arn:aws:lambda:eu-west-1:123456789012:function:fleet-watch"
+ENVIRONMENT = {
+    "AWS_DEFAULT_REGION": "eu-west-1",
+    "SEAL_KEY": "a secret of this deployment",
+    "WORK_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/123456789012/orders.fifo",
+    "EVENT_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/123456789012/events",
+}
+#: From a change of an answer until its order: the pause before the look, which may just have begun
+#: when an event came, and the rest of a tick.
+AT_MOST = 2 * LOOK_SECONDS + 0.5
+
+
+def watched(*numbers: int, watch_seconds: float = 120.0) -> Scene:
+    """A scene with verified groups."""
+    scene = Scene(watch_seconds=watch_seconds)
+    scene.add_verified(*numbers)
+    return scene
+
+
+def asked(scene: Scene) -> set[str]:
+    """Every name that was asked for."""
+    return {name for questions in scene.names.asked for _, name in questions}
+
+
+def moments(scene: Scene) -> list[tuple[float, str]]:
+    """When which group's orders were sent, from now on."""
+    sent, send = list[tuple[float, str]](), scene.queue.send
+
+    def noted(orders: Sequence[SyncOrder], at: float) -> None:
+        send(orders, at)
+        sent.extend((scene.clock.now(), order.arn) for order in orders)
+
+    scene.queue.send = noted  # type: ignore[method-assign, assignment]
+    return sent
+
+
+# --- What is watched ----------------------------------------------------------------------------
+
+
+def test_only_the_names_of_an_events_database_are_asked_every_second() -> None:
+    scene = watched(1, 2, 3)
+    result = scene.watch("db-2")
+    assert asked(scene) == {name(2)}
+    assert (result.databases, result.orders, result.left) == (1, 0, 0)
+    assert len(scene.names.asked) == 120 / LOOK_SECONDS
+    assert result.seconds == 120.0
+
+
+def test_the_groups_are_listed_once() -> None:
+    scene = watched(1)
+    scene.watch("db-1")
+    assert scene.tagged.listings == 1
+    assert len(scene.facts.asked) == 1
+
+
+def test_a_cluster_is_followed_to_its_writer_and_its_readers() -> None:
+    scene = Scene()
+    names = {
+        1: "orders.cluster-abc.eu-west-1.rds.amazonaws.com",
+        2: "orders.cluster-ro-abc.eu-west-1.rds.amazonaws.com",
+        3: "orders.proxy-abc.eu-west-1.rds.amazonaws.com",
+        4: "orders.corp.example.com",
+    }
+    for number, endpoint in names.items():
+        scene.tagged.put(arn(number), {ENDPOINT_TAG: endpoint})
+        scene.facts.known[arn(number)] = FACTS
+        scene.dns.says(endpoint, A)
+    scene.watch("orders")
+    assert asked(scene) == {names[1], names[2]}
+    assert {kind for questions in scene.names.asked for kind, _ in questions} == {
+        DatabaseKind.RDS_CLUSTER_WRITER,
+        DatabaseKind.RDS_CLUSTER_READERS,
+    }
+
+
+def test_a_database_that_nobody_follows_is_not_watched() -> None:
+    scene = watched(1)
+    result = scene.watch("somebody-elses")
+    assert (result.events, result.unreadable, result.databases) == (1, 0, 0)
+    assert scene.names.asked == []
+    assert result.seconds == 0.0
+
+
+def test_what_names_no_database_costs_no_call() -> None:
+    scene = watched(1)
+    result = scene.watch("", "")
+    assert (result.events, result.unreadable) == (2, 2)
+    assert scene.tagged.listings == 0
+
+
+def test_a_group_with_a_bad_tag_is_the_sweeps_to_tell() -> None:
+    scene = watched(1, 2)
+    scene.tagged.tag(arn(2), KIND_TAG, "nonsense")
+    assert scene.watch("db-1", "db-2").databases == 1
+
+
+# --- What is ordered ----------------------------------------------------------------------------
+
+
+def test_a_failover_is_ordered_at_once_and_only_once() -> None:
+    scene = watched(1, 2)
+    record = scene.tagged.tags(arn(1))["privatelink-sync:verified"]
+    scene.clock.at(NOW + 30.0, lambda: scene.moves(1, B))
+    sent = moments(scene)
+    assert scene.watch("db-1").orders == 1
+    assert scene.queue.sent == [SyncOrder(binding(1), record, Cause.ANSWER_CHANGED)]
+    ((at, _),) = sent
+    assert NOW + 30.0 <= at <= NOW + 30.0 + AT_MOST
+
+
+def test_a_group_that_nobody_verified_is_ordered_at_once() -> None:
+    scene = Scene()
+    scene.add(1)
+    scene.watch("db-1")
+    assert scene.queue.sent == [SyncOrder(binding(1), "", Cause.ANSWER_CHANGED)]
+
+
+def test_an_answer_that_moves_there_and_back_is_ordered_each_time_and_none_is_a_double() -> None:
+    scene = watched(1)
+    for seconds, address in ((5.0, B), (10.0, A), (15.0, B), (20.0, A)):
+        scene.clock.at(NOW + seconds, lambda address=address: scene.moves(1, address))  # type: ignore[misc]
+    assert scene.watch("db-1").orders == 4
+    # The queue took each, although all of them are of one minute.
+    assert scene.queue.queue.waiting == 4
+    records = [it.record for it in scene.queue.sent if isinstance(it, SyncOrder)]
+    assert len(set(records)) == 4
+
+
+def test_after_a_move_there_and_back_the_record_is_right_whoever_wrote_it() -> None:
+    scene = watched(1)
+    scene.work(1)
+    scene.clock.at(NOW + 5.0, lambda: scene.moves(1, B))
+    scene.clock.at(NOW + 10.0, lambda: scene.moves(1, A))
+    before = scene.tagged.tags(arn(1))
+    scene.watch("db-1")
+    assert [value for _, _, value in scene.tagged.writes][-1] == before["privatelink-sync:verified"]
+    assert scene.tagged.tags(arn(1)) == before
+
+
+def test_a_name_that_does_not_answer_is_asked_again() -> None:
+    scene = watched(1)
+    scene.dns.fails(name(1), LookupFailure.TIMED_OUT)
+    scene.clock.at(NOW + 10.0, lambda: scene.moves(1, B))
+    sent = moments(scene)
+    assert scene.watch("db-1").orders == 1
+    assert NOW + 10.0 <= sent[0][0] <= NOW + 10.0 + AT_MOST
+
+
+def test_two_watches_order_the_same_work_once() -> None:
+    scene = watched(1)
+    scene.moves(1, B)
+    scene.watch("db-1", remaining=RESERVE_SECONDS + 5)
+    scene.watch("db-1", remaining=RESERVE_SECONDS + 5)
+    assert len(scene.queue.sent) == 2
+    assert scene.queue.queue.waiting == 1
+
+
+# --- Further events -----------------------------------------------------------------------------
+
+
+def test_a_second_event_prolongs_the_watch_of_its_database_alone() -> None:
+    scene = watched(1, 2, watch_seconds=60.0)
+    scene.clock.at(NOW + 40.0, lambda: scene.events.happens("db-1"))
+    result = scene.watch("db-1", "db-2")
+    assert result.events == 2 + 1
+    assert 100.0 <= result.seconds <= 100.0 + AT_MOST
+    late = [q for q in scene.names.asked if len(q) == 1]
+    assert late
+    assert all(questions[0][1] == name(1) for questions in late)
+
+
+def test_an_event_of_another_database_is_taken_up_on_the_way_and_forgotten_at_the_end() -> None:
+    scene = watched(1, 2)
+    scene.clock.at(NOW + 20.0, lambda: scene.events.happens("db-2"))
+    scene.clock.at(NOW + 30.0, lambda: scene.moves(2, B))
+    result = scene.watch("db-1")
+    assert (result.databases, result.orders) == (2, 1)
+    assert scene.events.queue.waiting == 0
+
+
+def test_when_there_is_no_time_for_a_whole_watch_events_are_left_to_the_next() -> None:
+    scene = watched(1, 2)
+    early = WATCH_TIMEOUT - RESERVE_SECONDS - 120.0
+    scene.clock.at(NOW + early - 1.0, lambda: scene.events.happens("db-1"))
+    scene.clock.at(NOW + early + 1.5, lambda: scene.events.happens("db-2"))
+    result = scene.watch("db-1")
+    assert result.databases == 1
+    assert scene.events.queue.waiting == 1
+    # The prolonged watch has just found its end.
+    assert result.seconds <= WATCH_TIMEOUT - RESERVE_SECONDS + AT_MOST
+
+
+def test_a_storm_of_200_failovers_is_ordered_within_seconds_by_one_watch() -> None:
+    scene = watched(*range(1_000))
+    flips = {number: NOW + 15.0 + number / 10 for number in range(200)}
+    for number, at in flips.items():
+        scene.clock.at(at - 12.0, lambda number=number: scene.events.happens(f"db-{number}"))  # type: ignore[misc]
+        scene.clock.at(at, lambda number=number: scene.moves(number, B))  # type: ignore[misc]
+    sent = moments(scene)
+    result = scene.watch("db-0")
+    assert (result.events, result.databases, result.orders) == (201, 200, 200)
+    assert Counter(which for _, which in sent) == Counter(map(arn, flips))
+    late = {which: at for at, which in sent}
+    assert max(late[arn(number)] - at for number, at in flips.items()) <= AT_MOST
+    assert asked(scene) == set(map(name, flips))
+    assert scene.events.queue.waiting == 0
+
+
+# --- The end of time ----------------------------------------------------------------------------
+
+
+def test_names_that_are_still_watched_when_time_is_up_are_the_sweeps() -> None:
+    scene = watched(1, 2)
+    result = scene.watch("db-1", "db-2", remaining=60.0)
+    assert result.left == 2
+    assert 60.0 - RESERVE_SECONDS <= result.seconds <= 60.0 - RESERVE_SECONDS + AT_MOST
+
+
+def test_without_time_nothing_is_asked() -> None:
+    scene = watched(1)
+    assert scene.watch("db-1", remaining=RESERVE_SECONDS).left == 1
+    assert scene.names.asked == []
+
+
+# --- Failures -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [THROTTLED, DENIED])
+def test_a_listing_that_fails_ends_the_watch_and_the_events_come_again(
+    error: FleetCallError,
+) -> None:
+    scene = watched(1)
+    scene.tagged.faults.plan(error)
+    with pytest.raises(FleetCallError):
+        scene.watch("db-1")
+    assert scene.reports.all == []
+    scene.moves(1, B)
+    assert scene.watch("db-1").orders == 1
+
+
+def test_an_order_that_was_not_taken_is_sent_again_in_the_next_look() -> None:
+    scene = watched(1)
+    scene.moves(1, B)
+    scene.queue.queue.faults.plan(THROTTLED, times=3)
+    sent = moments(scene)
+    result = scene.watch("db-1")
+    assert (result.orders, result.failures) == (1, 3)
+    assert "RequestThrottled" in result.last_failure
+    assert sent == [(NOW + 3 * LOOK_SECONDS, arn(1))]
+
+
+def test_a_queue_that_may_not_be_used_ends_the_watch() -> None:
+    scene = watched(1)
+    scene.moves(1, B)
+    scene.queue.queue.faults.plan(DENIED)
+    with pytest.raises(FleetCallError, match="AccessDenied"):
+        scene.watch("db-1")
+    assert scene.reports.all == []
+
+
+def test_while_no_events_can_be_received_the_names_are_still_asked_every_second() -> None:
+    scene = watched(1)
+    scene.events.queue.faults.plan(THROTTLED, times=10)
+    result = scene.watch("db-1")
+    assert result.failures == 10
+    assert len(scene.names.asked) == 120 / LOOK_SECONDS
+
+
+def test_events_that_could_not_be_forgotten_come_again_and_do_no_harm() -> None:
+    scene = watched(1)
+    scene.events.happens("db-1")
+    scene.moves(1, B)
+
+    def failing(_: Sequence[DatabaseEvent]) -> None:
+        raise THROTTLED
+
+    forget, scene.events.forget = scene.events.forget, failing  # type: ignore[method-assign, assignment]
+    assert scene.watch("db-1").failures == 1
+    scene.events.forget = forget  # type: ignore[method-assign]
+    assert scene.events.queue.waiting == 1
+    scene.carry_out(10)
+    scene.clock.advance(100.0)
+    assert scene.watch("db-1").orders == 0
+    assert scene.events.queue.waiting == 0
+
+
+def test_a_watch_that_crashes_has_forgotten_nothing() -> None:
+    scene = watched(1, 2)
+    scene.clock.at(NOW + 5.0, lambda: scene.events.happens("db-2"))
+
+    def crash() -> None:
+        raise MemoryError
+
+    scene.clock.at(NOW + 30.0, crash)
+    with pytest.raises(MemoryError):
+        scene.watch("db-1")
+    assert scene.events.queue.waiting == 1
+    scene.moves(2, B)
+    scene.clock.advance(200.0)
+    # The event is visible again, and found by whoever watches next.
+    result = scene.watch("db-1")
+    assert (result.databases, result.orders) == (2, 1)
+    assert scene.events.queue.waiting == 0
+
+
+moves = st.lists(
+    st.tuples(st.integers(0, 3), st.floats(0.0, 110.0), st.sampled_from([A, B])), max_size=12
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    moves,
+    st.lists(st.tuples(st.integers(0, 5), st.floats(0.0, 160.0)), max_size=10),
+    st.lists(st.floats(0.0, 100.0), max_size=6),
+    st.integers(0, 4),
+)
+def test_what_an_answer_is_at_the_end_was_ordered_last_and_nothing_twice(
+    flips: list[tuple[int, float, IPAddress]],
+    events: list[tuple[int, float]],
+    troubles: list[float],
+    pace: int,
+) -> None:
+    scene = watched(*range(4))
+    for number, seconds, address in flips:
+        scene.clock.at(NOW + seconds, lambda n=number, a=address: scene.moves(n, a))  # type: ignore[misc]
+    for number, seconds in events:
+        scene.clock.at(NOW + seconds, lambda n=number: scene.events.happens(f"db-{n}"))  # type: ignore[misc]
+    answered = dict[str, list[IPAddress]]()
+    send = scene.queue.send
+
+    def noted(orders: Sequence[SyncOrder], at: float) -> None:
+        if any(NOW + trouble <= at < NOW + trouble + 2.0 for trouble in troubles):
+            raise THROTTLED
+        for order in orders:
+            (address,) = scene.dns.resolve(order.binding.endpoint).addresses  # type: ignore[union-attr]
+            answered.setdefault(order.arn, [A]).append(address)
+        send(orders, at)
+
+    scene.queue.send = noted  # type: ignore[method-assign, assignment]
+    if pace:
+        scene.work(pace)
+    result = scene.watch(*(f"db-{number}" for number in range(4)))
+    assert result.orders == len(scene.queue.sent)
+    for number in range(4):
+        told = answered.get(arn(number), [A])
+        assert all(one != other for one, other in pairwise(told))
+        (address,) = scene.dns.resolve(name(number)).addresses  # type: ignore[union-attr]
+        assert told[-1] == address
+
+
+# --- What is told, and the door -----------------------------------------------------------------
+
+
+@pytest.fixture
+def _powertools(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    # Powertools keeps one logger for each service, with the output that it first saw.
+    monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", request.node.name)
+    monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "PostgresPrivateLink")
+
+
+@pytest.mark.usefixtures("_powertools")
+@pytest.mark.parametrize(("identifier", "level"), [("db-1", "INFO"), ("", "WARNING")])
+def test_a_watch_writes_one_record(
+    capsys: pytest.CaptureFixture[str], identifier: str, level: str
+) -> None:
+    result = watched(1).watch("db-1", identifier)
+
+    PowertoolsWatchReporter().report(result)
+
+    (record,) = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert record["level"] == level
+    assert record["result"] == {
+        "events": 2,
+        "unreadable": int(not identifier),
+        "databases": 1,
+        "orders": 0,
+        "left": 0,
+        "failures": 0,
+        "last_failure": None,
+        "seconds": 120.0,
+    }
+
+
+def test_a_batch_of_the_queue_is_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = watched(1, 2)
+    for body in (json.dumps(load_event("multi-az-failover-started")), "garbled"):
+        scene.events.queue.send(body)
+    scene.events.happens("db-1")
+    batch = lambda_event(scene.events.queue.receive(10))
+    monkeypatch.setattr(app, "watcher", {FUNCTION: scene.watcher}.__getitem__)
+    document = app.handler(batch, context(WATCH_TIMEOUT, FUNCTION))
+    assert (document["events"], document["unreadable"], document["databases"]) == (3, 1, 1)
+    # They are Lambda's to delete.
+    assert scene.events.queue.waiting == 3
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        [],
+        {},
+        {"Records": "none"},
+        {"Records": ["text"]},
+        {"Records": [{"eventSource": "aws:sns", "body": ""}]},
+        {"Records": [{"eventSource": "aws:sqs"}]},
+    ],
+)
+def test_what_is_no_batch_is_refused(monkeypatch: pytest.MonkeyPatch, event: object) -> None:
+    monkeypatch.setattr(app, "watcher", {FUNCTION: watched(1).watcher}.__getitem__)
+    with pytest.raises(TriggerError, match="invoke the sweep"):
+        app.handler(event, context(WATCH_TIMEOUT, FUNCTION))
+
+
+@pytest.mark.usefixtures("_powertools")
+def test_the_parts_are_put_together_from_the_environment_once_per_container(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sweep_wiring.watcher.cache_clear()
+    for variable, value in ENVIRONMENT.items():
+        monkeypatch.setenv(variable, value)
+    monkeypatch.delenv("EVENT_QUEUE_URL")
+    with pytest.raises(SettingsError, match="EVENT_QUEUE_URL"):
+        sweep_wiring.watcher(FUNCTION)
+    monkeypatch.setenv("EVENT_QUEUE_URL", ENVIRONMENT["EVENT_QUEUE_URL"])
+    ours = sweep_wiring.watcher(FUNCTION)
+    assert ours is sweep_wiring.watcher(FUNCTION)
+    assert ours.groups.place == Place("aws", "eu-west-1", "123456789012")
+    assert ours.key.is_seal(KEY.seal(["a part"]), ["a part"])
+    assert ours.watch_seconds == 120

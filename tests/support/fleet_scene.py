@@ -1,0 +1,152 @@
+"""A whole fleet in memory, with workers that are always right, for the sweep and the watch."""
+
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+
+from target_sync.core.fleet.model import (
+    AUDIT_TAG,
+    ENDPOINT_TAG,
+    RECORD_TAG,
+    Cause,
+    GroupFacts,
+    Place,
+)
+from target_sync.core.fleet.orders import MarkOrder, Order, SyncOrder, read_order
+from target_sync.core.fleet.record import write_record
+from target_sync.core.fleet.result import SweepResult, WatchResult
+from target_sync.core.model import FailedObservation
+from target_sync.fleet.listing import BoundGroups
+from target_sync.fleet.ports import DatabaseEvent
+from target_sync.fleet.sweeping import Sweeper
+from target_sync.fleet.triggers import SweepTrigger, SweepTriggerKind
+from target_sync.fleet.watching import Watcher
+from tests.support.clock import FakeClock
+from tests.support.databases import FakeDns
+from tests.support.fleet import (
+    FakeDatabaseEvents,
+    FakeGroupFacts,
+    FakeNames,
+    FakeTaggedGroups,
+    FakeWorkQueue,
+)
+from tests.unit.fleet.builders import FACTS, KEY, LIMITS, A, arn, binding, name
+
+#: The clock of a scene is that of the epoch, at the beginning of a minute.
+NOW = 1_732_300_020.0
+PLACE = Place("aws", "eu-west-1", "123456789012")
+SCHEDULED = SweepTrigger(kind=SweepTriggerKind.SCHEDULE)
+#: The functions' time-outs (fleet.yaml).
+SWEEP_TIMEOUT, WATCH_TIMEOUT = 58.0, 180.0
+
+
+@dataclass
+class Reports:
+    """What the sweep and the watch have reported."""
+
+    all: list[SweepResult | WatchResult] = field(default_factory=list)
+
+    def report(self, result: SweepResult | WatchResult) -> None:
+        self.all.append(result)
+
+
+class Scene:
+    """Tagged groups, their names and the queues, and a sweep and a watch over them.
+
+    Attributes:
+        done: What the workers have carried out.
+    """
+
+    def __init__(self, lag: float = 0.0, watch_seconds: float = 120.0) -> None:
+        self.clock = FakeClock(NOW)
+        self.tagged = FakeTaggedGroups(self.clock, lag)
+        self.facts = FakeGroupFacts()
+        self.dns = FakeDns(self.clock)
+        self.names = FakeNames(self.dns)
+        self.queue = FakeWorkQueue(self.clock)
+        self.events = FakeDatabaseEvents(self.clock)
+        self.reports = Reports()
+        self.done: list[Order] = []
+        self.sweeper = Sweeper(
+            groups=self._groups(),
+            names=self.names,
+            queue=self.queue,
+            key=KEY,
+            share=0.5,
+            clock=self.clock,
+            epoch=self.clock.now,
+            reporter=self.reports,
+        )
+        self.watcher = Watcher(
+            groups=self._groups(),
+            names=self.names,
+            queue=self.queue,
+            events=self.events,
+            key=KEY,
+            watch_seconds=watch_seconds,
+            clock=self.clock,
+            epoch=self.clock.now,
+            reporter=self.reports,
+        )
+
+    def add(self, *numbers: int, facts: GroupFacts = FACTS) -> None:
+        """Groups that nobody has verified yet. Their names say A."""
+        for number in numbers:
+            self.tagged.put(arn(number), {ENDPOINT_TAG: name(number)})
+            self.facts.known[arn(number)] = facts
+            self.dns.says(name(number), A)
+
+    def add_verified(self, *numbers: int) -> None:
+        """Groups that were verified for A, which their names say."""
+        self.add(*numbers)
+        for number in numbers:
+            record = write_record(binding(number), [A], KEY)
+            self.tagged.put(arn(number), {ENDPOINT_TAG: name(number), RECORD_TAG: record})
+
+    def moves(self, number: int, address: IPv4Address) -> None:
+        """A name changes."""
+        self.dns.says(name(number), address)
+
+    def sweep(self, trigger: SweepTrigger = SCHEDULED) -> SweepResult:
+        """Sweep once, and wait for the next minute."""
+        began = self.clock.now()
+        try:
+            return self.sweeper.run(trigger, remaining_seconds=SWEEP_TIMEOUT)
+        finally:
+            self.clock.sleep_until(began + 60.0)
+
+    def watch(self, *identifiers: str, remaining: float = WATCH_TIMEOUT) -> WatchResult:
+        """Watch, as Lambda begins it with these events."""
+        events = [DatabaseEvent(identifier) for identifier in identifiers]
+        return self.watcher.run(events, remaining_seconds=remaining)
+
+    def work(self, orders_a_tick: int) -> None:
+        """From now on, workers carry out so many orders in each half second."""
+        self.clock.every_tick(lambda: self.carry_out(orders_a_tick))
+
+    def carry_out(self, most: int) -> None:
+        """Carry out some orders at once."""
+        for message in self.queue.queue.receive(most):
+            order = read_order(message.body)
+            if isinstance(order, MarkOrder):
+                self.tagged.write(order.arn, AUDIT_TAG, order.text)
+            else:
+                self._verify(order)
+            self.done.append(order)
+            self.queue.queue.delete(message.handle)
+
+    def sent(self, cause: Cause) -> list[str]:
+        """The groups on which orders were sent for this reason, in order."""
+        return [o.arn for o in self.queue.sent if isinstance(o, SyncOrder) and o.cause is cause]
+
+    def _verify(self, order: SyncOrder) -> None:
+        answer = self.dns.resolve(order.binding.endpoint)
+        if isinstance(answer, FailedObservation):
+            return
+        record = write_record(order.binding, answer.addresses, KEY)
+        if record != order.record:
+            self.tagged.write(order.arn, RECORD_TAG, record)
+
+    def _groups(self) -> BoundGroups:
+        return BoundGroups(
+            groups=self.tagged, facts=self.facts, limits=LIMITS, place=PLACE, clock=self.clock
+        )
