@@ -286,6 +286,11 @@ def test_the_facts_are_read_page_by_page_and_others_left_aside() -> None:
         assert ElbGroupFacts(*clients).facts([arn(1), arn(3)]) == {arn(1): facts, arn(3): facts}
 
 
+def test_nothing_is_asked_for_no_groups() -> None:
+    with stubbed("elbv2", "ec2") as (clients, _):
+        assert ElbGroupFacts(*clients).facts([]) == {}
+
+
 def test_a_function_in_a_group_has_neither_port_nor_network() -> None:
     with stubbed("elbv2", "ec2") as (clients, (elb, ec2)):
         ec2.add_response("describe_vpcs", VPCS)

@@ -10,7 +10,7 @@ import pytest
 from lab.processes import Supervisor
 from target_sync.adapters import name_lookups
 from target_sync.adapters.clock import SystemClock
-from target_sync.adapters.name_lookups import THREADS, NameLookups
+from target_sync.adapters.name_lookups import NameLookups
 from target_sync.adapters.rds import ClusterReadersEndpoint, RdsCluster
 from target_sync.core.fleet.model import Question
 from target_sync.core.model import DatabaseKind, FailedObservation, LookupFailure, Observation
@@ -153,9 +153,9 @@ def test_a_name_is_looked_up_once_whoever_asks_for_it() -> None:
     assert all(addresses(answer) == {"10.0.1.11"} for answer in answers.values())
 
 
-def test_as_many_names_as_there_are_threads_are_looked_up_at_the_same_time_and_no_more() -> None:
-    together = threading.Barrier(THREADS)
-    running = threading.Semaphore(THREADS)
+def test_32_names_are_looked_up_at_the_same_time_and_no_more() -> None:
+    together = threading.Barrier(32)
+    running = threading.Semaphore(32)
 
     class Resolver(HeldResolver):
         def resolve(self, name: str) -> Observation:
@@ -164,7 +164,7 @@ def test_as_many_names_as_there_are_threads_are_looked_up_at_the_same_time_and_n
             running.release()
             return super().resolve(name)
 
-    names = [f"name-{number}" for number in range(2 * THREADS)]
+    names = [f"name-{number}" for number in range(64)]
 
     answers = lookups_over(Resolver()).ask(hostnames(*names))
 
@@ -198,6 +198,19 @@ def test_the_late_are_asked_after_the_others_until_they_answer(
     held.asked.clear()
     lookups.ask(hostnames("c", "b", "a"))
     assert held.asked == ["a", "b", "c"]
+
+
+def test_a_name_that_does_not_exist_holds_up_nobody_and_keeps_its_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(name_lookups, "THREADS", 1)
+    dns = FakeDns(FakeClock())
+    dns.says("b", "10.0.1.11")
+    lookups = lookups_over(dns)
+    lookups.ask(hostnames("b", "a"))
+    lookups.ask(hostnames("b", "a"))
+
+    assert dns.queries == ["a", "b", "a", "b"]
 
 
 def test_a_look_up_that_had_not_begun_in_time_never_begins(
