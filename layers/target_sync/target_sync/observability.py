@@ -4,6 +4,8 @@ EMF needs no permission and no endpoint: CloudWatch reads the metrics out of the
 (CloudWatch user guide, embedded metric format).
 """
 
+from collections.abc import Mapping
+
 from aws_lambda_powertools.logging import Logger
 from aws_lambda_powertools.metrics import Metrics, MetricUnit
 
@@ -20,20 +22,25 @@ class PowertoolsReporter:
     """Implements ``target_sync.synchronizer.Reporter``.
 
     Service, namespace and level come from the ``POWERTOOLS_*`` variables of the template.
+
+    Args:
+        subject: What the run is about, for the log, where one function serves several.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, subject: Mapping[str, str] | None = None) -> None:
+        self._subject = subject or {}
         self._logger = Logger()
         self._metrics = Metrics()
 
     def looked(self, convergence: Convergence) -> None:
         """Log one look in detail, at level DEBUG only."""
-        self._logger.debug("looked", extra={"look": convergence.look, "plan": convergence.plan})
+        seen = {"look": convergence.look, "plan": convergence.plan}
+        self._logger.debug("looked", extra={**self._subject, **seen})
 
     def report(self, result: SyncResult) -> None:
         """Write the run's one record, and its metrics."""
         log = self._logger.error if result.status is Status.FAILED else self._logger.info
-        log("sync run ended", extra={"result": result.to_document()})
+        log("sync run ended", extra={**self._subject, "result": result.to_document()})
         for name, unit, value in _figures(result):
             self._metrics.add_metric(name=name, unit=unit, value=value)
         self._metrics.flush_metrics()

@@ -1,6 +1,6 @@
 """The only sequencing: observe, decide, apply, report."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeAlias
 
@@ -24,7 +24,7 @@ from target_sync.core.model import (
     TargetGroup,
 )
 from target_sync.core.planning import targets_outside
-from target_sync.core.ports import Clock, Endpoint, Standbys, TargetGroupPort
+from target_sync.core.ports import Clock, Endpoint, Pace, Standbys, TargetGroupPort
 from target_sync.core.result import SyncResult
 from target_sync.errors import (
     ObservationDeniedError,
@@ -82,6 +82,7 @@ class Synchronizer:
             it is over once all is right.
         standbys: Who knows the addresses of a standby; None if none is kept.
         teller: Who tells people and programs; None for nobody.
+        pace: Who says when calls on the group may go; None if they always may.
     """
 
     endpoint: Endpoint
@@ -93,6 +94,7 @@ class Synchronizer:
     poll_seconds: float = 0.0
     standbys: Standbys | None = None
     teller: Teller | None = None
+    pace: Pace | None = None
 
     def run(self, trigger: Trigger, *, remaining_seconds: float, age_seconds: float) -> SyncResult:
         """Converge.
@@ -177,6 +179,8 @@ class Synchronizer:
 
     def _look(self, convergence: Convergence) -> _Course:
         """Describe the group first, so that the observation is the fresher of the two."""
+        if self.pace is not None:
+            yield from self.pace.before_look()
         try:
             group = self.target_group.describe()
         except TargetGroupError as error:
@@ -210,20 +214,27 @@ class Synchronizer:
         A plan that has become old, after a slow call or a frozen container, is made anew.
         """
         plan = step.plan
-        yield self.clock.now()
+        yield from self._turn_to_change()
         if convergence.is_stale(self.clock.now()):
             return convergence, LookAgain(self.clock.now()), None
         try:
             if plan.to_register:
                 self.target_group.register([v.target for v in plan.to_register])
                 convergence = convergence.after_registration(plan.to_register, self.clock.now())
-                yield self.clock.now()
+                if plan.to_deregister:
+                    yield from self._turn_to_change()
             if plan.to_deregister and not convergence.is_stale(self.clock.now()):
                 self.target_group.deregister([v.target for v in plan.to_deregister])
                 convergence = convergence.after_deregistration(plan.to_deregister)
         except TargetGroupError as error:
             return self._after_error(convergence, error)
         return convergence, convergence.after_change(step), None
+
+    def _turn_to_change(self) -> Iterator[float]:
+        """Wait before the plan is found fresh or stale, so that none gets old in waiting."""
+        if self.pace is not None:
+            yield from self.pace.before_change()
+        yield self.clock.now()
 
     def _after_error(self, convergence: Convergence, error: TargetGroupError) -> _Taken:
         convergence, step = convergence.after_failure(str(error), self.clock.now())

@@ -120,9 +120,11 @@ def _cluster_endpoint(
 ) -> Endpoint:
     from target_sync.adapters import rds  # noqa: PLC0415 - see above
 
-    cluster = rds.RdsCluster(make_client("rds"), settings.identifier)
-    if settings.kind is DatabaseKind.RDS_CLUSTER_WRITER:
-        return rds.ClusterWriterEndpoint(settings.endpoint, cluster, resolver, now)
-    return rds.ClusterReadersEndpoint(
-        settings.endpoint, cluster, resolver, now, follow_writer=settings.follow_writer
+    return rds.cluster_endpoint(
+        settings.kind,
+        settings.endpoint,
+        rds.RdsCluster(make_client("rds"), settings.identifier),
+        resolver,
+        now,
+        follow_writer=settings.follow_writer,
     )

@@ -18,16 +18,12 @@ from target_sync.errors import AwsCallError
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
-#: What passes by itself, after the client's own retries (common error codes of the AWS APIs).
-_UNAVAILABLE = frozenset(
-    {
-        "RequestLimitExceeded",
-        "RequestTimeout",
-        "Throttling",
-        "ThrottlingException",
-        "TooManyRequestsException",
-    }
+#: How AWS's APIs say slow down (common error codes of the AWS APIs).
+THROTTLED_CODES = frozenset(
+    {"RequestLimitExceeded", "Throttling", "ThrottlingException", "TooManyRequestsException"}
 )
+#: What passes by itself, after the client's own retries.
+_UNAVAILABLE = THROTTLED_CODES | {"RequestTimeout"}
 _SERVER_ERROR = 500
 
 #: Short time-outs: a function that cannot reach the API must say so within seconds. The

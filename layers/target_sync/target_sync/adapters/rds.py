@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from target_sync.adapters.topology import TopologyError, TopologyReplyError, topology_failures
-from target_sync.core.model import FailedObservation, LookupFailure, Observation
-from target_sync.core.ports import NameResolver
+from target_sync.core.model import DatabaseKind, FailedObservation, LookupFailure, Observation
+from target_sync.core.ports import Endpoint, NameResolver
 
 if TYPE_CHECKING:
     from mypy_boto3_rds.client import RDSClient
@@ -168,6 +168,21 @@ class ClusterReadersEndpoint:
         if readers or not self.follow_writer:
             return readers
         return [endpoint for endpoint, _ in reachable]
+
+
+def cluster_endpoint(
+    kind: DatabaseKind,
+    name: str,
+    cluster: RdsCluster,
+    resolver: NameResolver,
+    now: Callable[[], float],
+    *,
+    follow_writer: bool = False,
+) -> Endpoint:
+    """How the writer or, of the other kind, the readers of a cluster are observed."""
+    if kind is DatabaseKind.RDS_CLUSTER_WRITER:
+        return ClusterWriterEndpoint(name, cluster, resolver, now)
+    return ClusterReadersEndpoint(name, cluster, resolver, now, follow_writer=follow_writer)
 
 
 def _compared(by_name: Observation, by_topology: Observation, writer: Member) -> Observation:

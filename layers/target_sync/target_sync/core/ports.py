@@ -1,6 +1,6 @@
 """What the core needs of the outside world, as Protocols. The adapters keep them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from target_sync.core.model import (
@@ -55,6 +55,25 @@ class TargetGroupPort(Protocol):
 
     def deregister(self, targets: Sequence[Target]) -> None:
         """Deregister targets, each by address and port. An absent one changes nothing."""
+        ...
+
+
+class Pace(Protocol):
+    """When calls on a target group may go, where they are rationed.
+
+    Each method answers the moments at which to go on, one after the other. After the last of
+    them a call may go, and it has been paid for.
+    """
+
+    def before_look(self) -> Iterable[float]:
+        """Wait until the group may be described."""
+        ...
+
+    def before_change(self) -> Iterable[float]:
+        """Wait until targets may be registered or deregistered.
+
+        What was paid for and not used is used for the next change.
+        """
         ...
 
 

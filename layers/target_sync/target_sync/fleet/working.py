@@ -1,0 +1,170 @@
+"""What a worker does: one order at a time for each group, by the same loop as for one database."""
+
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from target_sync.core.convergence import Convergence, Status
+from target_sync.core.fleet.model import AUDIT_TAG, RECORD_TAG, Binding
+from target_sync.core.fleet.orders import MarkOrder, Order, SyncOrder
+from target_sync.core.fleet.record import Key, write_record
+from target_sync.core.ports import Clock, Endpoint, TargetGroupPort
+from target_sync.core.result import SyncResult
+from target_sync.errors import BudgetSpentError, TargetGroupNotFoundError, TargetSyncError
+from target_sync.fleet.pacing import PacedTags, PacedTargetGroup, Pacer
+from target_sync.fleet.ports import GroupTagsPort
+from target_sync.synchronizer import RESERVE_SECONDS, Reporter, Synchronizer
+from target_sync.triggers import Trigger, TriggerKind
+
+#: The next sweep follows by itself, and nobody waits for health: the targets' own alarms do.
+_TRIGGER = Trigger(kind=TriggerKind.SCHEDULE, wait_for_healthy=False)
+_RIGHT = frozenset({Status.IN_SYNC, Status.SYNCED})
+
+#: What an order is about, for the log.
+Subject: TypeAlias = Mapping[str, str]
+
+
+class Reports(Protocol):
+    """Where it is written what became of the orders."""
+
+    def of(self, subject: Subject) -> Reporter:
+        """Who writes the record of a run."""
+        ...
+
+    def failed(self, subject: Subject, error: Exception) -> None:
+        """Write that something failed for good, elsewhere than in a run."""
+        ...
+
+    def comes_again(self, subject: Subject, error: Exception) -> None:
+        """Write that an order was not carried out, and why."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worker:
+    """Carries out orders.
+
+    Attributes:
+        target_group: The group of a binding, not paced.
+        tags: What writes tags, not paced.
+        pacer: What the calls of both are paid from.
+        endpoint: How the database of a binding is observed.
+        key: What the records are sealed with.
+    """
+
+    clock: Clock
+    target_group: Callable[[Binding], TargetGroupPort]
+    tags: GroupTagsPort
+    pacer: Pacer
+    endpoint: Callable[[Binding], Endpoint]
+    reports: Reports
+    key: Key
+
+    def course(self, order: Order, remaining_seconds: float) -> Iterator[float]:
+        """Carry out an order, as a course of the moments at which to go on.
+
+        Like ``Synchronizer.course`` it shares a clock with others and may be abandoned anywhere:
+        the order then comes again, and nothing that was done is in its way.
+
+        A failure that will not pass is reported, and the order is done with: the sweep finds the
+        group again for as long as it is listed.
+
+        Args:
+            order: What is to be done.
+            remaining_seconds: The time that the function has left.
+
+        Raises:
+            TargetSyncError: The order has to come again.
+        """
+        until = self.clock.now() + remaining_seconds - RESERVE_SECONDS
+        work = self._mark(order) if isinstance(order, MarkOrder) else self._sync(order, until)
+        with closing(work):
+            for at in work:
+                if at > until:
+                    raise BudgetSpentError(
+                        f"no call for {order.arn} in {remaining_seconds:.0f} s: the fleet's share"
+                        " is used up, or AWS has slowed it down"
+                    )
+                yield at
+
+    def _mark(self, order: MarkOrder) -> Generator[float, None, None]:
+        yield from self._write({"target_group": order.arn}, order.arn, AUDIT_TAG, order.text)
+
+    def _sync(self, order: SyncOrder, until: float) -> Generator[float, None, None]:
+        group = PacedTargetGroup(self.target_group(order.binding), self.pacer, self.clock)
+        subject = _subject(order)
+        run = _Run(self.reports.of(subject))
+        course = Synchronizer(
+            endpoint=self.endpoint(order.binding),
+            target_group=group,
+            policy=order.binding.policy,
+            clock=self.clock,
+            reporter=run,
+            watch_seconds=0.0,
+            pace=group,
+        ).course(_TRIGGER, remaining_seconds=until - self.clock.now(), age_seconds=0.0)
+        failure: TargetSyncError | None = None
+        try:
+            yield from course
+        except TargetSyncError as error:
+            failure = error
+        record = self._record(order, run.result, failure)
+        if record != order.record:
+            yield from self._write(subject, order.arn, RECORD_TAG, record)
+        if failure is not None and failure.retryable:
+            raise failure
+
+    def _record(self, order: SyncOrder, result: SyncResult, failure: TargetSyncError | None) -> str:
+        """What is to stand on the group after a run: nothing, where it may not be right."""
+        run = result.convergence
+        if result.status in _RIGHT:
+            return write_record(order.binding, run.observations[-1].addresses, self.key)
+        if isinstance(failure, TargetGroupNotFoundError):
+            return order.record
+        if failure is not None and failure.retryable and run.detected_at is None:
+            # Nothing was found wrong, and the order comes again: the record is as good as it was.
+            return order.record
+        return ""
+
+    def _write(
+        self, subject: Subject, arn: str, key: str, value: str
+    ) -> Generator[float, None, None]:
+        try:
+            yield from PacedTags(self.tags, self.pacer, self.clock).write(arn, key, value)
+        except TargetGroupNotFoundError:
+            # Deleted since it was listed. The sweep names it if it stays in the listing.
+            return
+        except TargetSyncError as error:
+            if error.retryable:
+                raise
+            self.reports.failed(subject, error)
+
+
+class _Run:
+    """Implements ``target_sync.synchronizer.Reporter``, and keeps the result."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
+        self._results = list[SyncResult]()
+
+    @property
+    def result(self) -> SyncResult:
+        """How the run ended; it has."""
+        (result,) = self._results
+        return result
+
+    def looked(self, convergence: Convergence) -> None:
+        self._reporter.looked(convergence)
+
+    def report(self, result: SyncResult) -> None:
+        self._results.append(result)
+        self._reporter.report(result)
+
+
+def _subject(order: SyncOrder) -> Subject:
+    return {
+        "target_group": order.arn,
+        "endpoint": order.binding.endpoint,
+        "cause": order.cause.value,
+    }

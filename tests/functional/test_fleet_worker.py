@@ -1,0 +1,589 @@
+"""A fleet's worker: what it does with one order, and what the function does with a batch."""
+
+import asyncio
+import contextlib
+import io
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
+from botocore.exceptions import ReadTimeoutError
+
+from functions.sync_targets import fleet as door
+from lab.processes import Supervisor
+from target_sync.adapters.aws import make_client
+from target_sync.adapters.rds import ClusterReadersEndpoint, ClusterWriterEndpoint
+from target_sync.adapters.target_groups import ElbTargetGroup
+from target_sync.adapters.throttlings import Throttlings
+from target_sync.core.fleet.budget import Call
+from target_sync.core.fleet.model import AUDIT_TAG, Binding, Cause
+from target_sync.core.fleet.orders import MarkOrder, Order, UnreadableOrderError, write_order
+from target_sync.core.fleet.record import Mark, write_mark
+from target_sync.core.model import DatabaseKind, LookupFailure, Observation
+from target_sync.errors import (
+    BudgetSpentError,
+    ObservationError,
+    SettingsError,
+    TargetGroupAccessError,
+    TargetGroupError,
+    TargetGroupUnavailableError,
+    TargetSyncError,
+)
+from target_sync.fleet import wiring
+from target_sync.fleet.work_reporting import WorkReports
+from target_sync.fleet.working import Worker
+from tests.support.events import context
+from tests.support.fleet import Message, lambda_event
+from tests.support.name_server import HOST, RunningNameServer
+from tests.support.road import A, B, C
+from tests.support.workers import KEY, Fault, Fleet, VirtualLoop, arn_of
+
+if TYPE_CHECKING:
+    from mypy_boto3_elbv2.client import ElasticLoadBalancingv2Client
+
+DESCRIBE, REGISTER = "DescribeTargetHealth", "RegisterTargets"
+DEREGISTER, TAG = "DeregisterTargets", "AddTags"
+
+
+@pytest.fixture
+def fleet() -> Fleet:
+    return Fleet()
+
+
+def carry_out(fleet: Fleet, order: Order, remaining_seconds: float = 90.0) -> None:
+    """Let one worker carry out an order."""
+    for at in fleet.worker().course(order, remaining_seconds):
+        fleet.clock.sleep_until(at)
+
+
+# --- One order -----------------------------------------------------------------------------------
+
+
+def test_a_changed_answer_is_followed_and_recorded(fleet: Fleet) -> None:
+    group = fleet.adds(1, A, answer=B, record_of=A)
+
+    carry_out(fleet, fleet.order(group))
+
+    assert fleet.registered(group) == {f"{B}:5432"}
+    assert fleet.is_recorded_for(group, B)
+    assert fleet.line.operations == [DESCRIBE, REGISTER, DESCRIBE, DEREGISTER, DESCRIBE, TAG]
+
+
+def test_two_sources_that_agree_are_followed_at_once(fleet: Fleet) -> None:
+    group = fleet.adds(1, A, answer=B, record_of=A, kind=DatabaseKind.RDS_CLUSTER_WRITER)
+
+    carry_out(fleet, fleet.order(group))
+
+    assert fleet.registered(group) == {f"{B}:5432"}
+    assert fleet.line.operations == [DESCRIBE, REGISTER, DEREGISTER, DESCRIBE, TAG]
+
+
+def test_an_audit_that_finds_all_as_recorded_is_one_look(fleet: Fleet) -> None:
+    group = fleet.adds(1, A, answer=A, record_of=A)
+
+    carry_out(fleet, fleet.order(group, Cause.AUDIT))
+
+    assert fleet.line.operations == [DESCRIBE]
+    assert fleet.reports.statuses == ["in_sync"]
+
+
+def test_a_group_that_was_right_without_a_record_gets_one(fleet: Fleet) -> None:
+    group = fleet.adds(1, A, answer=A)
+
+    carry_out(fleet, fleet.order(group, Cause.UNVERIFIED))
+
+    assert fleet.line.operations == [DESCRIBE, TAG]
+    assert fleet.is_recorded_for(group, A)
+
+
+def test_drift_by_hand_is_undone_and_the_record_stays(fleet: Fleet) -> None:
+    group = fleet.adds(1, A, C, answer=A, record_of=A)
+
+    carry_out(fleet, fleet.order(group, Cause.AUDIT))
+
+    assert fleet.registered(group) == {f"{A}:5432"}
+    assert fleet.is_recorded_for(group, A)
+    assert TAG not in fleet.line.operations
+
+
+def test_a_refused_answer_empties_the_record_so_that_the_next_sweep_asks_again(
+    fleet: Fleet,
+) -> None:
+    group = fleet.adds(1, A, answer="8.8.8.8", record_of=A)
+
+    carry_out(fleet, fleet.order(group))
+
+    assert fleet.reports.statuses == ["vetoed"]
+    assert fleet.registered(group) == {f"{A}:5432"}
+    assert fleet.record_text(group) == ""
+
+
+def test_a_refused_answer_costs_no_tag_where_there_is_no_record(fleet: Fleet) -> None:
+    group = fleet.adds(1, A, answer="8.8.8.8")
+
+    carry_out(fleet, fleet.order(group, Cause.UNVERIFIED))
+
+    assert fleet.line.operations == [DESCRIBE]
+
+
+def test_a_run_that_could_not_finish_in_time_empties_the_record(fleet: Fleet) -> None:
+    group = fleet.adds(1, A, answer=B, record_of=A)
+
+    # Less than the confirm window, when what each call may take at the end is kept back.
+    carry_out(fleet, fleet.order(group), remaining_seconds=33.0)
+
+    assert fleet.reports.statuses == ["unfinished"]
+    assert fleet.registered(group) == {f"{A}:5432", f"{B}:5432"}
+    assert fleet.record_text(group) == ""
+
+
+@pytest.mark.parametrize("fault", [Fault.THROTTLED, Fault.TIMED_OUT])
+def test_a_look_that_failed_for_now_comes_again_and_says_nothing_of_the_group(
+    fleet: Fleet, fault: Fault
+) -> None:
+    group = fleet.adds(1, A, answer=A, record_of=A)
+    fleet.line.faults = {0: fault}
+
+    with pytest.raises(TargetGroupUnavailableError):
+        carry_out(fleet, fleet.order(group, Cause.AUDIT))
+
+    assert fleet.line.operations == [DESCRIBE]
+    assert fleet.is_recorded_for(group, A)
+
+
+def test_a_name_without_an_answer_comes_again(fleet: Fleet) -> None:
+    group = fleet.adds(1, A, record_of=A)
+
+    with pytest.raises(ObservationError):
+        carry_out(fleet, fleet.order(group))
+
+    assert fleet.registered(group) == {f"{A}:5432"}
+    assert fleet.is_recorded_for(group, A)
+
+
+def test_what_was_found_wrong_and_not_mended_has_no_record_while_the_order_waits(
+    fleet: Fleet,
+) -> None:
+    group = fleet.adds(1, A, answer=B, record_of=A)
+    fleet.line.faults = {1: Fault.THROTTLED}
+
+    with pytest.raises(TargetGroupUnavailableError):
+        carry_out(fleet, fleet.order(group))
+
+    assert fleet.line.operations == [DESCRIBE, REGISTER, TAG]
+    assert fleet.record_text(group) == ""
+
+
+def test_a_failure_for_good_is_reported_with_its_group_and_done_with(fleet: Fleet) -> None:
+    group = fleet.adds(1, A, answer=B, record_of=A)
+    fleet.line.faults = {1: Fault.DENIED}
+
+    carry_out(fleet, fleet.order(group))
+
+    ((subject, result),) = fleet.reports.runs
+    assert result.status == "failed"
+    assert subject == {
+        "target_group": group.arn,
+        "endpoint": "db-1.internal",
+        "cause": "answer_changed",
+    }
+    assert fleet.record_text(group) == ""
+
+
+def test_a_database_that_may_not_be_looked_at_is_a_failure_for_good(fleet: Fleet) -> None:
+    group = fleet.adds(1, A, record_of=A)
+    fleet.dns.fails(group.endpoint, LookupFailure.ACCESS_DENIED)
+
+    carry_out(fleet, fleet.order(group))
+
+    assert fleet.reports.statuses == ["failed"]
+    assert fleet.record_text(group) == ""
+
+
+def test_a_deleted_group_is_reported_and_not_tagged(fleet: Fleet) -> None:
+    group = fleet.adds(1, A, answer=B, record_of=A)
+    order = fleet.order(group)
+    fleet.deletes(group)
+
+    carry_out(fleet, order)
+
+    assert fleet.reports.statuses == ["failed"]
+    assert TAG not in fleet.line.operations
+
+
+def test_a_group_that_is_deleted_before_its_tag_is_no_failure(fleet: Fleet) -> None:
+    group = fleet.adds(1, A, answer=A)
+    fleet.line.faults = {1: Fault.DELETED}
+
+    carry_out(fleet, fleet.order(group, Cause.UNVERIFIED))
+
+    assert fleet.line.operations == [DESCRIBE, TAG]
+    assert not fleet.reports.failures
+
+
+def test_a_tag_that_may_not_be_written_is_reported_with_its_group(fleet: Fleet) -> None:
+    group = fleet.adds(1, A, answer=A)
+    fleet.line.faults = {1: Fault.DENIED}
+
+    carry_out(fleet, fleet.order(group, Cause.UNVERIFIED))
+
+    ((subject, error),) = fleet.reports.failures
+    assert subject["target_group"] == group.arn
+    assert isinstance(error, TargetGroupAccessError)
+
+
+def test_a_tag_that_could_not_be_written_for_now_brings_the_order_again(fleet: Fleet) -> None:
+    group = fleet.adds(1, A, answer=A)
+    fleet.line.faults = {1: Fault.THROTTLED}
+
+    with pytest.raises(TargetGroupUnavailableError):
+        carry_out(fleet, fleet.order(group, Cause.UNVERIFIED))
+
+
+def test_a_mark_is_left_on_its_group(fleet: Fleet) -> None:
+    group = fleet.adds(1, A)
+    text = write_mark(Mark(group.arn, fleet.clock.now()), KEY)
+
+    carry_out(fleet, MarkOrder(group.arn, text))
+
+    assert fleet.tags.tags(group.arn)[AUDIT_TAG] == text
+    assert fleet.line.operations == [TAG]
+
+
+def test_a_mark_that_may_not_be_left_is_reported_with_its_group(fleet: Fleet) -> None:
+    group = fleet.adds(1, A)
+    fleet.line.faults = {0: Fault.DENIED}
+
+    carry_out(fleet, MarkOrder(group.arn, "a mark"))
+
+    ((subject, _),) = fleet.reports.failures
+    assert subject == {"target_group": group.arn}
+
+
+def test_an_order_whose_call_has_no_turn_in_the_functions_time_comes_again_untouched(
+    fleet: Fleet,
+) -> None:
+    group = fleet.adds(1, A, answer=B, record_of=A)
+    order, worker, began = fleet.order(group), fleet.worker(), fleet.clock.now()
+    # Nine tags take what the share gives for a minute.
+    for _ in range(9):
+        worker.pacer.take(Call.MUTATING)
+
+    with pytest.raises(BudgetSpentError, match=rf"{group.arn} in 20 s"):
+        next(worker.course(MarkOrder(group.arn, order.record), 20.0))
+
+    assert not fleet.line.calls
+    assert fleet.clock.now() == began
+
+
+# --- A batch -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def _behind_the_door(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The function's own event loop, as in Lambda, on the fleet's clock."""
+    worker = fleet.worker()
+    monkeypatch.setattr(door, "worker", lambda: worker)
+    monkeypatch.setenv("LAMBDA_TASK_ROOT", "/var/task")
+    loop = VirtualLoop(fleet.clock)
+    asyncio.set_event_loop(loop)
+    yield
+    asyncio.set_event_loop(None)
+    loop.close()
+
+
+def deliver(fleet: Fleet, *bodies: str) -> list[str]:
+    """Give a batch to the function, and answer with what has to come again, by its number."""
+    messages = [
+        Message(id=str(n), handle="", body=body, group="", sent_at=fleet.clock.now(), receptions=1)
+        for n, body in enumerate(bodies)
+    ]
+    answer = door.handler(lambda_event(messages), context(90))
+    assert list(answer) == ["batchItemFailures"]
+    return [str(item["itemIdentifier"]) for item in answer["batchItemFailures"]]
+
+
+@pytest.mark.usefixtures("_behind_the_door")
+def test_the_orders_of_a_batch_take_turns(fleet: Fleet) -> None:
+    groups = [fleet.adds(number, A, answer=B, record_of=A) for number in range(4)]
+    began = fleet.clock.now()
+
+    again = deliver(fleet, *(write_order(fleet.order(group)) for group in groups))
+
+    assert again == []
+    assert all(fleet.registered(group) == {f"{B}:5432"} for group in groups)
+    assert all(fleet.is_recorded_for(group, B) for group in groups)
+    first_changes = {arn for _, arn in fleet.line.calls[:4]}
+    assert len(first_changes) > 1, "one after the other"
+    # What their 24 calls take of the share, which is longer than the confirm windows.
+    assert fleet.clock.now() - began < 50.0
+
+
+@pytest.mark.usefixtures("_behind_the_door")
+def test_two_orders_of_a_group_in_a_batch_are_carried_out_one_after_the_other(
+    fleet: Fleet,
+) -> None:
+    twice, other = fleet.adds(1, A, answer=B, record_of=A), fleet.adds(2, A, answer=A)
+    first, second = fleet.order(twice), fleet.order(twice, Cause.AUDIT)
+
+    assert deliver(fleet, *map(write_order, (first, second, fleet.order(other)))) == []
+
+    ends = [subject["cause"] for subject, _ in fleet.reports.runs if subject["cause"]]
+    assert fleet.reports.statuses == ["in_sync", "synced", "in_sync"]
+    assert ends == ["answer_changed", "answer_changed", "audit"]
+    assert [op for op, arn in fleet.line.calls if arn == twice.arn] == [
+        DESCRIBE, REGISTER, DESCRIBE, DEREGISTER, DESCRIBE, TAG, DESCRIBE, TAG,
+    ]  # fmt: skip
+
+
+@pytest.mark.usefixtures("_behind_the_door")
+def test_only_what_failed_comes_again(fleet: Fleet) -> None:
+    good, mute = fleet.adds(1, A, answer=B, record_of=A), fleet.adds(2, A, record_of=A)
+    denied = fleet.adds(3, A, answer="8.8.8.8", record_of=A)
+    orders = [write_order(fleet.order(group)) for group in (mute, good, denied)]
+
+    assert deliver(fleet, "poison", *orders) == ["0", "1"]
+
+    assert fleet.registered(good) == {f"{B}:5432"}
+    assert [subject["message_id"] for subject, _ in fleet.reports.again] == ["0", "1"]
+    assert [type(error) for _, error in fleet.reports.again] == [
+        UnreadableOrderError,
+        ObservationError,
+    ]
+
+
+@pytest.mark.usefixtures("_behind_the_door")
+def test_a_batch_of_which_nothing_could_be_done_comes_again_without_an_error_of_the_function(
+    fleet: Fleet,
+) -> None:
+    assert deliver(fleet, "poison", "{}") == ["0", "1"]
+
+
+@pytest.mark.usefixtures("_behind_the_door")
+def test_a_mistake_of_ours_fails_its_own_order_and_is_told(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken, good = fleet.adds(1, A), fleet.adds(2, A, answer=A)
+    endpoint = fleet.endpoint_of
+
+    def mistaken(binding: Binding) -> Any:
+        if binding == broken:
+            raise ZeroDivisionError
+        return endpoint(binding)
+
+    monkeypatch.setattr(fleet, "endpoint_of", mistaken)
+    worker = fleet.worker()
+    monkeypatch.setattr(door, "worker", lambda: worker)
+
+    assert deliver(fleet, *(write_order(fleet.order(it)) for it in (broken, good))) == ["0"]
+
+    assert fleet.reports.statuses == ["in_sync"]
+    ((_, error),) = fleet.reports.again
+    assert isinstance(error, ZeroDivisionError)
+
+
+def test_a_missing_setting_is_an_error_of_the_function() -> None:
+    wiring.worker.cache_clear()
+
+    with pytest.raises(SettingsError, match="SEAL_KEY"):
+        door.handler(lambda_event([]), context())
+
+
+# --- What is written -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def written(
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+    capsys: pytest.CaptureFixture[str],
+) -> Any:
+    """What the function has written up to now, line by line."""
+    # Powertools keeps one handler per service name, and with it the first test's output.
+    monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", request.node.name)
+    monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "PostgresPrivateLink")
+    return lambda: [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_the_record_of_a_run_names_its_group_its_database_and_why(
+    fleet: Fleet, written: Any
+) -> None:
+    group = fleet.adds(1, A, answer=A)
+    worker = replace(fleet.worker(), reports=WorkReports())
+
+    for at in worker.course(fleet.order(group, Cause.UNVERIFIED), 90.0):
+        fleet.clock.sleep_until(at)
+
+    record, figures = written()
+    assert record["message"] == "sync run ended"
+    assert record["target_group"] == group.arn
+    assert record["endpoint"] == "db-1.internal"
+    assert record["cause"] == "unverified"
+    assert record["result"]["status"] == "in_sync"
+    assert figures["SyncSucceeded"] == [1.0]
+
+
+def test_what_failed_for_good_is_an_error_and_a_figure(written: Any) -> None:
+    WorkReports().failed({"target_group": "an ARN"}, TargetSyncError("what went wrong"))
+
+    record, figures = written()
+    assert record["level"] == "ERROR"
+    assert record["target_group"] == "an ARN"
+    assert record["failure"] == "what went wrong"
+    assert figures["SyncFailed"] == [1.0]
+
+
+def test_what_comes_again_is_a_warning_with_the_place_of_the_failure(written: Any) -> None:
+    try:
+        int("a mistake of ours")
+    except ValueError as error:
+        WorkReports().comes_again({"message_id": "m-1"}, error)
+
+    (record,) = written()
+    assert record["level"] == "WARNING"
+    assert record["message_id"] == "m-1"
+    assert "a mistake of ours" in record["exception"]
+    assert "test_fleet_worker.py" in record["exception"]
+
+
+# --- How it is put together ---------------------------------------------------------------------
+
+ENVIRONMENT = {
+    "AWS_REGION": "eu-west-1",
+    "AWS_DEFAULT_REGION": "eu-west-1",
+    "SEAL_KEY": "a secret of this deployment",
+    "RESOLVERS": "10.0.0.2:5353",
+}
+
+
+@pytest.fixture
+def built(monkeypatch: pytest.MonkeyPatch) -> Worker:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    return wiring.build_worker(ENVIRONMENT)
+
+
+@pytest.mark.parametrize(
+    "kind", [DatabaseKind.RDS_INSTANCE, DatabaseKind.RDS_PROXY, DatabaseKind.HOSTNAME]
+)
+def test_a_database_with_one_name_is_asked_for_at_the_resolvers(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch, kind: DatabaseKind
+) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    binding = fleet.adds(1, A, kind=kind)
+    with Supervisor() as supervisor:
+        server = RunningNameServer(supervisor)
+        server.zone.set_address(binding.endpoint, [str(B)])
+        built = wiring.build_worker({**ENVIRONMENT, "RESOLVERS": f"{HOST}:{server.port}"})
+
+        answer = built.endpoint(binding).observe()
+
+    assert isinstance(answer, Observation)
+    assert answer.addresses == {B}
+
+
+@pytest.mark.parametrize(
+    ("kind", "observed_by"),
+    [
+        (DatabaseKind.RDS_CLUSTER_WRITER, ClusterWriterEndpoint),
+        (DatabaseKind.RDS_CLUSTER_READERS, ClusterReadersEndpoint),
+    ],
+)
+def test_a_cluster_is_asked_for_at_the_rds_api_too(
+    built: Worker,
+    fleet: Fleet,
+    kind: DatabaseKind,
+    observed_by: type[ClusterWriterEndpoint | ClusterReadersEndpoint],
+) -> None:
+    binding = fleet.adds(1, A, kind=kind)
+
+    endpoint = built.endpoint(binding)
+
+    assert isinstance(endpoint, observed_by)
+    assert (endpoint.name, endpoint.cluster.identifier) == ("db-1.internal", "db-1")
+
+
+def test_the_clusters_of_a_container_share_one_client(built: Worker, fleet: Fleet) -> None:
+    first, second = (
+        built.endpoint(fleet.adds(number, A, kind=DatabaseKind.RDS_CLUSTER_WRITER))
+        for number in (1, 2)
+    )
+    assert isinstance(first, ClusterWriterEndpoint)
+    assert isinstance(second, ClusterWriterEndpoint)
+    assert first.cluster._client is second.cluster._client  # noqa: SLF001 - what is shared
+
+
+_THROTTLED = (
+    400,
+    "<ErrorResponse><Error><Code>Throttling</Code><Message>slow</Message></Error></ErrorResponse>",
+)
+_REFUSED = (403, _THROTTLED[1].replace("Throttling", "AccessDenied"))
+_EMPTY = (
+    200,
+    "<R><DescribeTargetHealthResult><TargetHealthDescriptions/></DescribeTargetHealthResult></R>",
+)
+
+
+class _Body(io.BytesIO):
+    def stream(self) -> Iterator[bytes]:
+        yield self.read()
+
+
+def elb_that_says(
+    monkeypatch: pytest.MonkeyPatch, *replies: tuple[int, str] | Exception
+) -> "ElasticLoadBalancingv2Client":
+    """A client of ELB, with its own retries and without their pauses, that hears these replies."""
+    monkeypatch.setattr("botocore.endpoint.time.sleep", lambda _: None)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    client: ElasticLoadBalancingv2Client = make_client("elbv2")
+    left = iter(replies)
+
+    def reply(**_: object) -> Any:
+        said = next(left)
+        if isinstance(said, Exception):
+            raise said
+        return AWSResponse("https://elb.test", said[0], HTTPHeaders(), _Body(said[1].encode()))
+
+    client.meta.events.register("before-send", reply)
+    return client
+
+
+@pytest.mark.parametrize(
+    ("replies", "count"),
+    [
+        pytest.param([_EMPTY], 0, id="at once"),
+        pytest.param([_THROTTLED, _THROTTLED, _EMPTY], 2, id="made good by retries"),
+        pytest.param([_THROTTLED] * 3, 3, id="throttled to the end"),
+        pytest.param([ReadTimeoutError(endpoint_url="elb"), _EMPTY], 0, id="no reply"),
+        pytest.param([_REFUSED], 0, id="refused for another reason"),
+    ],
+)
+def test_every_reply_that_says_slow_down_is_counted(
+    monkeypatch: pytest.MonkeyPatch, replies: Sequence[tuple[int, str] | Exception], count: int
+) -> None:
+    client = elb_that_says(monkeypatch, *replies)
+    throttlings = Throttlings(client)
+
+    with contextlib.suppress(TargetGroupError):
+        ElbTargetGroup(client, arn_of(1)).describe()
+
+    assert throttlings.count() == count
+
+
+def test_a_container_slows_down_after_a_retry_that_it_did_not_see(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = elb_that_says(monkeypatch, _THROTTLED, _EMPTY)
+    monkeypatch.setattr(wiring, "make_client", lambda _: client)
+    monkeypatch.setattr(wiring, "SystemClock", lambda: fleet.clock)
+    binding, built = fleet.adds(1), wiring.build_worker(ENVIRONMENT)
+    before = built.pacer.take(Call.MUTATING)
+
+    built.pacer.call(Call.DESCRIBE, built.target_group(binding).describe)
+
+    # A tenth of half of 10 calls a second is one in 2 s; half of that is one in 4 s.
+    built.pacer.take(Call.DESCRIBE)
+    assert built.pacer.take(Call.DESCRIBE) - before == pytest.approx(8.0)
