@@ -9,10 +9,9 @@ from operator import getitem
 from pathlib import Path
 from typing import Any
 
-import boto3.session
 from samcli.yamlhelper import yaml_parse
-from samtranslator.parser.parser import Parser
-from samtranslator.translator.translator import Translator
+
+from tools.expand_template import translate
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = ROOT / "template.yaml"
@@ -113,10 +112,7 @@ def _expanded(path: Path) -> dict[str, Any]:
         for key in ("CodeUri", "ContentUri"):
             if key in resource.get("Properties", {}):
                 resource["Properties"][key] = "s3://bucket/key"
-    session = boto3.session.Session(region_name=PSEUDO_PARAMETERS["AWS::Region"])
-    translator = Translator(None, Parser(), boto_session=session)
-    expanded: dict[str, Any] = translator.translate(template, parameter_values={})
-    return expanded
+    return translate(template)
 
 
 def expand(path: Path = TEMPLATE) -> dict[str, Any]:

@@ -1,0 +1,54 @@
+"""A stack set with service-managed permissions takes no transform: the fleet is expanded for it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.template.pages import ROOT
+from tests.template.stack import expand
+from tools import expand_template
+
+#: A template that is given as text (CloudFormation API reference, CreateStackSet, TemplateBody).
+MOST_BYTES = 51_200
+
+
+@pytest.fixture
+def plain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The fleet as `sam package` leaves it, expanded."""
+    packaged, plain = tmp_path / "packaged.yaml", tmp_path / "stackset.json"
+    text = (ROOT / "fleet.yaml").read_text()
+    lines = (
+        f"{line.partition('Uri:')[0]}Uri: s3://bucket/key" if "Uri: " in line else line
+        for line in text.splitlines()
+    )
+    packaged.write_text("\n".join(lines))
+    monkeypatch.setattr(sys, "argv", ["expand_template", str(packaged), str(plain)])
+    expand_template.main()
+    return plain
+
+
+def test_the_fleet_is_expanded_into_what_a_stack_set_takes(plain: Path) -> None:
+    template = json.loads(plain.read_text())
+    assert "Transform" not in template
+    assert template["Resources"].keys() == expand(ROOT / "fleet.yaml")["Resources"].keys()
+    types = {resource["Type"] for resource in template["Resources"].values()}
+    assert not [kind for kind in types if kind.startswith("AWS::Serverless::")]
+    assert template["Parameters"].keys() >= {"PermissionsBoundaryArn", "ApiShare"}
+    assert plain.stat().st_size < MOST_BYTES
+    # Nothing of where it was expanded.
+    assert "us-east-1" not in plain.read_text()
+
+
+def test_cfn_lint_finds_nothing_in_it(plain: Path) -> None:
+    lint = [Path(sys.executable).parent / "cfn-lint", "--regions", "us-east-1", "--", plain]
+    found = subprocess.run(lint, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stdout
+
+
+def test_it_says_how_it_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["expand_template"])
+    with pytest.raises(SystemExit, match="usage: "):
+        expand_template.main()
