@@ -43,7 +43,13 @@ def test_the_fleet_is_expanded_into_what_a_stack_set_takes(plain: Path) -> None:
 
 
 def test_cfn_lint_finds_nothing_in_it(plain: Path) -> None:
-    lint = [Path(sys.executable).parent / "cfn-lint", "--regions", "us-east-1", "--", plain]
+    lint = [
+        str(Path(sys.executable).parent / "cfn-lint"),
+        "--regions",
+        "us-east-1",
+        "--",
+        str(plain),
+    ]
     found = subprocess.run(lint, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stdout
 
