@@ -42,4 +42,3 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> "PartialItemFail
         record_handler=carry_out,
         processor=AsyncBatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False),
     )
-

@@ -55,9 +55,9 @@ def test_every_requirement_keeps_its_version_and_licence(built: Build) -> None:
         assert [path for path in files(metadata) if "LICENSE" in path.name], metadata.name
 
 
-def test_the_function_holds_its_handler_only(built: Build) -> None:
+def test_the_function_holds_its_handlers_only(built: Build) -> None:
     sources = {path.name for path in files(built.function) if path.suffix != ".pyc"}
-    assert sources == {"app.py"}
+    assert sources == {"app.py", "fleet.py"}
 
 
 def test_every_user_can_read_the_artifact(built: Build) -> None:
