@@ -22,6 +22,7 @@ from target_sync.errors import (
 from target_sync.fleet import sweep_wiring
 from target_sync.fleet.ports import DatabaseEvent
 from target_sync.fleet.reporting import PowertoolsWatchReporter
+from target_sync.fleet.triggers import parse_watch
 from target_sync.fleet.watching import LOOK_SECONDS, RESERVE_SECONDS
 from tests.support.events import context, load_event
 from tests.support.fleet import lambda_event
@@ -415,16 +416,24 @@ def test_a_watch_writes_one_record(
 
 
 def test_a_batch_of_the_queue_is_watched(monkeypatch: pytest.MonkeyPatch) -> None:
-    scene = watched(1, 2)
-    for body in (json.dumps(load_event("multi-az-failover-started")), "garbled"):
-        scene.events.queue.send(body)
-    scene.events.happens("db-1")
-    batch = lambda_event(scene.events.queue.receive(10))
+    scene = Scene()
+    scene.add_verified(1)
+    scene.tagged.tag(arn(1), ENDPOINT_TAG, "orders.abc.eu-west-1.rds.amazonaws.com")
+    batch = load_event("fleet/database-events")
+    batch["Records"].append({**batch["Records"][0], "body": "garbled"})
     monkeypatch.setattr(app, "watcher", {FUNCTION: scene.watcher}.__getitem__)
     document = app.handler(batch, context(WATCH_TIMEOUT, FUNCTION))
     assert (document["events"], document["unreadable"], document["databases"]) == (3, 1, 1)
-    # They are Lambda's to delete.
-    assert scene.events.queue.waiting == 3
+    assert document == scene.reports.all[0].to_document()
+
+
+def test_events_that_lambda_has_brought_are_lambdas_to_delete() -> None:
+    scene = watched(1)
+    scene.events.happens("db-1")
+    messages = scene.events.queue.receive(10)
+    events = parse_watch(lambda_event(messages))
+    scene.watcher.run(events, remaining_seconds=WATCH_TIMEOUT)
+    assert scene.events.queue.waiting == 1
 
 
 @pytest.mark.parametrize(
