@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -21,7 +21,7 @@ from target_sync.core.fleet.model import (
     FindingCode,
     Place,
 )
-from target_sync.core.fleet.orders import MarkOrder, SyncOrder
+from target_sync.core.fleet.orders import MarkOrder, Order, SyncOrder
 from target_sync.core.fleet.record import Mark, read_mark, write_mark
 from target_sync.core.model import LookupFailure
 from target_sync.errors import (
@@ -131,6 +131,23 @@ def test_what_can_wait_never_fills_the_queue_before_a_failover() -> None:
     assert sorted(scene.sent(Cause.UNVERIFIED)) == sorted(arns(*range(100)))
 
 
+def test_orders_are_handed_out_no_faster_than_the_share_allows_whatever_sqs_counts() -> None:
+    scene = Scene()
+    scene.add_verified(*range(1_000))
+    scene.queue.waiting = lambda: 0  # type: ignore[method-assign]
+    sent, send = list[float](), scene.queue.send
+
+    def noted(orders: Sequence[Order], at: float) -> None:
+        send(orders, at)
+        sent.extend(at for order in orders if isinstance(order, SyncOrder))
+
+    scene.queue.send = noted  # type: ignore[method-assign]
+    scene.sweep()
+    assert len(sent) == 67
+    for count, at in enumerate(sent):
+        assert count <= (at - NOW) * 10 * 0.5 + PORTION
+
+
 def test_audits_wait_until_the_workers_have_done_with_a_storm() -> None:
     scene = Scene()
     scene.add_verified(*range(200))
@@ -139,12 +156,12 @@ def test_audits_wait_until_the_workers_have_done_with_a_storm() -> None:
     waiting = list[int]()
     send = scene.queue.send
 
-    def watched(orders: list[SyncOrder | MarkOrder], at: float) -> None:
+    def watched(orders: Sequence[Order], at: float) -> None:
         if any(isinstance(it, SyncOrder) and it.cause is Cause.AUDIT for it in orders):
             waiting.append(scene.queue.queue.waiting)
         send(orders, at)
 
-    scene.queue.send = watched  # type: ignore[method-assign, assignment]
+    scene.queue.send = watched  # type: ignore[method-assign]
     scene.work(1)
     scene.sweep()
     assert waiting

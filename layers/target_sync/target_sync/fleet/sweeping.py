@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import chain, zip_longest
 from typing import Protocol
 
+from target_sync.core.fleet.budget import calls_a_second
 from target_sync.core.fleet.model import Cause
 from target_sync.core.fleet.orders import MarkOrder, SyncOrder
 from target_sync.core.fleet.record import Key, Mark, write_mark
@@ -114,11 +115,14 @@ class Sweeper:
         """Hand these out, and answer with those for which there was time."""
         backlog, given = _Backlog(), 0
         while given < len(works) and (now := self.clock.now()) < until:
+            pause = PAUSE_SECONDS
             if backlog.is_short(self.queue.waiting(), now):
                 self._send(works[given : given + PORTION], records)
                 given += PORTION
+                # The workers cannot be faster, and what SQS counts may be behind.
+                pause = PORTION / calls_a_second(self.share)
             if given < len(works):
-                self.clock.sleep_until(now + PAUSE_SECONDS)
+                self.clock.sleep_until(now + pause)
         return works[:given]
 
     def _send(self, works: Sequence[Work], records: Mapping[str, str]) -> None:

@@ -53,6 +53,16 @@ ACCOUNT_QUOTA = Quota(40, 10)
 #: How much of all that the fleet takes unless told otherwise.
 DEFAULT_SHARE = 0.5
 
+
+def calls_a_second(share: float) -> float:
+    """How many calls, of whatever kind, a share of the account's goes on for without end.
+
+    Raises:
+        ValueError: The share is not in (0, 1].
+    """
+    return ACCOUNT_QUOTA.part(share).refill
+
+
 #: Additive increase, multiplicative decrease: how TCP finds its part of a line that it shares with
 #: senders that it does not know.
 _SLOWED_BY, _SPED_UP_BY, _SLOWEST = 1 / 2, 1 / 16, 1 / 32

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
-from target_sync.core.fleet.budget import ACCOUNT_QUOTA, DEFAULT_SHARE
+from target_sync.core.fleet.budget import DEFAULT_SHARE, calls_a_second
 from target_sync.core.fleet.model import (
     Binding,
     Cause,
@@ -64,8 +64,7 @@ class Room:
         Raises:
             ValueError: The share is not in (0, 1].
         """
-        rate = ACCOUNT_QUOTA.part(share).refill
-        return cls(int(rate * (SWEEP_SECONDS - _SPARE_SECONDS)))
+        return cls(int(calls_a_second(share) * (SWEEP_SECONDS - _SPARE_SECONDS)))
 
     def less(self, groups: int) -> "Room":
         """What is left beside so many groups that still wait: never less than there must be."""
