@@ -120,6 +120,14 @@ def test_nothing_is_sent_and_nothing_waited_for_when_nothing_is_to_be_done() -> 
     assert result.seconds == 0.0
 
 
+@pytest.mark.parametrize("groups", [1, PORTION])
+def test_a_sweep_waits_for_nothing_after_its_last_portion(groups: int) -> None:
+    scene = Scene()
+    scene.add(*range(groups))
+    result = scene.sweep()
+    assert (result.count(Cause.UNVERIFIED), result.seconds) == (groups, 0.0)
+
+
 def test_what_can_wait_never_fills_the_queue_before_a_failover() -> None:
     scene = Scene()
     scene.add(*range(100))
