@@ -55,4 +55,4 @@ class InstanceEndpoint:
             instance = reply["Reservations"][0]["Instances"][0]
             return instance["State"]["Name"], instance.get("PrivateIpAddress", "")
         except (AttributeError, IndexError, KeyError, TypeError) as error:
-            raise TopologyReplyError("DescribeInstances", error) from error
+            raise TopologyReplyError.wrong_reply("DescribeInstances", error) from error

@@ -76,7 +76,7 @@ class RdsNetworkInterfaces:
             ],
         )
         if reply.get("NextToken"):
-            raise TopologyReplyError(_OPERATION, ValueError("only a part of it came"))
+            raise TopologyReplyError.wrong_reply(_OPERATION, ValueError("only a part of it came"))
         try:
             return {
                 ip_address(entry["PrivateIpAddress"])
@@ -85,7 +85,7 @@ class RdsNetworkInterfaces:
                 for entry in interface["PrivateIpAddresses"]
             }
         except (KeyError, TypeError, ValueError) as error:
-            raise TopologyReplyError(_OPERATION, error) from error
+            raise TopologyReplyError.wrong_reply(_OPERATION, error) from error
 
     def _is_of_the_database(self, interface: "NetworkInterfaceTypeDef") -> bool:
         """Whether an interface is what was asked for; a filter alone is not trusted."""

@@ -70,7 +70,7 @@ class RdsCluster:
                 for member in clusters["DBClusters"][0]["DBClusterMembers"]
             )
         except (AttributeError, IndexError, KeyError, TypeError) as error:
-            raise TopologyReplyError("DescribeDBClusters", error) from error
+            raise TopologyReplyError.wrong_reply("DescribeDBClusters", error) from error
 
 
 @dataclass(frozen=True, slots=True)

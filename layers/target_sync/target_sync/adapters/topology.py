@@ -42,13 +42,6 @@ class TopologyReplyError(TopologyError):
 
     failure = LookupFailure.BAD_ANSWER
 
-    def __init__(self, operation: str, error: Exception) -> None:
-        super().__init__(
-            operation,
-            type(error).__name__,
-            f"the reply does not have the documented shape: {error}",
-        )
-
 
 def topology_failures(service: str, missing_codes: Iterable[str]) -> Failures:
     """How the failures of one API become the errors above.
