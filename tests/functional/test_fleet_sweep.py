@@ -1,6 +1,7 @@
 """The sweep of a fleet, from its door: what it hands out, when, and what no failure takes away."""
 
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -33,7 +34,13 @@ from target_sync.errors import (
 from target_sync.fleet import sweep_wiring
 from target_sync.fleet.listing import FACTS_SECONDS, GONE_SECONDS
 from target_sync.fleet.reporting import FINDINGS_IN_A_RECORD, PowertoolsSweepReporter
-from target_sync.fleet.sweeping import PORTION, RESERVE_SECONDS, STUCK_SECONDS
+from target_sync.fleet.sweeping import (
+    MOST_PORTIONS,
+    PER_PORTION,
+    PORTION,
+    RESERVE_SECONDS,
+    STUCK_SECONDS,
+)
 from target_sync.fleet.triggers import SweepTrigger, SweepTriggerKind
 from tests.support.events import context, load_event
 from tests.support.fleet import Faults
@@ -137,6 +144,19 @@ def test_what_can_wait_never_fills_the_queue_before_a_failover() -> None:
     scene.sweep()
     assert max(seen) < 2 * PORTION
     assert sorted(scene.sent(Cause.UNVERIFIED)) == sorted(arns(*range(100)))
+
+
+def test_a_large_fleet_keeps_more_orders_out_so_that_no_worker_is_idle() -> None:
+    scene = Scene()
+    scene.add_verified(*range(3_000))
+    seen = list[int]()
+    scene.clock.every_tick(lambda: seen.append(scene.queue.queue.waiting))
+    # Workers that are slower than the share: what waits is what the sweep lets wait.
+    scene.work(1)
+    result = scene.sweep()
+    portions = min(math.ceil(200 / PER_PORTION), MOST_PORTIONS)
+    assert portions * PORTION <= max(seen) < (portions + 1) * PORTION
+    assert result.count(Cause.AUDIT) < 200
 
 
 def test_orders_are_handed_out_no_faster_than_the_share_allows_whatever_sqs_counts() -> None:

@@ -1,5 +1,6 @@
 """The only sequencing of a sweep: list, ask, decide, hand out, report."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, zip_longest
@@ -18,9 +19,12 @@ from target_sync.fleet.triggers import SweepTrigger
 
 #: Seconds kept back at the end of a function's time: the last calls, and the report.
 RESERVE_SECONDS = 8.0
-#: What can wait is handed out in portions of so many, while fewer orders than that wait: no
-#: failover ever stands behind two of them.
+#: What can wait is handed out in portions of so many, while fewer orders than that wait: there are
+#: idle workers then for a failover, and it stands behind few others.
 PORTION = 10
+#: With one portion out, workers get more than so many orders done in a sweep's time, and with
+#: three they use the whole share (docs/bench/fleet.md).
+PER_PORTION, MOST_PORTIONS = 100, 3
 #: Between two looks at the queue.
 PAUSE_SECONDS = 1.0
 #: When nothing was finished for so long, what waits is what failed and waits for its next try. It
@@ -113,7 +117,8 @@ class Sweeper:
         self, works: Sequence[Work], records: Mapping[str, str], until: float
     ) -> Sequence[Work]:
         """Hand these out, and answer with those for which there was time."""
-        backlog, given = _Backlog(), 0
+        portions = min(math.ceil(len(works) / PER_PORTION), MOST_PORTIONS)
+        backlog, given = _Backlog(portions * PORTION), 0
         while given < len(works) and (now := self.clock.now()) < until:
             pause = PAUSE_SECONDS
             if backlog.is_short(self.queue.waiting(), now):
@@ -138,10 +143,12 @@ class _Backlog:
     """What waits in the queue, and how much of it moves.
 
     Attributes:
+        enough: So many orders that move are enough for the workers.
         least: The fewest orders that have waited.
         since: Since when it were not fewer.
     """
 
+    enough: int
     least: float = float("inf")
     since: float = 0.0
 
@@ -150,7 +157,7 @@ class _Backlog:
         if waiting < self.least:
             self.least, self.since = waiting, now
         stuck = self.least if now - self.since >= STUCK_SECONDS else 0
-        return waiting < stuck + PORTION
+        return waiting < stuck + self.enough
 
 
 def _of(sweep: Sweep, cause: Cause) -> Sequence[Work]:
