@@ -19,7 +19,7 @@ REGION ?=
 DRILL_OPTIONS ?=
 COST_OPTIONS ?=
 
-.PHONY: help setup demo drill lab test check browser screenshots histories build bench bench-fleet bench-cold bench-warm cost break-rules mutants lock format clean
+.PHONY: help setup demo drill lab test check browser screenshots histories build build-fleet bench bench-fleet bench-cold bench-warm cost break-rules mutants lock format clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -64,11 +64,15 @@ lint:
 build: setup ## Build the deployable stack into .aws-sam/build
 	@PATH="$(CURDIR)/$(BIN):$$PATH" SAM_CLI_TELEMETRY=0 $(BIN)/sam build
 
+build-fleet: setup ## Build the deployable fleet into .aws-sam/fleet/build
+	@PATH="$(CURDIR)/$(BIN):$$PATH" SAM_CLI_TELEMETRY=0 $(BIN)/sam build --config-env fleet
+
 bench: setup ## Simulate failovers for every strategy; writes docs/bench; BENCH_OPTIONS="--failovers 1000" is a quick look
 	@PYTHONPATH=layers/target_sync:. $(PY) -m bench.failover $(BENCH_OPTIONS)
 
 bench-fleet: setup ## Keep up to 5,000 simulated target groups right, and 200 failovers at once; writes docs/bench/fleet.*
 	@PYTHONPATH=layers/target_sync:. $(PY) -m bench.fleet $(BENCH_OPTIONS)
+	@PYTHONPATH=layers/target_sync:. $(PY) -m cost
 
 bench-cold: build ## Measure the cold start of the built artifact against a bare client
 	@$(PY) -m bench.cold

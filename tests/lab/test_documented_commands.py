@@ -38,6 +38,8 @@ from tests.template.stack import load
 pytestmark = pytest.mark.lab
 
 REGION, STACK = "eu-west-1", "orders-privatelink"
+#: The fleet's page deploys it, before the runbook is read.
+FLEET = "postgres-privatelink-fleet"
 WRITER = Endpoint(IPv4Address("10.0.1.11"), 5432)
 #: No schedule starts the function while a fault is looked at.
 TIMES = LabOptions(schedule_interval=3600)
@@ -49,6 +51,8 @@ RUNBOOK = "docs/runbook.md"
 STANDS_FOR: Mapping[str, Callable[["Reader"], str]] = {
     "orders.abcdefghijkl.eu-west-1.rds.amazonaws.com": lambda reader: reader.endpoint,
     "<commit>": lambda _: "HEAD",
+    "vpc-0a1b2c3d4e5f60718": lambda reader: reader.vpc,
+    "<FailedOrdersQueueUrl>": lambda reader: reader.outputs_of(FLEET)["FailedOrdersQueueUrl"],
 }
 
 
@@ -89,6 +93,18 @@ ELSEWHERE: Mapping[str, Elsewhere] = {
     "make drill STACK=orders-privatelink REGION=eu-west-1 DRILL_OPTIONS=--observe": Elsewhere(
         "it waits for a failover; a scenario sets one off", "lab/scenarios/drill.py", "--observe"
     ),
+    **{
+        command.name: Elsewhere(
+            "the lab has no organization", "tests/template/test_stack_set.py", "expand_template"
+        )
+        for command in commands("docs/fleet.md", read("docs/fleet.md"))
+        if command.section == "Many accounts and Regions"
+    },
+    f".venv/bin/sam delete --stack-name {FLEET} --region eu-west-1": Elsewhere(
+        "the runbook needs it; the fleet's scenario ends with it",
+        "lab/scenarios/fleet.py",
+        "fleet.stack.delete()",
+    ),
     ".venv/bin/sam delete --stack-name orders-privatelink --region eu-west-1": Elsewhere(
         "nothing would be left; every scenario ends with it", "lab/scenarios/base.py", "sam delete"
     ),
@@ -120,6 +136,9 @@ PRINTS = {
     "aws scheduler list-schedules": '"State": "(ENABLED|DISABLED)"',
     "aws rds describe-db-instances": r"orders",
     "aws lambda get-account-settings": "ConcurrentExecutions",
+    ".venv/bin/sam remote invoke SweepGroupsFunction": r'"bound": ?1',
+    # Nothing has failed.
+    "aws sqs receive-message .*<FailedOrdersQueueUrl>": "",
     "aws sqs receive-message": '"Body": "{}"',
     "aws sqs get-queue-attributes": '"ApproximateNumberOfMessages": "[01]"',
     "aws ec2 describe-vpc-endpoint-connections": STRANGER,
@@ -167,7 +186,8 @@ class Reader:
         """Type a command as it is written and see that it does what it should."""
         text = command.text
         for word, own in STANDS_FOR.items():
-            text = text.replace(word, own(self))
+            if word in text:
+                text = text.replace(word, own(self))
         answers = ANSWERS[command.name](self) if command.name in ANSWERS else "y\n"
         outcome = shell.run(text, answers=answers)
         words = _of(command, REFUSED)
@@ -188,8 +208,18 @@ class Reader:
     @cached_property
     def outputs(self) -> Mapping[str, str]:
         """The stack's outputs."""
-        (stack,) = self.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"]
+        return self.outputs_of(STACK)
+
+    def outputs_of(self, name: str) -> Mapping[str, str]:
+        """The outputs of a stack."""
+        (stack,) = self.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
         return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+
+    @property
+    def vpc(self) -> str:
+        """The database's VPC."""
+        (database,) = self.client("rds").describe_db_instances()["DBInstances"]
+        return str(database["DBSubnetGroup"]["VpcId"])
 
     def resource(self, name: str) -> str:
         """The physical ID of a resource of the stack."""

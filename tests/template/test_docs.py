@@ -38,6 +38,7 @@ FOREIGN_NAMES = {
     "ConcurrentExecutions",
     "NotAuthorizedForSourceException",
     "StackResourceDrift",
+    "aws_lb_target_group_attachment",
     "keepalives_idle",
 }
 

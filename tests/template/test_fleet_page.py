@@ -1,0 +1,91 @@
+"""The fleet's page tells what the template, the tags and the findings are."""
+
+import re
+from inspect import getsource
+
+from cost.model import Inputs, Sweeps, fleet, total
+from cost.prices import load_prices
+from target_sync.core.fleet.budget import ACCOUNT_QUOTA, QUOTAS, Call
+from target_sync.core.fleet.model import (
+    AUDIT_TAG,
+    ENDPOINT_TAG,
+    FLEET_KINDS,
+    KIND_TAG,
+    POLICY_TAG,
+    RECORD_TAG,
+    FindingCode,
+)
+from target_sync.fleet.reporting import PowertoolsSweepReporter
+from tests.template.pages import ROOT, read, sections, tables
+from tests.template.stack import Resolver, load
+
+PAGE = read("docs/fleet.md")
+SECTIONS = sections(PAGE, 2)
+TEMPLATE = load(ROOT / "fleet.yaml")
+FLEET = Resolver(path=ROOT / "fleet.yaml")
+ALARMS = "Alarms and metrics"
+
+
+def rows(section: str, number: int = 0) -> list[list[str]]:
+    """The rows of a section's table."""
+    return tables(SECTIONS[section])[number]
+
+
+def test_every_parameter_is_told_with_its_default_in_the_templates_order() -> None:
+    told = [(row[0].strip("`"), row[1].strip("`")) for row in rows("Deploy it")]
+    assert told == [
+        (name, str(parameter["Default"])) for name, parameter in TEMPLATE["Parameters"].items()
+    ]
+
+
+def test_every_tag_is_told() -> None:
+    tags = [row[0].strip("`") for row in rows("Tag a target group")]
+    assert tags == [ENDPOINT_TAG, KIND_TAG, POLICY_TAG]
+    for own in (RECORD_TAG, AUDIT_TAG):
+        assert f"`{own}`" in SECTIONS["Tag a target group"]
+    for kind in FLEET_KINDS:
+        assert f"`{kind}`" in rows("Tag a target group")[1][1]
+
+
+def test_every_finding_has_a_remedy() -> None:
+    found = rows("What is wrong, and with which group")
+    assert [row[0].strip("`") for row in found] == list(FindingCode)
+    assert all(what and remedy for _, what, remedy in found)
+
+
+def test_every_alarm_leads_to_its_entry_of_the_runbook() -> None:
+    told = [re.fullmatch(r"\[`(.+)`\]\(runbook\.md#(.+)\)", row[0]) for row in rows(ALARMS)]
+    names = [match[1] for match in told if match and match[1] == match[2]]
+    alarms = FLEET.of_type("AWS::CloudWatch::Alarm").values()
+    assert sorted(names) == sorted(
+        alarm["AlarmName"].removeprefix("postgres-privatelink-") for alarm in alarms
+    )
+
+
+def test_every_metric_of_a_sweep_is_told() -> None:
+    written = set(re.findall(r'"((?:Groups|Sweep)[A-Z]\w+)": ', getsource(PowertoolsSweepReporter)))
+    assert {row[0].strip("`") for row in rows(ALARMS, 1)} == written
+
+
+def test_the_quotas_are_those_that_the_fleet_divides() -> None:
+    told = {row[0]: row[1] for row in rows("Limits")}
+    for name, quota in (
+        ("ELB: non-mutating calls, whole account", QUOTAS[Call.DESCRIBE]),
+        ("ELB: non-mutating calls, whole account", ACCOUNT_QUOTA),
+        ("ELB: registration calls", QUOTAS[Call.REGISTRATION]),
+        ("ELB: mutating calls", QUOTAS[Call.MUTATING]),
+    ):
+        assert told[name] == f"{quota.capacity:g}, and {quota.refill:g} a second"
+
+
+def test_it_costs_what_the_cost_page_says() -> None:
+    inputs, prices = Inputs.load(), load_prices()
+    costs = [total(fleet(inputs, n, Sweeps().seconds(n)), prices) for n in (1, 1_000)]
+    assert [f"${usd:,.0f}" for usd in costs] == re.findall(r"\$\d+", SECTIONS["What it costs"])
+
+
+def test_the_runs_at_once_are_those_that_a_quota_has_to_allow() -> None:
+    workers = int(TEMPLATE["Parameters"]["MaxWorkers"]["Default"])
+    watch = TEMPLATE["Resources"]["WatchDatabasesFunction"]["Properties"]["Events"]
+    watches = watch["DatabaseEvents"]["Properties"]["ScalingConfig"]["MaximumConcurrency"]
+    assert f"{1 + workers + watches} are not free" in SECTIONS["Limits"]
