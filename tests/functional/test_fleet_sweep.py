@@ -454,13 +454,6 @@ def test_the_document_counts_and_names_what_is_wrong() -> None:
     assert "work" not in document
 
 
-@pytest.fixture
-def _powertools(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    # Powertools keeps one logger for each service, with the output that it first saw.
-    monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", request.node.name)
-    monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "PostgresPrivateLink")
-
-
 @pytest.mark.usefixtures("_powertools")
 @pytest.mark.parametrize(("kind", "level"), [("rds-instance", "INFO"), ("nonsense", "WARNING")])
 def test_a_sweep_writes_one_record_and_its_figures(

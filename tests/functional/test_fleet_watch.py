@@ -385,13 +385,6 @@ def test_what_an_answer_is_at_the_end_was_ordered_last_and_nothing_twice(
 # --- What is told, and the door -----------------------------------------------------------------
 
 
-@pytest.fixture
-def _powertools(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    # Powertools keeps one logger for each service, with the output that it first saw.
-    monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", request.node.name)
-    monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "PostgresPrivateLink")
-
-
 @pytest.mark.usefixtures("_powertools")
 @pytest.mark.parametrize(("identifier", "level"), [("db-1", "INFO"), ("", "WARNING")])
 def test_a_watch_writes_one_record(

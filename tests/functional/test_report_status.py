@@ -422,13 +422,6 @@ def test_a_bug_is_not_taken_for_an_answer(aws: FakeAws) -> None:
 # ------------------------------------------------------------------- the record and the wiring
 
 
-@pytest.fixture
-def _powertools(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    # Powertools keeps one handler per service name, and with it the standard output of the
-    # test that was first: so each test is a service of its own.
-    monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", request.node.name)
-
-
 @pytest.mark.usefixtures("_powertools")
 def test_a_look_writes_one_record(aws: FakeAws, capsys: pytest.CaptureFixture[str]) -> None:
     found = make_surveyor(aws).run()

@@ -196,14 +196,6 @@ def test_a_run_keeps_within_the_functions_remaining_time(road: Road) -> None:
 # --- The record and the figures ---------------------------------------------------------------
 
 
-@pytest.fixture
-def _powertools(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    # Powertools keeps one handler per service name, and with it the standard output of the
-    # test that was first: so each test is a service of its own.
-    monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", request.node.name)
-    monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "PostgresPrivateLink")
-
-
 @pytest.mark.usefixtures("_powertools")
 def test_a_run_writes_one_record_and_its_figures(
     road: Road, capsys: pytest.CaptureFixture[str]
