@@ -106,8 +106,9 @@ def moto_account() -> Iterator[Account]:
 
 
 @pytest.fixture
-def emulated_account(emulator: Emulator) -> Account:
-    return aws_account(emulator.client)
+def emulated_account(emulator: Emulator) -> Iterator[Account]:
+    yield aws_account(emulator.client)
+    emulator.admin.reset()
 
 
 @pytest.fixture(params=["fake", "moto", pytest.param("emulated", marks=pytest.mark.lab)])

@@ -4,17 +4,14 @@ With all of a role's permissions every job of the function succeeds. Without any
 fails and names it, so a permission that nothing needs fails a test here.
 """
 
-import io
 import itertools
 import json
 import threading
-import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +20,8 @@ from lab.dns_server import Zone
 from lab.emulator.messages import NetworkInterface
 from lab.processes import Supervisor
 from target_sync.core.connections import ConnectionState
+from tests.contract.roles import ROOT, Functions, Permission, once, packed, permissions, policy
+from tests.contract.roles import UNENFORCED as OF_LAMBDA
 from tests.contract.test_endpoint_service import Service, emulated_service
 from tests.lab.emulator_process import (
     CONSUMER,
@@ -40,31 +39,18 @@ from tests.template.stack import (
     PSEUDO_PARAMETERS,
     SITUATIONS,
     Resolver,
-    as_list,
     resources,
-    statements,
 )
 
 pytestmark = pytest.mark.lab
 
-ROOT = Path(__file__).parents[2]
 HOST = "127.0.0.1"
 
 UNENFORCED: Mapping[str, tuple[str, ...]] = {
-    # Lambda writes the log with the role; the emulator writes it itself.
-    "WriteLog": ("logs:CreateLogStream", "logs:PutLogEvents"),
+    **OF_LAMBDA,
     # Lambda sends what failed for good with the role; the emulator sends it itself.
     "KeepFailedRuns": ("sqs:SendMessage",),
-    # Lambda sends the traces with the role; the emulator makes none.
-    "SendTraces": ("xray:PutTraceSegments", "xray:PutTelemetryRecords"),
-    # Lambda makes a function's network interfaces with the role; the emulator runs every function
-    # on the machine's own network.
-    "CreateInterfaces": ("ec2:CreateNetworkInterface",),
-    "ChangeInterfaces": ("ec2:AssignPrivateIpAddresses", "ec2:UnassignPrivateIpAddresses"),
-    "DeleteInterfaces": ("ec2:DeleteNetworkInterface",),
-    "ReadInterfaces": ("ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets"),
 }
-"""What the service around the function needs, not its code: actions by their statement."""
 
 FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "SyncTargetsFunction": (
@@ -105,52 +91,18 @@ QUEUES = ("FailedRunsQueue", "UndeliveredEventsQueue")
 WRITER, READER, NOBODY, STANDBY = "10.0.1.11", "10.0.2.12", "10.0.1.99", "10.0.1.98"
 
 
-@dataclass(frozen=True)
-class Permission:
-    """One action of one statement of a role."""
-
-    function: str
-    situation: str
-    statement: str
-    action: str
-
-    def __str__(self) -> str:
-        return "-".join((self.function, self.situation, self.statement, self.action))
-
-    @property
-    def enforced(self) -> bool:
-        return self.action not in UNENFORCED.get(self.statement, ())
+def found(function: str, situations: Iterable[str]) -> Iterator[Permission]:
+    """What a function may do in these situations."""
+    for situation in situations:
+        yield from permissions(Resolver(SITUATIONS[situation]), function, situation)
 
 
-def policy(resolver: Resolver, function: str) -> list[dict[str, Any]]:
-    """The statements of a function's role, those of separate policies among them."""
-    properties = resolver.of_type("AWS::Lambda::Function").get(function)
-    if properties is None:
-        return []
-    role = properties["Role"].removeprefix("<").removesuffix(".Arn>")
-    return [dict(statement) for owner, statement in statements(resolver) if owner == role]
-
-
-def permissions(function: str, situation: str) -> list[Permission]:
-    return [
-        Permission(function, situation, statement["Sid"], action)
-        for statement in policy(Resolver(SITUATIONS[situation]), function)
-        for action in as_list(statement["Action"])
-    ]
-
-
-def tried() -> list[Permission]:
-    """Each permission once, in the first situation that has it."""
-    found: dict[tuple[str, str, str], Permission] = {}
-    for function, situations in FUNCTIONS.items():
-        for situation in situations:
-            for it in permissions(function, situation):
-                if it.enforced:
-                    found.setdefault((it.function, it.statement, it.action), it)
-    return list(found.values())
-
-
-TRIED = tried()
+TRIED = once(
+    it
+    for function, situations in FUNCTIONS.items()
+    for it in found(function, situations)
+    if it.is_of_code(UNENFORCED)
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,6 +163,7 @@ class World:
     _functions: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.functions = Functions(self.emulator)
         self.vpc, self.subnets = create_vpc(self.emulator)
         self.service: Service = emulated_service(self.emulator)
         self.topic: str = self.client("sns").create_topic(Name="permissions")["TopicArn"]
@@ -376,7 +329,7 @@ class World:
         arn = self.client("lambda").create_function(
             FunctionName=name,
             Runtime="python3.13",
-            Role=self._role(name),
+            Role=self.functions.role(name),
             Handler="app.handler",
             Code={"ZipFile": packed(code)},
         )["FunctionArn"]
@@ -435,42 +388,12 @@ class World:
         if key not in self._functions:
             self._functions[key] = self._create(function, situation)
         name = self._functions[key]
-        allowed = []
-        for statement in policy(self.stack(situation), function):
-            actions = as_list(statement["Action"])
-            if missing and statement["Sid"] == missing.statement:
-                actions = [action for action in actions if action != missing.action]
-            if actions:
-                allowed.append({**statement, "Action": actions})
-        self.client("iam").put_role_policy(
-            RoleName=name, PolicyName="template", PolicyDocument=document(allowed)
-        )
+        self.functions.allow(name, policy(self.stack(situation), function), missing)
         return name
 
     def _create(self, function: str, situation: str) -> str:
         properties = self.stack(situation).of_type("AWS::Lambda::Function")[function]
-        name = f"{function}-{next(self._numbers)}"
-        self.client("lambda").create_function(
-            FunctionName=name,
-            Runtime=properties["Runtime"],
-            Role=self._role(name),
-            Handler="door.handler",
-            Timeout=properties["Timeout"],
-            Code={"ZipFile": packed(code(function))},
-            Environment=properties["Environment"],
-        )
-        return name
-
-    def _role(self, name: str) -> str:
-        trust = {
-            "Effect": "Allow",
-            "Principal": {"Service": "lambda.amazonaws.com"},
-            "Action": "sts:AssumeRole",
-        }
-        role = self.client("iam").create_role(
-            RoleName=name, AssumeRolePolicyDocument=document([trust])
-        )
-        return str(role["Role"]["Arn"])
+        return self.functions.create(function, properties, code(function))
 
     # --- Jobs ----------------------------------------------------------------------------------
 
@@ -507,14 +430,14 @@ class World:
         outside = {"rds-cluster-writer": NOBODY, "former targets kept": STANDBY}
         if address := outside.get(situation):
             elbv2.register_targets(TargetGroupArn=group, Targets=[{"Id": address, "Port": 5432}])
-        problem, answer = self._invoke(name, {})
+        problem, answer = self.functions.invoke(name, {})
         if not problem and answer["status"] != "synced":
             return f"it answered {answer}"
         return problem or " ".join(answer["untold"])
 
     def _answer(self, name: str, situation: str) -> str:
         trusted, untrusted = self.service.asks(CONSUMER), self.service.asks(STRANGER)
-        problem, answer = self._invoke(name, load_event("connection-request"))
+        problem, answer = self.functions.invoke(name, load_event("connection-request"))
         if problem or answer["untold"]:
             return problem or " ".join(answer["untold"])
         states = self.service.states()
@@ -531,7 +454,7 @@ class World:
         self.client("elbv2").register_targets(
             TargetGroupArn=self.target_group, Targets=[{"Id": STANDBY, "Port": 5432}]
         )
-        problem, answer = self._invoke(name, {})
+        problem, answer = self.functions.invoke(name, {})
         if problem:
             return problem
         return " ".join(
@@ -629,7 +552,7 @@ class World:
             before()
             path = f"/{next(self._numbers)}"
             url = f"http://{HOST}:{self.cloudformation.port}{path}"
-            problem, _ = self._invoke(
+            problem, _ = self.functions.invoke(
                 name, {**event(request, resource, properties), "ResponseURL": url}
             )
             if problem:
@@ -639,43 +562,15 @@ class World:
 
         return Job(run=run, apis=apis)
 
-    def _invoke(self, name: str, payload: object) -> tuple[str, Any]:
-        """The error of a run, or nothing; and its answer."""
-        reply = self.client("lambda").invoke(FunctionName=name, Payload=json.dumps(payload))
-        answer = json.loads(reply["Payload"].read())
-        return (answer["errorMessage"] if "FunctionError" in reply else ""), answer
-
-
-def document(statements: list[dict[str, Any]]) -> str:
-    return json.dumps({"Version": "2012-10-17", "Statement": statements})
-
 
 def code(function: str) -> Mapping[str, str]:
-    """A function with our package; its dependencies are those of the emulator's interpreter."""
-    layer = ROOT / "layers/target_sync"
     folder = {
         "SyncTargetsFunction": "sync_targets",
         "AnswerConnectionsFunction": "answer_connections",
         "ManageStackFunction": "manage_stack",
         "ReportStatusFunction": "report_status",
     }[function]
-    files = {
-        str(file.relative_to(layer)): file.read_text()
-        for file in (layer / "target_sync").rglob("*.py")
-    }
-    return {
-        **files,
-        "app.py": (ROOT / "functions" / folder / "app.py").read_text(),
-        "door.py": DOOR,
-    }
-
-
-def packed(files: Mapping[str, str]) -> bytes:
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w") as file:
-        for name, text in files.items():
-            file.writestr(name, text)
-    return archive.getvalue()
+    return {"app.py": (ROOT / "functions" / folder / "app.py").read_text(), "door.py": DOOR}
 
 
 @pytest.fixture(scope="module")
@@ -722,9 +617,8 @@ def test_every_permission_of_the_template_is_tried_or_cannot_be() -> None:
     untried = {
         (it.function, it.statement, it.action)
         for function in FUNCTIONS
-        for situation in SITUATIONS
-        for it in permissions(function, situation)
-        if it.enforced
+        for it in found(function, SITUATIONS)
+        if it.is_of_code(UNENFORCED)
     } - done
 
     assert not untried
@@ -733,10 +627,7 @@ def test_every_permission_of_the_template_is_tried_or_cannot_be() -> None:
 
 def test_what_cannot_be_tried_is_still_in_the_template() -> None:
     written = {
-        (it.statement, it.action)
-        for function in FUNCTIONS
-        for situation in SITUATIONS
-        for it in permissions(function, situation)
+        (it.statement, it.action) for function in FUNCTIONS for it in found(function, SITUATIONS)
     }
 
     assert written.issuperset((at, action) for at, found in UNENFORCED.items() for action in found)

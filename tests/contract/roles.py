@@ -1,0 +1,153 @@
+"""Functions of a template on the lab's AWS, under the policies that it gives their roles."""
+
+import io
+import itertools
+import json
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.lab.emulator_process import Emulator
+from tests.template.stack import Resolver, as_list, statements
+
+ROOT = Path(__file__).parents[2]
+
+UNENFORCED: Mapping[str, tuple[str, ...]] = {
+    # Lambda writes the log with the role; the emulator writes it itself.
+    "WriteLog": ("logs:CreateLogStream", "logs:PutLogEvents"),
+    # Lambda sends the traces with the role; the emulator makes none.
+    "SendTraces": ("xray:PutTraceSegments", "xray:PutTelemetryRecords"),
+    # Lambda makes a function's network interfaces with the role; the emulator runs every function
+    # on the machine's own network.
+    "CreateInterfaces": ("ec2:CreateNetworkInterface",),
+    "ChangeInterfaces": ("ec2:AssignPrivateIpAddresses", "ec2:UnassignPrivateIpAddresses"),
+    "DeleteInterfaces": ("ec2:DeleteNetworkInterface",),
+    "ReadInterfaces": ("ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets"),
+}
+"""What the service around a function needs, not its code: actions by their statement."""
+
+
+@dataclass(frozen=True)
+class Permission:
+    """One action of one statement of a role."""
+
+    function: str
+    situation: str
+    statement: str
+    action: str
+
+    def __str__(self) -> str:
+        return "-".join((self.function, self.situation, self.statement, self.action))
+
+    def is_of_code(self, unenforced: Mapping[str, tuple[str, ...]]) -> bool:
+        """Whether the function's own code needs it."""
+        return self.action not in unenforced.get(self.statement, ())
+
+
+def policy(resolver: Resolver, function: str) -> list[dict[str, Any]]:
+    """The statements of a function's role, those of separate policies among them."""
+    properties = resolver.of_type("AWS::Lambda::Function").get(function)
+    if properties is None:
+        return []
+    role = properties["Role"].removeprefix("<").removesuffix(".Arn>")
+    return [dict(statement) for owner, statement in statements(resolver) if owner == role]
+
+
+def permissions(resolver: Resolver, function: str, situation: str) -> list[Permission]:
+    """What a function may do in a situation."""
+    return [
+        Permission(function, situation, statement["Sid"], action)
+        for statement in policy(resolver, function)
+        for action in as_list(statement["Action"])
+    ]
+
+
+def once(found: Iterable[Permission]) -> list[Permission]:
+    """Each permission once, in the first situation that has it."""
+    first: dict[tuple[str, str, str], Permission] = {}
+    for it in found:
+        first.setdefault((it.function, it.statement, it.action), it)
+    return list(first.values())
+
+
+@dataclass(frozen=True)
+class Functions:
+    """Functions on the emulator, each with a role of its own."""
+
+    emulator: Emulator
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    def create(self, function: str, properties: Mapping[str, Any], files: Mapping[str, str]) -> str:
+        """Make a function with the template's properties, our package and these files.
+
+        Its dependencies are those of the emulator's interpreter. ``door.handler`` is what runs.
+        """
+        name = f"{function}-{next(self._numbers)}"
+        self.emulator.client("lambda").create_function(
+            FunctionName=name,
+            Runtime=properties["Runtime"],
+            Role=self.role(name),
+            Handler="door.handler",
+            Timeout=properties["Timeout"],
+            Code={"ZipFile": packed({**_package(), **files})},
+            Environment=properties["Environment"],
+        )
+        return name
+
+    def role(self, name: str) -> str:
+        """Make a role that may do nothing yet; return its ARN."""
+        trust = {
+            "Effect": "Allow",
+            "Principal": {"Service": "lambda.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+        }
+        role = self.emulator.client("iam").create_role(
+            RoleName=name, AssumeRolePolicyDocument=_document([trust])
+        )
+        return str(role["Role"]["Arn"])
+
+    def allow(
+        self, name: str, given: Iterable[Mapping[str, Any]], missing: Permission | None = None
+    ) -> None:
+        """Let the function of this name do all of this, but for one action."""
+        allowed = []
+        for statement in given:
+            actions = as_list(statement["Action"])
+            if missing and statement["Sid"] == missing.statement:
+                actions = [action for action in actions if action != missing.action]
+            if actions:
+                allowed.append({**statement, "Action": actions})
+        self.emulator.client("iam").put_role_policy(
+            RoleName=name, PolicyName="template", PolicyDocument=_document(allowed)
+        )
+
+    def invoke(self, name: str, payload: object) -> tuple[str, Any]:
+        """The error of a run, or nothing; and its answer."""
+        reply = self.emulator.client("lambda").invoke(
+            FunctionName=name, Payload=json.dumps(payload)
+        )
+        answer = json.loads(reply["Payload"].read())
+        return (answer["errorMessage"] if "FunctionError" in reply else ""), answer
+
+
+def packed(files: Mapping[str, str]) -> bytes:
+    """An archive of these files."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        for name, text in files.items():
+            file.writestr(name, text)
+    return archive.getvalue()
+
+
+def _package() -> Mapping[str, str]:
+    layer = ROOT / "layers/target_sync"
+    return {
+        str(file.relative_to(layer)): file.read_text()
+        for file in (layer / "target_sync").rglob("*.py")
+    }
+
+
+def _document(statements_: list[Any]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": statements_})
