@@ -184,7 +184,9 @@ def fleet(inputs: Inputs, databases: int, sweep_seconds: float) -> Bill:
         Use("queues", "sqs_fifo_requests", _requests(inputs, runs, sweeps, orders, sweep_seconds)),
         Use("queues", "sqs_requests", inputs.minutes * inputs.polls + 3 * watches),
         _logs(
-            (sweeps + watches) * inputs.fleet_sweep_log_bytes + runs * inputs.fleet_run_log_bytes
+            (sweeps + watches) * inputs.fleet_sweep_log_bytes
+            # The mark of the audit is an order too, and none that leaves a record.
+            + (runs - sweeps) * inputs.fleet_run_log_bytes
         ),
         Use("metrics", "metric", inputs.fleet_metrics),
         Use("alarms", "alarm", inputs.fleet_alarms),

@@ -1,28 +1,83 @@
 """The numbers of the cost page that can be measured here are those that are measured here."""
 
 import json
+from collections.abc import Callable
 
 import pytest
 
 from cost.model import Inputs
+from target_sync.core.fleet.model import Cause
+from target_sync.core.fleet.result import SweepResult
+from target_sync.core.fleet.sweep import Work
+from target_sync.fleet.reporting import PowertoolsSweepReporter
 from target_sync.observability import PowertoolsReporter
 from target_sync.triggers import parse_trigger
 from tests.support.events import load_event
-from tests.support.road import A, Road
+from tests.support.fleet_scene import SCHEDULED
+from tests.support.road import ENDPOINT_NAME, MANUAL, A, Road
+from tests.unit.fleet.builders import arn, binding
 
 OURS = Inputs.load()
+ABOUT = 0.05
 
 
-def test_a_run_that_changes_nothing_logs_as_much_as_the_costs_say(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "cost-privatelink-01")
+@pytest.fixture
+def written(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    request: pytest.FixtureRequest,
+) -> Callable[[Callable[[], None]], tuple[int, set[str]]]:
+    """How many bytes something writes, and the names of its metrics."""
+    # Powertools keeps one handler for each service name, so each test is a service of its own; as
+    # long as the name of a stack, whatever the test is called.
+    monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", f"{hash(request.node.name):020d}"[:20])
     monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "PostgresPrivateLink")
+
+    def of(report: Callable[[], None]) -> tuple[int, set[str]]:
+        report()
+        text = capsys.readouterr().out
+        (directive,) = json.loads(text.splitlines()[-1])["_aws"]["CloudWatchMetrics"]
+        return len(text.encode()), {metric["Name"] for metric in directive["Metrics"]}
+
+    return of
+
+
+Written = Callable[[Callable[[], None]], tuple[int, set[str]]]
+
+
+def test_a_run_of_a_stack_that_changes_nothing(written: Written) -> None:
     result = Road(A).run(parse_trigger(load_event("schedule")))
 
-    PowertoolsReporter().report(result)
+    size, metrics = written(lambda: PowertoolsReporter().report(result))
 
-    written = capsys.readouterr().out
-    assert len(written.encode()) == pytest.approx(OURS.stack_log_bytes, rel=0.05)
-    (directive,) = json.loads(written.splitlines()[1])["_aws"]["CloudWatchMetrics"]
-    assert len(directive["Metrics"]) == OURS.stack_metrics
+    assert size == pytest.approx(OURS.stack_log_bytes, rel=ABOUT)
+    assert len(metrics) == OURS.stack_metrics
+
+
+def test_a_run_of_a_worker_that_changes_nothing(written: Written) -> None:
+    result = Road(A).run(MANUAL)
+    subject = {"target_group": arn(1), "endpoint": ENDPOINT_NAME, "cause": Cause.AUDIT.value}
+
+    size, _ = written(lambda: PowertoolsReporter(subject).report(result))
+
+    assert size == pytest.approx(OURS.fleet_run_log_bytes, rel=ABOUT)
+
+
+def test_a_sweep_without_findings(written: Written) -> None:
+    audits = tuple(Work(binding(number), Cause.AUDIT) for number in range(67))
+    result = SweepResult(
+        trigger=SCHEDULED.to_document(),
+        dry_run=False,
+        bound=1_000,
+        findings=(),
+        work=audits,
+        postponed=0,
+        waiting=0,
+        seconds=10.37,
+    )
+
+    size, metrics = written(lambda: PowertoolsSweepReporter().report(result))
+
+    assert size == pytest.approx(OURS.fleet_sweep_log_bytes, rel=ABOUT)
+    # Beside those of the workers' runs.
+    assert len(metrics) + OURS.stack_metrics == OURS.fleet_metrics

@@ -145,7 +145,7 @@ def test_a_fleet_sweeps_each_minute_and_audits_each_group_in_15() -> None:
             # A batch sent, 3 looks at the queue, 3 orders received and deleted; and the polling.
             "sqs_fifo_requests": 60 * (1 + 3 + 6) + 60 * 15,
             "sqs_requests": 60 * 15 + 3 * 60,
-            "log_gb": (300 * 100 + 120 * 200 + 180 * 50) / 1e9,
+            "log_gb": (300 * 100 + 120 * 200 + 120 * 50) / 1e9,
             "metric": 6,
             "alarm": 7,
         }
