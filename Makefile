@@ -67,10 +67,11 @@ build: setup ## Build the deployable stack into .aws-sam/build
 build-fleet: setup ## Build the deployable fleet into .aws-sam/fleet/build
 	@PATH="$(CURDIR)/$(BIN):$$PATH" SAM_CLI_TELEMETRY=0 $(BIN)/sam build --config-env fleet
 
-bench: setup ## Simulate failovers for every strategy; writes docs/bench; BENCH_OPTIONS="--failovers 1000" is a quick look
+bench: setup ## Simulate failovers for every strategy, and the fleet; writes docs/bench; BENCH_OPTIONS="--failovers 1000" is a quick look
 	@PYTHONPATH=layers/target_sync:. $(PY) -m bench.failover $(BENCH_OPTIONS)
+	@$(MAKE) --no-print-directory bench-fleet BENCH_OPTIONS=
 
-bench-fleet: setup ## Keep up to 5,000 simulated target groups right, and 200 failovers at once; writes docs/bench/fleet.*
+bench-fleet: setup ## The fleet alone: up to 5,000 simulated target groups, and 200 failovers at once
 	@PYTHONPATH=layers/target_sync:. $(PY) -m bench.fleet $(BENCH_OPTIONS)
 	@PYTHONPATH=layers/target_sync:. $(PY) -m cost
 

@@ -1,7 +1,7 @@
 """What keeping many target groups right costs, and how fast a storm of failovers is followed.
 
-The decisions are those of the shipped ``core/fleet`` and the runs those of the shipped
-``Synchronizer``, on a virtual clock; see ``docs/bench/fleet.md`` for the world that they meet.
+The shipped sweeper, watchers and workers play, on a virtual clock; ``docs/bench/fleet.md`` tells of
+the world that they meet.
 """
 
 import argparse
@@ -139,7 +139,7 @@ def calls_of_one_run() -> Mapping[Call, int]:
     """What ELB calls one failover costs a fleet of one, counted: its run and its record."""
     world = FleetWorld(1, {0: Flip(0.0, 0.0, 0.0)})
     world.clock.play(Fleet(world, SEED).once())
-    return world.elb.calls
+    return {call: world.elb.calls[call] for call in Call}
 
 
 def bound(failovers: int) -> float:

@@ -6,9 +6,11 @@ from html import escape
 
 from bench.claims import claim_rows
 from bench.figure import STYLE
+from bench.fleet_queues import BATCH
 from bench.fleet_rows import NAIVE, Row, claims
-from bench.fleet_strategies import WORKERS
-from bench.fleet_world import CALL_SECONDS, QUERIES_AT_ONCE, QUERY_SECONDS, TTL
+from bench.fleet_strategies import WATCH_SECONDS, WATCHERS, WORKERS
+from bench.fleet_world import CALL_SECONDS, FACTS_PAGE, QUERY_SECONDS, TTL
+from target_sync.adapters.name_lookups import THREADS
 from target_sync.core.fleet.budget import ACCOUNT_QUOTA, DEFAULT_SHARE, QUOTAS, Call, Quota
 
 _WIDTH, _LEFT, _RIGHT, _LINE, _TOP = 860, 210, 190, 22, 66
@@ -34,8 +36,12 @@ def to_markdown(rows: Sequence[Row], calls: Mapping[Call, int], date: str) -> st
         account=_bucket(("any", ACCOUNT_QUOTA)),
         call_ms=f"{CALL_SECONDS * 1_000:g}",
         query_ms=f"{QUERY_SECONDS * 1_000:g}",
-        at_once=QUERIES_AT_ONCE,
+        at_once=THREADS,
         workers=WORKERS,
+        batch=BATCH,
+        facts=FACTS_PAGE,
+        watchers=WATCHERS,
+        watch=WATCH_SECONDS,
         share=f"{DEFAULT_SHARE:.0%}",
         needed=", ".join(f"{calls[call]} {call}" for call in Call),
         ttl=TTL,
@@ -44,9 +50,9 @@ def to_markdown(rows: Sequence[Row], calls: Mapping[Call, int], date: str) -> st
 
 _PAGE = """# Benchmark: many target groups
 
-Made by `make bench-fleet` on {date}. **No fleet can be deployed yet.** Its decisions
-(`core/fleet`) and the loop that follows a failover are the shipped code. The listing, the queue
-and the workers around them are the benchmark's, and so are DNS and ELB. Nothing was measured on
+Made by `make bench-fleet` on {date}. The sweeper, the watchers and the workers
+(`target_sync/fleet`) and the loop that follows a failover are the shipped code, on a virtual clock.
+The queues between them are the benchmark's, and so are tags, DNS and ELB. Nothing was measured on
 AWS.
 
 ![Calls and outages of both strategies](fleet.svg)
@@ -60,12 +66,15 @@ busiest minute; throttled calls and failed groups are of the whole time.
 |---:|---|---:|---:|---:|---:|---:|---:|---:|---:|
 {steady}
 
-*sweep* is the longest time, in seconds, from the start of a sweep until all that it handed out was
-done. *CPU* is in milliseconds for a group and a minute, *memory* in MiB. *unverified* is the
+*sweep* is the longest time, in seconds, from the start of a sweep until all that it sent was done.
+It sends what can wait in portions, so that no failover stands behind more than a few audits.
+*CPU* is in milliseconds for a group and a minute, *memory* in MiB. *unverified* is the
 longest time, in seconds, for which a group was not verified.
 
-More than 4,125 groups do not fit into half of the buckets: all of them are still looked at every
-minute, but audited less often than every 15 ([0020](../adr/0020-records-on-the-target-groups.md)).
+Half of the buckets has room for 4,125 audits in 15 minutes. More groups are all still looked at
+every minute, but audited less often ([0020](../adr/0020-records-on-the-target-groups.md)). The
+workers make somewhat fewer, because those who are left with the last orders of a batch cannot use
+the share of all.
 
 ## A storm
 
@@ -93,22 +102,28 @@ The naive times are of the groups that came right at all.
   that does not find a token in both is refused, and takes none.
 - Each AWS call takes {call_ms} ms and each DNS query {query_ms} ms, {at_once} at once. A sweep
   also takes the CPU time that it really takes. Nobody else calls; starting a function takes no
-  time, and neither does the queue.
-- The fleet has {workers} workers and {share} of the buckets. Each works on one group at a time. A
-  tag that was written is in the next listing.
+  time, and a queue no longer than the call to it.
+- The work queue is a FIFO queue with the groups, the deduplication, the visibility and the dead
+  letters of `fleet.yaml`. Lambda gives {workers} workers up to {batch} orders each, which they
+  carry out side by side as `functions/sync_targets/fleet.py` does. They have {share} of the
+  buckets. A tag that was written is in the next listing.
+- What ELB knows of the groups (port, type, VPC) is asked by each container of the sweep and the
+  watch, once in 15 minutes: {facts} groups a call, from the bucket of the describe calls. The table
+  does not count these calls.
 - A botocore client retries in its standard mode, three attempts: botocore's own back-off and retry
   quota are used. *naive* has one client for ten threads. Its threads take the groups in the same
   order every minute, so it is always the same groups that find no token.
 - One failover takes the fleet these calls: {needed}. The bound is what the share of the buckets,
-  full at the beginning, takes for them, times the failovers. More than half are looks: registering
-  and deregistering alone would be bound by 195 s for 200 failovers.
-- In the storm an RDS event names each database 5 to 25 s before its name moves. From then on the
-  sweep asks these names every 5 s, which costs no AWS call. *fleet without events* waits for the
-  minute. A resolver's cache learns of the move up to {ttl} s later.
+  full at the beginning, takes for them, times the failovers. Registering and deregistering alone
+  would be bound by 195 s for 200 failovers.
+- In the storm an RDS event names each database 5 to 25 s before its name moves. {watchers} watchers
+  take the events and ask these names every second for {watch:g} s, which costs no call to ELB.
+  *fleet without events* waits for the minute. A resolver's cache learns of the move up to {ttl} s
+  later.
 - A group is right when the new primary is its only target. Its health comes later, and the fleet
   does not wait for it.
-- An audit is handed out every 15 sweeps, or when there is room. How long it then stands in the
-  queue comes on top.
+- An audit is due every 15 sweeps, or when there is room. How long it then stands in the queue, or
+  waits to be sent, comes on top.
 - CPU time and memory are of one machine, with the benchmark's stubs, without Lambda's runtime and
   without packing and unpacking DNS and HTTP. All else depends on the seed, and by milliseconds on
   the CPU time.

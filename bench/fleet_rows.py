@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from bench.claims import Claim
+from target_sync.core.fleet.sweep import AUDIT_SECONDS
 
 SIZES = (1, 10, 100, 1_000, 5_000)
 #: Groups, and how many of them fail over at once.
@@ -26,7 +27,7 @@ class Row:
         registration_calls: RegisterTargets and DeregisterTargets, in all.
         tag_calls: AddTags, in all.
         throttled: Calls that ELB refused, retries too, in all.
-        failed: Groups whose look or run failed after all retries, in all.
+        failed: How often a look or a run failed after all retries.
         wall_s: The longest time from the start of a sweep until all that it handed out was done.
         cpu_ms_per_group: CPU time, the stubs' too, for a group and a minute.
         rss_mib: The most memory of the process, the stubs' too.
@@ -104,4 +105,9 @@ def _of_a_storm(row: Row) -> Iterator[Claim]:
         f" {bound:g} s after the last flip",
         f"{last:.1f} s, {row.not_right} not right",
         last <= bound + _STORM_SECONDS and not row.not_right,
+    )
+    yield Claim(
+        "storm: no group starves, each is verified once in the 15 minutes of a round and a minute",
+        f"{row.unverified_s} s",
+        (row.unverified_s or 0.0) <= AUDIT_SECONDS + _MINUTE,
     )

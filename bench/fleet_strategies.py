@@ -1,100 +1,115 @@
 """Two ways to keep many target groups right: the fleet's, and describing each every minute."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections import defaultdict, deque
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from heapq import heappop, heappush
 from random import Random
-from typing import TypeVar
 
-from bench.fleet_world import LIMITS, PLACE, PORT, Client, FleetWorld, arn_of, name_of
-from target_sync.core.convergence import Convergence, Status
+from bench.fleet_queues import EventQueue, Message, WorkQueue
+from bench.fleet_world import (
+    FACTS,
+    FACTS_PAGE,
+    LIMITS,
+    PLACE,
+    PORT,
+    Client,
+    FleetWorld,
+    arn_of,
+    name_of,
+)
+from target_sync.core.convergence import Convergence
 from target_sync.core.fleet.bindings import read_listing
 from target_sync.core.fleet.budget import DEFAULT_SHARE, Budget, Call
-from target_sync.core.fleet.model import AUDIT_TAG, RECORD_TAG, Binding, Cause, Listed, Question
-from target_sync.core.fleet.record import Key, Mark, write_mark, write_record
-from target_sync.core.fleet.sweep import SWEEP_SECONDS, Room, Work, decide, newest_mark, questions
-from target_sync.core.model import IPAddress, Observation, Target, TargetGroup
+from target_sync.core.fleet.model import (
+    RECORD_TAG,
+    Binding,
+    Cause,
+    GroupFacts,
+    Question,
+    TaggedGroup,
+)
+from target_sync.core.fleet.orders import Order, SyncOrder, read_order
+from target_sync.core.fleet.record import Key, write_record
+from target_sync.core.fleet.result import SweepResult, WatchResult
+from target_sync.core.fleet.sweep import SWEEP_SECONDS
+from target_sync.core.model import Observation, Target, TargetGroup
 from target_sync.core.result import SyncResult
-from target_sync.errors import TargetGroupUnavailableError
-from target_sync.synchronizer import Synchronizer
-from target_sync.triggers import Trigger, TriggerKind
+from target_sync.errors import TargetGroupUnavailableError, TargetSyncError
+from target_sync.fleet.listing import BoundGroups
+from target_sync.fleet.pacing import Pacer
+from target_sync.fleet.sweeping import Sweeper
+from target_sync.fleet.triggers import SweepTrigger, SweepTriggerKind
+from target_sync.fleet.watching import Watcher
+from target_sync.fleet.working import Subject, Worker
+from target_sync.synchronizer import Reporter
 
-#: More would have less than one call each of half of the smallest bucket. The sweep itself makes
-#: no call to ELB: a worker leaves its mark.
-WORKERS = 10
-#: Between two looks at the names of databases that an event has named.
-WATCH_SECONDS = 5.0
-#: For so long after its event.
-_WATCHED_FOR = 300.0
-_FUNCTION_SECONDS = 600.0
+#: fleet.yaml: MaxWorkers, the MaximumConcurrency of the watch, WatchSeconds, and each time-out.
+WORKERS, WATCHERS, WATCH_SECONDS = 10, 2, 120.0
+_SWEEP_TIMEOUT, _WATCH_TIMEOUT, _WORK_TIMEOUT = 58.0, 180.0, 90.0
 #: As many connections as botocore's pool has.
 _NAIVE_THREADS = 10
 _KEY = Key(b"the key of the benchmark")
-_TRIGGER = Trigger(kind=TriggerKind.SCHEDULE, wait_for_healthy=False)
-_T = TypeVar("_T")
+_SCHEDULE = SweepTrigger(kind=SweepTriggerKind.SCHEDULE)
 
 
-@dataclass(slots=True)
 class _Silence:
     """Nobody reads the reports."""
 
     def looked(self, convergence: Convergence) -> None:
         """Nothing."""
 
-    def report(self, result: SyncResult) -> None:
+    def report(self, result: SyncResult | SweepResult | WatchResult) -> None:
+        """Nothing."""
+
+    def of(self, subject: Subject) -> Reporter:  # noqa: ARG002 - a protocol's
+        """Nobody either."""
+        return self
+
+    def failed(self, subject: Subject, error: Exception) -> None:
+        """Nothing."""
+
+    def comes_again(self, subject: Subject, error: Exception) -> None:
         """Nothing."""
 
 
-@dataclass(slots=True)
-class Caller:
-    """A worker, or the sweep: a client, and its part of the fleet's share."""
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Implements ``target_sync.core.ports.TargetGroupPort`` for one client."""
 
     world: FleetWorld
     client: Client
-    budget: Budget
-
-    def call(self, call: Call, deed: Callable[[], _T]) -> _T:
-        """Wait for the turn, make the call, and learn from how it went."""
-        self.budget, at = self.budget.take(call, self.world.clock.now())
-        self.world.clock.sleep_until(at)
-        before = self.client.throttlings
-        try:
-            return self.client.call(call, deed)
-        finally:
-            now = self.world.clock.now()
-            slow = self.client.throttlings > before
-            learn = self.budget.throttled if slow else self.budget.succeeded
-            self.budget = learn(call, now)
-
-    def tag(self, arn: str, key: str, value: str) -> None:
-        """Write a tag."""
-        self.call(Call.MUTATING, lambda: self.world.tags[arn].__setitem__(key, value))
-
-
-@dataclass(slots=True)
-class _PacedGroup:
-    """Implements ``target_sync.core.ports.TargetGroupPort``."""
-
     arn: str
-    caller: Caller
 
     def describe(self) -> TargetGroup:
-        group = self.caller.world.groups[self.arn]
-        return self.caller.call(Call.DESCRIBE, group.describe)
+        return self.client.call(Call.DESCRIBE, self.world.groups[self.arn].describe)
 
     def register(self, targets: Sequence[Target]) -> None:
-        group = self.caller.world.groups[self.arn]
-        self.caller.call(Call.REGISTRATION, lambda: group.register(targets))
-        self.caller.world.note(self.arn)
+        group = self.world.groups[self.arn]
+        self.client.call(Call.REGISTRATION, lambda: group.register(targets))
+        self.world.note(self.arn)
 
     def deregister(self, targets: Sequence[Target]) -> None:
-        group = self.caller.world.groups[self.arn]
-        self.caller.call(Call.REGISTRATION, lambda: group.deregister(targets))
-        self.caller.world.note(self.arn)
+        group = self.world.groups[self.arn]
+        self.client.call(Call.REGISTRATION, lambda: group.deregister(targets))
+        self.world.note(self.arn)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class _Tags:
+    """Implements ``target_sync.fleet.ports.GroupTagsPort`` for one client."""
+
+    world: FleetWorld
+    client: Client
+
+    def write(self, arn: str, key: str, value: str) -> None:
+        tags = self.world.tags[arn]
+        self.client.call(Call.MUTATING, lambda: tags.__setitem__(key, value))
+
+
+@dataclass(frozen=True, slots=True)
 class _Name:
     """Implements ``target_sync.core.ports.Endpoint``."""
 
@@ -107,13 +122,62 @@ class _Name:
 
 
 @dataclass(slots=True)
+class _Container:
+    """What a sweep or a watch sees and sends: all its ports but the queue of events.
+
+    It takes the CPU time that it really takes, beside that of its calls. It has to be made by the
+    actor itself, because that time is counted by thread.
+
+    Attributes:
+        swept_at: When its sweep began; None for a watch.
+    """
+
+    world: FleetWorld
+    client: Client
+    queue: WorkQueue
+    swept_at: float | None = None
+    _cpu: float = field(default_factory=time.thread_time)
+
+    def listing(self) -> Sequence[TaggedGroup]:
+        return self.world.listing()
+
+    def facts(self, arns: Collection[str]) -> Mapping[str, GroupFacts]:
+        for _ in range(0, len(arns), FACTS_PAGE):
+            self.client.call(Call.DESCRIBE, bool, FACTS)
+        return self.world.facts
+
+    def ask(self, questions: Sequence[Question]) -> Mapping[Question, Observation]:
+        self._think()
+        answers = self.world.answers([name for _, name in questions])
+        return dict(zip(questions, answers, strict=True))
+
+    def send(self, orders: Sequence[Order], at: float) -> None:
+        self._think()
+        self.queue.send(orders, at, self.swept_at)
+
+    def waiting(self) -> int:
+        return self.queue.waiting()
+
+    def groups(self) -> BoundGroups:
+        """With what ELB knows of them, remembered."""
+        return BoundGroups(
+            groups=self, facts=self, limits=LIMITS, place=PLACE, clock=self.world.clock
+        )
+
+    def _think(self) -> None:
+        clock, before = self.world.clock, self._cpu
+        self._cpu = time.thread_time()
+        clock.sleep_until(clock.now() + self._cpu - before)
+
+
+@dataclass(slots=True)
 class Fleet:
-    """The shipped decisions and the shipped loop. What feeds them here is the next slice's.
+    """The shipped sweeper, watchers and workers. Queues, DNS and AWS are the benchmark's.
 
     Attributes:
         with_events: Whether RDS events name the databases that are about to fail over.
-        failed: How many groups' runs failed.
-        busy_for: The longest time from the start of a sweep until all its work was done.
+        failed: How often an order could not be carried out.
+        busy_for: The longest time from the start of a sweep until all that it sent was done.
         audited_at: When each group was last verified.
     """
 
@@ -125,32 +189,34 @@ class Fleet:
     busy_for: float = 0.0
     audited_at: dict[str, float] = field(default_factory=dict)
     _gaps: list[float] = field(default_factory=lambda: [0.0])
-    _queue: dict[str, Work] = field(default_factory=dict)
-    _handed_at: dict[str, float] = field(default_factory=dict)
-    _marks: list[Mark] = field(default_factory=list)
-    _in_hand: set[str] = field(default_factory=set)
-    _swept_at: float = 0.0
+    _queue: WorkQueue = field(init=False)
     _over: bool = False
+
+    def __post_init__(self) -> None:
+        self._queue = WorkQueue(self.world.clock)
 
     def begin(self) -> None:
         """Have every group verified, with a record that says so."""
-        listed, _ = read_listing(self.world.tagged(), PLACE, LIMITS, self.world.facts)
-        for item in listed:
-            addresses = self.world.address(item.binding.endpoint)
-            text = write_record(item.binding, addresses, _KEY)
-            self.world.tags[item.binding.arn][RECORD_TAG] = text
+        for binding in self._bindings():
+            text = write_record(binding, self.world.address(binding.endpoint), _KEY)
+            self.world.tags[binding.arn][RECORD_TAG] = text
 
     def actors(self, until: float) -> list[Callable[[], None]]:
-        """The sweep and the workers; they are over at a moment, when their work is done."""
-        workers = [partial(self._works, number) for number in range(1, WORKERS + 1)]
-        return [lambda: self._sweeps(until), *workers]
+        """All that runs; it is over at a moment, when its work is done."""
+        flips = sorted((flip.event, f"db-{number}") for number, flip in self.world.flips.items())
+        events = EventQueue(self.world.clock, deque(flips if self.with_events else ()))
+        return [
+            lambda: self._sweeps(until),
+            *(partial(self._watches, number, events) for number in range(WATCHERS)),
+            *(partial(self._works, number) for number in range(WORKERS)),
+        ]
 
     def once(self) -> list[Callable[[], None]]:
         """One worker, which works on every group once."""
-        listed, _ = read_listing(self.world.tagged(), PLACE, LIMITS, self.world.facts)
-        self._hand_out([Work(item.binding, Cause.UNVERIFIED) for item in listed])
+        orders = [SyncOrder(binding, "", Cause.UNVERIFIED) for binding in self._bindings()]
+        self._queue.send(orders, 0.0)
         self._over = True
-        return [partial(self._works, 1)]
+        return [partial(self._works, 0)]
 
     @property
     def unverified(self) -> Sequence[float]:
@@ -158,130 +224,113 @@ class Fleet:
         now = self.world.clock.now()
         return [*self._gaps, *(now - self.audited_at.get(arn, 0.0) for arn in self.world.tags)]
 
-    def _caller(self, number: int) -> Caller:
-        now = self.world.clock.now()
-        client = Client(self.world.elb, Random(f"{self.seed}/{number}"))  # noqa: S311 - a model
-        return Caller(self.world, client, Budget.of(now, share=self.share, workers=WORKERS))
+    def _bindings(self) -> Sequence[Binding]:
+        listed, _ = read_listing(self.world.tagged(), PLACE, LIMITS, self.world.facts)
+        return [item.binding for item in listed]
+
+    def _client(self, name: str) -> Client:
+        return Client(self.world.elb, Random(f"{self.seed}/{name}"))  # noqa: S311 - a simulation
 
     def _sweeps(self, until: float) -> None:
         clock = self.world.clock
+        container = _Container(self.world, self._client("sweep"), self._queue)
+        sweeper = Sweeper(
+            groups=container.groups(),
+            names=container,
+            queue=container,
+            key=_KEY,
+            share=self.share,
+            clock=clock,
+            epoch=clock.now,
+            reporter=_Silence(),
+        )
         due = clock.now()
         while due < until:
             clock.sleep_until(due)
-            listed = self._sweep(due)
+            container.swept_at = due
+            sweeper.run(_SCHEDULE, remaining_seconds=_SWEEP_TIMEOUT)
             due += SWEEP_SECONDS
-            self._watch(listed, due)
         self._over = True
         clock.wake()
 
-    def _sweep(self, due: float) -> Sequence[Listed]:
-        world, began = self.world, time.process_time()
-        self._swept_at = due
-        listed, _ = read_listing(world.listing(), PLACE, LIMITS, world.facts)
-        now = world.clock.now()
-        result = decide(
-            listed,
-            self._answers(listed),
+    def _watches(self, number: int, events: EventQueue) -> None:
+        clock = self.world.clock
+        container = _Container(self.world, self._client(f"watch {number}"), self._queue)
+        watcher = Watcher(
+            groups=container.groups(),
+            names=container,
+            queue=container,
+            events=events,
             key=_KEY,
-            mark=newest_mark(listed, _KEY, now),
-            room=Room.of(self.share),
-            now=due,
+            watch_seconds=WATCH_SECONDS,
+            clock=clock,
+            epoch=clock.now,
+            reporter=_Silence(),
         )
-        # Deciding takes the time that it really takes.
-        world.clock.sleep_until(world.clock.now() + time.process_time() - began)
-        if result.mark is not None:
-            self._marks.append(result.mark)
-        self._hand_out(result.work)
-        return listed
-
-    def _watch(self, listed: Sequence[Listed], until: float) -> None:
-        """Until the next sweep, ask the names again of which an event has come: DNS alone."""
-        clock, handed = self.world.clock, set[tuple[str, frozenset[IPAddress]]]()
-        if not (self.with_events and self.world.flips):
-            return
-        while clock.now() + WATCH_SECONDS < until:
-            clock.sleep_until(clock.now() + WATCH_SECONDS)
-            watched = [item for item in listed if self._is_watched(item.binding)]
-            if not watched:
-                continue
-            now, answers = clock.now(), self._answers(watched)
-            # With the mark at this moment nothing is audited.
-            mark = Mark(watched[0].binding.arn, now)
-            room = Room.of(self.share)
-            result = decide(watched, answers, key=_KEY, mark=mark, room=room, now=now)
-            # The records are as old as the listing: what was handed out since is not again.
-            for work in result.work:
-                question = (work.binding.kind, work.binding.endpoint)
-                told = (work.binding.arn, answers[question].addresses)
-                if told not in handed:
-                    handed.add(told)
-                    self._hand_out([work])
-
-    def _is_watched(self, binding: Binding) -> bool:
-        flip = self.world.flips.get(self.world.numbers[binding.arn])
-        return flip is not None and flip.event <= self.world.clock.now() < flip.event + _WATCHED_FOR
-
-    def _answers(self, listed: Sequence[Listed]) -> dict[Question, Observation]:
-        asked = questions(listed)
-        return dict(zip(asked, self.world.answers([name for _, name in asked]), strict=True))
-
-    def _hand_out(self, works: Sequence[Work]) -> None:
-        """Each group stands in the queue once, and never while somebody works on it."""
-        for work in works:
-            arn = work.binding.arn
-            if arn not in self._in_hand:
-                if arn not in self._queue:
-                    self._handed_at[arn] = self._swept_at
-                self._queue[arn] = work
-        self.world.clock.wake()
+        while batch := events.gathered():
+            watcher.run(batch, remaining_seconds=_WATCH_TIMEOUT)
 
     def _works(self, number: int) -> None:
-        caller = self._caller(number)
-        while True:
-            if self._marks:
-                mark = self._marks.pop()
-                caller.tag(mark.arn, AUDIT_TAG, write_mark(mark, _KEY))
-            elif self._queue:
-                self._work(caller, self._next())
-            elif self._over:
-                return
-            else:
-                self.world.clock.park()
+        clock, worker = self.world.clock, self._worker(number)
+        while not (self._over and self._queue.is_empty):
+            batch = self._queue.receive()
+            if not batch:
+                clock.park()
+            elif left := self._carry_out(worker, batch):
+                # Nobody else waits for these to be visible again.
+                clock.sleep_until(max(message.visible_at for message in left))
 
-    def _next(self) -> Work:
-        """Failovers first, each kind in its order."""
-        urgency = list(Cause).index
-        arn = min(self._queue, key=lambda arn: urgency(self._queue[arn].cause))
-        return self._queue.pop(arn)
+    def _worker(self, number: int) -> Worker:
+        world, client = self.world, self._client(f"worker {number}")
+        budget = Budget.of(world.clock.now(), share=self.share, workers=WORKERS)
+        return Worker(
+            clock=world.clock,
+            target_group=lambda binding: _Group(world, client, binding.arn),
+            tags=_Tags(world, client),
+            pacer=Pacer(world.clock, budget, lambda: client.throttlings),
+            endpoint=lambda binding: _Name(world, binding.endpoint),
+            reports=_Silence(),
+            key=_KEY,
+        )
 
-    def _work(self, caller: Caller, work: Work) -> None:
-        arn, clock = work.binding.arn, self.world.clock
-        self._in_hand.add(arn)
-        try:
-            self._converge(caller, work.binding)
-        except TargetGroupUnavailableError:
-            self.failed += 1
-        finally:
-            self._in_hand.discard(arn)
-        self.busy_for = max(self.busy_for, clock.now() - self._handed_at[arn])
-        self._gaps.append(clock.now() - self.audited_at.get(arn, 0.0))
-        self.audited_at[arn] = clock.now()
+    def _carry_out(self, worker: Worker, batch: Sequence[Message]) -> Sequence[Message]:
+        """As ``functions/sync_targets/fleet.py`` does; answers with what has to come again."""
+        clock, done = self.world.clock, list[Message]()
+        until = clock.now() + _WORK_TIMEOUT
+        by_group = defaultdict[str, list[Message]](list)
+        for message in batch:
+            by_group[message.group].append(message)
+        waiting = [
+            (clock.now(), number, self._one_by_one(worker, messages, until, done))
+            for number, messages in enumerate(by_group.values())
+        ]
+        while waiting:
+            at, number, course = heappop(waiting)
+            clock.sleep_until(at)
+            # The others get their turn when this one waits.
+            after = next((moment for moment in course if moment > clock.now()), None)
+            if after is not None:
+                heappush(waiting, (after, number, course))
+        self._queue.settle(done)
+        return [message for message in batch if message not in done]
 
-    def _converge(self, caller: Caller, binding: Binding) -> None:
-        result = Synchronizer(
-            endpoint=_Name(self.world, binding.endpoint),
-            target_group=_PacedGroup(binding.arn, caller),
-            policy=binding.policy,
-            clock=self.world.clock,
-            reporter=_Silence(),
-            watch_seconds=0.0,
-        ).run(_TRIGGER, remaining_seconds=_FUNCTION_SECONDS, age_seconds=0.0)
-        if result.status not in {Status.IN_SYNC, Status.SYNCED}:
-            return
-        addresses = result.convergence.observations[-1].addresses
-        record = write_record(binding, addresses, _KEY)
-        if record != self.world.tags[binding.arn].get(RECORD_TAG):
-            caller.tag(binding.arn, RECORD_TAG, record)
+    def _one_by_one(
+        self, worker: Worker, messages: Sequence[Message], until: float, done: list[Message]
+    ) -> Iterator[float]:
+        clock = self.world.clock
+        for message in messages:
+            order = read_order(message.text)
+            try:
+                yield from worker.course(order, until - clock.now())
+            except TargetSyncError:
+                self.failed += 1
+                continue
+            done.append(message)
+            if message.swept_at is not None:
+                self.busy_for = max(self.busy_for, clock.now() - message.swept_at)
+            if isinstance(order, SyncOrder):
+                self._gaps.append(clock.now() - self.audited_at.get(order.arn, 0.0))
+                self.audited_at[order.arn] = clock.now()
 
 
 @dataclass(slots=True)

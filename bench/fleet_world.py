@@ -13,6 +13,7 @@ from botocore.retries.standard import ExponentialBackoff
 
 from bench.group import ComputedGroup
 from bench.turns import Turns
+from target_sync.adapters.name_lookups import THREADS
 from target_sync.core.fleet.budget import ACCOUNT_QUOTA, QUOTAS, Call, Quota
 from target_sync.core.fleet.model import ENDPOINT_TAG, GroupFacts, Limits, Place, TaggedGroup
 from target_sync.core.model import IPAddress, Observation, Target
@@ -27,10 +28,11 @@ LIMITS = Limits(allowed_networks=_NETWORKS, max_targets=15)
 PLACE = Place("aws", "eu-west-1", "123456789012")
 #: Of each AWS call, and of each DNS query.
 CALL_SECONDS, QUERY_SECONDS = 0.02, 0.005
-#: Names that are looked up at the same time.
-QUERIES_AT_ONCE = 50
-#: Groups on a page of the listing (resource groups tagging API, GetResources).
-PAGE = 100
+#: Groups on a page of the listing (resource groups tagging API, GetResources), and of what ELB
+#: knows of them (DescribeTargetGroups).
+PAGE, FACTS_PAGE = 100, 400
+#: How the calls of the latter are counted.
+FACTS = "DescribeTargetGroups"
 TTL = 5
 #: Of botocore's standard mode: attempts, and what a retry takes from the quota of a client.
 _ATTEMPTS, _RETRY_COST = 3, 5
@@ -72,10 +74,15 @@ class _ServerBucket:
 
 @dataclass(slots=True)
 class Elb:
-    """ELB's side: each call takes a token of its bucket and one of the account's, or neither."""
+    """ELB's side: each call takes a token of its bucket and one of the account's, or neither.
+
+    Attributes:
+        calls: How many there were, by what they are charged to, or by a name of their own.
+        throttled: How many of them were refused.
+    """
 
     clock: Turns
-    calls: Counter[Call] = field(default_factory=Counter)
+    calls: Counter[str] = field(default_factory=Counter)
     throttled: int = 0
     _buckets: Mapping[Call, _ServerBucket] = field(
         default_factory=lambda: {
@@ -86,13 +93,13 @@ class Elb:
         default_factory=lambda: _ServerBucket(ACCOUNT_QUOTA, ACCOUNT_QUOTA.capacity)
     )
 
-    def admits(self, call: Call) -> bool:
+    def admits(self, call: Call, name: str = "") -> bool:
         """Let a call take its time, and say whether it was let through."""
         self.clock.sleep_until(self.clock.now() + CALL_SECONDS)
         both = (self._buckets[call], self._account)
         for bucket in both:
             bucket.refill(self.clock.now())
-        self.calls[call] += 1
+        self.calls[name or call] += 1
         if any(bucket.tokens < 1 for bucket in both):
             self.throttled += 1
             return False
@@ -113,8 +120,8 @@ class Client:
     throttlings: int = 0
     _quota: RetryQuota = field(default_factory=RetryQuota)
 
-    def call(self, call: Call, deed: Callable[[], _T]) -> _T:
-        """Make a call.
+    def call(self, call: Call, deed: Callable[[], _T], name: str = "") -> _T:
+        """Make a call, counted by its own name if it has one.
 
         Raises:
             TargetGroupUnavailableError: It was throttled at every attempt.
@@ -122,7 +129,7 @@ class Client:
         backoff = ExponentialBackoff(random=self.chances.random)
         taken = 0
         for attempt in range(1, _ATTEMPTS + 1):
-            if self.elb.admits(call):
+            if self.elb.admits(call, name):
                 self._quota.release(taken or 1)
                 return deed()
             self.throttlings += 1
@@ -200,7 +207,7 @@ class FleetWorld:
 
     def answers(self, names: Sequence[str]) -> list[Observation]:
         """Look names up, so many at once."""
-        waves = -(-len(names) // QUERIES_AT_ONCE)
+        waves = -(-len(names) // THREADS)
         self.clock.sleep_until(self.clock.now() + waves * QUERY_SECONDS)
         return [self._answer(name) for name in names]
 

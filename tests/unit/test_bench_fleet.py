@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import deque
 from collections.abc import Callable
 from xml.etree import ElementTree as ET
 
@@ -9,10 +10,12 @@ import pytest
 
 from bench.fleet import FOLDER, Task, bound, calls_of_one_run, measure, tasks
 from bench.fleet_page import draw_figure, to_markdown
+from bench.fleet_queues import MOST_RECEPTIONS, EventQueue, WorkQueue
 from bench.fleet_rows import FLEET, NAIVE, SIZES, STORM, WITHOUT_EVENTS, Row, claims
-from bench.fleet_world import Client, Elb
+from bench.fleet_world import Client, Elb, arn_of
 from bench.turns import Turns
 from target_sync.core.fleet.budget import Call
+from target_sync.core.fleet.orders import MarkOrder, write_order
 
 
 def committed() -> list[Row]:
@@ -26,7 +29,7 @@ def test_the_committed_figures_have_every_strategy_and_scenario() -> None:
 
 def test_every_claim_holds_in_the_committed_figures() -> None:
     told = list(claims(committed()))
-    assert len(told) == 2 * len(SIZES) + 4
+    assert len(told) == 2 * len(SIZES) + 5
     assert [claim.text for claim in told if not claim.holds] == []
 
 
@@ -56,8 +59,9 @@ def test_a_storm_ends_with_every_group_right_and_nothing_wrong_on_the_way(strate
     row = measure(Task(strategy, "storm", 60, 20))
     assert (row.not_right, row.wrong, row.failed, row.throttled) == (0, 0, 0, 0)
     assert row.registration_calls == 2 * 20
-    # A tag for each new state, and one a minute for the audit.
-    assert row.tag_calls == 20 + 40
+    # A tag for each new state, and one a minute for the audit. What waits is told again by the
+    # next sweep, and whoever gets it then writes the tag once more.
+    assert 20 + 40 <= row.tag_calls <= 2 * 20 + 40
     wait = 60 if strategy == WITHOUT_EVENTS else 0
     assert row.last_s is not None
     assert row.last_s <= bound(20) + 30 + wait
@@ -143,3 +147,51 @@ def test_an_error_of_an_actor_is_that_of_the_play() -> None:
 
     with pytest.raises(ValueError, match="broken"):
         Turns().play([fails])
+
+
+def order(number: int) -> MarkOrder:
+    return MarkOrder(arn_of(number), "1 mark")
+
+
+def test_the_work_queue_gives_batches_of_which_no_group_is_given_twice() -> None:
+    queue = WorkQueue(Turns())
+    queue.send([order(number) for number in range(6)], 0.0)
+    queue.send([MarkOrder(arn_of(0), "2 mark")], 0.0)
+    first, second = queue.receive(), queue.receive()
+    assert [message.group for message in first] == [arn_of(number) for number in range(4)]
+    assert [message.group for message in second] == [arn_of(4), arn_of(5)]
+    queue.settle(first)
+    assert [message.text for message in queue.receive()] == [
+        write_order(MarkOrder(arn_of(0), "2 mark"))
+    ]
+    assert queue.waiting() == 3
+
+
+def test_equal_orders_of_a_minute_are_one() -> None:
+    queue = WorkQueue(Turns())
+    for at in (0.0, 59.9, 60.0):
+        queue.send([order(1)], at)
+    assert queue.waiting() == 2
+
+
+def test_what_was_not_done_comes_again_twice_and_then_is_a_dead_letter() -> None:
+    queue = WorkQueue(Turns())
+    queue.send([order(1)], 0.0)
+    for _ in range(MOST_RECEPTIONS):
+        (message,) = queue.receive()
+        assert not queue.receive()
+        queue.clock.sleep_until(message.visible_at)
+    assert not queue.receive()
+    assert queue.is_empty
+    assert queue.dead == 1
+
+
+def test_events_are_gathered_for_a_second_and_awaited_no_longer_than_told() -> None:
+    events = EventQueue(Turns(), deque([(5.0, "a"), (5.5, "b"), (9.0, "c")]))
+    assert [event.identifier for event in events.gathered()] == ["a", "b"]
+    assert events.clock.now() == 6.0
+    assert not events.receive(2)
+    assert events.clock.now() == 8.0
+    assert [event.identifier for event in events.receive(2)] == ["c"]
+    assert events.clock.now() == 9.0
+    assert not events.gathered()
