@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from cost.model import Inputs, Sweeps, balancers, fleet, stacks, total
+from cost.model import Inputs, balancers, stacks, total
 from cost.page import DATABASES
 from cost.prices import load_prices
 from tests.template.pages import ROOT, read, sections, tables
@@ -56,7 +56,6 @@ def test_both_run_every_minute(resolver: Resolver) -> None:
 def test_the_readme_tells_what_the_page_does() -> None:
     made = [total(balancers(OURS, n), PRICES) for n in DATABASES]
     single = [total(stacks(OURS, n), PRICES) for n in DATABASES]
-    together = [total(fleet(OURS, n, Sweeps().seconds(n)), PRICES) for n in DATABASES]
-    costs = [[one + other for one, other in zip(single, made, strict=True)], made, together]
+    costs = [[one + other for one, other in zip(single, made, strict=True)], made]
     (table,) = tables(sections(read("README.md"), 2)["What it costs"])
     assert [row[1:] for row in table] == [[f"${usd:,.0f}" for usd in row] for row in costs]

@@ -3,8 +3,6 @@
 import re
 from inspect import getsource
 
-from cost.model import Inputs, Sweeps, fleet, total
-from cost.prices import load_prices
 from target_sync.core.fleet.budget import ACCOUNT_QUOTA, QUOTAS, Call
 from target_sync.core.fleet.model import (
     AUDIT_TAG,
@@ -76,12 +74,6 @@ def test_the_quotas_are_those_that_the_fleet_divides() -> None:
         ("ELB: mutating calls", QUOTAS[Call.MUTATING]),
     ):
         assert told[name] == f"{quota.capacity:g}, and {quota.refill:g} a second"
-
-
-def test_it_costs_what_the_cost_page_says() -> None:
-    inputs, prices = Inputs.load(), load_prices()
-    costs = [total(fleet(inputs, n, Sweeps().seconds(n)), prices) for n in (1, 1_000)]
-    assert [f"${usd:,.0f}" for usd in costs] == re.findall(r"\$\d+", SECTIONS["What it costs"])
 
 
 def test_the_runs_at_once_are_those_that_a_quota_has_to_allow() -> None:
