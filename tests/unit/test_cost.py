@@ -70,7 +70,10 @@ def quantities(bill: Bill) -> Mapping[str, float]:
 
 
 def test_the_page_is_what_the_script_writes() -> None:
-    assert to_markdown(PRICES, OURS, Sweeps(), DATABASES) == PAGE.read_text()
+    page = to_markdown(PRICES, OURS, Sweeps(), DATABASES)
+    assert page == PAGE.read_text(), (
+        "run `make cost`: prices, numbers or the benchmark have changed"
+    )
 
 
 def test_what_the_page_says_of_our_own_numbers_is_so() -> None:
