@@ -1,8 +1,9 @@
 """The only sequencing of a sweep: list, ask, decide, hand out, report."""
 
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, zip_longest
 from typing import Protocol
 
@@ -40,7 +41,7 @@ class SweepReporter(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Sweeper:
     """Finds out which groups need work, and tells the workers.
 
@@ -61,6 +62,8 @@ class Sweeper:
     clock: Clock
     epoch: Callable[[], float]
     reporter: SweepReporter
+    #: So many orders did not move in the last sweep of this container: they take up no room.
+    _stuck: int = field(default=0, init=False)
 
     def run(self, trigger: SweepTrigger, *, remaining_seconds: float) -> SweepResult:
         """Sweep once.
@@ -81,7 +84,7 @@ class Sweeper:
             answers,
             key=self.key,
             mark=newest_mark(listed, self.key, now),
-            room=Room.of(self.share).less(waiting),
+            room=Room.of(self.share).less(max(0, waiting - self._stuck)),
             now=now,
         )
         work: Sequence[Work] = sweep.work
@@ -126,6 +129,7 @@ class Sweeper:
                 given += PORTION
                 # The workers cannot be faster, and what SQS counts may be behind.
                 pause = PORTION / calls_a_second(self.share)
+            self._stuck = backlog.stuck(now)
             if given < len(works):
                 self.clock.sleep_until(now + pause)
         return works[:given]
@@ -149,15 +153,18 @@ class _Backlog:
     """
 
     enough: int
-    least: float = float("inf")
+    least: int = sys.maxsize
     since: float = 0.0
 
     def is_short(self, waiting: int, now: float) -> bool:
         """Whether the workers need more."""
         if waiting < self.least:
             self.least, self.since = waiting, now
-        stuck = self.least if now - self.since >= STUCK_SECONDS else 0
-        return waiting < stuck + self.enough
+        return waiting < self.stuck(now) + self.enough
+
+    def stuck(self, now: float) -> int:
+        """How many of them do not move."""
+        return self.least if now - self.since >= STUCK_SECONDS else 0
 
 
 def _of(sweep: Sweep, cause: Cause) -> Sequence[Work]:
