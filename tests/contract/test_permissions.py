@@ -20,6 +20,7 @@ from lab.dns_server import Zone
 from lab.emulator.messages import NetworkInterface
 from lab.processes import Supervisor
 from target_sync.core.connections import ConnectionState
+from tests.contract.account import Account
 from tests.contract.roles import ROOT, Functions, Permission, once, packed, permissions, policy
 from tests.contract.roles import UNENFORCED as OF_LAMBDA
 from tests.contract.test_endpoint_service import Service, emulated_service
@@ -151,15 +152,13 @@ def cloudformation() -> Iterator[CloudFormation]:
 
 
 @dataclass(kw_only=True)
-class World:
+class World(Account):
     """Databases of every kind and what the stack makes for them, on the lab's AWS."""
 
-    emulator: Emulator
     cloudformation: CloudFormation
     zone: Zone
     resolver: str
     _numbers: Iterator[int] = field(default_factory=itertools.count)
-    _clients: dict[str, Any] = field(default_factory=dict)
     _functions: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -175,37 +174,18 @@ class World:
         self.queues = {name: self._queue(name) for name in QUEUES}
         self._scaling_group()
 
-    def client(self, service: str) -> Any:
-        if service not in self._clients:
-            self._clients[service] = self.emulator.client(service)
-        return self._clients[service]
-
     # --- What is there -------------------------------------------------------------------------
 
     def _databases(self) -> Mapping[str, str]:
         """Make them, and return the name of each by its identifier."""
+        self.create_cluster("permissions", self.subnets)
         rds = self.client("rds")
-        rds.create_db_subnet_group(
+        rds.create_db_instance(
+            DBInstanceIdentifier="orders",
+            Engine="postgres",
+            DBInstanceClass="db.r6g.large",
             DBSubnetGroupName="permissions",
-            DBSubnetGroupDescription="x",
-            SubnetIds=self.subnets,
         )
-        common = {"DBInstanceClass": "db.r6g.large", "DBSubnetGroupName": "permissions"}
-        rds.create_db_instance(DBInstanceIdentifier="orders", Engine="postgres", **common)
-        rds.create_db_cluster(
-            DBClusterIdentifier="sales",
-            Engine="aurora-postgresql",
-            DBSubnetGroupName="permissions",
-            MasterUsername="owner",
-            MasterUserPassword="not-secret",
-        )
-        for member in ("sales-1", "sales-2"):
-            rds.create_db_instance(
-                DBInstanceIdentifier=member,
-                Engine="aurora-postgresql",
-                DBClusterIdentifier="sales",
-                **common,
-            )
         rds.create_db_cluster_endpoint(
             DBClusterIdentifier="sales",
             DBClusterEndpointIdentifier="reports",
@@ -221,8 +201,7 @@ class World:
         rds.create_db_proxy_endpoint(
             DBProxyName="pool", DBProxyEndpointName="pool-ro", VpcSubnetIds=self.subnets
         )
-        found = rds.describe_db_instances(DBInstanceIdentifier="orders")["DBInstances"][0]
-        domain = found["Endpoint"]["Address"].partition(".")[2]
+        domain = self.endpoint("orders").partition(".")[2]
         names = {
             "orders": f"orders.{domain}",
             "sales": f"sales.cluster-{domain}",
@@ -305,17 +284,7 @@ class World:
         return str(arn)
 
     def _target_group(self, target_type: str) -> str:
-        elbv2 = self.client("elbv2")
-        arn: str = elbv2.create_target_group(
-            Name=f"permissions-{target_type}",
-            Protocol="TCP",
-            Port=5432,
-            TargetType=target_type,
-            VpcId=self.vpc,
-        )["TargetGroups"][0]["TargetGroupArn"]
-        delay = {"Key": "deregistration_delay.timeout_seconds", "Value": "0"}
-        elbv2.modify_target_group_attributes(TargetGroupArn=arn, Attributes=[delay])
-        return arn
+        return self.create_target_group(f"permissions-{target_type}", self.vpc, target_type)
 
     @cached_property
     def instance_group(self) -> str:

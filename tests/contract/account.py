@@ -1,0 +1,72 @@
+"""An account on the lab's AWS, and what a test makes in it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.lab.emulator_process import Emulator
+
+PORT = 5432
+#: The identifier of the cluster, and its members.
+CLUSTER, MEMBERS = "sales", ("sales-1", "sales-2")
+
+
+@dataclass(kw_only=True)
+class Account:
+    """The account of the emulator that runs the functions under test."""
+
+    emulator: Emulator
+    _clients: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def client(self, service: str) -> Any:
+        """A client of an API, as the account's root."""
+        if service not in self._clients:
+            self._clients[service] = self.emulator.client(service)
+        return self._clients[service]
+
+    def create_cluster(self, subnet_group: str, subnets: Sequence[str]) -> None:
+        """Make a cluster with a writer and a reader, and a group of subnets for it."""
+        rds = self.client("rds")
+        rds.create_db_subnet_group(
+            DBSubnetGroupName=subnet_group, DBSubnetGroupDescription="x", SubnetIds=subnets
+        )
+        rds.create_db_cluster(
+            DBClusterIdentifier=CLUSTER,
+            Engine="aurora-postgresql",
+            DBSubnetGroupName=subnet_group,
+            MasterUsername="owner",
+            MasterUserPassword="not-secret",
+        )
+        for member in MEMBERS:
+            rds.create_db_instance(
+                DBInstanceIdentifier=member,
+                Engine="aurora-postgresql",
+                DBClusterIdentifier=CLUSTER,
+                DBInstanceClass="db.r6g.large",
+                DBSubnetGroupName=subnet_group,
+            )
+
+    def create_target_group(
+        self, name: str, vpc: str, target_type: str = "ip", tags: Mapping[str, str] | None = None
+    ) -> str:
+        """Make a target group whose targets drain at once; return its ARN."""
+        elbv2 = self.client("elbv2")
+        given = [{"Key": key, "Value": value} for key, value in (tags or {}).items()]
+        arn: str = elbv2.create_target_group(
+            Name=name,
+            Protocol="TCP",
+            Port=PORT,
+            TargetType=target_type,
+            VpcId=vpc,
+            **({"Tags": given} if given else {}),
+        )["TargetGroups"][0]["TargetGroupArn"]
+        delay = {"Key": "deregistration_delay.timeout_seconds", "Value": "0"}
+        elbv2.modify_target_group_attributes(TargetGroupArn=arn, Attributes=[delay])
+        return arn
+
+    def endpoint(self, member: str) -> str:
+        """The name of an instance's own endpoint."""
+        (found,) = self.client("rds").describe_db_instances(DBInstanceIdentifier=member)[
+            "DBInstances"
+        ]
+        return str(found["Endpoint"]["Address"])
