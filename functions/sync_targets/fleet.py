@@ -27,9 +27,11 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> "PartialItemFail
     async def carry_out(record: "SQSRecord") -> None:
         try:
             order = read_order(record.body)
+            again = int(record.attributes.approximate_receive_count) > 1
             # One group is never worked on twice at once, within a batch either.
             async with turns[order.arn]:
-                for at in ours.course(order, context.get_remaining_time_in_millis() / 1000):
+                remaining_seconds = context.get_remaining_time_in_millis() / 1000
+                for at in ours.course(order, remaining_seconds, again=again):
                     # The other orders of the batch go on until then.
                     while (left := at - ours.clock.now()) > 0:
                         await asyncio.sleep(left)

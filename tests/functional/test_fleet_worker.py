@@ -100,14 +100,28 @@ def test_a_group_that_was_right_without_a_record_gets_one(fleet: Fleet) -> None:
     assert fleet.is_recorded_for(group, A)
 
 
-def test_drift_by_hand_is_undone_and_the_record_stays(fleet: Fleet) -> None:
+def test_drift_by_hand_is_undone_and_recorded(fleet: Fleet) -> None:
     group = fleet.adds(1, A, C, answer=A, record_of=A)
 
     carry_out(fleet, fleet.order(group, Cause.AUDIT))
 
     assert fleet.registered(group) == {f"{A}:5432"}
     assert fleet.is_recorded_for(group, A)
-    assert TAG not in fleet.line.operations
+
+
+def test_an_order_that_comes_again_does_not_leave_the_record_of_another_answer(
+    fleet: Fleet,
+) -> None:
+    group = fleet.adds(1, A, answer=B, record_of=A)
+    order = fleet.order(group)
+    carry_out(fleet, order)
+    fleet.dns.says(group.endpoint, A)
+
+    # Lambda did not get to delete it. The order still tells of the record for A.
+    carry_out(fleet, order)
+
+    assert fleet.registered(group) == {f"{A}:5432"}
+    assert fleet.is_recorded_for(group, A)
 
 
 def test_a_refused_answer_empties_the_record_so_that_the_next_sweep_asks_again(

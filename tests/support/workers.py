@@ -40,7 +40,7 @@ from target_sync.fleet.working import Subject, Worker
 from target_sync.synchronizer import Reporter
 from tests.support.clock import FakeClock
 from tests.support.databases import FakeDns
-from tests.support.fleet import FakeTaggedGroups, FakeWorkQueue, Message, settle
+from tests.support.fleet import FakeQueue, FakeTaggedGroups, FakeWorkQueue, Message, settle
 from tests.support.road import POLICY, FakeReporter, FakeTargetGroup, target
 
 KEY = Key(b"a secret of this deployment")
@@ -48,6 +48,7 @@ KEY = Key(b"a secret of this deployment")
 FUNCTION_SECONDS = 90.0
 BATCH = 4
 WORKERS = 10
+DAY_SECONDS = 86_400.0
 #: How soon an idle container looks at the queue again.
 _POLL_SECONDS = 1.0
 
@@ -72,16 +73,20 @@ class Line:
     Attributes:
         faults: By the number of the call, from 0.
         calls: What was called for which group, in order.
+        moments: When.
         throttled: How often AWS said slow down.
     """
 
+    clock: FakeClock
     faults: dict[int, Fault] = field(default_factory=dict)
     calls: list[tuple[str, str]] = field(default_factory=list)
+    moments: list[float] = field(default_factory=list)
     throttled: int = 0
 
     def call(self, operation: str, arn: str, deed: Callable[[], _T]) -> _T:
         fault = self.faults.get(len(self.calls))
         self.calls.append((operation, arn))
+        self.moments.append(self.clock.now())
         match fault:
             case Fault.THROTTLED:
                 self.throttled += 1
@@ -218,25 +223,37 @@ class Fleet:
     Attributes:
         kills: The steps of the containers, counted from 1, at which Lambda kills the one whose
             turn it is. A step is from one wait of a batch to the next.
+        sent: How many messages the queue took.
         steps: How many there were.
         killed: How many containers were killed.
         undeleted: Batches, counted from 1, whose messages come again although they were done.
+        last_calls: What each of them had called last.
         returns: How often each message was received and not deleted afterwards.
+        done: The messages that were deleted.
+
+    Args:
+        containers: How many there are at once.
+        alone: Whether the queue promises that each group has one worker at a time.
     """
 
-    def __init__(self, *, containers: int = 1) -> None:
+    def __init__(self, *, containers: int = 1, alone: bool = True) -> None:
         self.clock = SlowClock()
         self.tags = FakeTaggedGroups(self.clock)
         self.dns = FakeDns(self.clock)
         self.orders = FakeWorkQueue(self.clock)
-        self.line = Line()
+        # No order expires here, so that each has an end of its own: the sweep would send it anew.
+        self.orders.queue = FakeQueue(self.clock, fifo=True, retention=DAY_SECONDS)
+        self.line = Line(self.clock)
         self.reports = FakeReports()
         self.groups: dict[str, FakeTargetGroup] = {}
         self.bindings: dict[str, Binding] = {}
         self.kills: set[int] = set()
         self.undeleted: set[int] = set()
-        self.steps = self.killed = self.batches = 0
+        self.sent = self.steps = self.killed = self.batches = 0
+        self.last_calls: list[str] = []
         self.returns: Counter[str] = Counter()
+        self.done: set[str] = set()
+        self._alone = alone
         self._busy: set[str] = set()
         self._containers = containers
 
@@ -278,7 +295,15 @@ class Fleet:
         return SyncOrder(binding, self.record_text(binding), cause)
 
     def sends(self, *bindings: Binding, cause: Cause = Cause.ANSWER_CHANGED) -> None:
+        """Order work on these groups, as a sweep would."""
+        before = self.orders.queue.waiting
         self.orders.send([self.order(it, cause) for it in bindings], self.clock.now())
+        self.sent += self.orders.queue.waiting - before
+
+    def poisons(self, body: str) -> None:
+        """Somebody sends what is no order; nothing follows it in its group."""
+        self.sent += 1
+        self.orders.queue.send(body, group=f"poison {self.sent}", deduplication=f"{self.sent}")
 
     def record_text(self, binding: Binding) -> str:
         return self.tags.tags(binding.arn).get("privatelink-sync:verified", "")
@@ -312,7 +337,7 @@ class Fleet:
     def endpoint_of(self, binding: Binding) -> Endpoint:
         return NamedEndpoint(binding, self.dns)
 
-    def plays(self, seconds: float = 2_000.0) -> None:
+    def plays(self, seconds: float = 5_000.0) -> None:
         """Let the containers work until the queue is empty.
 
         Raises:
@@ -352,8 +377,10 @@ class Fleet:
         while not self._dies(ends_at):
             if not due:
                 response = {"batchItemFailures": [{"itemIdentifier": it} for it in failed]}
-                lost = {it.id for it in messages} if batch in self.undeleted else failed
-                self.returns.update(lost)
+                received = {it.id for it in messages}
+                kept = received if batch in self.undeleted else failed
+                self.returns.update(kept)
+                self.done |= received - kept
                 if batch not in self.undeleted:
                     settle(self.orders.queue, messages, response)
                 return False
@@ -366,6 +393,7 @@ class Fleet:
         for _, _, course in due:
             course.close()
         self.killed += 1
+        self.last_calls += self.line.operations[-1:]
         self.returns.update(it.id for it in messages)
         return True
 
@@ -388,10 +416,12 @@ class Fleet:
         self, worker: Worker, message: Message, ends_at: float
     ) -> Generator[float, None, None]:
         order = read_order(message.body)
-        assert order.arn not in self._busy, "two workers on one group"
+        assert not (self._alone and order.arn in self._busy), "two workers on one group"
         self._busy.add(order.arn)
         try:
-            yield from worker.course(order, ends_at - self.clock.now())
+            yield from worker.course(
+                order, ends_at - self.clock.now(), again=message.receptions > 1
+            )
         finally:
             self._busy.discard(order.arn)
 

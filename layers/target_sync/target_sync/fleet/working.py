@@ -61,7 +61,9 @@ class Worker:
     reports: Reports
     key: Key
 
-    def course(self, order: Order, remaining_seconds: float) -> Iterator[float]:
+    def course(
+        self, order: Order, remaining_seconds: float, *, again: bool = False
+    ) -> Iterator[float]:
         """Carry out an order, as a course of the moments at which to go on.
 
         Like ``Synchronizer.course`` it shares a clock with others and may be abandoned anywhere:
@@ -73,12 +75,16 @@ class Worker:
         Args:
             order: What is to be done.
             remaining_seconds: The time that the function has left.
+            again: Whether it has come before.
 
         Raises:
             TargetSyncError: The order has to come again.
         """
         until = self.clock.now() + remaining_seconds - RESERVE_SECONDS
-        work = self._mark(order) if isinstance(order, MarkOrder) else self._sync(order, until)
+        if isinstance(order, MarkOrder):
+            work = self._mark(order)
+        else:
+            work = self._sync(order, until, again=again)
         with closing(work):
             for at in work:
                 if at > until:
@@ -91,7 +97,9 @@ class Worker:
     def _mark(self, order: MarkOrder) -> Generator[float, None, None]:
         yield from self._write({"target_group": order.arn}, order.arn, AUDIT_TAG, order.text)
 
-    def _sync(self, order: SyncOrder, until: float) -> Generator[float, None, None]:
+    def _sync(
+        self, order: SyncOrder, until: float, *, again: bool
+    ) -> Generator[float, None, None]:
         group = PacedTargetGroup(self.target_group(order.binding), self.pacer, self.clock)
         subject = _subject(order)
         run = _Run(self.reports.of(subject))
@@ -110,21 +118,29 @@ class Worker:
         except TargetSyncError as error:
             failure = error
         record = self._record(order, run.result, failure)
-        if record != order.record:
+        # The record that the order tells of may be older than the group's, if it has come before
+        # or the listing was behind.
+        doubtful = again or run.result.convergence.changed
+        if record is not None and (record != order.record or doubtful):
             yield from self._write(subject, order.arn, RECORD_TAG, record)
         if failure is not None and failure.retryable:
             raise failure
 
-    def _record(self, order: SyncOrder, result: SyncResult, failure: TargetSyncError | None) -> str:
-        """What is to stand on the group after a run: nothing, where it may not be right."""
+    def _record(
+        self, order: SyncOrder, result: SyncResult, failure: TargetSyncError | None
+    ) -> str | None:
+        """What is to stand on the group after a run; None for what stands there.
+
+        It is nothing where the group may not be right.
+        """
         run = result.convergence
         if result.status in _RIGHT:
             return write_record(order.binding, run.observations[-1].addresses, self.key)
         if isinstance(failure, TargetGroupNotFoundError):
-            return order.record
+            return None
         if failure is not None and failure.retryable and run.detected_at is None:
             # Nothing was found wrong, and the order comes again: the record is as good as it was.
-            return order.record
+            return None
         return ""
 
     def _write(
