@@ -32,14 +32,14 @@ def test_everything_may_be_told() -> None:
             "RESOLVERS": "10.0.0.2:5353",
             "API_SHARE": "0.9",
             "MAX_WORKERS": "4",
-            "WATCH_SECONDS": "300",
+            "WATCH_SECONDS": "150",
         }
     )
     assert settings.limits == Limits(
         allowed_networks=(ip_network("10.1.0.0/16"), ip_network("10.2.0.0/16")), max_targets=3
     )
     assert settings.resolvers == (("10.0.0.2", 5353),)
-    assert (settings.share, settings.workers, settings.watch_seconds) == (0.9, 4, 300)
+    assert (settings.share, settings.workers, settings.watch_seconds) == (0.9, 4, 150)
 
 
 def test_the_key_is_of_the_end_of_the_text() -> None:
@@ -57,7 +57,7 @@ def test_the_key_is_of_the_end_of_the_text() -> None:
         ({"SEAL_KEY": STACK_ID, "MAX_TARGETS": "0"}, "MAX_TARGETS"),
         ({"SEAL_KEY": STACK_ID, "RESOLVERS": "dns"}, "RESOLVERS"),
         ({"SEAL_KEY": STACK_ID, "MAX_WORKERS": "none"}, "MAX_WORKERS"),
-        ({"SEAL_KEY": STACK_ID, "WATCH_SECONDS": "901"}, "WATCH_SECONDS"),
+        ({"SEAL_KEY": STACK_ID, "WATCH_SECONDS": "151"}, "WATCH_SECONDS"),
         ({"SEAL_KEY": STACK_ID, "API_SHARE": "half"}, "API_SHARE 'half'"),
         ({"SEAL_KEY": STACK_ID, "API_SHARE": "nan"}, "API_SHARE 'nan'"),
         ({"SEAL_KEY": STACK_ID, "MAX_WORKERS": "11"}, "MAX_WORKERS 11: .*fewer workers"),

@@ -19,7 +19,8 @@ from target_sync.errors import SettingsError
 
 _QUEUE_URL = r"https?://\S+/[\w.-]+"
 _MOST_WORKERS = 1_000
-_LONGEST_WATCH = 900
+#: The time that the watch has (fleet.yaml), less what it keeps back, and some for events on the way.
+_LONGEST_WATCH = 150
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
