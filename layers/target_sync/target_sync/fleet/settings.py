@@ -19,7 +19,7 @@ from target_sync.errors import SettingsError
 
 _QUEUE_URL = r"https?://\S+/[\w.-]+"
 _MOST_WORKERS = 1_000
-#: The time that the watch has (fleet.yaml), less what it keeps back, and some for events on the way.
+#: The time that the watch has (fleet.yaml), less what it keeps back, and some to take up events.
 _LONGEST_WATCH = 150
 
 
