@@ -50,6 +50,7 @@ class Inputs:
     fleet_sweep_log_bytes: float
     fleet_run_log_bytes: float
     fleet_endpoints: float
+    pollers: float
     polls: float
 
     @classmethod
@@ -182,7 +183,7 @@ def fleet(inputs: Inputs, databases: int, sweep_seconds: float) -> Bill:
         *_invocations(inputs, watches, inputs.fleet_watch_seconds, inputs.fleet_memory_mb),
         Use("schedule", "scheduler_invocations", sweeps),
         Use("queues", "sqs_fifo_requests", _requests(inputs, runs, sweeps, orders, sweep_seconds)),
-        Use("queues", "sqs_requests", inputs.minutes * inputs.polls + 3 * watches),
+        Use("queues", "sqs_requests", _polls(inputs) + 3 * watches),
         _logs(
             (sweeps + watches) * inputs.fleet_sweep_log_bytes
             # The mark of the audit is an order too, and none that leaves a record.
@@ -259,7 +260,11 @@ def _requests(
     A sweep asks once a second how many wait; Lambda asks an empty queue all the time.
     """
     sends, looks = sweeps * math.ceil(orders / _MESSAGES), sweeps * math.ceil(sweep_seconds)
-    return sends + looks + 2 * runs + inputs.minutes * inputs.polls
+    return sends + looks + 2 * runs + _polls(inputs)
+
+
+def _polls(inputs: Inputs) -> float:
+    return inputs.minutes * inputs.pollers * inputs.polls
 
 
 class Sweeps:

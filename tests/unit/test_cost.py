@@ -54,7 +54,8 @@ SMALL = replace(
     fleet_metrics=6,
     fleet_sweep_log_bytes=200,
     fleet_run_log_bytes=50,
-    polls=15,
+    pollers=5,
+    polls=3,
 )
 
 
