@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from functions.watch_databases import app
+from target_sync.adapters.dns import LOOKUP_SECONDS
+from target_sync.adapters.name_lookups import NameLookups
 from target_sync.core.fleet.model import ENDPOINT_TAG, KIND_TAG, Cause, Place
 from target_sync.core.fleet.orders import SyncOrder
 from target_sync.core.model import DatabaseKind, IPAddress, LookupFailure
@@ -462,3 +464,6 @@ def test_the_parts_are_put_together_from_the_environment_once_per_container(
     assert ours.groups.place == Place("aws", "eu-west-1", "123456789012")
     assert ours.key.is_seal(KEY.seal(["a part"]), ["a part"])
     assert ours.watch_seconds == 120
+    assert isinstance(ours.names, NameLookups)
+    # A last look does not outlast the function, even if no name is answered for.
+    assert LOOKUP_SECONDS < ours.names.seconds < RESERVE_SECONDS

@@ -10,7 +10,7 @@ from target_sync.adapters.clock import SystemClock
 from target_sync.adapters.database_events import SqsDatabaseEvents
 from target_sync.adapters.dns import DnsResolver, NameServer
 from target_sync.adapters.group_facts import ElbGroupFacts
-from target_sync.adapters.name_lookups import NameLookups
+from target_sync.adapters.name_lookups import ALL_SECONDS, NameLookups
 from target_sync.adapters.rds import ClusterReadersEndpoint, RdsCluster
 from target_sync.adapters.tagged_groups import TaggedGroups
 from target_sync.adapters.work_queue import SqsWorkQueue
@@ -26,6 +26,10 @@ from target_sync.fleet.settings import (
 )
 from target_sync.fleet.sweeping import Sweeper
 from target_sync.fleet.watching import Watcher
+
+#: For one look of a watch: time for a name that nobody answers for, and none of what the watch
+#: keeps back for its end.
+WATCHED_NAMES_SECONDS = 8.0
 
 
 @functools.cache
@@ -68,7 +72,7 @@ def build_watcher(environ: Mapping[str, str], function_arn: str) -> Watcher:
     sqs = make_client("sqs")
     return Watcher(
         groups=_groups(settings, function_arn, clock),
-        names=_names(settings, clock),
+        names=_names(settings, clock, WATCHED_NAMES_SECONDS),
         queue=SqsWorkQueue(sqs, work_queue_url(environ)),
         events=SqsDatabaseEvents(sqs, event_queue_url(environ)),
         key=settings.key,
@@ -95,7 +99,7 @@ def _place(function_arn: str) -> Place:
     return Place(partition, region, account)
 
 
-def _names(settings: FleetSettings, clock: Clock) -> NameLookups:
+def _names(settings: FleetSettings, clock: Clock, seconds: float = ALL_SECONDS) -> NameLookups:
     servers = [NameServer(address, port) for address, port in settings.resolvers]
     resolver = DnsResolver(now=clock.now, name_servers=servers)
     # Most fleets follow no cluster's readers.
@@ -105,4 +109,4 @@ def _names(settings: FleetSettings, clock: Clock) -> NameLookups:
         cluster = RdsCluster(rds_client(), name.partition(".")[0])
         return ClusterReadersEndpoint(name, cluster, resolver, clock.now)
 
-    return NameLookups(resolver=resolver, readers=readers, now=clock.now)
+    return NameLookups(resolver=resolver, readers=readers, now=clock.now, seconds=seconds)
