@@ -97,9 +97,7 @@ class Worker:
     def _mark(self, order: MarkOrder) -> Generator[float, None, None]:
         yield from self._write({"target_group": order.arn}, order.arn, AUDIT_TAG, order.text)
 
-    def _sync(
-        self, order: SyncOrder, until: float, *, again: bool
-    ) -> Generator[float, None, None]:
+    def _sync(self, order: SyncOrder, until: float, *, again: bool) -> Generator[float, None, None]:
         group = PacedTargetGroup(self.target_group(order.binding), self.pacer, self.clock)
         subject = _subject(order)
         run = _Run(self.reports.of(subject))
