@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from target_sync.core.fleet.model import ENDPOINT_TAG, RECORD_TAG
+from target_sync.core.fleet.model import AUDIT_TAG, ENDPOINT_TAG, RECORD_TAG
 from target_sync.core.fleet.orders import MarkOrder
 from target_sync.errors import FleetCallUnavailableError, TargetGroupError, TargetGroupNotFoundError
 from tests.support.clock import FakeClock
@@ -210,3 +210,13 @@ def test_a_value_that_elb_does_not_take_is_refused(value: str) -> None:
     with pytest.raises(TargetGroupError):
         groups.write(arn(1), RECORD_TAG, value)
     assert groups.tags(arn(1)) == {}
+
+
+def test_a_group_takes_no_fifty_first_tag() -> None:
+    groups = FakeTaggedGroups(FakeClock())
+    groups.put(arn(1), {f"key-{number}": "" for number in range(49)})
+    groups.write(arn(1), RECORD_TAG, "a record")
+    groups.write(arn(1), RECORD_TAG, "another record")
+
+    with pytest.raises(TargetGroupError, match="TooManyTags"):
+        groups.write(arn(1), AUDIT_TAG, "a mark")
