@@ -20,6 +20,7 @@ from bench.runtime import LAYER_DISTRIBUTIONS, RUNTIME_DISTRIBUTIONS, link_packa
 from target_sync.adapters.aws import make_client
 
 ROOT = Path(__file__).resolve().parents[2]
+FUNCTION = "arn:aws:lambda:eu-west-1:123456789012:function:fleet"
 #: Prints the names of all modules, and whose data folders were listed to find a service.
 CONTAINER = """
 import json, os, sys
@@ -28,13 +29,23 @@ from pathlib import Path
 listed = []
 sys.addaudithook(lambda event, args: listed.append(args[0]) if event == "os.listdir" else None)
 import app
-from target_sync.wiring import synchronizer
-
-synchronizer()
+exec(sys.argv[1])
 data = Path(sys.modules["botocore"].__file__).parent / "data"
 services = {Path(os.fspath(path)).name for path in listed if Path(os.fspath(path)).parent == data}
 print(json.dumps({"modules": sorted(sys.modules), "services": sorted(services)}))
 """
+#: What makes a container ready for its first call, by the function's folder.
+READY = {
+    "sync_targets": "from target_sync.wiring import synchronizer; synchronizer()",
+    "sweep_groups": f"from target_sync.fleet.sweep_wiring import sweeper; sweeper('{FUNCTION}')",
+    "watch_databases": f"from target_sync.fleet.sweep_wiring import watcher; watcher('{FUNCTION}')",
+}
+FLEET_ENVIRONMENT = {
+    "SEAL_KEY": "a secret of this deployment",
+    "WORK_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/123456789012/orders.fifo",
+    "EVENT_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/123456789012/events",
+    "WATCH_SECONDS": "120",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +63,16 @@ class Started:
     services: frozenset[str]
 
 
-def start(packages: Path, environ: Mapping[str, str] = MappingProxyType({})) -> Started:
-    """Start the sync function with these settings besides those of the bench."""
-    path = (ROOT / "functions" / "sync_targets", ROOT / "layers" / "target_sync", packages)
+def start(
+    packages: Path,
+    environ: Mapping[str, str] = MappingProxyType({}),
+    function: str = "sync_targets",
+) -> Started:
+    """Start a function with these settings besides those of the bench."""
+    path = (ROOT / "functions" / function, ROOT / "layers" / "target_sync", packages)
     result = subprocess.run(
         # Without site, which may import for tools such as coverage.
-        [sys.executable, "-S", "-c", CONTAINER],
+        [sys.executable, "-S", "-c", CONTAINER, READY[function]],
         env={**ENVIRONMENT, **environ, "PYTHONPATH": os.pathsep.join(map(str, path))},
         check=True,
         capture_output=True,
@@ -130,6 +145,15 @@ def test_a_database_without_a_name_costs_no_import_of_dns(
 
 def test_a_container_looks_for_no_service_but_its_own(started: Started) -> None:
     assert started.services == {"elbv2"}
+
+
+@pytest.mark.parametrize("function", ["sweep_groups", "watch_databases"])
+def test_the_sweep_and_the_watch_import_no_more_and_look_for_their_own_services(
+    packages: Path, function: str
+) -> None:
+    container = start(packages, FLEET_ENVIRONMENT, function)
+    assert container.packages == SDK | REPORTING | {"dns"}
+    assert container.services == {"ec2", "elbv2", "resourcegroupstaggingapi", "sqs"}
 
 
 def test_a_service_that_botocore_does_not_know_is_still_an_error(
