@@ -4,7 +4,7 @@ import itertools
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3.session
 from botocore.exceptions import ClientError
@@ -49,6 +49,21 @@ class Account:
         return boto3.session.Session(
             aws_access_key_id=self.number, aws_secret_access_key=_SECRET, region_name=self.region
         )
+
+
+class Clients:
+    """An account's clients by service. Each is made once, because that takes longer than a call."""
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+        self._made: dict[str, Any] = {}
+
+    def __call__(self, service: str) -> Any:
+        """The client of a service, whose types depend on its name."""
+        if service not in self._made:
+            make: Any = self._account.session().client
+            self._made[service] = make(service, endpoint_url=self._account.endpoint_url)
+        return self._made[service]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

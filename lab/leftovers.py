@@ -36,6 +36,7 @@ def leftovers(
             ("interface endpoint", look.interface_endpoints),
             ("function", look.functions),
             ("failure destination of function", look.invoke_configs),
+            ("event source mapping", look.event_sources),
             ("layer", look.layers),
             ("rule", look.rules),
             ("schedule", look.schedules),
@@ -114,6 +115,10 @@ class _Look:
         for name in self.functions():
             for page in paginator.paginate(FunctionName=name):
                 yield from (entry["FunctionArn"] for entry in page["FunctionEventInvokeConfigs"])
+
+    def event_sources(self) -> Iterator[str]:
+        for page in self._lambda.get_paginator("list_event_source_mappings").paginate():
+            yield from (entry["UUID"] for entry in page["EventSourceMappings"])
 
     def layers(self) -> Iterator[str]:
         for page in self._lambda.get_paginator("list_layers").paginate():

@@ -1,13 +1,27 @@
 """Watches a target group from outside: when each target appeared, became healthy, and left."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lab.addresses import Endpoint
 from lab.emulator.client import EmulatorAdmin, EmulatorAdminError
+from lab.emulator.messages import DataPlane
 from lab.lookout import Lookout
 
 _NOT_REGISTERED = "draining"
+
+
+def registered(plane: DataPlane) -> Mapping[str, set[Endpoint]]:
+    """The registered targets of each group behind a load balancer, whatever their health."""
+    return {
+        listener.target_group_arn: {
+            Endpoint(target.address, target.port)
+            for target in listener.targets
+            if target.state != _NOT_REGISTERED
+        }
+        for listener in plane.listeners
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

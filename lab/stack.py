@@ -18,7 +18,7 @@ from lab.aws import Account, credentials
 from lab.processes import CommandFailedError, Supervisor
 
 _REPOSITORY = Path(__file__).parents[1]
-_SHIPPED = ("template.yaml", "samconfig.toml", "functions", "layers")
+_SHIPPED = ("template.yaml", "fleet.yaml", "samconfig.toml", "functions", "layers")
 _BUILD = ".aws-sam"
 _TIMEOUT = 300.0
 _KEPT_FIELDS = (
@@ -39,12 +39,16 @@ class Project:
     Args:
         supervisor: Who runs SAM; the project is below its folder.
         built: A project that is built already, whose build is taken over; it is only read.
+        environment: The environment of ``samconfig.toml``, which says which template it is.
     """
 
-    def __init__(self, supervisor: Supervisor, *, built: Path | None = None) -> None:
+    def __init__(
+        self, supervisor: Supervisor, *, built: Path | None = None, environment: str = "lab"
+    ) -> None:
         self._supervisor = supervisor
         self._built = built
-        self.folder = supervisor.work_dir / "project"
+        self._environment = environment
+        self.folder = supervisor.work_dir / f"project-{environment}"
 
     def start_build(self) -> Future[None]:
         """Begin ``sam build``; the future's result may raise ``CommandFailedError``."""
@@ -65,7 +69,7 @@ class Project:
         words = takewhile(lambda word: not word.startswith("-"), arguments)
         return self._supervisor.run(
             f"sam {' '.join(words)}",
-            [tools / "sam", *arguments, "--config-env", "lab"],
+            [tools / "sam", *arguments, "--config-env", self._environment],
             cwd=self.folder,
             env={
                 **environment,

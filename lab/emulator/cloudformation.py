@@ -29,6 +29,7 @@ from lab.emulator.load_balancers import (
     is_network,
     make_network,
     make_network_listener,
+    name_as_aws,
     set_enforcement,
     with_target_group_defaults,
 )
@@ -326,9 +327,15 @@ def _creating_target_group(create: Callable[..., _Made]) -> Callable[..., _Made]
         if not is_layer_4(properties.get("Protocol")):
             return create(logical_id, properties, stack)
         declared = _declared(properties, "TargetGroupAttributes", TARGET_GROUP_ATTRIBUTES)
-        arn, attributes = create(logical_id, with_target_group_defaults(properties), stack)
+        made, attributes = create(logical_id, with_target_group_defaults(properties), stack)
+        arn = name_as_aws(made)
         complete_target_group(arn, declared)
-        return arn, attributes
+        return arn, {
+            name: value.replace(made.rpartition("/")[2], arn.rpartition("/")[2])
+            if isinstance(value, str)
+            else value
+            for name, value in attributes.items()
+        }
 
     return handler
 

@@ -139,6 +139,16 @@ def complete_target_group(arn: str, attributes: Iterable[Mapping[str, Any]] = ()
     alb._tg_attrs[arn] = _complete(defaults, attributes)
 
 
+def name_as_aws(arn: str) -> str:
+    """Give a new target group an ARN that ends as AWS's do, in hexadecimal digits; return it."""
+    renamed = f"{arn.rpartition('/')[0]}/{alb._short_id()}"
+    for store in (alb._tgs, alb._targets, alb._tg_attrs, alb._tags):
+        if arn in store:
+            store[renamed] = store.pop(arn)
+    alb._tgs[renamed]["TargetGroupArn"] = renamed
+    return renamed
+
+
 def with_target_group_defaults(properties: Mapping[str, Any]) -> dict[str, Any]:
     """Return target group properties with the defaults of its protocol filled in."""
     defaults = _TARGET_GROUP_DEFAULTS if is_layer_4(properties.get("Protocol")) else {}

@@ -1,7 +1,7 @@
 """IAM: the resources and keys that AWS checks a call against, where ministack has others.
 
 Source: Service Authorization Reference for Amazon EC2, Elastic Load Balancing v2, Amazon RDS,
-Amazon EC2 Auto Scaling and Amazon EventBridge.
+Amazon EC2 Auto Scaling, Amazon EventBridge and Amazon SQS.
 """
 
 import json
@@ -31,6 +31,9 @@ _RDS_RESOURCES: Mapping[str, tuple[str, str]] = {
     "DescribeDBProxyEndpoints": ("db-proxy-endpoint", "DBProxyEndpointName"),
     "DescribeDBSubnetGroups": ("subgrp", "DBSubnetGroupName"),
 }
+_BATCHES = frozenset(
+    f"sqs:{action}Batch" for action in ("ChangeMessageVisibility", "DeleteMessage", "SendMessage")
+)
 # The first resource of AddTags and RemoveTags.
 _TAGGED = "ResourceArns.member.1"
 
@@ -39,8 +42,19 @@ def install() -> None:
     """Correct which resource ARN a policy must allow, and what its conditions may name."""
     # ministack looks for the operations that have tags under the service's name in IAM.
     iam_actions._TAG_OPERATIONS["elasticloadbalancing"] = iam_actions._tag_operations("elbv2")
+    iam_actions.extract_iam_action = _naming(iam_actions.extract_iam_action)
     iam_actions.extract_resource_arn = _correcting(iam_actions.extract_resource_arn)
     iam_actions.request_tag_context = _with_sources(iam_actions.request_tag_context)
+
+
+def _naming(extract: Callable[..., str | None]) -> Callable[..., str | None]:
+    """A batch of SQS's is what it does many times: there is no other action for it."""
+
+    def wrapped(*request: Any) -> str | None:
+        action = extract(*request)
+        return action.removesuffix("Batch") if action in _BATCHES else action
+
+    return wrapped
 
 
 def _with_sources(context: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:

@@ -16,6 +16,7 @@ from lab.scenarios import (
     failover_watch,
     faults,
     flapping_dns,
+    fleet,
     hostname,
     lost_event,
     rds_cluster,
@@ -49,5 +50,6 @@ SCENARIOS: Mapping[str, Scenario] = {
         throttled_api.SCENARIO,
         drill.SCENARIO,
         faults.SCENARIO,
+        fleet.SCENARIO,
     )
 }

@@ -13,7 +13,7 @@ from lab.addresses import Endpoint
 from lab.aws import Account, Consumer
 from lab.findings import Findings, Progress
 from lab.leftovers import leftovers
-from lab.observer import TargetObserver
+from lab.observer import TargetObserver, registered
 from lab.options import LabOptions
 from lab.postgres import PostgresServer, PostgresSet
 from lab.processes import Supervisor
@@ -116,11 +116,11 @@ class Stage:
         """
         before = self.left()
         outputs = self.deploy(parameters)
-        registered = self.registered_in(outputs["TargetGroupArn"])
+        there = self.registered_in(outputs["TargetGroupArn"])
         self.expect(
             "the right targets are registered when the deployment is complete",
-            registered == set(right),
-            ", ".join(map(str, sorted(registered))) or "none",
+            there == set(right),
+            ", ".join(map(str, sorted(there))) or "none",
         )
         with TargetObserver(self.ground.admin, outputs["TargetGroupArn"]) as observer:
             endpoint_id = Consumer(self.ground.account(consumer)).connect(
@@ -146,14 +146,7 @@ class Stage:
 
     def registered_in(self, target_group_arn: str) -> set[Endpoint]:
         """The targets that are registered, by their addresses, whatever their health."""
-        listeners = self.ground.admin.data_plane().listeners
-        return {
-            Endpoint(target.address, target.port)
-            for listener in listeners
-            if listener.target_group_arn == target_group_arn
-            for target in listener.targets
-            if target.state != "draining"
-        }
+        return registered(self.ground.admin.data_plane()).get(target_group_arn, set())
 
     def left(self) -> Sequence[str]:
         """What is in the provider's account of the kinds that the stack makes."""

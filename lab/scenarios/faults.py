@@ -8,12 +8,12 @@ import json
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Any
 
 from lab.addresses import Endpoint
-from lab.aws import Consumer, Database, create_database
+from lab.aws import Clients, Consumer, Database, create_database
 from lab.emulator.messages import EVERY_ACTION
 from lab.emulator.messages import Fault as CallFault
 from lab.faults import SeenFault
@@ -55,21 +55,12 @@ class _Scene:
     road: Road
     database: Database
     rds: RdsControlPlane
-    _clients: dict[str, Any] = field(default_factory=dict)
+    client: Clients
 
     @property
     def stage(self) -> Stage:
         """Where it is played."""
         return self.road.stage
-
-    def client(self, service: str) -> Any:
-        """A client of the company's administrator."""
-        # Making one takes longer than a call.
-        if service not in self._clients:
-            provider = self.stage.provider
-            make: Any = provider.session().client
-            self._clients[service] = make(service, endpoint_url=provider.endpoint_url)
-        return self._clients[service]
 
     def resource(self, logical_id: str) -> str:
         """The physical ID of a resource of the stack."""
@@ -131,7 +122,8 @@ def _play(stage: Stage) -> None:
         "CreateInterfaceEndpoints": "true",
     }
     with stage.road(parameters, right=[rds.writer]) as road:
-        scene = _Scene(road=road, database=database, rds=rds)
+        client = Clients(stage.provider)
+        scene = _Scene(road=road, database=database, rds=rds, client=client)
         _expect_works(scene, "a road that works is healthy, and no alarm rings")
         stage.progress.say("sam remote invoke ReportStatusFunction")
         found = stage.stack.status()

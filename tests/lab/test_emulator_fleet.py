@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -118,6 +119,34 @@ def test_a_page_that_cannot_be_given_is_refused(emulator: Emulator, wrong: Any) 
     assert refused.value.response["Error"]["Code"] == "InvalidParameterException"
 
 
+def test_a_group_of_a_stack_has_its_tags_and_an_arn_as_any_other(
+    emulator: Emulator, vpc: str
+) -> None:
+    properties = {
+        "Protocol": "TCP",
+        "Port": 5432,
+        "VpcId": vpc,
+        "TargetType": "ip",
+        "Tags": [{"Key": ENDPOINT, "Value": "stack.example"}],
+    }
+    group = {"Type": "AWS::ElasticLoadBalancingV2::TargetGroup", "Properties": properties}
+    formation = emulator.client("cloudformation")
+    template = {"Resources": {"G": group}, "Outputs": {"Arn": {"Value": {"Ref": "G"}}}}
+    formation.create_stack(StackName="groups", TemplateBody=json.dumps(template))
+    formation.get_waiter("stack_create_complete").wait(
+        StackName="groups", WaiterConfig={"Delay": 1}
+    )
+    (stack,) = formation.describe_stacks(StackName="groups")["Stacks"]
+    arn = stack["Outputs"][0]["OutputValue"]
+    assert re.fullmatch(r"[0-9a-f]{16}", arn.rpartition("/")[2])
+    assert listing(emulator, "stack.example") == [[arn]]
+    elb = emulator.client("elbv2")
+    (described,) = elb.describe_target_groups(TargetGroupArns=[arn])["TargetGroups"]
+    assert described["TargetGroupArn"] == arn
+    formation.delete_stack(StackName="groups")
+    wait_until(lambda: listing(emulator, "stack.example") == [[]])
+
+
 def test_a_tag_that_is_removed_leaves_the_listing_and_one_that_is_added_comes_with_it(
     emulator: Emulator, vpc: str
 ) -> None:
@@ -168,12 +197,11 @@ def test_one_deleted_group_fails_the_description_of_those_beside_it(
 # ------------------------------------------------------------------------------- conditions
 
 
-@pytest.fixture(scope="module")
-def worker(emulator: Emulator) -> Any:
-    """A client whose role may change tagged groups only, and write one tag only."""
-    iam, tagged = emulator.client("iam"), {f"aws:ResourceTag/{ENDPOINT}": "false"}
+def acting_as(emulator: Emulator, service: str, *statements: Any) -> Any:
+    """A client whose role may do this and nothing else."""
+    iam, name = emulator.client("iam"), f"r-{uuid4().hex[:12]}"
     role = iam.create_role(
-        RoleName="worker",
+        RoleName=name,
         AssumeRolePolicyDocument=json.dumps(
             {
                 "Version": "2012-10-17",
@@ -187,7 +215,30 @@ def worker(emulator: Emulator) -> Any:
             }
         ),
     )["Role"]["Arn"]
-    statements = [
+    iam.put_role_policy(
+        RoleName=name,
+        PolicyName=name,
+        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": statements}),
+    )
+    given = emulator.client("sts").assume_role(RoleArn=role, RoleSessionName=name)
+    session = boto3.session.Session(
+        aws_access_key_id=given["Credentials"]["AccessKeyId"],
+        aws_secret_access_key=given["Credentials"]["SecretAccessKey"],
+        aws_session_token=given["Credentials"]["SessionToken"],
+        region_name=REGION,
+    )
+    make: Any = session.client
+    once = Config(retries={"total_max_attempts": 1})
+    return make(service, endpoint_url=emulator.url, config=once)
+
+
+@pytest.fixture(scope="module")
+def worker(emulator: Emulator) -> Any:
+    """A client that may change tagged groups only, and write one tag only."""
+    tagged = {f"aws:ResourceTag/{ENDPOINT}": "false"}
+    return acting_as(
+        emulator,
+        "elbv2",
         {
             "Effect": "Allow",
             "Action": "elasticloadbalancing:RegisterTargets",
@@ -203,21 +254,7 @@ def worker(emulator: Emulator) -> Any:
                 "ForAllValues:StringEquals": {"aws:TagKeys": [RECORD]},
             },
         },
-    ]
-    iam.put_role_policy(
-        RoleName="worker",
-        PolicyName="worker",
-        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": statements}),
     )
-    given = emulator.client("sts").assume_role(RoleArn=role, RoleSessionName="worker")
-    session = boto3.session.Session(
-        aws_access_key_id=given["Credentials"]["AccessKeyId"],
-        aws_secret_access_key=given["Credentials"]["SecretAccessKey"],
-        aws_session_token=given["Credentials"]["SessionToken"],
-        region_name=REGION,
-    )
-    once = Config(retries={"total_max_attempts": 1})
-    return session.client("elbv2", endpoint_url=emulator.url, config=once)
 
 
 def refusal(call: Any, **arguments: Any) -> str:
@@ -253,6 +290,24 @@ def test_one_tag_alone_can_be_written_and_on_a_tagged_group_alone(
         (create_group(emulator, vpc), [record]),
     ):
         assert refusal(worker.add_tags, ResourceArns=[arn], Tags=tags) == "AccessDenied"
+
+
+def test_who_may_send_a_message_may_send_a_batch_of_them(emulator: Emulator) -> None:
+    ours = emulator.client("sqs").create_queue(QueueName="ours")["QueueUrl"]
+    sender = acting_as(
+        emulator,
+        "sqs",
+        {
+            "Effect": "Allow",
+            "Action": "sqs:SendMessage",
+            "Resource": f"arn:aws:sqs:{REGION}:{PROVIDER}:ours",
+        },
+    )
+    entries = [{"Id": "0", "MessageBody": "{}"}]
+    assert len(sender.send_message_batch(QueueUrl=ours, Entries=entries)["Successful"]) == 1
+    gone = [{"Id": "0", "ReceiptHandle": "none"}]
+    asked = {"QueueUrl": ours, "Entries": gone}
+    assert refusal(sender.delete_message_batch, **asked) == "AccessDenied"
 
 
 # ----------------------------------------------------------------------------- event sources

@@ -23,6 +23,7 @@ SHORTENED = {
 }
 #: What lasts longest is played first.
 LONGEST = (
+    "fleet",
     "faults",
     "updates",
     "lost-event",

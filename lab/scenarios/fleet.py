@@ -1,0 +1,454 @@
+"""A fleet: thirty tagged target groups of others over three servers, and what may go wrong."""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import cycle
+from typing import Any, TypeVar
+from uuid import uuid4
+
+from lab.addresses import Endpoint
+from lab.aws import Clients, Database, Network, create_database
+from lab.fleet_groups import (
+    ENDPOINT_TAG,
+    NewGroup,
+    create_by_calls,
+    create_by_stack,
+    create_group,
+)
+from lab.fleet_observer import FleetObserver
+from lab.observer import registered
+from lab.rds_control_plane import RdsControlPlane
+from lab.scenarios.base import Scenario, Stage
+from lab.stack import Project, Stack
+
+_STACK = "databases-fleet"
+_PARAMETERS = {"WatchSeconds": "10", "MaxWorkers": "4"}
+_GROUPS, _BY_STACK = 30, 20
+#: The names of the company's own zone. The first server has RDS's name, too; the others are CNAMEs.
+_ORDERS = ("orders.db.corp.example", "shop.db.corp.example")
+_ANALYTICS = "analytics.db.corp.example"
+_REPORTING, _REPORTS = "reporting.db.corp.example", "reports.bi.corp.example"
+_NOWHERE, _WITH_PORT = "nowhere.db.corp.example", "reporting.db.corp.example:5432"
+#: The queue's visibility time-out (fleet.yaml), seconds.
+_VISIBILITY = 100.0
+_POISON = "poison"
+#: Seconds, with room for a busy machine. The slowest is the fleet's share of the calls that write.
+_PATIENCE = 240.0
+#: A person's own target in a group without a tag, which nobody may touch.
+_BY_HAND = Endpoint.parse("10.0.2.99:5432")
+_DEAD_LETTERS = ("FailedOrdersQueueUrl", "FailedEventsQueueUrl", "UndeliveredEventsQueueUrl")
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Broken:
+    """The groups that cannot be followed."""
+
+    bad_tag: str
+    gone: str
+    nowhere: str
+
+    @property
+    def codes(self) -> Mapping[str, str]:
+        """What a sweep must find wrong with each."""
+        return {self.bad_tag: "bad_endpoint", self.gone: "gone", self.nowhere: "no_answer"}
+
+
+@dataclass(kw_only=True)
+class _Fleet:
+    """The groups, the deployed fleet, and the hands on both.
+
+    Attributes:
+        names: The name that each group follows, by its ARN.
+        leads: Where each name leads now.
+        ever: Every target that was ever right for a group.
+    """
+
+    stage: Stage
+    stack: Stack
+    names: dict[str, str]
+    broken: _Broken
+    untagged: str
+    client: Clients
+    leads: dict[str, Endpoint] = field(default_factory=dict)
+    ever: dict[str, set[Endpoint]] = field(default_factory=dict)
+    outputs: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def work_queue(self) -> str:
+        """The URL of the queue of the workers."""
+        return self.outputs["WorkQueueUrl"]
+
+    def wait_for(self, condition: Callable[[], _T | None], what: str) -> _T:
+        """Wait for something that may take a few of the workers' rounds."""
+        return self.stage.ground.supervisor.wait_until(condition, what=what, timeout=_PATIENCE)
+
+    def sweep(self) -> Mapping[str, Any]:
+        """A sweep by hand; its document."""
+        reply = self.client("lambda").invoke(
+            FunctionName=self.outputs["SweepGroupsFunctionName"], Payload="{}"
+        )
+        document: dict[str, Any] = json.load(reply["Payload"])
+        return document
+
+    def targets(self) -> Mapping[str, set[Endpoint]]:
+        """The registered targets of every group."""
+        return registered(self.stage.ground.admin.data_plane())
+
+    def right(self) -> Mapping[str, set[Endpoint]]:
+        """What must be registered in each group that is followed, and nothing else."""
+        return {arn: {self.leads[name]} for arn, name in self.names.items()}
+
+    def are_right(self) -> bool:
+        """Whether all groups are as they must be."""
+        targets = self.targets()
+        return all(targets[arn] == right for arn, right in self.right().items())
+
+    def lead(self, leads: Mapping[str, Endpoint]) -> list[str]:
+        """Note where names lead from now on; return the groups that follow them."""
+        self.leads |= leads
+        for arn, targets in self.right().items():
+            self.ever.setdefault(arn, set()).update(targets)
+        return [arn for arn, name in self.names.items() if name in leads]
+
+    def expect_right(self, text: str, since: float) -> None:
+        """Wait until all groups are as they must be; note how long it took."""
+        self.wait_for(self.are_right, text)
+        seconds = time.time() - since
+        self.stage.expect(text, self.are_right(), f"{len(self.names)} groups, {seconds:.1f} s")
+
+    def calls(self, action: str) -> int:
+        """How often an action of Elastic Load Balancing was called."""
+        return self.stage.ground.admin.calls().get(f"elasticloadbalancing.{action}", 0)
+
+    def messages(self, url: str) -> list[Mapping[str, Any]]:
+        """Ten messages of a queue at most; they stay there."""
+        found = self.client("sqs").receive_message(
+            QueueUrl=url,
+            MaxNumberOfMessages=10,
+            VisibilityTimeout=0,
+            MessageSystemAttributeNames=["MessageGroupId"],
+        )
+        return list(found.get("Messages", []))
+
+    def waiting(self) -> tuple[int, int]:
+        """How many messages of the workers are visible, and how many in flight."""
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        found = self.client("sqs").get_queue_attributes(
+            QueueUrl=self.work_queue, AttributeNames=names
+        )
+        visible, in_flight = (int(found["Attributes"][name]) for name in names)
+        return visible, in_flight
+
+    def idle(self) -> bool:
+        """Whether the workers have nothing to do."""
+        return self.waiting() == (0, 0)
+
+    def pass_time(self) -> None:
+        """Let the visibility of what failed be over, once no run has anything in hand."""
+        admin, (visible, in_flight) = self.stage.ground.admin, self.waiting()
+        if in_flight and admin.age_messages(self.work_queue, 0.0) == visible + in_flight:
+            admin.age_messages(self.work_queue, _VISIBILITY)
+
+    def watches(self) -> list[Mapping[str, Any]]:
+        """What each watch that has ended tells in its log record."""
+        logs = self.client("logs")
+        (group,) = logs.describe_log_groups(logGroupNamePrefix=f"{_STACK}-WatchDatabases")[
+            "logGroups"
+        ]
+        found = logs.filter_log_events(logGroupName=group["logGroupName"])["events"]
+        records = [json.loads(e["message"]) for e in found if e["message"].startswith("{")]
+        return [record["result"] for record in records if record["message"] == "watch ended"]
+
+    def ringing(self) -> set[str]:
+        """The alarms that ring, without the stack's name."""
+        found = self.client("cloudwatch").describe_alarms(StateValue="ALARM")["MetricAlarms"]
+        return {alarm["AlarmName"].removeprefix(f"{_STACK}-") for alarm in found}
+
+    def send(self, body: str, group: str) -> None:
+        """Send a message to the workers."""
+        self.client("sqs").send_message(
+            QueueUrl=self.work_queue,
+            MessageBody=body,
+            MessageGroupId=group,
+            MessageDeduplicationId=uuid4().hex,
+        )
+
+    @contextmanager
+    def workers_stopped(self) -> Iterator[None]:
+        """Let nobody take from the work queue for the length of a block, as an operator may."""
+        functions = self.client("lambda")
+        (mapping,) = functions.list_event_source_mappings(
+            FunctionName=self.outputs["SyncTargetsFunctionName"]
+        )["EventSourceMappings"]
+        functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
+        try:
+            yield
+        finally:
+            functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=True)
+
+
+def _play(stage: Stage) -> None:
+    project = Project(stage.ground.supervisor, environment="lab-fleet")
+    building = project.start_build()
+    database = create_database(stage.provider, "orders")
+    rds = stage.ground.rds_for(database, stage.servers)
+    _, second, third = stage.targets
+    # The replicas are read here, under names of their own.
+    for replica in (second, third):
+        stage.ground.ports.open(replica)
+    fleet = _create_groups(stage, database, Stack(project, stage.provider, _STACK))
+    fleet.lead(_give_names(stage, database.endpoint))
+    building.result()
+    before = stage.left()
+    stage.progress.say(f"sam deploy of fleet.yaml to an account with {_GROUPS} tagged groups")
+    fleet.stack.deploy(_PARAMETERS)
+    fleet.outputs = fleet.stack.outputs()
+    with FleetObserver(stage.ground.admin) as observer:
+        fleet.expect_right("all tagged groups become right by themselves", time.time())
+        _rest(fleet)
+        _fail_over(fleet, rds, (database.endpoint, *_ORDERS), second)
+        released = _release_one(fleet)
+        _move_in_trouble(fleet, second)
+        _look_back(fleet, observer, {released: {third}})
+    _drift(fleet)
+    _look_at_queues_and_alarms(fleet)
+    stage.progress.say("sam delete")
+    fleet.stack.delete()
+    left = sorted(set(stage.left()) ^ set(before))
+    stage.expect(
+        "sam delete leaves the groups of others, and nothing else",
+        not left,
+        ", ".join(left) or "same",
+    )
+    stage.expect("they keep their targets", fleet.are_right())
+
+
+def _give_names(stage: Stage, endpoint: str) -> Mapping[str, Endpoint]:
+    """Give the servers their names; return where each leads."""
+    zone, (first, second, third) = stage.ground.zone, stage.targets
+    zone.set_address(_ANALYTICS, [str(second.address)])
+    zone.set_address(_REPORTING, [str(third.address)])
+    zone.set_alias(_REPORTS, _REPORTING)
+    for alias in _ORDERS:
+        zone.set_alias(alias, endpoint)
+    return {
+        **dict.fromkeys((endpoint, *_ORDERS), first),
+        _ANALYTICS: second,
+        **dict.fromkeys((_REPORTING, _REPORTS), third),
+    }
+
+
+def _create_groups(stage: Stage, database: Database, stack: Stack) -> _Fleet:
+    """Ten groups for each server, by a stack and by calls; and those that are not followed."""
+    network = Network(vpc_id=database.vpc_id, subnet_ids=database.subnet_ids, security_group_id="")
+    servers = ((database.endpoint, *_ORDERS), (_ANALYTICS,), (_REPORTING, _REPORTS))
+    wanted = [
+        NewGroup(f"road-{number}", names[number // len(servers) % len(names)])
+        for number, names in zip(range(_GROUPS), cycle(servers), strict=False)
+    ]
+    others = (
+        NewGroup("bad-tag", _WITH_PORT),
+        NewGroup("nowhere", _NOWHERE),
+        NewGroup("untagged", None),
+    )
+    arns = {
+        **create_by_stack(stage.provider, network, wanted[:_BY_STACK]),
+        **create_by_calls(stage.provider, network, [*wanted[_BY_STACK:], *others]),
+    }
+    client = Clients(stage.provider)
+    elb = client("elbv2")
+    gone = create_group(elb, network, NewGroup("gone", _REPORTING))
+    stage.ground.admin.keep_listed(gone)
+    elb.delete_target_group(TargetGroupArn=gone)
+    elb.register_targets(
+        TargetGroupArn=arns["untagged"],
+        Targets=[{"Id": str(_BY_HAND.address), "Port": _BY_HAND.port}],
+    )
+    return _Fleet(
+        stage=stage,
+        stack=stack,
+        names={arns[group.name]: str(group.endpoint) for group in wanted},
+        broken=_Broken(arns["bad-tag"], gone, arns["nowhere"]),
+        untagged=arns["untagged"],
+        client=client,
+    )
+
+
+def _rest(fleet: _Fleet) -> None:
+    """Nothing changes: what a sweep by hand finds, and what it costs."""
+    stage = fleet.stage
+
+    def found_nothing_to_do() -> Mapping[str, Any] | None:
+        document = fleet.sweep()
+        groups = document["groups"]
+        return None if groups["changed"] or groups["unverified"] else document
+
+    document = fleet.wait_for(found_nothing_to_do, "every group to be verified")
+    findings = {finding["arn"]: finding["code"] for finding in document["findings"]}
+    stage.expect(
+        "a sweep by hand names the bad tag, the deleted group and the name without an answer",
+        findings == fleet.broken.codes,
+        ", ".join(sorted(findings.values())),
+    )
+    fleet.wait_for(fleet.idle, "the workers to be idle")
+    stage.ground.admin.clear_calls()
+    document = fleet.sweep()
+    fleet.wait_for(fleet.idle, "the workers to be idle")
+    looks, audited = fleet.calls("DescribeTargetHealth"), document["groups"]["audited"]
+    stage.expect(
+        "a sweep in which nothing changed looks at the audited groups alone",
+        looks < _GROUPS / 2 and not fleet.calls("RegisterTargets"),
+        f"{audited} audited, {looks} DescribeTargetHealth, {document['seconds']} s",
+    )
+
+
+def _fail_over(fleet: _Fleet, rds: RdsControlPlane, names: Sequence[str], there: Endpoint) -> None:
+    stage = fleet.stage
+    stage.progress.say("The server of ten groups dies; RDS fails over")
+    stage.ground.admin.clear_calls()
+    stage.servers.primary.kill()
+    failover = rds.fail_over(
+        dns_lag=stage.ground.options.dns_lag, prefixed=True, wait=stage.ground.pause
+    )
+    moved = fleet.lead(dict.fromkeys(names, there))
+    fleet.expect_right("a failover moves its ten groups, and no other", failover.flipped_at)
+    calls = fleet.calls("RegisterTargets")
+    fleet.wait_for(fleet.watches, "the watch to end")
+    orders = sum(watch["orders"] for watch in fleet.watches())
+    followers = sum(fleet.names[arn] == names[0] for arn in moved)
+    stage.expect(
+        "the watch of RDS events sees it for the groups with RDS's own name",
+        orders == followers > 0,
+        f"{orders} orders for {followers} groups",
+    )
+    stage.expect("each is registered once", calls == len(moved) == _GROUPS // 3, f"{calls} calls")
+
+
+def _release_one(fleet: _Fleet) -> str:
+    """Take the tag away from a group; return it."""
+    arn = next(arn for arn, name in fleet.names.items() if name == _REPORTING)
+    fleet.client("elbv2").remove_tags(ResourceArns=[arn], TagKeys=[ENDPOINT_TAG])
+    del fleet.names[arn]
+    fleet.wait_for(fleet.idle, "the workers to be idle")
+    return arn
+
+
+def _move_in_trouble(fleet: _Fleet, there: Endpoint) -> None:
+    """A name moves while a worker is killed, a message comes twice and one cannot be read."""
+    stage = fleet.stage
+    admin = stage.ground.admin
+    stage.progress.say("A name moves; a worker is killed, orders come twice, one is poisoned")
+    admin.clear_calls()
+    with fleet.workers_stopped():
+        stage.ground.zone.set_address(_REPORTING, [str(there.address)])
+        moved = fleet.lead(dict.fromkeys((_REPORTING, _REPORTS), there))
+        fleet.wait_for(
+            lambda: sum(fleet.waiting()) >= len(moved), "an order for each group that moves"
+        )
+        orders = fleet.messages(fleet.work_queue)
+        for order in reversed(orders):
+            fleet.send(order["Body"], order["Attributes"]["MessageGroupId"])
+        fleet.send(_POISON, _POISON)
+        began_at = time.time()
+    fleet.wait_for(lambda: fleet.calls("RegisterTargets"), "a worker in mid-run")
+    worker = fleet.outputs["SyncTargetsFunctionName"]
+    fleet.wait_for(lambda: admin.kill_run(worker), "a worker to kill")
+
+    def is_over() -> bool:
+        fleet.pass_time()
+        return fleet.are_right() and fleet.idle()
+
+    fleet.wait_for(is_over, "every order to be done, or given up")
+    calls = fleet.calls("RegisterTargets")
+    stage.expect(
+        "nothing is lost: all its groups have moved",
+        fleet.are_right(),
+        f"{len(moved)} groups, {time.time() - began_at:.1f} s, visibility time-outs skipped",
+    )
+    stage.expect(
+        "nothing is doubled: each is registered once",
+        calls == len(moved),
+        f"{len(orders)} orders sent twice, {calls} calls",
+    )
+
+
+def _look_back(
+    fleet: _Fleet, observer: FleetObserver, released: Mapping[str, set[Endpoint]]
+) -> None:
+    stage, targets = fleet.stage, fleet.targets()
+    stage.expect(
+        "a group whose tag was removed is left alone from then on",
+        all(targets[arn] == there for arn, there in released.items()),
+    )
+    stage.expect(
+        "a group without a tag is left alone", targets[fleet.untagged] == {_BY_HAND}, _BY_HAND
+    )
+    stage.expect(
+        "no group was without a registered target at any look",
+        not observer.emptied,
+        f"{observer.looks} looks at {len(targets)} groups",
+    )
+    nobodys = {arn: set[Endpoint]() for arn in (fleet.broken.bad_tag, fleet.broken.nowhere)}
+    strays = observer.strays({**fleet.ever, **nobodys, fleet.untagged: {_BY_HAND}})
+    stage.expect(
+        "no group ever had a target that was never right for it", not strays, strays or "none"
+    )
+
+
+def _drift(fleet: _Fleet) -> None:
+    """Somebody changes a group by hand: no answer is another one, so the audit has to see it."""
+    stage = fleet.stage
+    arn = next(arn for arn, name in fleet.names.items() if name == _ANALYTICS)
+    stage.progress.say("Somebody swaps the target of a group by hand")
+    right, wrong = (
+        [{"Id": str(target.address), "Port": target.port}]
+        for target in (fleet.leads[_ANALYTICS], _BY_HAND)
+    )
+    elb = fleet.client("elbv2")
+    elb.register_targets(TargetGroupArn=arn, Targets=wrong)
+    elb.deregister_targets(TargetGroupArn=arn, Targets=right)
+    sweeps = 0
+
+    def is_mended() -> bool:
+        nonlocal sweeps
+        if fleet.are_right():
+            return True
+        if fleet.idle():
+            # Each passes one group of the ring; the schedule's do as well.
+            fleet.sweep()
+            sweeps += 1
+        return False
+
+    fleet.wait_for(is_mended, "the audit to come round")
+    stage.expect("the audit mends what was changed by hand", holds=True, detail=f"{sweeps} sweeps")
+
+
+def _look_at_queues_and_alarms(fleet: _Fleet) -> None:
+    stage = fleet.stage
+    kept = {
+        queue: [m["Body"] for m in fleet.messages(fleet.outputs[queue])] for queue in _DEAD_LETTERS
+    }
+    stage.expect(
+        "the poisoned message alone is in a dead-letter queue",
+        kept.pop("FailedOrdersQueueUrl") == [_POISON] and not any(kept.values()),
+        kept,
+    )
+    expected = {"failed-orders", "fleet-findings"}
+    fleet.wait_for(lambda: fleet.ringing() == expected, "the alarms to ring that must")
+    stage.expect("the alarms of both ring, and no other", holds=True, detail=sorted(expected))
+
+
+SCENARIO = Scenario(
+    name="fleet",
+    shows="one deployment keeps thirty tagged groups of others right, through failovers, dead"
+    " workers and messages that are doubled or poisoned",
+    servers=3,
+    play=_play,
+    times={"schedule_interval": 10.0},
+)
