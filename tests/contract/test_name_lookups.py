@@ -258,3 +258,13 @@ def test_the_readers_of_a_cluster_are_asked_for_by_its_members() -> None:
     assert READER_NAME not in dns.queries
     assert rds.calls["DescribeDBClusters"] == 1
     assert makers == [threading.get_ident()]
+
+
+def test_a_client_that_is_shared_has_a_connection_for_each_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+
+    config = name_lookups.make_shared_client("rds").meta.config
+
+    assert (config.max_pool_connections, config.read_timeout) == (32, 5)

@@ -4,7 +4,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
+from botocore.config import Config
+
+from target_sync.adapters.aws import CLIENT_CONFIG, make_client
 from target_sync.core.fleet.model import Question
 from target_sync.core.model import DatabaseKind, FailedObservation, LookupFailure, Observation
 from target_sync.core.ports import Endpoint, NameResolver
@@ -15,6 +19,11 @@ THREADS = 32
 ALL_SECONDS = 20.0
 
 _Answer = Observation | FailedObservation
+
+
+def make_shared_client(service: str) -> Any:
+    """A client of an API for all threads at once: botocore keeps ten connections by itself."""
+    return make_client(service, CLIENT_CONFIG.merge(Config(max_pool_connections=THREADS)))
 
 
 @dataclass(kw_only=True)
