@@ -1,0 +1,328 @@
+"""The fleet's functions, run by the lab's AWS under their policies as fleet.yaml writes them.
+
+With all of a role's permissions every job of the function succeeds; without any one of them it
+fails. What the workers' conditions keep from them is tried, too.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+from lab.dns_server import Zone
+from lab.processes import Supervisor
+from target_sync.core.fleet.model import AUDIT_TAG, ENDPOINT_TAG, RECORD_TAG, Binding, Cause
+from target_sync.core.fleet.orders import MarkOrder, Order, SyncOrder, write_order
+from target_sync.core.model import DatabaseKind, SyncPolicy
+from target_sync.core.networks import TARGET_NETWORKS
+from tests.contract.account import CLUSTER, MEMBERS, PORT, Account
+from tests.contract.roles import ROOT, UNENFORCED, Functions, Permission, once, permissions, policy
+from tests.lab.emulator_process import PROVIDER, REGION, Emulator, create_vpc, wait_until
+from tests.lab.test_dns_server import start_server
+from tests.support.fleet import Message, lambda_event
+from tests.template.stack import FLEET_TEMPLATE, PSEUDO_PARAMETERS, Resolver, resources
+
+pytestmark = pytest.mark.lab
+
+HOST = "127.0.0.1"
+AS_IT_COMES = "as it comes"
+OF_THE_POLLERS: Mapping[str, tuple[str, ...]] = {
+    **UNENFORCED,
+    # Lambda takes messages with the role; the emulator takes them itself, and here nobody does.
+    "ReceiveOrders": ("sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"),
+    # The watch receives and deletes, too.
+    "ReceiveEvents": ("sqs:GetQueueAttributes",),
+}
+FUNCTIONS: Mapping[str, tuple[str, str]] = {
+    "SweepGroupsFunction": ("sweep_groups", "app"),
+    "SyncTargetsFunction": ("sync_targets", "fleet"),
+    "WatchDatabasesFunction": ("watch_databases", "app"),
+}
+"""Each function's folder and door."""
+TRIED = once(
+    it
+    for function in FUNCTIONS
+    for it in permissions(Resolver(path=FLEET_TEMPLATE), function, AS_IT_COMES)
+    if it.is_of_code(OF_THE_POLLERS)
+)
+QUEUES = {"WorkQueue": "orders.fifo", "EventQueue": "events"}
+LEFT_TO_THE_SWEEP = {("WatchDatabasesFunction", f"Read{it}") for it in ("Clusters", "Members")}
+"""What is wrong with a name, only the sweep says."""
+WRITER, READER, NOBODY = "10.0.1.11", "10.0.2.12", "10.0.1.99"
+# A container keeps what it knows of groups for minutes: here each run asks anew.
+DOOR = """
+import {0}
+from target_sync.fleet import sweep_wiring
+
+def handler(event, context):
+    sweep_wiring.sweeper.cache_clear()
+    sweep_wiring.watcher.cache_clear()
+    return {0}.handler(event, context)
+"""
+#: Of a person, who tries what a worker's role lets through.
+TRIAL = """
+import boto3, botocore.exceptions
+
+def handler(event, context):
+    refused = []
+    for name, arguments in event:
+        try:
+            getattr(boto3.client("elbv2"), name)(**arguments)
+        except botocore.exceptions.ClientError as error:
+            refused.append(error.response["Error"]["Code"])
+        else:
+            refused.append("")
+    return refused
+"""
+
+
+@dataclass(kw_only=True)
+class World(Account):
+    """A cluster with a reader, and target groups that follow both, on the lab's AWS."""
+
+    zone: Zone
+    resolver: str
+    _made: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.functions = Functions(self.emulator)
+        self.vpc, self.subnets = create_vpc(self.emulator)
+        self.names = self._databases()
+        self.writer, self.readers = (
+            self.create_target_group(f"fleet-{it}", self.vpc, tags={ENDPOINT_TAG: self.names[it]})
+            for it in ("writer", "readers")
+        )
+        self.untagged = self.create_target_group("fleet-untagged", self.vpc)
+        self.queues = {
+            name: self.client("sqs").create_queue(
+                QueueName=queue, Attributes={"FifoQueue": "true"} if "." in queue else {}
+            )["QueueUrl"]
+            for name, queue in QUEUES.items()
+        }
+
+    def _databases(self) -> Mapping[str, str]:
+        """Make them, and return the names of the cluster's writer and readers."""
+        self.create_cluster("fleet", self.subnets)
+        (cluster,) = self.client("rds").describe_db_clusters(DBClusterIdentifier=CLUSTER)[
+            "DBClusters"
+        ]
+        writer, reader = map(self.endpoint, MEMBERS)
+        for name in (cluster["Endpoint"], writer):
+            self.zone.set_address(name, [WRITER], ttl=0)
+        self.zone.set_address(reader, [READER], ttl=0)
+        return {"writer": cluster["Endpoint"], "readers": cluster["ReaderEndpoint"]}
+
+    @property
+    def stack(self) -> Resolver:
+        """The template with the resources that are here, and as quick as it can be."""
+        return Resolver(
+            path=FLEET_TEMPLATE,
+            given={
+                "Resolvers": self.resolver,
+                "WatchSeconds": "1",
+                # As few workers with as much of the calls as can be: none waits for its turn.
+                "ApiShare": "1",
+                "MaxWorkers": "2",
+            },
+            pseudo={**PSEUDO_PARAMETERS, "AWS::AccountId": PROVIDER, "AWS::Region": REGION},
+            attributes={
+                **self.queues,
+                **{
+                    f"{name}.Arn": f"arn:aws:sqs:{REGION}:{PROVIDER}:{queue}"
+                    for name, queue in QUEUES.items()
+                },
+            },
+        )
+
+    def allow(self, function: str, missing: Permission | None = None) -> str:
+        """Give a function its role's policy, without one permission; return the function's name."""
+        if function not in self._made:
+            folder, door = FUNCTIONS[function]
+            files = {
+                f"{door}.py": (ROOT / "functions" / folder / f"{door}.py").read_text(),
+                "door.py": DOOR.format(door),
+            }
+            self._made[function] = self._create(function, files)
+        name = self._made[function]
+        self.functions.allow(name, policy(self.stack, function), missing)
+        return name
+
+    def trial(self, function: str, *calls: tuple[str, Mapping[str, object]]) -> Sequence[str]:
+        """What AWS answers to calls of ELB under the role of a function: a code, or nothing."""
+        name = self._create(function, {"door.py": TRIAL})
+        self.functions.allow(name, policy(self.stack, function))
+        problem, answers = self.functions.invoke(name, calls)
+        assert not problem
+        return list(answers)
+
+    def _create(self, function: str, files: Mapping[str, str]) -> str:
+        properties = self.stack.of_type("AWS::Lambda::Function")[function]
+        return self.functions.create(function, properties, files)
+
+    # --- Jobs ----------------------------------------------------------------------------------
+
+    def run(self, function: str, name: str) -> str:
+        """Let a function do all that it does; return the problem, or nothing."""
+        # The orders of the run before are nobody's.
+        self.client("sqs").purge_queue(QueueUrl=self.queues["WorkQueue"])
+        if function == "SweepGroupsFunction":
+            return self._sweep(name)
+        return self._sync(name) if function == "SyncTargetsFunction" else self._watch(name)
+
+    def _sweep(self, name: str) -> str:
+        problem, answer = self.functions.invoke(name, {})
+        if problem:
+            return problem
+        findings = " ".join(finding["detail"] for finding in answer["findings"])
+        return findings or _unless(answer["groups"]["unverified"] == 2, answer)
+
+    def _watch(self, name: str) -> str:
+        """Let it watch the cluster, and take an event of it from the queue meanwhile."""
+        event = json.dumps(
+            {
+                "source": "aws.rds",
+                "detail": {"SourceType": "CLUSTER", "SourceIdentifier": CLUSTER},
+            }
+        )
+        self.client("sqs").send_message(QueueUrl=self.queues["EventQueue"], MessageBody=event)
+        problem, answer = self.functions.invoke(name, _batch([event]))
+        if problem:
+            return problem
+        right = (answer["orders"], answer["events"], answer["failures"]) == (2, 2, 0)
+        return _unless(right, answer)
+
+    def _sync(self, name: str) -> str:
+        """Let it put the writer in the place of another target, and leave the fleet's two tags."""
+        elbv2, group = self.client("elbv2"), self.writer
+        self._empty(group)
+        elbv2.register_targets(TargetGroupArn=group, Targets=[{"Id": NOBODY, "Port": PORT}])
+        elbv2.remove_tags(ResourceArns=[group], TagKeys=[RECORD_TAG, AUDIT_TAG])
+        orders: list[Order] = [self.order(group), MarkOrder(self.readers, "a mark")]
+        problem, answer = self.functions.invoke(name, _batch(map(write_order, orders)))
+        if problem or answer["batchItemFailures"]:
+            return problem or f"orders come again: {answer}"
+        seen = (self.targets(group), set(self.tags(group)), self.tags(self.readers)[AUDIT_TAG])
+        return _unless(seen == ({WRITER}, {ENDPOINT_TAG, RECORD_TAG}, "a mark"), seen)
+
+    def order(self, group: str) -> SyncOrder:
+        """The order to let a group follow the cluster's writer, which two sources know."""
+        policy_ = SyncPolicy(port=PORT, allowed_networks=TARGET_NETWORKS)
+        binding = Binding(
+            arn=group,
+            endpoint=self.names["writer"],
+            kind=DatabaseKind.RDS_CLUSTER_WRITER,
+            policy=policy_,
+        )
+        return SyncOrder(binding, "", Cause.UNVERIFIED)
+
+    def log(self, name: str) -> str:
+        """All that a function has written."""
+        group = f"/aws/lambda/{name}"
+        events = self.client("logs").filter_log_events(logGroupName=group)["events"]
+        return " ".join(event["message"] for event in events)
+
+    def _empty(self, group: str) -> None:
+        elbv2 = self.client("elbv2")
+        if there := self.targets(group):
+            targets = [{"Id": address, "Port": PORT} for address in there]
+            elbv2.deregister_targets(TargetGroupArn=group, Targets=targets)
+        wait_until(lambda: not self.targets(group))
+
+    def targets(self, group: str) -> set[str]:
+        """The addresses in a group, those that drain left out."""
+        found = self.client("elbv2").describe_target_health(TargetGroupArn=group)
+        return {
+            it["Target"]["Id"]
+            for it in found["TargetHealthDescriptions"]
+            if it["TargetHealth"]["State"] != "draining"
+        }
+
+    def tags(self, group: str) -> Mapping[str, str]:
+        (found,) = self.client("elbv2").describe_tags(ResourceArns=[group])["TagDescriptions"]
+        return {tag["Key"]: tag["Value"] for tag in found["Tags"]}
+
+
+def _batch(bodies: Iterable[str]) -> Mapping[str, object]:
+    """Messages that Lambda has received for the first time."""
+    return lambda_event(
+        [
+            Message(id=str(n), handle=f"h-{n}", body=body, group="g", sent_at=0.0, receptions=1)
+            for n, body in enumerate(bodies)
+        ]
+    )
+
+
+def _unless(right: bool, seen: object) -> str:
+    return "" if right else f"it ended with {seen}"
+
+
+@pytest.fixture(scope="module")
+def world(emulator: Emulator) -> Iterator[World]:
+    with Supervisor() as supervisor:
+        server = start_server(supervisor)
+        yield World(emulator=emulator, zone=server.zone, resolver=f"{HOST}:{server.port}")
+        emulator.admin.reset()
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_with_its_permissions_every_job_of_a_function_succeeds(world: World, function: str) -> None:
+    assert world.run(function, world.allow(function)) == ""
+
+
+@pytest.mark.parametrize("missing", TRIED, ids=str)
+def test_without_one_of_them_a_job_fails_by_its_name(world: World, missing: Permission) -> None:
+    name = world.allow(missing.function, missing)
+
+    problem = world.run(missing.function, name)
+
+    assert problem, "nothing failed: it is not needed"
+    if (missing.function, missing.statement) not in LEFT_TO_THE_SWEEP:
+        assert missing.action in f"{problem} {world.log(name)}"
+
+
+def test_every_function_of_the_template_is_tried() -> None:
+    assert set(FUNCTIONS) == set(resources("AWS::Lambda::Function", FLEET_TEMPLATE))
+
+
+def test_what_cannot_be_tried_is_still_in_the_template() -> None:
+    written = {
+        (it.statement, it.action)
+        for function in FUNCTIONS
+        for it in permissions(Resolver(path=FLEET_TEMPLATE), function, AS_IT_COMES)
+    }
+    of_the_pollers = {at: OF_THE_POLLERS[at] for at in OF_THE_POLLERS.keys() - UNENFORCED.keys()}
+
+    assert written.issuperset(
+        (at, action) for at, found in of_the_pollers.items() for action in found
+    )
+
+
+def test_a_worker_changes_no_group_without_the_tag(world: World) -> None:
+    name = world.allow("SyncTargetsFunction")
+
+    world.functions.invoke(name, _batch([write_order(world.order(world.untagged))]))
+
+    assert world.targets(world.untagged) == set()
+    assert world.tags(world.untagged) == {}
+
+
+def test_a_worker_leaves_its_own_two_tags_on_a_tagged_group_and_no_other(world: World) -> None:
+    def add(group: str, *keys: str) -> tuple[str, Mapping[str, object]]:
+        tags = [{"Key": key, "Value": "x"} for key in keys]
+        return "add_tags", {"ResourceArns": [group], "Tags": tags}
+
+    tagged, untagged = world.writer, world.untagged
+    answers = world.trial(
+        "SyncTargetsFunction",
+        add(tagged, RECORD_TAG, AUDIT_TAG),
+        add(tagged, ENDPOINT_TAG),
+        add(tagged, RECORD_TAG, "team"),
+        add(untagged, RECORD_TAG),
+        add(untagged, ENDPOINT_TAG),
+        ("remove_tags", {"ResourceArns": [tagged], "TagKeys": [ENDPOINT_TAG]}),
+    )
+
+    assert answers == ["", *["AccessDenied"] * 5]
+    assert world.tags(tagged)[ENDPOINT_TAG] == world.names["writer"]
+    assert world.tags(untagged) == {}
