@@ -15,8 +15,9 @@ from bench.group import ComputedGroup
 from bench.turns import Turns
 from target_sync.adapters.name_lookups import THREADS
 from target_sync.core.fleet.budget import ACCOUNT_QUOTA, QUOTAS, Call, Quota
-from target_sync.core.fleet.model import ENDPOINT_TAG, GroupFacts, Limits, Place, TaggedGroup
+from target_sync.core.fleet.model import ENDPOINT_TAG, GroupFacts, Limits, TaggedGroup
 from target_sync.core.model import IPAddress, Observation, Target
+from target_sync.core.place import Place
 from target_sync.errors import TargetGroupUnavailableError
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ from botocore.stub import Stubber
 from moto import mock_aws
 
 from target_sync.adapters.database_catalog import AwsDatabaseCatalog
-from target_sync.core.lookup import Database, Place, Subnet
+from target_sync.core.lookup import Database, Subnet
 from target_sync.core.model import DatabaseKind
+from target_sync.core.place import Place
 from target_sync.custom_resources.database_lookup import DatabaseLookup
 from target_sync.custom_resources.request import Attributes, parse_request
 from target_sync.errors import StackCallError, StackCallUnavailableError

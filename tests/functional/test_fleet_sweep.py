@@ -20,12 +20,12 @@ from target_sync.core.fleet.model import (
     Cause,
     Finding,
     FindingCode,
-    Place,
 )
 from target_sync.core.fleet.orders import MarkOrder, Order, SyncOrder
 from target_sync.core.fleet.record import Mark, read_mark, write_mark
 from target_sync.core.fleet.sweep import Room
 from target_sync.core.model import LookupFailure
+from target_sync.core.place import Place
 from target_sync.errors import (
     FleetCallError,
     FleetCallUnavailableError,

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from functions.watch_databases import app
 from target_sync.adapters.dns import LOOKUP_SECONDS
 from target_sync.adapters.name_lookups import NameLookups
-from target_sync.core.fleet.model import ENDPOINT_TAG, KIND_TAG, Cause, Place
+from target_sync.core.fleet.model import ENDPOINT_TAG, KIND_TAG, Cause
 from target_sync.core.fleet.orders import SyncOrder
 from target_sync.core.model import DatabaseKind, IPAddress, LookupFailure
+from target_sync.core.place import Place
 from target_sync.errors import (
     FleetCallError,
     FleetCallUnavailableError,

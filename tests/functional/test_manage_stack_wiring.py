@@ -9,9 +9,9 @@ import pytest
 from moto import mock_aws
 
 from target_sync.adapters.cloudformation import SignedUrl
-from target_sync.core.lookup import Place
+from target_sync.core.place import Place, read_place
 from target_sync.custom_resources import wiring
-from target_sync.custom_resources.wiring import read_place, stack_manager
+from target_sync.custom_resources.wiring import stack_manager
 from tests.support.custom_resources import TARGET_GROUP, event, without
 
 ARN = "arn:aws:lambda:eu-west-1:123456789012:function:manage"

@@ -9,8 +9,9 @@ from typing import Any
 
 from target_sync.core.connections import ConnectionState, EndpointConnection
 from target_sync.core.first_sync import FunctionError
-from target_sync.core.lookup import Database, Place, Subnet
+from target_sync.core.lookup import Database, Subnet
 from target_sync.core.model import DatabaseKind, IPNetwork
+from target_sync.core.place import Place
 from target_sync.custom_resources.auto_scaling_attachment import AutoScalingAttachment
 from target_sync.custom_resources.database_lookup import DatabaseLookup
 from target_sync.custom_resources.endpoint_connections import EndpointConnections

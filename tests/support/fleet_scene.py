@@ -9,12 +9,12 @@ from target_sync.core.fleet.model import (
     RECORD_TAG,
     Cause,
     GroupFacts,
-    Place,
 )
 from target_sync.core.fleet.orders import MarkOrder, Order, SyncOrder, read_order
 from target_sync.core.fleet.record import write_record
 from target_sync.core.fleet.result import SweepResult, WatchResult
 from target_sync.core.model import FailedObservation
+from target_sync.core.place import Place
 from target_sync.fleet.listing import BoundGroups
 from target_sync.fleet.ports import DatabaseEvent
 from target_sync.fleet.sweeping import Sweeper

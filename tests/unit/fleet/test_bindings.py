@@ -18,11 +18,11 @@ from target_sync.core.fleet.model import (
     FindingCode,
     Limits,
     Listed,
-    Place,
     TaggedGroup,
 )
 from target_sync.core.model import DatabaseKind, IPNetwork
 from target_sync.core.networks import TARGET_NETWORKS
+from target_sync.core.place import Place
 from tests.unit.fleet.builders import FACTS, LIMITS, POLICY, arn, binding, name
 
 PLACE = Place("aws", "eu-west-1", "123456789012")

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from target_sync.adapters.aws import Failures
 from target_sync.adapters.vpcs import networks_of
-from target_sync.core.lookup import DEFAULT_PORT, Database, Place, Subnet
+from target_sync.core.lookup import DEFAULT_PORT, Database, Subnet
 from target_sync.core.model import DatabaseKind, IPNetwork
+from target_sync.core.place import Place
 from target_sync.errors import StackCallError, StackCallUnavailableError
 
 if TYPE_CHECKING:

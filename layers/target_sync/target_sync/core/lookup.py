@@ -11,6 +11,7 @@ from typing import Protocol
 from target_sync.core.endpoint_names import Shape, Subject, addresses
 from target_sync.core.model import HIGHEST_PORT, DatabaseKind, IPNetwork
 from target_sync.core.networks import TARGET_NETWORKS
+from target_sync.core.place import Place
 from target_sync.core.refusal import RefusalError
 
 DEFAULT_PORT = 5432
@@ -35,18 +36,6 @@ class Overrides:
     vpc_id: str = ""
     subnet_ids: tuple[str, ...] = ()
     allowed_networks: tuple[IPNetwork, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where the stack is."""
-
-    partition: str
-    region: str
-    account: str
-
-    def __str__(self) -> str:
-        return f"{self.region} of account {self.account}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

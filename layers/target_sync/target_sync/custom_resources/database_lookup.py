@@ -9,7 +9,6 @@ from target_sync.core.lookup import (
     DatabaseCatalog,
     Network,
     Overrides,
-    Place,
     check_found,
     check_not_a_member,
     check_standby,
@@ -22,6 +21,7 @@ from target_sync.core.lookup import (
     wanted_subnets,
 )
 from target_sync.core.model import DatabaseKind, IPNetwork
+from target_sync.core.place import Place
 from target_sync.core.refusal import RefusalError
 from target_sync.custom_resources.request import Attributes, Request
 

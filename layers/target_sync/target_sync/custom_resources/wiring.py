@@ -9,7 +9,7 @@ from target_sync.adapters.cloudformation import SignedUrl
 from target_sync.adapters.database_catalog import AwsDatabaseCatalog
 from target_sync.adapters.endpoint_service import Ec2EndpointService
 from target_sync.adapters.functions import INVOKE_CONFIG, LambdaFunctions
-from target_sync.core.lookup import Place
+from target_sync.core.place import read_place
 from target_sync.custom_resources.auto_scaling_attachment import AutoScalingAttachment
 from target_sync.custom_resources.database_lookup import DatabaseLookup
 from target_sync.custom_resources.endpoint_connections import EndpointConnections
@@ -50,9 +50,3 @@ def stack_manager(function_arn: str) -> StackManager:
         clock=clock,
         reporter=PowertoolsManagerReporter(),
     )
-
-
-def read_place(function_arn: str) -> Place:
-    """Where a function is: ``arn:partition:lambda:region:account:function:name``."""
-    _, partition, _, region, account, *_ = function_arn.split(":")
-    return Place(partition, region, account)

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from target_sync.core.fleet.bindings import read_listing
-from target_sync.core.fleet.model import Finding, GroupFacts, Limits, Listed, Place
+from target_sync.core.fleet.model import Finding, GroupFacts, Limits, Listed
+from target_sync.core.place import Place
 from target_sync.core.ports import Clock
 from target_sync.fleet.ports import GroupFactsPort, TaggedGroupsPort
 

@@ -10,11 +10,11 @@ from target_sync.adapters.clock import SystemClock
 from target_sync.adapters.database_events import SqsDatabaseEvents
 from target_sync.adapters.dns import DnsResolver, NameServer
 from target_sync.adapters.group_facts import ElbGroupFacts
-from target_sync.adapters.name_lookups import ALL_SECONDS, NameLookups
+from target_sync.adapters.name_lookups import ALL_SECONDS, NameLookups, make_shared_client
 from target_sync.adapters.rds import ClusterReadersEndpoint, RdsCluster
 from target_sync.adapters.tagged_groups import TaggedGroups
 from target_sync.adapters.work_queue import SqsWorkQueue
-from target_sync.core.fleet.model import Place
+from target_sync.core.place import read_place
 from target_sync.core.ports import Clock, Endpoint
 from target_sync.fleet.listing import BoundGroups
 from target_sync.fleet.reporting import PowertoolsSweepReporter, PowertoolsWatchReporter
@@ -88,22 +88,16 @@ def _groups(settings: FleetSettings, function_arn: str, clock: Clock) -> BoundGr
         groups=TaggedGroups(make_client("resourcegroupstaggingapi")),
         facts=ElbGroupFacts(make_client("elbv2"), make_client("ec2")),
         limits=settings.limits,
-        place=_place(function_arn),
+        place=read_place(function_arn),
         clock=clock,
     )
-
-
-def _place(function_arn: str) -> Place:
-    """Where a function is: ``arn:partition:lambda:region:account:function:name``."""
-    _, partition, _, region, account, *_ = function_arn.split(":")
-    return Place(partition, region, account)
 
 
 def _names(settings: FleetSettings, clock: Clock, seconds: float = ALL_SECONDS) -> NameLookups:
     servers = [NameServer(address, port) for address, port in settings.resolvers]
     resolver = DnsResolver(now=clock.now, name_servers=servers)
     # Most fleets follow no cluster's readers.
-    rds_client = functools.cache(lambda: make_client("rds"))
+    rds_client = functools.cache(lambda: make_shared_client("rds"))
 
     def readers(name: str) -> Endpoint:
         cluster = RdsCluster(rds_client(), name.partition(".")[0])

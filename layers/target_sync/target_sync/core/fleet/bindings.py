@@ -25,11 +25,11 @@ from target_sync.core.fleet.model import (
     GroupFacts,
     Limits,
     Listed,
-    Place,
     TaggedGroup,
 )
 from target_sync.core.model import HIGHEST_PORT, DatabaseKind, IPNetwork, SyncPolicy
 from target_sync.core.networks import TARGET_NETWORKS
+from target_sync.core.place import Place
 from target_sync.core.refusal import RefusalError
 
 _A_PERSONS = (ENDPOINT_TAG, KIND_TAG, POLICY_TAG)
@@ -133,7 +133,7 @@ def _check_arn(arn: str, place: Place) -> None:
     if match.group("partition", "region", "account") != here:
         raise _UnreadableError(
             FindingCode.ELSEWHERE,
-            f"{arn} is not in {place.region} of account {place.account}: deploy a fleet there.",
+            f"{arn} is not in {place}: deploy a fleet there.",
         )
 
 

@@ -31,15 +31,6 @@ Question: TypeAlias = tuple[DatabaseKind, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where the fleet is deployed, and so which target groups are its own."""
-
-    partition: str
-    region: str
-    account: str
-
-
-@dataclass(frozen=True, slots=True)
 class TaggedGroup:
     """One line of the listing.
 
