@@ -97,6 +97,25 @@ def test_every_group_is_audited_within_15_minutes_by_the_marks_that_workers_leav
     assert set(scene.sent(Cause.AUDIT)) == set(arns(*range(100)))
 
 
+def test_a_listing_that_is_minutes_behind_repeats_no_audit() -> None:
+    scene = Scene(lag=200.0)
+    scene.add_verified(*range(100))
+    scene.work(5)
+    for _ in range(14):
+        scene.sweep()
+    assert len(scene.sent(Cause.AUDIT)) == len(set(scene.sent(Cause.AUDIT))) == 14 * 7
+
+
+def test_another_container_goes_on_where_the_last_mark_was_left() -> None:
+    scene = Scene()
+    scene.add_verified(*range(100))
+    scene.work(5)
+    scene.sweep()
+    scene.sweeper = scene.new_sweeper()
+    scene.sweep()
+    assert len(set(scene.sent(Cause.AUDIT))) == 2 * 7
+
+
 def test_failovers_are_sent_at_once_and_before_all_else() -> None:
     scene = Scene()
     scene.add_verified(*range(100))

@@ -66,16 +66,7 @@ class Scene:
         self.events = FakeDatabaseEvents(self.clock)
         self.reports = Reports()
         self.done: list[Order] = []
-        self.sweeper = Sweeper(
-            groups=self._groups(),
-            names=self.names,
-            queue=self.queue,
-            key=KEY,
-            share=0.5,
-            clock=self.clock,
-            epoch=self.clock.now,
-            reporter=self.reports,
-        )
+        self.sweeper = self.new_sweeper()
         self.watcher = Watcher(
             groups=self._groups(),
             names=self.names,
@@ -83,6 +74,19 @@ class Scene:
             events=self.events,
             key=KEY,
             watch_seconds=watch_seconds,
+            clock=self.clock,
+            epoch=self.clock.now,
+            reporter=self.reports,
+        )
+
+    def new_sweeper(self) -> Sweeper:
+        """The sweeper of a container that has just started."""
+        return Sweeper(
+            groups=self._groups(),
+            names=self.names,
+            queue=self.queue,
+            key=KEY,
+            share=0.5,
             clock=self.clock,
             epoch=self.clock.now,
             reporter=self.reports,

@@ -64,6 +64,8 @@ class Sweeper:
     reporter: SweepReporter
     #: So many orders did not move in the last sweep of this container: they take up no room.
     _stuck: int = field(default=0, init=False)
+    #: How far its audit came, which the listing may not have yet.
+    _mark: Mark | None = field(default=None, init=False)
 
     def run(self, trigger: SweepTrigger, *, remaining_seconds: float) -> SweepResult:
         """Sweep once.
@@ -83,7 +85,7 @@ class Sweeper:
             listed,
             answers,
             key=self.key,
-            mark=newest_mark(listed, self.key, now),
+            mark=self._newest(newest_mark(listed, self.key, now)),
             room=Room.of(self.share).less(max(0, waiting - self._stuck)),
             now=now,
         )
@@ -113,8 +115,14 @@ class Sweeper:
         given = self._in_portions(rest, records, until)
         mark = sweep.marks[sum(work.cause is Cause.AUDIT for work in given)]
         if mark is not None:
-            self._leave(mark)
+            self.queue.send([MarkOrder(mark.arn, write_mark(mark, self.key))], self.epoch())
+            self._mark = mark
         return [*urgent, *given]
+
+    def _newest(self, listed: Mark | None) -> Mark | None:
+        """Where the audit goes on: another container may have got further, or this one."""
+        marks = [mark for mark in (listed, self._mark) if mark is not None]
+        return max(marks, key=lambda mark: mark.at, default=None)
 
     def _in_portions(
         self, works: Sequence[Work], records: Mapping[str, str], until: float
@@ -137,9 +145,6 @@ class Sweeper:
     def _send(self, works: Sequence[Work], records: Mapping[str, str]) -> None:
         orders = [SyncOrder(it.binding, records[it.binding.arn], it.cause) for it in works]
         self.queue.send(orders, self.epoch())
-
-    def _leave(self, mark: Mark) -> None:
-        self.queue.send([MarkOrder(mark.arn, write_mark(mark, self.key))], self.epoch())
 
 
 @dataclass(slots=True)
