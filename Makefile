@@ -78,8 +78,8 @@ bench-fleet: setup ## The fleet alone: up to 5,000 simulated target groups, and 
 bench-cold: build ## Measure the cold start of the built artifact against a bare client
 	@$(PY) -m bench.cold
 
-bench-warm: build ## See that memory stays flat over 1,000 runs in one container; writes docs/bench/warm.*
-	@$(PY) -m bench.warm
+bench-warm: build build-fleet ## See that memory stays flat over 1,000 runs in one container; writes docs/bench/warm.*
+	@PYTHONPATH=layers/target_sync:. $(PY) -m bench.warm
 
 cost: setup ## Compute what it costs a month; writes docs/cost.md; COST_OPTIONS="--databases 40 --set gb=500" prints yours
 	@PYTHONPATH=layers/target_sync:. $(PY) -m cost $(COST_OPTIONS)

@@ -10,9 +10,9 @@ import subprocess
 import threading
 import time
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler
 from typing import Any, ClassVar
 
+from bench.handler import QuickHandler
 from lab.loopback_server import LoopbackServer
 
 WAIT_SECONDS = 60.0
@@ -87,21 +87,17 @@ class RuntimeApi(LoopbackServer):
         self._answers.put(answer)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(QuickHandler):
     api: ClassVar[RuntimeApi]
-    protocol_version = "HTTP/1.1"
-    # One write and no Nagle delay per answer: otherwise each costs some 40 ms.
-    wbufsize = -1
-    disable_nagle_algorithm = True
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802 - http.server calls it so
         event = self.api.next_event()
         if event is None:
             self.close_connection = True
             return
         request_id, body = event
         deadline = int((time.time() + 600) * 1000)
-        self._reply(
+        self.answer(
             200,
             body,
             {
@@ -112,9 +108,9 @@ class _Handler(BaseHTTPRequestHandler):
             },
         )
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802 - http.server calls it so
         body = json.loads(self._body())
-        self._reply(202, b"", {})
+        self.answer(202, b"", {})
         kind = "init error" if self.path.endswith("/init/error") else self.path.rsplit("/", 1)[1]
         self.api.take(Answer(kind, body))
 
@@ -127,14 +123,3 @@ class _Handler(BaseHTTPRequestHandler):
             self.rfile.readline()
         self.rfile.readline()
         return b"".join(chunks)
-
-    def _reply(self, status: int, body: bytes, headers: dict[str, str]) -> None:
-        self.send_response(status)
-        for name, value in {**headers, "Content-Length": str(len(body))}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
-        self.wfile.flush()
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing: the function's own output is what a test reads."""

@@ -2,14 +2,15 @@
 
 import socket
 import threading
-from http.server import BaseHTTPRequestHandler
-from typing import Any, ClassVar, Self
+from collections.abc import Iterable
+from typing import ClassVar, Self
 from urllib.parse import parse_qs
 
 import dns.flags
 import dns.message
 import dns.rrset
 
+from bench.handler import QuickHandler
 from lab.loopback_server import LoopbackServer
 
 
@@ -39,39 +40,52 @@ class StubElbV2(LoopbackServer):
             self.targets |= named
         elif action == "DeregisterTargets":
             self.targets -= named
-        members = "".join(
-            f"<member><Target><Id>{address}</Id><Port>{port}</Port></Target>"
-            "<TargetHealth><State>healthy</State></TargetHealth></member>"
-            for address, port in sorted(self.targets)
-        )
-        return f"<TargetHealthDescriptions>{members}</TargetHealthDescriptions>"
+        return healthy(sorted(self.targets))
 
 
-class _ElbV2Handler(BaseHTTPRequestHandler):
+def healthy(targets: Iterable[tuple[str, int]]) -> str:
+    """The result of DescribeTargetHealth with these targets, all of them healthy."""
+    members = "".join(
+        f"<member><Target><Id>{address}</Id><Port>{port}</Port></Target>"
+        "<TargetHealth><State>healthy</State></TargetHealth></member>"
+        for address, port in targets
+    )
+    return f"<TargetHealthDescriptions>{members}</TargetHealthDescriptions>"
+
+
+def elb_reply(action: str, result: str) -> bytes:
+    """A reply of the ELBv2 API."""
+    return (
+        f'<{action}Response xmlns="http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/">'
+        f"<{action}Result>{result}</{action}Result>"
+        f"<ResponseMetadata><RequestId>r</RequestId></ResponseMetadata></{action}Response>"
+    ).encode()
+
+
+class StubHandler(QuickHandler):
+    """Answers each POST with one document."""
+
+    def do_POST(self) -> None:  # noqa: N802 - http.server calls it so
+        """Answer a request."""
+        kind, body = self.reply(self.rfile.read(int(self.headers["Content-Length"])).decode())
+        self.answer(200, body, {"Content-Type": kind})
+
+    def reply(self, text: str) -> tuple[str, bytes]:
+        """The media type and the document for a request."""
+        raise NotImplementedError
+
+
+def form_of(text: str) -> dict[str, str]:
+    """A request of the query protocol."""
+    return {name: values[0] for name, values in parse_qs(text).items()}
+
+
+class _ElbV2Handler(StubHandler):
     stub: ClassVar[StubElbV2]
-    protocol_version = "HTTP/1.1"
-    # One write and no Nagle delay per answer: otherwise each costs some 40 ms.
-    wbufsize = -1
-    disable_nagle_algorithm = True
 
-    def do_POST(self) -> None:
-        text = self.rfile.read(int(self.headers["Content-Length"])).decode()
-        form = {name: values[0] for name, values in parse_qs(text).items()}
-        action = form["Action"]
-        body = (
-            f'<{action}Response xmlns="http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/">'
-            f"<{action}Result>{self.stub.answer(form)}</{action}Result>"
-            f"<ResponseMetadata><RequestId>r</RequestId></ResponseMetadata></{action}Response>"
-        ).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "text/xml")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-        self.wfile.flush()
-
-    def log_message(self, *_: Any) -> None:
-        """Say nothing: the calls are kept."""
+    def reply(self, text: str) -> tuple[str, bytes]:
+        form = form_of(text)
+        return "text/xml", elb_reply(form["Action"], self.stub.answer(form))
 
 
 class StubDns:

@@ -12,26 +12,28 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.container import RunningFunction, running, sync_environment
+from bench.fleet_stub import ADDRESS, PORT, StubFleetAws, batch, fleet_environment, groups
 from bench.runtime import LambdaPath, link_packages
 from bench.runtime_api import Answer
 from bench.stubs import StubDns, StubElbV2
 from bench.warm_page import Report, Stretch, Subject, claims, to_markdown
 
 ROOT = Path(__file__).resolve().parents[1]
-BUILD = ROOT / ".aws-sam" / "build"
+BUILD, FLEET_BUILD = ROOT / ".aws-sam" / "build", ROOT / ".aws-sam" / "fleet" / "build"
 FOLDER = ROOT / "docs" / "bench"
 RUNS = 1_000
 #: Runs at the beginning, in the middle and at the end.
 STRETCH = 100
 _INSIDE = Path(__file__).parent / "inside"
 _QUESTION = {"counted": "blocks"}
-_ADDRESS, _PORT = "10.0.1.11", 5432
+#: Groups of a fleet, and how many of them the audit comes to in a minute; orders of a batch.
+_GROUPS, _AUDITED, _BATCH = 100, 7, 4
 _PAGE_MIB = os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
@@ -109,8 +111,8 @@ def _stretch(course: Course, runs: int) -> Stretch:
 @contextmanager
 def sync_course(path: LambdaPath, log: Path) -> Iterator[Course]:
     """The sync function of template.yaml, at scheduled runs that find all in order."""
-    with StubElbV2() as aws, StubDns(_ADDRESS) as dns:
-        aws.targets.add((_ADDRESS, _PORT))
+    with StubElbV2() as aws, StubDns(ADDRESS) as dns:
+        aws.targets.add((ADDRESS, PORT))
 
         def check(answer: Answer) -> None:
             if answer.body["status"] != "in_sync":
@@ -119,6 +121,36 @@ def sync_course(path: LambdaPath, log: Path) -> Iterator[Course]:
         environ = sync_environment(aws.url, dns.resolver)
         with _counted(path, log, environ, "app.handler") as function:
             yield Course(function, _event("schedule"), check)
+
+
+@contextmanager
+def sweep_course(path: LambdaPath, log: Path) -> Iterator[Course]:
+    """The sweep of fleet.yaml, over a hundred groups of which the audit comes to seven."""
+    with StubFleetAws(groups(_GROUPS)) as aws, StubDns(ADDRESS) as dns:
+
+        def check(answer: Answer) -> None:
+            told = answer.body["groups"]
+            if (told["bound"], told["with_findings"], told["audited"]) != (_GROUPS, 0, _AUDITED):
+                raise RuntimeError(f"another sweep than was meant: {answer.body}")
+
+        environ = fleet_environment(aws.url, dns.resolver)
+        with _counted(path, log, environ, "app.handler") as function:
+            yield Course(function, _event("schedule"), check)
+
+
+@contextmanager
+def worker_course(path: LambdaPath, log: Path) -> Iterator[Course]:
+    """The worker of fleet.yaml, with batches of orders on groups that are right."""
+    audited = groups(_BATCH)
+    with StubFleetAws(audited) as aws, StubDns(ADDRESS) as dns:
+
+        def check(answer: Answer) -> None:
+            if answer.body != {"batchItemFailures": []}:
+                raise RuntimeError(f"not carried out: {answer.body}")
+
+        environ = {**fleet_environment(aws.url, dns.resolver), "COUNTED_FIRST": "unhurried"}
+        with _counted(path, log, environ, "fleet.handler") as function:
+            yield Course(function, batch(audited), check)
 
 
 @contextmanager
@@ -137,15 +169,31 @@ def _event(name: str) -> object:
     return payload
 
 
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """A function to be measured: where it was built, and how it is run."""
+
+    build: Path
+    function: str
+    course: Callable[[LambdaPath, Path], AbstractContextManager[Course]]
+
+
+SUBJECTS = {
+    "sync": _Measured(BUILD, "SyncTargetsFunction", sync_course),
+    "sweep of a fleet": _Measured(FLEET_BUILD, "SweepGroupsFunction", sweep_course),
+    "worker of a fleet": _Measured(FLEET_BUILD, "SyncTargetsFunction", worker_course),
+}
+
+
 def main() -> None:
     """Measure, print the page, keep it, and fail if something grows."""
     arguments = _arguments()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         runtime = link_packages(folder / "runtime")
-        path = LambdaPath(BUILD / "SyncTargetsFunction", BUILD / "TargetSyncLayer", runtime)
-        with sync_course(path, folder / "log") as course:
-            subjects = (measure("SyncTargetsFunction", course, arguments.runs, STRETCH),)
+        subjects = tuple(
+            _measured(name, runtime, folder / "log", arguments.runs) for name in SUBJECTS
+        )
     report = Report(
         date=datetime.now(UTC).date().isoformat(),
         python=sys.version.split()[0],
@@ -162,6 +210,13 @@ def main() -> None:
         sys.exit("Something grows from run to run: see above.")
 
 
+def _measured(name: str, runtime: Path, log: Path, runs: int) -> Subject:
+    subject = SUBJECTS[name]
+    path = LambdaPath(subject.build / subject.function, subject.build / "TargetSyncLayer", runtime)
+    with subject.course(path, log) as course:
+        return measure(name, course, runs, STRETCH)
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.warm", description=__doc__)
     parser.add_argument(
@@ -170,8 +225,8 @@ def _arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     if arguments.runs < 3 * STRETCH:
         parser.error(f"at least {3 * STRETCH} runs")
-    if not BUILD.is_dir():
-        parser.error("there is no build; run `make build` first")
+    if not (BUILD.is_dir() and FLEET_BUILD.is_dir()):
+        parser.error("there is no build; run `make build build-fleet` first")
     return arguments
 
 

@@ -11,6 +11,9 @@ import sys
 #: The event that asks.
 QUESTION = {"counted": "blocks"}
 
+# What is to be changed before the handler is imported.
+if "COUNTED_FIRST" in os.environ:
+    importlib.import_module(os.environ["COUNTED_FIRST"])
 _module, _, _name = os.environ["COUNTED_HANDLER"].rpartition(".")
 _handler = getattr(importlib.import_module(_module), _name)
 
