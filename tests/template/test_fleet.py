@@ -10,6 +10,8 @@ from target_sync.core.fleet.budget import QUOTAS, Call
 from target_sync.core.fleet.model import AUDIT_TAG, ENDPOINT_TAG, RECORD_TAG
 from target_sync.core.fleet.record import KEY_BYTES
 from target_sync.core.messages import RUNBOOK
+from target_sync.fleet.settings import event_queue_url, load_fleet_settings, work_queue_url
+from target_sync.fleet.watching import RESERVE_SECONDS
 from tests.template.pages import anchors, read, sections
 from tests.template.stack import (
     FLEET_TEMPLATE,
@@ -212,6 +214,71 @@ def test_the_key_of_the_seals_is_this_deployments_own() -> None:
     assert len(stack_id) >= KEY_BYTES[0]
 
 
+QUEUE = "https://sqs.eu-west-1.amazonaws.com/111122223333"
+URLS = {"WorkQueue": f"{QUEUE}/work.fifo", "EventQueue": f"{QUEUE}/events"}
+
+
+def environments(**given: str) -> dict[str, dict[str, str]]:
+    """What each function is told."""
+    resolver = Resolver(given, attributes=URLS, path=FLEET_TEMPLATE)
+    found = resolver.of_type("AWS::Lambda::Function").items()
+    return {name: function["Environment"]["Variables"] for name, function in found}
+
+
+def test_the_functions_can_read_the_settings_that_the_template_gives() -> None:
+    for name, variables in environments().items():
+        settings = load_fleet_settings(variables)
+        assert (settings.share, settings.workers, settings.watch_seconds) == (0.5, 10, 120)
+        assert (settings.limits.max_targets, settings.resolvers) == (15, ())
+        assert work_queue_url(variables) == URLS["WorkQueue"]
+        if name == "WatchDatabasesFunction":
+            assert event_queue_url(variables) == URLS["EventQueue"]
+
+
+def test_the_functions_can_read_what_somebody_chose() -> None:
+    chosen = environments(
+        ApiShare="0.25",
+        MaxWorkers="5",
+        WatchSeconds="30",
+        MaxTargets="3",
+        AllowedNetworks="10.0.0.0/16,10.1.0.0/16",
+        Resolvers="10.0.0.2:53",
+    )
+    for variables in chosen.values():
+        settings = load_fleet_settings(variables)
+        assert (settings.share, settings.workers, settings.watch_seconds) == (0.25, 5, 30)
+        assert settings.limits.max_targets == 3
+        networks = [str(network) for network in settings.limits.allowed_networks]
+        assert networks == ["10.0.0.0/16", "10.1.0.0/16"]
+        assert settings.resolvers == (("10.0.0.2", 53),)
+
+
+@pytest.mark.parametrize("name", ["WatchSeconds", "MaxTargets"])
+@pytest.mark.parametrize("limit", ["MinValue", "MaxValue"])
+def test_the_functions_take_every_number_that_the_template_takes(name: str, limit: str) -> None:
+    for variables in environments(**{name: str(PARAMETERS[name][limit])}).values():
+        load_fleet_settings(variables)
+
+
+def test_the_functions_are_told_nothing_else() -> None:
+    always = {
+        "ALLOWED_NETWORKS",
+        "API_SHARE",
+        "MAX_TARGETS",
+        "MAX_WORKERS",
+        "POWERTOOLS_LOG_LEVEL",
+        "POWERTOOLS_METRICS_NAMESPACE",
+        "POWERTOOLS_SERVICE_NAME",
+        "RESOLVERS",
+        "SEAL_KEY",
+        "WATCH_SECONDS",
+        "WORK_QUEUE_URL",
+    }
+    for name, variables in environments().items():
+        more = {"EVENT_QUEUE_URL"} if name == "WatchDatabasesFunction" else set[str]()
+        assert variables.keys() == always | more
+
+
 def test_a_sweep_ends_before_the_next_and_is_not_tried_again() -> None:
     (schedule,) = resources("AWS::Scheduler::Schedule", FLEET_TEMPLATE).values()
     assert schedule["ScheduleExpression"] == "rate(1 minute)"
@@ -260,7 +327,8 @@ def test_many_events_are_few_watches() -> None:
     assert (watch["BatchSize"], watch["MaximumBatchingWindowInSeconds"]) == (100, 1)
     assert watch["ScalingConfig"] == {"MaximumConcurrency": 2}
     longest = PARAMETERS["WatchSeconds"]["MaxValue"]
-    assert FUNCTIONS["WatchDatabasesFunction"]["Timeout"] >= longest + 30
+    # An event that comes while others are watched has its time, too.
+    assert FUNCTIONS["WatchDatabasesFunction"]["Timeout"] > longest + RESERVE_SECONDS
 
 
 @pytest.mark.parametrize("name", QUEUES)
