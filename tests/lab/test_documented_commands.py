@@ -87,6 +87,14 @@ ELSEWHERE: Mapping[str, Elsewhere] = {
         "tests/unit/test_bench_simulation.py",
         "simulat",
     ),
+    "make bench-fleet": Elsewhere(
+        "5,000 groups; the tests simulate some", "tests/unit/test_bench_fleet.py", "measure("
+    ),
+    "make bench-warm": Elsewhere(
+        "a thousand runs of each function; the tests make some",
+        "tests/artifact/test_warm.py",
+        "runs=",
+    ),
     "make mutants": Elsewhere(
         "too long; run by hand, and its result is on the page", "docs/mutation.md", "make mutants"
     ),
