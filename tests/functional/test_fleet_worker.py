@@ -441,6 +441,22 @@ def test_the_record_of_a_run_names_its_group_its_database_and_why(
     assert figures["SyncSucceeded"] == [1.0]
 
 
+def test_each_look_names_its_group_for_whoever_asks_for_detail(
+    fleet: Fleet, written: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POWERTOOLS_LOG_LEVEL", "DEBUG")
+    group = fleet.adds(1, A, answer=A, record_of=A)
+    worker = replace(fleet.worker(), reports=WorkReports())
+
+    for at in worker.course(fleet.order(group, Cause.AUDIT), 90.0):
+        fleet.clock.sleep_until(at)
+
+    look, _, _ = written()
+    assert look["message"] == "looked"
+    assert look["target_group"] == group.arn
+    assert "look" in look
+
+
 def test_what_failed_for_good_is_an_error_and_a_figure(written: Any) -> None:
     WorkReports().failed({"target_group": "an ARN"}, TargetSyncError("what went wrong"))
 
