@@ -227,6 +227,19 @@ def test_unverified_groups_and_audits_go_by_turns() -> None:
     assert Counter(handed_out) == {Cause.UNVERIFIED: PORTION // 2, Cause.AUDIT: PORTION // 2}
 
 
+def test_groups_that_stay_unverified_take_turns() -> None:
+    scene = Scene()
+    scene.add(*range(600))
+    # They are looked at, and never found right.
+    scene.verify = lambda order: None  # noqa: ARG005 - an order
+    scene.work(5)
+    for _ in range(3):
+        scene.sweep()
+    handed_out = Counter(scene.sent(Cause.UNVERIFIED))
+    assert set(handed_out) == set(arns(*range(600)))
+    assert max(handed_out.values()) <= 2
+
+
 def test_orders_that_wait_for_their_next_try_hold_up_nobody() -> None:
     scene = Scene()
     scene.add_verified(*range(300))

@@ -54,6 +54,7 @@ class Scene:
 
     Attributes:
         done: What the workers have carried out.
+        verify: What they do with a group.
     """
 
     def __init__(self, lag: float = 0.0, watch_seconds: float = 120.0) -> None:
@@ -66,6 +67,7 @@ class Scene:
         self.events = FakeDatabaseEvents(self.clock)
         self.reports = Reports()
         self.done: list[Order] = []
+        self.verify = self._verify
         self.sweeper = self.new_sweeper()
         self.watcher = Watcher(
             groups=self._groups(),
@@ -134,7 +136,7 @@ class Scene:
             if isinstance(order, MarkOrder):
                 self.tagged.write(order.arn, AUDIT_TAG, order.text)
             else:
-                self._verify(order)
+                self.verify(order)
             self.done.append(order)
             self.queue.queue.delete(message.handle)
 

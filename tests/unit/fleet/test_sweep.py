@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from target_sync.core.fleet.model import Cause, FindingCode, Listed
@@ -15,6 +15,7 @@ from target_sync.core.fleet.sweep import (
     SWEEP_SECONDS,
     Room,
     Sweep,
+    Turns,
     decide,
     newest_mark,
     questions,
@@ -228,25 +229,30 @@ def test_every_group_is_audited_within_15_minutes_even_in_a_storm(
     st.integers(0, 40),
     st.integers(0, 40),
     st.integers(0, 40),
-    st.integers(4, 12),
+    st.lists(st.integers(4, 12), min_size=1, max_size=4),
     st.integers(0, 10**4),
 )
+@example(4, 24, 18, [8], 0)
 def test_no_group_starves_whatever_stays_broken(
-    changed: int, bad: int, calm: int, room: int, start: int
+    changed: int, bad: int, calm: int, rooms: list[int], start: int
 ) -> None:
     groups = [
         *(verified(n, B) for n in range(changed)),
         *(unverified(100 + n) for n in range(bad)),
         *(verified(200 + n) for n in range(calm)),
     ]
-    mark, seen = None, set[str]()
+    mark, seen, turns = None, set[str](), Turns()
     # Nothing is ever mended: the worst that can be.
     for number in range(start, start + 2 * len(groups) + 2):
         now = NOW + number * SWEEP_SECONDS
-        result = decide(groups, answers(*groups), key=KEY, mark=mark, room=Room(room), now=now)
-        assert len(result.work) <= room
+        # Its room changes with what waits.
+        room = Room(rooms[number % len(rooms)])
+        result = decide(
+            groups, answers(*groups), key=KEY, mark=mark, room=room, now=now, turns=turns
+        )
+        assert len(result.work) <= room.groups
         seen |= {work.binding.arn for work in result.work}
-        mark = result.mark or mark
+        mark, turns = result.mark or mark, turns.after(result.work)
     assert seen == {group.binding.arn for group in groups}
 
 

@@ -12,7 +12,15 @@ from target_sync.core.fleet.model import Cause
 from target_sync.core.fleet.orders import MarkOrder, SyncOrder
 from target_sync.core.fleet.record import Key, Mark, write_mark
 from target_sync.core.fleet.result import SweepResult
-from target_sync.core.fleet.sweep import Room, Sweep, Work, decide, newest_mark, questions
+from target_sync.core.fleet.sweep import (
+    Room,
+    Sweep,
+    Turns,
+    Work,
+    decide,
+    newest_mark,
+    questions,
+)
 from target_sync.core.ports import Clock
 from target_sync.fleet.listing import BoundGroups
 from target_sync.fleet.ports import NamesPort, WorkQueuePort
@@ -66,6 +74,8 @@ class Sweeper:
     _stuck: int = field(default=0, init=False)
     #: How far its audit came, which the listing may not have yet.
     _mark: Mark | None = field(default=None, init=False)
+    #: Where it goes on with what had no room; a new container begins anywhere.
+    _turns: Turns | None = field(default=None, init=False)
 
     def run(self, trigger: SweepTrigger, *, remaining_seconds: float) -> SweepResult:
         """Sweep once.
@@ -81,6 +91,7 @@ class Sweeper:
         listed, findings = self.groups.read()
         answers = self.names.ask(questions(listed))
         waiting, now = self.queue.waiting(), self.epoch()
+        turns = self._turns or Turns(str(now), str(now))
         sweep = decide(
             listed,
             answers,
@@ -88,11 +99,13 @@ class Sweeper:
             mark=self._newest(newest_mark(listed, self.key, now)),
             room=Room.of(self.share).less(max(0, waiting - self._stuck)),
             now=now,
+            turns=turns,
         )
         work: Sequence[Work] = sweep.work
         if not trigger.dry_run:
             records = {item.binding.arn: item.record for item in listed}
             work = self._hand_out(sweep, records, began + remaining_seconds - RESERVE_SECONDS)
+            self._turns = turns.after(work)
         result = SweepResult(
             trigger=trigger.to_document(),
             dry_run=trigger.dry_run,

@@ -81,6 +81,25 @@ class Room:
 
 
 @dataclass(frozen=True, slots=True)
+class Turns:
+    """After which group of each cause the next sweep goes on, when there is not room for all.
+
+    What stays broken can so not hold up the rest. Any text is a place in the ring.
+    """
+
+    changed: str = ""
+    unverified: str = ""
+
+    def after(self, works: Sequence[Work]) -> "Turns":
+        """Where to go on when these were handed out, in this order."""
+        last = {work.cause: work.binding.arn for work in works}
+        return Turns(
+            last.get(Cause.ANSWER_CHANGED, self.changed),
+            last.get(Cause.UNVERIFIED, self.unverified),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Sweep:
     """The decision.
 
@@ -122,6 +141,7 @@ def decide(
     mark: Mark | None,
     room: Room,
     now: float,
+    turns: Turns = Turns(),
 ) -> Sweep:
     """Decide a sweep.
 
@@ -135,6 +155,7 @@ def decide(
         mark: How far the audit was at the last sweep; None if that is not known.
         room: How many groups may be handed out.
         now: The time, in seconds since the epoch.
+        turns: Where the last sweep stopped.
     """
     ring, findings = list[_Placed](), list[Finding]()
     for group in groups:
@@ -145,14 +166,14 @@ def decide(
             cause = _cause(group, answer, key)
             ring.append(_Placed(_position(group.binding.arn), Work(group.binding, cause)))
     ring.sort(key=lambda placed: placed.position)
-    changed = [p.work for p in ring if p.work.cause is Cause.ANSWER_CHANGED]
-    unverified = [p.work for p in ring if p.work.cause is Cause.UNVERIFIED]
+    changed = [placed for placed in ring if placed.work.cause is Cause.ANSWER_CHANGED]
+    unverified = [placed for placed in ring if placed.work.cause is Cause.UNVERIFIED]
     stretch = _stretch(ring, mark, now)
     audits = [work for work in stretch if work.cause is Cause.AUDIT]
     granted = _grant(room, len(changed), len(unverified), len(audits))
     work = (
-        *_take_turns(changed, granted.changed, now),
-        *_take_turns(unverified, granted.unverified, now),
+        *_after(changed, turns.changed)[: granted.changed],
+        *_after(unverified, turns.unverified)[: granted.unverified],
         *audits[: granted.audits],
     )
     needing = len(changed) + len(unverified) + len(audits)
@@ -184,18 +205,15 @@ def _cause(group: Listed, answer: Observation, key: Key) -> Cause:
     return Cause.AUDIT if record.is_of(answer.addresses) else Cause.ANSWER_CHANGED
 
 
-def _position(arn: str) -> int:
+def _position(text: str) -> int:
     """A place that no other group's coming or going changes."""
-    return int.from_bytes(blake2b(arn.encode(), digest_size=8).digest())
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest())
 
 
 def _stretch(ring: Sequence[_Placed], mark: Mark | None, now: float) -> Sequence[Work]:
     """The groups of the ring that the audit has to pass in this sweep."""
     due = math.ceil(len(ring) * _elapsed(mark, now) / AUDIT_SECONDS - _ROUNDING)
-    start = 0
-    if mark is not None:
-        start = bisect_right(ring, _position(mark.arn), key=lambda placed: placed.position)
-    return [placed.work for placed in (*ring[start:], *ring[:start])[:due]]
+    return _after(ring, "" if mark is None else mark.arn)[:due]
 
 
 def _elapsed(mark: Mark | None, now: float) -> float:
@@ -225,9 +243,7 @@ def _grant(room: Room, changed: int, unverified: int, audits: int) -> _Granted:
     return _Granted(changed, unverified, min(audits, room.groups - changed - unverified))
 
 
-def _take_turns(works: Sequence[Work], count: int, now: float) -> Sequence[Work]:
-    """So many of them, others in the next sweep: what stays broken cannot hold up the rest."""
-    if count >= len(works):
-        return works
-    start = int(now // SWEEP_SECONDS) * count % len(works)
-    return (*works[start:], *works[:start])[:count]
+def _after(ring: Sequence[_Placed], text: str) -> Sequence[Work]:
+    """All of them, from behind the place of a text once round."""
+    start = bisect_right(ring, _position(text), key=lambda placed: placed.position)
+    return [placed.work for placed in (*ring[start:], *ring[:start])]
