@@ -324,8 +324,9 @@ def _fail_over(fleet: _Fleet, rds: RdsControlPlane, names: Sequence[str], there:
     followers = sum(fleet.names[arn] == names[0] for arn in moved)
     stage.expect(
         "the watch of RDS events sees it for the groups with RDS's own name",
-        orders == followers > 0,
-        f"{orders} orders for {followers} groups",
+        # Each watch orders it for itself; equal orders of a minute are one.
+        orders >= followers > 0,
+        f"{orders} orders of {len(fleet.watches())} watches for {followers} groups",
     )
     stage.expect("each is registered once", calls == len(moved) == _GROUPS // 3, f"{calls} calls")
 

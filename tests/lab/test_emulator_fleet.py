@@ -106,10 +106,14 @@ def test_tagged_groups_are_listed_page_by_page_and_others_are_not(
     assert listing(emulator, "paged.example") == [[arn for page in pages for arn in page]]
 
 
-def test_the_listing_has_only_this_account(emulator: Emulator, vpc: str) -> None:
-    create_group(emulator, vpc, endpoint="account.example")
+def test_the_listing_has_only_this_account_and_region(emulator: Emulator, vpc: str) -> None:
+    emulator.admin.keep_listed(create_group(emulator, vpc, endpoint="here.example"))
     theirs = emulator.client("resourcegroupstaggingapi", CONSUMER)
-    assert theirs.get_resources()["ResourceTagMappingList"] == []
+    elsewhere = emulator.session().client(
+        "resourcegroupstaggingapi", endpoint_url=emulator.url, region_name="eu-west-1"
+    )
+    for client in (theirs, elsewhere):
+        assert client.get_resources()["ResourceTagMappingList"] == []
 
 
 @pytest.mark.parametrize("wrong", [{"ResourcesPerPage": 101}, {"PaginationToken": "invented"}])
