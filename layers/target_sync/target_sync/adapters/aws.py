@@ -55,16 +55,27 @@ def _session() -> botocore.session.Session:
 
 
 class _DataLoader(Loader):
-    """botocore's loader of its own data, without looking into the folder of every service.
-
-    botocore does that twice for each kind of client, in more than 400 folders, only to find out
-    whether it knows the service. A service that has no model still fails, where it is loaded.
-    """
+    """botocore's loader of its own data, without what no client of ours needs."""
 
     def list_available_services(self, type_name: str) -> list[str]:  # noqa: ARG002 - botocore's
-        """The services that have a folder, whatever is in it."""
+        """The services that have a folder, whatever is in it.
+
+        botocore looks into more than 400 folders twice for each kind of client, only to find out
+        whether it knows the service. One that has no model still fails, where it is loaded.
+        """
         folders = (path for path in self.search_paths if Path(path).is_dir())
         return sorted({entry.name for folder in folders for entry in os.scandir(folder)})
+
+    def load_data_with_path(self, name: str) -> tuple[Any, str]:
+        """Data by its name, and where it is from.
+
+        The endpoints of every service, 1.2 MB of JSON, are left out. They are from before each
+        service had rules for its endpoints, by which botocore sends and signs requests today: it
+        looks a service up here first and needs no answer, as for a Region that is newer than it.
+        """
+        if name == "endpoints":
+            return {"version": 3, "partitions": []}, self.BUILTIN_DATA_PATH
+        return super().load_data_with_path(name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
