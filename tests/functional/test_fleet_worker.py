@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ from target_sync.core.fleet.budget import Call
 from target_sync.core.fleet.model import AUDIT_TAG, Binding, Cause
 from target_sync.core.fleet.orders import MarkOrder, Order, UnreadableOrderError, write_order
 from target_sync.core.fleet.record import Mark, write_mark
-from target_sync.core.model import DatabaseKind, LookupFailure, Observation
+from target_sync.core.model import DatabaseKind, FailedObservation, LookupFailure, Observation
 from target_sync.errors import (
     BudgetSpentError,
     ObservationError,
@@ -39,7 +39,7 @@ from target_sync.fleet.working import Worker
 from tests.support.events import context
 from tests.support.fleet import Message, lambda_event
 from tests.support.name_server import HOST, RunningNameServer
-from tests.support.road import A, B, C
+from tests.support.road import ON_PREM, VPC_NETWORKS, A, B, C, target
 from tests.support.workers import KEY, Fault, Fleet, VirtualLoop, arn_of
 
 if TYPE_CHECKING:
@@ -294,6 +294,30 @@ def test_an_order_whose_call_has_no_turn_in_the_functions_time_comes_again_untou
     assert fleet.clock.now() == began
 
 
+def test_an_answer_that_becomes_old_while_its_change_waits_for_a_token_changes_nothing(
+    fleet: Fleet,
+) -> None:
+    group = fleet.adds(1, A, answer=B, record_of=A)
+    worker = fleet.worker()
+    resolve = fleet.dns.resolve
+
+    def resolve_while_others_change(name: str) -> Observation | FailedObservation:
+        fleet.dns.resolve = resolve  # type: ignore[method-assign]
+        for _ in range(3):
+            worker.pacer.take(Call.REGISTRATION)
+        fleet.clock.at(fleet.clock.now() + 6.0, lambda: fleet.dns.says(name, C))
+        return resolve(name)
+
+    fleet.dns.resolve = resolve_while_others_change  # type: ignore[method-assign]
+
+    for at in worker.course(fleet.order(group), 90.0):
+        fleet.clock.sleep_until(at)
+
+    registered = [it for it, targets in fleet.groups[group.arn].history if target(B) in targets]
+    assert registered == []
+    assert fleet.registered(group) == {f"{C}:5432"}
+
+
 # --- A batch -------------------------------------------------------------------------------------
 
 
@@ -310,10 +334,11 @@ def _behind_the_door(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     loop.close()
 
 
-def deliver(fleet: Fleet, *bodies: str) -> list[str]:
+def deliver(fleet: Fleet, *bodies: str, receptions: int = 1) -> list[str]:
     """Give a batch to the function, and answer with what has to come again, by its number."""
+    now = fleet.clock.now()
     messages = [
-        Message(id=str(n), handle="", body=body, group="", sent_at=fleet.clock.now(), receptions=1)
+        Message(id=str(n), handle="", body=body, group="", sent_at=now, receptions=receptions)
         for n, body in enumerate(bodies)
     ]
     answer = door.handler(lambda_event(messages), context(90))
@@ -352,6 +377,18 @@ def test_two_orders_of_a_group_in_a_batch_are_carried_out_one_after_the_other(
     assert [op for op, arn in fleet.line.calls if arn == twice.arn] == [
         DESCRIBE, REGISTER, DESCRIBE, DEREGISTER, DESCRIBE, TAG, DESCRIBE, TAG,
     ]  # fmt: skip
+
+
+@pytest.mark.usefixtures("_behind_the_door")
+@pytest.mark.parametrize(("receptions", "tags"), [(1, []), (2, [TAG])])
+def test_an_order_that_comes_again_writes_the_record_whatever_it_tells_of(
+    fleet: Fleet, receptions: int, tags: list[str]
+) -> None:
+    group = fleet.adds(1, A, answer=A, record_of=A)
+
+    deliver(fleet, write_order(fleet.order(group, Cause.AUDIT)), receptions=receptions)
+
+    assert fleet.line.operations == [DESCRIBE, *tags]
 
 
 @pytest.mark.usefixtures("_behind_the_door")
@@ -496,6 +533,14 @@ def built(monkeypatch: pytest.MonkeyPatch) -> Worker:
     return wiring.build_worker(ENVIRONMENT)
 
 
+@pytest.fixture
+def built_on(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Worker]:
+    """Make a worker with other settings, on the fleet's clock."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    monkeypatch.setattr(wiring, "SystemClock", lambda: fleet.clock)
+    return lambda **environ: wiring.build_worker({**ENVIRONMENT, **environ})
+
+
 @pytest.mark.parametrize(
     "kind", [DatabaseKind.RDS_INSTANCE, DatabaseKind.RDS_PROXY, DatabaseKind.HOSTNAME]
 )
@@ -617,3 +662,35 @@ def test_a_container_slows_down_after_a_retry_that_it_did_not_see(
     # A tenth of half of 10 calls a second is one in 2 s; half of that is one in 4 s.
     built.pacer.take(Call.DESCRIBE)
     assert built.pacer.take(Call.DESCRIBE) - before == pytest.approx(8.0)
+
+
+@pytest.mark.parametrize(
+    ("share", "workers", "tokens", "seconds"), [("0.5", "10", 2, 2.0), ("1", "5", 8, 0.5)]
+)
+def test_a_container_has_its_part_of_the_share(
+    built_on: Callable[..., Worker], share: str, workers: str, tokens: int, seconds: float
+) -> None:
+    built = built_on(API_SHARE=share, MAX_WORKERS=workers)
+
+    moments = [built.pacer.take(Call.DESCRIBE) for _ in range(tokens + 1)]
+
+    assert len(set(moments[:-1])) == 1
+    assert moments[-1] - moments[0] == pytest.approx(seconds)
+
+
+def test_a_target_outside_the_groups_vpc_is_registered_for_every_zone(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = elb_that_says(monkeypatch, (200, "<R><RegisterTargetsResult/></R>"))
+    sent = list[Mapping[str, Any]]()
+    client.meta.events.register(
+        "before-parameter-build", lambda params, **_: sent.append(dict(params))
+    )
+    monkeypatch.setattr(wiring, "make_client", lambda _: client)
+    binding = replace(fleet.adds(1), vpc_networks=VPC_NETWORKS)
+
+    wiring.build_worker(ENVIRONMENT).target_group(binding).register([target(ON_PREM)])
+
+    (request,) = sent
+    (described,) = request["Targets"]
+    assert described["AvailabilityZone"] == "all"
