@@ -7,7 +7,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from target_sync.core.fleet.model import FLEET_KINDS, Binding, Cause
@@ -57,6 +57,7 @@ _SYNCS = st.builds(
 
 
 @given(_SYNCS)
+@example(replace(SYNC, record="whatever\nsomebody wrote, ü"))
 def test_an_order_is_read_as_it_was_written(order: SyncOrder) -> None:
     assert read_order(write_order(order)) == order
 
@@ -131,7 +132,7 @@ def test_a_wrong_field_is_named(change: Change, told: str) -> None:
         read_order(json.dumps(document))
 
 
-@pytest.mark.parametrize("text", ["", "x" * 257, "two\nlines", "\ud800"])
+@pytest.mark.parametrize("text", ["", "x" * 257, "two\nlines", "\ud800", "ü"])
 def test_a_mark_that_is_no_tag_is_refused(text: str) -> None:
     document = {**json.loads(write_order(MARK)), "text": text}
     with pytest.raises(UnreadableOrderError, match="text cannot be"):

@@ -72,7 +72,7 @@ _T = TypeVar("_T")
 def write_order(order: Order) -> str:
     """The text of an order."""
     document = _mark_document(order) if isinstance(order, MarkOrder) else _sync_document(order)
-    return json.dumps({"version": VERSION, **document}, sort_keys=True, separators=(",", ":"))
+    return json.dumps({"version": VERSION, **document}, separators=(",", ":"))
 
 
 def read_order(text: str) -> Order:
