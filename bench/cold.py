@@ -52,7 +52,7 @@ STEPS = {
     ),
     "our loader of botocore's data, and our errors": (
         'from target_sync.adapters.aws import make_client; make_client("elbv2")',
-        "ours: it spares botocore a look into the folder of every service",
+        "ours: it spares botocore the folder of every service, and its old table of endpoints",
     ),
     "Logger and Metrics": (
         "from aws_lambda_powertools import Logger, Metrics; Logger(); Metrics()",
@@ -61,7 +61,10 @@ STEPS = {
     "DNS": ("import dns.exception, dns.message, dns.nameserver, dns.resolver", "dnspython"),
 }
 #: What the whole start does beyond that.
-REST = ("the rest", "ours: most of it makes the classes of the core's values")
+REST = (
+    "the rest",
+    "ours: the classes of the core's values, less what looking for garbage takes in all the steps",
+)
 _TIMED = """
 import time
 start = time.perf_counter()

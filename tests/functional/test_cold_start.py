@@ -168,3 +168,16 @@ def test_all_clients_share_what_botocore_has_read(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
     loaders = {id(make_client(service)._loader) for service in ("elbv2", "ec2")}  # noqa: SLF001
     assert len(loaders) == 1
+
+
+def test_what_the_sync_imports_is_never_searched_for_garbage_and_the_rest_is() -> None:
+    code = "import gc, app; print(gc.isenabled(), gc.get_freeze_count() > 50_000)"
+    path = (ROOT / "functions" / "sync_targets", ROOT / "layers" / "target_sync")
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": os.pathsep.join(map(str, path))},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert result.stdout == "True True\n"
