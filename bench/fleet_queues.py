@@ -11,7 +11,7 @@ from target_sync.fleet.ports import DatabaseEvent
 #: Of each call to SQS.
 SQS_SECONDS = 0.02
 #: fleet.yaml, WorkQueue and SyncTargetsFunction.
-BATCH, VISIBILITY_SECONDS, MOST_RECEPTIONS = 4, 100.0, 3
+BATCH, VISIBILITY_SECONDS, MOST_RECEPTIONS = 2, 100.0, 3
 #: fleet.yaml, WatchDatabasesFunction: events of one invocation, and how long Lambda gathers them.
 EVENTS, WINDOW_SECONDS = 100, 1.0
 #: The most messages of one call to SQS.

@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.container import RunningFunction, running, sync_environment
+from bench.fleet_queues import BATCH
 from bench.fleet_stub import ADDRESS, PORT, StubFleetAws, batch, fleet_environment, groups
 from bench.runtime import LambdaPath, link_packages
 from bench.runtime_api import Answer
@@ -33,7 +34,7 @@ STRETCH = 100
 _INSIDE = Path(__file__).parent / "inside"
 _QUESTION = {"counted": "blocks"}
 #: Groups of a fleet, and how many of them the audit comes to in a minute; orders of a batch.
-_GROUPS, _AUDITED, _BATCH = 100, 7, 4
+_GROUPS, _AUDITED = 100, 7
 _PAGE_MIB = os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
@@ -141,7 +142,7 @@ def sweep_course(path: LambdaPath, log: Path) -> Iterator[Course]:
 @contextmanager
 def worker_course(path: LambdaPath, log: Path) -> Iterator[Course]:
     """The worker of fleet.yaml, with batches of orders on groups that are right."""
-    audited = groups(_BATCH)
+    audited = groups(BATCH)
     with StubFleetAws(audited) as aws, StubDns(ADDRESS) as dns:
 
         def check(answer: Answer) -> None:

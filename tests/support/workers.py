@@ -46,7 +46,7 @@ from tests.support.road import POLICY, FakeReporter, FakeTargetGroup, target
 KEY = Key(b"a secret of this deployment")
 #: Of fleet.yaml: a function's time-out, its batch and how many of them there may be at once.
 FUNCTION_SECONDS = 90.0
-BATCH = 4
+BATCH = 2
 WORKERS = 10
 DAY_SECONDS = 86_400.0
 #: How soon an idle container looks at the queue again.

@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 
+from bench import fleet_queues
 from target_sync.core.fleet.budget import QUOTAS, Call
 from target_sync.core.fleet.model import AUDIT_TAG, ENDPOINT_TAG, RECORD_TAG
 from target_sync.core.fleet.record import KEY_BYTES
 from target_sync.core.messages import RUNBOOK
 from target_sync.fleet.settings import event_queue_url, load_fleet_settings, work_queue_url
 from target_sync.fleet.watching import RESERVE_SECONDS
+from tests.support import workers
 from tests.template.pages import anchors, read, sections
 from tests.template.stack import (
     FLEET_TEMPLATE,
@@ -153,10 +155,10 @@ def test_a_parameter_that_both_templates_have_takes_the_same_values(name: str) -
 def test_a_share_is_refused_that_is_not_one_call_for_each_worker(share: float) -> None:
     limits = PARAMETERS["MaxWorkers"]
     scarcest = QUOTAS[Call.MUTATING]
-    for workers in range(limits["MinValue"], limits["MaxValue"] + 1):
-        sentences = fleet(ApiShare=str(share), MaxWorkers=str(workers)).violations()
+    for most in range(limits["MinValue"], limits["MaxValue"] + 1):
+        sentences = fleet(ApiShare=str(share), MaxWorkers=str(most)).violations()
         try:
-            scarcest.part(share, workers)
+            scarcest.part(share, most)
         except ValueError:
             (sentence,) = sentences
             assert "MaxWorkers" in sentence
@@ -318,7 +320,7 @@ def test_a_group_is_worked_on_by_one_worker_at_a_time_and_fails_alone() -> None:
     assert work["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
     assert work["ScalingConfig"] == {"MaximumConcurrency": {"Ref": "MaxWorkers"}}
     # Lambda has neither for a FIFO queue: more than ten messages at once, or a window.
-    assert work["BatchSize"] <= 10
+    assert work["BatchSize"] == fleet_queues.BATCH == workers.BATCH <= 10
     assert "MaximumBatchingWindowInSeconds" not in work
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from bench.fleet import FOLDER, Task, bound, calls_of_one_run, measure, tasks
 from bench.fleet_page import draw_figure, to_markdown
-from bench.fleet_queues import MOST_RECEPTIONS, EventQueue, WorkQueue
+from bench.fleet_queues import BATCH, MOST_RECEPTIONS, EventQueue, WorkQueue
 from bench.fleet_rows import FLEET, NAIVE, SIZES, STORM, WITHOUT_EVENTS, Row, claims
 from bench.fleet_world import Client, Elb, arn_of
 from bench.turns import Turns
@@ -155,16 +155,16 @@ def order(number: int) -> MarkOrder:
 
 def test_the_work_queue_gives_batches_of_which_no_group_is_given_twice() -> None:
     queue = WorkQueue(Turns())
-    queue.send([order(number) for number in range(6)], 0.0)
+    queue.send([order(number) for number in range(BATCH + 1)], 0.0)
     queue.send([MarkOrder(arn_of(0), "2 mark")], 0.0)
     first, second = queue.receive(), queue.receive()
-    assert [message.group for message in first] == [arn_of(number) for number in range(4)]
-    assert [message.group for message in second] == [arn_of(4), arn_of(5)]
+    assert [message.group for message in first] == [arn_of(number) for number in range(BATCH)]
+    assert [message.group for message in second] == [arn_of(BATCH)]
     queue.settle(first)
     assert [message.text for message in queue.receive()] == [
         write_order(MarkOrder(arn_of(0), "2 mark"))
     ]
-    assert queue.waiting() == 3
+    assert queue.waiting() == 2
 
 
 def test_equal_orders_of_a_minute_are_one() -> None:
