@@ -91,7 +91,7 @@ class Sweeper:
         listed, findings = self.groups.read()
         answers = self.names.ask(questions(listed))
         waiting, now = self.queue.waiting(), self.epoch()
-        turns = self._turns or Turns(str(now), str(now))
+        turns = self._turns or Turns(changed=str(now), unverified=str(now))
         sweep = decide(
             listed,
             answers,

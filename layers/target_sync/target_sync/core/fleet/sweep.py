@@ -80,7 +80,7 @@ class Room:
         return max(AUDIT_SECONDS, math.ceil(groups / self.reserved) * SWEEP_SECONDS)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Turns:
     """After which group of each cause the next sweep goes on, when there is not room for all.
 
@@ -94,8 +94,8 @@ class Turns:
         """Where to go on when these were handed out, in this order."""
         last = {work.cause: work.binding.arn for work in works}
         return Turns(
-            last.get(Cause.ANSWER_CHANGED, self.changed),
-            last.get(Cause.UNVERIFIED, self.unverified),
+            changed=last.get(Cause.ANSWER_CHANGED, self.changed),
+            unverified=last.get(Cause.UNVERIFIED, self.unverified),
         )
 
 
