@@ -33,8 +33,8 @@ RUNS = 1_000
 STRETCH = 100
 _INSIDE = Path(__file__).parent / "inside"
 _QUESTION = {"counted": "blocks"}
-#: Groups of a fleet, and how many of them the audit comes to in a minute; orders of a batch.
-_GROUPS, _AUDITED = 100, 7
+#: Target groups of a fleet.
+_GROUPS = 100
 _PAGE_MIB = os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
@@ -126,12 +126,12 @@ def sync_course(path: LambdaPath, log: Path) -> Iterator[Course]:
 
 @contextmanager
 def sweep_course(path: LambdaPath, log: Path) -> Iterator[Course]:
-    """The sweep of fleet.yaml, over a hundred groups of which the audit comes to seven."""
+    """The sweep of fleet.yaml, over a hundred groups of which the audit comes to some."""
     with StubFleetAws(groups(_GROUPS)) as aws, StubDns(ADDRESS) as dns:
 
         def check(answer: Answer) -> None:
             told = answer.body["groups"]
-            if (told["bound"], told["with_findings"], told["audited"]) != (_GROUPS, 0, _AUDITED):
+            if (told["bound"], told["with_findings"]) != (_GROUPS, 0) or not told["audited"]:
                 raise RuntimeError(f"another sweep than was meant: {answer.body}")
 
         environ = fleet_environment(aws.url, dns.resolver)

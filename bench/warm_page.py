@@ -157,9 +157,10 @@ AWS.**
 Made by `make bench-warm` on {date}: CPython {python}, {cores} cores with a load of {load}.
 
 *sync* is the function of `template.yaml`, at scheduled runs that find all in order. *sweep of a
-fleet* has 100 groups, of which the audit comes to seven. *worker of a fleet* gets batches of two
-orders on groups that are right, and a share of ELB's calls that is never used up: of the real one
-it would get a call every two seconds.
+fleet* has 100 groups, of which the audit comes to one: the sweeps follow each other at once, and
+in a minute it would come to seven. *worker of a fleet* gets batches of two orders on groups that
+are right, and a share of ELB's calls that is never used up: of the real one it would get a call
+every two seconds.
 
 | function | hundred runs | memory, MiB | objects | files | threads | p50, ms | p99, ms |
 |---|---|---:|---:|---:|---:|---:|---:|
