@@ -278,7 +278,7 @@ class PostgresServer:
         self._configure()
         self.start()
 
-    def wait_synchronous(self, standbys: "Sequence[PostgresServer]", timeout: float = 30.0) -> None:
+    def wait_synchronous(self, standbys: "Sequence[PostgresServer]", timeout: float = 60.0) -> None:
         """Acknowledge commits only when all of these standbys have them, from now on.
 
         When this returns, every commit that was ever acknowledged is on each of them.

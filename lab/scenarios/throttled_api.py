@@ -81,10 +81,17 @@ def _expect_registered(road: Road, text: str, targets: set[Endpoint]) -> None:
 
 def _expect_told(stage: Stage, *, since: float) -> None:
     """The records and the metric tell of the failures, also those that a run outlived."""
-    failures = sum(record.failures for record in sync_records(stage.provider, since=since))
-    stage.expect("the records of the runs tell of the failures", failures, f"{failures} failures")
-    metric = metric_sum(stage.provider, "CallsFailed", since=since)
-    stage.expect("so does the metric CallsFailed", metric, f"{metric:g} in all")
+
+    def failures() -> int:
+        return sum(record.failures for record in sync_records(stage.provider, since=since))
+
+    def calls() -> float:
+        return metric_sum(stage.provider, "CallsFailed", since=since)
+
+    # The run that outlived them writes its record when it ends, a look after all is healthy.
+    stage.ground.wait_for(lambda: failures() and calls(), "a record and a metric of the failures")
+    stage.expect("the records of the runs tell of the failures", failures(), f"{failures()} in all")
+    stage.expect("so does the metric CallsFailed", calls(), f"{calls():g} in all")
 
 
 SCENARIO = Scenario(
