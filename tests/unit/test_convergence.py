@@ -227,6 +227,18 @@ def test_a_removal_is_looked_at_a_second_later() -> None:
     assert run.after_change(step) == LookAgain(WINDOW + 1)
 
 
+def test_a_removal_beside_which_another_waits_is_looked_at_a_second_later() -> None:
+    both = group(a=HEALTHY, b=HEALTHY)
+    waiting, _ = looked(begun(MANUAL), WINDOW, of=both)
+    run, step = after_looks(begun(MANUAL), [(0, both), (WINDOW, both)])
+    assert isinstance(step, Apply)
+    assert waiting.plan is not None
+    plan = replace(step.plan, verdicts=(*step.plan.verdicts, *waiting.plan.verdicts))
+    assert plan.to_deregister
+    assert plan.confirmation_due_at == 2 * WINDOW
+    assert run.after_change(replace(step, plan=plan)) == LookAgain(WINDOW + 1)
+
+
 def test_a_registration_beside_which_nothing_waits_is_looked_at_a_second_later() -> None:
     run, step = looked(begun(MANUAL), 0, of=group())
     assert isinstance(step, Apply)
@@ -254,14 +266,17 @@ def test_a_registration_that_took_longer_than_the_window_is_looked_at() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ttl", "looks_at"),
+    ("task", "ttl", "looks_at"),
     [
-        pytest.param(5, WINDOW, id="due soon after, it waits for that"),
-        pytest.param(6, DESCRIBE_SECONDS, id="due later, it does not"),
+        pytest.param(MANUAL, 5, WINDOW, id="due soon after, it waits for that"),
+        pytest.param(MANUAL, 6, DESCRIBE_SECONDS, id="due later, it does not"),
+        pytest.param(SCHEDULED, 5, DESCRIBE_SECONDS, id="who waits for health does not"),
     ],
 )
-def test_a_description_that_is_five_seconds_old(ttl: int, looks_at: float) -> None:
-    run, step = begun(MANUAL).after_look(Look(RIGHT, said(0, B, ttl=ttl)))
+def test_a_description_that_is_five_seconds_old(
+    task: Assignment, ttl: int, looks_at: float
+) -> None:
+    run, step = begun(task).after_look(Look(RIGHT, said(0, B, ttl=ttl)))
     second = 0
     while not isinstance(step, LookAgain):
         second += 1
