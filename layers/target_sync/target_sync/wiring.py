@@ -62,12 +62,9 @@ def endpoint_of(settings: Settings, now: Callable[[], float]) -> Endpoint:
 
 
 def _resolver(settings: Settings, now: Callable[[], float]) -> NameResolver:
-    from target_sync.adapters.dns import DnsResolver, NameServer  # noqa: PLC0415 - see above
+    from target_sync.adapters.dns import make_resolver  # noqa: PLC0415 - see above
 
-    resolver = DnsResolver(
-        now=now,
-        name_servers=[NameServer(address, port) for address, port in settings.resolvers],
-    )
+    resolver = make_resolver(settings.resolvers, now)
     if settings.resolution is Resolution.SYSTEM:
         return resolver
     return _authoritative(resolver, now)

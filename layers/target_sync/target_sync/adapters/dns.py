@@ -1,6 +1,6 @@
 """Names as DNS tells them: no cache of ours, the TTL kept, failures told apart."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 
@@ -99,6 +99,11 @@ class DnsResolver:
 
     def _failed(self, name: str, failure: LookupFailure, detail: str) -> FailedObservation:
         return FailedObservation(name=name, failure=failure, detail=detail, at=self._now())
+
+
+def make_resolver(servers: Iterable[tuple[str, int]], now: Callable[[], float]) -> DnsResolver:
+    """A resolver that asks these servers, each an address and a port, or the system's if none."""
+    return DnsResolver(now=now, name_servers=[NameServer(*server) for server in servers])
 
 
 def _resolver(name_servers: Sequence[NameServer]) -> dns.resolver.Resolver:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from target_sync.adapters.aws import make_client
 from target_sync.adapters.clock import SystemClock
 from target_sync.adapters.database_events import SqsDatabaseEvents
-from target_sync.adapters.dns import DnsResolver, NameServer
+from target_sync.adapters.dns import make_resolver
 from target_sync.adapters.group_facts import ElbGroupFacts
 from target_sync.adapters.name_lookups import ALL_SECONDS, NameLookups, make_shared_client
 from target_sync.adapters.rds import ClusterReadersEndpoint, RdsCluster
@@ -94,8 +94,7 @@ def _groups(settings: FleetSettings, function_arn: str, clock: Clock) -> BoundGr
 
 
 def _names(settings: FleetSettings, clock: Clock, seconds: float = ALL_SECONDS) -> NameLookups:
-    servers = [NameServer(address, port) for address, port in settings.resolvers]
-    resolver = DnsResolver(now=clock.now, name_servers=servers)
+    resolver = make_resolver(settings.resolvers, clock.now)
     # Most fleets follow no cluster's readers.
     rds_client = functools.cache(lambda: make_shared_client("rds"))
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from target_sync.adapters.aws import make_client
 from target_sync.adapters.clock import SystemClock
-from target_sync.adapters.dns import DnsEndpoint, DnsResolver, NameServer
+from target_sync.adapters.dns import DnsEndpoint, make_resolver
 from target_sync.adapters.target_groups import ElbGroupTags, ElbTargetGroup
 from target_sync.adapters.throttlings import Throttlings
 from target_sync.core.fleet.budget import Budget
@@ -45,8 +45,7 @@ def build_worker(environ: Mapping[str, str]) -> Worker:
 
 def _endpoints(settings: FleetSettings, now: Callable[[], float]) -> Callable[[Binding], Endpoint]:
     """How the database of a binding is observed."""
-    servers = [NameServer(address, port) for address, port in settings.resolvers]
-    resolver = DnsResolver(now=now, name_servers=servers)
+    resolver = make_resolver(settings.resolvers, now)
     rds_client = functools.cache(lambda: make_client("rds"))
 
     def endpoint(binding: Binding) -> Endpoint:
