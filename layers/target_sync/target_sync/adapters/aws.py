@@ -114,6 +114,24 @@ class Failures:
                 f" {self.service}, or a NAT gateway.",
             ) from error
 
+    def read(self, operation: str, read: Callable[[], _R]) -> _R:
+        """Make calls while reading their replies, as with pages.
+
+        Raises:
+            AwsCallError: One of the errors above; ``other`` if a reply does not have the
+                documented shape.
+        """
+        try:
+            return self.call(operation, read)
+        except (
+            AttributeError,
+            KeyError,
+            TypeError,
+            ValueError,
+            botocore.exceptions.PaginationError,
+        ) as error:
+            raise self.other.wrong_reply(operation, error) from error
+
     def _translated(self, operation: str, error: botocore.exceptions.ClientError) -> AwsCallError:
         code = error.response.get("Error", {}).get("Code", "Unknown")
         message = error.response.get("Error", {}).get("Message", str(error))

@@ -1,9 +1,7 @@
 """What ELB and EC2 know of target groups, for any number of them in few calls."""
 
-from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
-
-from botocore.exceptions import PaginationError
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any
 
 from target_sync.adapters.aws import Failures
 from target_sync.adapters.vpcs import networks_of
@@ -15,7 +13,6 @@ if TYPE_CHECKING:
     from mypy_boto3_ec2.client import EC2Client
     from mypy_boto3_elbv2.client import ElasticLoadBalancingv2Client
 
-_T = TypeVar("_T")
 _ELB = Failures(
     service="elasticloadbalancing", other=FleetCallError, unavailable=FleetCallUnavailableError
 )
@@ -50,8 +47,7 @@ class ElbGroupFacts:
         pages = self._elb.get_paginator("describe_target_groups").paginate(
             PaginationConfig={"PageSize": _GROUPS_PAGE}
         )
-        return _read(
-            _ELB,
+        return _ELB.read(
             "DescribeTargetGroups",
             lambda: {
                 item["TargetGroupArn"]: _facts(item, vpcs)
@@ -65,19 +61,11 @@ class ElbGroupFacts:
         pages = self._ec2.get_paginator("describe_vpcs").paginate(
             PaginationConfig={"PageSize": _VPCS_PAGE}
         )
-        found = _read(
-            _EC2,
+        found = _EC2.read(
             "DescribeVpcs",
             lambda: {vpc["VpcId"]: networks_of(vpc) for page in pages for vpc in page["Vpcs"]},
         )
         return {_NO_VPC: (), **found}
-
-
-def _read(failures: Failures, operation: str, read: Callable[[], _T]) -> _T:
-    try:
-        return failures.call(operation, read)
-    except (AttributeError, KeyError, PaginationError, TypeError, ValueError) as error:
-        raise FleetCallError.wrong_reply(operation, error) from error
 
 
 def _facts(item: Mapping[str, Any], vpcs: Mapping[str, tuple[IPNetwork, ...]]) -> GroupFacts:

@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import PaginationError
-
 from target_sync.adapters.aws import Failures
 from target_sync.core.fleet.model import ENDPOINT_TAG, TaggedGroup
 from target_sync.errors import FleetCallError, FleetCallUnavailableError
@@ -12,7 +10,6 @@ from target_sync.errors import FleetCallError, FleetCallUnavailableError
 if TYPE_CHECKING:
     from mypy_boto3_resourcegroupstaggingapi.client import ResourceGroupsTaggingAPIClient
 
-_OPERATION = "GetResources"
 #: Both pass with the next listing (tagging API reference, GetResources, *Errors*).
 _PASSING = ("ThrottledException", "PaginationTokenExpiredException")
 _FAILURES = Failures(
@@ -43,13 +40,10 @@ class TaggedGroups:
             ResourceTypeFilters=[_TARGET_GROUPS],
             PaginationConfig={"PageSize": _PAGE},
         )
-        try:
-            return _FAILURES.call(
-                _OPERATION,
-                lambda: [_group(it) for page in pages for it in page["ResourceTagMappingList"]],
-            )
-        except (AttributeError, KeyError, PaginationError, TypeError) as error:
-            raise FleetCallError.wrong_reply(_OPERATION, error) from error
+        return _FAILURES.read(
+            "GetResources",
+            lambda: [_group(it) for page in pages for it in page["ResourceTagMappingList"]],
+        )
 
 
 def _group(item: Mapping[str, Any]) -> TaggedGroup:
