@@ -168,10 +168,10 @@ def test_a_postponed_audit_goes_on_where_it_stopped() -> None:
     first = sweep(groups, mark=Mark(arn(0), NOW - SWEEP_SECONDS))
     assert len(first.work) == 275
     assert first.postponed == 59
-    second = sweep(groups, mark=first.mark, now=NOW + SWEEP_SECONDS)
+    second = sweep(groups, mark=first.marks[-1], now=NOW + SWEEP_SECONDS)
     assert not {w.binding.arn for w in first.work} & {w.binding.arn for w in second.work}
-    assert first.mark is not None
-    assert first.mark.at == pytest.approx(NOW - SWEEP_SECONDS * 59 / 334, abs=0.01)
+    assert first.marks[-1] is not None
+    assert first.marks[-1].at == pytest.approx(NOW - SWEEP_SECONDS * 59 / 334, abs=0.01)
 
 
 def test_an_audit_that_was_not_handed_out_is_not_passed() -> None:
@@ -196,8 +196,8 @@ def test_the_audit_passes_over_groups_that_need_work_for_another_reason() -> Non
     assert len(audits) == 15
     assert len(result.marks) == 15 + 1
     # Nothing is left of this round after the last of them.
-    assert result.mark is not None
-    assert result.mark.at == NOW
+    assert result.marks[-1] is not None
+    assert result.marks[-1].at == NOW
 
 
 def test_the_newest_mark_of_a_listing_is_how_far_the_audit_is() -> None:
@@ -220,7 +220,7 @@ def test_every_group_is_audited_within_15_minutes_even_in_a_storm(
         result = sweep(groups, mark=mark, now=NOW + number * SWEEP_SECONDS)
         assert len(of(result, Cause.AUDIT)) <= math.ceil(size / sweeps)
         seen |= set(of(result, Cause.AUDIT))
-        mark = result.mark or mark
+        mark = result.marks[-1] or mark
     assert seen >= calm
 
 
@@ -252,7 +252,7 @@ def test_no_group_starves_whatever_stays_broken(
         )
         assert len(result.work) <= room.groups
         seen |= {work.binding.arn for work in result.work}
-        mark, turns = result.mark or mark, turns.after(result.work)
+        mark, turns = result.marks[-1] or mark, turns.after(result.work)
     assert seen == {group.binding.arn for group in groups}
 
 

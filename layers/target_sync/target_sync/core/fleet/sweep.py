@@ -116,11 +116,6 @@ class Sweep:
     findings: tuple[Finding, ...]
     marks: tuple[Mark | None, ...]
 
-    @property
-    def mark(self) -> Mark | None:
-        """How far the audit is when all of the work is handed out."""
-        return self.marks[-1]
-
 
 def questions(groups: Sequence[Listed]) -> tuple[Question, ...]:
     """What has to be asked, each once."""
