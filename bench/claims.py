@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from cost.markdown import table_row
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:
@@ -16,6 +18,6 @@ class Claim:
 def claim_rows(claims: Iterable[Claim]) -> str:
     """The rows of a table of claims, as Markdown."""
     return "\n".join(
-        f"| {claim.text} | {claim.measured} | {'holds' if claim.holds else 'does not hold'} |"
+        table_row(claim.text, claim.measured, "holds" if claim.holds else "does not hold")
         for claim in claims
     )

@@ -4,6 +4,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from cost.markdown import table_row
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -115,7 +117,7 @@ def _row(row: Row) -> str:
     if row.instructions is not None and row.instructions_ratio is not None:
         count, ratio = _millions(row.instructions), f"{row.instructions_ratio:.2f}"
     cells = (row.name, count, ratio, f"{row.median_ms:.0f} ms", f"{row.wall_ratio:.2f}")
-    return f"| {' | '.join(cells)} |"
+    return table_row(*cells)
 
 
 def _parts(report: Report) -> str:

@@ -10,6 +10,7 @@ from bench.fleet_queues import BATCH
 from bench.fleet_rows import NAIVE, Row, claims
 from bench.fleet_strategies import WATCH_SECONDS, WATCHERS, WORKERS
 from bench.fleet_world import CALL_SECONDS, FACTS_PAGE, QUERY_SECONDS, TTL
+from cost.markdown import table_row
 from target_sync.adapters.name_lookups import THREADS
 from target_sync.core.fleet.budget import ACCOUNT_QUOTA, DEFAULT_SHARE, QUOTAS, Call, Quota
 
@@ -131,7 +132,7 @@ The naive times are of the groups that came right at all.
 
 
 def _steady(row: Row) -> str:
-    return _row(
+    return table_row(
         f"{row.groups:,}",
         row.strategy,
         f"{row.listing_calls}",
@@ -147,7 +148,7 @@ def _steady(row: Row) -> str:
 
 def _storm(row: Row) -> str:
     seconds = (row.p50_s, row.p99_s, row.last_s, row.bound_s)
-    return _row(
+    return table_row(
         row.strategy,
         *("" if it is None else f"{it:.1f}" for it in seconds),
         f"{row.not_right}",
@@ -160,10 +161,6 @@ def _storm(row: Row) -> str:
 def _bucket(named: tuple[str, Quota]) -> str:
     name, quota = named
     return f"{name} calls {quota.capacity:g} and {quota.refill:g}/s"
-
-
-def _row(*cells: str) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def draw_figure(rows: Sequence[Row]) -> str:

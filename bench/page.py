@@ -1,7 +1,7 @@
 """The page with the results, as Markdown. Everything on it is written by the bench."""
 
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from bench.bounds import Bound
@@ -11,6 +11,7 @@ from bench.results import COUNTED_EVERY, FAILOVERS, Row
 from bench.simulation import MISSED_SECONDS, MONTH_RUNS
 from bench.strategies import OURS, POLL_SECONDS, STRATEGIES, VIGILANCE, WARM_STANDBY, WATCH
 from bench.world import Kind, World, described
+from cost.markdown import table
 
 _COLUMNS = 110
 
@@ -72,7 +73,7 @@ def _sections(report: Report) -> Iterator[str]:
 
 def _strategies() -> Iterator[str]:
     yield "## The strategies"
-    yield _table(("strategy", "what it does"), ((s.name, s.meaning) for s in STRATEGIES))
+    yield table(("strategy", "what it does"), ((s.name, s.meaning) for s in STRATEGIES))
     yield _text(
         "The first four are what others do, in a loop of this benchmark's own: one look describes"
         " the target group, asks DNS for the name, registers what is new and deregisters what is"
@@ -99,7 +100,7 @@ def _results(report: Report) -> Iterator[str]:
             ("flowing", lambda row: row.flowing_s),
         ]
         rows = [row for row in report.rows if row.kind == kind]
-        yield _table(
+        yield table(
             ("strategy", *(name for name, _ in columns), "missed"),
             (
                 (row.strategy, *(_seconds(of(row)) for _, of in columns), f"{row.missed:,}")
@@ -119,7 +120,7 @@ def _results(report: Report) -> Iterator[str]:
         " answered the new address. The old primary of an instance accepts no connection any more,"
         " so for instances it is 0 by construction."
     )
-    yield _table(
+    yield table(
         ("strategy", "from the flip", "announced", "from the promotion", "from the first answer"),
         (
             (
@@ -141,7 +142,7 @@ def _bounds(report: Report) -> Iterator[str]:
         "What we claim has to hold, or the benchmark fails. A wish that does not hold says what"
         " prevents it."
     )
-    yield _table(
+    yield table(
         ("figure", "measured", "limit", "", "holds"),
         (
             (
@@ -175,7 +176,7 @@ def _costs(report: Report) -> Iterator[str]:
         " played. What a failover costs beside them is the mean of every"
         f" {COUNTED_EVERY}th failover, played until its last run has ended."
     )
-    yield _table(
+    yield table(
         (
             "strategy",
             "kind",
@@ -235,7 +236,7 @@ def price_of_vigilance(row: Row, prices: Prices) -> str:
 def _world() -> Iterator[str]:
     yield "## The world"
     yield _text("Every span is drawn evenly, anew for each failover.")
-    yield _table(("value", "what it is", "source"), described(World()))
+    yield table(("value", "what it is", "source"), described(World()))
     yield _text(
         "Every strategy meets the same failovers. The old writer of a cluster accepts connections"
         " all the time: it is the harsh case, and one that the load balancer's health checks cannot"
@@ -272,12 +273,6 @@ def _seconds(figure: Percentiles) -> str:
         "never" if value >= MISSED_SECONDS else f"{value:.1f}"
         for value in (figure.p50, figure.p90, figure.p99, figure.max)
     )
-
-
-def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    columns = list(head)
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _text(text: str, indent: str = "") -> str:

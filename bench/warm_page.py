@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from bench.claims import Claim, claim_rows
 from bench.percentiles import Percentiles
+from cost.markdown import table_row
 
 #: Python gets memory from the system in arenas of 1 MiB, so one run more or less may cost one. A
 #: leak of 2 KiB a run would be seen: from the first hundred to the last it is 1.8 MiB.
@@ -143,7 +144,7 @@ def _rows(subject: Subject) -> Iterator[str]:
             f"{figures.p50_ms:.1f}",
             f"{figures.p99_ms:.1f}",
         )
-        yield f"| {' | '.join(cells)} |"
+        yield table_row(*cells)
 
 
 _PAGE = """\

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+from cost.markdown import table
 from cost.model import (
     Bill,
     Inputs,
@@ -68,21 +69,21 @@ def to_markdown(
     return _PAGE.format(
         regions=_listed(price.region for price in prices.values()),
         dates=_listed(price.date.isoformat() for price in prices.values()),
-        ways=_table(head, _totals(ways, prices)),
-        syncing=_table(head, _totals(syncing, prices)),
-        consumers=_table(head, _totals(consumers, prices)),
-        private=_table(head, _totals(private, prices)),
-        stack_lines=_table(head, _lines(ways["a stack each"], prices)),
-        fleet_lines=_table(head, _lines(together, prices)),
-        simulated=_table(
+        ways=table(head, _totals(ways, prices)),
+        syncing=table(head, _totals(syncing, prices)),
+        consumers=table(head, _totals(consumers, prices)),
+        private=table(head, _totals(private, prices)),
+        stack_lines=table(head, _lines(ways["a stack each"], prices)),
+        fleet_lines=table(head, _lines(together, prices)),
+        simulated=table(
             ("of the fleet, for so many databases", *head[1:]),
             [
                 ("seconds of a sweep", *(f"{sweeps.seconds(n):.2f}" for n in databases)),
                 ("orders of a sweep", *(f"{orders_a_sweep(inputs, n):,}" for n in databases)),
             ],
         ),
-        inputs=_table(("name", "value", "of", "origin", "where, or why"), _inputs(inputs)),
-        prices=_table(("name", "USD", "for", "Region", "date", "source"), _prices(prices)),
+        inputs=table(("name", "value", "of", "origin", "where, or why"), _inputs(inputs)),
+        prices=table(("name", "USD", "for", "Region", "date", "source"), _prices(prices)),
         notes="\n".join(f"- `{name}`: {p.note}." for name, p in prices.items() if p.note),
     )
 
@@ -121,10 +122,6 @@ def _prices(prices: Mapping[str, Price]) -> Iterator[Sequence[str]]:
 
 def _listed(texts: Iterable[str]) -> str:
     return ", ".join(sorted(set(texts)))
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows))
 
 
 _PAGE = """# What it costs
