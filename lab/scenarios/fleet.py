@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import cycle
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -79,7 +78,7 @@ class _Fleet:
     ever: dict[str, set[Endpoint]] = field(default_factory=dict)
     outputs: Mapping[str, str] = field(default_factory=dict)
 
-    @cached_property
+    @property
     def work_queue(self) -> str:
         """The URL of the queue of the workers."""
         return self.outputs["WorkQueueUrl"]

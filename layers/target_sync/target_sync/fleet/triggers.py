@@ -36,6 +36,8 @@ class SweepTrigger:
 
 #: What a person may send, and what holds where it is not said.
 _MANUAL_DEFAULTS: Mapping[str, bool] = {"dry_run": False}
+#: What a person is told who sends anything to the watch.
+_BY_HAND = "to look by hand invoke the sweep with {}"
 
 
 def parse_sweep(event: object) -> SweepTrigger:
@@ -57,12 +59,10 @@ def parse_watch(event: object) -> tuple[DatabaseEvent, ...]:
     Raises:
         TriggerError: This is no batch of a queue.
     """
-    event = as_object(event, by_hand="to look by hand invoke the sweep with {}")
+    event = as_object(event, by_hand=_BY_HAND)
     records = event.get("Records")
     if not isinstance(records, list) or not all(_is_message(record) for record in records):
-        raise TriggerError(
-            "the payload must be a batch of SQS messages; to look by hand invoke the sweep with {}"
-        )
+        raise TriggerError(f"the payload must be a batch of SQS messages; {_BY_HAND}")
     return tuple(DatabaseEvent(identifier_of(record["body"])) for record in records)
 
 
