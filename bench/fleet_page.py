@@ -72,10 +72,9 @@ It sends what can wait in portions, so that no failover stands behind more than 
 *CPU* is in milliseconds for a group and a minute, *memory* in MiB. *unverified* is the
 longest time, in seconds, for which a group was not verified.
 
-Half of the buckets has room for 4,125 audits in 15 minutes. More groups are all still looked at
-every minute, but audited less often ([0020](../adr/0020-records-on-the-target-groups.md)). The
-workers make somewhat fewer, because those who are left with the last orders of a batch cannot use
-the share of all.
+Half of the buckets has room for 4,125 audits in 15 minutes, and a sweep hands out for 50 s of its
+minute, which are 3,750. More groups are all still looked at every minute, but audited less often
+([0020](../adr/0020-records-on-the-target-groups.md)).
 
 ## A storm
 
