@@ -33,7 +33,7 @@ demo: setup ## Run the main job in the lab: deploy, two failovers, drift, resync
 drill: setup ## Fail over the database of a deployed stack, after asking; STACK=… REGION=… DRILL_OPTIONS="--observe"
 	@PYTHONPATH=layers/target_sync:. $(PY) -m drill --stack "$(STACK)" $(if $(REGION),--region "$(REGION)") $(DRILL_OPTIONS)
 
-lab: setup ## Play every scenario; SCENARIOS="failover-watch failover-warm-standby" plays these
+lab: setup ## Play every scenario; SCENARIOS="failover-watch failover-serving-standby" plays these
 	@$(PY) -m lab run $(SCENARIOS) $(LAB_OPTIONS)
 
 test: setup browser ## Run everything: lint, types, architecture, all tests with coverage

@@ -21,9 +21,9 @@ import dns.resolver
 from lab.addresses import free_port_on
 from lab.dns_server import Zone
 from lab.processes import Supervisor, accepts_connections
-from target_sync.adapters.authoritative import SOURCE, AuthoritativeResolver
-from target_sync.adapters.dns import DnsResolver, NameServer
-from target_sync.core.model import FailedObservation, Observation
+from target_sync.endpoints.authoritative import SOURCE, AuthoritativeResolver
+from target_sync.endpoints.dns import DnsResolver, NameServer
+from target_sync.model import FailedObservation, Observation
 
 ROOT = Path(__file__).resolve().parents[1]
 NAME_SERVER_HOST, CACHE_HOST = "127.0.0.2", "127.0.0.1"
@@ -74,19 +74,19 @@ def ways(port: int) -> tuple[Look, Look]:
 
 
 def seconds_until_seen(
-    looks: Sequence[Look], address: str, took: Sequence[list[float]]
+    iterations: Sequence[Look], address: str, took: Sequence[list[float]]
 ) -> list[float]:
     """How long after now each way first tells the address; adds the looks' own durations."""
     start, seen = time.perf_counter(), dict[int, float]()
-    while len(seen) < len(looks):
-        for number, look in enumerate(looks):
+    while len(seen) < len(iterations):
+        for number, look in enumerate(iterations):
             before = time.perf_counter()
             answer = look(NAME)
             took[number].append(time.perf_counter() - before)
             if isinstance(answer, Observation) and answer.addresses == {ip_address(address)}:
                 seen.setdefault(number, time.perf_counter() - start)
         time.sleep(PAUSE_SECONDS)
-    return [seen[number] for number in range(len(looks))]
+    return [seen[number] for number in range(len(iterations))]
 
 
 def _ms(seconds: float) -> str:
@@ -110,14 +110,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     seen: list[list[float]] = []
     with Supervisor() as supervisor:
         zone, port = serve(supervisor)
-        looks = ways(port)
+        iterations = ways(port)
         for flip in range(options.flips):
             # Looked at before, so that the cache holds the old address when it flips.
-            seconds_until_seen(looks, ADDRESSES[flip % 2], took)
+            seconds_until_seen(iterations, ADDRESSES[flip % 2], took)
             time.sleep(moments.uniform(0, TTL))
-            seconds_until_seen(looks, ADDRESSES[flip % 2], took)
+            seconds_until_seen(iterations, ADDRESSES[flip % 2], took)
             zone.set_address(NAME, [ADDRESSES[(flip + 1) % 2]], ttl=TTL)
-            seen.append(seconds_until_seen(looks, ADDRESSES[(flip + 1) % 2], took))
+            seen.append(seconds_until_seen(iterations, ADDRESSES[(flip + 1) % 2], took))
     print(f"{options.flips} flips, TTL {TTL} s, a look each {PAUSE_SECONDS * 1000:g} ms")
     for number, way in enumerate(("resolver", "name servers")):
         print(

@@ -7,11 +7,11 @@ from bench.results import Row
 from bench.simulation import MONTH_RUNS
 from bench.strategies import AUTHORITATIVE, OURS, VIGILANCE, WARM_STANDBY, WATCH, Strategy
 from bench.world import Kind, World
-from target_sync.core.convergence import Assignment
-from target_sync.core.model import SyncPolicy
+from target_sync.model import SyncPolicy
+from target_sync.reconcile.loop import RunConfig
 
 _WORLD = World()
-_LOOK = Assignment(started_at=0.0, deadline=0.0, watch_until=0.0).look_seconds
+_LOOK = RunConfig(started_at=0.0, deadline=0.0, watch_until=0.0).iteration_seconds
 #: With RDS's TTL (``confirm_window``): the policy's least and one second more than the TTL agree.
 CONFIRM_WINDOW = SyncPolicy(port=5432, allowed_networks=()).confirm_seconds
 #: A moment is a float, and a second of the clock is not exact to its last digit.

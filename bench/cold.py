@@ -31,18 +31,18 @@ FOLDER = ROOT / "docs" / "bench"
 
 BARE_CLIENT = 'import boto3; boto3.client("elbv2")'
 # What the first invocation of a container needs before its first call to AWS, by the function's
-# logical ID; the handler's module comes before it. ManageStackFunction makes its clients when a
+# logical ID; the handler's module comes before it. ProvisionStackFunction makes its clients when a
 # request says which.
 ARTIFACTS = {
-    "SyncTargetsFunction": "from target_sync.wiring import synchronizer; synchronizer()",
-    "ReportStatusFunction": "from target_sync.status.wiring import surveyor; surveyor()",
-    "AnswerConnectionsFunction": "from target_sync.connections.wiring import answerer; answerer()",
-    "ManageStackFunction": (
-        "from target_sync.custom_resources.wiring import stack_manager;"
+    "ReconcileTargetsFunction": "from target_sync.reconcile.build import reconciler; reconciler()",
+    "ReportStatusFunction": "from target_sync.status.build import surveyor; surveyor()",
+    "ReviewConnectionsFunction": "from target_sync.connections.build import answerer; answerer()",
+    "ProvisionStackFunction": (
+        "from target_sync.provisioning.build import stack_manager;"
         ' stack_manager("arn:aws:lambda:eu-west-1:111122223333:function:bench")'
     ),
 }
-SYNC = "SyncTargetsFunction"
+SYNC = "ReconcileTargetsFunction"
 #: What the start of the sync function is made of, and whose it is. Each step but the second, which
 #: makes the first one's client our way, comes on top of those before it.
 STEPS = {
@@ -51,7 +51,7 @@ STEPS = {
         "AWS's SDK for Python; boto3 is this and more",
     ),
     "our loader of botocore's data, and our errors": (
-        'from target_sync.adapters.aws import make_client; make_client("elbv2")',
+        'from target_sync.aws import make_client; make_client("elbv2")',
         "ours: it spares botocore the folder of every service, and its old table of endpoints",
     ),
     "Logger and Metrics": (
@@ -81,7 +81,7 @@ ENVIRONMENT = {
     ),
     "ALLOWED_NETWORKS": "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,100.64.0.0/10",
     "RESOLVERS": "",
-    "WATCH_SECONDS": "300",
+    "EVENT_WATCH_DURATION_SECONDS": "300",
     # Of the other functions.
     "ACCEPTANCE_REQUIRED": "false",
     "ALLOWED_PRINCIPALS": "*",

@@ -102,7 +102,7 @@ def sync_environment(aws: str, resolver: str) -> dict[str, str]:
         "TARGET_GROUP_ARN": TARGET_GROUP,
         "ALLOWED_NETWORKS": "10.0.0.0/8",
         "RESOLVERS": resolver,
-        "WATCH_SECONDS": "10",
+        "EVENT_WATCH_DURATION_SECONDS": "10",
         "POWERTOOLS_SERVICE_NAME": "postgres-privatelink",
         "POWERTOOLS_METRICS_NAMESPACE": "PostgresPrivateLink",
         "POWERTOOLS_LOG_LEVEL": "INFO",

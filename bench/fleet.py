@@ -21,7 +21,7 @@ from bench.fleet_rows import FLEET, NAIVE, SIZES, STORM, WITHOUT_EVENTS, Row, cl
 from bench.fleet_strategies import Fleet, Naive
 from bench.fleet_world import TTL, FleetWorld, Flip
 from bench.percentiles import Percentiles
-from target_sync.core.fleet.budget import ACCOUNT_QUOTA, DEFAULT_SHARE, QUOTAS, Call
+from target_sync.fleet.rate_limits import ACCOUNT_QUOTA, DEFAULT_SHARE, QUOTAS, Call
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "bench"
 SEED = 1

@@ -8,11 +8,11 @@ from bench.claims import claim_rows
 from bench.figure import STYLE
 from bench.fleet_queues import BATCH
 from bench.fleet_rows import NAIVE, Row, claims
-from bench.fleet_strategies import WATCH_SECONDS, WATCHERS, WORKERS
+from bench.fleet_strategies import EVENT_WATCH_DURATION_SECONDS, WATCHERS, WORKERS
 from bench.fleet_world import CALL_SECONDS, FACTS_PAGE, QUERY_SECONDS, TTL
 from cost.markdown import table_row
-from target_sync.adapters.name_lookups import THREADS
-from target_sync.core.fleet.budget import ACCOUNT_QUOTA, DEFAULT_SHARE, QUOTAS, Call, Quota
+from target_sync.fleet.name_lookups import THREADS
+from target_sync.fleet.rate_limits import ACCOUNT_QUOTA, DEFAULT_SHARE, QUOTAS, Call, Quota
 
 _WIDTH, _LEFT, _RIGHT, _LINE, _TOP = 860, 210, 190, 22, 66
 
@@ -42,7 +42,7 @@ def to_markdown(rows: Sequence[Row], calls: Mapping[Call, int], date: str) -> st
         batch=BATCH,
         facts=FACTS_PAGE,
         watchers=WATCHERS,
-        watch=WATCH_SECONDS,
+        watch=EVENT_WATCH_DURATION_SECONDS,
         share=f"{DEFAULT_SHARE:.0%}",
         needed=", ".join(f"{calls[call]} {call}" for call in Call),
         ttl=TTL,
@@ -105,7 +105,7 @@ The naive times are of the groups that came right at all.
   time, and a queue no longer than the call to it.
 - The work queue is a FIFO queue with the groups, the deduplication, the visibility and the dead
   letters of `fleet.yaml`. Lambda gives {workers} workers up to {batch} orders each, which they
-  carry out side by side as `functions/sync_targets/fleet.py` does. They have {share} of the
+  carry out side by side as `functions/fleet_worker/app.py` does. They have {share} of the
   buckets. A tag that was written is in the next listing.
 - What ELB knows of the groups (port, type, VPC) is asked by each container of the sweep and the
   watch, once in 15 minutes: {facts} groups a call, from the bucket of the describe calls. The table

@@ -5,14 +5,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from bench.turns import Turns
-from target_sync.core.fleet.orders import Order, write_order
 from target_sync.fleet.ports import DatabaseEvent
+from target_sync.fleet.work_items import WorkItem, write_work_item
 
 #: Of each call to SQS.
 SQS_SECONDS = 0.02
-#: fleet.yaml, WorkQueue and SyncTargetsFunction.
+#: fleet.yaml, WorkQueue and FleetWorkerFunction.
 BATCH, VISIBILITY_SECONDS, MOST_RECEPTIONS = 2, 100.0, 3
-#: fleet.yaml, WatchDatabasesFunction: events of one invocation, and how long Lambda gathers them.
+#: fleet.yaml, FleetWatchFunction: events of one invocation, and how long Lambda gathers them.
 EVENTS, WINDOW_SECONDS = 100, 1.0
 #: The most messages of one call to SQS.
 _CALL = 10
@@ -49,17 +49,17 @@ class WorkQueue:
     clock: Turns
     dead: int = 0
     _messages: list[Message] = field(default_factory=list)
-    _told: set[str] = field(default_factory=set)
+    _notified: set[str] = field(default_factory=set)
 
-    def send(self, orders: Sequence[Order], at: float, swept_at: float | None = None) -> None:
+    def send(self, orders: Sequence[WorkItem], at: float, swept_at: float | None = None) -> None:
         """Send orders, ten in a call; equal ones of the same minute are one."""
         for start in range(0, len(orders), _CALL):
             self._pass()
             for order in orders[start : start + _CALL]:
-                text = write_order(order)
+                text = write_work_item(order)
                 told = f"{int(at // _MINUTE)} {text}"
-                if told not in self._told:
-                    self._told.add(told)
+                if told not in self._notified:
+                    self._notified.add(told)
                     self._messages.append(Message(text, order.arn, self.clock.now(), swept_at))
         self.clock.wake()
 

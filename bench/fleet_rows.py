@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from bench.claims import Claim
-from target_sync.core.fleet.sweep import AUDIT_SECONDS
+from target_sync.fleet.planner import AUDIT_SECONDS
 
 SIZES = (1, 10, 100, 1_000, 5_000)
 #: Groups, and how many of them fail over at once.

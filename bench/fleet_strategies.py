@@ -20,64 +20,65 @@ from bench.fleet_world import (
     arn_of,
     name_of,
 )
-from target_sync.core.convergence import Convergence
-from target_sync.core.fleet.bindings import read_listing
-from target_sync.core.fleet.budget import DEFAULT_SHARE, Budget, Call
-from target_sync.core.fleet.model import (
+from target_sync.errors import TargetGroupUnavailableError, TargetSyncError
+from target_sync.fleet.bindings import read_listing
+from target_sync.fleet.bound_groups import BoundGroups
+from target_sync.fleet.checkpoints import SigningKey, write_checkpoint
+from target_sync.fleet.model import (
     RECORD_TAG,
     Binding,
-    Cause,
+    EndpointKey,
     GroupFacts,
-    Question,
     TaggedGroup,
+    WorkReason,
 )
-from target_sync.core.fleet.orders import Order, SyncOrder, read_order
-from target_sync.core.fleet.record import Key, write_record
-from target_sync.core.fleet.result import SweepResult, WatchResult
-from target_sync.core.fleet.sweep import SWEEP_SECONDS
-from target_sync.core.model import Observation, Target, TargetGroup
-from target_sync.core.result import SyncResult
-from target_sync.errors import TargetGroupUnavailableError, TargetSyncError
-from target_sync.fleet.listing import BoundGroups
-from target_sync.fleet.pacing import Pacer
-from target_sync.fleet.sweeping import Sweeper
+from target_sync.fleet.planner import SWEEP_SECONDS
+from target_sync.fleet.rate_limiter import CallRateLimiter
+from target_sync.fleet.rate_limits import DEFAULT_SHARE, Call, CallBudget
+from target_sync.fleet.result import SweepResult, WatchResult
+from target_sync.fleet.sweeper import Sweeper
 from target_sync.fleet.triggers import SweepTrigger, SweepTriggerKind
-from target_sync.fleet.watching import Watcher
-from target_sync.fleet.working import Subject, Worker
-from target_sync.synchronizer import Reporter
+from target_sync.fleet.watcher import Watcher
+from target_sync.fleet.work_items import SyncWorkItem, WorkItem, read_work_item
+from target_sync.fleet.worker import LogContext, Worker
+from target_sync.model import Observation, Target, TargetGroup
+from target_sync.reconcile.loop import RunState
+from target_sync.reconcile.reconciler import Reporter
+from target_sync.reconcile.result import SyncResult
 
-#: fleet.yaml: MaxWorkers, the MaximumConcurrency of the watch, WatchSeconds, and each time-out.
-WORKERS, WATCHERS, WATCH_SECONDS = 10, 2, 120.0
+#: fleet.yaml: MaxWorkers, the MaximumConcurrency of the watch, EventWatchDurationSeconds, and
+#: each time-out.
+WORKERS, WATCHERS, EVENT_WATCH_DURATION_SECONDS = 10, 2, 120.0
 _SWEEP_TIMEOUT, _WATCH_TIMEOUT, _WORK_TIMEOUT = 58.0, 180.0, 90.0
 #: As many connections as botocore's pool has.
 _NAIVE_THREADS = 10
-_KEY = Key(b"the key of the benchmark")
+_KEY = SigningKey(b"the key of the benchmark")
 _SCHEDULE = SweepTrigger(kind=SweepTriggerKind.SCHEDULE)
 
 
 class _Silence:
     """Nobody reads the reports."""
 
-    def looked(self, convergence: Convergence) -> None:
+    def iterated(self, run: RunState) -> None:
         """Nothing."""
 
     def report(self, result: SyncResult | SweepResult | WatchResult) -> None:
         """Nothing."""
 
-    def of(self, subject: Subject) -> Reporter:  # noqa: ARG002 - a protocol's
+    def of(self, subject: LogContext) -> Reporter:  # noqa: ARG002 - a protocol's
         """Nobody either."""
         return self
 
-    def failed(self, subject: Subject, error: Exception) -> None:
+    def failed(self, subject: LogContext, error: Exception) -> None:
         """Nothing."""
 
-    def comes_again(self, subject: Subject, error: Exception) -> None:
+    def comes_again(self, subject: LogContext, error: Exception) -> None:
         """Nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """Implements ``target_sync.core.ports.TargetGroupPort`` for one client."""
+    """Implements ``target_sync.ports.TargetGroupPort`` for one client."""
 
     world: FleetWorld
     client: Client
@@ -111,7 +112,7 @@ class _Tags:
 
 @dataclass(frozen=True, slots=True)
 class _Name:
-    """Implements ``target_sync.core.ports.Endpoint``."""
+    """Implements ``target_sync.ports.Endpoint``."""
 
     world: FleetWorld
     name: str
@@ -146,12 +147,12 @@ class _Container:
             self.client.call(Call.DESCRIBE, bool, FACTS)
         return self.world.facts
 
-    def ask(self, questions: Sequence[Question]) -> Mapping[Question, Observation]:
+    def ask(self, questions: Sequence[EndpointKey]) -> Mapping[EndpointKey, Observation]:
         self._think()
         answers = self.world.answers([name for _, name in questions])
         return dict(zip(questions, answers, strict=True))
 
-    def send(self, orders: Sequence[Order], at: float) -> None:
+    def send(self, orders: Sequence[WorkItem], at: float) -> None:
         self._think()
         self.queue.send(orders, at, self.swept_at)
 
@@ -198,7 +199,7 @@ class Fleet:
     def begin(self) -> None:
         """Have every group verified, with a record that says so."""
         for binding in self._bindings():
-            text = write_record(binding, self.world.address(binding.endpoint), _KEY)
+            text = write_checkpoint(binding, self.world.address(binding.endpoint), _KEY)
             self.world.tags[binding.arn][RECORD_TAG] = text
 
     def actors(self, until: float) -> list[Callable[[], None]]:
@@ -213,7 +214,7 @@ class Fleet:
 
     def once(self) -> list[Callable[[], None]]:
         """One worker, which works on every group once."""
-        orders = [SyncOrder(binding, "", Cause.UNVERIFIED) for binding in self._bindings()]
+        orders = [SyncWorkItem(binding, "", WorkReason.UNVERIFIED) for binding in self._bindings()]
         self._queue.send(orders, 0.0)
         self._over = True
         return [partial(self._works, 0)]
@@ -262,7 +263,7 @@ class Fleet:
             queue=container,
             events=events,
             key=_KEY,
-            watch_seconds=WATCH_SECONDS,
+            watch_seconds=EVENT_WATCH_DURATION_SECONDS,
             clock=clock,
             epoch=clock.now,
             reporter=_Silence(),
@@ -282,19 +283,19 @@ class Fleet:
 
     def _worker(self, number: int) -> Worker:
         world, client = self.world, self._client(f"worker {number}")
-        budget = Budget.of(world.clock.now(), share=self.share, workers=WORKERS)
+        budget = CallBudget.of(world.clock.now(), share=self.share, workers=WORKERS)
         return Worker(
             clock=world.clock,
             target_group=lambda binding: _Group(world, client, binding.arn),
             tags=_Tags(world, client),
-            pacer=Pacer(world.clock, budget, lambda: client.throttlings),
+            rate_limiter=CallRateLimiter(world.clock, budget, lambda: client.throttlings),
             endpoint=lambda binding: _Name(world, binding.endpoint),
             reports=_Silence(),
             key=_KEY,
         )
 
     def _carry_out(self, worker: Worker, batch: Sequence[Message]) -> Sequence[Message]:
-        """As ``functions/sync_targets/fleet.py`` does; answers with what has to come again."""
+        """As ``functions/fleet_worker/app.py`` does; answers with what has to come again."""
         clock, done = self.world.clock, list[Message]()
         until = clock.now() + _WORK_TIMEOUT
         by_group = defaultdict[str, list[Message]](list)
@@ -305,12 +306,12 @@ class Fleet:
             for number, messages in enumerate(by_group.values())
         ]
         while waiting:
-            at, number, course = heappop(waiting)
+            at, number, run_in_steps = heappop(waiting)
             clock.sleep_until(at)
             # The others get their turn when this one waits.
-            after = next((moment for moment in course if moment > clock.now()), None)
+            after = next((moment for moment in run_in_steps if moment > clock.now()), None)
             if after is not None:
-                heappush(waiting, (after, number, course))
+                heappush(waiting, (after, number, run_in_steps))
         self._queue.settle(done)
         return [message for message in batch if message not in done]
 
@@ -319,16 +320,16 @@ class Fleet:
     ) -> Iterator[float]:
         clock = self.world.clock
         for message in messages:
-            order = read_order(message.text)
+            order = read_work_item(message.text)
             try:
-                yield from worker.course(order, until - clock.now())
+                yield from worker.run_in_steps(order, until - clock.now())
             except TargetSyncError:
                 self.failed += 1
                 continue
             done.append(message)
             if message.swept_at is not None:
                 self.busy_for = max(self.busy_for, clock.now() - message.swept_at)
-            if isinstance(order, SyncOrder):
+            if isinstance(order, SyncWorkItem):
                 self._gaps.append(clock.now() - self.audited_at.get(order.arn, 0.0))
                 self.audited_at[order.arn] = clock.now()
 

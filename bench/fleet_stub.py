@@ -8,22 +8,22 @@ from typing import Any, ClassVar
 
 from bench.stubs import StubHandler, elb_reply, form_of, healthy
 from lab.loopback_server import LoopbackServer
-from target_sync.core.fleet.bindings import read_listing
-from target_sync.core.fleet.model import (
+from target_sync.fleet.bindings import read_listing
+from target_sync.fleet.checkpoints import SigningKey, write_checkpoint
+from target_sync.fleet.model import (
     ENDPOINT_TAG,
     RECORD_TAG,
     Binding,
-    Cause,
     GroupFacts,
     Limits,
     TaggedGroup,
+    WorkReason,
 )
-from target_sync.core.fleet.orders import SyncOrder, write_order
-from target_sync.core.fleet.record import Key, write_record
-from target_sync.core.place import Place
+from target_sync.fleet.work_items import SyncWorkItem, write_work_item
+from target_sync.model import AwsScope
 
 REGION, ACCOUNT = "eu-west-1", "111122223333"
-SEAL_KEY = "0a1b2c3d-0000-1111-2222-333344445555"
+SIGNING_KEY = "0a1b2c3d-0000-1111-2222-333344445555"
 ADDRESS, PORT, NETWORK, VPC = "10.0.1.11", 5432, "10.0.0.0/16", "vpc-0123456789abcdef0"
 _NETWORKS = (ip_network(NETWORK),)
 
@@ -39,7 +39,7 @@ class Group:
 
 def groups(count: int) -> Sequence[Group]:
     """So many target groups, each verified for what its name answers."""
-    place = Place("aws", REGION, ACCOUNT)
+    place = AwsScope("aws", REGION, ACCOUNT)
     names = {
         f"arn:aws:elasticloadbalancing:{REGION}:{ACCOUNT}:targetgroup/db-{n}/{n:016x}": (
             f"db-{n}.abcdefghijkl.{REGION}.rds.amazonaws.com"
@@ -58,11 +58,13 @@ def groups(count: int) -> Sequence[Group]:
 
 
 def _group(binding: Binding) -> Group:
-    record = write_record(binding, frozenset({IPv4Address(ADDRESS)}), Key(SEAL_KEY.encode()))
+    record = write_checkpoint(
+        binding, frozenset({IPv4Address(ADDRESS)}), SigningKey(SIGNING_KEY.encode())
+    )
     return Group(
         binding.arn,
         {ENDPOINT_TAG: binding.endpoint, RECORD_TAG: record},
-        write_order(SyncOrder(binding, record, Cause.AUDIT)),
+        write_work_item(SyncWorkItem(binding, record, WorkReason.AUDIT)),
     )
 
 
@@ -133,13 +135,13 @@ def fleet_environment(aws: str, resolver: str) -> dict[str, str]:
     """The environment that fleet.yaml gives its functions, with stubs in place of AWS."""
     return {
         "WORK_QUEUE_URL": f"{aws}/{ACCOUNT}/fleet-work.fifo",
-        "SEAL_KEY": SEAL_KEY,
+        "SIGNING_KEY": SIGNING_KEY,
         "ALLOWED_NETWORKS": "",
         "MAX_TARGETS": "15",
         "RESOLVERS": resolver,
         "API_SHARE": "0.5",
         "MAX_WORKERS": "10",
-        "WATCH_SECONDS": "120",
+        "EVENT_WATCH_DURATION_SECONDS": "120",
         "POWERTOOLS_SERVICE_NAME": "postgres-privatelink-fleet",
         "POWERTOOLS_METRICS_NAMESPACE": "PostgresPrivateLink",
         "POWERTOOLS_LOG_LEVEL": "INFO",

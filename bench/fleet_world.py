@@ -13,12 +13,11 @@ from botocore.retries.standard import ExponentialBackoff
 
 from bench.group import ComputedGroup
 from bench.turns import Turns
-from target_sync.adapters.name_lookups import THREADS
-from target_sync.core.fleet.budget import ACCOUNT_QUOTA, QUOTAS, Call, Quota
-from target_sync.core.fleet.model import ENDPOINT_TAG, GroupFacts, Limits, TaggedGroup
-from target_sync.core.model import IPAddress, Observation, Target
-from target_sync.core.place import Place
 from target_sync.errors import TargetGroupUnavailableError
+from target_sync.fleet.model import ENDPOINT_TAG, GroupFacts, Limits, TaggedGroup
+from target_sync.fleet.name_lookups import THREADS
+from target_sync.fleet.rate_limits import ACCOUNT_QUOTA, QUOTAS, Call, Quota
+from target_sync.model import AwsScope, IPAddress, Observation, Target
 
 if TYPE_CHECKING:
     from botocore.retries.standard import RetryContext
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 PORT = 5432
 _NETWORKS = (ip_network("10.0.0.0/8"),)
 LIMITS = Limits(allowed_networks=_NETWORKS, max_targets=15)
-PLACE = Place("aws", "eu-west-1", "123456789012")
+PLACE = AwsScope("aws", "eu-west-1", "123456789012")
 #: Of each AWS call, and of each DNS query.
 CALL_SECONDS, QUERY_SECONDS = 0.02, 0.005
 #: Groups on a page of the listing (resource groups tagging API, GetResources), and of what ELB

@@ -9,7 +9,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from target_sync.core.model import IPAddress, Target, TargetGroup, TargetHealth, TargetState
+from target_sync.model import IPAddress, Target, TargetGroup, TargetHealth, TargetState
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class Stay:
 
 @dataclass(slots=True, kw_only=True)
 class ComputedGroup:
-    """Implements ``target_sync.core.ports.TargetGroupPort``.
+    """Implements ``target_sync.ports.TargetGroupPort``.
 
     Attributes:
         now: The time.

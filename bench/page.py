@@ -9,7 +9,14 @@ from bench.percentiles import Percentiles
 from bench.prices import Prices
 from bench.results import COUNTED_EVERY, FAILOVERS, Row
 from bench.simulation import MISSED_SECONDS, MONTH_RUNS
-from bench.strategies import OURS, POLL_SECONDS, STRATEGIES, VIGILANCE, WARM_STANDBY, WATCH
+from bench.strategies import (
+    DNS_POLL_INTERVAL_SECONDS,
+    OURS,
+    STRATEGIES,
+    VIGILANCE,
+    WARM_STANDBY,
+    WATCH,
+)
 from bench.world import Kind, World, described
 from cost.markdown import table
 
@@ -42,7 +49,7 @@ def _sections(report: Report) -> Iterator[str]:
     yield "# Failovers, simulated: how fast each strategy follows"
     yield _text(
         f"{report.failovers:,} random failovers for each strategy and kind, the same ones for"
-        " every strategy, on a virtual clock. The runs of this stack are the shipped `Synchronizer`"
+        " every strategy, on a virtual clock. The runs of this stack are the shipped `Reconciler`"
         " with its planner, its convergence loop and its reader of a cluster's topology; only the"
         " clock, DNS, the AWS APIs and the target group are models. **Nothing here was measured on"
         " AWS.** What the world is made of stands below, so that you can disagree with it."
@@ -79,7 +86,7 @@ def _strategies() -> Iterator[str]:
         " the target group, asks DNS for the name, registers what is new and deregisters what is"
         " not in the answer. It confirms nothing and asks no second source, as they do not either."
         " The others are the code that ships, with the template's defaults:"
-        " `WatchSeconds` 300, a function of 600 s."
+        " `EventWatchDurationSeconds` 300, a function of 600 s."
     )
 
 
@@ -224,7 +231,8 @@ def price_of_vigilance(row: Row, prices: Prices) -> str:
     """The sentence on what vigilance costs."""
     seconds = row.waiting_s_per_month
     return (
-        f"Price of vigilance with `PollSeconds={POLL_SECONDS:g}`: the runs of a month wait"
+        f"Price of vigilance with `DnsPollIntervalSeconds={DNS_POLL_INTERVAL_SECONDS:g}`:"
+        " the runs of a month wait"
         f" {seconds:,.0f} s, at {prices.memory_mb:g} MB that is"
         f" {seconds * prices.memory_mb / 1024:,.0f} GB-seconds, ${prices.of_waiting(seconds):.2f}"
         f" at ${prices.gb_second:.10f} each. There are no more invocations than without it:"

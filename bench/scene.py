@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from bench.group import Checks, ComputedGroup, Port
 from bench.world import FIRST_EVENT, Failover, Kind, World
-from target_sync.adapters.dns import DnsEndpoint
-from target_sync.adapters.rds import ClusterWriterEndpoint, RdsCluster
-from target_sync.core.model import IPAddress, Observation, StandbyCheck, Target
-from target_sync.core.ports import Endpoint
+from target_sync.endpoints.cluster import ClusterWriterEndpoint, RdsCluster
+from target_sync.endpoints.dns import DnsEndpoint
+from target_sync.model import IPAddress, Observation, StandbyCheck, Target
+from target_sync.ports import Endpoint
 
 if TYPE_CHECKING:
     from mypy_boto3_rds.client import RDSClient
@@ -58,7 +58,7 @@ _CLUSTERS = {
 
 @dataclass(slots=True)
 class VirtualClock:
-    """Implements ``target_sync.core.ports.Clock``: whoever holds it moves it."""
+    """Implements ``target_sync.ports.Clock``: whoever holds it moves it."""
 
     moment: float = FIRST_EVENT
 
@@ -73,7 +73,7 @@ class VirtualClock:
 
 @dataclass(slots=True, kw_only=True)
 class Names:
-    """DNS. Implements ``target_sync.core.ports.NameResolver``.
+    """DNS. Implements ``target_sync.ports.NameResolver``.
 
     The name of the database moves at the flip, and each cache learns of it when what it holds
     has run out. The names of the members of a cluster stay where they are. ``moved_at`` is when
@@ -131,7 +131,7 @@ class RdsApi:
 
 @dataclass(slots=True)
 class OwnAddresses:
-    """Implements ``target_sync.core.ports.Standbys``: both servers are the database's own."""
+    """Implements ``target_sync.ports.Standbys``: both servers are the database's own."""
 
     calls: int = 0
 

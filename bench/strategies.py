@@ -7,17 +7,17 @@ from typing import TypeAlias
 
 from bench.scene import NETWORK, PORT, Scene
 from bench.world import Event, Kind
-from target_sync.core.convergence import Convergence
-from target_sync.core.model import FailedObservation, SyncPolicy, Target
-from target_sync.core.result import SyncResult
-from target_sync.synchronizer import Synchronizer
-from target_sync.triggers import Trigger, TriggerKind
+from target_sync.model import FailedObservation, SyncPolicy, Target
+from target_sync.reconcile.loop import RunState
+from target_sync.reconcile.reconciler import Reconciler
+from target_sync.reconcile.result import SyncResult
+from target_sync.reconcile.triggers import Trigger, TriggerKind
 
-#: Timeout of the function and the default of WatchSeconds (template.yaml).
+#: Timeout of the function and the default of EventWatchDurationSeconds (template.yaml).
 FUNCTION_SECONDS = 600.0
-WATCH_SECONDS = 300.0
-#: PollSeconds of the strategy with vigilance.
-POLL_SECONDS = 5.0
+EVENT_WATCH_DURATION_SECONDS = 300.0
+#: DnsPollIntervalSeconds of the strategy with vigilance.
+DNS_POLL_INTERVAL_SECONDS = 5.0
 
 SCHEDULE = Trigger(kind=TriggerKind.SCHEDULE)
 
@@ -53,7 +53,7 @@ class Strategy:
     events: Events = Events.ALL
     ours: bool = True
     authoritative: bool = False
-    poll_seconds: float = 0.0
+    dns_poll_seconds: float = 0.0
     keeps_standby: bool = False
     kinds: tuple[Kind, ...] = field(default=tuple(Kind))
 
@@ -61,10 +61,10 @@ class Strategy:
         """Set up what makes this strategy's runs in a scene."""
         if not self.ours:
             return lambda _: single_look(scene)
-        synchronizer = self._synchronizer(scene)
+        reconciler = self._synchronizer(scene)
 
         def run(event: Event | None) -> Course:
-            return synchronizer.course(
+            return reconciler.run_in_steps(
                 SCHEDULE if event is None else _trigger(scene.failover.kind, event),
                 remaining_seconds=FUNCTION_SECONDS,
                 age_seconds=0.0 if event is None else event.arrives - event.occurs,
@@ -72,17 +72,17 @@ class Strategy:
 
         return run
 
-    def _synchronizer(self, scene: Scene) -> Synchronizer:
-        return Synchronizer(
+    def _synchronizer(self, scene: Scene) -> Reconciler:
+        return Reconciler(
             endpoint=scene.endpoint,
             target_group=scene.group,
             policy=SyncPolicy(
-                port=PORT, allowed_networks=(NETWORK,), keep_standby=self.keeps_standby
+                port=PORT, allowed_networks=(NETWORK,), serving_standby=self.keeps_standby
             ),
             clock=scene.clock,
             reporter=_Silence(),
-            watch_seconds=WATCH_SECONDS,
-            poll_seconds=self.poll_seconds,
+            watch_seconds=EVENT_WATCH_DURATION_SECONDS,
+            dns_poll_seconds=self.dns_poll_seconds,
             standbys=scene.standbys if self.keeps_standby else None,
         )
 
@@ -117,18 +117,18 @@ WATCH = Strategy(
 )
 AUTHORITATIVE = Strategy(
     name="watch, authoritative lookup",
-    meaning="the same with `Resolution=authoritative`: no cache between the run and the zone",
+    meaning="the same with `DnsResolution=authoritative`: no cache between the run and the zone",
     authoritative=True,
 )
 VIGILANCE = Strategy(
     name="vigilance",
-    meaning=f"the same as the watch with `PollSeconds={POLL_SECONDS:g}`",
-    poll_seconds=POLL_SECONDS,
+    meaning=f"the same as the watch with `DnsPollIntervalSeconds={DNS_POLL_INTERVAL_SECONDS:g}`",
+    dns_poll_seconds=DNS_POLL_INTERVAL_SECONDS,
 )
 WARM_STANDBY = Strategy(
     name="warm standby",
-    meaning="the same as the watch with `FormerTargets=keep`; both addresses are targets already,"
-    " as they are from the first failover on",
+    meaning="the same as the watch with `StandbyTargets=serving`; both addresses are targets"
+    " already, as they are from the first failover on",
     keeps_standby=True,
     kinds=(Kind.INSTANCE,),
 )
@@ -181,9 +181,9 @@ def _trigger(kind: Kind, event: Event) -> Trigger:
 
 
 class _Silence:
-    """Implements ``target_sync.synchronizer.Reporter``."""
+    """Implements ``target_sync.reconcile.reconciler.Reporter``."""
 
-    def looked(self, convergence: Convergence) -> None:
+    def iterated(self, run: RunState) -> None:
         """Nothing is to be told."""
 
     def report(self, result: SyncResult) -> None:

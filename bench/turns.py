@@ -9,7 +9,7 @@ from threading import Lock, Thread
 
 @dataclass(slots=True)
 class Turns:
-    """Implements ``target_sync.core.ports.Clock`` for several actors.
+    """Implements ``target_sync.ports.Clock`` for several actors.
 
     The actor whose moment is next runs until it waits again, so that what happens depends on
     nothing but the moments. Time passes only while all of them wait.

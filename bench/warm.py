@@ -90,23 +90,23 @@ class _Figures:
         self.seconds.append(seconds)
 
 
-def measure(name: str, course: Course, runs: int, stretch: int) -> Subject:
+def measure(name: str, run_in_steps: Course, runs: int, stretch: int) -> Subject:
     """Run so often, and look at the first, middle and last so many runs."""
     between = (runs - 3 * stretch) // 2
-    first = _stretch(course, stretch)
+    first = _stretch(run_in_steps, stretch)
     for _ in range(between):
-        course.invoke()
-    middle = _stretch(course, stretch)
+        run_in_steps.invoke()
+    middle = _stretch(run_in_steps, stretch)
     for _ in range(runs - between - 3 * stretch):
-        course.invoke()
-    return Subject(name, runs, first, middle, _stretch(course, stretch))
+        run_in_steps.invoke()
+    return Subject(name, runs, first, middle, _stretch(run_in_steps, stretch))
 
 
-def _stretch(course: Course, runs: int) -> Stretch:
+def _stretch(run_in_steps: Course, runs: int) -> Stretch:
     figures = _Figures()
     for _ in range(runs):
-        figures.note(course.function.process.pid, course.invoke())
-    return Stretch.of(**asdict(figures), blocks=course.blocks())
+        figures.note(run_in_steps.function.process.pid, run_in_steps.invoke())
+    return Stretch.of(**asdict(figures), blocks=run_in_steps.blocks())
 
 
 @contextmanager
@@ -176,13 +176,13 @@ class _Measured:
 
     build: Path
     function: str
-    course: Callable[[LambdaPath, Path], AbstractContextManager[Course]]
+    run_in_steps: Callable[[LambdaPath, Path], AbstractContextManager[Course]]
 
 
 SUBJECTS = {
-    "sync": _Measured(BUILD, "SyncTargetsFunction", sync_course),
-    "sweep of a fleet": _Measured(FLEET_BUILD, "SweepGroupsFunction", sweep_course),
-    "worker of a fleet": _Measured(FLEET_BUILD, "SyncTargetsFunction", worker_course),
+    "sync": _Measured(BUILD, "ReconcileTargetsFunction", sync_course),
+    "sweep of a fleet": _Measured(FLEET_BUILD, "FleetSweepFunction", sweep_course),
+    "worker of a fleet": _Measured(FLEET_BUILD, "ReconcileTargetsFunction", worker_course),
 }
 
 
@@ -214,8 +214,8 @@ def main() -> None:
 def _measured(name: str, runtime: Path, log: Path, runs: int) -> Subject:
     subject = SUBJECTS[name]
     path = LambdaPath(subject.build / subject.function, subject.build / "TargetSyncLayer", runtime)
-    with subject.course(path, log) as course:
-        return measure(name, course, runs, STRETCH)
+    with subject.run_in_steps(path, log) as run_in_steps:
+        return measure(name, run_in_steps, runs, STRETCH)
 
 
 def _arguments() -> argparse.Namespace:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from cost.prices import Price, TableError
-from target_sync.core.fleet.sweep import AUDIT_SECONDS, SWEEP_SECONDS, Room
+from target_sync.fleet.planner import AUDIT_SECONDS, SWEEP_SECONDS, SweepCapacity
 
 INPUTS = Path(__file__).parent / "inputs.toml"
 #: The simulated sweeps, by how many target groups there are.
@@ -197,7 +197,7 @@ def fleet(inputs: Inputs, databases: int, sweep_seconds: float) -> Bill:
 def orders_a_sweep(inputs: Inputs, groups: int) -> int:
     """How many orders a sweep hands out while nothing happens: audits, and the mark of them."""
     audits = math.ceil(groups * SWEEP_SECONDS / AUDIT_SECONDS)
-    return min(audits, Room.of(inputs.fleet_share).groups) + 1
+    return min(audits, SweepCapacity.of(inputs.fleet_share).groups) + 1
 
 
 def lattice(inputs: Inputs, databases: int) -> Bill:

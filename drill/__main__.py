@@ -17,8 +17,8 @@ from rich.markup import escape
 from drill.aws import Aws
 from drill.course import DEFAULT_LIMIT, DEFAULT_REPORT, Drill, Exit, Options
 from drill.watches import ConnectionWatch, NameWatch
-from target_sync.adapters.dns import DnsResolver, NameServer
-from target_sync.adapters.postgres_probe import PostgresProbe
+from target_sync.endpoints.dns import DnsResolver, NameServer
+from target_sync.status.sources.postgres import PostgresProbe
 
 _DNS_PORT = 53
 

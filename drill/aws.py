@@ -13,8 +13,8 @@ from botocore.exceptions import ClientError
 from drill.decisions import FailoverCall, Resource
 from drill.story import RdsNews
 from lab.records import MESSAGE, SyncRecord
-from target_sync.adapters.target_groups import ElbTargetGroup
-from target_sync.core.refusal import RefusalError
+from target_sync.errors import RejectedInputError
+from target_sync.targets.target_group import ElbTargetGroup
 
 #: Longer than a look of the status function may take (docs/status.md).
 _STATUS_SECONDS = 30
@@ -61,7 +61,7 @@ class Aws:
             answer = self._cloudformation.describe_stacks(StackName=name)
         except ClientError as error:
             if error.response["Error"]["Code"] == "ValidationError":
-                raise RefusalError(f"there is no stack {name} in this account.") from None
+                raise RejectedInputError(f"there is no stack {name} in this account.") from None
             raise
         self.clock_ahead = _clock_ahead(answer, began_at, time.time())
         pages = self._cloudformation.get_paginator("list_stack_resources").paginate(StackName=name)
@@ -82,7 +82,7 @@ class Aws:
         answer = self._lambda.invoke(FunctionName=function, Payload=b"{}")
         document = json.load(answer["Payload"])
         if "FunctionError" in answer:
-            raise RefusalError(f"{function} failed: {document.get('errorMessage')}")
+            raise RejectedInputError(f"{function} failed: {document.get('errorMessage')}")
         found: Mapping[str, Any] = document
         return found
 

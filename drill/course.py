@@ -19,9 +19,8 @@ from drill.watches import AwsView, ConnectionWatch, GroupView, NameWatch, Watche
 from lab.findings import Findings
 from lab.report import write_html
 from lab.timeline import Moment, format_seconds, print_expectations, print_timeline
-from target_sync.core.model import DatabaseKind
-from target_sync.core.refusal import RefusalError
-from target_sync.errors import TargetSyncError
+from target_sync.errors import RejectedInputError, TargetSyncError
+from target_sync.model import DatabaseKind
 
 #: How long the rest may take once the new target is healthy: the record of the run, the removal
 #: of the old target; and a metric of CloudWatch, which comes minutes late.
@@ -132,7 +131,7 @@ class Drill:
         """Go through with it, or refuse, or be aborted; tell which."""
         try:
             return self._run()
-        except RefusalError as error:
+        except RejectedInputError as error:
             self._say(f"[bold red]Refused:[/] {escape(str(error))}")
             self._say("Nothing was touched.")
             return Exit.REFUSED
@@ -146,7 +145,7 @@ class Drill:
 
     def _run(self) -> Exit:
         if not self.options.report.resolve().parent.is_dir():
-            raise RefusalError(f"there is no folder for the report {self.options.report}.")
+            raise RejectedInputError(f"there is no folder for the report {self.options.report}.")
         stack = decisions.our_stack(*self.aws.stack(self.options.stack))
         call = None if self.options.observe else self._call_for(stack)
         self._check_status(stack)
@@ -156,7 +155,7 @@ class Drill:
             self._confirm(call)
         # Somebody may have changed something while a person was being asked.
         if call is not None and self._call_for(stack) != call:
-            raise RefusalError("the database has changed meanwhile: look again.")
+            raise RejectedInputError("the database has changed meanwhile: look again.")
         with watches.looking():
             story = self._look_first(stack, watches)
             return self._follow(stack, call, story, watches)
@@ -171,7 +170,7 @@ class Drill:
     def _check_status(self, stack: OurStack) -> None:
         try:
             decisions.refuse_unless_healthy(self.aws.status(stack.status_function))
-        except RefusalError as error:
+        except RejectedInputError as error:
             if not self.options.observe:
                 raise
             self._say(f"[yellow]Note:[/] {escape(str(error))}")
@@ -201,7 +200,7 @@ class Drill:
             try:
                 typed = self.ask(f"Type the database's name, {call.database}, to fail it over: ")
             except EOFError:
-                raise RefusalError(
+                raise RejectedInputError(
                     "there is nobody to ask: give --yes with the name of the database."
                 ) from None
         decisions.refuse_unless_named(typed.strip(), call)
@@ -224,7 +223,9 @@ class Drill:
         seen = watches.seen()
         if not seen.targets or not seen.targets[0].healthy:
             troubles = "; ".join(watches.troubles)
-            raise RefusalError(f"no target can be seen to be healthy before it begins. {troubles}")
+            raise RejectedInputError(
+                f"no target can be seen to be healthy before it begins. {troubles}"
+            )
         group = seen.targets[0]
         name = seen.names[0] if seen.names else NameSeen(at=group.at, failure="not looked at")
         targets = ", ".join(f"{entry.target} {entry.state}" for entry in group.group.targets)

@@ -4,18 +4,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from target_sync.core.endpoint_names import Subject, classify
-from target_sync.core.model import DatabaseKind
-from target_sync.core.refusal import RefusalError
+from target_sync.endpoints.names import NamedEndpoint, classify
+from target_sync.errors import RejectedInputError
+from target_sync.model import DatabaseKind
 
 #: What every stack of our template that follows a database has, by logical ID.
 OURS: Mapping[str, str] = {
     "DatabaseLookup": "Custom::DatabaseLookup",
     "FirstSync": "Custom::FirstSync",
-    "ManageStackFunction": "AWS::Lambda::Function",
+    "ProvisionStackFunction": "AWS::Lambda::Function",
     "ReportStatusFunction": "AWS::Lambda::Function",
-    "SyncTargetsFunction": "AWS::Lambda::Function",
-    "SyncTargetsLogGroup": "AWS::Logs::LogGroup",
+    "ReconcileTargetsFunction": "AWS::Lambda::Function",
+    "ReconcileTargetsLogGroup": "AWS::Logs::LogGroup",
 }
 #: In these nobody is working on the stack, and it is whole.
 STABLE = frozenset(
@@ -72,7 +72,7 @@ class OurStack:
     account: str
     region: str
     kind: DatabaseKind
-    subject: Subject
+    subject: NamedEndpoint
     target_group_arn: str
     log_group: str
     status_function: str
@@ -110,7 +110,7 @@ def our_stack(described: Mapping[str, Any], resources: Mapping[str, Resource]) -
     }
     _refuse_if_foreign(name, resources, outputs, parameters)
     if described["StackStatus"] not in STABLE:
-        raise RefusalError(
+        raise RejectedInputError(
             f"the stack {name} is in {described['StackStatus']}: wait until nobody works on it, or"
             " repair it first."
         )
@@ -123,11 +123,11 @@ def our_stack(described: Mapping[str, Any], resources: Mapping[str, Resource]) -
         kind=kind,
         subject=classify(parameters["DatabaseEndpoint"], kind, region),
         target_group_arn=outputs["TargetGroupArn"],
-        log_group=resources["SyncTargetsLogGroup"].id,
+        log_group=resources["ReconcileTargetsLogGroup"].id,
         status_function=outputs["ReportStatusFunctionName"],
         load_balancer_arn=resources["LoadBalancer"].id if "LoadBalancer" in resources else "",
         load_balancer_name=outputs.get("LoadBalancerDnsName", ""),
-        keeps_standby=parameters.get("FormerTargets") == "keep",
+        keeps_standby=parameters.get("StandbyTargets") == "keep",
     )
 
 
@@ -138,14 +138,14 @@ def _refuse_if_foreign(
     parameters: Mapping[str, str],
 ) -> None:
     if "AutoScalingAttachment" in resources and "DatabaseLookup" in resources:
-        raise RefusalError(
+        raise RejectedInputError(
             f"the stack {name} has an Auto Scaling group for its database: AWS itself registers its"
             " instances, so there is no failover that the stack could follow."
         )
     for logical_id, kind in OURS.items():
         found = resources.get(logical_id)
         if found is None or found.type != kind:
-            raise RefusalError(
+            raise RejectedInputError(
                 f"the stack {name} is not one of this project's template: it has no {logical_id}"
                 f" of type {kind}. Give the name of the stack that `sam deploy` made."
             )
@@ -153,18 +153,18 @@ def _refuse_if_foreign(
     if "DatabaseTargetGroup" in resources:
         group = resources["DatabaseTargetGroup"].id
     expected = {
-        "SyncTargetsFunctionName": resources["SyncTargetsFunction"].id,
+        "ReconcileTargetsFunctionName": resources["ReconcileTargetsFunction"].id,
         "ReportStatusFunctionName": resources["ReportStatusFunction"].id,
         "TargetGroupArn": group,
     }
     for key, value in expected.items():
         if not value or outputs.get(key) != value:
-            raise RefusalError(
+            raise RejectedInputError(
                 f"the stack {name} is not one of this project's template: its output {key} is"
                 f" {outputs.get(key)}, and the resource is {value or 'not there'}."
             )
     if "DatabaseKind" not in outputs or "DatabaseEndpoint" not in parameters:
-        raise RefusalError(
+        raise RejectedInputError(
             f"the stack {name} is not one of this project's template: it does not say what its"
             " database is (output DatabaseKind, parameter DatabaseEndpoint)."
         )
@@ -201,7 +201,7 @@ def refuse_unless_rds_can(stack: OurStack) -> None:
     """
     why = _WHY_ONLY_OBSERVED.get(stack.kind)
     if why is not None:
-        raise RefusalError(
+        raise RejectedInputError(
             f"the database of {stack.name} is of the kind {stack.kind}: {why}. With --observe the"
             " drill waits for a change that somebody else makes."
         )
@@ -220,12 +220,12 @@ def instance_failover(stack: OurStack, found: Mapping[str, Any] | None) -> Failo
     identifier = stack.subject.identifier
     found = _the_stacks_own(stack, found, (found or {}).get("Endpoint", {}).get("Address"))
     if found.get("DBClusterIdentifier"):
-        raise RefusalError(
+        raise RejectedInputError(
             f"{identifier} is a member of the cluster {found['DBClusterIdentifier']}: its own"
             " address does not move at a failover. Drill a stack with the cluster's endpoint."
         )
     if not found.get("MultiAZ"):
-        raise RefusalError(
+        raise RejectedInputError(
             f"{identifier} is not Multi-AZ: it has no standby to fail over to, and a reboot would"
             " be an outage that shows nothing."
         )
@@ -249,7 +249,7 @@ def cluster_failover(stack: OurStack, found: Mapping[str, Any] | None) -> Failov
     found = _the_stacks_own(stack, found, (found or {}).get("Endpoint"))
     readers = [m for m in found.get("DBClusterMembers", ()) if not m.get("IsClusterWriter")]
     if not readers:
-        raise RefusalError(
+        raise RejectedInputError(
             f"the cluster {identifier} has no reader that could become the writer. Add one first."
         )
     _refuse_unless_available(identifier, found["Status"])
@@ -267,7 +267,7 @@ def _the_stacks_own(
     stack: OurStack, found: Mapping[str, Any] | None, endpoint: object
 ) -> Mapping[str, Any]:
     if found is None or str(endpoint or "").lower() != stack.subject.endpoint:
-        raise RefusalError(
+        raise RejectedInputError(
             f"RDS knows no database {stack.subject.identifier} whose endpoint is exactly"
             f" {stack.subject.endpoint}, which is the endpoint of {stack.name}."
         )
@@ -276,7 +276,7 @@ def _the_stacks_own(
 
 def _refuse_unless_available(identifier: str, status: str) -> None:
     if status != _AVAILABLE:
-        raise RefusalError(f"{identifier} is {status}, not {_AVAILABLE}: wait until it is.")
+        raise RejectedInputError(f"{identifier} is {status}, not {_AVAILABLE}: wait until it is.")
 
 
 def _pending(instance: Mapping[str, Any]) -> tuple[str, ...]:
@@ -299,7 +299,7 @@ def refuse_unless_named(typed: str, call: FailoverCall) -> None:
         RefusalError: Another name was given.
     """
     if typed != call.database:
-        raise RefusalError(f"{typed!r} is not the name of the database, {call.database!r}.")
+        raise RejectedInputError(f"{typed!r} is not the name of the database, {call.database!r}.")
 
 
 def refuse_unless_healthy(status: Mapping[str, Any]) -> None:
@@ -312,7 +312,7 @@ def refuse_unless_healthy(status: Mapping[str, Any]) -> None:
         RefusalError: It is not healthy; the sentence says which steps are not.
     """
     if status.get("healthy") is not True:
-        raise RefusalError(
+        raise RejectedInputError(
             f"the road does not work as it is: {status.get('summary')} Remedy that first"
             " (docs/status.md); a drill on top of it would show nothing."
         )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from lab.records import SyncRecord
 from lab.timeline import Expectation, Moment, Timeline
-from target_sync.core.model import TargetGroup
+from target_sync.model import TargetGroup
 
 RDS_EVENT = "RDS event"
 #: How far the clocks of AWS and of this machine may be apart without a run being lost.

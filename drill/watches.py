@@ -13,10 +13,10 @@ from drill.decisions import OurStack
 from drill.story import NameSeen, RdsNews, Seen, TargetsSeen, Tried
 from lab.lookout import Lookout
 from lab.records import SyncRecord
-from target_sync.core.model import FailedObservation, TargetGroup, TargetState
-from target_sync.core.ports import NameResolver
-from target_sync.core.road.facts import Reply, SeenTarget
 from target_sync.errors import TargetSyncError
+from target_sync.model import FailedObservation, TargetGroup, TargetState
+from target_sync.ports import NameResolver
+from target_sync.status.facts import DescribedTarget, SslReply
 
 #: Seconds from look to look: of what is dated by the look, and of what has dates of its own.
 _DATED_BY_LOOK, _DATED, _MINUTES = 1.0, 2.0, 15.0
@@ -50,7 +50,7 @@ class GroupView(Protocol):
 class Probe(Protocol):
     """Asks a server whether it is PostgreSQL."""
 
-    def ask(self, target: SeenTarget) -> Reply:
+    def ask(self, target: DescribedTarget) -> SslReply:
         """What it answers."""
         ...
 
@@ -137,7 +137,7 @@ class ConnectionWatch(Watch[Tried]):
 
     def __init__(self, host: str, port: int, probe: Probe) -> None:
         super().__init__("connections", _DATED_BY_LOOK)
-        self._target = SeenTarget(id=host, port=port, state=TargetState.UNKNOWN)
+        self._target = DescribedTarget(id=host, port=port, state=TargetState.UNKNOWN)
         self._probe = probe
 
     def _see(self) -> None:
@@ -145,7 +145,7 @@ class ConnectionWatch(Watch[Tried]):
 
     def is_answered(self) -> bool:
         """Whether PostgreSQL answers a new connection now."""
-        return self._probe.ask(self._target) in (Reply.TLS, Reply.PLAIN)
+        return self._probe.ask(self._target) in (SslReply.TLS, SslReply.PLAIN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -79,7 +79,7 @@ def _whole_life(site: Site, stack: Stack, findings: Findings, progress: Progress
             "SubnetIds": ",".join(site.database.subnet_ids),
             "Resolvers": site.resolver,
             "AllowedPrincipals": f"arn:aws:iam::{CONSUMER}:root",
-            "WatchSeconds": str(_WATCH_SECONDS + math.ceil(site.options.dns_lag)),
+            "EventWatchDurationSeconds": str(_WATCH_SECONDS + math.ceil(site.options.dns_lag)),
         },
     )
     outputs = stack.outputs()

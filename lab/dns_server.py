@@ -45,7 +45,7 @@ class Fault(StrEnum):
     """What a name can be made to do instead of answering."""
 
     SERVFAIL = "servfail"
-    REFUSED = "refused"
+    REFUSED = "rejected"
     TIMEOUT = "timeout"
     TRUNCATE = "truncate"
     """TC bit and no answer over UDP, the full answer over TCP."""

@@ -169,7 +169,7 @@ class Stack:
         scheduler = self.account.session().client(
             "scheduler", endpoint_url=self.account.endpoint_url
         )
-        function = self.outputs()["SyncTargetsFunctionName"]
+        function = self.outputs()["ReconcileTargetsFunctionName"]
         (found,) = [
             schedule
             for schedule in scheduler.list_schedules()["Schedules"]
@@ -193,7 +193,7 @@ class Stack:
             CommandFailedError: The invocation failed.
             UnexpectedReplyError: The function did not answer with a JSON document.
         """
-        return self._invoke("SyncTargetsFunction", payload, _RESULT_START)
+        return self._invoke("ReconcileTargetsFunction", payload, _RESULT_START)
 
     def status(self) -> Mapping[str, Any]:
         """``sam remote invoke``: the diagnosis that a person or a pipeline asks for.

@@ -26,10 +26,10 @@ CORE = "layers/target_sync/target_sync/core"
 MUTATED = ("planning.py", "convergence.py")
 #: The quick tests first: most mutants need no more.
 STAGES = (
-    ("test_values.py", "test_planning.py", "test_convergence.py"),
+    ("test_model.py", "test_planner.py", "test_loop.py"),
     (
-        *("test_runs.py", "test_vigilance.py", "test_warm_standby.py"),
-        *("test_database_kinds.py", "test_failover_stories.py"),
+        *("test_runs.py", "test_continuous_polling.py", "test_serving_standby.py"),
+        *("test_database_kinds.py", "test_failover_scenarios.py"),
     ),
 )
 FOLDERS = ("tests/unit", "tests/functional")

@@ -3,7 +3,7 @@
 Of the real one a worker gets a call every two seconds, and a thousand batches would take hours.
 """
 
-from target_sync.core.fleet import budget
+from target_sync.fleet import rate_limits
 
-budget.ACCOUNT_QUOTA = budget.Quota(1e9, 1e9)
-budget.QUOTAS = dict.fromkeys(budget.Call, budget.ACCOUNT_QUOTA)
+rate_limits.ACCOUNT_QUOTA = rate_limits.Quota(1e9, 1e9)
+rate_limits.QUOTAS = dict.fromkeys(rate_limits.Call, rate_limits.ACCOUNT_QUOTA)

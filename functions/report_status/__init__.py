@@ -1,1 +1,1 @@
-"""Says whether the road works, step by step."""
+"""Reports whether the connection path works. Feature: ``target_sync.status``."""

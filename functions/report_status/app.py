@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from target_sync.status.build import status_collector
 from target_sync.status.request import parse_request
-from target_sync.status.wiring import surveyor
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -17,4 +17,4 @@ def handler(event: object, _context: "LambdaContext") -> Mapping[str, object] | 
         TriggerError: The payload asks for something else.
         SettingsError: A variable of the environment is missing or wrong.
     """
-    return parse_request(event).answer(lambda: surveyor().run())
+    return parse_request(event).answer(lambda: status_collector().run())

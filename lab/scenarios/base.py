@@ -25,7 +25,7 @@ from lab.writer import Connection, Writer, create_table, written_rows
 #: The account of dbt's multi-tenant platform, which the template allows unless told otherwise.
 DBT = "346425330055"
 #: Keeps the runs that events set off short; AWS's own value is 300.
-WATCH_SECONDS = "12"
+EVENT_WATCH_DURATION_SECONDS = "12"
 #: As many rows show that a road carries writes, and not only one that slipped through.
 _SOME_ROWS = 30
 #: How often each target would be met, at least, before it is said that no other answers.
@@ -97,7 +97,7 @@ class Stage:
         """``sam deploy``; return the outputs."""
         given = " ".join(f"{key}={value}" for key, value in parameters.items())
         self.progress.say(f"sam deploy --parameter-overrides {given}")
-        self.stack.deploy({"WatchSeconds": WATCH_SECONDS, **parameters})
+        self.stack.deploy({"EventWatchDurationSeconds": EVENT_WATCH_DURATION_SECONDS, **parameters})
         return self.stack.outputs()
 
     @contextmanager

@@ -18,14 +18,14 @@ from lab.timeline import format_seconds
 
 #: Seconds from the old writer's return until one source names the new writer, and the other.
 _FIRST, _LAST = 1.0, 5.0
-#: After so long the name alone decides (target_sync.core.model, SyncPolicy.confirm_seconds).
+#: After so long the name alone decides (target_sync.model, SyncPolicy.confirm_seconds).
 _CONFIRM_WINDOW = 6.0
 
 
 def _play(stage: Stage) -> None:
     cluster = create_cluster(stage.provider, "shop", members=3)
     rds = control_plane_of(stage, cluster)
-    parameters = {"DatabaseEndpoint": cluster.endpoint, "WatchSeconds": "60"}
+    parameters = {"DatabaseEndpoint": cluster.endpoint, "EventWatchDurationSeconds": "60"}
     with (
         stage.road(parameters, right=[stage.writer]) as road,
         road.writing(reconnects=True) as writing,

@@ -15,13 +15,16 @@ TIMES: Mapping[str, float] = {
     "dns_lag": 5.0,
 }
 #: The template's default.
-WATCH_SECONDS = "300"
+EVENT_WATCH_DURATION_SECONDS = "300"
 
 
 def _play(stage: Stage) -> None:
     database = create_database(stage.provider, "orders")
     rds = stage.ground.rds_for(database, stage.servers)
-    parameters = {"DatabaseEndpoint": database.endpoint, "WatchSeconds": WATCH_SECONDS}
+    parameters = {
+        "DatabaseEndpoint": database.endpoint,
+        "EventWatchDurationSeconds": EVENT_WATCH_DURATION_SECONDS,
+    }
     with (
         stage.road(parameters, right=[rds.writer]) as road,
         road.writing(reconnects=True) as writing,

@@ -396,7 +396,7 @@ def _no_principal(scene: _Scene) -> Iterator[None]:
 def _unanswered(scene: _Scene) -> Iterator[None]:
     """A trusted account asks, and the function that would accept it may not."""
     with (
-        _denied(scene, "AnswerConnectionsFunction", "ec2:AcceptVpcEndpointConnections"),
+        _denied(scene, "ReviewConnectionsFunction", "ec2:AcceptVpcEndpointConnections"),
         _asking(scene, DBT),
     ):
         yield
@@ -439,7 +439,7 @@ def _denied(scene: _Scene, logical_id: str, action: str) -> Iterator[None]:
 
 
 def _no_permission(scene: _Scene) -> AbstractContextManager[None]:
-    return _denied(scene, "SyncTargetsFunction", "elasticloadbalancing:DescribeTargetHealth")
+    return _denied(scene, "ReconcileTargetsFunction", "elasticloadbalancing:DescribeTargetHealth")
 
 
 @contextmanager
@@ -510,27 +510,27 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="wrong port: the database listens on another one",
-        step="targets-healthy",
+        step="target-health",
         remedy="DatabasePort is wrong",
         alarms=_NOBODY_CONNECTS,
         lasting=_wrong_port,
     ),
     Fault(
         name="target unhealthy: the server is down",
-        step="targets-healthy",
+        step="target-health",
         remedy="the server is not running",
         alarms=_NOBODY_CONNECTS,
         lasting=_server_down,
     ),
     Fault(
         name="another server: what listens is not PostgreSQL",
-        step="postgresql-answers",
+        step="postgresql",
         remedy="start PostgreSQL where something else listens",
         lasting=_other_server,
     ),
     Fault(
         name="drift: a foreign target whose removal cannot be confirmed",
-        step="no-drift",
+        step="drift",
         remedy="resync by hand",
         alarms=("sync-unfinished",),
         lasting=_drift,
@@ -583,7 +583,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         name="connection pending: a trusted account is not answered",
         step="endpoint-connections",
-        remedy="Read the log of AnswerConnectionsFunction",
+        remedy="Read the log of ReviewConnectionsFunction",
         alarms=("failed-runs",),
         lasting=_unanswered,
         ages=True,

@@ -20,7 +20,10 @@ _WATCH_SECONDS = "60"
 def _play(stage: Stage) -> None:
     database = create_database(stage.provider, "orders")
     rds = stage.ground.rds_for(database, stage.servers)
-    parameters = {"DatabaseEndpoint": database.endpoint, "WatchSeconds": _WATCH_SECONDS}
+    parameters = {
+        "DatabaseEndpoint": database.endpoint,
+        "EventWatchDurationSeconds": _WATCH_SECONDS,
+    }
     right, other = stage.targets
     with stage.road(parameters, right=[right]) as road, road.writing() as writing:
         stage.progress.say("The name alternates between the primary and its standby")

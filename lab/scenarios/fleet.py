@@ -25,7 +25,7 @@ from lab.scenarios.base import Scenario, Stage
 from lab.stack import Project, Stack
 
 _STACK = "databases-fleet"
-_PARAMETERS = {"WatchSeconds": "10", "MaxWorkers": "4"}
+_PARAMETERS = {"EventWatchDurationSeconds": "10", "MaxWorkers": "4"}
 _GROUPS, _BY_STACK = 30, 20
 #: The names of the company's own zone. The first server has RDS's name, too; the others are CNAMEs.
 _ORDERS = ("orders.db.corp.example", "shop.db.corp.example")
@@ -39,7 +39,7 @@ _POISON = "poison"
 _PATIENCE = 240.0
 #: A person's own target in a group without a tag, which nobody may touch.
 _BY_HAND = Endpoint.parse("10.0.2.99:5432")
-_DEAD_LETTERS = ("FailedOrdersQueueUrl", "FailedEventsQueueUrl", "UndeliveredEventsQueueUrl")
+_DEAD_LETTERS = ("FailedWorkItemsQueueUrl", "FailedEventsQueueUrl", "UndeliveredEventsQueueUrl")
 
 _T = TypeVar("_T")
 
@@ -90,7 +90,7 @@ class _Fleet:
     def sweep(self) -> Mapping[str, Any]:
         """A sweep by hand; its document."""
         reply = self.client("lambda").invoke(
-            FunctionName=self.outputs["SweepGroupsFunctionName"], Payload="{}"
+            FunctionName=self.outputs["FleetSweepFunctionName"], Payload="{}"
         )
         document: dict[str, Any] = json.load(reply["Payload"])
         return document
@@ -157,9 +157,7 @@ class _Fleet:
     def watches(self) -> list[Mapping[str, Any]]:
         """What each watch that has ended tells in its log record."""
         logs = self.client("logs")
-        (group,) = logs.describe_log_groups(logGroupNamePrefix=f"{_STACK}-WatchDatabases")[
-            "logGroups"
-        ]
+        (group,) = logs.describe_log_groups(logGroupNamePrefix=f"{_STACK}-FleetWatch")["logGroups"]
         found = logs.filter_log_events(logGroupName=group["logGroupName"])["events"]
         records = [json.loads(e["message"]) for e in found if e["message"].startswith("{")]
         return [record["result"] for record in records if record["message"] == "watch ended"]
@@ -183,7 +181,7 @@ class _Fleet:
         """Let nobody take from the work queue for the length of a block, as an operator may."""
         functions = self.client("lambda")
         (mapping,) = functions.list_event_source_mappings(
-            FunctionName=self.outputs["SyncTargetsFunctionName"]
+            FunctionName=self.outputs["FleetWorkerFunctionName"]
         )["EventSourceMappings"]
         functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
         try:
@@ -357,7 +355,7 @@ def _move_in_trouble(fleet: _Fleet, there: Endpoint) -> None:
         fleet.send(_POISON, _POISON)
         began_at = time.time()
     fleet.wait_for(lambda: fleet.calls("RegisterTargets"), "a worker in mid-run")
-    worker = fleet.outputs["SyncTargetsFunctionName"]
+    worker = fleet.outputs["FleetWorkerFunctionName"]
     fleet.wait_for(lambda: admin.kill_run(worker), "a worker to kill")
 
     def is_over() -> bool:
@@ -436,10 +434,10 @@ def _look_at_queues_and_alarms(fleet: _Fleet) -> None:
     }
     stage.expect(
         "the poisoned message alone is in a dead-letter queue",
-        kept.pop("FailedOrdersQueueUrl") == [_POISON] and not any(kept.values()),
+        kept.pop("FailedWorkItemsQueueUrl") == [_POISON] and not any(kept.values()),
         kept,
     )
-    expected = {"failed-orders", "fleet-findings"}
+    expected = {"failed-work-items", "fleet-findings"}
     fleet.wait_for(lambda: fleet.ringing() == expected, "the alarms to ring that must")
     stage.expect("the alarms of both ring, and no other", holds=True, detail=sorted(expected))
 

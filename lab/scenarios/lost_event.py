@@ -23,7 +23,7 @@ def _play(stage: Stage) -> None:
         interval = stage.ground.options.schedule_interval
         _fail_over(writing, rds, "lost event, schedule", at_most=interval)
         rds.rebuild_standbys()
-        stage.deploy({**parameters, "PollSeconds": str(_POLL_SECONDS)})
+        stage.deploy({**parameters, "DnsPollIntervalSeconds": str(_POLL_SECONDS)})
         road.expect_right("right after the update", [rds.writer])
         # A second query shows that the run of the schedule keeps its vigil.
         stage.ground.wait_for_queries(database.endpoint, 2)

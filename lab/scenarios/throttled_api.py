@@ -16,7 +16,7 @@ _DESCRIBE, _REGISTER, _DEREGISTER = "DescribeTargetHealth", "RegisterTargets", "
 _EVERY = 1_000_000
 #: Outlives the throttle.
 _WATCH_SECONDS = "120"
-#: The longest pause after failures in a row (target_sync.core.convergence), and the pauses before
+#: The longest pause after failures in a row (target_sync.reconcile.loop), and the pauses before
 #: the client's own two retries.
 _PAUSES = 4.0 + 1.0 + 2.0
 
@@ -24,7 +24,10 @@ _PAUSES = 4.0 + 1.0 + 2.0
 def _play(stage: Stage) -> None:
     database = create_database(stage.provider, "orders")
     rds = stage.ground.rds_for(database, stage.servers)
-    parameters = {"DatabaseEndpoint": database.endpoint, "WatchSeconds": _WATCH_SECONDS}
+    parameters = {
+        "DatabaseEndpoint": database.endpoint,
+        "EventWatchDurationSeconds": _WATCH_SECONDS,
+    }
     with stage.road(parameters, right=[rds.writer]) as road, road.writing() as writing:
         stage.progress.say("The API throttles; the primary dies")
         for action in (_DESCRIBE, _REGISTER, _DEREGISTER):

@@ -55,14 +55,14 @@ def _changes(database: Database) -> Mapping[str, Mapping[str, str]]:
             "RejectUntrusted": "true",
         },
         "how a failover is followed": {
-            "Resolution": "authoritative",
-            "PollSeconds": "5",
-            "FormerTargets": "keep",
+            "DnsResolution": "authoritative",
+            "DnsPollIntervalSeconds": "5",
+            "StandbyTargets": "serving",
             "FollowWriterWithoutReaders": "true",
             "MaxTargets": "3",
         },
         "the consumer, the functions' place and their boundary": {
-            "PollSeconds": "0",
+            "DnsPollIntervalSeconds": "0",
             "Consumer": "custom",
             "AllowedPrincipals": f"arn:aws:iam::{DBT}:root",
             "FunctionSubnetIds": subnets,
@@ -71,7 +71,7 @@ def _changes(database: Database) -> Mapping[str, Mapping[str, str]]:
         },
         "the endpoint": {
             "DatabaseEndpoint": _ALIAS,
-            "FormerTargets": "remove",
+            "StandbyTargets": "none",
             "VpcId": database.vpc_id,
             "SubnetIds": subnets,
         },

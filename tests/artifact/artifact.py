@@ -31,7 +31,7 @@ class Build:
     @property
     def function(self) -> Path:
         """What becomes /var/task."""
-        return self.folder / "SyncTargetsFunction"
+        return self.folder / "ReconcileTargetsFunction"
 
 
 def build(folder: Path, path: str = f"{TOOLS}{os.pathsep}{os.environ['PATH']}") -> Build:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from target_sync.core.diagnosis import Diagnosis
-from target_sync.core.widget import Frame, to_html
+from target_sync.status.report import StatusReport
+from target_sync.status.widget import Frame, to_html
 
 _FETCHED = Path(__file__).parents[2] / ".venv/browser"
 _AXE = _FETCHED / "axe.min.js"
@@ -106,8 +106,10 @@ def page_of(widget: str, *, dark: bool) -> str:
     )
 
 
-def show(page: Page, diagnosis: Diagnosis, *, dark: bool = False) -> None:
+def show(page: Page, status_report: StatusReport, *, dark: bool = False) -> None:
     """Let the page show the widget as wide as it is itself."""
     size = page.viewport_size
     assert size is not None
-    page.set_content(page_of(to_html(diagnosis, Frame(width=size["width"], dark=dark)), dark=dark))
+    page.set_content(
+        page_of(to_html(status_report, Frame(width=size["width"], dark=dark)), dark=dark)
+    )

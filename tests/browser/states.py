@@ -4,10 +4,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from ipaddress import IPv4Address
 
-from target_sync.core.connections import ConnectionState
-from target_sync.core.diagnosis import Diagnosis, diagnose
-from target_sync.core.model import TargetState
-from target_sync.core.road.facts import Change, Changes, RecentRuns, SecurityGroup, Unknown
+from target_sync.model import ConnectionState, TargetState
+from target_sync.status.facts import (
+    FollowedChange,
+    FollowedChanges,
+    RecentRuns,
+    SecurityGroup,
+    Unknown,
+)
+from target_sync.status.report import StatusReport, make_report
 from tests.support.status import (
     BALANCER_GROUP,
     DATABASE_GROUP,
@@ -22,8 +27,8 @@ from tests.support.status import (
     target,
 )
 
-_CHANGE = Change(at=NOW - 7_260, to_detect=4.2, to_register=4.9, to_healthy=21.6)
-_FOLLOWED = replace(FACTS, changes=Changes(_CHANGE, 14))
+_CHANGE = FollowedChange(at=NOW - 7_260, to_detect=4.2, to_register=4.9, to_healthy=21.6)
+_FOLLOWED = replace(FACTS, changes=FollowedChanges(_CHANGE, 14))
 _DENIED = Unknown(
     "The role may not call elasticloadbalancing:DescribeTargetHealth.",
     "Give the role of ReportStatusFunction this permission back: somebody changed the role, or a"
@@ -31,8 +36,8 @@ _DENIED = Unknown(
 )
 _THROTTLED = Unknown("AWS throttled the call: Rate exceeded.", "Look again in a minute.")
 
-STATES: Mapping[str, Diagnosis] = {
-    name: diagnose(facts, DEPLOYMENT)
+STATES: Mapping[str, StatusReport] = {
+    name: make_report(facts, DEPLOYMENT)
     for name, facts in {
         "works": _FOLLOWED,
         "no-change-yet": FACTS,

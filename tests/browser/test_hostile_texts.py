@@ -7,14 +7,20 @@ from dataclasses import replace
 import pytest
 from playwright.sync_api import Browser, Dialog, Page, Request
 
-from target_sync.core.connections import ConnectionState, EndpointConnection
-from target_sync.core.diagnosis import Diagnosis, diagnose
-from target_sync.core.model import FailedObservation, LookupFailure, TargetState
-from target_sync.core.road.facts import LoadBalancer, Service, Skipped, Unknown
+from target_sync.model import (
+    ConnectionState,
+    EndpointConnection,
+    EndpointService,
+    FailedObservation,
+    LookupFailure,
+    TargetState,
+)
+from target_sync.status.facts import LoadBalancer, Skipped, Unknown
+from target_sync.status.report import StatusReport, make_report
 from tests.browser.chromium import dashboard, page_of, show
-from tests.browser.look import elements, focusable, layout_faults
+from tests.browser.page import elements, focusable, layout_faults
 from tests.support.status import BALANCER_ARN, DEPLOYMENT, FACTS, NAME, A, B, observation, target
-from tests.support.widget import HOSTILE, SUSPECT, UNRULY, diagnosis, every_state, with_texts
+from tests.support.widget import HOSTILE, SUSPECT, UNRULY, every_state, status_report, with_texts
 
 ATTEMPTS = [*HOSTILE, *SUSPECT, *UNRULY]
 #: Text that fills its place and does nothing.
@@ -44,7 +50,7 @@ def watched(browser: Browser, width: int) -> Iterator[tuple[Page, list[str]]]:
             deeds.append("ran a script")
 
 
-def stays_as_it_is(browser: Browser, diagnosed: Callable[[str], Diagnosis], width: int) -> None:
+def stays_as_it_is(browser: Browser, diagnosed: Callable[[str], StatusReport], width: int) -> None:
     """Assert that no attempt changes the page, does anything on it, or breaks its layout."""
     with watched(browser, width) as (page, deeds):
         show(page, diagnosed(HARMLESS))
@@ -93,31 +99,31 @@ def _failed(text: str) -> FailedObservation:
 
 
 #: Where a text from outside comes in: DNS, AWS, a consumer, whoever named the stack.
-PLACES: Mapping[str, Callable[[str], Diagnosis]] = {
-    "the name of the endpoint": lambda text: diagnosis(
+PLACES: Mapping[str, Callable[[str], StatusReport]] = {
+    "the name of the endpoint": lambda text: status_report(
         observation=observation(name=text, source=text, disagreement=text)
     ),
-    "the answer of a name server": lambda text: diagnosis(observation=_failed(text)),
-    "a target's reason": lambda text: diagnosis(
+    "the answer of a name server": lambda text: status_report(observation=_failed(text)),
+    "a target's reason": lambda text: status_report(
         targets=(target(A, TargetState.UNHEALTHY, text), target(B, reason=text))
     ),
-    "the name of the stack": lambda text: diagnose(FACTS, replace(DEPLOYMENT, stack=text)),
-    "a principal": lambda text: diagnosis(principals=frozenset({text})),
-    "a connection": lambda text: diagnosis(connections=(_connection(text),)),
-    "an error of AWS": lambda text: diagnosis(
+    "the name of the stack": lambda text: make_report(FACTS, replace(DEPLOYMENT, stack=text)),
+    "a principal": lambda text: status_report(principals=frozenset({text})),
+    "a connection": lambda text: status_report(connections=(_connection(text),)),
+    "an error of AWS": lambda text: status_report(
         listeners=Unknown(text, text), changes=Unknown(text, text), group=Skipped(text)
     ),
-    "a load balancer": lambda text: diagnosis(
+    "a load balancer": lambda text: status_report(
         load_balancer=LoadBalancer(
             arn=BALANCER_ARN, state=text, vpc_id=text, zones={text: text}, security_groups=(text,)
         )
     ),
-    "an attribute": lambda text: diagnosis(
+    "an attribute": lambda text: status_report(
         group_attributes={text: text, "deregistration_delay.timeout_seconds": text},
         listener_attributes={"tcp.idle_timeout.seconds": text},
     ),
-    "the endpoint service": lambda text: diagnosis(
-        service=Service(state=text, acceptance_required=True, load_balancer_arns=(text,))
+    "the endpoint service": lambda text: status_report(
+        service=EndpointService(state=text, acceptance_required=True, load_balancer_arns=(text,))
     ),
 }
 

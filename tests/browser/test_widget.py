@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 from playwright.sync_api import Browser, Page
 
-from target_sync.core.road.findings import State
-from target_sync.core.widget import Frame, to_html
+from target_sync.status.checks.result import CheckState
+from target_sync.status.widget import Frame, to_html
 from tests.browser.chromium import axe, dashboard, page_of, show
-from tests.browser.look import axe_findings, elements, focusable, layout_faults
+from tests.browser.page import axe_findings, elements, focusable, layout_faults
 from tests.browser.states import STATES
 from tests.support.widget import every_state
 
@@ -117,7 +117,7 @@ def test_it_is_static(browser: Browser, state: str) -> None:
             assert not [text for text in attributes if text.startswith(("on", "href", "src"))]
 
 
-def symbol(page: Page, state: State) -> bytes:
+def symbol(page: Page, state: CheckState) -> bytes:
     """The picture of a step in this state, in one colour, and always at the same place."""
     found = every_state()
     checks = [replace(check, state=state) for check in found.checks]
@@ -130,10 +130,10 @@ def symbol(page: Page, state: State) -> bytes:
 
 def test_each_state_can_be_told_without_a_colour(browser: Browser) -> None:
     with dashboard(browser, 1180) as page:
-        pictures = [symbol(page, state) for state in State]
-        assert len(set(pictures)) == len(State)
-        assert pictures == [symbol(page, state) for state in State]
+        pictures = [symbol(page, state) for state in CheckState]
+        assert len(set(pictures)) == len(CheckState)
+        assert pictures == [symbol(page, state) for state in CheckState]
 
         show(page, every_state())
         words = page.locator(".ppl-road li b").all_inner_texts()
-        assert words[: len(State)] == [state.value for state in State]
+        assert words[: len(CheckState)] == [state.value for state in CheckState]

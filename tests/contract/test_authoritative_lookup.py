@@ -16,10 +16,10 @@ from dns.resolver import Resolver
 from lab.addresses import free_port_on, write_atomically
 from lab.dns_server import Fault, Zone
 from lab.processes import Supervisor, accepts_connections
-from target_sync.adapters import authoritative
-from target_sync.adapters.authoritative import AuthoritativeResolver
-from target_sync.adapters.dns import DnsResolver, NameServer
-from target_sync.core.model import FailedObservation, Observation
+from target_sync.endpoints import authoritative
+from target_sync.endpoints.authoritative import AuthoritativeResolver
+from target_sync.endpoints.dns import DnsResolver, NameServer
+from target_sync.model import FailedObservation, Observation
 from tests.support.clock import FakeClock
 
 RESOLVER, CORP_SERVER, RDS_SERVER, CACHE = "127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4"
@@ -265,13 +265,13 @@ def test_another_name_server_is_asked_if_the_first_is_silent_and_is_then_preferr
 ) -> None:
     world.add_second_name_server()
     resolve = world.resolve_by()
-    looks = [told(resolve(NAME))]
+    iterations = [told(resolve(NAME))]
     first, second = sorted((world.corp, world.rds), key=lambda it: -len(it.asked(NAME)))
 
     first.zone.set_fault(NAME, Fault.TIMEOUT)
-    looks += [told(resolve(NAME)) for _ in range(2)]
+    iterations += [told(resolve(NAME)) for _ in range(2)]
 
-    assert looks == [({NEW}, AUTHORITATIVE)] * 3
+    assert iterations == [({NEW}, AUTHORITATIVE)] * 3
     assert (len(first.asked(NAME)), len(second.asked(NAME))) == (2, 2)
 
 

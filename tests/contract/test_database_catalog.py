@@ -11,17 +11,16 @@ from botocore.exceptions import ConnectTimeoutError
 from botocore.stub import Stubber
 from moto import mock_aws
 
-from target_sync.adapters.database_catalog import AwsDatabaseCatalog
-from target_sync.core.lookup import Database, Subnet
-from target_sync.core.model import DatabaseKind
-from target_sync.core.place import Place
-from target_sync.custom_resources.database_lookup import DatabaseLookup
-from target_sync.custom_resources.request import Attributes, parse_request
 from target_sync.errors import StackCallError, StackCallUnavailableError
+from target_sync.model import AwsScope, DatabaseKind
+from target_sync.provisioning.catalog import AwsDatabaseCatalog
+from target_sync.provisioning.lookup import Database, Subnet
+from target_sync.provisioning.request import Attributes, parse_request
+from target_sync.provisioning.resources.database_lookup import DatabaseLookup
 from tests.lab.emulator_process import PROVIDER, REGION, Emulator, create_vpc
 from tests.support.custom_resources import FakeAutoScaling, event, without
 
-PLACE = Place("aws", "eu-west-1", "123456789012")
+PLACE = AwsScope("aws", "eu-west-1", "123456789012")
 HASH = "abc123.eu-west-1.rds.amazonaws.com"
 
 
@@ -408,7 +407,7 @@ def test_every_kind_of_database_is_looked_up_in_the_lab(
         DBProxyName="found-proxy", DBProxyEndpointName="found-ro", VpcSubnetIds=subnets
     )
     machine = ec2.run_instances(ImageId="ami-0123", MinCount=1, MaxCount=1, SubnetId=subnets[0])
-    place = Place("aws", REGION, PROVIDER)
+    place = AwsScope("aws", REGION, PROVIDER)
     catalog = AwsDatabaseCatalog(rds, ec2, place)
     lookup = DatabaseLookup(catalog=catalog, groups=FakeAutoScaling(), place=place)
 

@@ -10,12 +10,12 @@ from dns.resolver import Resolver
 from lab.addresses import free_port
 from lab.dns_server import Fault
 from lab.processes import Supervisor
-from target_sync.adapters import authoritative
-from target_sync.adapters import dns as dns_adapter
-from target_sync.adapters.authoritative import AuthoritativeResolver
-from target_sync.adapters.clock import SystemClock
-from target_sync.adapters.dns import DnsEndpoint, DnsResolver
-from target_sync.core.model import FailedObservation, LookupFailure, Observation
+from target_sync.clock import SystemClock
+from target_sync.endpoints import authoritative
+from target_sync.endpoints import dns as dns_adapter
+from target_sync.endpoints.authoritative import AuthoritativeResolver
+from target_sync.endpoints.dns import DnsEndpoint, DnsResolver
+from target_sync.model import FailedObservation, LookupFailure, Observation
 from tests.support.name_server import HOST, RunningNameServer
 
 ZONE = "eu-west-1.rds.amazonaws.com"

@@ -11,7 +11,7 @@ from drill.aws import Aws
 from drill.decisions import FailoverCall
 from lab.emulator.messages import RdsEvent, RdsSource
 from lab.rds_control_plane import FailoverHook
-from target_sync.core.refusal import RefusalError
+from target_sync.errors import RejectedInputError
 from tests.lab.emulator_process import Emulator, running_emulator, wait_until
 
 pytestmark = pytest.mark.lab
@@ -83,7 +83,7 @@ def test_a_stack_has_its_resources_and_another_is_refused(emulator: Emulator, aw
     assert resources["Topic"].type == "AWS::SNS::Topic"
     assert ":topics-Topic-" in resources["Topic"].id
     assert aws.clock_ahead is not None
-    with pytest.raises(RefusalError, match="there is no stack nowhere"):
+    with pytest.raises(RejectedInputError, match="there is no stack nowhere"):
         aws.stack("nowhere")
 
 

@@ -14,16 +14,13 @@ import pytest
 from botocore.exceptions import ConnectTimeoutError
 from botocore.stub import Stubber
 
-from target_sync.adapters.endpoint_service import Ec2EndpointService
-from target_sync.core.connections import (
-    ConnectionState,
-    EndpointConnection,
-    EndpointServicePort,
-)
+from target_sync.endpoint_service import Ec2EndpointService
 from target_sync.errors import (
     EndpointServiceError,
     EndpointServiceUnavailableError,
 )
+from target_sync.model import ConnectionState, EndpointConnection
+from target_sync.ports import EndpointServicePort
 from tests.lab.emulator_process import CONSUMER, STRANGER, Emulator, create_vpc
 from tests.support.connections import NOBODYS_ENDPOINT, SERVICE_ID, FakeEndpointService
 

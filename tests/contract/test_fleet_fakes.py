@@ -4,9 +4,9 @@ from random import Random
 
 import pytest
 
-from target_sync.core.fleet.model import AUDIT_TAG, ENDPOINT_TAG, RECORD_TAG
-from target_sync.core.fleet.orders import MarkOrder
 from target_sync.errors import FleetCallUnavailableError, TargetGroupError, TargetGroupNotFoundError
+from target_sync.fleet.model import AUDIT_TAG, ENDPOINT_TAG, RECORD_TAG
+from target_sync.fleet.work_items import CursorWorkItem
 from tests.support.clock import FakeClock
 from tests.support.fleet import (
     FakeDatabaseEvents,
@@ -146,8 +146,8 @@ def test_lambda_deletes_nothing_if_an_unknown_message_is_reported(identifier: st
 
 def test_equal_orders_of_a_minute_are_one() -> None:
     queue = FakeWorkQueue(FakeClock())
-    order = MarkOrder(arn(1), "a mark")
-    queue.send([order, MarkOrder(arn(2), "a mark")], 60.0)
+    order = CursorWorkItem(arn(1), "a mark")
+    queue.send([order, CursorWorkItem(arn(2), "a mark")], 60.0)
     queue.send([order], 119.9)
     assert queue.waiting() == 2
 

@@ -13,10 +13,6 @@ from botocore.exceptions import ConnectTimeoutError
 from botocore.stub import Stubber
 from moto import mock_aws
 
-from target_sync.adapters.group_facts import ElbGroupFacts
-from target_sync.adapters.tagged_groups import TaggedGroups
-from target_sync.adapters.target_groups import ElbGroupTags
-from target_sync.core.fleet.model import ENDPOINT_TAG, RECORD_TAG, GroupFacts, TaggedGroup
 from target_sync.errors import (
     FleetCallError,
     FleetCallUnavailableError,
@@ -25,7 +21,11 @@ from target_sync.errors import (
     TargetGroupNotFoundError,
     TargetGroupUnavailableError,
 )
+from target_sync.fleet.group_facts import ElbGroupFacts
+from target_sync.fleet.model import ENDPOINT_TAG, RECORD_TAG, GroupFacts, TaggedGroup
 from target_sync.fleet.ports import GroupFactsPort, GroupTagsPort, TaggedGroupsPort
+from target_sync.fleet.tagged_groups import TaggedGroups
+from target_sync.targets.target_group import ElbGroupTags
 from tests.lab.emulator_process import Emulator
 from tests.support.clock import FakeClock
 from tests.support.fleet import FakeGroupFacts, FakeTaggedGroups

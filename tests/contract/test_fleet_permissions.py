@@ -12,10 +12,9 @@ import pytest
 
 from lab.dns_server import Zone
 from lab.processes import Supervisor
-from target_sync.core.fleet.model import AUDIT_TAG, ENDPOINT_TAG, RECORD_TAG, Binding, Cause
-from target_sync.core.fleet.orders import MarkOrder, Order, SyncOrder, write_order
-from target_sync.core.model import DatabaseKind, SyncPolicy
-from target_sync.core.networks import TARGET_NETWORKS
+from target_sync.fleet.model import AUDIT_TAG, ENDPOINT_TAG, RECORD_TAG, Binding, WorkReason
+from target_sync.fleet.work_items import CursorWorkItem, SyncWorkItem, WorkItem, write_work_item
+from target_sync.model import TARGET_NETWORKS, DatabaseKind, SyncPolicy
 from tests.contract.account import CLUSTER, MEMBERS, PORT, Account
 from tests.contract.roles import ROOT, UNENFORCED, Functions, Permission, once, permissions, policy
 from tests.lab.emulator_process import PROVIDER, REGION, Emulator, create_vpc, wait_until
@@ -35,9 +34,9 @@ OF_THE_POLLERS: Mapping[str, tuple[str, ...]] = {
     "ReceiveEvents": ("sqs:GetQueueAttributes",),
 }
 FUNCTIONS: Mapping[str, tuple[str, str]] = {
-    "SweepGroupsFunction": ("sweep_groups", "app"),
-    "SyncTargetsFunction": ("sync_targets", "fleet"),
-    "WatchDatabasesFunction": ("watch_databases", "app"),
+    "FleetSweepFunction": ("fleet_sweep", "app"),
+    "FleetWorkerFunction": ("fleet_worker", "app"),
+    "FleetWatchFunction": ("fleet_watch", "app"),
 }
 """Each function's folder and door."""
 TRIED = once(
@@ -47,17 +46,17 @@ TRIED = once(
     if it.is_of_code(OF_THE_POLLERS)
 )
 QUEUES = {"WorkQueue": "orders.fifo", "EventQueue": "events"}
-LEFT_TO_THE_SWEEP = {("WatchDatabasesFunction", f"Read{it}") for it in ("Clusters", "Members")}
+LEFT_TO_THE_SWEEP = {("FleetWatchFunction", f"Read{it}") for it in ("Clusters", "Members")}
 """What is wrong with a name, only the sweep says."""
 WRITER, READER, NOBODY = "10.0.1.11", "10.0.2.12", "10.0.1.99"
 # A container keeps what it knows of groups for minutes: here each run asks anew.
 DOOR = """
 import {0}
-from target_sync.fleet import sweep_wiring
+from target_sync.fleet import sweep_build
 
 def handler(event, context):
-    sweep_wiring.sweeper.cache_clear()
-    sweep_wiring.watcher.cache_clear()
+    sweep_build.sweeper.cache_clear()
+    sweep_build.watcher.cache_clear()
     return {0}.handler(event, context)
 """
 #: Of a person, who tries what a worker's role lets through.
@@ -120,7 +119,7 @@ class World(Account):
             path=FLEET_TEMPLATE,
             given={
                 "Resolvers": self.resolver,
-                "WatchSeconds": "1",
+                "EventWatchDurationSeconds": "1",
                 # As few workers with as much of the calls as can be: none waits for its turn.
                 "ApiShare": "1",
                 "MaxWorkers": "2",
@@ -166,9 +165,9 @@ class World(Account):
         """Let a function do all that it does; return the problem, or nothing."""
         # The orders of the run before are nobody's.
         self.client("sqs").purge_queue(QueueUrl=self.queues["WorkQueue"])
-        if function == "SweepGroupsFunction":
+        if function == "FleetSweepFunction":
             return self._sweep(name)
-        return self._sync(name) if function == "SyncTargetsFunction" else self._watch(name)
+        return self._sync(name) if function == "FleetWorkerFunction" else self._watch(name)
 
     def _sweep(self, name: str) -> str:
         problem, answer = self.functions.invoke(name, {})
@@ -198,14 +197,14 @@ class World(Account):
         self._empty(group)
         elbv2.register_targets(TargetGroupArn=group, Targets=[{"Id": NOBODY, "Port": PORT}])
         elbv2.remove_tags(ResourceArns=[group], TagKeys=[RECORD_TAG, AUDIT_TAG])
-        orders: list[Order] = [self.order(group), MarkOrder(self.readers, "a mark")]
-        problem, answer = self.functions.invoke(name, _batch(map(write_order, orders)))
+        orders: list[WorkItem] = [self.order(group), CursorWorkItem(self.readers, "a mark")]
+        problem, answer = self.functions.invoke(name, _batch(map(write_work_item, orders)))
         if problem or answer["batchItemFailures"]:
             return problem or f"orders come again: {answer}"
         seen = (self.targets(group), set(self.tags(group)), self.tags(self.readers)[AUDIT_TAG])
         return _unless(seen == ({WRITER}, {ENDPOINT_TAG, RECORD_TAG}, "a mark"), seen)
 
-    def order(self, group: str) -> SyncOrder:
+    def order(self, group: str) -> SyncWorkItem:
         """The order to let a group follow the cluster's writer, which two sources know."""
         policy_ = SyncPolicy(port=PORT, allowed_networks=TARGET_NETWORKS)
         binding = Binding(
@@ -214,7 +213,7 @@ class World(Account):
             kind=DatabaseKind.RDS_CLUSTER_WRITER,
             policy=policy_,
         )
-        return SyncOrder(binding, "", Cause.UNVERIFIED)
+        return SyncWorkItem(binding, "", WorkReason.UNVERIFIED)
 
     def log(self, name: str) -> str:
         """All that a function has written."""
@@ -299,9 +298,9 @@ def test_what_cannot_be_tried_is_still_in_the_template() -> None:
 
 
 def test_a_worker_changes_no_group_without_the_tag(world: World) -> None:
-    name = world.allow("SyncTargetsFunction")
+    name = world.allow("FleetWorkerFunction")
 
-    world.functions.invoke(name, _batch([write_order(world.order(world.untagged))]))
+    world.functions.invoke(name, _batch([write_work_item(world.order(world.untagged))]))
 
     assert world.targets(world.untagged) == set()
     assert world.tags(world.untagged) == {}
@@ -314,7 +313,7 @@ def test_a_worker_leaves_its_own_two_tags_on_a_tagged_group_and_no_other(world: 
 
     tagged, untagged = world.writer, world.untagged
     answers = world.trial(
-        "SyncTargetsFunction",
+        "FleetWorkerFunction",
         add(tagged, RECORD_TAG, AUDIT_TAG),
         add(tagged, ENDPOINT_TAG),
         add(tagged, RECORD_TAG, "team"),

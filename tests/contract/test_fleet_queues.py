@@ -13,12 +13,12 @@ from botocore.exceptions import ReadTimeoutError
 from botocore.stub import ANY, Stubber
 from moto import mock_aws
 
-from target_sync.adapters.database_events import SqsDatabaseEvents
-from target_sync.adapters.work_queue import SqsWorkQueue
-from target_sync.core.fleet.model import Cause
-from target_sync.core.fleet.orders import MarkOrder, Order, SyncOrder, read_order
 from target_sync.errors import FleetCallError, FleetCallUnavailableError
+from target_sync.fleet.database_events import SqsDatabaseEvents
+from target_sync.fleet.model import WorkReason
 from target_sync.fleet.ports import DatabaseEvent, DatabaseEventsPort, WorkQueuePort
+from target_sync.fleet.work_items import CursorWorkItem, SyncWorkItem, WorkItem, read_work_item
+from target_sync.fleet.work_queue import SqsWorkQueue
 from tests.lab.emulator_process import Emulator
 from tests.support.clock import FakeClock
 from tests.support.events import EVENTS
@@ -30,11 +30,11 @@ _names = (f"fleet-{number}" for number in itertools.count())
 #: Whole minutes begin at multiples of 60.
 AT = 6_000.0
 URL = "https://sqs.eu-west-1.amazonaws.com/123456789012/orders.fifo"
-MARK = MarkOrder(arn(1), "a mark")
+MARK = CursorWorkItem(arn(1), "a mark")
 
 
-def sync(number: int, cause: Cause = Cause.AUDIT) -> SyncOrder:
-    return SyncOrder(binding(number), "a record", cause)
+def sync(number: int, cause: WorkReason = WorkReason.AUDIT) -> SyncWorkItem:
+    return SyncWorkItem(binding(number), "a record", cause)
 
 
 # ----------------------------------------------------------------------------------- work queue
@@ -53,15 +53,15 @@ class Work:
     receive: Callable[[int], list[tuple[str, str]]]
     delete: Callable[[str], None]
 
-    def orders(self, most: int = 10) -> list[Order]:
-        return [read_order(body) for _, body in self.receive(most)]
+    def orders(self, most: int = 10) -> list[WorkItem]:
+        return [read_work_item(body) for _, body in self.receive(most)]
 
-    def drain(self) -> list[Order]:
+    def drain(self) -> list[WorkItem]:
         """Every order that there is, as one worker gets them."""
         orders = []
         while received := self.receive(10):
             for handle, body in received:
-                orders.append(read_order(body))
+                orders.append(read_work_item(body))
                 self.delete(handle)
         return orders
 
@@ -114,10 +114,10 @@ def work(request: pytest.FixtureRequest) -> Work:
 
 
 def test_orders_come_as_they_were_sent(work: Work) -> None:
-    work.queue.send([sync(1), sync(2, Cause.ANSWER_CHANGED)], AT)
+    work.queue.send([sync(1), sync(2, WorkReason.ANSWER_CHANGED)], AT)
     work.queue.send([MARK], AT)
 
-    assert work.drain() == [sync(1), sync(2, Cause.ANSWER_CHANGED), MARK]
+    assert work.drain() == [sync(1), sync(2, WorkReason.ANSWER_CHANGED), MARK]
 
 
 def test_more_orders_than_a_call_takes_all_arrive_in_order(work: Work) -> None:
@@ -151,7 +151,7 @@ def test_an_equal_order_of_another_minute_is_another(work: Work) -> None:
 def test_a_group_waits_for_its_order_in_work_and_no_other_group_does(work: Work) -> None:
     work.queue.send([sync(1), MARK, sync(2)], AT)
     ((handle, body),) = work.receive(1)
-    assert read_order(body) == sync(1)
+    assert read_work_item(body) == sync(1)
 
     assert work.orders() == [sync(2)]
     work.delete(handle)

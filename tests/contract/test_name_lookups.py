@@ -8,14 +8,14 @@ from ipaddress import IPv4Address, ip_address
 import pytest
 
 from lab.processes import Supervisor
-from target_sync.adapters import name_lookups
-from target_sync.adapters.clock import SystemClock
-from target_sync.adapters.name_lookups import NameLookups
-from target_sync.adapters.rds import ClusterReadersEndpoint, RdsCluster
-from target_sync.core.fleet.model import Question
-from target_sync.core.model import DatabaseKind, FailedObservation, LookupFailure, Observation
-from target_sync.core.ports import Endpoint
+from target_sync.clock import SystemClock
+from target_sync.endpoints.cluster import ClusterReadersEndpoint, RdsCluster
+from target_sync.fleet import name_lookups
+from target_sync.fleet.model import EndpointKey
+from target_sync.fleet.name_lookups import NameLookups
 from target_sync.fleet.ports import NamesPort
+from target_sync.model import DatabaseKind, FailedObservation, LookupFailure, Observation
+from target_sync.ports import Endpoint
 from tests.lab.emulator_process import wait_until
 from tests.support.clock import FakeClock
 from tests.support.databases import CLUSTER, READER_NAME, FakeDns, FakeRds, instance_name
@@ -138,7 +138,7 @@ def lookups_over(
     return NameLookups(resolver=resolver, readers=readers, now=lambda: 77.0, seconds=seconds)  # type: ignore[arg-type]
 
 
-def hostnames(*names: str) -> list[Question]:
+def hostnames(*names: str) -> list[EndpointKey]:
     return [(HOSTNAME, name) for name in names]
 
 

@@ -19,7 +19,7 @@ import pytest
 from lab.dns_server import Zone
 from lab.emulator.messages import NetworkInterface
 from lab.processes import Supervisor
-from target_sync.core.connections import ConnectionState
+from target_sync.model import ConnectionState
 from tests.contract.account import Account
 from tests.contract.roles import ROOT, Functions, Permission, once, packed, permissions, policy
 from tests.contract.roles import UNENFORCED as OF_LAMBDA
@@ -54,7 +54,7 @@ UNENFORCED: Mapping[str, tuple[str, ...]] = {
 }
 
 FUNCTIONS: Mapping[str, tuple[str, ...]] = {
-    "SyncTargetsFunction": (
+    "ReconcileTargetsFunction": (
         "rds-cluster-writer",
         "rds-cluster-readers",
         "ec2-instance",
@@ -62,8 +62,8 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
         "former targets kept",
         "rejection",
     ),
-    "AnswerConnectionsFunction": ("rejection", "acceptance"),
-    "ManageStackFunction": ("rds-instance", "ec2-asg"),
+    "ReviewConnectionsFunction": ("rejection", "acceptance"),
+    "ProvisionStackFunction": ("rds-instance", "ec2-asg"),
     "ReportStatusFunction": (
         "rds-instance",
         "rds-cluster-writer",
@@ -77,7 +77,8 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
 
 # In the lab a policy and a rejection hold at once: no need to look again seconds later.
 DOOR = """
-from target_sync.custom_resources import endpoint_connections, manager
+from target_sync.provisioning.resources import endpoint_connections
+from target_sync.provisioning import manager
 manager.POLICY_SECONDS = 0.0
 endpoint_connections._PAUSE_SECONDS = 0.0
 from app import handler
@@ -302,7 +303,7 @@ class World(Account):
             Handler="app.handler",
             Code={"ZipFile": packed(code)},
         )["FunctionArn"]
-        return {"SyncTargetsFunction": name, "SyncTargetsFunction.Arn": arn}
+        return {"ReconcileTargetsFunction": name, "ReconcileTargetsFunction.Arn": arn}
 
     # --- The stack -----------------------------------------------------------------------------
 
@@ -325,7 +326,7 @@ class World(Account):
                 "DatabaseTargetGroup": self.target_group,
                 "EndpointService": self.service.id,
                 "LoadBalancer": self.load_balancer,
-                "SyncTargetsFunctionEveryMinute": self.schedule,
+                "ReconcileTargetsFunctionEveryMinute": self.schedule,
                 **self.queues,
                 **{f"{name}.Arn": f"arn:aws:sqs:{REGION}:{PROVIDER}:{name}" for name in QUEUES},
             },
@@ -367,9 +368,9 @@ class World(Account):
     # --- Jobs ----------------------------------------------------------------------------------
 
     def jobs(self, function: str, situation: str) -> list[Job]:
-        if function == "SyncTargetsFunction":
+        if function == "ReconcileTargetsFunction":
             return [Job(run=lambda name: self._sync(name, situation))]
-        if function == "AnswerConnectionsFunction":
+        if function == "ReviewConnectionsFunction":
             return [Job(run=lambda name: self._answer(name, situation))]
         if function == "ReportStatusFunction":
             return [Job(run=self._look)]
@@ -402,13 +403,13 @@ class World(Account):
         problem, answer = self.functions.invoke(name, {})
         if not problem and answer["status"] != "synced":
             return f"it answered {answer}"
-        return problem or " ".join(answer["untold"])
+        return problem or " ".join(answer["undelivered_notifications"])
 
     def _answer(self, name: str, situation: str) -> str:
         trusted, untrusted = self.service.asks(CONSUMER), self.service.asks(STRANGER)
         problem, answer = self.functions.invoke(name, load_event("connection-request"))
-        if problem or answer["untold"]:
-            return problem or " ".join(answer["untold"])
+        if problem or answer["undelivered_notifications"]:
+            return problem or " ".join(answer["undelivered_notifications"])
         states = self.service.states()
         left = {"rejection": ConnectionState.REJECTED}.get(
             situation, ConnectionState.PENDING_ACCEPTANCE
@@ -429,7 +430,7 @@ class World(Account):
         return " ".join(
             sentence
             for check in answer["checks"]
-            for sentence in check["seen"]
+            for sentence in check["details"]
             if check["state"] == "unknown" or "may not call" in sentence
         )
 
@@ -437,7 +438,7 @@ class World(Account):
         """The jobs of each custom resource, by the name of its type."""
         pair = {"AutoScalingGroupName": GROUP, "TargetGroupArn": self.instance_group}
         service = {"ServiceId": self.service.id}
-        first = {"FunctionName": self.synced["SyncTargetsFunction"]}
+        first = {"FunctionName": self.synced["ReconcileTargetsFunction"]}
         return {
             "EndpointConnections": [
                 self._request(
@@ -534,9 +535,9 @@ class World(Account):
 
 def code(function: str) -> Mapping[str, str]:
     folder = {
-        "SyncTargetsFunction": "sync_targets",
-        "AnswerConnectionsFunction": "answer_connections",
-        "ManageStackFunction": "manage_stack",
+        "ReconcileTargetsFunction": "reconcile_targets",
+        "ReviewConnectionsFunction": "review_connections",
+        "ProvisionStackFunction": "provision_stack",
         "ReportStatusFunction": "report_status",
     }[function]
     return {"app.py": (ROOT / "functions" / folder / "app.py").read_text(), "door.py": DOOR}

@@ -14,9 +14,6 @@ from botocore.exceptions import ConnectionClosedError, ConnectTimeoutError, Read
 from botocore.stub import Stubber
 from moto import mock_aws
 
-from target_sync.adapters.target_groups import CHUNK, ElbTargetGroup
-from target_sync.core.model import Target, TargetState
-from target_sync.core.ports import TargetGroupPort
 from target_sync.errors import (
     TargetGroupAccessError,
     TargetGroupError,
@@ -25,9 +22,12 @@ from target_sync.errors import (
     TargetGroupUnavailableError,
     TargetRefusedError,
 )
-from tests.contract.situation import Situation
+from target_sync.model import Target, TargetState
+from target_sync.ports import TargetGroupPort
+from target_sync.targets.target_group import CHUNK, ElbTargetGroup
+from tests.contract.cluster_state import Situation
 from tests.support.clock import FakeClock
-from tests.support.road import ON_PREM, PORT, VPC_NETWORKS, A, B, FakeTargetGroup, target
+from tests.support.connection_path import ON_PREM, PORT, VPC_NETWORKS, A, B, FakeTargetGroup, target
 
 NOBODYS_ARN = (
     "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/nobody/0123456789abcdef"

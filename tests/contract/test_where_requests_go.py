@@ -9,8 +9,8 @@ import pytest
 from botocore.awsrequest import AWSPreparedRequest
 from botocore.loaders import JSONFileLoader
 
-from target_sync.adapters import aws
-from target_sync.adapters.aws import CLIENT_CONFIG, make_client
+from target_sync import aws
+from target_sync.aws import CLIENT_CONFIG, make_client
 
 #: A call of each API that a function of ours uses.
 CALLS: Mapping[str, tuple[str, Mapping[str, object]]] = {

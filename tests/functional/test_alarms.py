@@ -9,12 +9,12 @@ from dataclasses import replace
 import pytest
 
 from target_sync.errors import TargetGroupAccessError
+from tests.support.connection_path import COMPLETED, EVENT, POLICY, A, B, C, throttled
 from tests.support.connections import OTHER
 from tests.support.monitoring import MINUTE, WatchedRoad, alarms
-from tests.support.road import COMPLETED, EVENT, POLICY, A, B, C, throttled
 
 Fault = Callable[[WatchedRoad], None]
-KEEPS = replace(POLICY, keep_standby=True)
+KEEPS = replace(POLICY, serving_standby=True)
 
 
 def forbidden() -> TargetGroupAccessError:
@@ -78,7 +78,7 @@ def lambda_holds_runs_back(road: WatchedRoad) -> None:
 
 
 def nobody_can_be_told(road: WatchedRoad) -> None:
-    road.teller.bus.is_broken = True
+    road.notifier.bus.is_broken = True
     road.fails_over(B)
 
 
@@ -94,7 +94,7 @@ ONE_EACH: list[tuple[Fault, tuple[object, ...], str]] = [
     (a_run_failed_for_good, (A,), "failed-runs"),
     (an_event_was_not_delivered, (A,), "undelivered-events"),
     (a_stranger_asks_for_a_connection, (A,), "connection-waiting"),
-    (nobody_can_be_told, (A,), "messages-failed"),
+    (nobody_can_be_told, (A,), "notifications-failed"),
 ]
 
 

@@ -17,7 +17,7 @@ from botocore.exceptions import UnknownServiceError
 
 from bench.cold import ENVIRONMENT
 from bench.runtime import LAYER_DISTRIBUTIONS, RUNTIME_DISTRIBUTIONS, link_packages
-from target_sync.adapters.aws import make_client
+from target_sync.aws import make_client
 
 ROOT = Path(__file__).resolve().parents[2]
 FUNCTION = "arn:aws:lambda:eu-west-1:123456789012:function:fleet"
@@ -36,15 +36,15 @@ print(json.dumps({"modules": sorted(sys.modules), "services": sorted(services)})
 """
 #: What makes a container ready for its first call, by the function's folder.
 READY = {
-    "sync_targets": "from target_sync.wiring import synchronizer; synchronizer()",
-    "sweep_groups": f"from target_sync.fleet.sweep_wiring import sweeper; sweeper('{FUNCTION}')",
-    "watch_databases": f"from target_sync.fleet.sweep_wiring import watcher; watcher('{FUNCTION}')",
+    "reconcile_targets": "from target_sync.reconcile.build import reconciler; reconciler()",
+    "fleet_sweep": f"from target_sync.fleet.sweep_build import sweeper; sweeper('{FUNCTION}')",
+    "fleet_watch": f"from target_sync.fleet.sweep_build import watcher; watcher('{FUNCTION}')",
 }
 FLEET_ENVIRONMENT = {
-    "SEAL_KEY": "a secret of this deployment",
+    "SIGNING_KEY": "a secret of this deployment",
     "WORK_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/123456789012/orders.fifo",
     "EVENT_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/123456789012/events",
-    "WATCH_SECONDS": "120",
+    "EVENT_WATCH_DURATION_SECONDS": "120",
 }
 
 
@@ -66,7 +66,7 @@ class Started:
 def start(
     packages: Path,
     environ: Mapping[str, str] = MappingProxyType({}),
-    function: str = "sync_targets",
+    function: str = "reconcile_targets",
 ) -> Started:
     """Start a function with these settings besides those of the bench."""
     path = (ROOT / "functions" / function, ROOT / "layers" / "target_sync", packages)
@@ -116,15 +116,15 @@ def test_a_container_imports_the_sdk_the_reporting_and_dns_and_no_other_package(
     "module",
     [
         "multiprocessing",  # comes with boto3
-        "target_sync.adapters.authoritative",
-        "target_sync.adapters.ec2",
-        "target_sync.adapters.event_bus",
-        "target_sync.adapters.network_interfaces",
-        "target_sync.adapters.notifications",
-        "target_sync.adapters.rds",
-        "target_sync.adapters.topology",
-        "target_sync.core.messages",
-        "target_sync.messages",
+        "target_sync.endpoints.authoritative",
+        "target_sync.endpoints.ec2",
+        "target_sync.notifications.event_bus",
+        "target_sync.targets.network_interfaces",
+        "target_sync.notifications.topic",
+        "target_sync.endpoints.cluster",
+        "target_sync.endpoints.topology",
+        "target_sync.notifications.messages",
+        "target_sync.notifications",
     ],
 )
 def test_a_container_does_not_import_what_only_other_stacks_and_runs_need(
@@ -147,7 +147,7 @@ def test_a_container_looks_for_no_service_but_its_own(started: Started) -> None:
     assert started.services == {"elbv2"}
 
 
-@pytest.mark.parametrize("function", ["sweep_groups", "watch_databases"])
+@pytest.mark.parametrize("function", ["fleet_sweep", "fleet_watch"])
 def test_the_sweep_and_the_watch_import_no_more_and_look_for_their_own_services(
     packages: Path, function: str
 ) -> None:
@@ -172,7 +172,7 @@ def test_all_clients_share_what_botocore_has_read(monkeypatch: pytest.MonkeyPatc
 
 def test_what_the_sync_imports_is_never_searched_for_garbage_and_the_rest_is() -> None:
     code = "import gc, app; print(gc.isenabled(), gc.get_freeze_count() > 50_000)"
-    path = (ROOT / "functions" / "sync_targets", ROOT / "layers" / "target_sync")
+    path = (ROOT / "functions" / "reconcile_targets", ROOT / "layers" / "target_sync")
     result = subprocess.run(
         [sys.executable, "-c", code],
         env={"PYTHONPATH": os.pathsep.join(map(str, path))},

@@ -6,15 +6,15 @@ from collections.abc import Callable
 import pytest
 
 from cost.model import Inputs
-from target_sync.core.fleet.model import Cause
-from target_sync.core.fleet.result import SweepResult
-from target_sync.core.fleet.sweep import Work
-from target_sync.fleet.reporting import PowertoolsSweepReporter
-from target_sync.observability import PowertoolsReporter
-from target_sync.triggers import parse_trigger
+from target_sync.fleet.model import WorkReason
+from target_sync.fleet.planner import PlannedWork
+from target_sync.fleet.result import SweepResult
+from target_sync.fleet.sweep_reporting import PowertoolsSweepReporter
+from target_sync.reconcile.reporting import PowertoolsReporter
+from target_sync.reconcile.triggers import parse_trigger
+from tests.support.connection_path import ENDPOINT_NAME, MANUAL, A, Road
 from tests.support.events import load_event
 from tests.support.fleet_scene import SCHEDULED
-from tests.support.road import ENDPOINT_NAME, MANUAL, A, Road
 from tests.unit.fleet.builders import arn, binding
 
 OURS = Inputs.load()
@@ -56,7 +56,7 @@ def test_a_run_of_a_stack_that_changes_nothing(written: Written) -> None:
 
 def test_a_run_of_a_worker_that_changes_nothing(written: Written) -> None:
     result = Road(A).run(MANUAL)
-    subject = {"target_group": arn(1), "endpoint": ENDPOINT_NAME, "cause": Cause.AUDIT.value}
+    subject = {"target_group": arn(1), "endpoint": ENDPOINT_NAME, "cause": WorkReason.AUDIT.value}
 
     size, _ = written(lambda: PowertoolsReporter(subject).report(result))
 
@@ -64,7 +64,7 @@ def test_a_run_of_a_worker_that_changes_nothing(written: Written) -> None:
 
 
 def test_a_sweep_without_findings(written: Written) -> None:
-    audits = tuple(Work(binding(number), Cause.AUDIT) for number in range(67))
+    audits = tuple(PlannedWork(binding(number), WorkReason.AUDIT) for number in range(67))
     result = SweepResult(
         trigger=SCHEDULED.to_document(),
         dry_run=False,

@@ -8,22 +8,36 @@ from typing import Any
 
 import pytest
 
-from target_sync import wiring
-from target_sync.adapters import authoritative
-from target_sync.adapters import dns as dns_adapter
-from target_sync.adapters.ec2 import InstanceEndpoint
-from target_sync.adapters.network_interfaces import RdsNetworkInterfaces
-from target_sync.adapters.rds import ClusterReadersEndpoint
-from target_sync.adapters.static import StaticEndpoint
-from target_sync.core.convergence import Status
-from target_sync.core.model import (
+from target_sync.endpoints import authoritative
+from target_sync.endpoints import build as endpoints_build
+from target_sync.endpoints import dns as dns_adapter
+from target_sync.endpoints.cluster import ClusterReadersEndpoint
+from target_sync.endpoints.ec2 import InstanceEndpoint
+from target_sync.endpoints.static import StaticEndpoint
+from target_sync.errors import ObservationDeniedError, ObservationError
+from target_sync.model import (
     LookupFailure,
     Observation,
+    RunStatus,
     SyncPolicy,
 )
-from target_sync.core.planning import CONTEST_SECONDS, Reason
-from target_sync.errors import ObservationDeniedError, ObservationError
+from target_sync.reconcile import build
+from target_sync.reconcile.planner import CONTEST_SECONDS, Reason
+from target_sync.targets import network_interfaces
+from target_sync.targets.network_interfaces import RdsNetworkInterfaces
 from tests.support.cluster import Cluster
+from tests.support.connection_path import (
+    EVENT,
+    MANUAL,
+    ON_PREM,
+    POLICY,
+    SCHEDULE,
+    A,
+    B,
+    C,
+    Road,
+    target,
+)
 from tests.support.databases import (
     CLUSTER,
     INSTANCE_ID,
@@ -34,7 +48,6 @@ from tests.support.databases import (
     api_error,
     instance_name,
 )
-from tests.support.road import EVENT, MANUAL, ON_PREM, POLICY, SCHEDULE, A, B, C, Road, target
 from tests.support.standbys import FakeStandbys
 
 
@@ -54,7 +67,7 @@ def readers() -> Cluster:
 def test_a_steady_writer_is_two_calls_and_two_queries(writer: Cluster) -> None:
     result = writer.road.run(SCHEDULE)
 
-    assert result.status is Status.IN_SYNC
+    assert result.status is RunStatus.IN_SYNC
     assert writer.rds.calls == Counter(DescribeDBClusters=1, DescribeDBInstances=1)
     assert writer.dns.queries == [WRITER_NAME, instance_name("orders-1")]
     observation = result.to_document()["observation"]
@@ -75,11 +88,11 @@ def test_when_both_sources_name_the_new_writer_the_old_one_leaves_in_the_same_pl
 
     result = writer.road.run(EVENT)
 
-    assert result.status is Status.SYNCED
+    assert result.status is RunStatus.SYNCED
     assert writer.road.registered == {str(target(B))}
     first_three = [operation for operation, _ in writer.road.group.history[:3]]
     assert first_three == ["DescribeTargetHealth", "RegisterTargets", "DeregisterTargets"]
-    assert [v.reason for v in result.convergence.deregistered] == [Reason.GONE_BY_BOTH_SOURCES]
+    assert [v.reason for v in result.run.deregistered] == [Reason.ABSENT_IN_BOTH_SOURCES]
 
 
 @pytest.mark.parametrize(("first", "second"), [("rds", "dns"), ("dns", "rds")])
@@ -91,7 +104,7 @@ def test_until_the_sources_agree_both_writers_stay(
 
     result = writer.road.run(EVENT)
 
-    assert result.status is Status.SYNCED
+    assert result.status is RunStatus.SYNCED
     assert writer.road.changes == [
         ("RegisterTargets", (str(target(B)),)),
         ("DeregisterTargets", (str(target(A)),)),
@@ -112,12 +125,12 @@ def test_an_api_that_lags_for_long_keeps_the_old_writer_for_the_confirm_window_o
 
     result = writer.road.run(EVENT)
 
-    assert result.status is Status.SYNCED
+    assert result.status is RunStatus.SYNCED
     assert writer.road.changes == [
         ("RegisterTargets", (str(target(B)),)),
         ("DeregisterTargets", (str(target(A)),)),
     ]
-    assert [v.reason for v in result.convergence.deregistered] == [Reason.GONE_FOR_GOOD]
+    assert [v.reason for v in result.run.deregistered] == [Reason.ABSENCE_CONFIRMED]
     # The run goes on until they agree: only then is the failover over.
     assert writer.road.clock.now() - writer.road.began == pytest.approx(200, abs=5)
 
@@ -130,16 +143,16 @@ def test_a_name_that_lags_for_long_is_followed_when_it_moves_and_never_before(
 
     result = writer.road.run(EVENT)
 
-    assert result.status is Status.SYNCED
+    assert result.status is RunStatus.SYNCED
     assert writer.road.changes == [
         ("RegisterTargets", (str(target(B)),)),  # announced by the API
         ("DeregisterTargets", (str(target(B)),)),  # the name has not confirmed it in time
         ("RegisterTargets", (str(target(B)),)),
         ("DeregisterTargets", (str(target(A)),)),
     ]
-    assert [v.reason for v in result.convergence.registered] == [
+    assert [v.reason for v in result.run.registered] == [
         Reason.ANNOUNCED,
-        Reason.BACK_FOR_GOOD,  # this run saw it leave, so that takes the confirm window
+        Reason.RETURN_CONFIRMED,  # this run saw it leave, so that takes the confirm window
     ]
 
 
@@ -154,12 +167,12 @@ def test_a_stale_cache_beside_an_api_that_lags_does_not_undo_the_new_writer(
 
     result = writer.road.run(EVENT)
 
-    assert result.status is Status.SYNCED
+    assert result.status is RunStatus.SYNCED
     assert writer.road.changes == [
         ("RegisterTargets", (str(target(B)),)),
         ("DeregisterTargets", (str(target(A)),)),
     ]
-    assert [v.reason for v in result.convergence.deregistered] == [Reason.GONE_BY_BOTH_SOURCES]
+    assert [v.reason for v in result.run.deregistered] == [Reason.ABSENT_IN_BOTH_SOURCES]
     assert writer.road.clock.now() - began < 105  # the new writer's first registration counted
 
 
@@ -170,7 +183,7 @@ def test_a_writer_that_the_api_alone_named_from_the_start_is_not_registered(
 
     result = writer.road.run(MANUAL)
 
-    assert result.status is Status.UNFINISHED
+    assert result.status is RunStatus.UNFINISHED
     assert not writer.road.changes
     observation = result.to_document()["observation"]
     assert isinstance(observation, Mapping)
@@ -183,7 +196,7 @@ def test_runs_that_begin_in_a_disagreement_do_not_flap(writer: Cluster) -> None:
     writer.rds.writer = "orders-2"
 
     for _ in range(3):
-        assert writer.road.run(SCHEDULE).status is Status.UNFINISHED
+        assert writer.road.run(SCHEDULE).status is RunStatus.UNFINISHED
 
     assert not writer.road.changes
 
@@ -196,7 +209,7 @@ def test_a_target_that_only_the_api_names_goes_when_its_name_should_have_moved(
 
     result = writer.road.run(MANUAL)
 
-    assert result.status is Status.UNFINISHED
+    assert result.status is RunStatus.UNFINISHED
     assert writer.road.changes == [("DeregisterTargets", (str(target(B)),))]
     assert writer.road.group.moments[-2] - writer.road.began == CONTEST_SECONDS
 
@@ -208,7 +221,7 @@ def test_a_run_that_begins_after_the_name_moved_lets_a_lagging_api_keep_nothing(
 
     result = writer.road.run(MANUAL)
 
-    assert result.status is Status.UNFINISHED  # the API still names the old writer
+    assert result.status is RunStatus.UNFINISHED  # the API still names the old writer
     assert writer.road.changes == [
         ("RegisterTargets", (str(target(B)),)),
         ("DeregisterTargets", (str(target(A)),)),
@@ -224,7 +237,7 @@ def test_the_next_writer_stays_registered_while_its_name_leaves_the_caches(
 
     result = writer.road.run(EVENT)
 
-    assert result.status is Status.SYNCED
+    assert result.status is RunStatus.SYNCED
     assert writer.road.changes == [
         ("RegisterTargets", (str(target(B)),)),
         ("DeregisterTargets", (str(target(A)),)),
@@ -244,10 +257,10 @@ def test_without_a_writer_in_the_api_dns_alone_removes_nothing_at_once(
     result = writer.road.run(MANUAL)
 
     assert writer.road.changes[0] == ("RegisterTargets", (str(target(B)),))
-    (newest,) = result.convergence.observations[:1]
+    (newest,) = result.run.observations[:1]
     assert not newest.corroborated
     assert f"names no writer of the cluster {CLUSTER}" in newest.disagreement
-    assert [v.reason for v in result.convergence.deregistered] == [Reason.GONE_FOR_GOOD]
+    assert [v.reason for v in result.run.deregistered] == [Reason.ABSENCE_CONFIRMED]
 
 
 @pytest.mark.parametrize("code", ["InternalFailure", "Throttling"])
@@ -259,9 +272,9 @@ def test_while_the_api_is_down_the_name_alone_is_followed_with_the_confirm_windo
 
     result = writer.road.run(SCHEDULE)
 
-    assert result.status is Status.UNFINISHED  # it says so until the API is back
+    assert result.status is RunStatus.UNFINISHED  # it says so until the API is back
     assert writer.road.registered == {str(target(B))}
-    assert [v.reason for v in result.convergence.deregistered] == [Reason.GONE_FOR_GOOD]
+    assert [v.reason for v in result.run.deregistered] == [Reason.ABSENCE_CONFIRMED]
     observation = result.to_document()["observation"]
     assert isinstance(observation, Mapping)
     assert f"the RDS API could not be asked: DescribeDBClusters failed with {code}" in str(
@@ -284,7 +297,7 @@ def test_a_watch_outlives_an_api_that_is_down_for_a_while(writer: Cluster) -> No
     writer.rds.fault = api_error("DescribeDBClusters", "Throttling")
     writer.road.clock.at(writer.road.clock.now() + 30, lambda: setattr(writer.rds, "fault", None))
 
-    assert writer.road.run(EVENT).status is Status.SYNCED
+    assert writer.road.run(EVENT).status is RunStatus.SYNCED
     assert writer.road.registered == {str(target(B))}
 
 
@@ -312,7 +325,7 @@ def test_a_name_of_the_writer_that_fails_is_a_failed_look(writer: Cluster, name:
 def test_the_longest_ttl_of_both_names_counts(writer: Cluster) -> None:
     writer.dns.says(WRITER_NAME, A, ttl=60)
 
-    assert writer.road.run(SCHEDULE).convergence.observations[0].ttl == 60
+    assert writer.road.run(SCHEDULE).run.observations[0].ttl == 60
 
 
 # --- Its readers ------------------------------------------------------------------------------
@@ -323,7 +336,7 @@ def test_every_reader_is_seen_in_one_pass_and_the_rotating_name_is_not_asked(
 ) -> None:
     result = readers.road.run(SCHEDULE)
 
-    assert result.status is Status.IN_SYNC
+    assert result.status is RunStatus.IN_SYNC
     assert readers.dns.queries == [instance_name("orders-2"), instance_name("orders-3")]
     assert readers.rds.calls == Counter(DescribeDBClusters=1, DescribeDBInstances=1)
 
@@ -331,13 +344,13 @@ def test_every_reader_is_seen_in_one_pass_and_the_rotating_name_is_not_asked(
 def test_a_new_reader_is_registered_once_it_has_an_endpoint(readers: Cluster) -> None:
     new = IPv4Address("10.0.1.14")
     readers.rds.members["orders-4"] = None
-    assert readers.road.run(SCHEDULE).status is Status.IN_SYNC
+    assert readers.road.run(SCHEDULE).status is RunStatus.IN_SYNC
 
     readers.rds.members["orders-4"] = instance_name("orders-4")
     readers.dns.says(instance_name("orders-4"), new)
     readers.road.listens(A, B, C, new)
 
-    assert readers.road.run(SCHEDULE).status is Status.SYNCED
+    assert readers.road.run(SCHEDULE).status is RunStatus.SYNCED
     assert readers.road.registered == {str(target(a)) for a in (B, C, new)}
 
 
@@ -349,7 +362,7 @@ def test_a_reader_that_left_the_cluster_is_removed_when_that_is_confirmed(
     result = readers.road.run(SCHEDULE)
 
     assert readers.road.registered == {str(target(B))}
-    assert [v.reason for v in result.convergence.deregistered] == [Reason.GONE_FOR_GOOD]
+    assert [v.reason for v in result.run.deregistered] == [Reason.ABSENCE_CONFIRMED]
 
 
 def test_at_a_failover_the_old_writer_joins_the_readers_and_the_new_one_leaves(
@@ -382,7 +395,7 @@ def test_a_cluster_without_readers_removes_none_and_says_what_to_do(readers: Clu
 
 @pytest.fixture
 def readers_or_writer(readers: Cluster) -> Cluster:
-    endpoint = readers.road.synchronizer.endpoint
+    endpoint = readers.road.reconciler.endpoint
     assert isinstance(endpoint, ClusterReadersEndpoint)
     readers.road.is_observed_by(replace(endpoint, follow_writer=True))
     return readers
@@ -392,14 +405,14 @@ def test_without_readers_the_writer_stands_in_if_that_is_wished(
     readers_or_writer: Cluster,
 ) -> None:
     cluster = readers_or_writer
-    assert cluster.road.run(SCHEDULE).status is Status.IN_SYNC
+    assert cluster.road.run(SCHEDULE).status is RunStatus.IN_SYNC
     cluster.rds.members = {"orders-1": instance_name("orders-1")}
 
-    assert cluster.road.run(SCHEDULE).status is Status.SYNCED
+    assert cluster.road.run(SCHEDULE).status is RunStatus.SYNCED
     assert cluster.road.registered == {str(target(A))}
 
     cluster.rds.members["orders-2"] = instance_name("orders-2")
-    assert cluster.road.run(SCHEDULE).status is Status.SYNCED
+    assert cluster.road.run(SCHEDULE).status is RunStatus.SYNCED
     assert cluster.road.registered == {str(target(B))}
 
 
@@ -407,22 +420,22 @@ def test_without_readers_the_writer_stands_in_if_that_is_wished(
 
 
 def test_nothing_is_removed_while_nobody_can_say_whose_it_is_and_the_result_says_why() -> None:
-    road = Road(A, policy=replace(POLICY, keep_standby=True))
+    road = Road(A, policy=replace(POLICY, serving_standby=True))
     standbys = FakeStandbys()
     standbys.failure = "Give the function's role the permission ec2:DescribeNetworkInterfaces."
-    road.synchronizer = replace(road.synchronizer, standbys=standbys)
+    road.reconciler = replace(road.reconciler, standbys=standbys)
     road.fails_over(B)
 
     result = road.run(SCHEDULE)
 
-    assert result.status is Status.UNFINISHED
+    assert result.status is RunStatus.UNFINISHED
     assert road.registered == {str(target(A)), str(target(B))}
     assert result.to_document()["last_failure"] == standbys.failure
 
     standbys.failure, standbys.held = "", {A}
     result = road.run(SCHEDULE)
 
-    assert result.status is Status.IN_SYNC
+    assert result.status is RunStatus.IN_SYNC
     assert road.registered == {str(target(A)), str(target(B))}
     assert result.to_document()["last_failure"] is None
 
@@ -436,9 +449,9 @@ def test_a_deployment_with_another_static_address_moves_the_target() -> None:
 
     result = road.run(MANUAL)
 
-    assert result.status is Status.SYNCED
+    assert result.status is RunStatus.SYNCED
     assert road.registered == {str(target(ON_PREM))}
-    assert result.convergence.observations[0].source == "static"
+    assert result.run.observations[0].source == "static"
 
 
 # --- An EC2 instance --------------------------------------------------------------------------
@@ -459,8 +472,8 @@ def test_a_stopped_instance_keeps_its_target_although_it_is_not_healthy() -> Non
 
     result = road.run(SCHEDULE)
 
-    assert result.status is Status.IN_SYNC
-    assert not result.convergence.healthy
+    assert result.status is RunStatus.IN_SYNC
+    assert not result.run.healthy
     assert road.registered == {str(target(A))}
 
 
@@ -481,7 +494,7 @@ ENVIRONMENT = {
     "DATABASE_PORT": "5432",
     "TARGET_GROUP_ARN": "arn:aws:elasticloadbalancing:eu-west-1:111122223333:targetgroup/o/01",
     "ALLOWED_NETWORKS": "10.0.0.0/16",
-    "WATCH_SECONDS": "120",
+    "EVENT_WATCH_DURATION_SECONDS": "120",
 }
 
 
@@ -516,7 +529,8 @@ def clients(wired: Cluster, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         made[service] = there[service]
         return made[service]
 
-    monkeypatch.setattr(wiring, "make_client", make)
+    for module in (build, endpoints_build, network_interfaces):
+        monkeypatch.setattr(module, "make_client", make)
     monkeypatch.setattr(dns_adapter, "DnsResolver", lambda **_: cluster.dns)
     monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "wiring")
     monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "PostgresPrivateLink")
@@ -538,7 +552,7 @@ def clients(wired: Cluster, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 def test_each_kind_asks_its_own_sources_and_makes_no_other_client(
     clients: dict[str, Any], kind: str, endpoint: str, addresses: set[object], services: set[str]
 ) -> None:
-    synchronizer = wiring.build_synchronizer(
+    reconciler = build.build_reconciler(
         {
             **ENVIRONMENT,
             "DATABASE_KIND": kind,
@@ -547,7 +561,7 @@ def test_each_kind_asks_its_own_sources_and_makes_no_other_client(
         }
     )
 
-    seen = synchronizer.endpoint.observe()
+    seen = reconciler.endpoint.observe()
 
     assert isinstance(seen, Observation)
     assert seen.addresses == addresses
@@ -555,34 +569,34 @@ def test_each_kind_asks_its_own_sources_and_makes_no_other_client(
 
 
 def test_what_nobody_chose_is_not_made(clients: dict[str, Any]) -> None:
-    synchronizer = wiring.build_synchronizer(INSTANCE_ENVIRONMENT)
+    reconciler = build.build_reconciler(INSTANCE_ENVIRONMENT)
 
-    assert synchronizer.standbys is None
-    assert synchronizer.poll_seconds == 0
+    assert reconciler.standbys is None
+    assert reconciler.dns_poll_seconds == 0
     assert set(clients) == {"elbv2"}
 
 
 def test_vigilance_is_that_of_the_environment(clients: dict[str, Any]) -> None:
-    synchronizer = wiring.build_synchronizer({**INSTANCE_ENVIRONMENT, "POLL_SECONDS": "5"})
+    reconciler = build.build_reconciler({**INSTANCE_ENVIRONMENT, "DNS_POLL_INTERVAL_SECONDS": "5"})
 
-    assert synchronizer.poll_seconds == 5
+    assert reconciler.dns_poll_seconds == 5
     assert set(clients) == {"elbv2"}
 
 
 def test_a_standby_that_is_kept_is_looked_for_in_the_databases_own_network(
     clients: dict[str, Any],
 ) -> None:
-    synchronizer = wiring.build_synchronizer(
+    reconciler = build.build_reconciler(
         {
             **INSTANCE_ENVIRONMENT,
-            "FORMER_TARGETS": "keep",
+            "STANDBY_TARGETS": "serving",
             "VPC_ID": "vpc-0a1b2c3d",
             "DATABASE_SECURITY_GROUPS": "sg-0a1b2c3d,sg-1a2b3c4d",
         }
     )
 
-    assert synchronizer.policy.keep_standby
-    assert synchronizer.standbys == RdsNetworkInterfaces(
+    assert reconciler.policy.serving_standby
+    assert reconciler.standbys == RdsNetworkInterfaces(
         clients["ec2"], "vpc-0a1b2c3d", ("sg-0a1b2c3d", "sg-1a2b3c4d")
     )
 
@@ -602,9 +616,9 @@ def test_the_zones_own_name_servers_are_asked_before_the_systems_if_that_is_wish
 
     monkeypatch.setattr(authoritative, "AuthoritativeResolver", authoritative_resolver)
 
-    synchronizer = wiring.build_synchronizer({**INSTANCE_ENVIRONMENT, "RESOLUTION": resolution})
+    reconciler = build.build_reconciler({**INSTANCE_ENVIRONMENT, "DNS_RESOLUTION": resolution})
 
-    seen = synchronizer.endpoint.observe()
+    seen = reconciler.endpoint.observe()
     assert isinstance(seen, Observation)
     assert seen.addresses == {answer}
     assert behind == ([wired.dns] if resolution == "authoritative" else [])
@@ -616,8 +630,8 @@ def test_the_writer_stands_in_for_readers_only_if_the_environment_says_so(
     wired: Cluster, follow: str
 ) -> None:
     wired.rds.members = {"orders-1": instance_name("orders-1")}
-    synchronizer = wiring.build_synchronizer(
+    reconciler = build.build_reconciler(
         {**READERS_ENVIRONMENT, "FOLLOW_WRITER_WITHOUT_READERS": follow}
     )
 
-    assert isinstance(synchronizer.endpoint.observe(), Observation) == (follow == "true")
+    assert isinstance(reconciler.endpoint.observe(), Observation) == (follow == "true")

@@ -10,32 +10,29 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from functions.sweep_groups import app
-from target_sync.adapters.name_lookups import NameLookups
-from target_sync.adapters.rds import ClusterReadersEndpoint
-from target_sync.core.fleet.model import (
-    AUDIT_TAG,
-    ENDPOINT_TAG,
-    KIND_TAG,
-    Cause,
-    Finding,
-    FindingCode,
-)
-from target_sync.core.fleet.orders import MarkOrder, Order, SyncOrder
-from target_sync.core.fleet.record import Mark, read_mark, write_mark
-from target_sync.core.fleet.sweep import Room
-from target_sync.core.model import LookupFailure
-from target_sync.core.place import Place
+from functions.fleet_sweep import app
+from target_sync.endpoints.cluster import ClusterReadersEndpoint
 from target_sync.errors import (
     FleetCallError,
     FleetCallUnavailableError,
     SettingsError,
     TriggerError,
 )
-from target_sync.fleet import sweep_wiring
-from target_sync.fleet.listing import FACTS_SECONDS, GONE_SECONDS
-from target_sync.fleet.reporting import FINDINGS_IN_A_RECORD, PowertoolsSweepReporter
-from target_sync.fleet.sweeping import (
+from target_sync.fleet import sweep_build
+from target_sync.fleet.bound_groups import FACTS_SECONDS, GONE_SECONDS
+from target_sync.fleet.checkpoints import AuditCursor, read_cursor, write_cursor
+from target_sync.fleet.model import (
+    AUDIT_TAG,
+    ENDPOINT_TAG,
+    KIND_TAG,
+    Finding,
+    FindingCode,
+    WorkReason,
+)
+from target_sync.fleet.name_lookups import NameLookups
+from target_sync.fleet.planner import SweepCapacity
+from target_sync.fleet.sweep_reporting import FINDINGS_IN_A_RECORD, PowertoolsSweepReporter
+from target_sync.fleet.sweeper import (
     MOST_PORTIONS,
     PER_PORTION,
     PORTION,
@@ -43,19 +40,21 @@ from target_sync.fleet.sweeping import (
     STUCK_SECONDS,
 )
 from target_sync.fleet.triggers import SweepTrigger, SweepTriggerKind
+from target_sync.fleet.work_items import CursorWorkItem, SyncWorkItem, WorkItem
+from target_sync.model import AwsScope, LookupFailure
 from tests.support.events import context, load_event
 from tests.support.fleet import Faults
 from tests.support.fleet_scene import NOW, SCHEDULED, SWEEP_TIMEOUT, Scene
 from tests.unit.fleet.builders import FACTS, KEY, A, B, arn, binding, name
 
-ROOM = Room.of()
+ROOM = SweepCapacity.of()
 DRY = SweepTrigger(kind=SweepTriggerKind.MANUAL, dry_run=True)
 THROTTLED = FleetCallUnavailableError("GetResources", "ThrottledException", "slow down")
 DENIED = FleetCallError("GetResources", "AccessDenied", "no")
 FUNCTION = "arn:aws:lambda:eu-west-1:123456789012:function:fleet-sweep"
 ENVIRONMENT = {
     "AWS_DEFAULT_REGION": "eu-west-1",
-    "SEAL_KEY": "a secret of this deployment",
+    "SIGNING_KEY": "a secret of this deployment",
     "WORK_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/123456789012/orders.fifo",
 }
 
@@ -64,12 +63,12 @@ def arns(*numbers: int) -> list[str]:
     return [arn(number) for number in numbers]
 
 
-def marks(scene: Scene) -> list[Mark | None]:
+def marks(scene: Scene) -> list[AuditCursor | None]:
     """Every mark that was sent."""
     return [
-        read_mark(it.text, it.arn, KEY, scene.clock.now())
+        read_cursor(it.text, it.arn, KEY, scene.clock.now())
         for it in scene.queue.sent
-        if isinstance(it, MarkOrder)
+        if isinstance(it, CursorWorkItem)
     ]
 
 
@@ -81,8 +80,12 @@ def test_a_new_fleet_is_verified_once_and_then_audited() -> None:
     scene.add(*range(30))
     scene.work(5)
     first, second = scene.sweep(), scene.sweep()
-    assert (first.bound, first.count(Cause.UNVERIFIED), first.count(Cause.AUDIT)) == (30, 30, 0)
-    assert (second.count(Cause.UNVERIFIED), second.count(Cause.AUDIT)) == (0, 2)
+    assert (first.bound, first.count(WorkReason.UNVERIFIED), first.count(WorkReason.AUDIT)) == (
+        30,
+        30,
+        0,
+    )
+    assert (second.count(WorkReason.UNVERIFIED), second.count(WorkReason.AUDIT)) == (0, 2)
     assert second.findings == ()
     assert first.postponed == second.postponed == 0
 
@@ -93,8 +96,8 @@ def test_every_group_is_audited_within_15_minutes_by_the_marks_that_workers_leav
     scene.work(5)
     for _ in range(15):
         # A fifteenth of 100 groups, rounded up.
-        assert scene.sweep().count(Cause.AUDIT) == 7
-    assert set(scene.sent(Cause.AUDIT)) == set(arns(*range(100)))
+        assert scene.sweep().count(WorkReason.AUDIT) == 7
+    assert set(scene.sent(WorkReason.AUDIT)) == set(arns(*range(100)))
 
 
 def test_a_listing_that_is_minutes_behind_repeats_no_audit() -> None:
@@ -103,7 +106,7 @@ def test_a_listing_that_is_minutes_behind_repeats_no_audit() -> None:
     scene.work(5)
     for _ in range(14):
         scene.sweep()
-    assert len(scene.sent(Cause.AUDIT)) == len(set(scene.sent(Cause.AUDIT))) == 14 * 7
+    assert len(scene.sent(WorkReason.AUDIT)) == len(set(scene.sent(WorkReason.AUDIT))) == 14 * 7
 
 
 def test_another_container_goes_on_where_the_last_mark_was_left() -> None:
@@ -113,7 +116,7 @@ def test_another_container_goes_on_where_the_last_mark_was_left() -> None:
     scene.sweep()
     scene.sweeper = scene.new_sweeper()
     scene.sweep()
-    assert len(set(scene.sent(Cause.AUDIT))) == 2 * 7
+    assert len(set(scene.sent(WorkReason.AUDIT))) == 2 * 7
 
 
 def test_failovers_are_sent_at_once_and_before_all_else() -> None:
@@ -124,9 +127,9 @@ def test_failovers_are_sent_at_once_and_before_all_else() -> None:
         scene.moves(number, B)
     scene.work(1)
     scene.sweep()
-    assert sorted(scene.sent(Cause.ANSWER_CHANGED)) == sorted(arns(*range(70)))
-    causes = [it.cause for it in scene.queue.sent if isinstance(it, SyncOrder)]
-    assert causes[:70] == [Cause.ANSWER_CHANGED] * 70
+    assert sorted(scene.sent(WorkReason.ANSWER_CHANGED)) == sorted(arns(*range(70)))
+    causes = [it.cause for it in scene.queue.sent if isinstance(it, SyncWorkItem)]
+    assert causes[:70] == [WorkReason.ANSWER_CHANGED] * 70
 
 
 def test_an_order_says_which_record_is_on_the_group() -> None:
@@ -135,12 +138,12 @@ def test_an_order_says_which_record_is_on_the_group() -> None:
     record = dict(scene.tagged.tags(arn(1)))["privatelink-sync:verified"]
     scene.moves(1, B)
     scene.sweep()
-    assert scene.queue.sent[0] == SyncOrder(binding(1), record, Cause.ANSWER_CHANGED)
+    assert scene.queue.sent[0] == SyncWorkItem(binding(1), record, WorkReason.ANSWER_CHANGED)
 
 
 def test_nothing_is_sent_and_nothing_waited_for_when_nothing_is_to_be_done() -> None:
     scene = Scene()
-    mark = write_mark(Mark(arn(1), NOW), KEY)
+    mark = write_cursor(AuditCursor(arn(1), NOW), KEY)
     scene.add_verified(1)
     scene.tagged.tag(arn(1), AUDIT_TAG, mark)
     result = scene.sweep()
@@ -153,7 +156,7 @@ def test_a_sweep_waits_for_nothing_after_its_last_portion(groups: int) -> None:
     scene = Scene()
     scene.add(*range(groups))
     result = scene.sweep()
-    assert (result.count(Cause.UNVERIFIED), result.seconds) == (groups, 0.0)
+    assert (result.count(WorkReason.UNVERIFIED), result.seconds) == (groups, 0.0)
 
 
 def test_what_can_wait_never_fills_the_queue_before_a_failover() -> None:
@@ -164,7 +167,7 @@ def test_what_can_wait_never_fills_the_queue_before_a_failover() -> None:
     scene.work(2)
     scene.sweep()
     assert max(seen) < 2 * PORTION
-    assert sorted(scene.sent(Cause.UNVERIFIED)) == sorted(arns(*range(100)))
+    assert sorted(scene.sent(WorkReason.UNVERIFIED)) == sorted(arns(*range(100)))
 
 
 def test_a_large_fleet_keeps_more_orders_out_so_that_no_worker_is_idle() -> None:
@@ -177,7 +180,7 @@ def test_a_large_fleet_keeps_more_orders_out_so_that_no_worker_is_idle() -> None
     result = scene.sweep()
     portions = min(math.ceil(200 / PER_PORTION), MOST_PORTIONS)
     assert portions * PORTION <= max(seen) < (portions + 1) * PORTION
-    assert result.count(Cause.AUDIT) < 200
+    assert result.count(WorkReason.AUDIT) < 200
 
 
 def test_orders_are_handed_out_no_faster_than_the_share_allows_whatever_sqs_counts() -> None:
@@ -186,9 +189,9 @@ def test_orders_are_handed_out_no_faster_than_the_share_allows_whatever_sqs_coun
     scene.queue.waiting = lambda: 0  # type: ignore[method-assign]
     sent, send = list[float](), scene.queue.send
 
-    def noted(orders: Sequence[Order], at: float) -> None:
+    def noted(orders: Sequence[WorkItem], at: float) -> None:
         send(orders, at)
-        sent.extend(at for order in orders if isinstance(order, SyncOrder))
+        sent.extend(at for order in orders if isinstance(order, SyncWorkItem))
 
     scene.queue.send = noted  # type: ignore[method-assign]
     scene.sweep()
@@ -205,8 +208,8 @@ def test_audits_wait_until_the_workers_have_done_with_a_storm() -> None:
     waiting = list[int]()
     send = scene.queue.send
 
-    def watched(orders: Sequence[Order], at: float) -> None:
-        if any(isinstance(it, SyncOrder) and it.cause is Cause.AUDIT for it in orders):
+    def watched(orders: Sequence[WorkItem], at: float) -> None:
+        if any(isinstance(it, SyncWorkItem) and it.cause is WorkReason.AUDIT for it in orders):
             waiting.append(scene.queue.queue.waiting)
         send(orders, at)
 
@@ -223,8 +226,11 @@ def test_unverified_groups_and_audits_go_by_turns() -> None:
     scene.add(*range(600, 700))
     scene.sweep()
     # Nobody works: only one portion is out.
-    handed_out = [it.cause for it in scene.queue.sent if isinstance(it, SyncOrder)][:PORTION]
-    assert Counter(handed_out) == {Cause.UNVERIFIED: PORTION // 2, Cause.AUDIT: PORTION // 2}
+    handed_out = [it.cause for it in scene.queue.sent if isinstance(it, SyncWorkItem)][:PORTION]
+    assert Counter(handed_out) == {
+        WorkReason.UNVERIFIED: PORTION // 2,
+        WorkReason.AUDIT: PORTION // 2,
+    }
 
 
 def test_groups_that_stay_unverified_take_turns() -> None:
@@ -235,7 +241,7 @@ def test_groups_that_stay_unverified_take_turns() -> None:
     scene.work(5)
     for _ in range(3):
         scene.sweep()
-    handed_out = Counter(scene.sent(Cause.UNVERIFIED))
+    handed_out = Counter(scene.sent(WorkReason.UNVERIFIED))
     assert set(handed_out) == set(arns(*range(600)))
     assert max(handed_out.values()) <= 2
 
@@ -244,14 +250,14 @@ def test_orders_that_wait_for_their_next_try_hold_up_nobody() -> None:
     scene = Scene()
     scene.add_verified(*range(300))
     for number in range(300, 320):
-        scene.queue.send([SyncOrder(binding(number), "", Cause.UNVERIFIED)], NOW)
+        scene.queue.send([SyncWorkItem(binding(number), "", WorkReason.UNVERIFIED)], NOW)
     for _ in range(2):
         # They fail, and are out of sight until they are visible again.
         assert len(scene.queue.queue.receive(10)) == 10
     scene.work(2)
     result = scene.sweep()
     assert result.waiting == 20
-    assert result.count(Cause.AUDIT) == 20
+    assert result.count(WorkReason.AUDIT) == 20
     assert len(scene.done) == 20 + len(marks(scene))
 
 
@@ -264,18 +270,18 @@ def test_however_many_orders_fail_all_the_others_are_audited_in_time() -> None:
     scene.work(5)
     for _ in range(17):
         scene.sweep()
-    assert set(scene.sent(Cause.AUDIT)) == set(arns(*range(500)))
+    assert set(scene.sent(WorkReason.AUDIT)) == set(arns(*range(500)))
 
 
 def test_while_the_queue_moves_its_orders_are_not_taken_for_stuck() -> None:
     scene = Scene()
     scene.add_verified(*range(300))
     for number in range(300, 400):
-        scene.queue.send([SyncOrder(binding(number), "", Cause.UNVERIFIED)], NOW)
+        scene.queue.send([SyncWorkItem(binding(number), "", WorkReason.UNVERIFIED)], NOW)
     # One in less than STUCK_SECONDS: after 50 s there are still far too many.
     for seconds in range(0, 60, int(STUCK_SECONDS) - 1):
         scene.clock.at(NOW + seconds + 0.5, lambda: scene.carry_out(1))
-    assert scene.sweep().count(Cause.AUDIT) == 0
+    assert scene.sweep().count(WorkReason.AUDIT) == 0
 
 
 # --- Time ---------------------------------------------------------------------------------------
@@ -289,8 +295,8 @@ def test_a_sweep_ends_in_time_and_the_next_one_goes_on_where_it_stopped() -> Non
     scene.clock.every_tick(lambda: scene.carry_out(1) if next(slow) % 12 == 0 else None)
     first = scene.sweep()
     assert first.seconds <= SWEEP_TIMEOUT - RESERVE_SECONDS + 1.0
-    assert 0 < first.count(Cause.AUDIT) < 30
-    assert first.postponed == 30 - first.count(Cause.AUDIT)
+    assert 0 < first.count(WorkReason.AUDIT) < 30
+    assert first.postponed == 30 - first.count(WorkReason.AUDIT)
     (mark,) = marks(scene)
     assert mark is not None
     assert mark.arn == first.work[-1].binding.arn
@@ -298,7 +304,7 @@ def test_a_sweep_ends_in_time_and_the_next_one_goes_on_where_it_stopped() -> Non
     for _ in range(60):
         scene.carry_out(100)
         scene.sweep()
-    audits = Counter(scene.sent(Cause.AUDIT))
+    audits = Counter(scene.sent(WorkReason.AUDIT))
     assert set(audits) == set(arns(*range(450)))
     assert max(audits.values()) - min(audits.values()) <= 1
 
@@ -308,7 +314,7 @@ def test_without_time_only_failovers_are_handed_out() -> None:
     scene.add_verified(*range(30))
     scene.moves(1, B)
     result = scene.sweeper.run(SCHEDULED, remaining_seconds=RESERVE_SECONDS)
-    assert [it.cause for it in result.work] == [Cause.ANSWER_CHANGED]
+    assert [it.cause for it in result.work] == [WorkReason.ANSWER_CHANGED]
 
 
 # --- What is wrong with groups ------------------------------------------------------------------
@@ -330,7 +336,7 @@ def test_what_is_wrong_with_a_group_is_told_and_disturbs_no_other() -> None:
         arn(4): FindingCode.NOT_BY_ADDRESS,
     }
     assert result.bound == 3
-    assert sorted(scene.sent(Cause.UNVERIFIED)) == arns(0, 5)
+    assert sorted(scene.sent(WorkReason.UNVERIFIED)) == arns(0, 5)
 
 
 def test_elb_is_asked_rarely_and_for_all_at_once() -> None:
@@ -393,9 +399,9 @@ def test_a_call_that_fails_ends_the_sweep_before_anything_is_sent(
     assert scene.queue.sent == []
     assert scene.reports.all == []
     scene.work(5)
-    assert scene.sweep().count(Cause.ANSWER_CHANGED) == 1
+    assert scene.sweep().count(WorkReason.ANSWER_CHANGED) == 1
     # The audit that was left out is made up for, beside the group that has just been looked at.
-    assert len(scene.sent(Cause.AUDIT)) == 2
+    assert len(scene.sent(WorkReason.AUDIT)) == 2
 
 
 def test_a_queue_that_takes_no_more_orders_costs_a_minute() -> None:
@@ -417,8 +423,10 @@ def test_a_queue_that_takes_no_more_orders_costs_a_minute() -> None:
     assert marks(scene) == []
     for _ in range(16):
         scene.sweep()
-    assert len(set(scene.sent(Cause.AUDIT)) | set(scene.sent(Cause.ANSWER_CHANGED))) == 300
-    assert {it.arn for it in scene.done if isinstance(it, SyncOrder)} == set(arns(*range(300)))
+    assert (
+        len(set(scene.sent(WorkReason.AUDIT)) | set(scene.sent(WorkReason.ANSWER_CHANGED))) == 300
+    )
+    assert {it.arn for it in scene.done if isinstance(it, SyncWorkItem)} == set(arns(*range(300)))
 
 
 faults = st.sampled_from(["listing", "facts", "queue", "none", "none"])
@@ -432,11 +440,11 @@ faults = st.sampled_from(["listing", "facts", "queue", "none", "none"])
     st.sampled_from([0.0, 5.0, 45.0]),
 )
 def test_whatever_fails_every_group_is_right_two_sweeps_after_the_last_failure(
-    story: list[tuple[str, int]], moved: set[int], pace: int, lag: float
+    story: list[tuple[str, int]], moved: set[int], rate_limiter: int, lag: float
 ) -> None:
     scene = Scene(lag)
     scene.add_verified(*range(40))
-    scene.work(pace)
+    scene.work(rate_limiter)
     for number, (fault, mover) in enumerate(story):
         scene.tagged.faults, scene.facts.faults = Faults(), Faults()
         places = {
@@ -458,7 +466,7 @@ def test_whatever_fails_every_group_is_right_two_sweeps_after_the_last_failure(
         scene.sweep()
     scene.clock.advance(60.0)
     result = scene.sweeper.run(DRY, remaining_seconds=SWEEP_TIMEOUT)
-    assert result.count(Cause.ANSWER_CHANGED) == result.count(Cause.UNVERIFIED) == 0
+    assert result.count(WorkReason.ANSWER_CHANGED) == result.count(WorkReason.UNVERIFIED) == 0
     assert result.findings == ()
 
 
@@ -572,7 +580,7 @@ def test_the_schedule_and_a_person_have_every_group_swept(
     monkeypatch.setattr(app, "sweeper", {FUNCTION: scene.sweeper}.__getitem__)
     document = app.handler(event, context(SWEEP_TIMEOUT, FUNCTION))
     assert document["trigger"] == {"kind": kind}
-    assert scene.sent(Cause.UNVERIFIED) == ([] if dry_run else arns(1))
+    assert scene.sent(WorkReason.UNVERIFIED) == ([] if dry_run else arns(1))
     assert document == scene.reports.all[0].to_document()
 
 
@@ -594,15 +602,15 @@ def test_what_nobody_sends_is_refused(
 def test_the_parts_are_put_together_from_the_environment_once_per_container(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    sweep_wiring.sweeper.cache_clear()
+    sweep_build.sweeper.cache_clear()
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
-    with pytest.raises(SettingsError, match="SEAL_KEY"):
-        sweep_wiring.sweeper(FUNCTION)
+    with pytest.raises(SettingsError, match="SIGNING_KEY"):
+        sweep_build.sweeper(FUNCTION)
     for variable, value in ENVIRONMENT.items():
         monkeypatch.setenv(variable, value)
-    ours = sweep_wiring.sweeper(FUNCTION)
-    assert ours is sweep_wiring.sweeper(FUNCTION)
-    assert ours.groups.place == Place("aws", "eu-west-1", "123456789012")
+    ours = sweep_build.sweeper(FUNCTION)
+    assert ours is sweep_build.sweeper(FUNCTION)
+    assert ours.groups.place == AwsScope("aws", "eu-west-1", "123456789012")
     assert ours.key.is_seal(KEY.seal(["a part"]), ["a part"])
     assert ours.share == 0.5
 
@@ -612,7 +620,7 @@ def test_the_readers_of_a_cluster_are_those_of_its_identifier(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
-    names = sweep_wiring.build_sweeper(ENVIRONMENT, FUNCTION).names
+    names = sweep_build.build_sweeper(ENVIRONMENT, FUNCTION).names
     assert isinstance(names, NameLookups)
     readers = names.readers("orders.cluster-ro-abc.eu-west-1.rds.amazonaws.com")
     assert isinstance(readers, ClusterReadersEndpoint)

@@ -9,24 +9,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from functions.watch_databases import app
-from target_sync.adapters.dns import LOOKUP_SECONDS
-from target_sync.adapters.name_lookups import NameLookups
-from target_sync.core.fleet.model import ENDPOINT_TAG, KIND_TAG, Cause
-from target_sync.core.fleet.orders import SyncOrder
-from target_sync.core.model import DatabaseKind, IPAddress, LookupFailure
-from target_sync.core.place import Place
+from functions.fleet_watch import app
+from target_sync.endpoints.dns import LOOKUP_SECONDS
 from target_sync.errors import (
     FleetCallError,
     FleetCallUnavailableError,
     SettingsError,
     TriggerError,
 )
-from target_sync.fleet import sweep_wiring
+from target_sync.fleet import sweep_build
+from target_sync.fleet.model import ENDPOINT_TAG, KIND_TAG, WorkReason
+from target_sync.fleet.name_lookups import NameLookups
 from target_sync.fleet.ports import DatabaseEvent
-from target_sync.fleet.reporting import PowertoolsWatchReporter
+from target_sync.fleet.sweep_reporting import PowertoolsWatchReporter
 from target_sync.fleet.triggers import parse_watch
-from target_sync.fleet.watching import LOOK_SECONDS, RESERVE_SECONDS
+from target_sync.fleet.watcher import ITERATION_SECONDS, RESERVE_SECONDS
+from target_sync.fleet.work_items import SyncWorkItem
+from target_sync.model import AwsScope, DatabaseKind, IPAddress, LookupFailure
 from tests.support.events import context, load_event
 from tests.support.fleet import lambda_event
 from tests.support.fleet_scene import NOW, WATCH_TIMEOUT, Scene
@@ -37,13 +36,13 @@ DENIED = FleetCallError("SendMessage", "AccessDenied", "no")
 FUNCTION = "arn:aws:lambda:eu-west-1:123456789012:function:fleet-watch"
 ENVIRONMENT = {
     "AWS_DEFAULT_REGION": "eu-west-1",
-    "SEAL_KEY": "a secret of this deployment",
+    "SIGNING_KEY": "a secret of this deployment",
     "WORK_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/123456789012/orders.fifo",
     "EVENT_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/123456789012/events",
 }
 #: From a change of an answer until its order: the pause before the look, which may just have begun
 #: when an event came, and the rest of a tick.
-AT_MOST = 2 * LOOK_SECONDS + 0.5
+AT_MOST = 2 * ITERATION_SECONDS + 0.5
 
 
 def watched(*numbers: int, watch_seconds: float = 120.0) -> Scene:
@@ -62,7 +61,7 @@ def moments(scene: Scene) -> list[tuple[float, str]]:
     """When which group's orders were sent, from now on."""
     sent, send = list[tuple[float, str]](), scene.queue.send
 
-    def noted(orders: Sequence[SyncOrder], at: float) -> None:
+    def noted(orders: Sequence[SyncWorkItem], at: float) -> None:
         send(orders, at)
         sent.extend((scene.clock.now(), order.arn) for order in orders)
 
@@ -139,7 +138,7 @@ def test_a_failover_is_ordered_at_once_and_only_once() -> None:
     scene.clock.at(NOW + 30.0, lambda: scene.moves(1, B))
     sent = moments(scene)
     assert scene.watch("db-1").orders == 1
-    assert scene.queue.sent == [SyncOrder(binding(1), record, Cause.ANSWER_CHANGED)]
+    assert scene.queue.sent == [SyncWorkItem(binding(1), record, WorkReason.ANSWER_CHANGED)]
     ((at, _),) = sent
     assert NOW + 30.0 <= at <= NOW + 30.0 + AT_MOST
 
@@ -148,7 +147,7 @@ def test_a_group_that_nobody_verified_is_ordered_at_once() -> None:
     scene = Scene()
     scene.add(1)
     scene.watch("db-1")
-    assert scene.queue.sent == [SyncOrder(binding(1), "", Cause.ANSWER_CHANGED)]
+    assert scene.queue.sent == [SyncWorkItem(binding(1), "", WorkReason.ANSWER_CHANGED)]
 
 
 def test_an_answer_that_moves_there_and_back_is_ordered_each_time_and_none_is_a_double() -> None:
@@ -158,7 +157,7 @@ def test_an_answer_that_moves_there_and_back_is_ordered_each_time_and_none_is_a_
     assert scene.watch("db-1").orders == 4
     # The queue took each, although all of them are of one minute.
     assert scene.queue.queue.waiting == 4
-    records = [it.record for it in scene.queue.sent if isinstance(it, SyncOrder)]
+    records = [it.record for it in scene.queue.sent if isinstance(it, SyncWorkItem)]
     assert len(set(records)) == 4
 
 
@@ -282,7 +281,7 @@ def test_an_order_that_was_not_taken_is_sent_again_in_the_next_look() -> None:
     result = scene.watch("db-1")
     assert (result.orders, result.failures) == (1, 3)
     assert "RequestThrottled" in result.last_failure
-    assert sent == [(NOW + 3 * LOOK_SECONDS, arn(1))]
+    assert sent == [(NOW + 3 * ITERATION_SECONDS, arn(1))]
 
 
 def test_a_queue_that_may_not_be_used_ends_the_watch() -> None:
@@ -299,7 +298,7 @@ def test_while_no_events_can_be_received_the_names_are_still_asked_every_second(
     scene.events.queue.faults.plan(THROTTLED, times=10)
     result = scene.watch("db-1")
     assert result.failures == 10
-    assert len(scene.names.asked) == 120 / LOOK_SECONDS
+    assert len(scene.names.asked) == 120 / ITERATION_SECONDS
 
 
 def test_events_that_could_not_be_forgotten_come_again_and_do_no_harm() -> None:
@@ -355,7 +354,7 @@ def test_what_an_answer_is_at_the_end_was_ordered_last_and_nothing_twice(
     flips: list[tuple[int, float, IPAddress]],
     events: list[tuple[int, float]],
     troubles: list[float],
-    pace: int,
+    rate_limiter: int,
 ) -> None:
     scene = watched(*range(4))
     for number, seconds, address in flips:
@@ -365,7 +364,7 @@ def test_what_an_answer_is_at_the_end_was_ordered_last_and_nothing_twice(
     answered = dict[str, list[IPAddress]]()
     send = scene.queue.send
 
-    def noted(orders: Sequence[SyncOrder], at: float) -> None:
+    def noted(orders: Sequence[SyncWorkItem], at: float) -> None:
         if any(NOW + trouble <= at < NOW + trouble + 2.0 for trouble in troubles):
             raise THROTTLED
         for order in orders:
@@ -374,8 +373,8 @@ def test_what_an_answer_is_at_the_end_was_ordered_last_and_nothing_twice(
         send(orders, at)
 
     scene.queue.send = noted  # type: ignore[method-assign, assignment]
-    if pace:
-        scene.work(pace)
+    if rate_limiter:
+        scene.work(rate_limiter)
     result = scene.watch(*(f"db-{number}" for number in range(4)))
     assert result.orders == len(scene.queue.sent)
     for number in range(4):
@@ -453,16 +452,16 @@ def test_what_is_no_batch_is_refused(monkeypatch: pytest.MonkeyPatch, event: obj
 def test_the_parts_are_put_together_from_the_environment_once_per_container(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    sweep_wiring.watcher.cache_clear()
+    sweep_build.watcher.cache_clear()
     for variable, value in ENVIRONMENT.items():
         monkeypatch.setenv(variable, value)
     monkeypatch.delenv("EVENT_QUEUE_URL")
     with pytest.raises(SettingsError, match="EVENT_QUEUE_URL"):
-        sweep_wiring.watcher(FUNCTION)
+        sweep_build.watcher(FUNCTION)
     monkeypatch.setenv("EVENT_QUEUE_URL", ENVIRONMENT["EVENT_QUEUE_URL"])
-    ours = sweep_wiring.watcher(FUNCTION)
-    assert ours is sweep_wiring.watcher(FUNCTION)
-    assert ours.groups.place == Place("aws", "eu-west-1", "123456789012")
+    ours = sweep_build.watcher(FUNCTION)
+    assert ours is sweep_build.watcher(FUNCTION)
+    assert ours.groups.place == AwsScope("aws", "eu-west-1", "123456789012")
     assert ours.key.is_seal(KEY.seal(["a part"]), ["a part"])
     assert ours.watch_seconds == 120
     assert isinstance(ours.names, NameLookups)

@@ -13,33 +13,38 @@ from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 from botocore.exceptions import ReadTimeoutError
 
-from functions.sync_targets import fleet as door
+from functions.fleet_worker import app as door
 from lab.processes import Supervisor
-from target_sync.adapters.aws import make_client
-from target_sync.adapters.rds import ClusterReadersEndpoint, ClusterWriterEndpoint
-from target_sync.adapters.target_groups import ElbTargetGroup
-from target_sync.adapters.throttlings import Throttlings
-from target_sync.core.fleet.budget import Call
-from target_sync.core.fleet.model import AUDIT_TAG, Binding, Cause
-from target_sync.core.fleet.orders import MarkOrder, Order, UnreadableOrderError, write_order
-from target_sync.core.fleet.record import Mark, write_mark
-from target_sync.core.model import DatabaseKind, FailedObservation, LookupFailure, Observation
+from target_sync.aws import make_client
+from target_sync.endpoints.cluster import ClusterReadersEndpoint, ClusterWriterEndpoint
 from target_sync.errors import (
-    BudgetSpentError,
     ObservationError,
+    RateLimitExceededError,
     SettingsError,
     TargetGroupAccessError,
     TargetGroupError,
     TargetGroupUnavailableError,
     TargetSyncError,
 )
-from target_sync.fleet import wiring
-from target_sync.fleet.work_reporting import WorkReports
-from target_sync.fleet.working import Worker
+from target_sync.fleet import worker_build
+from target_sync.fleet.checkpoints import AuditCursor, write_cursor
+from target_sync.fleet.model import AUDIT_TAG, Binding, WorkReason
+from target_sync.fleet.rate_limits import Call
+from target_sync.fleet.throttlings import Throttlings
+from target_sync.fleet.work_items import (
+    CursorWorkItem,
+    UnreadableWorkItemError,
+    WorkItem,
+    write_work_item,
+)
+from target_sync.fleet.worker import Worker
+from target_sync.fleet.worker_reporting import PowertoolsWorkerReporter
+from target_sync.model import DatabaseKind, FailedObservation, LookupFailure, Observation
+from target_sync.targets.target_group import ElbTargetGroup
+from tests.support.connection_path import ON_PREM, VPC_NETWORKS, A, B, C, target
 from tests.support.events import context
 from tests.support.fleet import Message, lambda_event
 from tests.support.name_server import HOST, RunningNameServer
-from tests.support.road import ON_PREM, VPC_NETWORKS, A, B, C, target
 from tests.support.workers import KEY, Fault, Fleet, VirtualLoop, arn_of
 
 if TYPE_CHECKING:
@@ -54,9 +59,9 @@ def fleet() -> Fleet:
     return Fleet()
 
 
-def carry_out(fleet: Fleet, order: Order, remaining_seconds: float = 90.0) -> None:
+def carry_out(fleet: Fleet, order: WorkItem, remaining_seconds: float = 90.0) -> None:
     """Let one worker carry out an order."""
-    for at in fleet.worker().course(order, remaining_seconds):
+    for at in fleet.worker().run_in_steps(order, remaining_seconds):
         fleet.clock.sleep_until(at)
 
 
@@ -85,7 +90,7 @@ def test_two_sources_that_agree_are_followed_at_once(fleet: Fleet) -> None:
 def test_an_audit_that_finds_all_as_recorded_is_one_look(fleet: Fleet) -> None:
     group = fleet.adds(1, A, answer=A, record_of=A)
 
-    carry_out(fleet, fleet.order(group, Cause.AUDIT))
+    carry_out(fleet, fleet.order(group, WorkReason.AUDIT))
 
     assert fleet.line.operations == [DESCRIBE]
     assert fleet.reports.statuses == ["in_sync"]
@@ -94,7 +99,7 @@ def test_an_audit_that_finds_all_as_recorded_is_one_look(fleet: Fleet) -> None:
 def test_a_group_that_was_right_without_a_record_gets_one(fleet: Fleet) -> None:
     group = fleet.adds(1, A, answer=A)
 
-    carry_out(fleet, fleet.order(group, Cause.UNVERIFIED))
+    carry_out(fleet, fleet.order(group, WorkReason.UNVERIFIED))
 
     assert fleet.line.operations == [DESCRIBE, TAG]
     assert fleet.is_recorded_for(group, A)
@@ -103,7 +108,7 @@ def test_a_group_that_was_right_without_a_record_gets_one(fleet: Fleet) -> None:
 def test_drift_by_hand_is_undone_and_recorded(fleet: Fleet) -> None:
     group = fleet.adds(1, A, C, answer=A, record_of=A)
 
-    carry_out(fleet, fleet.order(group, Cause.AUDIT))
+    carry_out(fleet, fleet.order(group, WorkReason.AUDIT))
 
     assert fleet.registered(group) == {f"{A}:5432"}
     assert fleet.is_recorded_for(group, A)
@@ -139,7 +144,7 @@ def test_a_refused_answer_empties_the_record_so_that_the_next_sweep_asks_again(
 def test_a_refused_answer_costs_no_tag_where_there_is_no_record(fleet: Fleet) -> None:
     group = fleet.adds(1, A, answer="8.8.8.8")
 
-    carry_out(fleet, fleet.order(group, Cause.UNVERIFIED))
+    carry_out(fleet, fleet.order(group, WorkReason.UNVERIFIED))
 
     assert fleet.line.operations == [DESCRIBE]
 
@@ -163,7 +168,7 @@ def test_a_look_that_failed_for_now_comes_again_and_says_nothing_of_the_group(
     fleet.line.faults = {0: fault}
 
     with pytest.raises(TargetGroupUnavailableError):
-        carry_out(fleet, fleet.order(group, Cause.AUDIT))
+        carry_out(fleet, fleet.order(group, WorkReason.AUDIT))
 
     assert fleet.line.operations == [DESCRIBE]
     assert fleet.is_recorded_for(group, A)
@@ -233,7 +238,7 @@ def test_a_group_that_is_deleted_before_its_tag_is_no_failure(fleet: Fleet) -> N
     group = fleet.adds(1, A, answer=A)
     fleet.line.faults = {1: Fault.DELETED}
 
-    carry_out(fleet, fleet.order(group, Cause.UNVERIFIED))
+    carry_out(fleet, fleet.order(group, WorkReason.UNVERIFIED))
 
     assert fleet.line.operations == [DESCRIBE, TAG]
     assert not fleet.reports.failures
@@ -243,7 +248,7 @@ def test_a_tag_that_may_not_be_written_is_reported_with_its_group(fleet: Fleet) 
     group = fleet.adds(1, A, answer=A)
     fleet.line.faults = {1: Fault.DENIED}
 
-    carry_out(fleet, fleet.order(group, Cause.UNVERIFIED))
+    carry_out(fleet, fleet.order(group, WorkReason.UNVERIFIED))
 
     ((subject, error),) = fleet.reports.failures
     assert subject["target_group"] == group.arn
@@ -255,14 +260,14 @@ def test_a_tag_that_could_not_be_written_for_now_brings_the_order_again(fleet: F
     fleet.line.faults = {1: Fault.THROTTLED}
 
     with pytest.raises(TargetGroupUnavailableError):
-        carry_out(fleet, fleet.order(group, Cause.UNVERIFIED))
+        carry_out(fleet, fleet.order(group, WorkReason.UNVERIFIED))
 
 
 def test_a_mark_is_left_on_its_group(fleet: Fleet) -> None:
     group = fleet.adds(1, A)
-    text = write_mark(Mark(group.arn, fleet.clock.now()), KEY)
+    text = write_cursor(AuditCursor(group.arn, fleet.clock.now()), KEY)
 
-    carry_out(fleet, MarkOrder(group.arn, text))
+    carry_out(fleet, CursorWorkItem(group.arn, text))
 
     assert fleet.tags.tags(group.arn)[AUDIT_TAG] == text
     assert fleet.line.operations == [TAG]
@@ -272,7 +277,7 @@ def test_a_mark_that_may_not_be_left_is_reported_with_its_group(fleet: Fleet) ->
     group = fleet.adds(1, A)
     fleet.line.faults = {0: Fault.DENIED}
 
-    carry_out(fleet, MarkOrder(group.arn, "a mark"))
+    carry_out(fleet, CursorWorkItem(group.arn, "a mark"))
 
     ((subject, _),) = fleet.reports.failures
     assert subject == {"target_group": group.arn}
@@ -285,10 +290,10 @@ def test_an_order_whose_call_has_no_turn_in_the_functions_time_comes_again_untou
     order, worker, began = fleet.order(group), fleet.worker(), fleet.clock.now()
     # Nine tags take what the share gives for a minute.
     for _ in range(9):
-        worker.pacer.take(Call.MUTATING)
+        worker.rate_limiter.take(Call.MUTATING)
 
-    with pytest.raises(BudgetSpentError, match=rf"{group.arn} in 20 s"):
-        next(worker.course(MarkOrder(group.arn, order.record), 20.0))
+    with pytest.raises(RateLimitExceededError, match=rf"{group.arn} in 20 s"):
+        next(worker.run_in_steps(CursorWorkItem(group.arn, order.record), 20.0))
 
     assert not fleet.line.calls
     assert fleet.clock.now() == began
@@ -304,13 +309,13 @@ def test_an_answer_that_becomes_old_while_its_change_waits_for_a_token_changes_n
     def resolve_while_others_change(name: str) -> Observation | FailedObservation:
         fleet.dns.resolve = resolve  # type: ignore[method-assign]
         for _ in range(3):
-            worker.pacer.take(Call.REGISTRATION)
+            worker.rate_limiter.take(Call.REGISTRATION)
         fleet.clock.at(fleet.clock.now() + 6.0, lambda: fleet.dns.says(name, C))
         return resolve(name)
 
     fleet.dns.resolve = resolve_while_others_change  # type: ignore[method-assign]
 
-    for at in worker.course(fleet.order(group), 90.0):
+    for at in worker.run_in_steps(fleet.order(group), 90.0):
         fleet.clock.sleep_until(at)
 
     registered = [it for it, targets in fleet.groups[group.arn].history if target(B) in targets]
@@ -351,7 +356,7 @@ def test_the_orders_of_a_batch_take_turns(fleet: Fleet) -> None:
     groups = [fleet.adds(number, A, answer=B, record_of=A) for number in range(4)]
     began = fleet.clock.now()
 
-    again = deliver(fleet, *(write_order(fleet.order(group)) for group in groups))
+    again = deliver(fleet, *(write_work_item(fleet.order(group)) for group in groups))
 
     assert again == []
     assert all(fleet.registered(group) == {f"{B}:5432"} for group in groups)
@@ -367,9 +372,9 @@ def test_two_orders_of_a_group_in_a_batch_are_carried_out_one_after_the_other(
     fleet: Fleet,
 ) -> None:
     twice, other = fleet.adds(1, A, answer=B, record_of=A), fleet.adds(2, A, answer=A)
-    first, second = fleet.order(twice), fleet.order(twice, Cause.AUDIT)
+    first, second = fleet.order(twice), fleet.order(twice, WorkReason.AUDIT)
 
-    assert deliver(fleet, *map(write_order, (first, second, fleet.order(other)))) == []
+    assert deliver(fleet, *map(write_work_item, (first, second, fleet.order(other)))) == []
 
     ends = [subject["cause"] for subject, _ in fleet.reports.runs if subject["cause"]]
     assert fleet.reports.statuses == ["in_sync", "synced", "in_sync"]
@@ -386,7 +391,7 @@ def test_an_order_that_comes_again_writes_the_record_whatever_it_tells_of(
 ) -> None:
     group = fleet.adds(1, A, answer=A, record_of=A)
 
-    deliver(fleet, write_order(fleet.order(group, Cause.AUDIT)), receptions=receptions)
+    deliver(fleet, write_work_item(fleet.order(group, WorkReason.AUDIT)), receptions=receptions)
 
     assert fleet.line.operations == [DESCRIBE, *tags]
 
@@ -395,14 +400,14 @@ def test_an_order_that_comes_again_writes_the_record_whatever_it_tells_of(
 def test_only_what_failed_comes_again(fleet: Fleet) -> None:
     good, mute = fleet.adds(1, A, answer=B, record_of=A), fleet.adds(2, A, record_of=A)
     denied = fleet.adds(3, A, answer="8.8.8.8", record_of=A)
-    orders = [write_order(fleet.order(group)) for group in (mute, good, denied)]
+    orders = [write_work_item(fleet.order(group)) for group in (mute, good, denied)]
 
     assert deliver(fleet, "poison", *orders) == ["0", "1"]
 
     assert fleet.registered(good) == {f"{B}:5432"}
     assert [subject["message_id"] for subject, _ in fleet.reports.again] == ["0", "1"]
     assert [type(error) for _, error in fleet.reports.again] == [
-        UnreadableOrderError,
+        UnreadableWorkItemError,
         ObservationError,
     ]
 
@@ -430,7 +435,7 @@ def test_a_mistake_of_ours_fails_its_own_order_and_is_told(
     worker = fleet.worker()
     monkeypatch.setattr(door, "worker", lambda: worker)
 
-    assert deliver(fleet, *(write_order(fleet.order(it)) for it in (broken, good))) == ["0"]
+    assert deliver(fleet, *(write_work_item(fleet.order(it)) for it in (broken, good))) == ["0"]
 
     assert fleet.reports.statuses == ["in_sync"]
     ((_, error),) = fleet.reports.again
@@ -438,9 +443,9 @@ def test_a_mistake_of_ours_fails_its_own_order_and_is_told(
 
 
 def test_a_missing_setting_is_an_error_of_the_function() -> None:
-    wiring.worker.cache_clear()
+    worker_build.worker.cache_clear()
 
-    with pytest.raises(SettingsError, match="SEAL_KEY"):
+    with pytest.raises(SettingsError, match="SIGNING_KEY"):
         door.handler(lambda_event([]), context())
 
 
@@ -464,9 +469,9 @@ def test_the_record_of_a_run_names_its_group_its_database_and_why(
     fleet: Fleet, written: Any
 ) -> None:
     group = fleet.adds(1, A, answer=A)
-    worker = replace(fleet.worker(), reports=WorkReports())
+    worker = replace(fleet.worker(), reports=PowertoolsWorkerReporter())
 
-    for at in worker.course(fleet.order(group, Cause.UNVERIFIED), 90.0):
+    for at in worker.run_in_steps(fleet.order(group, WorkReason.UNVERIFIED), 90.0):
         fleet.clock.sleep_until(at)
 
     record, figures = written()
@@ -483,19 +488,21 @@ def test_each_look_names_its_group_for_whoever_asks_for_detail(
 ) -> None:
     monkeypatch.setenv("POWERTOOLS_LOG_LEVEL", "DEBUG")
     group = fleet.adds(1, A, answer=A, record_of=A)
-    worker = replace(fleet.worker(), reports=WorkReports())
+    worker = replace(fleet.worker(), reports=PowertoolsWorkerReporter())
 
-    for at in worker.course(fleet.order(group, Cause.AUDIT), 90.0):
+    for at in worker.run_in_steps(fleet.order(group, WorkReason.AUDIT), 90.0):
         fleet.clock.sleep_until(at)
 
     look, _, _ = written()
-    assert look["message"] == "looked"
+    assert look["message"] == "iteration"
     assert look["target_group"] == group.arn
-    assert "look" in look
+    assert "snapshot" in look
 
 
 def test_what_failed_for_good_is_an_error_and_a_figure(written: Any) -> None:
-    WorkReports().failed({"target_group": "an ARN"}, TargetSyncError("what went wrong"))
+    PowertoolsWorkerReporter().failed(
+        {"target_group": "an ARN"}, TargetSyncError("what went wrong")
+    )
 
     record, figures = written()
     assert record["level"] == "ERROR"
@@ -508,7 +515,7 @@ def test_what_comes_again_is_a_warning_with_the_place_of_the_failure(written: An
     try:
         int("a mistake of ours")
     except ValueError as error:
-        WorkReports().comes_again({"message_id": "m-1"}, error)
+        PowertoolsWorkerReporter().comes_again({"message_id": "m-1"}, error)
 
     (record,) = written()
     assert record["level"] == "WARNING"
@@ -522,7 +529,7 @@ def test_what_comes_again_is_a_warning_with_the_place_of_the_failure(written: An
 ENVIRONMENT = {
     "AWS_REGION": "eu-west-1",
     "AWS_DEFAULT_REGION": "eu-west-1",
-    "SEAL_KEY": "a secret of this deployment",
+    "SIGNING_KEY": "a secret of this deployment",
     "RESOLVERS": "10.0.0.2:5353",
 }
 
@@ -530,15 +537,15 @@ ENVIRONMENT = {
 @pytest.fixture
 def built(monkeypatch: pytest.MonkeyPatch) -> Worker:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
-    return wiring.build_worker(ENVIRONMENT)
+    return worker_build.build_worker(ENVIRONMENT)
 
 
 @pytest.fixture
 def built_on(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Worker]:
     """Make a worker with other settings, on the fleet's clock."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
-    monkeypatch.setattr(wiring, "SystemClock", lambda: fleet.clock)
-    return lambda **environ: wiring.build_worker({**ENVIRONMENT, **environ})
+    monkeypatch.setattr(worker_build, "SystemClock", lambda: fleet.clock)
+    return lambda **environ: worker_build.build_worker({**ENVIRONMENT, **environ})
 
 
 @pytest.mark.parametrize(
@@ -552,7 +559,7 @@ def test_a_database_with_one_name_is_asked_for_at_the_resolvers(
     with Supervisor() as supervisor:
         server = RunningNameServer(supervisor)
         server.zone.set_address(binding.endpoint, [str(B)])
-        built = wiring.build_worker({**ENVIRONMENT, "RESOLVERS": f"{HOST}:{server.port}"})
+        built = worker_build.build_worker({**ENVIRONMENT, "RESOLVERS": f"{HOST}:{server.port}"})
 
         answer = built.endpoint(binding).observe()
 
@@ -652,16 +659,16 @@ def test_a_container_slows_down_after_a_retry_that_it_did_not_see(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = elb_that_says(monkeypatch, _THROTTLED, _EMPTY)
-    monkeypatch.setattr(wiring, "make_client", lambda _: client)
-    monkeypatch.setattr(wiring, "SystemClock", lambda: fleet.clock)
-    binding, built = fleet.adds(1), wiring.build_worker(ENVIRONMENT)
-    before = built.pacer.take(Call.MUTATING)
+    monkeypatch.setattr(worker_build, "make_client", lambda _: client)
+    monkeypatch.setattr(worker_build, "SystemClock", lambda: fleet.clock)
+    binding, built = fleet.adds(1), worker_build.build_worker(ENVIRONMENT)
+    before = built.rate_limiter.take(Call.MUTATING)
 
-    built.pacer.call(Call.DESCRIBE, built.target_group(binding).describe)
+    built.rate_limiter.call(Call.DESCRIBE, built.target_group(binding).describe)
 
     # A tenth of half of 10 calls a second is one in 2 s; half of that is one in 4 s.
-    built.pacer.take(Call.DESCRIBE)
-    assert built.pacer.take(Call.DESCRIBE) - before == pytest.approx(8.0)
+    built.rate_limiter.take(Call.DESCRIBE)
+    assert built.rate_limiter.take(Call.DESCRIBE) - before == pytest.approx(8.0)
 
 
 @pytest.mark.parametrize(
@@ -672,7 +679,7 @@ def test_a_container_has_its_part_of_the_share(
 ) -> None:
     built = built_on(API_SHARE=share, MAX_WORKERS=workers)
 
-    moments = [built.pacer.take(Call.DESCRIBE) for _ in range(tokens + 1)]
+    moments = [built.rate_limiter.take(Call.DESCRIBE) for _ in range(tokens + 1)]
 
     assert len(set(moments[:-1])) == 1
     assert moments[-1] - moments[0] == pytest.approx(seconds)
@@ -686,10 +693,10 @@ def test_a_target_outside_the_groups_vpc_is_registered_for_every_zone(
     client.meta.events.register(
         "before-parameter-build", lambda params, **_: sent.append(dict(params))
     )
-    monkeypatch.setattr(wiring, "make_client", lambda _: client)
+    monkeypatch.setattr(worker_build, "make_client", lambda _: client)
     binding = replace(fleet.adds(1), vpc_networks=VPC_NETWORKS)
 
-    wiring.build_worker(ENVIRONMENT).target_group(binding).register([target(ON_PREM)])
+    worker_build.build_worker(ENVIRONMENT).target_group(binding).register([target(ON_PREM)])
 
     (request,) = sent
     (described,) = request["Targets"]

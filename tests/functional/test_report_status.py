@@ -8,16 +8,9 @@ from typing import Any
 import pytest
 
 from functions.report_status import app
-from target_sync.adapters.dns import DnsEndpoint
-from target_sync.adapters.ec2 import InstanceEndpoint
-from target_sync.adapters.endpoint_service import Ec2EndpointService
-from target_sync.adapters.network_interfaces import RdsNetworkInterfaces
-from target_sync.adapters.postgres_probe import PostgresProbe
-from target_sync.core.diagnosis import Diagnosis, diagnose
-from target_sync.core.model import FailedObservation, LookupFailure, TargetState
-from target_sync.core.road.facts import Deployment, FunctionNetwork, Reply, WayOut
-from target_sync.core.road.findings import State, Step
-from target_sync.core.widget import Frame, to_html
+from target_sync.endpoint_service import Ec2EndpointService
+from target_sync.endpoints.dns import DnsEndpoint
+from target_sync.endpoints.ec2 import InstanceEndpoint
 from target_sync.errors import (
     EndpointServiceError,
     SettingsError,
@@ -25,10 +18,17 @@ from target_sync.errors import (
     StatusCallUnavailableError,
     TriggerError,
 )
-from target_sync.status import wiring
-from target_sync.status.observability import PowertoolsStatusReporter
-from target_sync.status.request import Format, Widget, parse_request
+from target_sync.model import FailedObservation, LookupFailure, TargetState
+from target_sync.status import build
+from target_sync.status.checks.result import CheckId, CheckState
+from target_sync.status.facts import Deployment, FunctionNetwork, SslReply, SubnetRoute
+from target_sync.status.report import StatusReport, make_report
+from target_sync.status.reporting import PowertoolsStatusReporter
+from target_sync.status.request import ReportFormat, Widget, parse_request
 from target_sync.status.settings import load_status_settings
+from target_sync.status.sources.postgres import PostgresProbe
+from target_sync.status.widget import Frame, to_html
+from target_sync.targets.network_interfaces import RdsNetworkInterfaces
 from tests.support.events import context, load_event
 from tests.support.status import (
     BALANCER_ARN,
@@ -51,14 +51,14 @@ from tests.support.status import (
     FakeReporter,
     target,
 )
-from tests.support.status import surveyor as make_surveyor
+from tests.support.status import status_collector as make_surveyor
 
 
-def states(found: Diagnosis, state: State) -> set[Step]:
+def states(found: StatusReport, state: CheckState) -> set[CheckId]:
     return {check.step for check in found.checks if check.state is state}
 
 
-def seen(found: Diagnosis, step: Step) -> str:
+def seen(found: StatusReport, step: CheckId) -> str:
     (check,) = [check for check in found.checks if check.step is step]
     return " ".join([*check.seen, check.remedy])
 
@@ -75,10 +75,10 @@ def aws() -> Iterator[FakeAws]:
 
 @pytest.fixture
 def reporter(aws: FakeAws, monkeypatch: pytest.MonkeyPatch) -> FakeReporter:
-    surveyor = make_surveyor(aws)
-    monkeypatch.setattr(app, "surveyor", lambda: surveyor)
-    assert isinstance(surveyor.reporter, FakeReporter)
-    return surveyor.reporter
+    status_collector = make_surveyor(aws)
+    monkeypatch.setattr(app, "status_collector", lambda: status_collector)
+    assert isinstance(status_collector.reporter, FakeReporter)
+    return status_collector.reporter
 
 
 @pytest.mark.usefixtures("reporter")
@@ -87,7 +87,7 @@ def test_a_pipeline_can_gate_on_healthy() -> None:
 
     assert answer["healthy"] is True
     assert answer["summary"] == "The road works."
-    assert [check["id"] for check in answer["checks"]] == [step.value for step in Step]
+    assert [check["id"] for check in answer["checks"]] == [step.value for step in CheckId]
     assert answer["stack"] == STACK
 
 
@@ -101,7 +101,7 @@ def test_a_person_gets_a_text() -> None:
 
 def test_every_look_is_reported_once(reporter: FakeReporter) -> None:
     app.handler({}, context())
-    assert [diagnosis.healthy for diagnosis in reporter.reported] == [True]
+    assert [status_report.healthy for status_report in reporter.reported] == [True]
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_a_wrong_payload_is_named_before_anything_is_asked(
 
 
 def test_json_may_be_asked_for_by_name() -> None:
-    assert parse_request({"format": "json"}) is Format.JSON
+    assert parse_request({"format": "json"}) is ReportFormat.JSON
 
 
 def test_a_dashboard_gets_the_widget_in_its_frame(reporter: FakeReporter) -> None:
@@ -186,8 +186,8 @@ def test_the_road_is_judged_by_what_was_found(aws: FakeAws) -> None:
 
     found = make_surveyor(aws).run()
 
-    assert found == diagnose(make_surveyor(aws).facts(), DEPLOYMENT)
-    assert states(found, State.BROKEN) == {Step.SCHEDULE, Step.DEAD_LETTER_QUEUES}
+    assert found == make_report(make_surveyor(aws).facts(), DEPLOYMENT)
+    assert states(found, CheckState.BROKEN) == {CheckId.SCHEDULE, CheckId.DEAD_LETTER_QUEUES}
 
 
 def test_with_somebodys_own_group_its_load_balancer_is_looked_at(aws: FakeAws) -> None:
@@ -195,12 +195,12 @@ def test_with_somebodys_own_group_its_load_balancer_is_looked_at(aws: FakeAws) -
 
     assert found.healthy
     assert ("load_balancer", BALANCER_ARN) in aws.asked
-    assert states(found, State.SKIPPED) >= {
-        Step.ENDPOINT_SERVICE,
-        Step.ALLOWED_PRINCIPALS,
-        Step.ENDPOINT_CONNECTIONS,
+    assert states(found, CheckState.SKIPPED) >= {
+        CheckId.ENDPOINT_SERVICE,
+        CheckId.ALLOWED_PRINCIPALS,
+        CheckId.ENDPOINT_CONNECTIONS,
     }
-    assert "ExistingTargetGroupArn" in seen(found, Step.ENDPOINT_SERVICE)
+    assert "ExistingTargetGroupArn" in seen(found, CheckId.ENDPOINT_SERVICE)
 
 
 @pytest.mark.parametrize("group", [None, replace(GROUP, load_balancer_arns=())])
@@ -209,8 +209,8 @@ def test_somebodys_own_group_may_have_no_load_balancer(aws: FakeAws, group: Any)
 
     found = make_surveyor(aws, OWN_GROUP).run()
 
-    root = Step.TARGET_GROUP if group is None else Step.LOAD_BALANCER
-    assert states(found, State.BROKEN) == {root}
+    root = CheckId.TARGET_GROUP if group is None else CheckId.LOAD_BALANCER
+    assert states(found, CheckState.BROKEN) == {root}
     assert not [entry for entry in aws.asked if entry[0] in {"load_balancer", "listeners"}]
 
 
@@ -225,23 +225,23 @@ def test_a_scaling_group_is_asked_whether_it_is_attached(aws: FakeAws) -> None:
 
     assert found.healthy
     assert ("attached_target_groups", "databases") in aws.asked
-    assert states(found, State.SKIPPED) >= {
-        Step.NO_DRIFT,
-        Step.LAST_SYNC,
-        Step.LAST_FAILOVER,
-        Step.SCHEDULE,
+    assert states(found, CheckState.SKIPPED) >= {
+        CheckId.DRIFT,
+        CheckId.LAST_SYNC,
+        CheckId.LAST_FAILOVER,
+        CheckId.SCHEDULE,
     }
     assert not {"observe", "recent_runs", "is_enabled"} & {entry[0] for entry in aws.asked}
 
 
 def test_a_scaling_group_that_is_gone_is_broken(aws: FakeAws) -> None:
-    surveyor = make_surveyor(aws, SCALING)
+    status_collector = make_surveyor(aws, SCALING)
     aws.attached = None
 
-    assert states(surveyor.run(), State.BROKEN) >= {Step.ENDPOINT_NAME}
+    assert states(status_collector.run(), CheckState.BROKEN) >= {CheckId.ENDPOINT_NAME}
 
 
-KEEPING = replace(DEPLOYMENT, policy=replace(DEPLOYMENT.policy, keep_standby=True))
+KEEPING = replace(DEPLOYMENT, policy=replace(DEPLOYMENT.policy, serving_standby=True))
 STANDBY = target(B, TargetState.UNHEALTHY, "Target.FailedHealthChecks")
 LEAVING = target("10.0.2.99", TargetState.DRAINING)
 
@@ -253,8 +253,8 @@ def test_only_addresses_outside_the_answer_are_looked_up(aws: FakeAws) -> None:
     found = make_surveyor(aws, KEEPING, keeps=True).run()
 
     assert ("check", {B}) in aws.asked
-    assert Step.NO_DRIFT in states(found, State.OK) | states(found, State.WARNING)
-    assert "kept as the standby's" in seen(found, Step.NO_DRIFT)
+    assert CheckId.DRIFT in states(found, CheckState.OK) | states(found, CheckState.WARNING)
+    assert "kept as the standby's" in seen(found, CheckId.DRIFT)
 
 
 def test_without_such_addresses_nobody_is_asked(aws: FakeAws) -> None:
@@ -271,19 +271,19 @@ def test_without_an_answer_the_standby_is_told_from_no_one(aws: FakeAws) -> None
 
     found = make_surveyor(aws, KEEPING, keeps=True).run()
 
-    assert states(found, State.BROKEN) == {Step.ENDPOINT_NAME}
+    assert states(found, CheckState.BROKEN) == {CheckId.ENDPOINT_NAME}
 
 
 def test_from_inside_the_vpc_healthy_targets_are_connected_to(aws: FakeAws) -> None:
     aws.world = replace(FACTS, targets=(target(), STANDBY))
-    aws.reply = Reply.PLAIN
-    aws.network = FunctionNetwork((WayOut("subnet-f", "nat-1"),), frozenset())
+    aws.reply = SslReply.PLAIN
+    aws.network = FunctionNetwork((SubnetRoute("subnet-f", "nat-1"),), frozenset())
 
     found = make_surveyor(aws, in_vpc=True).run()
 
     assert [entry for entry in aws.asked if entry[0] == "ask"] == [("ask", target())]
-    assert "10.0.1.11:5432 is PostgreSQL and takes no TLS." in seen(found, Step.POSTGRESQL_ANSWERS)
-    assert seen(found, Step.FUNCTION_NETWORK) == "subnet-f leaves by nat-1. "
+    assert "10.0.1.11:5432 is PostgreSQL and takes no TLS." in seen(found, CheckId.POSTGRESQL)
+    assert seen(found, CheckId.FUNCTION_NETWORK) == "subnet-f leaves by nat-1. "
     assert ("of_function", ("subnet-f",)) in aws.asked
 
 
@@ -292,12 +292,12 @@ def test_without_a_healthy_target_there_is_nothing_to_connect_to(aws: FakeAws) -
 
     found = make_surveyor(aws, in_vpc=True).run()
 
-    assert seen(found, Step.POSTGRESQL_ANSWERS) == "No target is healthy. "
+    assert seen(found, CheckId.POSTGRESQL) == "No target is healthy. "
 
 
 def test_from_outside_the_vpc_nothing_is_connected_to(aws: FakeAws) -> None:
     found = make_surveyor(aws).run()
-    assert "FunctionSubnetIds" in seen(found, Step.POSTGRESQL_ANSWERS)
+    assert "FunctionSubnetIds" in seen(found, CheckId.POSTGRESQL)
 
 
 def test_security_groups_are_not_asked_for_where_there_are_none(aws: FakeAws) -> None:
@@ -316,7 +316,7 @@ def test_a_listener_of_another_group_has_no_attributes_to_look_at(aws: FakeAws) 
 
     found = make_surveyor(aws).run()
 
-    assert states(found, State.BROKEN) == {Step.LISTENER}
+    assert states(found, CheckState.BROKEN) == {CheckId.LISTENER}
     assert not [entry for entry in aws.asked if entry[0] == "listener_attributes"]
 
 
@@ -325,7 +325,7 @@ def test_a_load_balancer_that_is_gone_leaves_nothing_behind_it_to_ask(aws: FakeA
 
     found = make_surveyor(aws).run()
 
-    assert states(found, State.BROKEN) == {Step.LOAD_BALANCER}
+    assert states(found, CheckState.BROKEN) == {CheckId.LOAD_BALANCER}
     assert not {"rules", "subnets"} & {entry[0] for entry in aws.asked}
 
 
@@ -335,25 +335,25 @@ def test_a_load_balancer_that_is_gone_leaves_nothing_behind_it_to_ask(aws: FakeA
 @pytest.mark.parametrize(
     ("method", "action", "steps"),
     [
-        ("targets", "elasticloadbalancing:Call", {Step.TARGETS_HEALTHY, Step.NO_DRIFT}),
-        ("listeners", "elasticloadbalancing:Call", {Step.LISTENER}),
+        ("targets", "elasticloadbalancing:Call", {CheckId.TARGET_HEALTH, CheckId.DRIFT}),
+        ("listeners", "elasticloadbalancing:Call", {CheckId.LISTENER}),
         ("rules", "ec2:Call",
-         {Step.LOAD_BALANCER_SECURITY_GROUP, Step.DATABASE_SECURITY_GROUP}),
-        ("connections", "ec2:Call", {Step.ENDPOINT_CONNECTIONS}),
-        ("recent_runs", "cloudwatch:Call", {Step.LAST_SYNC}),
-        ("is_enabled", "scheduler:Call", {Step.SCHEDULE}),
-        ("messages", "sqs:Call", {Step.DEAD_LETTER_QUEUES}),
+         {CheckId.LOAD_BALANCER_SECURITY_GROUP, CheckId.DATABASE_SECURITY_GROUP}),
+        ("connections", "ec2:Call", {CheckId.ENDPOINT_CONNECTIONS}),
+        ("recent_runs", "cloudwatch:Call", {CheckId.LAST_SYNC}),
+        ("is_enabled", "scheduler:Call", {CheckId.SCHEDULE}),
+        ("messages", "sqs:Call", {CheckId.DEAD_LETTER_QUEUES}),
     ],
 )  # fmt: skip
 def test_a_missing_permission_makes_its_steps_unknown_and_is_named(
-    aws: FakeAws, method: str, action: str, steps: set[Step]
+    aws: FakeAws, method: str, action: str, steps: set[CheckId]
 ) -> None:
     aws.errors[method] = StatusCallError("Call", "AccessDenied", "not authorized")
 
     found = make_surveyor(aws).run()
 
-    assert states(found, State.UNKNOWN) == steps
-    assert not states(found, State.BROKEN)
+    assert states(found, CheckState.UNKNOWN) == steps
+    assert not states(found, CheckState.BROKEN)
     for step in steps:
         assert f"The function may not call {action}" in seen(found, step)
         assert f"the permission {action}" in seen(found, step)
@@ -364,13 +364,13 @@ def test_what_rests_on_something_unknown_is_unknown_for_the_same_reason(aws: Fak
 
     found = make_surveyor(aws).run()
 
-    assert states(found, State.UNKNOWN) == {
-        Step.LOAD_BALANCER,
-        Step.AVAILABILITY_ZONES,
-        Step.LOAD_BALANCER_SECURITY_GROUP,
-        Step.DATABASE_SECURITY_GROUP,
+    assert states(found, CheckState.UNKNOWN) == {
+        CheckId.LOAD_BALANCER,
+        CheckId.AVAILABILITY_ZONES,
+        CheckId.LOAD_BALANCER_SECURITY_GROUP,
+        CheckId.DATABASE_SECURITY_GROUP,
     }
-    assert "elasticloadbalancing:Call" in seen(found, Step.DATABASE_SECURITY_GROUP)
+    assert "elasticloadbalancing:Call" in seen(found, CheckId.DATABASE_SECURITY_GROUP)
 
 
 @pytest.mark.parametrize(
@@ -386,8 +386,8 @@ def test_why_something_is_unknown_is_told(aws: FakeAws, error: Exception, words:
 
     found = make_surveyor(aws).run()
 
-    assert states(found, State.UNKNOWN) == {Step.ENDPOINT_SERVICE}
-    assert words in seen(found, Step.ENDPOINT_SERVICE)
+    assert states(found, CheckState.UNKNOWN) == {CheckId.ENDPOINT_SERVICE}
+    assert words in seen(found, CheckId.ENDPOINT_SERVICE)
     assert not found.healthy
 
 
@@ -397,9 +397,9 @@ def test_an_api_that_hangs_does_not_hold_up_the_rest(aws: FakeAws) -> None:
 
     found = make_surveyor(aws, seconds=0.5).run()
 
-    assert states(found, State.UNKNOWN) == {Step.ENDPOINT_SERVICE}
+    assert states(found, CheckState.UNKNOWN) == {CheckId.ENDPOINT_SERVICE}
     assert "It took too long to find out the endpoint service." in seen(
-        found, Step.ENDPOINT_SERVICE
+        found, CheckId.ENDPOINT_SERVICE
     )
 
 
@@ -408,8 +408,11 @@ def test_what_waits_for_something_that_hangs_is_not_waited_for(aws: FakeAws) -> 
 
     found = make_surveyor(aws, seconds=0.5).run()
 
-    assert states(found, State.UNKNOWN) >= {Step.LOAD_BALANCER, Step.DATABASE_SECURITY_GROUP}
-    assert not states(found, State.BROKEN)
+    assert states(found, CheckState.UNKNOWN) >= {
+        CheckId.LOAD_BALANCER,
+        CheckId.DATABASE_SECURITY_GROUP,
+    }
+    assert not states(found, CheckState.BROKEN)
 
 
 def test_a_bug_is_not_taken_for_an_answer(aws: FakeAws) -> None:
@@ -442,7 +445,7 @@ ENVIRONMENT = {
     "DATABASE_PORT": "5432",
     "TARGET_GROUP_ARN": GROUP_ARN,
     "ALLOWED_NETWORKS": "10.0.0.0/16",
-    "WATCH_SECONDS": "300",
+    "EVENT_WATCH_DURATION_SECONDS": "300",
     "DATABASE_SECURITY_GROUPS": DATABASE_GROUP,
     "LOAD_BALANCER_ARN": BALANCER_ARN,
     "ENFORCE_INBOUND_RULES": "off",
@@ -475,9 +478,9 @@ OWN_GROUP_ENVIRONMENT = {
 @pytest.fixture
 def _region(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
-    wiring.surveyor.cache_clear()
+    build.status_collector.cache_clear()
     yield
-    wiring.surveyor.cache_clear()
+    build.status_collector.cache_clear()
 
 
 def test_the_environment_becomes_what_the_road_is_held_against() -> None:
@@ -490,24 +493,24 @@ def test_the_parts_are_put_together_once_per_container(monkeypatch: pytest.Monke
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
 
-    found = wiring.surveyor()
+    found = build.status_collector()
 
     assert isinstance(found.endpoint, DnsEndpoint)
     assert isinstance(found.service, Ec2EndpointService)
     assert found.standbys is None
     assert found.probe is None
-    assert wiring.surveyor() is found
+    assert build.status_collector() is found
 
 
 @pytest.mark.usefixtures("_region", "_powertools")
 def test_each_stack_gets_the_parts_that_it_needs() -> None:
-    keeping = wiring.build_surveyor(
-        {**ENVIRONMENT, "FORMER_TARGETS": "keep", "VPC_ID": "vpc-0a1b2c3d"}
+    keeping = build.build_status_collector(
+        {**ENVIRONMENT, "STANDBY_TARGETS": "serving", "VPC_ID": "vpc-0a1b2c3d"}
     )
-    inside = wiring.build_surveyor({**ENVIRONMENT, "FUNCTION_SUBNETS": "subnet-a,subnet-b"})
-    scaling = wiring.build_surveyor(GROUP_ENVIRONMENT)
-    own = wiring.build_surveyor(OWN_GROUP_ENVIRONMENT)
-    instance = wiring.build_surveyor(
+    inside = build.build_status_collector({**ENVIRONMENT, "FUNCTION_SUBNETS": "subnet-a,subnet-b"})
+    scaling = build.build_status_collector(GROUP_ENVIRONMENT)
+    own = build.build_status_collector(OWN_GROUP_ENVIRONMENT)
+    instance = build.build_status_collector(
         {
             **ENVIRONMENT,
             "DATABASE_KIND": "ec2-instance",

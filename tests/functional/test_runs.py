@@ -1,16 +1,25 @@
-"""What a run does and does not do, beside the failure stories (test_failover_stories.py)."""
+"""What a run does and does not do, beside the failure stories (test_failover_scenarios.py)."""
 
 import pytest
 
-from target_sync.core.convergence import Status
-from target_sync.core.model import LookupFailure, TargetGroup
 from target_sync.errors import (
     ObservationDeniedError,
     ObservationError,
     TargetGroupAccessError,
     TargetGroupUnavailableError,
 )
-from tests.support.road import COMPLETED, EVENT, MANUAL, SCHEDULE, A, B, Road, target, throttled
+from target_sync.model import LookupFailure, RunStatus, TargetGroup
+from tests.support.connection_path import (
+    COMPLETED,
+    EVENT,
+    MANUAL,
+    SCHEDULE,
+    A,
+    B,
+    Road,
+    target,
+    throttled,
+)
 
 
 def test_the_group_is_described_before_the_endpoint_is_observed() -> None:
@@ -26,7 +35,7 @@ def test_the_group_is_described_before_the_endpoint_is_observed() -> None:
 
     result = road.run(MANUAL)
 
-    assert result.convergence.observations[0].addresses == {B}
+    assert result.run.observations[0].addresses == {B}
 
 
 def test_a_steady_run_ends_at_once_even_if_the_target_is_unhealthy() -> None:
@@ -36,8 +45,8 @@ def test_a_steady_run_ends_at_once_even_if_the_target_is_unhealthy() -> None:
 
     result = road.run(SCHEDULE)
 
-    assert result.status is Status.IN_SYNC
-    assert not result.convergence.healthy
+    assert result.status is RunStatus.IN_SYNC
+    assert not result.run.healthy
     assert road.group.calls["DescribeTargetHealth"] == 1
 
 
@@ -46,7 +55,7 @@ def test_the_first_address_of_an_empty_group_is_registered() -> None:
 
     result = road.run(MANUAL)
 
-    assert result.status is Status.SYNCED
+    assert result.status is RunStatus.SYNCED
     assert road.registered == {str(target(A))}
 
 
@@ -55,8 +64,8 @@ def test_while_the_answer_stays_the_group_is_described_as_often_as_aws_checks_it
 
     result = road.run(EVENT)
 
-    assert result.convergence.looks == road.group.calls["DescribeTargetHealth"] == 12
-    assert result.convergence.polls + result.convergence.looks == road.endpoint.queries == 60
+    assert result.run.iterations == road.group.calls["DescribeTargetHealth"] == 12
+    assert result.run.dns_polls + result.run.iterations == road.endpoint.queries == 60
 
 
 def test_after_a_completed_event_a_group_that_is_right_is_watched_for_half_a_minute() -> None:
@@ -64,7 +73,7 @@ def test_after_a_completed_event_a_group_that_is_right_is_watched_for_half_a_min
 
     result = road.run(COMPLETED)
 
-    assert result.status is Status.IN_SYNC
+    assert result.status is RunStatus.IN_SYNC
     assert road.elapsed == 30
 
 
@@ -74,7 +83,7 @@ def test_a_completed_event_that_is_early_is_followed_if_the_flip_comes_in_time()
 
     result = road.run(COMPLETED)
 
-    assert result.status is Status.SYNCED
+    assert result.status is RunStatus.SYNCED
     assert road.registered == {str(target(B))}
 
 
@@ -88,7 +97,7 @@ def test_a_run_waits_for_health_for_five_minutes_or_as_long_as_it_watches(
 
     result = road.run(EVENT)
 
-    assert result.status is Status.UNHEALTHY
+    assert result.status is RunStatus.UNHEALTHY
     assert road.elapsed == pytest.approx(max(300, watch_seconds), abs=1)
 
 
@@ -99,7 +108,7 @@ def test_the_five_minutes_begin_with_the_last_registration() -> None:
 
     result = road.run(EVENT)
 
-    assert result.status is Status.UNHEALTHY
+    assert result.status is RunStatus.UNHEALTHY
     assert road.elapsed == pytest.approx(350, abs=1)
 
 
@@ -110,7 +119,7 @@ def test_a_run_by_hand_does_not_wait_for_health() -> None:
 
     result = road.run(MANUAL)
 
-    assert result.status is Status.SYNCED
+    assert result.status is RunStatus.SYNCED
     assert road.registered == {str(target(B))}
     assert road.clock.now() - began < 10
     # To find out, before the removal, and after it.
@@ -123,7 +132,7 @@ def test_a_dry_run_says_what_it_would_do_and_changes_nothing() -> None:
 
     result = road.run(MANUAL.__class__(kind=MANUAL.kind, dry_run=True))
 
-    assert result.status is Status.DRY_RUN
+    assert result.status is RunStatus.DRY_RUN
     assert not road.changes
     document = result.to_document()
     assert [t["target"] for t in _documents(document["planned"])] == [str(target(B))]
@@ -136,7 +145,7 @@ def test_an_address_that_comes_back_while_draining_is_registered_again_once_stab
 
     result = road.run(SCHEDULE)
 
-    assert result.status is Status.SYNCED
+    assert result.status is RunStatus.SYNCED
     assert road.registered == {str(target(A))}
     assert road.changes == [("RegisterTargets", (str(target(A)),))]
 
@@ -164,7 +173,7 @@ def test_a_failed_look_up_changes_nothing_and_is_an_error(failure: LookupFailure
 
     assert raised.value.retryable is (failure is not LookupFailure.ACCESS_DENIED)
     assert not road.changes
-    assert road.reporter.results[-1].status is Status.FAILED
+    assert road.reporter.results[-1].status is RunStatus.FAILED
 
 
 def test_a_look_that_is_denied_ends_a_watch_at_once() -> None:
@@ -197,9 +206,9 @@ def test_a_scheduled_run_that_has_found_something_to_do_outlives_a_throttled_cal
 
     result = road.run(SCHEDULE)
 
-    assert result.status is Status.SYNCED
+    assert result.status is RunStatus.SYNCED
     assert road.registered == {str(target(B))}
-    assert result.convergence.failures == 3
+    assert result.run.failures == 3
 
 
 def test_a_scheduled_run_whose_call_goes_on_failing_is_an_error_in_the_end() -> None:
@@ -252,7 +261,7 @@ def test_a_ttl_longer_than_the_run_ends_it_instead_of_keeping_it_busy() -> None:
 
     result = road.run(SCHEDULE)
 
-    assert result.status is Status.UNFINISHED
+    assert result.status is RunStatus.UNFINISHED
     assert road.group.calls["DescribeTargetHealth"] == calls + 1
     assert str(target(A)) in road.registered
 
@@ -263,7 +272,7 @@ def test_a_run_that_has_no_time_left_changes_nothing() -> None:
 
     result = road.run(SCHEDULE, remaining_seconds=10)
 
-    assert result.status is Status.UNFINISHED
+    assert result.status is RunStatus.UNFINISHED
     assert not road.changes
 
 
@@ -271,7 +280,7 @@ def test_the_seconds_count_from_the_moment_of_the_event() -> None:
     road = Road(A)
     road.fails_over(B)
 
-    result = road.synchronizer.run(EVENT, remaining_seconds=600, age_seconds=2.5)
+    result = road.reconciler.run(EVENT, remaining_seconds=600, age_seconds=2.5)
 
     assert result.seconds["to_detect"] == 2.5
 
@@ -280,7 +289,7 @@ def test_a_clock_that_disagrees_with_the_events_does_not_make_negative_seconds()
     road = Road(A)
     road.fails_over(B)
 
-    result = road.synchronizer.run(EVENT, remaining_seconds=600, age_seconds=-30)
+    result = road.reconciler.run(EVENT, remaining_seconds=600, age_seconds=-30)
 
     assert result.seconds["to_detect"] == 0
 
@@ -303,4 +312,4 @@ def test_an_answer_that_comes_and_goes_does_not_end_a_watch() -> None:
         road.began + 13
     )
     assert road.registered == {str(target(B))}
-    assert result.status is Status.UNHEALTHY  # nobody listens there in this story
+    assert result.status is RunStatus.UNHEALTHY  # nobody listens there in this story

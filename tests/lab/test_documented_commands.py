@@ -52,7 +52,7 @@ STANDS_FOR: Mapping[str, Callable[["Reader"], str]] = {
     "orders.abcdefghijkl.eu-west-1.rds.amazonaws.com": lambda reader: reader.endpoint,
     "<commit>": lambda _: "HEAD",
     "vpc-0a1b2c3d4e5f60718": lambda reader: reader.vpc,
-    "<FailedOrdersQueueUrl>": lambda reader: reader.outputs_of(FLEET)["FailedOrdersQueueUrl"],
+    "<FailedWorkItemsQueueUrl>": lambda reader: reader.outputs_of(FLEET)["FailedWorkItemsQueueUrl"],
 }
 
 
@@ -84,11 +84,11 @@ ELSEWHERE: Mapping[str, Elsewhere] = {
     ),
     "make bench": Elsewhere(
         "100,000 failovers for each strategy; the tests simulate some",
-        "tests/unit/test_bench_simulation.py",
+        "tests/unit/bench/test_simulation.py",
         "simulat",
     ),
     "make bench-fleet": Elsewhere(
-        "5,000 groups; the tests simulate some", "tests/unit/test_bench_fleet.py", "measure("
+        "5,000 groups; the tests simulate some", "tests/unit/bench/test_fleet.py", "measure("
     ),
     "make bench-warm": Elsewhere(
         "a thousand runs of each function; the tests make some",
@@ -138,15 +138,15 @@ PRINTS = {
     "make help": r"(?m)^demo +Run the main job",
     ".venv/bin/sam list stack-outputs": "support@getdbt.com|ConsumerRequest",
     ".venv/bin/sam remote invoke ReportStatusFunction": r"The road works\.",
-    ".venv/bin/sam remote invoke SyncTargetsFunction": r'"status": ?"',
-    ".venv/bin/sam remote invoke AnswerConnectionsFunction": r'"status": ?"nothing_to_answer"',
+    ".venv/bin/sam remote invoke ReconcileTargetsFunction": r'"status": ?"',
+    ".venv/bin/sam remote invoke ReviewConnectionsFunction": r'"status": ?"no_requests"',
     r".venv/bin/sam logs .* ago'$": "sync run ended",
     "aws scheduler list-schedules": '"State": "(ENABLED|DISABLED)"',
     "aws rds describe-db-instances": r"orders",
     "aws lambda get-account-settings": "ConcurrentExecutions",
-    ".venv/bin/sam remote invoke SweepGroupsFunction": r'"bound": ?1',
+    ".venv/bin/sam remote invoke FleetSweepFunction": r'"bound": ?1',
     # Nothing has failed.
-    "aws sqs receive-message .*<FailedOrdersQueueUrl>": "",
+    "aws sqs receive-message .*<FailedWorkItemsQueueUrl>": "",
     "aws sqs receive-message": '"Body": "{}"',
     "aws sqs get-queue-attributes": '"ApproximateNumberOfMessages": "[01]"',
     "aws ec2 describe-vpc-endpoint-connections": STRANGER,
@@ -244,7 +244,7 @@ class Reader:
 
     def syncs(self) -> None:
         """Do what the schedule does each minute elsewhere."""
-        assert self._invoke("SyncTargetsFunctionName")["status"] == "in_sync"
+        assert self._invoke("ReconcileTargetsFunctionName")["status"] == "in_sync"
 
     def _invoke(self, output: str) -> Any:
         answer = self.client("lambda").invoke(FunctionName=self.outputs[output], Payload="{}")
@@ -420,7 +420,7 @@ def _a_stranger_waits(reader: Reader) -> Callable[[], object]:
 
 def _schedule_is_off(reader: Reader) -> Callable[[], object]:
     scheduler = reader.client("scheduler")
-    found = scheduler.get_schedule(Name=reader.resource("SyncTargetsFunctionEveryMinute"))
+    found = scheduler.get_schedule(Name=reader.resource("ReconcileTargetsFunctionEveryMinute"))
     given = ("Name", "Description", "ScheduleExpression", "FlexibleTimeWindow", "Target")
     scheduler.update_schedule(**{name: found[name] for name in given}, State="DISABLED")
 
@@ -450,8 +450,8 @@ FAULTS = {
     "Connection waiting": Fault("endpoint-connections", _a_stranger_waits, heals=False),
     "endpoint-name": Fault("endpoint-name", _name_is_gone, heals=False),
     "allowed-addresses": Fault("allowed-addresses", _database_is_public, heals=False),
-    "targets-healthy": Fault("targets-healthy", _target_is_gone),
-    "no-drift": Fault("no-drift", _target_too_many),
+    "target-health": Fault("target-health", _target_is_gone),
+    "drift": Fault("drift", _target_too_many),
     "target-group": Fault("target-group", _proxy_protocol_is_on),
     "listener": Fault("listener", _listener_is_gone),
     "load-balancer": Fault("load-balancer", _zones_are_not_crossed),

@@ -258,12 +258,12 @@ def test_a_failed_update_goes_back(world: World, stack: str) -> None:
 
 def test_a_refusal_fails_the_stack_with_its_reason_and_leaves_nothing(world: World) -> None:
     before = world.left()
-    assert world.deploy("refused", Endpoint="nobody.rds.example") == "ROLLBACK_COMPLETE"
+    assert world.deploy("rejected", Endpoint="nobody.rds.example") == "ROLLBACK_COMPLETE"
     assert (
         "Received response status [FAILED] from custom resource. Message returned: "
-        "there is no such database" in world.reasons("refused")
+        "there is no such database" in world.reasons("rejected")
     )
-    world.delete("refused")
+    world.delete("rejected")
     assert world.left() == before
 
 

@@ -14,7 +14,7 @@ from lab.addresses import AddressPlan, Endpoint
 from lab.aws import Account, Database, create_cluster, create_database
 from lab.emulator.client import EmulatorAdminError
 from lab.emulator.messages import NetworkInterface, RdsStatus
-from target_sync.adapters.network_interfaces import RdsNetworkInterfaces
+from target_sync.targets.network_interfaces import RdsNetworkInterfaces
 from tests.lab.emulator_process import PROVIDER, REGION, Emulator, running_emulator
 
 pytestmark = pytest.mark.lab

@@ -18,7 +18,7 @@ KINDS = {
 #: AWS's own times are for `make lab`.
 SHORTENED = {
     "failover-watch": ["--registration-delay=15"],
-    "failover-warm-standby": ["--registration-delay=15"],
+    "failover-serving-standby": ["--registration-delay=15"],
     "lost-event": ["--schedule-interval=15"],
 }
 #: What lasts longest is played first.
@@ -27,7 +27,7 @@ LONGEST = (
     "faults",
     "updates",
     "lost-event",
-    "failover-warm-standby",
+    "failover-serving-standby",
     "failover-watch",
     "failover-cluster",
 )

@@ -85,19 +85,19 @@ BY_RULE: Mapping[str, Wrong] = {
     "given resolvers that are not asked": Wrong(
         parameters={
             "DatabaseEndpoint": "{orders}",
-            "Resolution": "authoritative",
+            "DnsResolution": "authoritative",
             "Resolvers": "{resolver}",
         },
-        says=("leave Resolution at system, or leave Resolvers empty",),
+        says=("leave DnsResolution at system, or leave Resolvers empty",),
         made=False,
     ),
     "the former targets of a proxy kept": Wrong(
         parameters={
             "DatabaseEndpoint": "{orders}",
             "DatabaseKind": "rds-proxy",
-            "FormerTargets": "keep",
+            "StandbyTargets": "serving",
         },
-        says=("FormerTargets keep is for rds-instance alone", "leave FormerTargets at remove"),
+        says=("StandbyTargets serving is for rds-instance alone", "leave StandbyTargets at none"),
         made=False,
     ),
     "rejection without anybody to reject": Wrong(
@@ -163,10 +163,10 @@ BY_LOOKUP: Mapping[str, Wrong] = {
         says=("DatabaseKind is rds-cluster-writer", "set DatabaseKind to one of auto"),
     ),
     "the former targets of a cluster kept": Wrong(
-        parameters={"DatabaseEndpoint": "{readers}", "FormerTargets": "keep"},
+        parameters={"DatabaseEndpoint": "{readers}", "StandbyTargets": "serving"},
         says=(
             "DatabaseEndpoint {readers} is followed as rds-cluster-readers",
-            "leave FormerTargets at remove",
+            "leave StandbyTargets at none",
         ),
     ),
     "an Auto Scaling group without its kind": Wrong(

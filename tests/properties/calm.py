@@ -3,11 +3,11 @@
 from ipaddress import IPv4Address
 from math import ceil
 
-from target_sync.core.model import Target
+from target_sync.model import Target
 from tests.properties.history import Start
 from tests.properties.referee import CONFIRM_SECONDS, may_be_a_target
 from tests.properties.world import World
-from tests.support.road import PORT
+from tests.support.connection_path import PORT
 
 MINUTE = 60.0
 #: From the first health check until two in a row have said the same, after any change.
@@ -33,7 +33,7 @@ def comes_right(world: World) -> float:
     first = history.calm_at + history.schedule_phase
     window = max(CONFIRM_SECONDS, (history.sources.ttl or 0) + 1)
     minutes, grace = 0, 0.0
-    if history.keep_standby:
+    if history.serving_standby:
         known = window + history.registration_seconds + TO_KNOW_HEALTH_SECONDS
         minutes, grace = ceil(known / MINUTE), STANDBY_GRACE_SECONDS
     runs = [
@@ -59,7 +59,7 @@ def assert_right(world: World) -> None:
     assert ours == wanted or len(ours) <= history.max_targets, "more targets than allowed"
     alive = wanted <= group.healthy
     for target in ours - wanted:
-        assert history.keep_standby, f"{target} is still there"
+        assert history.serving_standby, f"{target} is still there"
         assert may_be_a_target(target), f"{target} may not be a target, and is kept"
         assert target.address in world.held, f"{target} is not the database's, and is kept"
         assert not (alive and target in group.healthy), f"{target} answers, and is kept"

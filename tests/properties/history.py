@@ -10,9 +10,9 @@ from enum import StrEnum
 from ipaddress import ip_address
 from typing import Generic, TypeAlias, TypeVar
 
-from target_sync.core.model import IPAddress, LookupFailure, Target
-from target_sync.triggers import Trigger, TriggerKind
-from tests.support.road import PORT
+from target_sync.model import IPAddress, LookupFailure, Target
+from target_sync.reconcile.triggers import Trigger, TriggerKind
+from tests.support.connection_path import PORT
 
 Answer: TypeAlias = frozenset[IPAddress] | LookupFailure
 Value = TypeVar("Value")
@@ -198,10 +198,10 @@ class History:
     faults: tuple[Fault, ...] = ()
     pauses: tuple[Pause, ...] = ()
     drifts: tuple[Drift, ...] = ()
-    keep_standby: bool = False
+    serving_standby: bool = False
     max_targets: int = 15
     watch_seconds: float = 20.0
-    poll_seconds: float = 0.0
+    dns_poll_seconds: float = 0.0
     registration_seconds: float = 0.0
     draining_seconds: float = 0.0
     call_seconds: float = 0.0

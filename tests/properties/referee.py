@@ -8,8 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address
 
-from target_sync.core.convergence import Convergence
-from target_sync.core.model import (
+from target_sync.model import (
     FailedObservation,
     Observation,
     Target,
@@ -17,8 +16,9 @@ from target_sync.core.model import (
     TargetHealth,
     TargetState,
 )
-from target_sync.core.planning import Plan
-from tests.support.road import PORT, VPC_NETWORKS
+from target_sync.reconcile.loop import RunState
+from target_sync.reconcile.planner import Plan
+from tests.support.connection_path import PORT, VPC_NETWORKS
 
 #: As documented in docs/architecture.md; on purpose not imported.
 CONFIRM_SECONDS = 6.0
@@ -105,13 +105,15 @@ class Referee:
         return since + max(CONFIRM_SECONDS, max(ttls, default=0) + 1) <= newest.at
 
 
-def assert_applied_twice_changes_nothing(run: Convergence) -> None:
+def assert_applied_twice_changes_nothing(run: RunState) -> None:
     """Apply the plan of a run's look to the group as it was seen, and show the run that group."""
-    if run.plan is None or run.look is None or not run.plan.changes_something:
+    if run.plan is None or run.snapshot is None or not run.plan.has_calls:
         return
-    after, _ = run.after_look(replace(run.look, group=_applied(run.plan, run.look.group)))
+    after, _ = run.after_snapshot(
+        replace(run.snapshot, group=_applied(run.plan, run.snapshot.group))
+    )
     assert after.plan is not None
-    assert not after.plan.changes_something, f"applied twice it changes something: {after.plan}"
+    assert not after.plan.has_calls, f"applied twice it changes something: {after.plan}"
 
 
 def _applied(plan: Plan, group: TargetGroup) -> TargetGroup:

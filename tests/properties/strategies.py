@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 
-from target_sync.core.model import IPAddress, LookupFailure
+from target_sync.model import IPAddress, LookupFailure
 from tests.properties.history import (
     LOOPBACK,
     NOBODY,
@@ -32,7 +32,7 @@ from tests.properties.history import (
     lasting,
     targets,
 )
-from tests.support.road import ON_PREM, A, B, C
+from tests.support.connection_path import ON_PREM, A, B, C
 
 Value = TypeVar("Value")
 Addresses = frozenset[IPAddress]
@@ -150,7 +150,7 @@ def anything_goes(draw: st.DrawFn) -> History:
         faults=draw(faults),
         pauses=draw(pauses),
         drifts=draw(some(Drift, until(calm_at), ANY_TARGET, (True, False), most=3)),
-        keep_standby=kind == "standby",
+        serving_standby=kind == "standby",
         max_targets=max_targets,
         **dict(zip(PACES, draw(paces), strict=True)),
     )

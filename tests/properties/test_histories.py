@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
-from target_sync.core.model import IPAddress
+from target_sync.model import IPAddress
 from tests.properties.calm import comes_right
 from tests.properties.history import History, Timeline, Truth
 from tests.properties.strategies import anything_goes, changes_behind_caches

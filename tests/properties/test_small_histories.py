@@ -4,7 +4,7 @@ from collections import Counter
 
 from tests.properties.history import Anything, Held, History, Pause, Start, Timeline, Truth, targets
 from tests.properties.world import World
-from tests.support.road import A, B
+from tests.support.connection_path import A, B
 
 OLD, NEW = frozenset([A]), frozenset([B])
 OLD_TARGET, NEW_TARGET = targets(A, B)
@@ -105,7 +105,7 @@ def test_a_standby_that_the_name_has_just_named_is_not_removed_for_answering() -
         registered=(OLD_TARGET, NEW_TARGET),
         listening=Timeline(OLD | NEW),
         held=Timeline(Held(OLD)),
-        keep_standby=True,
+        serving_standby=True,
     )
 
     world.plays_until(24.0)

@@ -1,6 +1,6 @@
 """Plays a history: many runs of the real synchronizer on one virtual clock, and their world.
 
-A run is a ``Synchronizer.course``. It is resumed at the moment that it asked for, or later if
+A run is a ``Reconciler.run_in_steps``. It is resumed at the moment that it asked for, or later if
 the history freezes it, so that other runs, and somebody else's changes, come between any two of
 its calls.
 """
@@ -11,8 +11,12 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from itertools import count
 
 from bench.group import ComputedGroup, Port
-from target_sync.core.convergence import Convergence
-from target_sync.core.model import (
+from target_sync.errors import (
+    TargetGroupAccessError,
+    TargetGroupUnavailableError,
+    TargetSyncError,
+)
+from target_sync.model import (
     FailedObservation,
     IPAddress,
     LookupFailure,
@@ -22,20 +26,16 @@ from target_sync.core.model import (
     Target,
     TargetGroup,
 )
-from target_sync.core.result import SyncResult
-from target_sync.errors import (
-    TargetGroupAccessError,
-    TargetGroupUnavailableError,
-    TargetSyncError,
-)
-from target_sync.synchronizer import RESERVE_SECONDS, Synchronizer
+from target_sync.reconcile.loop import RunState
+from target_sync.reconcile.reconciler import RESERVE_SECONDS, Reconciler
+from target_sync.reconcile.result import SyncResult
 from tests.properties.history import TRIGGERS, Answer, FaultKind, History, Start
 from tests.properties.referee import (
     CONFIRM_SECONDS,
     Referee,
     assert_applied_twice_changes_nothing,
 )
-from tests.support.road import ENDPOINT_NAME, PORT, VPC_NETWORKS
+from tests.support.connection_path import ENDPOINT_NAME, PORT, VPC_NETWORKS
 
 #: How long a call takes that times out, or works slowly: the client's own retries included.
 SLOW_SECONDS = 8.0
@@ -143,7 +143,7 @@ class World:
     def story(self) -> Iterator[str]:
         """The journal, a line for each thing that happened."""
         for at, who, what in self.journal:
-            yield f"{at:8.2f} s  {who:20} {_told(what)}"
+            yield f"{at:8.2f} s  {who:20} {_notified(what)}"
 
     def _plans(self, at: float, happens: Callable[[], None]) -> None:
         heapq.heappush(self._agenda, (at, next(self._order), happens))
@@ -275,8 +275,8 @@ class Run:
 
     # Reporter
 
-    def looked(self, convergence: Convergence) -> None:
-        assert_applied_twice_changes_nothing(convergence)
+    def iterated(self, run: RunState) -> None:
+        assert_applied_twice_changes_nothing(run)
 
     def report(self, result: SyncResult) -> None:
         assert result.to_document()["status"] == result.status.value
@@ -293,23 +293,23 @@ class Run:
         self._referee = Referee(
             dry_run=trigger.dry_run, deadline=self.deadline, max_targets=history.max_targets
         )
-        synchronizer = Synchronizer(
+        reconciler = Reconciler(
             endpoint=self,
             target_group=self,
             policy=SyncPolicy(
                 port=PORT,
                 allowed_networks=VPC_NETWORKS,
                 max_targets=history.max_targets,
-                keep_standby=history.keep_standby,
+                serving_standby=history.serving_standby,
                 confirm_seconds=CONFIRM_SECONDS,
             ),
             clock=self,
             reporter=self,
             watch_seconds=history.watch_seconds,
-            poll_seconds=history.poll_seconds,
-            standbys=self if history.keep_standby else None,
+            dns_poll_seconds=history.dns_poll_seconds,
+            standbys=self if history.serving_standby else None,
         )
-        self._course = synchronizer.course(
+        self._course = reconciler.run_in_steps(
             trigger, remaining_seconds=self._start.remaining_seconds, age_seconds=0.0
         )
 
@@ -370,9 +370,9 @@ class Run:
             raise TargetGroupUnavailableError(operation, "RequestTimeout", str(fault))
 
 
-def _told(what: object) -> str:
+def _notified(what: object) -> str:
     if isinstance(what, tuple):
-        return " ".join(map(_told, what))
+        return " ".join(map(_notified, what))
     if isinstance(what, TargetGroup):
         return ", ".join(f"{t.target} {t.state.value}" for t in what.targets) or "nothing"
     if isinstance(what, frozenset):

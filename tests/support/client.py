@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from ipaddress import IPv4Address
 
-from target_sync.core.model import IPAddress, TargetGroup, TargetState
+from target_sync.model import IPAddress, TargetGroup, TargetState
 from tests.support.clock import FakeClock
 
 ATTEMPT_SECONDS = 0.5

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 
 class FakeClock:
-    """Implements ``target_sync.core.ports.Clock``: sleeping is what moves it.
+    """Implements ``target_sync.ports.Clock``: sleeping is what moves it.
 
     ``at`` plans something for a moment; it happens when time passes that moment.
     ``every_tick`` runs in small steps of time, for what goes on by itself (health checks).

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from target_sync.adapters.rds import ClusterReadersEndpoint, ClusterWriterEndpoint, RdsCluster
+from target_sync.endpoints.cluster import ClusterReadersEndpoint, ClusterWriterEndpoint, RdsCluster
+from tests.support.connection_path import A, B, C, Road
 from tests.support.databases import (
     CLUSTER,
     READER_NAME,
@@ -11,7 +12,6 @@ from tests.support.databases import (
     FakeRds,
     instance_name,
 )
-from tests.support.road import A, B, C, Road
 
 MEMBERS = {"orders-1": A, "orders-2": B, "orders-3": C}
 

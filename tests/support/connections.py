@@ -3,22 +3,17 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-from target_sync.connections.answering import ConnectionAnswerer
-from target_sync.core.connection_messages import notice_of
-from target_sync.core.connections import (
-    AnswerResult,
-    ConnectionPolicy,
-    ConnectionState,
-    Decision,
-    EndpointConnection,
-)
-from target_sync.core.messages import Sender
+from target_sync.connections.decisions import ConnectionPolicy, Decision, ReviewResult
+from target_sync.connections.messages import notification_of
+from target_sync.connections.reviewer import ConnectionReviewer
 from target_sync.errors import EndpointServiceError, EndpointServiceUnavailableError
-from target_sync.messages.sending import Courier
-from tests.support.messages import FakeBus, FakeTopic
+from target_sync.model import ConnectionState, EndpointConnection
+from target_sync.notifications.messages import Origin
+from target_sync.notifications.sender import NotificationSender
+from tests.support.notifications import FakeBus, FakeTopic
 
 SERVICE_ID = "vpce-svc-0a1b2c3d4e5f60718"
-SENDER = Sender(stack="orders-privatelink", resource=SERVICE_ID)
+SENDER = Origin(stack="orders-privatelink", resource=SERVICE_ID)
 TRUSTED, OTHER = "222222222222", "444444444444"
 NOBODYS_ENDPOINT = "vpce-00000000000000000"
 
@@ -34,7 +29,7 @@ def forbidden(operation: str) -> EndpointServiceError:
 
 
 class FakeEndpointService:
-    """Implements ``target_sync.core.connections.EndpointServicePort`` in memory.
+    """Implements ``target_sync.ports.EndpointServicePort`` in memory.
 
     Attributes:
         calls: How often each operation was called.
@@ -97,21 +92,21 @@ class FakeEndpointService:
 
 @dataclass
 class FakeTeller:
-    """Implements ``target_sync.connections.answering.ConnectionTeller``, with our own courier."""
+    """Implements ``target_sync.connections.reviewer.ConnectionTeller``, with our own courier."""
 
-    courier: Courier
+    notification_sender: NotificationSender
 
-    def tell(self, decision: Decision) -> tuple[str, ...]:
-        return self.courier.send(notice_of(decision, SENDER, at=0.0))
+    def notify(self, decision: Decision) -> tuple[str, ...]:
+        return self.notification_sender.send(notification_of(decision, SENDER, at=0.0))
 
 
 @dataclass
 class FakeAnswerReporter:
-    """Implements ``target_sync.connections.answering.AnswerReporter``."""
+    """Implements ``target_sync.connections.reviewer.AnswerReporter``."""
 
-    results: list[AnswerResult] = field(default_factory=list)
+    results: list[ReviewResult] = field(default_factory=list)
 
-    def report(self, result: AnswerResult) -> None:
+    def report(self, result: ReviewResult) -> None:
         self.results.append(result)
 
 
@@ -123,11 +118,13 @@ class Desk:
         self.people = FakeTopic()
         self.bus = FakeBus()
         self.reporter = FakeAnswerReporter()
-        self.answerer = ConnectionAnswerer(
+        self.reviewer = ConnectionReviewer(
             service=self.service,
             policy=ConnectionPolicy(
                 trusted_accounts=frozenset({TRUSTED}), reject_untrusted=reject_untrusted
             ),
-            teller=FakeTeller(Courier(topic=self.people if has_topic else None, bus=self.bus)),
+            notifier=FakeTeller(
+                NotificationSender(topic=self.people if has_topic else None, bus=self.bus)
+            ),
             reporter=self.reporter,
         )

@@ -7,21 +7,19 @@ from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from typing import Any
 
-from target_sync.core.connections import ConnectionState, EndpointConnection
-from target_sync.core.first_sync import FunctionError
-from target_sync.core.lookup import Database, Subnet
-from target_sync.core.model import DatabaseKind, IPNetwork
-from target_sync.core.place import Place
-from target_sync.custom_resources.auto_scaling_attachment import AutoScalingAttachment
-from target_sync.custom_resources.database_lookup import DatabaseLookup
-from target_sync.custom_resources.endpoint_connections import EndpointConnections
-from target_sync.custom_resources.first_sync import FirstSyncResource
-from target_sync.custom_resources.manager import StackManager
-from target_sync.custom_resources.request import Attributes, Request
-from target_sync.errors import CustomResourceAnswerError, StackCallError
+from target_sync.errors import CustomResourceResponseError, StackCallError
+from target_sync.model import AwsScope, ConnectionState, DatabaseKind, EndpointConnection, IPNetwork
+from target_sync.provisioning.lookup import Database, Subnet
+from target_sync.provisioning.manager import StackManager
+from target_sync.provisioning.progress import FunctionError
+from target_sync.provisioning.request import Attributes, Request
+from target_sync.provisioning.resources.auto_scaling_attachment import AutoScalingAttachment
+from target_sync.provisioning.resources.database_lookup import DatabaseLookup
+from target_sync.provisioning.resources.endpoint_connections import EndpointConnections
+from target_sync.provisioning.resources.first_sync import FirstSyncResource
 from tests.support.clock import FakeClock
 
-PLACE = Place("aws", "eu-west-1", "111122223333")
+PLACE = AwsScope("aws", "eu-west-1", "111122223333")
 VPC, OTHER_VPC = "vpc-0aaa", "vpc-0bbb"
 DOMAIN = "abc123.eu-west-1.rds.amazonaws.com"
 INSTANCE = f"orders.{DOMAIN}"
@@ -79,7 +77,7 @@ PROXY_DATABASE = Database(
 
 
 class FakeCatalog:
-    """Implements ``target_sync.core.lookup.DatabaseCatalog`` in memory."""
+    """Implements ``target_sync.provisioning.lookup.DatabaseCatalog`` in memory."""
 
     def __init__(self) -> None:
         self.instances = {
@@ -148,7 +146,7 @@ class FakeCatalog:
 
 
 class FakeAutoScaling:
-    """Implements ``target_sync.core.lookup.AutoScalingPort`` in memory."""
+    """Implements ``target_sync.provisioning.lookup.AutoScalingPort`` in memory."""
 
     def __init__(self) -> None:
         self.groups: dict[str, set[str]] = {GROUP: set(), "Other": set()}
@@ -167,7 +165,7 @@ class FakeAutoScaling:
 
 
 class FakeFunctions:
-    """Implements ``target_sync.core.first_sync.FunctionPort``: answers in turn, the last stays."""
+    """Implements ``target_sync.provisioning.progress.FunctionPort``: the last answer stays."""
 
     def __init__(self, *answers: Mapping[str, object] | FunctionError) -> None:
         self.answers = list(answers)
@@ -181,7 +179,7 @@ class FakeFunctions:
 
 
 class FakeService:
-    """Implements ``target_sync.core.connections.EndpointServicePort`` in memory."""
+    """Implements ``target_sync.ports.EndpointServicePort`` in memory."""
 
     def __init__(self, **states: ConnectionState) -> None:
         self.states = states
@@ -202,13 +200,13 @@ class FakeService:
     def reject(self, endpoint_id: str) -> None:
         self.rejected.append(endpoint_id)
         if code := self.failing.get(endpoint_id):
-            raise StackCallError("RejectVpcEndpointConnections", code, "refused")
+            raise StackCallError("RejectVpcEndpointConnections", code, "rejected")
         if endpoint_id not in self.stuck:
             self.states[endpoint_id] = ConnectionState.REJECTED
 
 
 class FakeCloudFormation:
-    """Implements ``target_sync.custom_resources.manager.AnswerPort``; keeps what it was told."""
+    """Implements ``target_sync.provisioning.manager.AnswerPort``; keeps what it was told."""
 
     def __init__(self) -> None:
         self.answers: list[Mapping[str, Any]] = []
@@ -222,12 +220,12 @@ class FakeCloudFormation:
         self.answers.append(json.loads(body))
         self.answered.set()
         if self.refuses:
-            raise CustomResourceAnswerError("CloudFormation refused the answer")
+            raise CustomResourceResponseError("CloudFormation refused the answer")
 
 
 @dataclass(slots=True)
 class FakeReporter:
-    """Implements ``target_sync.custom_resources.manager.ManagerReporter``."""
+    """Implements ``target_sync.provisioning.manager.ManagerReporter``."""
 
     records: list[tuple[Request, Attributes | None, str]] = field(default_factory=list)
 
@@ -240,7 +238,7 @@ RESPONSE_URL = "https://cloudformation.example/answer?signature=secret"
 
 @dataclass(slots=True, kw_only=True)
 class Stack:
-    """Everything around ManageStackFunction, and CloudFormation's side of the talk."""
+    """Everything around ProvisionStackFunction, and CloudFormation's side of the talk."""
 
     catalog: FakeCatalog = field(default_factory=FakeCatalog)
     groups: FakeAutoScaling = field(default_factory=FakeAutoScaling)
@@ -313,6 +311,6 @@ def without(texts: Mapping[str, object]) -> dict[str, object]:
         "VpcId": "",
         "SubnetIds": [""],
         "AllowedNetworks": [""],
-        "FormerTargets": "remove",
+        "StandbyTargets": "none",
         **texts,
     }

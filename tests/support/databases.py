@@ -7,7 +7,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from target_sync.core.model import FailedObservation, LookupFailure, Observation
+from target_sync.model import FailedObservation, LookupFailure, Observation
 from tests.support.clock import FakeClock
 
 CLUSTER = "orders"
@@ -110,7 +110,7 @@ class FakeEc2:
 
 
 class FakeDns:
-    """Implements ``target_sync.core.ports.NameResolver`` over names that we set."""
+    """Implements ``target_sync.ports.NameResolver`` over names that we set."""
 
     def __init__(self, clock: FakeClock) -> None:
         self._clock = clock

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from drill.decisions import OURS, OurStack, Resource, our_stack
-from tests.support.messages import GROUP_ARN
+from tests.support.notifications import GROUP_ARN
 
 ENDPOINT = "orders.abc123.eu-west-1.rds.amazonaws.com"
 CLUSTER_ENDPOINT = "shop.cluster-abc123.eu-west-1.rds.amazonaws.com"
@@ -18,11 +18,11 @@ def described_stack(
     parameters: Mapping[str, str] | None = None,
 ) -> Mapping[str, Any]:
     """A stack as DescribeStacks gives it."""
-    given = {"DatabaseEndpoint": ENDPOINT, "FormerTargets": "remove", **(parameters or {})}
+    given = {"DatabaseEndpoint": ENDPOINT, "StandbyTargets": "none", **(parameters or {})}
     made = {
         "DatabaseKind": "rds-instance",
         "TargetGroupArn": GROUP_ARN,
-        "SyncTargetsFunctionName": "physical-SyncTargetsFunction",
+        "ReconcileTargetsFunctionName": "physical-ReconcileTargetsFunction",
         "ReportStatusFunctionName": "physical-ReportStatusFunction",
         "LoadBalancerDnsName": "orders.elb.eu-west-1.amazonaws.com",
         **(outputs or {}),

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
-from target_sync.core.fleet.events import identifier_of
-from target_sync.core.fleet.model import ENDPOINT_TAG, GroupFacts, Question, TaggedGroup
-from target_sync.core.fleet.orders import Order, write_order
-from target_sync.core.model import FailedObservation, Observation
 from target_sync.errors import TargetGroupError, TargetGroupNotFoundError
+from target_sync.fleet.events import identifier_of
+from target_sync.fleet.model import ENDPOINT_TAG, EndpointKey, GroupFacts, TaggedGroup
 from target_sync.fleet.ports import DatabaseEvent
+from target_sync.fleet.work_items import WorkItem, write_work_item
+from target_sync.model import FailedObservation, Observation
 from tests.support.clock import FakeClock
 from tests.support.databases import FakeDns
 
@@ -136,11 +136,11 @@ class FakeNames:
 
     def __init__(self, dns: FakeDns) -> None:
         self.dns = dns
-        self.asked: list[Sequence[Question]] = []
+        self.asked: list[Sequence[EndpointKey]] = []
 
     def ask(
-        self, questions: Sequence[Question]
-    ) -> Mapping[Question, Observation | FailedObservation]:
+        self, questions: Sequence[EndpointKey]
+    ) -> Mapping[EndpointKey, Observation | FailedObservation]:
         self.asked.append(tuple(questions))
         return {question: self.dns.resolve(question[1]) for question in questions}
 
@@ -347,16 +347,16 @@ class FakeWorkQueue:
 
     clock: FakeClock
     visibility: float = 100.0
-    sent: list[Order] = field(default_factory=list)
+    sent: list[WorkItem] = field(default_factory=list)
     calls: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self.queue = FakeQueue(self.clock, fifo=True, visibility=self.visibility)
 
-    def send(self, orders: Sequence[Order], at: float) -> None:
+    def send(self, orders: Sequence[WorkItem], at: float) -> None:
         self.calls["send"] += 1
         for order in orders:
-            body = write_order(order)
+            body = write_work_item(order)
             self.queue.send(body, group=order.arn, deduplication=f"{int(at // 60)} {body}")
             self.sent.append(order)
 

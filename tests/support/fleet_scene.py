@@ -3,23 +3,22 @@
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
-from target_sync.core.fleet.model import (
+from target_sync.fleet.bound_groups import BoundGroups
+from target_sync.fleet.checkpoints import write_checkpoint
+from target_sync.fleet.model import (
     AUDIT_TAG,
     ENDPOINT_TAG,
     RECORD_TAG,
-    Cause,
     GroupFacts,
+    WorkReason,
 )
-from target_sync.core.fleet.orders import MarkOrder, Order, SyncOrder, read_order
-from target_sync.core.fleet.record import write_record
-from target_sync.core.fleet.result import SweepResult, WatchResult
-from target_sync.core.model import FailedObservation
-from target_sync.core.place import Place
-from target_sync.fleet.listing import BoundGroups
 from target_sync.fleet.ports import DatabaseEvent
-from target_sync.fleet.sweeping import Sweeper
+from target_sync.fleet.result import SweepResult, WatchResult
+from target_sync.fleet.sweeper import Sweeper
 from target_sync.fleet.triggers import SweepTrigger, SweepTriggerKind
-from target_sync.fleet.watching import Watcher
+from target_sync.fleet.watcher import Watcher
+from target_sync.fleet.work_items import CursorWorkItem, SyncWorkItem, WorkItem, read_work_item
+from target_sync.model import AwsScope, FailedObservation
 from tests.support.clock import FakeClock
 from tests.support.databases import FakeDns
 from tests.support.fleet import (
@@ -33,7 +32,7 @@ from tests.unit.fleet.builders import FACTS, KEY, LIMITS, A, arn, binding, name
 
 #: The clock of a scene is that of the epoch, at the beginning of a minute.
 NOW = 1_732_300_020.0
-PLACE = Place("aws", "eu-west-1", "123456789012")
+PLACE = AwsScope("aws", "eu-west-1", "123456789012")
 SCHEDULED = SweepTrigger(kind=SweepTriggerKind.SCHEDULE)
 #: The functions' time-outs (fleet.yaml).
 SWEEP_TIMEOUT, WATCH_TIMEOUT = 58.0, 180.0
@@ -66,7 +65,7 @@ class Scene:
         self.queue = FakeWorkQueue(self.clock)
         self.events = FakeDatabaseEvents(self.clock)
         self.reports = Reports()
-        self.done: list[Order] = []
+        self.done: list[WorkItem] = []
         self.verify = self._verify
         self.sweeper = self.new_sweeper()
         self.watcher = Watcher(
@@ -105,7 +104,7 @@ class Scene:
         """Groups that were verified for A, which their names say."""
         self.add(*numbers)
         for number in numbers:
-            record = write_record(binding(number), [A], KEY)
+            record = write_checkpoint(binding(number), [A], KEY)
             self.tagged.put(arn(number), {ENDPOINT_TAG: name(number), RECORD_TAG: record})
 
     def moves(self, number: int, address: IPv4Address) -> None:
@@ -132,23 +131,23 @@ class Scene:
     def carry_out(self, most: int) -> None:
         """Carry out some orders at once."""
         for message in self.queue.queue.receive(most):
-            order = read_order(message.body)
-            if isinstance(order, MarkOrder):
+            order = read_work_item(message.body)
+            if isinstance(order, CursorWorkItem):
                 self.tagged.write(order.arn, AUDIT_TAG, order.text)
             else:
                 self.verify(order)
             self.done.append(order)
             self.queue.queue.delete(message.handle)
 
-    def sent(self, cause: Cause) -> list[str]:
+    def sent(self, cause: WorkReason) -> list[str]:
         """The groups on which orders were sent for this reason, in order."""
-        return [o.arn for o in self.queue.sent if isinstance(o, SyncOrder) and o.cause is cause]
+        return [o.arn for o in self.queue.sent if isinstance(o, SyncWorkItem) and o.cause is cause]
 
-    def _verify(self, order: SyncOrder) -> None:
+    def _verify(self, order: SyncWorkItem) -> None:
         answer = self.dns.resolve(order.binding.endpoint)
         if isinstance(answer, FailedObservation):
             return
-        record = write_record(order.binding, answer.addresses, KEY)
+        record = write_checkpoint(order.binding, answer.addresses, KEY)
         if record != order.record:
             self.tagged.write(order.arn, RECORD_TAG, record)
 

@@ -9,25 +9,25 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from lab.emulator.alarms import Alarm, AlarmState, Metric, MetricStore
-from target_sync.connections.observability import PowertoolsAnswerReporter
+from target_sync.connections.reporting import PowertoolsReviewReporter
 from target_sync.connections.triggers import ConnectionTrigger, ConnectionTriggerKind
-from target_sync.core.convergence import Convergence
-from target_sync.core.model import SyncPolicy
-from target_sync.core.result import SyncResult
 from target_sync.errors import TargetSyncError
-from target_sync.triggers import Trigger
+from target_sync.model import SyncPolicy
+from target_sync.reconcile.loop import RunState
+from target_sync.reconcile.result import SyncResult
+from target_sync.reconcile.triggers import Trigger
+from tests.support.connection_path import POLICY, SCHEDULE, A, B, Road
 from tests.support.connections import Desk
-from tests.support.messages import FakeTeller
-from tests.support.road import POLICY, SCHEDULE, A, B, Road
+from tests.support.notifications import FakeTeller
+from tests.support.scenarios import emitted, figures
 from tests.support.standbys import FakeStandbys
-from tests.support.stories import emitted, figures
 from tests.template.stack import PSEUDO_PARAMETERS, Resolver
 
 MINUTE = 60
 #: Between two looks at the connection requests (template.yaml, EveryFiveMinutes).
 SWEEP_MINUTES = 5
 _NAMES = {
-    "SyncTargetsFunction": "sync",
+    "ReconcileTargetsFunction": "sync",
     "LoadBalancer.LoadBalancerFullName": "net/orders/0a",
     "DatabaseTargetGroup.TargetGroupFullName": "targetgroup/orders/0a",
     "FailedRunsQueue.QueueName": "failed",
@@ -53,7 +53,7 @@ class _Counting:
     def __init__(self, watched: "WatchedRoad") -> None:
         self._watched = watched
 
-    def looked(self, convergence: Convergence) -> None:
+    def iterated(self, run: RunState) -> None:
         """Nothing counts looks."""
 
     def report(self, result: SyncResult) -> None:
@@ -93,11 +93,11 @@ class WatchedRoad(Road):
     """A road with a schedule, retries, and alarms that are evaluated every minute."""
 
     def __init__(self, *registered: object, policy: SyncPolicy = POLICY) -> None:
-        standbys = FakeStandbys(A, B) if policy.keep_standby else None
+        standbys = FakeStandbys(A, B) if policy.serving_standby else None
         super().__init__(*registered, policy=policy, standbys=standbys)
         self.desk = Desk()
-        self.teller = FakeTeller()
-        self.synchronizer = replace(self.synchronizer, teller=self.teller, reporter=_Counting(self))
+        self.notifier = FakeTeller()
+        self.reconciler = replace(self.reconciler, notifier=self.notifier, reporter=_Counting(self))
         self.queues = Depths()
         self.aws = Lambda()
         self.ports_exhausted = False
@@ -137,14 +137,14 @@ class WatchedRoad(Road):
             yield from self._invocation(SCHEDULE)
 
     def _sweep(self) -> None:
-        result = self.desk.answerer.run(ConnectionTrigger(kind=ConnectionTriggerKind.SCHEDULE))
-        self.ours(figures(lambda: PowertoolsAnswerReporter().report(result)))
+        result = self.desk.reviewer.run(ConnectionTrigger(kind=ConnectionTriggerKind.SCHEDULE))
+        self.ours(figures(lambda: PowertoolsReviewReporter().report(result)))
 
     def _invocation(self, trigger: Trigger) -> _Turns:
         """A run as Lambda makes it: with its errors counted, and tried again."""
         for pause in (*_RETRY_SECONDS, None):
             try:
-                yield from self.course(trigger)
+                yield from self.run_in_steps(trigger)
             except TargetSyncError:
                 self._put("AWS/Lambda", "Errors", 1, FunctionName="sync")
                 if pause is None:

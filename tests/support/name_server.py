@@ -7,7 +7,7 @@ from pathlib import Path
 from lab.addresses import free_port
 from lab.dns_server import Zone, query_count
 from lab.processes import Supervisor, accepts_connections
-from target_sync.adapters.dns import DnsResolver, NameServer
+from target_sync.endpoints.dns import DnsResolver, NameServer
 
 HOST = "127.0.0.1"
 

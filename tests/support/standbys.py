@@ -1,10 +1,10 @@
 """The database's own addresses in memory, as the EC2 API would confirm them."""
 
-from target_sync.core.model import IPAddress, StandbyCheck
+from target_sync.model import IPAddress, StandbyCheck
 
 
 class FakeStandbys:
-    """Implements ``target_sync.core.ports.Standbys`` over addresses that we set.
+    """Implements ``target_sync.ports.Standbys`` over addresses that we set.
 
     Attributes:
         held: The addresses that RDS holds for the database.
@@ -15,12 +15,12 @@ class FakeStandbys:
     def __init__(self, *held: IPAddress) -> None:
         self.held = set(held)
         self.failure = ""
-        self.looks: list[frozenset[IPAddress]] = []
+        self.iterations: list[frozenset[IPAddress]] = []
 
     def check(self, addresses: frozenset[IPAddress]) -> StandbyCheck:
         if not addresses:
             return StandbyCheck()
-        self.looks.append(addresses)
+        self.iterations.append(addresses)
         if self.failure:
             return StandbyCheck(failure=self.failure)
         return StandbyCheck(confirmed=addresses & self.held)

@@ -6,36 +6,37 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
-from target_sync.core.connections import ConnectionState, EndpointConnection
-from target_sync.core.diagnosis import Diagnosis
-from target_sync.core.model import (
+from target_sync.model import (
+    ConnectionState,
     DatabaseKind,
+    EndpointConnection,
+    EndpointService,
     IPAddress,
     Observation,
     StandbyCheck,
     SyncPolicy,
     TargetState,
 )
-from target_sync.core.road.facts import (
-    Changes,
+from target_sync.status.checks.network import GROUP_ATTRIBUTES
+from target_sync.status.collector import StatusCollector
+from target_sync.status.facts import (
     Deployment,
+    DescribedTarget,
     Facts,
+    FollowedChanges,
     FunctionNetwork,
     GroupDetails,
     Listener,
     LoadBalancer,
     RecentRuns,
-    Reply,
     Rule,
     SecurityGroup,
-    SeenTarget,
-    Service,
     Skipped,
-    Subnet,
+    SslReply,
+    SubnetNetwork,
 )
-from target_sync.core.road.network import GROUP_ATTRIBUTES
+from target_sync.status.report import StatusReport
 from target_sync.status.settings import StatusSettings
-from target_sync.status.survey import Surveyor
 
 #: 2026-11-22 10:00 UTC.
 NOW = 1795341600.0
@@ -90,9 +91,9 @@ def observation(*addresses: IPAddress, **changes: Any) -> Observation:
 
 def target(
     id_: object = A, state: TargetState = TargetState.HEALTHY, reason: str = "", port: int = PORT
-) -> SeenTarget:
+) -> DescribedTarget:
     """A line of DescribeTargetHealth."""
-    return SeenTarget(id=str(id_), port=port, state=state, reason=reason)
+    return DescribedTarget(id=str(id_), port=port, state=state, reason=reason)
 
 
 def rule(*networks: IPv4Network, port: int | None = PORT, **changes: Any) -> Rule:
@@ -133,9 +134,9 @@ BALANCER = LoadBalancer(
     security_groups=(BALANCER_GROUP,),
 )
 SUBNETS = (
-    Subnet(IPv4Network("10.0.1.0/24"), "eu-west-1a"),
-    Subnet(IPv4Network("10.0.2.0/24"), "eu-west-1b"),
-    Subnet(IPv4Network("10.0.3.0/24"), "eu-west-1c"),
+    SubnetNetwork(IPv4Network("10.0.1.0/24"), "eu-west-1a"),
+    SubnetNetwork(IPv4Network("10.0.2.0/24"), "eu-west-1b"),
+    SubnetNetwork(IPv4Network("10.0.3.0/24"), "eu-west-1c"),
 )
 GROUPS: Mapping[str, SecurityGroup] = {
     BALANCER_GROUP: SecurityGroup(inbound=(rule(CONSUMERS),), outbound=(rule(EVERYWHERE),)),
@@ -160,14 +161,14 @@ FACTS = Facts(
     load_balancer_attributes={"load_balancing.cross_zone.enabled": "true"},
     subnets=SUBNETS,
     security_groups=GROUPS,
-    service=Service(
+    service=EndpointService(
         state="Available", acceptance_required=False, load_balancer_arns=(BALANCER_ARN,)
     ),
     principals=frozenset({PRINCIPAL}),
     connections=(connection(),),
     function_network=OUTSIDE,
     recent_runs=RUNS,
-    changes=Changes(None, 14),
+    changes=FollowedChanges(None, 14),
     schedule_enabled=True,
     failed_runs=0,
     undelivered_events=0,
@@ -177,17 +178,17 @@ FACTS = Facts(
 
 @dataclass
 class FakeReporter:
-    """Implements ``target_sync.status.survey.StatusReporter``."""
+    """Implements ``target_sync.status.collector.StatusReporter``."""
 
-    reported: list[Diagnosis] = field(default_factory=list)
+    reported: list[StatusReport] = field(default_factory=list)
 
-    def report(self, diagnosis: Diagnosis) -> None:
-        self.reported.append(diagnosis)
+    def report(self, status_report: StatusReport) -> None:
+        self.reported.append(status_report)
 
 
 @dataclass
 class FakeAws:
-    """Implements every port of ``target_sync.core.road.ports`` with given facts.
+    """Implements every port of ``target_sync.status.ports`` with given facts.
 
     Attributes:
         world: What is there.
@@ -206,7 +207,7 @@ class FakeAws:
     released: threading.Event = field(default_factory=threading.Event)
     asked: list[tuple[Any, ...]] = field(default_factory=list)
     network: FunctionNetwork = NO_WAY_OUT
-    reply: Reply = Reply.TLS
+    reply: SslReply = SslReply.TLS
     confirmed: frozenset[IPAddress] = frozenset()
     attached: frozenset[str] | None = frozenset({GROUP_ARN})
 
@@ -279,11 +280,11 @@ class FakeAws:
     def attached_target_groups(self, group: str) -> Any:
         return self._answer("attached_target_groups", self.attached, group)
 
-    def ask(self, target: SeenTarget) -> Any:
+    def ask(self, target: DescribedTarget) -> Any:
         return self._answer("ask", self.reply, target)
 
 
-def surveyor(
+def status_collector(
     aws: FakeAws,
     deployment: Deployment = DEPLOYMENT,
     *,
@@ -291,7 +292,7 @@ def surveyor(
     in_vpc: bool = False,
     now: Callable[[], float] = lambda: 0.0,
     seconds: float = 5.0,
-) -> Surveyor:
+) -> StatusCollector:
     """The surveyor of a stack in front of this AWS."""
     settings = StatusSettings(
         deployment=deployment,
@@ -304,7 +305,7 @@ def surveyor(
         undelivered_events_queue="lost",
         namespace="PostgresPrivateLink",
     )
-    return Surveyor(
+    return StatusCollector(
         settings=settings,
         endpoint=aws if deployment.syncs else None,
         standbys=aws if keeps else None,

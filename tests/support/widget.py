@@ -4,10 +4,10 @@ from dataclasses import fields, is_dataclass, replace
 from enum import Enum
 from typing import Any
 
-from target_sync.core.diagnosis import Diagnosis, diagnose
-from target_sync.core.model import TargetState
-from target_sync.core.road.facts import Change, Changes
-from target_sync.core.road.findings import State
+from target_sync.model import TargetState
+from target_sync.status.checks.result import CheckState
+from target_sync.status.facts import FollowedChange, FollowedChanges
+from target_sync.status.report import StatusReport, make_report
 from tests.support.status import DEPLOYMENT, FACTS, NOW, B, target
 
 #: Each of them runs a script, loads something, adds an element or a style if a page takes it as it
@@ -46,18 +46,20 @@ UNRULY = (
 )
 
 
-def diagnosis(**changes: Any) -> Diagnosis:
+def status_report(**changes: Any) -> StatusReport:
     """What is found on the road on which everything is right, but for these facts."""
-    return diagnose(replace(FACTS, **changes), DEPLOYMENT)
+    return make_report(replace(FACTS, **changes), DEPLOYMENT)
 
 
-def every_state() -> Diagnosis:
+def every_state() -> StatusReport:
     """A road with something to say in every part of the widget."""
-    found = diagnosis(
+    found = status_report(
         targets=(target(), target(B, TargetState.UNHEALTHY, "Target.FailedHealthChecks")),
-        changes=Changes(Change(at=NOW - 600, to_detect=4.2, to_register=4.9, to_healthy=184.0), 14),
+        changes=FollowedChanges(
+            FollowedChange(at=NOW - 600, to_detect=4.2, to_register=4.9, to_healthy=184.0), 14
+        ),
     )
-    states = [*State] * 4
+    states = [*CheckState] * 4
     checks = [
         replace(check, state=state, seen=("It was seen.", "And more."), remedy="Do this.")
         for check, state in zip(found.checks, states, strict=False)

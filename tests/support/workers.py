@@ -1,6 +1,6 @@
 """Workers of a fleet on one virtual clock: containers that take orders from a queue, and die.
 
-A container does what ``functions/sync_targets/fleet.py`` does with a batch, but its waits are
+A container does what ``functions/fleet_worker/app.py`` does with a batch, but its waits are
 moments of the clock, so that several containers take turns between any two of their calls.
 """
 
@@ -14,11 +14,19 @@ from enum import StrEnum
 from itertools import count
 from typing import TypeVar
 
-from target_sync.core.fleet.budget import Budget
-from target_sync.core.fleet.model import Binding, Cause
-from target_sync.core.fleet.orders import SyncOrder, UnreadableOrderError, read_order
-from target_sync.core.fleet.record import Key, read_record, write_record
-from target_sync.core.model import (
+from target_sync.errors import (
+    TargetGroupAccessError,
+    TargetGroupNotFoundError,
+    TargetGroupUnavailableError,
+    TargetSyncError,
+)
+from target_sync.fleet.checkpoints import SigningKey, read_checkpoint, write_checkpoint
+from target_sync.fleet.model import Binding, WorkReason
+from target_sync.fleet.rate_limiter import CallRateLimiter
+from target_sync.fleet.rate_limits import CallBudget
+from target_sync.fleet.work_items import SyncWorkItem, UnreadableWorkItemError, read_work_item
+from target_sync.fleet.worker import LogContext, Worker
+from target_sync.model import (
     DatabaseKind,
     FailedObservation,
     IPAddress,
@@ -27,23 +35,15 @@ from target_sync.core.model import (
     Target,
     TargetGroup,
 )
-from target_sync.core.ports import Endpoint, NameResolver, TargetGroupPort
-from target_sync.core.result import SyncResult
-from target_sync.errors import (
-    TargetGroupAccessError,
-    TargetGroupNotFoundError,
-    TargetGroupUnavailableError,
-    TargetSyncError,
-)
-from target_sync.fleet.pacing import Pacer
-from target_sync.fleet.working import Subject, Worker
-from target_sync.synchronizer import Reporter
+from target_sync.ports import Endpoint, NameResolver, TargetGroupPort
+from target_sync.reconcile.reconciler import Reporter
+from target_sync.reconcile.result import SyncResult
 from tests.support.clock import FakeClock
+from tests.support.connection_path import POLICY, FakeReporter, FakeTargetGroup, target
 from tests.support.databases import FakeDns
 from tests.support.fleet import FakeQueue, FakeTaggedGroups, FakeWorkQueue, Message, settle
-from tests.support.road import POLICY, FakeReporter, FakeTargetGroup, target
 
-KEY = Key(b"a secret of this deployment")
+KEY = SigningKey(b"a secret of this deployment")
 #: Of fleet.yaml: a function's time-out, its batch and how many of them there may be at once.
 FUNCTION_SECONDS = 90.0
 BATCH = 2
@@ -110,7 +110,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class _LinedGroup:
-    """Implements ``target_sync.core.ports.TargetGroupPort``."""
+    """Implements ``target_sync.ports.TargetGroupPort``."""
 
     arn: str
     group: FakeTargetGroup | None
@@ -146,7 +146,7 @@ class _LinedTags:
 
 @dataclass(frozen=True, slots=True)
 class NamedEndpoint:
-    """Implements ``target_sync.core.ports.Endpoint``: by name; of a cluster, by two sources."""
+    """Implements ``target_sync.ports.Endpoint``: by name; of a cluster, by two sources."""
 
     binding: Binding
     resolver: NameResolver
@@ -167,7 +167,7 @@ class NamedEndpoint:
 
 @dataclass
 class FakeReports:
-    """Implements ``target_sync.fleet.working.Reports``: it keeps what it is told.
+    """Implements ``target_sync.fleet.worker.Reports``: it keeps what it is told.
 
     Attributes:
         runs: What each run was about, and how it ended.
@@ -175,17 +175,17 @@ class FakeReports:
         again: The orders that came again.
     """
 
-    runs: list[tuple[Subject, SyncResult]] = field(default_factory=list)
-    failures: list[tuple[Subject, Exception]] = field(default_factory=list)
-    again: list[tuple[Subject, Exception]] = field(default_factory=list)
+    runs: list[tuple[LogContext, SyncResult]] = field(default_factory=list)
+    failures: list[tuple[LogContext, Exception]] = field(default_factory=list)
+    again: list[tuple[LogContext, Exception]] = field(default_factory=list)
 
-    def of(self, subject: Subject) -> Reporter:
+    def of(self, subject: LogContext) -> Reporter:
         return _RunReporter(subject, self)
 
-    def failed(self, subject: Subject, error: Exception) -> None:
+    def failed(self, subject: LogContext, error: Exception) -> None:
         self.failures.append((subject, error))
 
-    def comes_again(self, subject: Subject, error: Exception) -> None:
+    def comes_again(self, subject: LogContext, error: Exception) -> None:
         self.again.append((subject, error))
 
     @property
@@ -195,7 +195,7 @@ class FakeReports:
 
 
 class _RunReporter(FakeReporter):
-    def __init__(self, subject: Subject, reports: FakeReports) -> None:
+    def __init__(self, subject: LogContext, reports: FakeReports) -> None:
         super().__init__()
         self._subject, self._reports = subject, reports
 
@@ -277,7 +277,7 @@ class Fleet:
         self.groups[binding.arn], self.bindings[binding.arn] = group, binding
         tags = {"privatelink-sync:endpoint": binding.endpoint}
         if record_of is not None:
-            tags["privatelink-sync:verified"] = write_record(
+            tags["privatelink-sync:verified"] = write_checkpoint(
                 binding, [target(record_of).address], KEY
             )
         self.tags.put(binding.arn, tags)
@@ -290,11 +290,13 @@ class Fleet:
         del self.groups[binding.arn]
         self.tags.delete(binding.arn)
 
-    def order(self, binding: Binding, cause: Cause = Cause.ANSWER_CHANGED) -> SyncOrder:
+    def order(
+        self, binding: Binding, cause: WorkReason = WorkReason.ANSWER_CHANGED
+    ) -> SyncWorkItem:
         """What a sweep would send now."""
-        return SyncOrder(binding, self.record_text(binding), cause)
+        return SyncWorkItem(binding, self.record_text(binding), cause)
 
-    def sends(self, *bindings: Binding, cause: Cause = Cause.ANSWER_CHANGED) -> None:
+    def sends(self, *bindings: Binding, cause: WorkReason = WorkReason.ANSWER_CHANGED) -> None:
         """Order work on these groups, as a sweep would."""
         before = self.orders.queue.waiting
         self.orders.send([self.order(it, cause) for it in bindings], self.clock.now())
@@ -310,7 +312,7 @@ class Fleet:
 
     def is_recorded_for(self, binding: Binding, *addresses: object) -> bool:
         """Whether the group's record says that it was right for these addresses."""
-        record = read_record(self.record_text(binding), binding, KEY)
+        record = read_checkpoint(self.record_text(binding), binding, KEY)
         return record is not None and record.is_of(_addresses(addresses))
 
     def registered(self, binding: Binding) -> set[str]:
@@ -320,12 +322,12 @@ class Fleet:
 
     def worker(self) -> Worker:
         """That of a container that has just been started."""
-        budget = Budget.of(self.clock.now(), workers=WORKERS)
+        budget = CallBudget.of(self.clock.now(), workers=WORKERS)
         return Worker(
             clock=self.clock,
             target_group=self._group,
             tags=_LinedTags(self.tags, self.line),
-            pacer=Pacer(self.clock, budget, lambda: self.line.throttled),
+            rate_limiter=CallRateLimiter(self.clock, budget, lambda: self.line.throttled),
             endpoint=self.endpoint_of,
             reports=self.reports,
             key=KEY,
@@ -384,14 +386,14 @@ class Fleet:
                 if batch not in self.undeleted:
                     settle(self.orders.queue, messages, response)
                 return False
-            _, _, course = heapq.heappop(due)
-            at = next(course, None)
+            _, _, run_in_steps = heapq.heappop(due)
+            at = next(run_in_steps, None)
             if at is not None:
-                heapq.heappush(due, (at, next(turns), course))
+                heapq.heappush(due, (at, next(turns), run_in_steps))
             if due:
                 yield due[0][0]
-        for _, _, course in due:
-            course.close()
+        for _, _, run_in_steps in due:
+            run_in_steps.close()
         self.killed += 1
         self.last_calls += self.line.operations[-1:]
         self.returns.update(it.id for it in messages)
@@ -408,18 +410,18 @@ class Fleet:
         for message in messages:
             try:
                 yield from self._course(worker, message, ends_at)
-            except (TargetSyncError, UnreadableOrderError) as error:
+            except (TargetSyncError, UnreadableWorkItemError) as error:
                 failed.add(message.id)
                 self.reports.comes_again({"message_id": message.id}, error)
 
     def _course(
         self, worker: Worker, message: Message, ends_at: float
     ) -> Generator[float, None, None]:
-        order = read_order(message.body)
+        order = read_work_item(message.body)
         assert not (self._alone and order.arn in self._busy), "two workers on one group"
         self._busy.add(order.arn)
         try:
-            yield from worker.course(
+            yield from worker.run_in_steps(
                 order, ends_at - self.clock.now(), again=message.receptions > 1
             )
         finally:

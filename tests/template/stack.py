@@ -70,9 +70,9 @@ SITUATIONS: Mapping[str, Mapping[str, str]] = {
         "CreateInterfaceEndpoints": "true",
         **NETWORK,
     },
-    "former targets kept": {"FormerTargets": "keep"},
+    "former targets kept": {"StandbyTargets": "serving"},
     "former targets kept, function in the VPC": {
-        "FormerTargets": "keep",
+        "StandbyTargets": "serving",
         "FunctionSubnetIds": "subnet-0a1b2c3d4e5f60718",
         "CreateInterfaceEndpoints": "true",
     },

@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from target_sync.core.convergence import HEALTHY_WITHIN_SECONDS
-from target_sync.core.messages import RUNBOOK
-from tests.support.road import REGISTRATION_SECONDS
+from target_sync.notifications.messages import RUNBOOK
+from target_sync.reconcile.loop import HEALTHY_WITHIN_SECONDS
+from tests.support.connection_path import REGISTRATION_SECONDS
 from tests.template.pages import anchors, read, sections, tables
 from tests.template.stack import SITUATIONS, Resolver, load
 

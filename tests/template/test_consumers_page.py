@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-from target_sync.connections.observability import PowertoolsAnswerReporter
+from target_sync.connections.decisions import ReviewResult, ReviewStatus, decide
+from target_sync.connections.reporting import PowertoolsReviewReporter
 from target_sync.connections.triggers import ConnectionTriggerKind
-from target_sync.core.connections import AnswerResult, AnswerStatus, decide
 from tests.support.connections import TRUSTED, Desk
 from tests.template.pages import code_spans, read, sections, tables
 from tests.template.stack import load
@@ -23,7 +23,7 @@ def test_the_page_has_the_functions_own_table_of_decisions() -> None:
 
 
 def test_the_page_tells_every_field_of_an_answer_in_order() -> None:
-    document = AnswerResult(trigger={}).to_document()
+    document = ReviewResult(trigger={}).to_document()
     assert [row[0].strip("`") for row in FIELDS] == list(document)
 
 
@@ -32,12 +32,12 @@ def test_the_page_tells_every_field_of_a_request_and_every_trigger() -> None:
     desk.service.asks(TRUSTED)
     (connection,) = desk.service.connections()
     spans = set(code_spans(sections(PAGE, 2)["Who is accepted"]))
-    assert decide(connection, desk.answerer.policy).to_document().keys() <= spans
+    assert decide(connection, desk.reviewer.policy).to_document().keys() <= spans
     assert set(ConnectionTriggerKind) <= spans
 
 
 def test_the_page_tells_every_status() -> None:
-    assert {row[0].strip("`") for row in STATUSES} == set(AnswerStatus)
+    assert {row[0].strip("`") for row in STATUSES} == set(ReviewStatus)
 
 
 def test_the_page_tells_every_metric_and_its_unit(
@@ -46,7 +46,7 @@ def test_the_page_tells_every_metric_and_its_unit(
     monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "consumers-page")
     monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "PostgresPrivateLink")
 
-    PowertoolsAnswerReporter().report(AnswerResult(trigger={}))
+    PowertoolsReviewReporter().report(ReviewResult(trigger={}))
 
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])
     (directive,) = figures["_aws"]["CloudWatchMetrics"]

@@ -28,20 +28,20 @@ def memory(function: str, resolver: Resolver) -> Any:
 
 def test_the_numbers_of_a_stack_are_the_templates() -> None:
     assert STACK.path == TEMPLATE
-    assert memory("SyncTargetsFunction", STACK) == OURS.stack_memory_mb
-    assert default("WatchSeconds", STACK) == OURS.stack_watch_seconds
+    assert memory("ReconcileTargetsFunction", STACK) == OURS.stack_memory_mb
+    assert default("EventWatchDurationSeconds", STACK) == OURS.stack_watch_seconds
     assert len(STACK.of_type("AWS::CloudWatch::Alarm")) == OURS.stack_alarms
     assert len(STACK.of_type("AWS::CloudWatch::Dashboard")) == OURS.stack_dashboards
     assert len(IN_VPC.of_type("AWS::EC2::VPCEndpoint")) == OURS.stack_endpoints
 
 
 def test_the_numbers_of_a_fleet_are_its_templates() -> None:
-    assert memory("SweepGroupsFunction", FLEET) == OURS.fleet_sweep_memory_mb
-    assert memory("SyncTargetsFunction", FLEET) == OURS.fleet_memory_mb
-    assert memory("WatchDatabasesFunction", FLEET) == OURS.fleet_memory_mb
+    assert memory("FleetSweepFunction", FLEET) == OURS.fleet_sweep_memory_mb
+    assert memory("FleetWorkerFunction", FLEET) == OURS.fleet_memory_mb
+    assert memory("FleetWatchFunction", FLEET) == OURS.fleet_memory_mb
     assert default("ApiShare", FLEET) == OURS.fleet_share
     assert default("MaxWorkers", FLEET) == OURS.fleet_workers
-    assert default("WatchSeconds", FLEET) == OURS.fleet_watch_seconds
+    assert default("EventWatchDurationSeconds", FLEET) == OURS.fleet_watch_seconds
     assert len(FLEET.of_type("AWS::CloudWatch::Alarm")) == OURS.fleet_alarms
     assert not FLEET.of_type("AWS::CloudWatch::Dashboard")
     assert not FLEET.of_type("AWS::EC2::VPCEndpoint")

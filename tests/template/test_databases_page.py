@@ -2,8 +2,8 @@
 
 import pytest
 
-from target_sync.core.endpoint_names import classify
-from target_sync.core.model import DatabaseKind
+from target_sync.endpoints.names import classify
+from target_sync.model import DatabaseKind
 from tests.template.pages import code_spans, read, sections, tables
 
 PAGE = read("docs/databases.md")

@@ -7,13 +7,12 @@ import pytest
 
 from lab.options import LabOptions
 from target_sync import errors
-from target_sync.core.convergence import Status
-from target_sync.core.model import LookupFailure
-from target_sync.core.planning import Action, VetoCode, make_plan
-from target_sync.observability import PowertoolsReporter
-from target_sync.triggers import parse_trigger
+from target_sync.model import LookupFailure, RunStatus
+from target_sync.reconcile.planner import Action, VetoCode, make_plan
+from target_sync.reconcile.reporting import PowertoolsReporter
+from target_sync.reconcile.triggers import parse_trigger
+from tests.support.connection_path import A, B, Road
 from tests.support.events import load_event
-from tests.support.road import A, B, Road
 from tests.template.pages import (
     PAGES,
     ROOT,
@@ -114,12 +113,12 @@ def test_the_example_is_the_answer_to_a_dry_run_after_a_failover() -> None:
 
 
 def test_the_readme_tells_every_status() -> None:
-    assert set(first_column(sections(README, 2)["Resync by hand"])) == set(Status)
+    assert set(first_column(sections(README, 2)["Resync by hand"])) == set(RunStatus)
 
 
 def test_the_architecture_tells_every_status() -> None:
     told = first_column(sections(ARCHITECTURE, 2)["The convergence state machine"])
-    assert set(told) == set(Status)
+    assert set(told) == set(RunStatus)
 
 
 def test_the_architecture_tells_every_action() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from drill.course import Exit
 from drill.decisions import OURS
-from target_sync.core.model import DatabaseKind
+from target_sync.model import DatabaseKind
 from tests.template.pages import ROOT, blocks, read, sections, tables
 from tests.template.stack import load
 
@@ -29,7 +29,7 @@ def test_the_policy_names_resources_as_cloudformation_does() -> None:
     """CloudFormation puts the stack's name and the logical ID in front of what has no name."""
     resources = load()["Resources"]
     named = set(re.findall(r"STACK-(\w+)-\*", read("drill/policy.json")))
-    assert named == {"ReportStatusFunction", "SyncTargetsLogGroup"} <= OURS.keys()
+    assert named == {"ReportStatusFunction", "ReconcileTargetsLogGroup"} <= OURS.keys()
     for name in named:
         assert not {"FunctionName", "LogGroupName"} & resources[name].get("Properties", {}).keys()
 

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from bench import fleet_queues
-from target_sync.core.fleet.budget import QUOTAS, Call
-from target_sync.core.fleet.model import AUDIT_TAG, ENDPOINT_TAG, RECORD_TAG
-from target_sync.core.fleet.record import KEY_BYTES
-from target_sync.core.messages import RUNBOOK
+from target_sync.fleet.checkpoints import KEY_BYTES
+from target_sync.fleet.model import AUDIT_TAG, ENDPOINT_TAG, RECORD_TAG
+from target_sync.fleet.rate_limits import QUOTAS, Call
 from target_sync.fleet.settings import event_queue_url, load_fleet_settings, work_queue_url
-from target_sync.fleet.watching import RESERVE_SECONDS
+from target_sync.fleet.watcher import RESERVE_SECONDS
+from target_sync.notifications.messages import RUNBOOK
 from tests.support import workers
 from tests.template.pages import anchors, read, sections
 from tests.template.stack import (
@@ -178,13 +178,11 @@ def test_subnets_and_security_groups_are_given_together(name: str) -> None:
 # -------------------------------------------------------------------------------- functions
 
 
-def test_both_templates_build_the_same_layer_and_the_same_kind_of_functions() -> None:
+def test_both_templates_build_the_same_layer_and_functions_of_the_same_runtime() -> None:
     ours, theirs = TEMPLATE["Resources"], load()["Resources"]
     assert ours["TargetSyncLayer"] == theirs["TargetSyncLayer"]
     for name in ("Runtime", "Architectures", "Tracing", "LoggingConfig"):
         assert TEMPLATE["Globals"]["Function"][name] == load()["Globals"]["Function"][name]
-    sync = "SyncTargetsFunction"
-    assert ours[sync]["Properties"]["CodeUri"] == theirs[sync]["Properties"]["CodeUri"]
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -212,7 +210,7 @@ def test_the_functions_are_in_a_vpc_only_when_asked(situation: str) -> None:
 def test_the_key_of_the_seals_is_this_deployments_own() -> None:
     stack_id = PSEUDO_PARAMETERS["AWS::StackId"]
     for function in fleet().of_type("AWS::Lambda::Function").values():
-        assert function["Environment"]["Variables"]["SEAL_KEY"] == stack_id
+        assert function["Environment"]["Variables"]["SIGNING_KEY"] == stack_id
     assert len(stack_id) >= KEY_BYTES[0]
 
 
@@ -233,7 +231,7 @@ def test_the_functions_can_read_the_settings_that_the_template_gives() -> None:
         assert (settings.share, settings.workers, settings.watch_seconds) == (0.5, 10, 120)
         assert (settings.limits.max_targets, settings.resolvers) == (15, ())
         assert work_queue_url(variables) == URLS["WorkQueue"]
-        if name == "WatchDatabasesFunction":
+        if name == "FleetWatchFunction":
             assert event_queue_url(variables) == URLS["EventQueue"]
 
 
@@ -241,7 +239,7 @@ def test_the_functions_can_read_what_somebody_chose() -> None:
     chosen = environments(
         ApiShare="0.25",
         MaxWorkers="5",
-        WatchSeconds="30",
+        EventWatchDurationSeconds="30",
         MaxTargets="3",
         AllowedNetworks="10.0.0.0/16,10.1.0.0/16",
         Resolvers="10.0.0.2:53",
@@ -255,7 +253,7 @@ def test_the_functions_can_read_what_somebody_chose() -> None:
         assert settings.resolvers == (("10.0.0.2", 53),)
 
 
-@pytest.mark.parametrize("name", ["WatchSeconds", "MaxTargets"])
+@pytest.mark.parametrize("name", ["EventWatchDurationSeconds", "MaxTargets"])
 @pytest.mark.parametrize("limit", ["MinValue", "MaxValue"])
 def test_the_functions_take_every_number_that_the_template_takes(name: str, limit: str) -> None:
     for variables in environments(**{name: str(PARAMETERS[name][limit])}).values():
@@ -272,21 +270,21 @@ def test_the_functions_are_told_nothing_else() -> None:
         "POWERTOOLS_METRICS_NAMESPACE",
         "POWERTOOLS_SERVICE_NAME",
         "RESOLVERS",
-        "SEAL_KEY",
-        "WATCH_SECONDS",
+        "SIGNING_KEY",
+        "EVENT_WATCH_DURATION_SECONDS",
         "WORK_QUEUE_URL",
     }
     for name, variables in environments().items():
-        more = {"EVENT_QUEUE_URL"} if name == "WatchDatabasesFunction" else set[str]()
+        more = {"EVENT_QUEUE_URL"} if name == "FleetWatchFunction" else set[str]()
         assert variables.keys() == always | more
 
 
 def test_a_sweep_ends_before_the_next_and_is_not_tried_again() -> None:
     (schedule,) = resources("AWS::Scheduler::Schedule", FLEET_TEMPLATE).values()
     assert schedule["ScheduleExpression"] == "rate(1 minute)"
-    assert FUNCTIONS["SweepGroupsFunction"]["Timeout"] < 60
+    assert FUNCTIONS["FleetSweepFunction"]["Timeout"] < 60
     (config,) = resources("AWS::Lambda::EventInvokeConfig", FLEET_TEMPLATE).values()
-    assert config["FunctionName"] == {"Ref": "SweepGroupsFunction"}
+    assert config["FunctionName"] == {"Ref": "FleetSweepFunction"}
     assert config["MaximumRetryAttempts"] == 0
     assert schedule["Target"]["RetryPolicy"]["MaximumRetryAttempts"] == 0
 
@@ -294,13 +292,13 @@ def test_a_sweep_ends_before_the_next_and_is_not_tried_again() -> None:
 # ------------------------------------------------------------------------------------ queues
 
 
-@pytest.mark.parametrize("name", ["SyncTargetsFunction", "WatchDatabasesFunction"])
+@pytest.mark.parametrize("name", ["FleetWorkerFunction", "FleetWatchFunction"])
 def test_a_message_stays_with_its_run_until_that_is_over(name: str) -> None:
     window = mapping(name).get("MaximumBatchingWindowInSeconds", 0)
     assert queue_of(name)["VisibilityTimeout"] > FUNCTIONS[name]["Timeout"] + window
 
 
-@pytest.mark.parametrize("name", ["SyncTargetsFunction", "WatchDatabasesFunction"])
+@pytest.mark.parametrize("name", ["FleetWorkerFunction", "FleetWatchFunction"])
 def test_what_fails_three_times_is_kept_and_lives_long_enough_for_that(name: str) -> None:
     queue = queue_of(name)
     redrive = queue["RedrivePolicy"]
@@ -313,10 +311,10 @@ def test_what_fails_three_times_is_kept_and_lives_long_enough_for_that(name: str
 
 
 def test_a_group_is_worked_on_by_one_worker_at_a_time_and_fails_alone() -> None:
-    work = mapping("SyncTargetsFunction")
-    assert queue_of("SyncTargetsFunction")["FifoQueue"] is True
+    work = mapping("FleetWorkerFunction")
+    assert queue_of("FleetWorkerFunction")["FifoQueue"] is True
     # Equal orders are told apart by the group and the minute, which the sender says.
-    assert "ContentBasedDeduplication" not in queue_of("SyncTargetsFunction")
+    assert "ContentBasedDeduplication" not in queue_of("FleetWorkerFunction")
     assert work["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
     assert work["ScalingConfig"] == {"MaximumConcurrency": {"Ref": "MaxWorkers"}}
     # Lambda has neither for a FIFO queue: more than ten messages at once, or a window.
@@ -325,12 +323,12 @@ def test_a_group_is_worked_on_by_one_worker_at_a_time_and_fails_alone() -> None:
 
 
 def test_many_events_are_few_watches() -> None:
-    watch = mapping("WatchDatabasesFunction")
+    watch = mapping("FleetWatchFunction")
     assert (watch["BatchSize"], watch["MaximumBatchingWindowInSeconds"]) == (100, 1)
     assert watch["ScalingConfig"] == {"MaximumConcurrency": 2}
-    longest = PARAMETERS["WatchSeconds"]["MaxValue"]
+    longest = PARAMETERS["EventWatchDurationSeconds"]["MaxValue"]
     # An event that comes while others are watched has its time, too.
-    assert FUNCTIONS["WatchDatabasesFunction"]["Timeout"] > longest + RESERVE_SECONDS
+    assert FUNCTIONS["FleetWatchFunction"]["Timeout"] > longest + RESERVE_SECONDS
 
 
 @pytest.mark.parametrize("name", QUEUES)
@@ -412,10 +410,10 @@ RECEIVES = {"sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"}
 @pytest.mark.parametrize(
     ("role", "more"),
     [
-        ("SweepGroupsRole", LISTS | {"sqs:SendMessage", "sqs:GetQueueAttributes"}),
-        ("WatchDatabasesRole", LISTS | RECEIVES | {"sqs:SendMessage"}),
+        ("FleetSweepRole", LISTS | {"sqs:SendMessage", "sqs:GetQueueAttributes"}),
+        ("FleetWatchRole", LISTS | RECEIVES | {"sqs:SendMessage"}),
         (
-            "SyncTargetsRole",
+            "FleetWorkerRole",
             RECEIVES
             | {
                 "elasticloadbalancing:AddTags",
@@ -430,7 +428,7 @@ def test_a_role_may_do_what_its_function_does_and_no_more(role: str, more: set[s
     may = allowed(role)
     assert may.keys() == COMMON | more
     queues = {"sqs:SendMessage": ["<WorkQueue.Arn>"], "sqs:ReceiveMessage": ["<EventQueue.Arn>"]}
-    if role == "SyncTargetsRole":
+    if role == "FleetWorkerRole":
         queues = {"sqs:ReceiveMessage": ["<WorkQueue.Arn>"]}
     for action, expected in queues.items():
         assert may.get(action, expected) == expected
@@ -438,7 +436,7 @@ def test_a_role_may_do_what_its_function_does_and_no_more(role: str, more: set[s
 
 def test_only_a_tagged_group_can_be_changed() -> None:
     changing = [
-        statement for statement in of_role("SyncTargetsRole") if statement["Resource"] == GROUPS
+        statement for statement in of_role("FleetWorkerRole") if statement["Resource"] == GROUPS
     ]
     assert len(changing) == 2
     for statement in changing:
@@ -447,7 +445,7 @@ def test_only_a_tagged_group_can_be_changed() -> None:
 
 def test_a_worker_can_write_the_fleets_own_tags_alone() -> None:
     (statement,) = [
-        s for s in of_role("SyncTargetsRole") if s["Action"] == "elasticloadbalancing:AddTags"
+        s for s in of_role("FleetWorkerRole") if s["Action"] == "elasticloadbalancing:AddTags"
     ]
     condition = statement["Condition"]
     assert condition["ForAllValues:StringEquals"] == {"aws:TagKeys": [RECORD_TAG, AUDIT_TAG]}
@@ -476,9 +474,9 @@ def test_the_alarms_are_known() -> None:
         "sweep-errors",
         "fleet-findings",
         "group-sync-failed",
-        "late-orders",
+        "late-work-items",
         "watch-errors",
-        "failed-orders",
+        "failed-work-items",
         "failed-events",
         "undelivered-events",
     ]
@@ -492,8 +490,8 @@ def test_an_alarm_says_what_it_means_and_tells_the_topic_when_it_rings_and_ends(
     assert name in anchors(read(RUNBOOK))
     assert alarm["AlarmActions"] == alarm["OKActions"] == [TOPIC]
     assert alarm["TreatMissingData"] in {"breaching", "notBreaching"}
-    untold = fleet().of_type("AWS::CloudWatch::Alarm").values()
-    assert not [a for a in untold if "AlarmActions" in a or "OKActions" in a]
+    undelivered_notifications = fleet().of_type("AWS::CloudWatch::Alarm").values()
+    assert not [a for a in undelivered_notifications if "AlarmActions" in a or "OKActions" in a]
 
 
 def test_each_dead_letter_rings() -> None:

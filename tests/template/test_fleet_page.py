@@ -3,8 +3,7 @@
 import re
 from inspect import getsource
 
-from target_sync.core.fleet.budget import ACCOUNT_QUOTA, QUOTAS, Call
-from target_sync.core.fleet.model import (
+from target_sync.fleet.model import (
     AUDIT_TAG,
     ENDPOINT_TAG,
     FLEET_KINDS,
@@ -13,7 +12,8 @@ from target_sync.core.fleet.model import (
     RECORD_TAG,
     FindingCode,
 )
-from target_sync.fleet.reporting import PowertoolsSweepReporter
+from target_sync.fleet.rate_limits import ACCOUNT_QUOTA, QUOTAS, Call
+from target_sync.fleet.sweep_reporting import PowertoolsSweepReporter
 from tests.template.pages import ROOT, read, sections, tables
 from tests.template.stack import Resolver, load
 
@@ -78,6 +78,6 @@ def test_the_quotas_are_those_that_the_fleet_divides() -> None:
 
 def test_the_runs_at_once_are_those_that_a_quota_has_to_allow() -> None:
     workers = int(TEMPLATE["Parameters"]["MaxWorkers"]["Default"])
-    watch = TEMPLATE["Resources"]["WatchDatabasesFunction"]["Properties"]["Events"]
+    watch = TEMPLATE["Resources"]["FleetWatchFunction"]["Properties"]["Events"]
     watches = watch["DatabaseEvents"]["Properties"]["ScalingConfig"]["MaximumConcurrency"]
     assert f"{1 + workers + watches} are not free" in SECTIONS["Limits"]

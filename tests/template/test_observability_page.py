@@ -6,14 +6,14 @@ import re
 import pytest
 
 from lab.scenarios.faults import FAULTS
-from target_sync.core.connection_messages import notice_of as connection_notice
-from target_sync.core.connections import ConnectionPolicy, decide
-from target_sync.core.messages import RUNBOOK, SOURCE, Event
-from target_sync.core.road.findings import Step
-from tests.functional.test_messages import Told
+from target_sync.connections.decisions import ConnectionPolicy, decide
+from target_sync.connections.messages import notification_of as connection_notice
+from target_sync.notifications.messages import RUNBOOK, SOURCE, BusEvent
+from target_sync.status.checks.result import CheckId
+from tests.functional.test_notifications import Told
+from tests.support.connection_path import COMPLETED, EVENT, A, B
 from tests.support.connections import OTHER, SENDER, TRUSTED, FakeEndpointService
 from tests.support.monitoring import alarms
-from tests.support.road import COMPLETED, EVENT, A, B
 from tests.template.pages import ROOT, anchors, blocks, read, sections, tables
 
 PAGE = read("docs/observability.md")
@@ -22,21 +22,21 @@ UNTESTED_STEPS = {"last-failover", "endpoint-service"}
 EVENTS = tables(sections(PAGE, 2)["Events"])
 
 
-def sync_event() -> Event:
+def sync_event() -> BusEvent:
     road = Told(A)
     road.fails_over(B)
     road.run(EVENT)
-    return road.teller.bus.events[0]
+    return road.notifier.bus.events[0]
 
 
-def veto_event() -> Event:
+def veto_event() -> BusEvent:
     road = Told(A)
     road.endpoint.says("8.8.8.8")
     road.run(COMPLETED)
-    return road.teller.bus.events[0]
+    return road.notifier.bus.events[0]
 
 
-def connection_event(account: str) -> Event:
+def connection_event(account: str) -> BusEvent:
     service = FakeEndpointService()
     service.asks(account)
     policy = ConnectionPolicy(trusted_accounts=frozenset({TRUSTED}))
@@ -54,7 +54,7 @@ def test_every_kind_of_event_is_told() -> None:
 
 
 @pytest.mark.parametrize("event", [sync_event(), veto_event()])
-def test_the_fields_of_a_sync_are_told_in_order(event: Event) -> None:
+def test_the_fields_of_a_sync_are_told_in_order(event: BusEvent) -> None:
     assert first_column(1) == list(event.detail)
 
 
@@ -72,7 +72,7 @@ def test_the_pattern_of_the_page_matches_an_event() -> None:
 
 
 def test_a_message_that_sends_to_the_runbook_names_an_entry() -> None:
-    source = (ROOT / "layers/target_sync/target_sync/core/sync_messages.py").read_text()
+    source = (ROOT / "layers/target_sync/target_sync/reconcile/messages.py").read_text()
     named = re.findall(r"\{RUNBOOK\}#([\w-]+)", source)
     assert named
     assert set(named) <= anchors(read(RUNBOOK))
@@ -92,7 +92,7 @@ def test_the_faults_that_the_lab_injects_are_told_with_their_steps_and_alarms() 
 
 
 def test_every_step_that_somebody_can_break_has_a_fault() -> None:
-    assert {fault.step for fault in FAULTS} == {*map(str, Step)} - UNTESTED_STEPS
+    assert {fault.step for fault in FAULTS} == {*map(str, CheckId)} - UNTESTED_STEPS
 
 
 def test_every_alarm_has_a_fault_in_the_lab_or_is_told_to_have_none() -> None:

@@ -20,7 +20,7 @@ def test_a_stack_tells_what_its_users_need() -> None:
         "LoadBalancerDnsName",
         "LoadBalancerSecurityGroupId",
         "RegisteredTargets",
-        "SyncTargetsFunctionName",
+        "ReconcileTargetsFunctionName",
         "TargetGroupArn",
         "TargetHealth",
         "TargetHint",

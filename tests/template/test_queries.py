@@ -12,12 +12,12 @@ from unittest.mock import patch
 
 import pytest
 
-from target_sync.core.model import LookupFailure
-from target_sync.core.result import SyncResult
 from target_sync.errors import TargetSyncError
-from target_sync.observability import PowertoolsReporter
-from tests.functional.test_messages import Told
-from tests.support.road import EVENT, MANUAL, SCHEDULE, A, B
+from target_sync.model import LookupFailure
+from target_sync.reconcile.reporting import PowertoolsReporter
+from target_sync.reconcile.result import SyncResult
+from tests.functional.test_notifications import Told
+from tests.support.connection_path import EVENT, MANUAL, SCHEDULE, A, B
 from tests.template.pages import read, sections, tables
 from tests.template.stack import Resolver, resources
 
@@ -54,8 +54,8 @@ def never_healthy(road: Told) -> SyncResult:
     return road.run(EVENT)
 
 
-def untold(road: Told) -> SyncResult:
-    road.teller.bus.is_broken = True
+def undelivered_notifications(road: Told) -> SyncResult:
+    road.notifier.bus.is_broken = True
     return failover(road)
 
 
@@ -65,7 +65,7 @@ RUNS: tuple[Callable[[Told], SyncResult], ...] = (
     veto,
     failure,
     never_healthy,
-    untold,
+    undelivered_notifications,
 )
 
 
@@ -125,10 +125,10 @@ def test_a_query_asks_for_fields_that_records_have(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("failovers", {"failover", "never_healthy", "untold"}),
+        ("failovers", {"failover", "never_healthy", "undelivered_notifications"}),
         ("vetoes", {"veto"}),
         ("slow syncs", {"never_healthy"}),
-        ("failures", {"failure", "untold"}),
+        ("failures", {"failure", "undelivered_notifications"}),
     ],
 )
 def test_a_query_finds_the_runs_that_it_is_about(name: str, expected: set[str]) -> None:
@@ -167,7 +167,7 @@ def holds(term: str, record: Mapping[str, Any]) -> bool:
 def test_the_queries_read_the_log_of_the_sync_and_are_named_after_the_stack() -> None:
     for properties in Resolver().of_type("AWS::Logs::QueryDefinition").values():
         assert properties["Name"].startswith("postgres-privatelink/")
-        assert properties["LogGroupNames"] == ["<SyncTargetsLogGroup>"]
+        assert properties["LogGroupNames"] == ["<ReconcileTargetsLogGroup>"]
     assert len(QUERIES) == len(resources("AWS::Logs::QueryDefinition"))
 
 

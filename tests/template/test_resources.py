@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from target_sync.core.messages import SOURCE
+from target_sync.config import load_settings
 from target_sync.errors import SettingsError
-from target_sync.settings import load_settings
-from target_sync.synchronizer import SCHEDULE_SECONDS
+from target_sync.notifications.messages import SOURCE
+from target_sync.reconcile.reconciler import SCHEDULE_SECONDS
 from tests.template.stack import (
     NETWORK,
     PSEUDO_PARAMETERS,
@@ -100,10 +100,10 @@ def destination_of(function_id: str) -> str:
 
 def test_the_functions_are_known() -> None:
     assert FUNCTIONS.keys() == {
-        "AnswerConnectionsFunction",
-        "ManageStackFunction",
+        "ReviewConnectionsFunction",
+        "ProvisionStackFunction",
         "ReportStatusFunction",
-        "SyncTargetsFunction",
+        "ReconcileTargetsFunction",
     }
 
 
@@ -149,7 +149,7 @@ def test_cloudformation_gets_one_answer_to_each_question() -> None:
     (config,) = [
         config
         for config in resources("AWS::Lambda::EventInvokeConfig").values()
-        if config["FunctionName"] == {"Ref": "ManageStackFunction"}
+        if config["FunctionName"] == {"Ref": "ProvisionStackFunction"}
     ]
     assert config["MaximumRetryAttempts"] == 0
 
@@ -162,8 +162,8 @@ def test_a_custom_resource_is_not_waited_for_longer_than_its_function_may_run(
     logical_id: str,
 ) -> None:
     properties = load()["Resources"][logical_id]["Properties"]
-    assert properties["ServiceToken"] == {"Fn::GetAtt": ["ManageStackFunction", "Arn"]}
-    timeout = FUNCTIONS["ManageStackFunction"]["Timeout"]
+    assert properties["ServiceToken"] == {"Fn::GetAtt": ["ProvisionStackFunction", "Arn"]}
+    timeout = FUNCTIONS["ProvisionStackFunction"]["Timeout"]
     assert timeout < properties["ServiceTimeout"] <= timeout + 60
 
 
@@ -221,11 +221,11 @@ def test_no_role_may_do_what_its_kind_of_database_does_not_need() -> None:
         "former targets kept": {"ec2:DescribeNetworkInterfaces"},
     }
     for situation, actions in more.items():
-        assert allowed(situation, "SyncTargetsRole").keys() == always | actions
+        assert allowed(situation, "ReconcileTargetsRole").keys() == always | actions
 
 
 def test_the_writer_is_asked_of_this_cluster_only() -> None:
-    (cluster,) = allowed("rds-cluster-writer", "SyncTargetsRole")["rds:DescribeDBClusters"]
+    (cluster,) = allowed("rds-cluster-writer", "ReconcileTargetsRole")["rds:DescribeDBClusters"]
     assert cluster == "arn:aws:rds:eu-west-1:111122223333:cluster:<DatabaseLookup.Identifier>"
 
 
@@ -240,34 +240,34 @@ def test_the_writer_is_asked_of_this_cluster_only() -> None:
     ],
 )
 def test_targets_are_changed_in_one_group_only(situation: str, group: str) -> None:
-    may = allowed(situation, "SyncTargetsRole")
+    may = allowed(situation, "ReconcileTargetsRole")
     assert may["elasticloadbalancing:RegisterTargets"] == [group]
     assert may["elasticloadbalancing:DeregisterTargets"] == [group]
     variables = Resolver(SITUATIONS[situation]).of_type("AWS::Lambda::Function")[
-        "SyncTargetsFunction"
+        "ReconcileTargetsFunction"
     ]["Environment"]["Variables"]
     assert variables["TARGET_GROUP_ARN"] == group
 
 
 def test_connections_are_answered_on_the_stacks_own_service_only() -> None:
     service = "arn:aws:ec2:eu-west-1:111122223333:vpc-endpoint-service/<EndpointService>"
-    trusting = allowed("acceptance", "AnswerConnectionsRole")
+    trusting = allowed("acceptance", "ReviewConnectionsRole")
     assert trusting["ec2:AcceptVpcEndpointConnections"] == [service]
     assert trusting.keys().isdisjoint({"ec2:RejectVpcEndpointConnections", "sns:Publish"})
-    rejecting = allowed("rejection", "AnswerConnectionsRole")
+    rejecting = allowed("rejection", "ReviewConnectionsRole")
     assert rejecting["ec2:RejectVpcEndpointConnections"] == [service]
     assert rejecting["sns:Publish"] == [SITUATIONS["rejection"]["AlarmTopicArn"]]
 
 
 def test_the_stack_manager_gets_later_rights_on_this_stack_only() -> None:
-    may = allowed("rds-instance", "ManageStackRole")
-    assert may["lambda:InvokeFunction"] == ["<SyncTargetsFunction.Arn>"]
+    may = allowed("rds-instance", "ProvisionStackRole")
+    assert may["lambda:InvokeFunction"] == ["<ReconcileTargetsFunction.Arn>"]
     assert may["ec2:RejectVpcEndpointConnections"] == [
         "arn:aws:ec2:eu-west-1:111122223333:vpc-endpoint-service/<EndpointService>"
     ]
     assert "autoscaling:AttachLoadBalancerTargetGroups" not in may
-    assert "lambda:InvokeFunction" not in allowed("ec2-asg", "ManageStackRole")
-    existing = allowed("existing target group", "ManageStackRole")
+    assert "lambda:InvokeFunction" not in allowed("ec2-asg", "ProvisionStackRole")
+    existing = allowed("existing target group", "ProvisionStackRole")
     assert "ec2:RejectVpcEndpointConnections" not in existing
 
 
@@ -346,8 +346,8 @@ def test_each_kind_of_database_has_the_rules_that_concern_it() -> None:
 @pytest.mark.parametrize(
     ("name", "rate"),
     [
-        ("SyncTargetsFunctionEveryMinute", "rate(1 minute)"),
-        ("AnswerConnectionsFunctionEveryFiveMinutes", "rate(5 minutes)"),
+        ("ReconcileTargetsFunctionEveryMinute", "rate(1 minute)"),
+        ("ReviewConnectionsFunctionEveryFiveMinutes", "rate(5 minutes)"),
     ],
 )
 def test_nothing_rests_on_events_alone(name: str, rate: str) -> None:
@@ -358,7 +358,7 @@ def test_nothing_rests_on_events_alone(name: str, rate: str) -> None:
 
 
 def test_a_scheduled_run_knows_when_the_next_one_starts() -> None:
-    schedule = resources("AWS::Scheduler::Schedule")["SyncTargetsFunctionEveryMinute"]
+    schedule = resources("AWS::Scheduler::Schedule")["ReconcileTargetsFunctionEveryMinute"]
     minutes = SCHEDULE_SECONDS / 60
     assert schedule["ScheduleExpression"] == f"rate({minutes:g} minute)"
 
@@ -448,15 +448,15 @@ LOOKED_UP_INSTANCE = {
 
 
 def environment(**given: str) -> dict[str, str]:
-    instance = LOOKED_UP_INSTANCE if "FormerTargets" in given else {}
+    instance = LOOKED_UP_INSTANCE if "StandbyTargets" in given else {}
     resolver = Resolver(given, attributes={**LOOKED_UP, **instance})
-    function = resolver.of_type("AWS::Lambda::Function")["SyncTargetsFunction"]
+    function = resolver.of_type("AWS::Lambda::Function")["ReconcileTargetsFunction"]
     variables: dict[str, str] = function["Environment"]["Variables"]
     return variables
 
 
 def test_the_function_can_read_the_settings_that_the_template_gives() -> None:
-    settings = load_settings(environment(Resolvers="10.0.0.2:53", WatchSeconds="120"))
+    settings = load_settings(environment(Resolvers="10.0.0.2:53", EventWatchDurationSeconds="120"))
     assert settings.endpoint == LOOKED_UP["DatabaseLookup.Endpoint"]
     assert (settings.kind, settings.identifier) == ("rds-cluster-writer", "orders")
     assert settings.policy.port == 5433
@@ -467,38 +467,41 @@ def test_the_function_can_read_the_settings_that_the_template_gives() -> None:
     assert settings.watch_seconds == 120
     assert load_settings(environment()).resolvers == ()
     plain = load_settings(environment())
-    assert (plain.resolution, plain.poll_seconds, plain.follow_writer) == ("system", 0, False)
-    assert (plain.policy.keep_standby, plain.policy.max_targets) == (False, 15)
+    assert (plain.resolution, plain.dns_poll_seconds, plain.follow_writer) == ("system", 0, False)
+    assert (plain.policy.serving_standby, plain.policy.max_targets) == (False, 15)
 
 
 def test_the_function_can_read_what_somebody_chose() -> None:
     settings = load_settings(
         environment(
-            Resolution="authoritative",
-            PollSeconds="5",
+            DnsResolution="authoritative",
+            DnsPollIntervalSeconds="5",
             MaxTargets="3",
             FollowWriterWithoutReaders="true",
-            FormerTargets="keep",
+            StandbyTargets="serving",
         )
     )
-    assert (settings.resolution, settings.poll_seconds) == ("authoritative", 5)
+    assert (settings.resolution, settings.dns_poll_seconds) == ("authoritative", 5)
     assert (settings.policy.max_targets, settings.follow_writer) == (3, True)
-    assert settings.policy.keep_standby
+    assert settings.policy.serving_standby
     assert settings.vpc_id == LOOKED_UP_INSTANCE["DatabaseLookup.DatabaseVpcId"]
     assert settings.security_groups == ("sg-0a1b2c3d", "sg-1a2b3c4d")
 
 
 @pytest.mark.parametrize(
-    ("parameter", "variable", "refused"),
-    [("PollSeconds", "POLL_SECONDS", "-1"), ("MaxTargets", "MAX_TARGETS", "0")],
+    ("parameter", "variable", "rejected"),
+    [
+        ("DnsPollIntervalSeconds", "DNS_POLL_INTERVAL_SECONDS", "-1"),
+        ("MaxTargets", "MAX_TARGETS", "0"),
+    ],
 )
 def test_the_function_takes_every_number_that_the_template_takes(
-    parameter: str, variable: str, refused: str
+    parameter: str, variable: str, rejected: str
 ) -> None:
     limits = expand()["Parameters"][parameter]
     for number in (limits["MinValue"], limits["MaxValue"]):
         load_settings(environment(**{parameter: str(number)}))
-    for wrong in (refused, str(limits["MaxValue"] + 1)):
+    for wrong in (rejected, str(limits["MaxValue"] + 1)):
         with pytest.raises(SettingsError, match=variable):
             load_settings(environment(**{parameter: wrong}))
 
@@ -512,26 +515,26 @@ def test_the_function_is_told_nothing_else() -> None:
         "DATABASE_KIND",
         "DATABASE_PORT",
         "FOLLOW_WRITER_WITHOUT_READERS",
-        "FORMER_TARGETS",
+        "STANDBY_TARGETS",
         "MAX_TARGETS",
-        "POLL_SECONDS",
+        "DNS_POLL_INTERVAL_SECONDS",
         "POWERTOOLS_LOG_LEVEL",
         "POWERTOOLS_METRICS_NAMESPACE",
         "POWERTOOLS_SERVICE_NAME",
-        "RESOLUTION",
+        "DNS_RESOLUTION",
         "RESOLVERS",
         "TARGET_GROUP_ARN",
         "VPC_NETWORKS",
-        "WATCH_SECONDS",
+        "EVENT_WATCH_DURATION_SECONDS",
     }
     assert environment().keys() == always
-    kept = environment(FormerTargets="keep").keys()
+    kept = environment(StandbyTargets="serving").keys()
     assert kept == always | {"DATABASE_SECURITY_GROUPS", "VPC_ID"}
 
 
 def test_the_function_has_time_to_watch_and_to_see_health() -> None:
-    longest_watch = expand()["Parameters"]["WatchSeconds"]["MaxValue"]
-    assert FUNCTIONS["SyncTargetsFunction"]["Timeout"] >= longest_watch + 60
+    longest_watch = expand()["Parameters"]["EventWatchDurationSeconds"]["MaxValue"]
+    assert FUNCTIONS["ReconcileTargetsFunction"]["Timeout"] >= longest_watch + 60
 
 
 # ------------------------------------------------------------------------- connection requests
@@ -539,7 +542,7 @@ def test_the_function_has_time_to_watch_and_to_see_health() -> None:
 
 def trusted(**given: str) -> str:
     resolver = Resolver({"AcceptanceRequired": "true", **given})
-    function = resolver.of_type("AWS::Lambda::Function")["AnswerConnectionsFunction"]
+    function = resolver.of_type("AWS::Lambda::Function")["ReviewConnectionsFunction"]
     accounts: str = function["Environment"]["Variables"]["TRUSTED_ACCOUNTS"]
     return accounts
 
@@ -565,7 +568,7 @@ def test_only_the_endpoint_service_may_tell_of_a_request() -> None:
         "StringEquals": {"aws:SourceAccount": "111122223333"},
     }
     (subscription,) = resolver.of_type("AWS::SNS::Subscription").values()
-    assert subscription["Endpoint"] == "<AnswerConnectionsFunction.Arn>"
+    assert subscription["Endpoint"] == "<ReviewConnectionsFunction.Arn>"
     (notification,) = resolver.of_type("AWS::EC2::VPCEndpointConnectionNotification").values()
     assert notification["ConnectionNotificationArn"] == subscription["TopicArn"]
     # AWS sends a first message to try the topic.
@@ -575,7 +578,7 @@ def test_only_the_endpoint_service_may_tell_of_a_request() -> None:
 
 def test_nothing_answers_requests_that_need_no_answer() -> None:
     without = Resolver()
-    assert "AnswerConnectionsFunction" not in without.created()
+    assert "ReviewConnectionsFunction" not in without.created()
     assert not without.of_type("AWS::SNS::Topic")
 
 
@@ -596,7 +599,7 @@ def test_nothing_answers_requests_that_need_no_answer() -> None:
 def test_both_functions_tell_the_one_topic_and_may(given: dict[str, str], topic: str) -> None:
     resolver = Resolver({"AcceptanceRequired": "true", **given})
     functions = resolver.of_type("AWS::Lambda::Function")
-    for name in ("SyncTargets", "AnswerConnections"):
+    for name in ("ReconcileTargets", "ReviewConnections"):
         variables = functions[f"{name}Function"]["Environment"]["Variables"]
         assert variables["ALARM_TOPIC_ARN"] == topic
         may = [
@@ -653,8 +656,8 @@ def test_the_first_sync_comes_after_all_that_a_healthy_target_needs() -> None:
         "DatabaseListener",
         "FirstSyncPolicy",
         "LoadBalancingEndpoint",
-        "SyncTargetsFunction",
-        "SyncTargetsRole",
+        "ReconcileTargetsFunction",
+        "ReconcileTargetsRole",
     }
 
 
@@ -666,8 +669,8 @@ def test_the_first_sync_comes_after_all_that_a_healthy_target_needs() -> None:
         "Kind",
         "AllowedNetworks",
         "Resolvers",
-        "Resolution",
-        "FormerTargets",
+        "DnsResolution",
+        "StandbyTargets",
         "FollowWriterWithoutReaders",
         "MaxTargets",
         "TargetGroupArn",
@@ -697,12 +700,12 @@ def test_a_custom_resource_keeps_its_permission_until_it_is_deleted(name: str) -
 
 def test_the_lookup_needs_nothing_that_needs_it() -> None:
     assert "DatabaseLookup" not in needs("DatabaseLookup")
-    assert "ManageStackRole" in needs("DatabaseLookup")
+    assert "ProvisionStackRole" in needs("DatabaseLookup")
 
 
 def test_a_scaling_group_is_not_synchronised() -> None:
     created = Resolver(SITUATIONS["ec2-asg"]).created()
-    assert not {name for name in created if name.startswith(("SyncTargets", "FirstSync"))}
+    assert not {name for name in created if name.startswith(("ReconcileTargets", "FirstSync"))}
     assert "AutoScalingAttachment" in created
 
 
@@ -710,7 +713,7 @@ def test_an_existing_target_group_is_kept_right_by_the_functions_alone() -> None
     created = Resolver(SITUATIONS["existing target group"]).created()
     kinds = {resource["Type"].split("::")[1] for resource in created.values()}
     assert kinds.isdisjoint({"EC2", "ElasticLoadBalancingV2", "SNS"})
-    assert {"DatabaseLookup", "SyncTargetsFunction", "FirstSync"} <= created.keys()
+    assert {"DatabaseLookup", "ReconcileTargetsFunction", "FirstSync"} <= created.keys()
 
 
 # --------------------------------------------------------------------------------------- road
@@ -882,7 +885,7 @@ def test_a_function_in_the_vpc_gets_the_endpoints_that_it_calls(
 def test_sync_and_status_alone_are_in_the_vpc_and_only_when_asked() -> None:
     functions = Resolver(SITUATIONS["function in the VPC"]).of_type("AWS::Lambda::Function")
     there = {name: f["VpcConfig"] for name, f in functions.items() if "VpcConfig" in f}
-    assert there.keys() == {"ReportStatusFunction", "SyncTargetsFunction"}
+    assert there.keys() == {"ReportStatusFunction", "ReconcileTargetsFunction"}
     for network in there.values():
         assert network["SubnetIds"] == ["subnet-0a1b2c3d4e5f60718"]
         assert network["SecurityGroupIds"] == ["<FunctionSecurityGroup>"]

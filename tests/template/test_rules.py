@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from target_sync.core.model import DatabaseKind
+from target_sync.model import DatabaseKind
 from tests.template.stack import NETWORK, PSEUDO_PARAMETERS, SITUATIONS, Resolver, load
 
 PRINCIPAL = "arn:aws:iam::111122223333:root"
@@ -23,9 +23,9 @@ BALANCER = "EnforceSecurityGroupInboundRulesOnPrivateLinkTraffic"
         {"SupportedRegions": "us-east-1"},
         {"IdleTimeoutSeconds": "600"},
         {"DatabaseKind": "ec2-instance", "ManageDatabaseIngress": "true", **NETWORK},
-        {"DatabaseKind": "rds-instance", "FormerTargets": "keep"},
-        {"FormerTargets": "keep", "ExistingTargetGroupArn": GROUP},
-        {"Resolution": "authoritative"},
+        {"DatabaseKind": "rds-instance", "StandbyTargets": "serving"},
+        {"StandbyTargets": "serving", "ExistingTargetGroupArn": GROUP},
+        {"DnsResolution": "authoritative"},
         {"Resolvers": "10.0.0.2:53"},
     ],
 )
@@ -72,13 +72,13 @@ def test_parameters_that_fit_together_are_accepted(given: Mapping[str, str]) -> 
         ),
         ({"CreateInterfaceEndpoints": "true"}, ["CreateInterfaceEndpoints", "FunctionSubnetIds"]),
         (
-            {"Resolution": "authoritative", "Resolvers": "10.0.0.2:53"},
-            ["Resolution", "leave Resolvers empty"],
+            {"DnsResolution": "authoritative", "Resolvers": "10.0.0.2:53"},
+            ["DnsResolution", "leave Resolvers empty"],
         ),
         *(
             (
-                {"DatabaseKind": kind, "FormerTargets": "keep", **NETWORK},
-                ["FormerTargets", "remove"],
+                {"DatabaseKind": kind, "StandbyTargets": "serving", **NETWORK},
+                ["StandbyTargets", "none"],
             )
             for kind in DatabaseKind
             if kind is not DatabaseKind.RDS_INSTANCE

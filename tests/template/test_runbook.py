@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from target_sync.core.messages import RUNBOOK
-from target_sync.core.road.findings import Step
+from target_sync.notifications.messages import RUNBOOK
+from target_sync.status.checks.result import CheckId
 from tests.template.pages import anchors, read, sections
 from tests.template.stack import SITUATIONS, Resolver
 
@@ -31,9 +31,9 @@ def test_each_alarm_has_an_entry() -> None:
 
 
 def test_each_step_that_can_be_broken_has_an_entry_in_the_order_of_the_road() -> None:
-    never = [step for step in Step if "Never broken" in STEPS[step]]
-    assert never == [Step.LAST_FAILOVER]
-    assert named("Broken steps") == [step.value for step in Step if step not in never]
+    never = [step for step in CheckId if "Never broken" in STEPS[step]]
+    assert never == [CheckId.LAST_FAILOVER]
+    assert named("Broken steps") == [step.value for step in CheckId if step not in never]
 
 
 @pytest.mark.parametrize("name", ENTRIES)

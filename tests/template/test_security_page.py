@@ -12,15 +12,15 @@ from tests.template.stack import as_list, expand
 
 PAGE = read("docs/security.md")
 ROLES = [
-    "SyncTargetsRole",
-    "AnswerConnectionsRole",
-    "ManageStackRole",
+    "ReconcileTargetsRole",
+    "ReviewConnectionsRole",
+    "ProvisionStackRole",
     "ReportStatusRole",
-    "SyncTargetsFunctionEveryMinuteRole",
-    "AnswerConnectionsFunctionEveryFiveMinutesRole",
+    "ReconcileTargetsFunctionEveryMinuteRole",
+    "ReviewConnectionsFunctionEveryFiveMinutesRole",
 ]
 CONDITIONS = {
-    "AnswersConnections": "with `AcceptanceRequired`",
+    "ReviewsConnections": "with `AcceptanceRequired`",
     "AnyAccountIsTrusted": "an account is trusted",
     "FunctionInVpc": "with `FunctionSubnetIds`",
     "InterfaceEndpoints": "with `CreateInterfaceEndpoints`",
@@ -28,12 +28,12 @@ CONDITIONS = {
     "IsInstance": "EC2 instances",
     "IsRds": "RDS",
     "IsScalingGroup": "`ec2-asg`",
-    "KeepsFormerTargets": "`FormerTargets=keep`",
+    "KeepsStandbyServing": "`StandbyTargets=serving`",
     "ManagesIngress": "with `ManageDatabaseIngress`",
     "OwnNetwork": "no `ExistingTargetGroupArn`",
     "Rejects": "with `RejectUntrusted`",
     "Syncs": "not `ec2-asg`",
-    "TellsPeople": "`AlarmTopicArn` or `AlarmEmail`",
+    "NotifiesPeople": "`AlarmTopicArn` or `AlarmEmail`",
 }
 """How the page says each condition of the template."""
 RESOURCES = expand()["Resources"]
@@ -70,8 +70,8 @@ def _statements(role: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
             yield _conditional(item)
     for resource in RESOURCES.values():
         if resource["Type"] == "AWS::IAM::Policy":
-            assert resource["Properties"]["Roles"] == [{"Ref": "ManageStackRole"}]
-            if role == "ManageStackRole":
+            assert resource["Properties"]["Roles"] == [{"Ref": "ProvisionStackRole"}]
+            if role == "ProvisionStackRole":
                 for item in resource["Properties"]["PolicyDocument"]["Statement"]:
                     yield CONDITIONS[resource["Condition"]], item
 

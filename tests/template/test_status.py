@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from target_sync.core.diagnosis import diagnose
-from target_sync.core.model import DatabaseKind
-from target_sync.core.road.findings import State, Step
-from target_sync.core.road.network import GROUP_ATTRIBUTES, HEALTH_CHECK
+from target_sync.model import DatabaseKind
+from target_sync.status.checks.network import GROUP_ATTRIBUTES, HEALTH_CHECK
+from target_sync.status.checks.result import CheckId, CheckState
+from target_sync.status.collector import SECONDS
+from target_sync.status.report import make_report
 from target_sync.status.settings import StatusSettings, load_status_settings
-from target_sync.status.survey import SECONDS
 from tests.support.status import DEPLOYMENT, FACTS
 from tests.template.pages import read, sections, tables
 from tests.template.stack import SITUATIONS, Resolver, as_list, load, policies
@@ -87,11 +87,11 @@ def test_what_is_not_reading_is_lambdas_own(situation: str) -> None:
 @EVERYWHERE
 def test_it_is_told_all_that_the_sync_is_told_for_looking(situation: str) -> None:
     functions = Resolver(SITUATIONS[situation]).of_type("AWS::Lambda::Function")
-    if "SyncTargetsFunction" not in functions:
+    if "ReconcileTargetsFunction" not in functions:
         return
     sync, status = (
         functions[name]["Environment"]["Variables"]
-        for name in ("SyncTargetsFunction", "ReportStatusFunction")
+        for name in ("ReconcileTargetsFunction", "ReportStatusFunction")
     )
     shared = {name: value for name, value in status.items() if name in sync}
     # Whom to tell of a change is for the one that makes it.
@@ -193,7 +193,7 @@ def test_it_asks_about_this_stacks_own_parts_only() -> None:
     }
     here = "eu-west-1:111122223333"
     assert may["scheduler:GetSchedule"] == [
-        f"arn:aws:scheduler:{here}:schedule/default/<SyncTargetsFunctionEveryMinute>"
+        f"arn:aws:scheduler:{here}:schedule/default/<ReconcileTargetsFunctionEveryMinute>"
     ]
     assert may["ec2:DescribeVpcEndpointServicePermissions"] == [
         f"arn:aws:ec2:{here}:vpc-endpoint-service/<EndpointService>"
@@ -210,11 +210,13 @@ def test_a_look_ends_before_its_function_does() -> None:
 
 
 def test_the_page_explains_every_step_in_its_order() -> None:
-    assert list(sections(read("docs/status.md"), 3)) == [step.value for step in Step]
+    assert list(sections(read("docs/status.md"), 3)) == [step.value for step in CheckId]
 
 
 def test_the_page_explains_every_state_and_every_field() -> None:
     page = sections(read("docs/status.md"), 2)
-    assert {row[0].strip("`") for row in tables(page["States"])[0]} == set(State)
+    assert {row[0].strip("`") for row in tables(page["States"])[0]} == set(CheckState)
     fields = tables(read("docs/status.md"))[0]
-    assert [row[0].strip("`") for row in fields] == list(diagnose(FACTS, DEPLOYMENT).to_document())
+    assert [row[0].strip("`") for row in fields] == list(
+        make_report(FACTS, DEPLOYMENT).to_document()
+    )

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from ipaddress import ip_address, ip_network
 from typing import TypeVar
 
-from target_sync.core.model import HIGHEST_PORT, IPNetwork
 from target_sync.errors import SettingsError
+from target_sync.model import HIGHEST_PORT, IPNetwork
 
 _T = TypeVar("_T")
 _DNS_PORT = 53

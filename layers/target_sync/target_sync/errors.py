@@ -100,7 +100,7 @@ class NotificationError(AwsCallError):
     """A topic or the event bus may not have taken a message. It is told, never raised by a run."""
 
 
-class UnansweredError(TargetSyncError):
+class RequestsFailedError(TargetSyncError):
     """Some endpoint connections could not be answered. The others were.
 
     Attributes:
@@ -144,7 +144,7 @@ class FleetCallUnavailableError(FleetCallError):
     retryable = True
 
 
-class BudgetSpentError(TargetSyncError):
+class RateLimitExceededError(TargetSyncError):
     """The fleet's share of the calls had none left for this work in the time that it had."""
 
     retryable = True
@@ -154,7 +154,15 @@ class CustomResourceRequestError(TargetSyncError):
     """A payload that is no request of CloudFormation, or one for a resource that we do not have."""
 
 
-class CustomResourceAnswerError(TargetSyncError):
+class CustomResourceResponseError(TargetSyncError):
     """CloudFormation did not take the answer, after several tries."""
 
     retryable = True
+
+
+class RejectedInputError(Exception):
+    """The deployment cannot go on as asked.
+
+    The message is one sentence that names the parameter and the remedy. It is what a person
+    reads in the stack's events, so nothing is put in front of it.
+    """

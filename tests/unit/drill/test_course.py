@@ -17,7 +17,8 @@ from drill.decisions import FailoverCall, Resource
 from drill.story import RdsNews
 from drill.watches import ConnectionWatch, NameWatch
 from lab.records import SyncRecord
-from target_sync.core.model import (
+from target_sync.errors import TargetGroupAccessError
+from target_sync.model import (
     FailedObservation,
     Observation,
     Target,
@@ -25,8 +26,7 @@ from target_sync.core.model import (
     TargetHealth,
     TargetState,
 )
-from target_sync.core.road.facts import Reply, SeenTarget
-from target_sync.errors import TargetGroupAccessError
+from target_sync.status.facts import DescribedTarget, SslReply
 from tests.support.drill import (
     cluster,
     cluster_stack,
@@ -101,8 +101,8 @@ class FakeAws:
             name=name, addresses=frozenset({self.writer}), source="dns", ttl=5, at=time.time()
         )
 
-    def ask(self, _target: SeenTarget) -> Reply:
-        return Reply.TLS
+    def ask(self, _target: DescribedTarget) -> SslReply:
+        return SslReply.TLS
 
     def news(self, source_type: str, identifier: str, *, since: float) -> Iterable[RdsNews]:
         assert (source_type, identifier) == ("db-instance", "orders")
@@ -110,7 +110,7 @@ class FakeAws:
         return ()
 
     def runs(self, log_group: str, *, since: float) -> Iterable[SyncRecord]:
-        assert log_group == "physical-SyncTargetsLogGroup"
+        assert log_group == "physical-ReconcileTargetsLogGroup"
         assert since <= time.time()
         return list(self.records)
 
@@ -224,7 +224,7 @@ def test_with_the_name_given_nobody_is_asked(drilled: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("aws", "why"),
+    ("aws", "reason"),
     [
         (FakeAws(resources={}), "not one of this project's template"),
         (FakeAws(described=described_stack(status="UPDATE_IN_PROGRESS")), "UPDATE_IN_PROGRESS"),
@@ -238,10 +238,10 @@ def test_with_the_name_given_nobody_is_asked(drilled: Run) -> None:
         (FakeAws(targets={OLD: TargetState.UNHEALTHY}), "no target can be seen to be healthy"),
     ],
 )
-def test_what_is_not_to_be_touched_is_refused(drilled: Run, aws: FakeAws, why: str) -> None:
+def test_what_is_not_to_be_touched_is_refused(drilled: Run, aws: FakeAws, reason: str) -> None:
     done = drilled(aws)
     assert (done.code, aws.calls) == (2, [])
-    assert why in done.output
+    assert reason in done.output
     assert done.output.endswith("Nothing was touched.\n")
 
 

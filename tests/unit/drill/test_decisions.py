@@ -10,8 +10,8 @@ from botocore import xform_name
 
 from drill import decisions
 from drill.decisions import OURS, FailoverCall, Resource, our_stack
-from target_sync.core.model import DatabaseKind
-from target_sync.core.refusal import RefusalError
+from target_sync.errors import RejectedInputError
+from target_sync.model import DatabaseKind
 from tests.support.drill import (
     ENDPOINT,
     cluster,
@@ -21,7 +21,7 @@ from tests.support.drill import (
     instance_stack,
     stack_resources,
 )
-from tests.support.messages import GROUP_ARN
+from tests.support.notifications import GROUP_ARN
 from tests.template.pages import ROOT, read
 from tests.template.stack import load
 
@@ -33,7 +33,7 @@ def test_a_stack_of_our_template_is_recognised_with_all_that_a_drill_needs() -> 
     assert (stack.account, stack.region) == ("111122223333", "eu-west-1")
     assert (stack.kind, stack.subject.identifier) == (DatabaseKind.RDS_INSTANCE, "orders")
     assert stack.target_group_arn == GROUP_ARN
-    assert stack.log_group == "physical-SyncTargetsLogGroup"
+    assert stack.log_group == "physical-ReconcileTargetsLogGroup"
     assert stack.event_source == ("db-instance", "orders")
     assert not stack.keeps_standby
 
@@ -43,27 +43,27 @@ def test_what_is_looked_for_is_in_the_template() -> None:
     found = {name: resources[name]["Type"] for name in OURS}
     # SAM makes a plain function of its own type.
     assert {name: kind.replace("Serverless", "Lambda") for name, kind in found.items()} == OURS
-    assert {"SyncTargetsFunctionName", "ReportStatusFunctionName"} <= load()["Outputs"].keys()
+    assert {"ReconcileTargetsFunctionName", "ReportStatusFunctionName"} <= load()["Outputs"].keys()
 
 
 @pytest.mark.parametrize("name", OURS)
 def test_a_stack_without_one_of_our_resources_is_not_ours(name: str) -> None:
-    with pytest.raises(RefusalError, match=f"not one of this project's template.*{name}"):
+    with pytest.raises(RejectedInputError, match=f"not one of this project's template.*{name}"):
         our_stack(described_stack(), stack_resources(**{name: None}))
 
 
 @pytest.mark.parametrize("name", OURS)
 def test_a_resource_of_our_name_and_another_type_is_not_ours(name: str) -> None:
     other = Resource(type="AWS::SNS::Topic", id=f"physical-{name}")
-    with pytest.raises(RefusalError, match="not one of this project's template"):
+    with pytest.raises(RejectedInputError, match="not one of this project's template"):
         our_stack(described_stack(), stack_resources(**{name: other}))
 
 
 @pytest.mark.parametrize(
-    "output", ["SyncTargetsFunctionName", "ReportStatusFunctionName", "TargetGroupArn"]
+    "output", ["ReconcileTargetsFunctionName", "ReportStatusFunctionName", "TargetGroupArn"]
 )
 def test_a_stack_whose_outputs_lead_to_somebody_elses_resources_is_not_ours(output: str) -> None:
-    with pytest.raises(RefusalError, match=f"output {output} is other"):
+    with pytest.raises(RejectedInputError, match=f"output {output} is other"):
         our_stack(described_stack(outputs={output: "other"}), stack_resources())
 
 
@@ -73,7 +73,7 @@ def test_a_stack_whose_outputs_lead_to_somebody_elses_resources_is_not_ours(outp
 def test_a_stack_that_does_not_say_what_its_database_is_is_not_ours(group: str, key: str) -> None:
     described = dict(described_stack())
     described[group] = [entry for entry in described[group] if key not in entry.values()]
-    with pytest.raises(RefusalError, match="does not say what its database is"):
+    with pytest.raises(RejectedInputError, match="does not say what its database is"):
         our_stack(described, stack_resources())
 
 
@@ -86,17 +86,17 @@ def test_an_existing_target_group_is_that_of_the_parameter() -> None:
 
 @pytest.mark.parametrize("status", ["UPDATE_IN_PROGRESS", "UPDATE_ROLLBACK_FAILED"])
 def test_a_stack_that_somebody_works_on_is_refused(status: str) -> None:
-    with pytest.raises(RefusalError, match=status):
+    with pytest.raises(RejectedInputError, match=status):
         our_stack(described_stack(status=status), stack_resources())
 
 
 def test_a_stack_of_an_auto_scaling_group_has_nothing_to_drill() -> None:
     resources = stack_resources(
         FirstSync=None,
-        SyncTargetsFunction=None,
+        ReconcileTargetsFunction=None,
         AutoScalingAttachment=Resource(type="Custom::AutoScalingAttachment", id="x"),
     )
-    with pytest.raises(RefusalError, match="Auto Scaling group"):
+    with pytest.raises(RejectedInputError, match="Auto Scaling group"):
         our_stack(described_stack(), resources)
 
 
@@ -115,7 +115,7 @@ def test_what_rds_cannot_fail_over_is_only_observed(kind: str, endpoint: str) ->
         outputs={"DatabaseKind": kind}, parameters={"DatabaseEndpoint": endpoint}
     )
     stack = our_stack(described, stack_resources())
-    with pytest.raises(RefusalError, match=f"of the kind {kind}: .* --observe"):
+    with pytest.raises(RejectedInputError, match=f"of the kind {kind}: .* --observe"):
         decisions.refuse_unless_rds_can(stack)
 
 
@@ -127,7 +127,7 @@ def test_an_instance_is_rebooted_with_failover() -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "why"),
+    ("found", "reason"),
     [
         (None, f"exactly {ENDPOINT}"),
         (instance(Endpoint={"Address": ENDPOINT.replace("abc", "xyz")}), f"exactly {ENDPOINT}"),
@@ -138,9 +138,9 @@ def test_an_instance_is_rebooted_with_failover() -> None:
     ],
 )
 def test_an_instance_that_is_not_exactly_the_stacks_or_not_ready_is_refused(
-    found: Mapping[str, Any] | None, why: str
+    found: Mapping[str, Any] | None, reason: str
 ) -> None:
-    with pytest.raises(RefusalError, match=why):
+    with pytest.raises(RejectedInputError, match=reason):
         decisions.instance_failover(instance_stack(), found)
 
 
@@ -167,7 +167,7 @@ def test_a_cluster_is_failed_over_as_a_whole() -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "why"),
+    ("found", "reason"),
     [
         (None, "knows no database shop"),
         (cluster(Endpoint="shop.cluster-xyz.eu-west-1.rds.amazonaws.com"), "knows no database"),
@@ -176,9 +176,9 @@ def test_a_cluster_is_failed_over_as_a_whole() -> None:
     ],
 )
 def test_a_cluster_that_is_not_exactly_the_stacks_or_not_ready_is_refused(
-    found: Mapping[str, Any] | None, why: str
+    found: Mapping[str, Any] | None, reason: str
 ) -> None:
-    with pytest.raises(RefusalError, match=why):
+    with pytest.raises(RejectedInputError, match=reason):
         decisions.cluster_failover(cluster_stack(), found)
 
 
@@ -197,14 +197,14 @@ def test_the_outage_is_told_as_on_the_page(call: FailoverCall) -> None:
 def test_only_the_databases_own_name_confirms(typed: str) -> None:
     call = decisions.instance_failover(instance_stack(), instance())
     decisions.refuse_unless_named("orders", call)
-    with pytest.raises(RefusalError, match="not the name of the database"):
+    with pytest.raises(RejectedInputError, match="not the name of the database"):
         decisions.refuse_unless_named(typed, call)
 
 
 @pytest.mark.parametrize("healthy", [False, None, "yes"])
 def test_a_road_that_does_not_work_is_not_drilled(healthy: object) -> None:
     decisions.refuse_unless_healthy({"healthy": True})
-    with pytest.raises(RefusalError, match="Broken: schedule"):
+    with pytest.raises(RejectedInputError, match="Broken: schedule"):
         decisions.refuse_unless_healthy({"healthy": healthy, "summary": "Broken: schedule."})
 
 

@@ -8,7 +8,7 @@ import pytest
 from drill.story import NameSeen, RdsNews, Seen, Story, TargetsSeen, Tried
 from lab.records import SyncRecord
 from lab.timeline import Moment
-from target_sync.core.model import Target, TargetGroup, TargetHealth, TargetState
+from target_sync.model import Target, TargetGroup, TargetHealth, TargetState
 
 T0 = 1_800_000_000.0
 OLD, NEW = "10.0.1.11:5432", "10.0.2.12:5432"

@@ -2,12 +2,12 @@
 
 from ipaddress import IPv4Address, ip_network
 
-from target_sync.core.fleet.model import Binding, GroupFacts, Limits, Listed, Question
-from target_sync.core.fleet.record import Key, write_record
-from target_sync.core.fleet.sweep import questions
-from target_sync.core.model import DatabaseKind, IPAddress, Observation, SyncPolicy
+from target_sync.fleet.checkpoints import SigningKey, write_checkpoint
+from target_sync.fleet.model import Binding, EndpointKey, GroupFacts, Limits, ListedGroup
+from target_sync.fleet.planner import questions
+from target_sync.model import DatabaseKind, IPAddress, Observation, SyncPolicy
 
-KEY = Key(b"a secret of this deployment")
+KEY = SigningKey(b"a secret of this deployment")
 POLICY = SyncPolicy(port=5432, allowed_networks=(ip_network("10.0.0.0/8"),))
 LIMITS = Limits(allowed_networks=POLICY.allowed_networks, max_targets=POLICY.max_targets)
 FACTS = GroupFacts(port=5432, by_address=True, vpc_networks=(ip_network("10.0.0.0/16"),))
@@ -34,14 +34,14 @@ def binding(number: int = 1) -> Binding:
     )
 
 
-def verified(number: int, *addresses: IPAddress, mark: str = "") -> Listed:
+def verified(number: int, *addresses: IPAddress, mark: str = "") -> ListedGroup:
     """A group that was verified for these addresses."""
     bound = binding(number)
-    return Listed(bound, write_record(bound, addresses or (A,), KEY), mark)
+    return ListedGroup(bound, write_checkpoint(bound, addresses or (A,), KEY), mark)
 
 
-def unverified(number: int) -> Listed:
-    return Listed(binding(number), "", "")
+def unverified(number: int) -> ListedGroup:
+    return ListedGroup(binding(number), "", "")
 
 
 def answer(*addresses: IPAddress) -> Observation:
@@ -50,6 +50,6 @@ def answer(*addresses: IPAddress) -> Observation:
     )
 
 
-def answers(*groups: Listed) -> dict[Question, Observation]:
+def answers(*groups: ListedGroup) -> dict[EndpointKey, Observation]:
     """Every name says A."""
     return dict.fromkeys(questions(groups), answer())

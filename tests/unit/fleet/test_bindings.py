@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_sync.core.fleet.bindings import read_listing
-from target_sync.core.fleet.model import (
+from target_sync.fleet.bindings import read_listing
+from target_sync.fleet.model import (
     AUDIT_TAG,
     ENDPOINT_TAG,
     KIND_TAG,
@@ -17,19 +17,17 @@ from target_sync.core.fleet.model import (
     Finding,
     FindingCode,
     Limits,
-    Listed,
+    ListedGroup,
     TaggedGroup,
 )
-from target_sync.core.model import DatabaseKind, IPNetwork
-from target_sync.core.networks import TARGET_NETWORKS
-from target_sync.core.place import Place
+from target_sync.model import TARGET_NETWORKS, AwsScope, DatabaseKind, IPNetwork
 from tests.unit.fleet.builders import FACTS, LIMITS, POLICY, arn, binding, name
 
-PLACE = Place("aws", "eu-west-1", "123456789012")
+PLACE = AwsScope("aws", "eu-west-1", "123456789012")
 GOOD = TaggedGroup(arn(1), frozenset({(ENDPOINT_TAG, name(1))}))
 
 
-def read(*groups: TaggedGroup) -> tuple[tuple[Listed, ...], tuple[Finding, ...]]:
+def read(*groups: TaggedGroup) -> tuple[tuple[ListedGroup, ...], tuple[Finding, ...]]:
     return read_listing(groups, PLACE, LIMITS, dict.fromkeys((g.arn for g in groups), FACTS))
 
 
@@ -37,14 +35,14 @@ def tagged(*tags: tuple[str, str], endpoint: str = name(2), group: str = arn(2))
     return TaggedGroup(group, frozenset({(ENDPOINT_TAG, endpoint), *tags}))
 
 
-def only(*tags: tuple[str, str], endpoint: str = name(2)) -> Listed:
+def only(*tags: tuple[str, str], endpoint: str = name(2)) -> ListedGroup:
     (listed,), findings = read(tagged(*tags, endpoint=endpoint))
     assert findings == ()
     return listed
 
 
 def test_a_group_with_an_endpoint_is_bound_to_it() -> None:
-    assert read(GOOD) == ((Listed(binding(1), "", ""),), ())
+    assert read(GOOD) == ((ListedGroup(binding(1), "", ""),), ())
 
 
 def test_a_group_without_an_endpoint_is_left_alone() -> None:
@@ -217,7 +215,7 @@ keys = st.text(max_size=20) | st.sampled_from([ENDPOINT_TAG, KIND_TAG, POLICY_TA
 )
 def test_no_tags_of_a_group_disturb_another(groups: list[TaggedGroup]) -> None:
     listed, findings = read(*groups, GOOD)
-    assert Listed(binding(1), "", "") in listed
+    assert ListedGroup(binding(1), "", "") in listed
     arns = [it.binding.arn for it in listed] + [finding.arn for finding in findings]
     assert len(arns) == len(set(arns))
     bound = {g.arn for g in groups if any(key == ENDPOINT_TAG for key, _ in g.tags)}

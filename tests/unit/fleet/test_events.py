@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_sync.core.fleet.events import identifier_of
+from target_sync.fleet.events import identifier_of
 
 EVENTS = Path(__file__).resolve().parents[3] / "events"
 json_values = st.recursive(

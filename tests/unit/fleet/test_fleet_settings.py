@@ -5,9 +5,9 @@ from ipaddress import ip_network
 
 import pytest
 
-from target_sync.core.fleet.model import Limits
-from target_sync.core.fleet.record import Key
 from target_sync.errors import SettingsError
+from target_sync.fleet.checkpoints import SigningKey
+from target_sync.fleet.model import Limits
 from target_sync.fleet.settings import event_queue_url, load_fleet_settings, work_queue_url
 
 STACK_ID = (
@@ -17,7 +17,7 @@ URL = "https://sqs.eu-west-1.amazonaws.com/123456789012/fleet-orders.fifo"
 
 
 def test_a_fleet_needs_to_be_told_nothing_but_its_key() -> None:
-    settings = load_fleet_settings({"SEAL_KEY": STACK_ID})
+    settings = load_fleet_settings({"SIGNING_KEY": STACK_ID})
     assert settings.limits == Limits(allowed_networks=(), max_targets=15)
     assert settings.resolvers == ()
     assert (settings.share, settings.workers, settings.watch_seconds) == (0.5, 10, 120)
@@ -26,13 +26,13 @@ def test_a_fleet_needs_to_be_told_nothing_but_its_key() -> None:
 def test_everything_may_be_told() -> None:
     settings = load_fleet_settings(
         {
-            "SEAL_KEY": STACK_ID,
+            "SIGNING_KEY": STACK_ID,
             "ALLOWED_NETWORKS": "10.1.0.0/16, 10.2.0.0/16",
             "MAX_TARGETS": "3",
             "RESOLVERS": "10.0.0.2:5353",
             "API_SHARE": "0.9",
             "MAX_WORKERS": "4",
-            "WATCH_SECONDS": "150",
+            "EVENT_WATCH_DURATION_SECONDS": "150",
         }
     )
     assert settings.limits == Limits(
@@ -43,24 +43,27 @@ def test_everything_may_be_told() -> None:
 
 
 def test_the_key_is_of_the_end_of_the_text() -> None:
-    key = load_fleet_settings({"SEAL_KEY": STACK_ID}).key
+    key = load_fleet_settings({"SIGNING_KEY": STACK_ID}).key
     assert len(STACK_ID) > 64
-    assert key.is_seal(Key(STACK_ID[-64:].encode()).seal(["a part"]), ["a part"])
+    assert key.is_seal(SigningKey(STACK_ID[-64:].encode()).seal(["a part"]), ["a part"])
 
 
 @pytest.mark.parametrize(
     ("environ", "told"),
     [
-        ({}, "SEAL_KEY is missing"),
-        ({"SEAL_KEY": "fifteen bytes!!"}, "SEAL_KEY must have at least 16 bytes"),
-        ({"SEAL_KEY": STACK_ID, "ALLOWED_NETWORKS": "lan"}, "ALLOWED_NETWORKS"),
-        ({"SEAL_KEY": STACK_ID, "MAX_TARGETS": "0"}, "MAX_TARGETS"),
-        ({"SEAL_KEY": STACK_ID, "RESOLVERS": "dns"}, "RESOLVERS"),
-        ({"SEAL_KEY": STACK_ID, "MAX_WORKERS": "none"}, "MAX_WORKERS"),
-        ({"SEAL_KEY": STACK_ID, "WATCH_SECONDS": "151"}, "WATCH_SECONDS"),
-        ({"SEAL_KEY": STACK_ID, "API_SHARE": "half"}, "API_SHARE 'half'"),
-        ({"SEAL_KEY": STACK_ID, "API_SHARE": "nan"}, "API_SHARE 'nan'"),
-        ({"SEAL_KEY": STACK_ID, "MAX_WORKERS": "11"}, "MAX_WORKERS 11: .*fewer workers"),
+        ({}, "SIGNING_KEY is missing"),
+        ({"SIGNING_KEY": "fifteen bytes!!"}, "SIGNING_KEY must have at least 16 bytes"),
+        ({"SIGNING_KEY": STACK_ID, "ALLOWED_NETWORKS": "lan"}, "ALLOWED_NETWORKS"),
+        ({"SIGNING_KEY": STACK_ID, "MAX_TARGETS": "0"}, "MAX_TARGETS"),
+        ({"SIGNING_KEY": STACK_ID, "RESOLVERS": "dns"}, "RESOLVERS"),
+        ({"SIGNING_KEY": STACK_ID, "MAX_WORKERS": "none"}, "MAX_WORKERS"),
+        (
+            {"SIGNING_KEY": STACK_ID, "EVENT_WATCH_DURATION_SECONDS": "151"},
+            "EVENT_WATCH_DURATION_SECONDS",
+        ),
+        ({"SIGNING_KEY": STACK_ID, "API_SHARE": "half"}, "API_SHARE 'half'"),
+        ({"SIGNING_KEY": STACK_ID, "API_SHARE": "nan"}, "API_SHARE 'nan'"),
+        ({"SIGNING_KEY": STACK_ID, "MAX_WORKERS": "11"}, "MAX_WORKERS 11: .*fewer workers"),
     ],
 )
 def test_what_is_missing_or_wrong_is_named(environ: Mapping[str, str], told: str) -> None:
@@ -70,7 +73,7 @@ def test_what_is_missing_or_wrong_is_named(environ: Mapping[str, str], told: str
 
 def test_no_error_shows_the_key() -> None:
     with pytest.raises(SettingsError) as raised:
-        load_fleet_settings({"SEAL_KEY": "hush"})
+        load_fleet_settings({"SIGNING_KEY": "hush"})
     assert "hush" not in str(raised.value)
 
 

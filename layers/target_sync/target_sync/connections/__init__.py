@@ -1,4 +1,1 @@
-"""Answers the requests of consumers to connect to the endpoint service.
-
-What AnswerConnectionsFunction runs; SyncTargetsFunction imports nothing of it.
-"""
+"""Accept or reject the connection requests of consumers."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from target_sync.core.connections import ConnectionPolicy
+from target_sync.connections.decisions import ConnectionPolicy
 from target_sync.environment import (
     FLAGS,
     alarm_topic_arn,

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from target_sync.payloads import as_object, options
+from target_sync.triggers import as_object, options
 
 
 class ConnectionTriggerKind(StrEnum):

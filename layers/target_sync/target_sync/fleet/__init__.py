@@ -1,1 +1,1 @@
-"""Many target groups kept right by one deployment: the sweep, the watch, the worker."""
+"""Keep many tagged target groups equal to their databases with one deployment."""

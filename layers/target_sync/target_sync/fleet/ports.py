@@ -4,9 +4,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from target_sync.core.fleet.model import GroupFacts, Question, TaggedGroup
-from target_sync.core.fleet.orders import Order
-from target_sync.core.model import FailedObservation, Observation
+from target_sync.fleet.model import EndpointKey, GroupFacts, TaggedGroup
+from target_sync.fleet.work_items import WorkItem
+from target_sync.model import FailedObservation, Observation
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +46,8 @@ class NamesPort(Protocol):
     """Who answers what the endpoints' names say."""
 
     def ask(
-        self, questions: Sequence[Question]
-    ) -> Mapping[Question, Observation | FailedObservation]:
+        self, questions: Sequence[EndpointKey]
+    ) -> Mapping[EndpointKey, Observation | FailedObservation]:
         """Ask all of them, several at once. A failure is a value, not an exception."""
         ...
 
@@ -55,7 +55,7 @@ class NamesPort(Protocol):
 class WorkQueuePort(Protocol):
     """The queue of the workers. Raises like ``TaggedGroupsPort``."""
 
-    def send(self, orders: Sequence[Order], at: float) -> None:
+    def send(self, orders: Sequence[WorkItem], at: float) -> None:
         """Send orders. Equal ones of the same minute are one; those of a group keep their order.
 
         Args:

@@ -3,9 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from target_sync.core.fleet.budget import DEFAULT_SHARE, Budget
-from target_sync.core.fleet.model import Limits
-from target_sync.core.fleet.record import KEY_BYTES, Key
 from target_sync.environment import (
     given,
     matching,
@@ -16,6 +13,9 @@ from target_sync.environment import (
     whole_number,
 )
 from target_sync.errors import SettingsError
+from target_sync.fleet.checkpoints import KEY_BYTES, SigningKey
+from target_sync.fleet.model import Limits
+from target_sync.fleet.rate_limits import DEFAULT_SHARE, CallBudget
 
 _QUEUE_URL = r"https?://\S+/[\w.-]+"
 _MOST_WORKERS = 1_000
@@ -29,15 +29,16 @@ class FleetSettings:
 
     Attributes:
         limits: What holds for every group (``ALLOWED_NETWORKS``, ``MAX_TARGETS``).
-        key: What the fleet's own tags are sealed with (``SEAL_KEY``).
+        key: What the fleet's own tags are sealed with (``SIGNING_KEY``).
         resolvers: Name servers as (address, port); none means the system's (``RESOLVERS``).
         share: How much of the account's calls to ELB the fleet may make (``API_SHARE``).
         workers: How many of them there are at most at once (``MAX_WORKERS``).
-        watch_seconds: For how long a name is watched after an event (``WATCH_SECONDS``).
+        watch_seconds: How long a name is polled after an event
+            (``EVENT_WATCH_DURATION_SECONDS``).
     """
 
     limits: Limits
-    key: Key
+    key: SigningKey
     resolvers: tuple[tuple[str, int], ...]
     share: float
     workers: int
@@ -56,12 +57,14 @@ def load_fleet_settings(environ: Mapping[str, str]) -> FleetSettings:
             allowed_networks=networks("ALLOWED_NETWORKS", environ.get("ALLOWED_NETWORKS", "")),
             max_targets=max_targets(environ),
         ),
-        key=_key(required(environ, "SEAL_KEY")),
+        key=_key(required(environ, "SIGNING_KEY")),
         resolvers=resolvers(environ),
         share=_share(given(environ, "API_SHARE", str(DEFAULT_SHARE)), workers),
         workers=workers,
         watch_seconds=whole_number(
-            "WATCH_SECONDS", given(environ, "WATCH_SECONDS", "120"), _LONGEST_WATCH
+            "EVENT_WATCH_DURATION_SECONDS",
+            given(environ, "EVENT_WATCH_DURATION_SECONDS", "120"),
+            _LONGEST_WATCH,
         ),
     )
 
@@ -88,20 +91,20 @@ def _queue_url(environ: Mapping[str, str], name: str) -> str:
     return matching(name, required(environ, name), _QUEUE_URL, "the URL of an SQS queue")
 
 
-def _key(text: str) -> Key:
+def _key(text: str) -> SigningKey:
     """A key of the text's end: of a stack's ID that is what no other stack has."""
     least, most = KEY_BYTES
     try:
-        return Key(text.encode()[-most:])
+        return SigningKey(text.encode()[-most:])
     except ValueError:
         # The text is a secret, so it is not told.
-        raise SettingsError(f"SEAL_KEY must have at least {least} bytes") from None
+        raise SettingsError(f"SIGNING_KEY must have at least {least} bytes") from None
 
 
 def _share(text: str, workers: int) -> float:
     try:
         share = float(text)
-        Budget.of(0.0, share=share, workers=workers)
+        CallBudget.of(0.0, share=share, workers=workers)
     except ValueError as error:
         raise SettingsError(
             f"API_SHARE {text!r} cannot be shared by MAX_WORKERS {workers}: {error}"

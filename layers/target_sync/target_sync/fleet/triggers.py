@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from target_sync.core.fleet.events import identifier_of
 from target_sync.errors import TriggerError
+from target_sync.fleet.events import identifier_of
 from target_sync.fleet.ports import DatabaseEvent
-from target_sync.payloads import as_object, options
+from target_sync.triggers import as_object, options
 
 
 class SweepTriggerKind(StrEnum):

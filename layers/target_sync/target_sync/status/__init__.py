@@ -1,4 +1,1 @@
-"""Says whether the road works, step by step.
-
-What ReportStatusFunction runs; SyncTargetsFunction imports nothing of it.
-"""
+"""Report whether the connection path works, check by check."""

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, TypeAlias
 
-from target_sync.core.diagnosis import Diagnosis, to_text
-from target_sync.core.widget import Frame, to_html
 from target_sync.errors import TriggerError
-from target_sync.payloads import as_object, unknown_key
+from target_sync.status.report import StatusReport, to_text
+from target_sync.status.widget import Frame, to_html
+from target_sync.triggers import as_object, unknown_key
 
-Answer: TypeAlias = Mapping[str, object] | str
+Response: TypeAlias = Mapping[str, object] | str
 
 _FORMAT = "format"
 #: CloudWatch sends these for a custom widget (CloudWatch user guide, *Details about custom
@@ -34,49 +34,49 @@ None. Whoever looks needs `lambda:InvokeFunction` on this function.
 """
 
 
-class Request(Protocol):
+class StatusRequest(Protocol):
     """What was asked for."""
 
-    def answer(self, look: Callable[[], Diagnosis]) -> Answer:
+    def answer(self, look: Callable[[], StatusReport]) -> Response:
         """Answer it, with a look at the road if that takes one."""
         ...
 
 
-class Format(StrEnum):
-    """How the answer is to look. Implements `Request`."""
+class ReportFormat(StrEnum):
+    """How the answer is to look. Implements `StatusRequest`."""
 
     #: A document for a program.
     JSON = "json"
     #: One text for a terminal.
     TEXT = "text"
 
-    def answer(self, look: Callable[[], Diagnosis]) -> Answer:
+    def answer(self, look: Callable[[], StatusReport]) -> Response:
         """The diagnosis in this form."""
-        diagnosis = look()
-        return to_text(diagnosis) if self is Format.TEXT else diagnosis.to_document()
+        status_report = look()
+        return to_text(status_report) if self is ReportFormat.TEXT else status_report.to_document()
 
 
 @dataclass(frozen=True, slots=True)
 class Widget:
-    """A dashboard shows the road in this frame. Implements `Request`."""
+    """A dashboard shows the road in this frame. Implements `StatusRequest`."""
 
     frame: Frame
 
-    def answer(self, look: Callable[[], Diagnosis]) -> Answer:
+    def answer(self, look: Callable[[], StatusReport]) -> Response:
         """The diagnosis as HTML."""
         return to_html(look(), self.frame)
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """A dashboard asks what the widget is. Implements `Request`."""
+    """A dashboard asks what the widget is. Implements `StatusRequest`."""
 
-    def answer(self, look: Callable[[], Diagnosis]) -> Answer:  # noqa: ARG002 - needs no look
+    def answer(self, look: Callable[[], StatusReport]) -> Response:  # noqa: ARG002 - needs no look
         """The widget's documentation in Markdown."""
         return DESCRIPTION
 
 
-def parse_request(event: object) -> Request:
+def parse_request(event: object) -> StatusRequest:
     """Read the payload of an invocation.
 
     Raises:
@@ -90,13 +90,13 @@ def parse_request(event: object) -> Request:
         return Description()
     if _WIDGET in event:
         return Widget(_frame(event[_WIDGET]))
-    return _format(event.get(_FORMAT, Format.JSON))
+    return _format(event.get(_FORMAT, ReportFormat.JSON))
 
 
-def _format(text: object) -> Format:
-    if not isinstance(text, str) or text not in list(Format):
-        raise TriggerError(f"{_FORMAT!r} must be {' or '.join(Format)}, not {text!r}")
-    return Format(text)
+def _format(text: object) -> ReportFormat:
+    if not isinstance(text, str) or text not in list(ReportFormat):
+        raise TriggerError(f"{_FORMAT!r} must be {' or '.join(ReportFormat)}, not {text!r}")
+    return ReportFormat(text)
 
 
 def _frame(context: object) -> Frame:

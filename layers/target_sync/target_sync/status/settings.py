@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
 
-from target_sync.core.model import DatabaseKind, IPNetwork, SyncPolicy
-from target_sync.core.road.facts import Deployment
+from target_sync.config import Settings, load_settings
 from target_sync.environment import FLAGS, items, matching, one_of, required
 from target_sync.errors import SettingsError
-from target_sync.settings import Settings, load_settings
+from target_sync.model import DatabaseKind, IPNetwork, SyncPolicy
+from target_sync.status.facts import Deployment
 
 _SERVICE_ID = r"vpce-svc-[0-9a-f]+"
 _NUMBER = r"[0-9]{1,5}"
@@ -108,7 +108,7 @@ def _apis(sync: Settings | None) -> tuple[str, ...]:
     called = ["elasticloadbalancing"]
     if sync and sync.kind.is_cluster:
         called.append("rds")
-    if sync and (sync.kind is DatabaseKind.EC2_INSTANCE or sync.policy.keep_standby):
+    if sync and (sync.kind is DatabaseKind.EC2_INSTANCE or sync.policy.serving_standby):
         called.append("ec2")
     return tuple(called)
 

@@ -1,1 +1,0 @@
-"""Answers the requests of consumers to connect to the endpoint service."""

@@ -1,0 +1,1 @@
+"""Polls the databases that RDS events name. Feature: ``target_sync.fleet``."""

@@ -1,0 +1,1 @@
+"""Reconciles one target group of a fleet at a time. Feature: ``target_sync.fleet``."""

@@ -1,1 +1,0 @@
-"""The function that serves the stack's custom resources."""

@@ -1,0 +1,1 @@
+"""Serves the custom resources of the stack. Feature: ``target_sync.provisioning``."""

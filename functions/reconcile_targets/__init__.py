@@ -1,0 +1,1 @@
+"""Keeps the target group equal to the true address. Feature: ``target_sync.reconcile``."""

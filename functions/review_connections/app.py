@@ -1,0 +1,19 @@
+"""The door for every trigger: a connection notification, the schedule, a person."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from target_sync.connections.build import reviewer
+from target_sync.connections.triggers import parse_trigger
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+
+def handler(event: object, _context: "LambdaContext") -> Mapping[str, object]:
+    """Answer every request that waits, and answer with the run's document.
+
+    Raises:
+        TargetSyncError: Something failed. Lambda then retries, and the Errors alarm rings.
+    """
+    return reviewer().run(parse_trigger(event)).to_document()

@@ -1,1 +1,0 @@
-"""Keeps the target group equal to the true address of the database."""

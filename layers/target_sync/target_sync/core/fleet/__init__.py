@@ -1,1 +1,0 @@
-"""Many target groups at once: which are bound to which database, and which need work now."""

@@ -1,1 +1,0 @@
-"""The stack's custom resources: what ManageStackFunction does for CloudFormation."""

@@ -1,0 +1,116 @@
+"""Names as DNS tells them: no cache of ours, the TTL kept, failures told apart."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+import dns.exception
+import dns.message
+import dns.nameserver
+import dns.resolver
+
+from target_sync.model import FailedObservation, LookupFailure, Observation
+from target_sync.ports import NameResolver
+
+#: Seconds for one look-up, all servers and tries together.
+LOOKUP_SECONDS = 4.0
+#: Seconds for one try at one server. RDS answers in milliseconds.
+TRY_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class NameServer:
+    """A resolver given by the user, for example on-prem DNS."""
+
+    address: str
+    port: int = 53
+
+
+class DnsEndpoint:
+    """A host name, looked up anew at every observation.
+
+    Implements ``target_sync.ports.Endpoint``.
+    """
+
+    def __init__(self, name: str, resolver: NameResolver) -> None:
+        self._name = name
+        self._resolver = resolver
+
+    def observe(self) -> Observation | FailedObservation:
+        """Look the name up once."""
+        return self._resolver.resolve(self._name)
+
+
+class DnsResolver:
+    """The resolvers of the system, or given ones.
+
+    Implements ``target_sync.ports.NameResolver``. Only A records are asked for: an IPv4
+    target group takes no other (ELBv2 API reference, CreateTargetGroup, IpAddressType).
+    """
+
+    def __init__(
+        self, *, now: Callable[[], float], name_servers: Sequence[NameServer] = ()
+    ) -> None:
+        self._now = now
+        self._resolver = _resolver(name_servers)
+
+    def resolve(self, name: str) -> Observation | FailedObservation:
+        """Look a name up once."""
+        try:
+            answer = self._resolver.resolve(
+                f"{name.rstrip('.')}.", "A", search=False, lifetime=LOOKUP_SECONDS
+            )
+        except dns.resolver.NXDOMAIN:
+            return self._failed(
+                name,
+                LookupFailure.NAME_DOES_NOT_EXIST,
+                f"{name} does not exist in DNS. Was the database renamed or deleted?",
+            )
+        except dns.resolver.NoAnswer:
+            return self._failed(
+                name,
+                LookupFailure.NO_ADDRESS,
+                f"{name} exists in DNS but has no IPv4 address.",
+            )
+        except dns.exception.Timeout:
+            return self._failed(
+                name,
+                LookupFailure.TIMED_OUT,
+                f"No DNS server answered for {name} within {LOOKUP_SECONDS:g} s."
+                " Can the function reach its resolvers?",
+            )
+        except dns.resolver.NoNameservers as error:
+            return self._failed(
+                name, LookupFailure.SERVERS_FAILED, f"Every DNS server failed for {name}: {error}"
+            )
+        except (dns.exception.DNSException, OSError) as error:
+            return self._failed(
+                name,
+                LookupFailure.BAD_ANSWER,
+                f"The DNS answer for {name} could not be used: {type(error).__name__}: {error}",
+            )
+        return Observation(
+            name=name,
+            addresses=frozenset(ip_address(record.address) for record in answer),
+            source="dns",
+            ttl=answer.chaining_result.minimum_ttl,
+            at=self._now(),
+        )
+
+    def _failed(self, name: str, failure: LookupFailure, detail: str) -> FailedObservation:
+        return FailedObservation(name=name, failure=failure, detail=detail, at=self._now())
+
+
+def make_resolver(servers: Iterable[tuple[str, int]], now: Callable[[], float]) -> DnsResolver:
+    """A resolver that asks these servers, each an address and a port, or the system's if none."""
+    return DnsResolver(now=now, name_servers=[NameServer(*server) for server in servers])
+
+
+def _resolver(name_servers: Sequence[NameServer]) -> dns.resolver.Resolver:
+    resolver = dns.resolver.Resolver(configure=not name_servers)
+    if name_servers:
+        resolver.nameservers = [
+            dns.nameserver.Do53Nameserver(server.address, server.port) for server in name_servers
+        ]
+    resolver.timeout = TRY_SECONDS
+    return resolver

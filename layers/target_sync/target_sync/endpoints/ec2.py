@@ -1,0 +1,58 @@
+"""A database on an EC2 instance, found by the EC2 API."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+from target_sync.endpoints.topology import TopologyError, TopologyReplyError, topology_failures
+from target_sync.model import FailedObservation, LookupFailure, Observation
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2.client import EC2Client
+
+_FAILURES = topology_failures("ec2", ["InvalidInstanceID.NotFound", "InvalidInstanceID.Malformed"])
+#: A stopped instance keeps its private address; one in these states gives it up (EC2 user
+#: guide, *Instance lifecycle*).
+_GONE = frozenset({"shutting-down", "terminated"})
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceEndpoint:
+    """The private address of one instance. Implements ``target_sync.ports.Endpoint``."""
+
+    instance_id: str
+    client: "EC2Client"
+    now: Callable[[], float]
+
+    def observe(self) -> Observation | FailedObservation:
+        """Describe the instance once."""
+        try:
+            state, address = self._describe()
+        except TopologyError as error:
+            return error.to_observation(self.instance_id, self.now())
+        if not address or state in _GONE:
+            return FailedObservation(
+                name=self.instance_id,
+                failure=LookupFailure.NO_ADDRESS,
+                detail=f"The instance {self.instance_id} is {state} and has no private address."
+                " If another one has taken its place, deploy the stack with that one's ID.",
+                at=self.now(),
+            )
+        return Observation(
+            name=self.instance_id,
+            addresses=frozenset({ip_address(address)}),
+            source="ec2",
+            ttl=None,
+            at=self.now(),
+        )
+
+    def _describe(self) -> tuple[str, str]:
+        reply = _FAILURES.call(
+            "DescribeInstances", self.client.describe_instances, InstanceIds=[self.instance_id]
+        )
+        try:
+            instance = reply["Reservations"][0]["Instances"][0]
+            return instance["State"]["Name"], instance.get("PrivateIpAddress", "")
+        except (AttributeError, IndexError, KeyError, TypeError) as error:
+            raise TopologyReplyError.wrong_reply("DescribeInstances", error) from error

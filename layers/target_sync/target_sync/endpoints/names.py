@@ -1,0 +1,201 @@
+"""What a DatabaseEndpoint names, by its looks alone.
+
+Source of the shapes: RDS and Aurora user guides, "DB instance endpoint", "Aurora endpoint
+connections", "RDS Proxy endpoints".
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from ipaddress import IPv4Address, ip_address
+
+from target_sync.errors import RejectedInputError
+from target_sync.model import DatabaseKind
+
+
+class EndpointType(StrEnum):
+    """What kind of thing a name or an address belongs to."""
+
+    INSTANCE = "an RDS instance"
+    CLUSTER_WRITER = "the writer of an RDS cluster"
+    CLUSTER_READERS = "the readers of an RDS cluster"
+    CLUSTER_CUSTOM = "a custom endpoint of an RDS cluster"
+    PROXY = "an RDS proxy"
+    PROXY_ENDPOINT = "an additional endpoint of an RDS proxy"
+    NAME = "a DNS name outside RDS"
+    ADDRESSES = "addresses"
+    EC2_INSTANCE = "an EC2 instance"
+    AUTO_SCALING_GROUP = "an Auto Scaling group"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedEndpoint:
+    """What DatabaseEndpoint names.
+
+    Attributes:
+        shape: What its looks say.
+        kind: How the database is to be followed; None if only a person can say.
+        endpoint: The text in its normal form.
+        identifier: How the API knows it; empty for a plain name and for addresses.
+    """
+
+    shape: EndpointType
+    kind: DatabaseKind | None
+    endpoint: str
+    identifier: str = ""
+
+
+_CLUSTER_KINDS = (DatabaseKind.RDS_CLUSTER_WRITER, DatabaseKind.RDS_CLUSTER_READERS)
+#: The kinds that a shape may have when DatabaseKind says so. Every RDS name may be followed as
+#: a plain name, for whoever knows better.
+_KINDS: Mapping[EndpointType, tuple[DatabaseKind, ...]] = {
+    EndpointType.INSTANCE: (DatabaseKind.RDS_INSTANCE, DatabaseKind.HOSTNAME),
+    EndpointType.CLUSTER_WRITER: (*_CLUSTER_KINDS, DatabaseKind.HOSTNAME),
+    EndpointType.CLUSTER_READERS: (*_CLUSTER_KINDS, DatabaseKind.HOSTNAME),
+    EndpointType.CLUSTER_CUSTOM: (*_CLUSTER_KINDS, DatabaseKind.HOSTNAME),
+    EndpointType.PROXY: (DatabaseKind.RDS_PROXY, DatabaseKind.HOSTNAME),
+    EndpointType.PROXY_ENDPOINT: (DatabaseKind.RDS_PROXY, DatabaseKind.HOSTNAME),
+    EndpointType.NAME: (DatabaseKind.HOSTNAME,),
+    EndpointType.ADDRESSES: (DatabaseKind.STATIC,),
+    EndpointType.EC2_INSTANCE: (DatabaseKind.EC2_INSTANCE,),
+    EndpointType.AUTO_SCALING_GROUP: (DatabaseKind.EC2_ASG,),
+}
+_KIND_WHEN_NOT_SAID: Mapping[EndpointType, DatabaseKind | None] = {
+    EndpointType.INSTANCE: DatabaseKind.RDS_INSTANCE,
+    EndpointType.CLUSTER_WRITER: DatabaseKind.RDS_CLUSTER_WRITER,
+    EndpointType.CLUSTER_READERS: DatabaseKind.RDS_CLUSTER_READERS,
+    EndpointType.CLUSTER_CUSTOM: None,
+    EndpointType.PROXY: DatabaseKind.RDS_PROXY,
+    EndpointType.PROXY_ENDPOINT: DatabaseKind.RDS_PROXY,
+    EndpointType.NAME: DatabaseKind.HOSTNAME,
+    EndpointType.ADDRESSES: DatabaseKind.STATIC,
+    EndpointType.EC2_INSTANCE: DatabaseKind.EC2_INSTANCE,
+}
+_SHAPES_BY_LABEL: Mapping[str, EndpointType] = {
+    "": EndpointType.INSTANCE,
+    "cluster-": EndpointType.CLUSTER_WRITER,
+    "cluster-ro-": EndpointType.CLUSTER_READERS,
+    "cluster-custom-": EndpointType.CLUSTER_CUSTOM,
+    "proxy-": EndpointType.PROXY,
+}
+_RDS_DOMAIN = re.compile(r"\.rds\.amazonaws\.com(\.cn)?$")
+_RDS_NAME = re.compile(
+    r"(?P<identifier>[a-z0-9-]+)\.(?P<endpoint>endpoint\.)?"
+    r"(?P<label>cluster-ro-|cluster-custom-|cluster-|proxy-|)[a-z0-9]+"
+    r"\.(?P<region>[a-z0-9-]+)\.rds\.amazonaws\.com(\.cn)?"
+)
+_HOST_NAME = re.compile(
+    r"(?=.{1,253}$)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])?"
+)
+_EC2_INSTANCE = re.compile(r"i-([0-9a-f]{8}|[0-9a-f]{17})")
+_GROUP_NAME = re.compile(r"[^,\s:][^,:]{0,254}")
+
+
+def classify(text: str, kind: DatabaseKind | None, region: str) -> NamedEndpoint:
+    """Tell what DatabaseEndpoint names.
+
+    Args:
+        text: The parameter as it was given.
+        kind: What DatabaseKind says; None for ``auto``.
+        region: Where the stack is.
+
+    Raises:
+        RefusalError: The text is nothing that we know, it is somewhere else, or DatabaseKind
+            says that it is something else.
+    """
+    if kind is DatabaseKind.EC2_ASG:
+        return _auto_scaling_group(text)
+    subject = _by_looks(text, kind, region)
+    if kind is None:
+        return subject
+    if kind not in _KINDS[subject.shape]:
+        known = ", ".join(["auto", *_KINDS[subject.shape]])
+        raise RejectedInputError(
+            f"DatabaseKind is {kind}, but DatabaseEndpoint {subject.endpoint} is {subject.shape}:"
+            f" set DatabaseKind to one of {known}, or give the endpoint of the other database."
+        )
+    return replace(subject, kind=kind)
+
+
+def _by_looks(text: str, kind: DatabaseKind | None, region: str) -> NamedEndpoint:
+    normal = text.strip().rstrip(".").lower()
+    if _EC2_INSTANCE.fullmatch(normal):
+        return _subject(EndpointType.EC2_INSTANCE, normal, identifier=normal)
+    if _RDS_DOMAIN.search(normal) and kind is not DatabaseKind.HOSTNAME:
+        return _rds(normal, region)
+    if _looks_like_addresses(normal):
+        return _subject(EndpointType.ADDRESSES, ",".join(map(str, addresses(normal))))
+    if _HOST_NAME.fullmatch(normal):
+        return _subject(EndpointType.NAME, normal)
+    raise RejectedInputError(
+        f"DatabaseEndpoint {text!r} is neither a DNS name, nor addresses, nor an EC2 instance:"
+        " give for example orders.abc123.eu-west-1.rds.amazonaws.com, 10.0.1.11,10.0.2.12 or"
+        " i-0123456789abcdef0; for an Auto Scaling group also set DatabaseKind=ec2-asg."
+    )
+
+
+def _subject(shape: EndpointType, endpoint: str, *, identifier: str = "") -> NamedEndpoint:
+    return NamedEndpoint(
+        shape=shape, kind=_KIND_WHEN_NOT_SAID[shape], endpoint=endpoint, identifier=identifier
+    )
+
+
+def _rds(name: str, region: str) -> NamedEndpoint:
+    match = _RDS_NAME.fullmatch(name)
+    if match is None or (match["endpoint"] and match["label"] != "proxy-"):
+        raise RejectedInputError(
+            f"DatabaseEndpoint {name} is an RDS name that cannot be followed (a global or another"
+            " special endpoint): give the endpoint of one instance, cluster or proxy in this"
+            " Region, or set DatabaseKind=hostname with VpcId and SubnetIds to follow its DNS."
+        )
+    if match["region"] != region:
+        raise RejectedInputError(
+            f"DatabaseEndpoint {name} is in {match['region']}, but this stack is in {region}:"
+            f" deploy the stack in {match['region']}, or give an endpoint in {region}."
+        )
+    shape = EndpointType.PROXY_ENDPOINT if match["endpoint"] else _SHAPES_BY_LABEL[match["label"]]
+    return _subject(shape, name, identifier=match["identifier"])
+
+
+def _looks_like_addresses(text: str) -> bool:
+    return "," in text or ":" in text or re.fullmatch(r"[\d.]+", text) is not None
+
+
+def addresses(text: str) -> tuple[IPv4Address, ...]:
+    """The addresses of a list with commas, each once, in order.
+
+    Raises:
+        RefusalError: An item is no IPv4 address.
+    """
+    found = set()
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        try:
+            address = ip_address(item)
+        except ValueError:
+            raise RejectedInputError(
+                f"DatabaseEndpoint has {item!r} in a list of addresses: give one DNS name, or"
+                " IPv4 addresses only, separated by commas."
+            ) from None
+        if not isinstance(address, IPv4Address):
+            raise RejectedInputError(
+                f"DatabaseEndpoint has the IPv6 address {item}, which an IPv4 target group cannot"
+                " have: give the database's IPv4 address."
+            )
+        found.add(address)
+    return tuple(sorted(found))
+
+
+def _auto_scaling_group(text: str) -> NamedEndpoint:
+    name = text.strip()
+    if not _GROUP_NAME.fullmatch(name):
+        raise RejectedInputError(
+            f"DatabaseEndpoint {text!r} is not the name of one Auto Scaling group, as"
+            " DatabaseKind=ec2-asg needs: give the group's name, not its ARN."
+        )
+    return NamedEndpoint(
+        shape=EndpointType.AUTO_SCALING_GROUP,
+        kind=DatabaseKind.EC2_ASG,
+        endpoint=name,
+        identifier=name,
+    )

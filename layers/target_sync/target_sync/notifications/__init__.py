@@ -1,0 +1,1 @@
+"""Notify people through an SNS topic, and programs through the event bus."""

@@ -1,0 +1,1 @@
+"""Serve the custom resources of the stack: database look-up, first sync, clean deletion."""

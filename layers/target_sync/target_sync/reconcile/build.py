@@ -1,0 +1,73 @@
+"""Puts the parts together, once per container."""
+
+import functools
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from target_sync.aws import make_client
+from target_sync.clock import SystemClock
+from target_sync.config import Settings, load_settings
+from target_sync.endpoints.build import endpoint_of
+from target_sync.ports import Standbys
+from target_sync.reconcile.reconciler import Reconciler
+from target_sync.reconcile.reporting import PowertoolsReporter
+from target_sync.reconcile.result import SyncResult
+from target_sync.targets.target_group import ElbTargetGroup
+
+
+@functools.cache
+def reconciler() -> Reconciler:
+    """The synchronizer of this container, made on the first call from its environment.
+
+    Raises:
+        SettingsError: A variable of the environment is missing or wrong.
+    """
+    return build_reconciler(os.environ)
+
+
+def build_reconciler(environ: Mapping[str, str]) -> Reconciler:
+    """Make a synchronizer from an environment."""
+    settings = load_settings(environ)
+    clock = SystemClock()
+    return Reconciler(
+        endpoint=endpoint_of(settings, clock.now),
+        target_group=ElbTargetGroup(
+            make_client("elbv2"), settings.target_group_arn, settings.vpc_networks
+        ),
+        policy=settings.policy,
+        clock=clock,
+        reporter=PowertoolsReporter(),
+        watch_seconds=settings.watch_seconds,
+        dns_poll_seconds=settings.dns_poll_seconds,
+        standbys=_standbys(settings) if settings.policy.serving_standby else None,
+        notifier=_LazyNotifier(settings),
+    )
+
+
+# What only some stacks or runs need is imported where it is needed: the others start without it.
+
+
+def _standbys(settings: Settings) -> Standbys:
+    # Few stacks need the EC2 API, so the others start without it.
+    from target_sync.targets.network_interfaces import standbys_of  # noqa: PLC0415
+
+    return standbys_of(settings)
+
+
+@dataclass(frozen=True, slots=True)
+class _LazyNotifier:
+    """Implements ``target_sync.reconcile.reconciler.Teller``."""
+
+    settings: Settings
+
+    def notify(self, result: SyncResult, *, changed_ago: float) -> tuple[str, ...]:
+        # Most runs have nothing to notify, so they start without these modules.
+        from target_sync.notifications.build import notification_sender  # noqa: PLC0415
+        from target_sync.notifications.messages import Origin  # noqa: PLC0415
+        from target_sync.reconcile.messages import notification_of  # noqa: PLC0415
+
+        origin = Origin(stack=self.settings.stack, resource=self.settings.target_group_arn)
+        notification = notification_of(result, origin, at=time.time() - changed_ago)
+        return notification_sender(self.settings.alarm_topic_arn).send(notification)

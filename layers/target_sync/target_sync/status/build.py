@@ -1,0 +1,77 @@
+"""Puts the parts of ReportStatusFunction together, once per container."""
+
+import functools
+import os
+import time
+from collections.abc import Mapping
+
+from botocore.config import Config
+
+from target_sync.aws import CLIENT_CONFIG, make_client
+from target_sync.clock import SystemClock
+from target_sync.endpoint_service import Ec2EndpointService
+from target_sync.endpoints.build import endpoint_of
+from target_sync.status.collector import StatusCollector
+from target_sync.status.reporting import PowertoolsStatusReporter
+from target_sync.status.settings import load_status_settings
+from target_sync.status.sources.load_balancers import ElbLoadBalancers
+from target_sync.status.sources.metrics import CloudWatchMetrics
+from target_sync.status.sources.networks import Ec2Networks
+from target_sync.status.sources.postgres import PostgresProbe
+from target_sync.status.sources.queues import SqsQueues
+from target_sync.status.sources.scheduler import EventBridgeSchedule
+from target_sync.status.sources.security_groups import Ec2SecurityGroups
+from target_sync.targets.auto_scaling import AutoScalingGroups
+from target_sync.targets.network_interfaces import standbys_of
+
+#: Two tries fit into the time of a look. Many questions are asked at once, each on a connection.
+STATUS_CONFIG = CLIENT_CONFIG.merge(
+    Config(
+        max_pool_connections=16,
+        read_timeout=4,
+        retries={"mode": "standard", "total_max_attempts": 2},
+    )
+)
+
+
+@functools.cache
+def status_collector() -> StatusCollector:
+    """The surveyor of this container, made on the first call from its environment.
+
+    Raises:
+        SettingsError: A variable of the environment is missing or wrong.
+    """
+    return build_status_collector(os.environ)
+
+
+def build_status_collector(environ: Mapping[str, str]) -> StatusCollector:
+    """Make a surveyor from an environment."""
+    settings = load_status_settings(environ)
+    deployment, sync, clock = settings.deployment, settings.sync, SystemClock()
+    ec2 = make_client("ec2", STATUS_CONFIG)
+    return StatusCollector(
+        settings=settings,
+        endpoint=endpoint_of(sync, clock.now) if sync else None,
+        standbys=standbys_of(sync) if sync and sync.policy.serving_standby else None,
+        balancers=ElbLoadBalancers(make_client("elbv2", STATUS_CONFIG)),
+        security_groups=Ec2SecurityGroups(ec2),
+        networks=Ec2Networks(ec2),
+        scaling=AutoScalingGroups(make_client("autoscaling", STATUS_CONFIG)),
+        service=Ec2EndpointService(ec2, deployment.service_id) if deployment.service_id else None,
+        metrics=CloudWatchMetrics(
+            make_client("cloudwatch", STATUS_CONFIG),
+            settings.namespace,
+            deployment.stack,
+            time.time,
+        ),
+        schedule=(
+            EventBridgeSchedule(make_client("scheduler", STATUS_CONFIG), settings.schedule)
+            if settings.schedule
+            else None
+        ),
+        queues=SqsQueues(make_client("sqs", STATUS_CONFIG)),
+        probe=PostgresProbe() if settings.function_subnets else None,
+        reporter=PowertoolsStatusReporter(),
+        now=clock.now,
+        wall_clock=time.time,
+    )

@@ -1,0 +1,1 @@
+"""The status checks: each judges one part of the connection path from the collected facts."""

@@ -1,0 +1,16 @@
+"""One record per look, through Powertools: JSON on standard output."""
+
+from aws_lambda_powertools.logging import Logger
+
+from target_sync.status.report import StatusReport
+
+
+class PowertoolsStatusReporter:
+    """Implements ``target_sync.status.collector.StatusReporter``."""
+
+    def __init__(self) -> None:
+        self._logger = Logger()
+
+    def report(self, status_report: StatusReport) -> None:
+        """Write the one record of a look."""
+        self._logger.info("status reported", extra={"result": status_report.to_document()})

@@ -1,0 +1,1 @@
+"""Adapters that read the facts of the status report from AWS and from PostgreSQL."""

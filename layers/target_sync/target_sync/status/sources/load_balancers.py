@@ -1,0 +1,155 @@
+"""Target group, listeners and load balancer as the ELBv2 API tells them; nothing is changed."""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from target_sync.aws import Failures
+from target_sync.errors import StatusCallError, StatusCallUnavailableError
+from target_sync.model import TargetState
+from target_sync.status.facts import DescribedTarget, GroupDetails, Listener, LoadBalancer
+
+if TYPE_CHECKING:
+    from mypy_boto3_elbv2.client import ElasticLoadBalancingv2Client
+
+_T = TypeVar("_T")
+_FAILURES = Failures(
+    service="elasticloadbalancing", other=StatusCallError, unavailable=StatusCallUnavailableError
+)
+#: ELBv2 API reference, common to the Describe actions.
+_MISSING = frozenset({"TargetGroupNotFound", "LoadBalancerNotFound", "ListenerNotFound"})
+_KNOWN_STATES = frozenset(TargetState)
+
+
+class ElbLoadBalancers:
+    """What lies between consumers and targets. Implements ``status.ports.BalancersPort``.
+
+    What AWS does not know (any more) is None.
+    """
+
+    def __init__(self, client: "ElasticLoadBalancingv2Client") -> None:
+        self._client = client
+
+    def targets(self, group_arn: str) -> tuple[DescribedTarget, ...] | None:
+        """Every target of a group, draining ones included."""
+        return _asked(
+            "DescribeTargetHealth",
+            lambda: self._client.describe_target_health(TargetGroupArn=group_arn),
+            lambda reply: tuple(_target(it) for it in reply["TargetHealthDescriptions"]),
+        )
+
+    def group(self, arn: str) -> GroupDetails | None:
+        """A target group."""
+        return _asked(
+            "DescribeTargetGroups",
+            lambda: self._client.describe_target_groups(TargetGroupArns=[arn]),
+            lambda reply: _group(reply["TargetGroups"][0]),
+        )
+
+    def group_attributes(self, arn: str) -> Mapping[str, str] | None:
+        """The attributes of a target group."""
+        return _asked(
+            "DescribeTargetGroupAttributes",
+            lambda: self._client.describe_target_group_attributes(TargetGroupArn=arn),
+            _attributes,
+        )
+
+    def load_balancer(self, arn: str) -> LoadBalancer | None:
+        """A load balancer."""
+        return _asked(
+            "DescribeLoadBalancers",
+            lambda: self._client.describe_load_balancers(LoadBalancerArns=[arn]),
+            lambda reply: _balancer(reply["LoadBalancers"][0]),
+        )
+
+    def load_balancer_attributes(self, arn: str) -> Mapping[str, str] | None:
+        """The attributes of a load balancer."""
+        return _asked(
+            "DescribeLoadBalancerAttributes",
+            lambda: self._client.describe_load_balancer_attributes(LoadBalancerArn=arn),
+            _attributes,
+        )
+
+    def listeners(self, balancer_arn: str) -> tuple[Listener, ...] | None:
+        """The listeners of a load balancer, page by page: it has up to 50."""
+        pages = self._client.get_paginator("describe_listeners").paginate(
+            LoadBalancerArn=balancer_arn
+        )
+        return _asked(
+            "DescribeListeners",
+            lambda: [listener for page in pages for listener in page["Listeners"]],
+            lambda found: tuple(map(_listener, found)),
+        )
+
+    def listener_attributes(self, arn: str) -> Mapping[str, str] | None:
+        """The attributes of a listener."""
+        return _asked(
+            "DescribeListenerAttributes",
+            lambda: self._client.describe_listener_attributes(ListenerArn=arn),
+            _attributes,
+        )
+
+
+def _asked(operation: str, ask: Callable[[], Any], read: Callable[[Any], _T]) -> _T | None:
+    """One call, and its reply read; None if AWS says that the thing does not exist."""
+    try:
+        return read(_FAILURES.call(operation, ask))
+    except StatusCallError as error:
+        if error.code in _MISSING:
+            return None
+        raise
+    except (IndexError, KeyError, TypeError, ValueError) as error:
+        raise StatusCallError.wrong_reply(operation, error) from error
+
+
+def _attributes(reply: Mapping[str, Any]) -> Mapping[str, str]:
+    return {item["Key"]: item["Value"] for item in reply["Attributes"]}
+
+
+def _target(item: Mapping[str, Any]) -> DescribedTarget:
+    target, health = item["Target"], item["TargetHealth"]
+    state = health["State"]
+    return DescribedTarget(
+        id=target["Id"],
+        port=int(target["Port"]),
+        state=TargetState(state) if state in _KNOWN_STATES else TargetState.UNKNOWN,
+        reason=health.get("Reason", ""),
+    )
+
+
+def _group(item: Mapping[str, Any]) -> GroupDetails:
+    return GroupDetails(
+        target_type=item["TargetType"],
+        protocol=item["Protocol"],
+        health_check_protocol=item["HealthCheckProtocol"],
+        health_check_port=item["HealthCheckPort"],
+        health_check_interval=item["HealthCheckIntervalSeconds"],
+        unhealthy_threshold=item["UnhealthyThresholdCount"],
+        load_balancer_arns=tuple(item.get("LoadBalancerArns", ())),
+    )
+
+
+def _balancer(item: Mapping[str, Any]) -> LoadBalancer:
+    enforcement = item.get("EnforceSecurityGroupInboundRulesOnPrivateLinkTraffic", "off")
+    return LoadBalancer(
+        arn=item["LoadBalancerArn"],
+        state=item["State"]["Code"],
+        vpc_id=item["VpcId"],
+        zones={zone["ZoneName"]: zone["SubnetId"] for zone in item["AvailabilityZones"]},
+        security_groups=tuple(item.get("SecurityGroups", ())),
+        enforces=enforcement == "on",
+    )
+
+
+def _listener(item: Mapping[str, Any]) -> Listener:
+    actions = item.get("DefaultActions", ())
+    forwarded = [
+        group.get("TargetGroupArn")
+        for action in actions
+        for group in (action, *action.get("ForwardConfig", {}).get("TargetGroups", ()))
+    ]
+    return Listener(
+        arn=item["ListenerArn"],
+        protocol=item["Protocol"],
+        port=item["Port"],
+        target_group_arns=frozenset(filter(None, forwarded)),
+    )

@@ -1,0 +1,122 @@
+"""What the sync function's own metrics say, as CloudWatch tells them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from target_sync.aws import Failures
+from target_sync.errors import StatusCallError, StatusCallUnavailableError
+from target_sync.status.facts import FollowedChange, FollowedChanges, RecentRuns
+
+_OPERATION = "GetMetricData"
+_FAILURES = Failures(
+    service="monitoring", other=StatusCallError, unavailable=StatusCallUnavailableError
+)
+RECENT_SECONDS = 900.0
+#: CloudWatch keeps points of one minute for 15 days (CloudWatch user guide, *Metrics retention*).
+DAYS = 14
+_PERIOD = 60
+_COUNTS = ("SyncSucceeded", "SyncFailed", "SyncVetoed", "TargetsDeregistered")
+_SECONDS = {
+    "SecondsToDetect": "to_detect",
+    "SecondsToRegister": "to_register",
+    "SecondsToHealthy": "to_healthy",
+}
+#: The newest point of each metric is enough, and one page has it.
+_MOST_POINTS = 500
+
+#: The points of one metric by their moment, newest first.
+_Points = Mapping[float, float]
+
+
+class CloudWatchClient(Protocol):
+    """As much of botocore's client as is used here."""
+
+    def get_metric_data(self, **query: object) -> Mapping[str, Any]:
+        """GetMetricData."""
+        ...
+
+
+class CloudWatchMetrics:
+    """Implements ``target_sync.status.ports.MetricsPort``.
+
+    Args:
+        client: Of the CloudWatch API.
+        namespace: Where the function writes.
+        service: The dimension of the same name: the stack.
+        now: Seconds since the epoch.
+    """
+
+    def __init__(
+        self, client: CloudWatchClient, namespace: str, service: str, now: Callable[[], float]
+    ) -> None:
+        self._client = client
+        self._namespace = namespace
+        self._service = service
+        self._now = now
+
+    def recent_runs(self) -> RecentRuns:
+        """The newest runs: which succeeded, failed or were vetoed."""
+        points = self._points(_COUNTS, "Sum", RECENT_SECONDS)
+        succeeded = [at for at, count in points["SyncSucceeded"].items() if count]
+        return RecentRuns(
+            # A point is for the minute that begins at its moment.
+            succeeded_at=max(succeeded) + _PERIOD if succeeded else None,
+            failures=_total(points["SyncFailed"]),
+            vetoes=_total(points["SyncVetoed"]),
+            deregistrations=_total(points["TargetsDeregistered"]),
+            seconds=RECENT_SECONDS,
+        )
+
+    def changes(self) -> FollowedChanges:
+        """The newest change. The figures of one run are points of the same minute."""
+        points = self._points(tuple(_SECONDS), "Maximum", DAYS * 86400.0)
+        moments = [at for found in points.values() for at in found]
+        if not moments:
+            return FollowedChanges(None, DAYS)
+        newest = max(moments)
+        figures = {name: points[metric].get(newest) for metric, name in _SECONDS.items()}
+        return FollowedChanges(FollowedChange(at=newest, **figures), DAYS)
+
+    def _points(self, names: Sequence[str], statistic: str, seconds: float) -> dict[str, _Points]:
+        end = self._now()
+        reply = _FAILURES.call(
+            _OPERATION,
+            self._client.get_metric_data,
+            MetricDataQueries=[
+                self._query(number, name, statistic) for number, name in enumerate(names)
+            ],
+            StartTime=datetime.fromtimestamp(end - seconds, UTC),
+            EndTime=datetime.fromtimestamp(end + _PERIOD, UTC),
+            ScanBy="TimestampDescending",
+            MaxDatapoints=_MOST_POINTS,
+        )
+        try:
+            found = {
+                names[int(result["Id"][1:])]: {
+                    at.timestamp(): value
+                    for at, value in zip(result["Timestamps"], result["Values"], strict=True)
+                }
+                for result in reply["MetricDataResults"]
+            }
+            return {name: found[name] for name in names}
+        except (IndexError, KeyError, ValueError) as error:
+            raise StatusCallError.wrong_reply(_OPERATION, error) from error
+
+    def _query(self, number: int, name: str, statistic: str) -> Mapping[str, Any]:
+        return {
+            "Id": f"m{number}",
+            "MetricStat": {
+                "Metric": {
+                    "Namespace": self._namespace,
+                    "MetricName": name,
+                    "Dimensions": [{"Name": "service", "Value": self._service}],
+                },
+                "Period": _PERIOD,
+                "Stat": statistic,
+            },
+        }
+
+
+def _total(points: _Points) -> int:
+    return round(sum(points.values()))

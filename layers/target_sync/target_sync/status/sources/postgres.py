@@ -1,0 +1,34 @@
+"""One TCP connection and one SSLRequest to a server; no user, no password."""
+
+import socket
+import struct
+
+from target_sync.status.facts import DescribedTarget, SslReply
+
+#: Length and request code (PostgreSQL documentation, *Message Formats*, SSLRequest).
+_SSL_REQUEST = struct.pack("!ii", 8, 80877103)
+
+
+class PostgresProbe:
+    """Implements ``target_sync.status.ports.ProbePort``.
+
+    Args:
+        seconds: For the connection, and again for the reply.
+    """
+
+    def __init__(self, seconds: float = 2.0) -> None:
+        self._seconds = seconds
+
+    def ask(self, target: DescribedTarget) -> SslReply:
+        """What a server answers when it is asked for TLS."""
+        try:
+            connection = socket.create_connection((target.id, target.port), self._seconds)
+        except OSError:
+            return SslReply.NO_CONNECTION
+        with connection:
+            try:
+                connection.sendall(_SSL_REQUEST)
+                answer = connection.recv(1)
+            except OSError:
+                return SslReply.OTHER
+        return {b"S": SslReply.TLS, b"N": SslReply.PLAIN}.get(answer, SslReply.OTHER)

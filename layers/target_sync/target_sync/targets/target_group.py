@@ -1,0 +1,143 @@
+"""A target group behind the ELBv2 API."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any
+
+from target_sync.aws import Failures
+from target_sync.errors import (
+    DENIED_CODES,
+    TargetGroupAccessError,
+    TargetGroupError,
+    TargetGroupNotFoundError,
+    TargetGroupReplyError,
+    TargetGroupUnavailableError,
+    TargetRefusedError,
+)
+from target_sync.model import IPNetwork, Target, TargetGroup, TargetHealth, TargetState
+
+if TYPE_CHECKING:
+    from mypy_boto3_elbv2.client import ElasticLoadBalancingv2Client
+    from mypy_boto3_elbv2.type_defs import TargetDescriptionTypeDef
+
+#: Targets in one call. The API takes no more than this reliably; a group has one to three.
+CHUNK = 200
+
+_EVERY_ZONE = "all"
+
+_FAILURES = Failures(
+    service="elasticloadbalancing",
+    other=TargetGroupError,
+    unavailable=TargetGroupUnavailableError,
+    by_code={
+        "TargetGroupNotFound": TargetGroupNotFoundError,
+        **dict.fromkeys(DENIED_CODES, TargetGroupAccessError),
+        "InvalidTarget": TargetRefusedError,
+        "TooManyTargets": TargetRefusedError,
+        "TooManyRegistrationsForTargetId": TargetRefusedError,
+    },
+)
+_KNOWN_STATES = frozenset(TargetState)
+
+
+class ElbTargetGroup:
+    """One target group, by ARN. Implements ``target_sync.ports.TargetGroupPort``.
+
+    The client's own retries are the only ones. Errors are told apart by AWS's code, never by
+    the text.
+
+    Args:
+        client: Of the ELBv2 API.
+        arn: The group's.
+        vpc_networks: The networks of its VPC; empty if every target lies in it.
+    """
+
+    def __init__(
+        self,
+        client: "ElasticLoadBalancingv2Client",
+        arn: str,
+        vpc_networks: Sequence[IPNetwork] = (),
+    ) -> None:
+        self._client = client
+        self._arn = arn
+        self._vpc_networks = tuple(vpc_networks)
+
+    def describe(self) -> TargetGroup:
+        """List the targets. One call: DescribeTargetHealth has no pages."""
+        reply = _FAILURES.call(
+            "DescribeTargetHealth", self._client.describe_target_health, TargetGroupArn=self._arn
+        )
+        try:
+            return TargetGroup(
+                tuple(_target_health(item) for item in reply["TargetHealthDescriptions"])
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise TargetGroupReplyError.wrong_reply("DescribeTargetHealth", error) from error
+
+    def register(self, targets: Sequence[Target]) -> None:
+        """Register targets, each with its port; outside the VPC, for every zone.
+
+        AWS finds the zone of an address in the VPC and requires one for any other address
+        (ELBv2 API reference, TargetDescription, AvailabilityZone).
+        """
+        for chunk in _chunks([self._registration(target) for target in targets]):
+            _FAILURES.call(
+                "RegisterTargets",
+                self._client.register_targets,
+                TargetGroupArn=self._arn,
+                Targets=chunk,
+            )
+
+    def deregister(self, targets: Sequence[Target]) -> None:
+        """Deregister targets, each with its port: without it AWS would not find an override."""
+        for chunk in _chunks([_identity(target) for target in targets]):
+            _FAILURES.call(
+                "DeregisterTargets",
+                self._client.deregister_targets,
+                TargetGroupArn=self._arn,
+                Targets=chunk,
+            )
+
+    def _registration(self, target: Target) -> "TargetDescriptionTypeDef":
+        described = _identity(target)
+        inside = any(target.address in network for network in self._vpc_networks)
+        if self._vpc_networks and not inside:
+            described["AvailabilityZone"] = _EVERY_ZONE
+        return described
+
+
+class ElbGroupTags:
+    """Tags on target groups. Implements ``target_sync.fleet.ports.GroupTagsPort``."""
+
+    def __init__(self, client: "ElasticLoadBalancingv2Client") -> None:
+        self._client = client
+
+    def write(self, arn: str, key: str, value: str) -> None:
+        """Set one tag; one of this key that is there already gets the new value."""
+        _FAILURES.call(
+            "AddTags",
+            self._client.add_tags,
+            ResourceArns=[arn],
+            Tags=[{"Key": key, "Value": value}],
+        )
+
+
+def _identity(target: Target) -> "TargetDescriptionTypeDef":
+    return {"Id": str(target.address), "Port": target.port}
+
+
+def _chunks(
+    described: Sequence["TargetDescriptionTypeDef"],
+) -> Iterator[Sequence["TargetDescriptionTypeDef"]]:
+    for start in range(0, len(described), CHUNK):
+        yield described[start : start + CHUNK]
+
+
+def _target_health(item: Mapping[str, Any]) -> TargetHealth:
+    target, health = item["Target"], item["TargetHealth"]
+    state = health["State"]
+    return TargetHealth(
+        Target(ip_address(target["Id"]), int(target["Port"])),
+        TargetState(state) if state in _KNOWN_STATES else TargetState.UNKNOWN,
+        health.get("Reason", ""),
+    )

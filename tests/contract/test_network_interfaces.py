@@ -1,0 +1,363 @@
+"""Whether an address is still the database's: the fake, moto and the lab's emulator agree."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ConnectTimeoutError
+from moto import mock_aws
+from moto.core import DEFAULT_ACCOUNT_ID
+from moto.ec2.models import ec2_backends
+
+from lab.emulator.messages import Fault, NetworkInterface
+from target_sync.model import IPAddress, StandbyCheck
+from target_sync.ports import Standbys
+from target_sync.targets.network_interfaces import RdsNetworkInterfaces
+from tests.lab.emulator_process import Emulator, create_vpc
+from tests.support.connection_path import A, B
+from tests.support.databases import api_error
+from tests.support.standbys import FakeStandbys
+
+REGION = "eu-west-1"
+RDS = "RDSNetworkInterface"
+DATABASE = ("databases",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interface:
+    """A network interface; if nothing else is said, that of a server of the database."""
+
+    address: IPAddress
+    vpc: str = "ours"
+    groups: tuple[str, ...] = DATABASE
+    description: str = RDS
+    of_a_service: bool = True
+
+    @property
+    def is_the_database(self) -> bool:
+        return self == Interface(address=self.address)
+
+
+@dataclass(frozen=True)
+class World:
+    """Who is asked, and how an interface comes to be there."""
+
+    standbys: Standbys
+    add: Callable[[Interface], None]
+
+    def confirmed(self, *addresses: IPAddress) -> set[IPAddress]:
+        check = self.standbys.check(frozenset(addresses))
+        assert check.failure == ""
+        return set(check.confirmed)
+
+
+def fake_world() -> World:
+    fake = FakeStandbys()
+    return World(fake, lambda it: fake.held.add(it.address) if it.is_the_database else None)
+
+
+@dataclass
+class Network:
+    """The VPCs ``ours`` and ``theirs``, each with the same addresses and its own groups."""
+
+    client: Any
+    subnets: dict[str, str] = field(default_factory=dict)
+    groups: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def add_vpc(self, name: str, vpc_id: str, subnet_id: str) -> RdsNetworkInterfaces:
+        self.subnets[name] = subnet_id
+        for group in (*DATABASE, "others"):
+            made = self.client.create_security_group(GroupName=group, Description="x", VpcId=vpc_id)
+            self.groups[name, group] = made["GroupId"]
+        return RdsNetworkInterfaces(self.client, vpc_id, self.group_ids(name, DATABASE))
+
+    def group_ids(self, vpc: str, names: Sequence[str]) -> tuple[str, ...]:
+        return tuple(self.groups[vpc, name] for name in names)
+
+
+def moto_world() -> World:
+    client = boto3.client("ec2", REGION)
+    network = Network(client)
+    standbys = {}
+    for name in ("theirs", "ours"):
+        vpc = client.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+        subnet = client.create_subnet(VpcId=vpc, CidrBlock="10.0.0.0/16")["Subnet"]["SubnetId"]
+        standbys[name] = network.add_vpc(name, vpc, subnet)
+
+    def add(it: Interface) -> None:
+        made = client.create_network_interface(
+            SubnetId=network.subnets[it.vpc],
+            PrivateIpAddress=str(it.address),
+            Groups=network.group_ids(it.vpc, it.groups),
+            Description=it.description,
+        )["NetworkInterface"]["NetworkInterfaceId"]
+        # No customer of EC2 can make an interface that a service manages.
+        backend = ec2_backends[DEFAULT_ACCOUNT_ID][REGION]
+        backend.get_network_interface(made).requester_managed = it.of_a_service
+
+    return World(standbys["ours"], add)
+
+
+def emulated_world(emulator: Emulator) -> World:
+    network = Network(emulator.client("ec2"))
+    standbys = {}
+    for name in ("theirs", "ours"):
+        vpc, (first, second) = create_vpc(emulator)
+        standbys[name] = network.add_vpc(name, vpc, first)
+        network.subnets[f"{name} {B}"] = second
+
+    def add(it: Interface) -> None:
+        emulator.admin.put_network_interface(
+            NetworkInterface(
+                address=str(it.address),
+                subnet_id=network.subnets.get(f"{it.vpc} {it.address}", network.subnets[it.vpc]),
+                security_group_ids=network.group_ids(it.vpc, it.groups),
+                description=it.description,
+                requester="amazon-rds" if it.of_a_service else None,
+            )
+        )
+
+    return World(standbys["ours"], add)
+
+
+@pytest.fixture(params=["fake", "moto", pytest.param("emulator", marks=pytest.mark.lab)])
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    if request.param == "fake":
+        yield fake_world()
+    elif request.param == "moto":
+        with mock_aws():
+            yield moto_world()
+    else:
+        emulator: Emulator = request.getfixturevalue("emulator")
+        yield emulated_world(emulator)
+        emulator.admin.reset()
+
+
+def test_the_address_of_an_interface_of_the_database_is_confirmed(world: World) -> None:
+    world.add(Interface(address=A))
+
+    assert world.confirmed(A) == {A}
+
+
+def test_an_address_that_no_interface_has_is_not_confirmed(world: World) -> None:
+    world.add(Interface(address=A))
+
+    assert world.confirmed(B) == set()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Interface(address=A, vpc="theirs"),
+        Interface(address=A, groups=("others",)),
+        Interface(address=A, description="the orders service"),
+        Interface(address=A, description=f"{RDS}2"),
+        Interface(address=A, of_a_service=False),
+    ],
+    ids=["other VPC", "other group", "other description", "longer description", "made by hand"],
+)
+def test_an_address_that_now_is_somebody_elses_is_not_confirmed(
+    world: World, other: Interface
+) -> None:
+    world.add(other)
+    world.add(Interface(address=B))
+
+    assert world.confirmed(A, B) == {B}
+
+
+def test_several_addresses_are_told_apart_in_one_look(world: World) -> None:
+    world.add(Interface(address=A))
+    world.add(Interface(address=B))
+
+    assert world.confirmed(A, B, ip_address("10.0.1.99")) == {A, B}
+    assert world.confirmed(B) == {B}
+
+
+def test_no_address_is_nothing_to_look_for(world: World) -> None:
+    world.add(Interface(address=A))
+
+    assert world.standbys.check(frozenset()) == StandbyCheck()
+
+
+@pytest.mark.lab
+def test_a_failure_of_the_api_is_a_value(emulator: Emulator) -> None:
+    world = emulated_world(emulator)
+    world.add(Interface(address=A))
+    emulator.admin.inject(
+        Fault(service="ec2", action="DescribeNetworkInterfaces", error="RequestLimitExceeded")
+    )
+
+    check = world.standbys.check(frozenset({A}))
+
+    assert "DescribeNetworkInterfaces failed with RequestLimitExceeded" in check.failure
+    assert world.confirmed(A) == {A}
+    emulator.admin.reset()
+
+
+# --- The request, and replies that are not as documented ------------------------------------------
+
+
+class Ec2:
+    """The client's one call, with the reply or the error that we set."""
+
+    def __init__(self, *interfaces: object, fault: Exception | None = None) -> None:
+        self.reply: Any = {"NetworkInterfaces": list(interfaces)}
+        self.fault = fault
+        self.requests: list[Mapping[str, Any]] = []
+
+    def describe_network_interfaces(self, **request: Any) -> Any:
+        self.requests.append(request)
+        if self.fault:
+            raise self.fault
+        return self.reply
+
+    def check(self, *addresses: IPAddress, groups: tuple[str, ...] = ("sg-1",)) -> StandbyCheck:
+        client: Any = self
+        return RdsNetworkInterfaces(client, "vpc-1", groups).check(frozenset(addresses))
+
+
+def interface(address: object = A, **more: object) -> dict[str, object]:
+    """What the API tells of an interface of the database, as far as it is read."""
+    return {
+        "VpcId": "vpc-1",
+        "Groups": [{"GroupId": "sg-1", "GroupName": "databases"}],
+        "Description": RDS,
+        "RequesterManaged": True,
+        "Status": "in-use",
+        "PrivateIpAddresses": [{"PrivateIpAddress": str(address), "Primary": True}],
+        **more,
+    }
+
+
+def test_one_call_names_everything_that_it_wants() -> None:
+    ec2 = Ec2(interface())
+
+    assert ec2.check(B, A, groups=("sg-1",)).confirmed == {A}
+    (request,) = ec2.requests
+    assert {f["Name"]: list(f["Values"]) for f in request["Filters"]} == {
+        "addresses.private-ip-address": [str(A), str(B)],
+        "vpc-id": ["vpc-1"],
+        "description": [RDS],
+        "group-id": ["sg-1"],
+    }
+
+
+def test_no_call_is_made_for_no_address() -> None:
+    ec2 = Ec2()
+
+    assert ec2.check() == ec2.check(ip_address("fd00::1")) == StandbyCheck()
+    assert ec2.requests == []
+
+
+def test_an_ipv6_address_beside_others_is_not_looked_for() -> None:
+    ec2 = Ec2(interface())
+
+    assert ec2.check(A, ip_address("fd00::1")).confirmed == {A}
+    assert ec2.requests[0]["Filters"][0]["Values"] == [str(A)]
+
+
+def test_more_addresses_than_a_filter_takes_are_looked_for_in_more_calls() -> None:
+    addresses = [ip_address(f"10.0.{n // 100}.{n % 100 + 1}") for n in range(201)]
+    ec2 = Ec2(*(interface(address) for address in addresses))
+
+    assert ec2.check(*addresses).confirmed == set(addresses)
+    asked = [request["Filters"][0]["Values"] for request in ec2.requests]
+    assert [len(values) for values in asked] == [200, 1]
+    assert {ip_address(value) for values in asked for value in values} == set(addresses)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"VpcId": "vpc-2"},
+        {"Groups": [{"GroupId": "sg-2"}]},
+        {"Groups": []},
+        {"Description": "Interface of somebody"},
+        {"RequesterManaged": False},
+    ],
+)
+def test_an_interface_that_the_filters_should_have_left_out_is_left_out(
+    odd: Mapping[str, object],
+) -> None:
+    assert Ec2(interface(**odd)).check(A) == StandbyCheck()
+
+
+def test_an_interface_needs_every_group_of_the_database() -> None:
+    both = [{"GroupId": "sg-2"}, {"GroupId": "sg-1"}, {"GroupId": "sg-3"}]
+
+    assert Ec2(interface()).check(A, groups=("sg-1", "sg-2")).confirmed == set()
+    assert Ec2(interface(Groups=both)).check(A, groups=("sg-1", "sg-2")).confirmed == {A}
+
+
+def test_an_address_that_was_not_asked_for_is_not_confirmed() -> None:
+    more = [{"PrivateIpAddress": str(A)}, {"PrivateIpAddress": str(B)}]
+
+    assert Ec2(interface(PrivateIpAddresses=more)).check(B).confirmed == {B}
+
+
+@pytest.mark.parametrize("status", ["available", "detaching"])
+def test_a_detached_interface_still_holds_its_address(status: str) -> None:
+    assert Ec2(interface(Status=status)).check(A).confirmed == {A}
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", "UnauthorizedOperation"])
+def test_a_denied_call_names_the_permission(code: str) -> None:
+    check = Ec2(fault=api_error("DescribeNetworkInterfaces", code, 403)).check(A)
+
+    assert check == StandbyCheck(
+        failure=f"DescribeNetworkInterfaces failed with {code}: in AWS's words."
+        " Give the function's role the permission ec2:DescribeNetworkInterfaces."
+    )
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (api_error("X", "RequestLimitExceeded", 503), "RequestLimitExceeded"),
+        (api_error("X", "InternalError", 500), "InternalError"),
+        (api_error("X", "SomethingNew"), "SomethingNew"),
+        (ConnectTimeoutError(endpoint_url="https://x.example"), "interface endpoint for ec2"),
+    ],
+)
+def test_a_call_that_fails_confirms_nothing_and_says_what_becomes_of_the_targets(
+    fault: Exception, told: str
+) -> None:
+    check = Ec2(fault=fault).check(A)
+
+    assert check.confirmed == frozenset()
+    assert check.failure.startswith("DescribeNetworkInterfaces failed with ")
+    assert told in check.failure
+    assert check.failure.endswith(". No target is removed for that; the next run asks again.")
+
+
+def without(key: str) -> dict[str, object]:
+    return {name: value for name, value in interface().items() if name != key}
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        {},
+        {"NetworkInterfaces": None},
+        {"NetworkInterfaces": ["eni-1"]},
+        {"NetworkInterfaces": [interface(Groups=None)]},
+        {"NetworkInterfaces": [interface("10.0.1.300")]},
+        {"NetworkInterfaces": [interface(PrivateIpAddresses=[{}])]},
+        *(
+            {"NetworkInterfaces": [without(key)]}
+            for key in ("VpcId", "Groups", "Description", "RequesterManaged", "PrivateIpAddresses")
+        ),
+        {"NetworkInterfaces": [interface()], "NextToken": "more"},
+    ],
+)
+def test_a_reply_without_the_documented_shape_confirms_nothing(reply: object) -> None:
+    ec2 = Ec2()
+    ec2.reply = reply
+
+    check = ec2.check(A)
+
+    assert check.confirmed == frozenset()
+    assert "does not have the documented shape" in check.failure

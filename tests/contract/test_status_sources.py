@@ -1,0 +1,626 @@
+"""How the adapters of the status read AWS's replies, and what they make of its errors."""
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from ipaddress import IPv4Network, IPv6Network
+from typing import Any
+
+import boto3
+import pytest
+from botocore.stub import ANY, Stubber
+
+from lab.addresses import free_port
+from target_sync.endpoint_service import Ec2EndpointService
+from target_sync.errors import EndpointServiceError, StatusCallError, StatusCallUnavailableError
+from target_sync.model import EndpointService, TargetState
+from target_sync.status.facts import (
+    DescribedTarget,
+    FollowedChange,
+    FollowedChanges,
+    FunctionNetwork,
+    GroupDetails,
+    Listener,
+    LoadBalancer,
+    Rule,
+    SecurityGroup,
+    SslReply,
+    SubnetNetwork,
+    SubnetRoute,
+)
+from target_sync.status.sources.load_balancers import ElbLoadBalancers
+from target_sync.status.sources.metrics import RECENT_SECONDS, CloudWatchMetrics
+from target_sync.status.sources.networks import Ec2Networks
+from target_sync.status.sources.postgres import PostgresProbe
+from target_sync.status.sources.queues import SqsQueues
+from target_sync.status.sources.scheduler import EventBridgeSchedule
+from target_sync.status.sources.security_groups import Ec2SecurityGroups
+from tests.support.status import (
+    BALANCER_ARN,
+    GROUP_ARN,
+    LISTENER_ARN,
+    NOW,
+    SERVICE_ID,
+    STACK,
+    target,
+)
+
+HOST = "127.0.0.1"
+
+
+@contextmanager
+def stubbed(service: str) -> Iterator[tuple[Any, Stubber]]:
+    client = boto3.client(service, "eu-west-1")  # type: ignore[call-overload]
+    with Stubber(client) as stubber:
+        yield client, stubber
+        stubber.assert_no_pending_responses()
+
+
+# --------------------------------------------------------------------------------- load balancers
+
+
+def test_targets_are_read_with_state_and_reason_whatever_they_are() -> None:
+    with stubbed("elbv2") as (client, stubber):
+        reply = {
+            "TargetHealthDescriptions": [
+                {"Target": {"Id": "10.0.1.11", "Port": 5432}, "TargetHealth": {"State": "healthy"}},
+                {
+                    "Target": {"Id": "i-1", "Port": 5432},
+                    "TargetHealth": {"State": "unhealthy", "Reason": "Target.Timeout"},
+                },
+                {"Target": {"Id": "i-2", "Port": 5432}, "TargetHealth": {"State": "asleep"}},
+            ]
+        }
+        stubber.add_response("describe_target_health", reply, {"TargetGroupArn": GROUP_ARN})
+
+        assert ElbLoadBalancers(client).targets(GROUP_ARN) == (
+            target(),
+            DescribedTarget(
+                id="i-1", port=5432, state=TargetState.UNHEALTHY, reason="Target.Timeout"
+            ),
+            DescribedTarget(id="i-2", port=5432, state=TargetState.UNKNOWN),
+        )
+
+
+def test_a_group_is_read_with_its_health_checks() -> None:
+    with stubbed("elbv2") as (client, stubber):
+        group = {
+            "TargetType": "ip",
+            "Protocol": "TCP",
+            "HealthCheckProtocol": "TCP",
+            "HealthCheckPort": "traffic-port",
+            "HealthCheckIntervalSeconds": 5,
+            "UnhealthyThresholdCount": 2,
+            "LoadBalancerArns": [BALANCER_ARN],
+        }
+        expected = {"TargetGroupArns": [GROUP_ARN]}
+        stubber.add_response("describe_target_groups", {"TargetGroups": [group]}, expected)
+
+        assert ElbLoadBalancers(client).group(GROUP_ARN) == GroupDetails(
+            target_type="ip",
+            protocol="TCP",
+            health_check_protocol="TCP",
+            health_check_port="traffic-port",
+            health_check_interval=5,
+            unhealthy_threshold=2,
+            load_balancer_arns=(BALANCER_ARN,),
+        )
+
+
+def test_a_load_balancer_is_read_with_zones_and_enforcement() -> None:
+    balancer = {
+        "LoadBalancerArn": BALANCER_ARN,
+        "State": {"Code": "active"},
+        "VpcId": "vpc-1",
+        "AvailabilityZones": [{"ZoneName": "eu-west-1a", "SubnetId": "subnet-a"}],
+    }
+    guarded = {
+        **balancer,
+        "SecurityGroups": ["sg-1"],
+        "EnforceSecurityGroupInboundRulesOnPrivateLinkTraffic": "on",
+    }
+    with stubbed("elbv2") as (client, stubber):
+        for it in (balancer, guarded):
+            expected = {"LoadBalancerArns": [BALANCER_ARN]}
+            stubber.add_response("describe_load_balancers", {"LoadBalancers": [it]}, expected)
+        road = ElbLoadBalancers(client)
+
+        bare = LoadBalancer(
+            arn=BALANCER_ARN,
+            state="active",
+            vpc_id="vpc-1",
+            zones={"eu-west-1a": "subnet-a"},
+        )
+        assert road.load_balancer(BALANCER_ARN) == bare
+        found = road.load_balancer(BALANCER_ARN)
+        assert found is not None
+        assert (found.security_groups, found.enforces) == (("sg-1",), True)
+
+
+def test_every_page_of_listeners_is_read_and_where_each_forwards() -> None:
+    plain = {"Type": "forward", "TargetGroupArn": GROUP_ARN}
+    weighted = {
+        "Type": "forward",
+        "ForwardConfig": {"TargetGroups": [{"TargetGroupArn": GROUP_ARN, "Weight": 1}]},
+    }
+    common = {"ListenerArn": LISTENER_ARN, "Protocol": "TCP", "Port": 5432}
+    with stubbed("elbv2") as (client, stubber):
+        expected = {"LoadBalancerArn": BALANCER_ARN}
+        stubber.add_response(
+            "describe_listeners",
+            {"Listeners": [{**common, "DefaultActions": [plain]}], "NextMarker": "more"},
+            expected,
+        )
+        stubber.add_response(
+            "describe_listeners",
+            {"Listeners": [{**common, "DefaultActions": [weighted]}, common]},
+            {**expected, "Marker": "more"},
+        )
+
+        found = ElbLoadBalancers(client).listeners(BALANCER_ARN)
+
+    listener = Listener(
+        arn=LISTENER_ARN, protocol="TCP", port=5432, target_group_arns=frozenset({GROUP_ARN})
+    )
+    assert found is not None
+    assert found[:2] == (listener, listener)
+    assert found[2].target_group_arns == frozenset()
+
+
+ATTRIBUTES = {"Attributes": [{"Key": "a", "Value": "1"}, {"Key": "b", "Value": "2"}]}
+
+
+@pytest.mark.parametrize(
+    ("method", "operation", "arn", "parameter"),
+    [
+        ("group_attributes", "target_group", GROUP_ARN, "TargetGroupArn"),
+        ("load_balancer_attributes", "load_balancer", BALANCER_ARN, "LoadBalancerArn"),
+        ("listener_attributes", "listener", LISTENER_ARN, "ListenerArn"),
+    ],
+)
+def test_attributes_are_read_by_their_keys(
+    method: str, operation: str, arn: str, parameter: str
+) -> None:
+    with stubbed("elbv2") as (client, stubber):
+        stubber.add_response(f"describe_{operation}_attributes", ATTRIBUTES, {parameter: arn})
+        assert getattr(ElbLoadBalancers(client), method)(arn) == {"a": "1", "b": "2"}
+
+
+@pytest.mark.parametrize(
+    ("method", "operation", "code"),
+    [
+        ("targets", "describe_target_health", "TargetGroupNotFound"),
+        ("group", "describe_target_groups", "TargetGroupNotFound"),
+        ("group_attributes", "describe_target_group_attributes", "TargetGroupNotFound"),
+        ("load_balancer", "describe_load_balancers", "LoadBalancerNotFound"),
+        ("listeners", "describe_listeners", "LoadBalancerNotFound"),
+        ("listener_attributes", "describe_listener_attributes", "ListenerNotFound"),
+    ],
+)
+def test_what_is_gone_is_none_and_what_is_denied_is_an_error(
+    method: str, operation: str, code: str
+) -> None:
+    with stubbed("elbv2") as (client, stubber):
+        stubber.add_client_error(operation, code, http_status_code=400)
+        stubber.add_client_error(operation, "AccessDenied", http_status_code=403)
+        ask = getattr(ElbLoadBalancers(client), method)
+
+        assert ask("arn") is None
+        with pytest.raises(StatusCallError) as raised:
+            ask("arn")
+
+    assert (raised.value.code, raised.value.retryable) == ("AccessDenied", False)
+    assert raised.value.operation == "".join(word.title() for word in operation.split("_"))
+
+
+def test_throttling_may_pass() -> None:
+    with stubbed("elbv2") as (client, stubber):
+        stubber.add_client_error("describe_target_groups", "Throttling", http_status_code=400)
+        with pytest.raises(StatusCallUnavailableError):
+            ElbLoadBalancers(client).group("arn")
+
+
+def test_a_reply_of_another_shape_is_an_error() -> None:
+    with stubbed("elbv2") as (client, stubber):
+        stubber.add_response("describe_target_groups", {"TargetGroups": []})
+        with pytest.raises(StatusCallError, match="documented shape"):
+            ElbLoadBalancers(client).group("arn")
+
+
+# -------------------------------------------------------------------------------- security groups
+
+
+def permission(**given: Any) -> dict[str, Any]:
+    return {"IpProtocol": "tcp", "FromPort": 5432, "ToPort": 5432, **given}
+
+
+def test_the_rules_of_the_wanted_groups_are_read() -> None:
+    open_ = {"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}
+    there = permission(
+        IpRanges=[{"CidrIp": "10.0.0.0/8"}],
+        Ipv6Ranges=[{"CidrIpv6": "fd00::/8"}],
+        UserIdGroupPairs=[{"GroupId": "sg-9"}],
+        PrefixListIds=[{"PrefixListId": "pl-1"}],
+    )
+    group = {"GroupId": "sg-1", "IpPermissions": [there], "IpPermissionsEgress": [open_]}
+    other = {"GroupId": "sg-7", "IpPermissions": [], "IpPermissionsEgress": []}
+    with stubbed("ec2") as (client, stubber):
+        expected = {"Filters": [{"Name": "group-id", "Values": ["sg-1", "sg-2"]}]}
+        stubber.add_response(
+            "describe_security_groups", {"SecurityGroups": [group, other]}, expected
+        )
+
+        found = Ec2SecurityGroups(client).rules(["sg-2", "sg-1"])
+
+    inbound = Rule(
+        protocol="tcp",
+        first_port=5432,
+        last_port=5432,
+        networks=(IPv4Network("10.0.0.0/8"), IPv6Network("fd00::/8")),
+        groups=("sg-9",),
+        prefix_lists=("pl-1",),
+    )
+    outbound = Rule(
+        protocol="-1", first_port=None, last_port=None, networks=(IPv4Network("0.0.0.0/0"),)
+    )
+    assert found == {"sg-1": SecurityGroup((inbound,), (outbound,))}
+
+
+def test_rules_of_another_shape_are_an_error() -> None:
+    with stubbed("ec2") as (client, stubber):
+        stubber.add_response("describe_security_groups", {"SecurityGroups": [{"GroupId": "sg-1"}]})
+        with pytest.raises(StatusCallError, match="documented shape"):
+            Ec2SecurityGroups(client).rules(["sg-1"])
+
+
+# --------------------------------------------------------------------------------------- networks
+
+
+def test_the_subnets_of_a_vpc_are_read_with_their_zones() -> None:
+    with stubbed("ec2") as (client, stubber):
+        subnets = [{"CidrBlock": "10.0.1.0/24", "AvailabilityZone": "eu-west-1a"}]
+        expected = {"Filters": [{"Name": "vpc-id", "Values": ["vpc-1"]}]}
+        stubber.add_response("describe_subnets", {"Subnets": subnets}, expected)
+
+        assert Ec2Networks(client).subnets("vpc-1") == (
+            SubnetNetwork(IPv4Network("10.0.1.0/24"), "eu-west-1a"),
+        )
+
+
+def table(*routes: dict[str, Any], subnet: str = "", main: bool = False) -> dict[str, Any]:
+    return {
+        "Associations": [{"Main": True}] if main else [{"SubnetId": subnet, "Main": False}],
+        "Routes": [{"DestinationCidrBlock": "10.0.0.0/16", "GatewayId": "local"}, *routes],
+    }
+
+
+def default(state: str = "active", **gateway: str) -> dict[str, Any]:
+    return {"DestinationCidrBlock": "0.0.0.0/0", "State": state, **gateway}
+
+
+def endpoint(name: str, **given: Any) -> dict[str, Any]:
+    return {
+        "VpcEndpointType": "Interface",
+        "State": "available",
+        "PrivateDnsEnabled": True,
+        "ServiceName": f"com.amazonaws.eu-west-1.{name}",
+        **given,
+    }
+
+
+@pytest.mark.parametrize(
+    ("tables", "route"),
+    [
+        ([table(default(NatGatewayId="nat-1"), subnet="subnet-f")], "nat-1"),
+        ([table(default(TransitGatewayId="tgw-1"), main=True)], "tgw-1"),
+        (
+            [table(subnet="subnet-f"), table(default(NatGatewayId="nat-1"), main=True)],
+            "",
+        ),
+        ([table(default(GatewayId="igw-1"), subnet="subnet-f")], ""),
+        ([table(default("blackhole", NatGatewayId="nat-1"), subnet="subnet-f")], ""),
+        ([], ""),
+    ],
+)
+def test_the_way_out_of_a_subnet_is_its_default_route(
+    tables: list[dict[str, Any]], route: str
+) -> None:
+    endpoints = [
+        endpoint("elasticloadbalancing"),
+        endpoint("rds", PrivateDnsEnabled=False),
+        endpoint("ec2", State="pending"),
+        endpoint("s3", VpcEndpointType="Gateway"),
+    ]
+    of_vpc = {"Filters": [{"Name": "vpc-id", "Values": ["vpc-1"]}]}
+    with stubbed("ec2") as (client, stubber):
+        stubber.add_response(
+            "describe_subnets", {"Subnets": [{"VpcId": "vpc-1"}]}, {"SubnetIds": ["subnet-f"]}
+        )
+        stubber.add_response("describe_route_tables", {"RouteTables": tables}, of_vpc)
+        stubber.add_response("describe_vpc_endpoints", {"VpcEndpoints": endpoints}, of_vpc)
+
+        assert Ec2Networks(client).of_function(["subnet-f"]) == FunctionNetwork(
+            (SubnetRoute("subnet-f", route),), frozenset({"elasticloadbalancing"})
+        )
+
+
+def test_a_subnet_of_another_shape_is_an_error() -> None:
+    with stubbed("ec2") as (client, stubber):
+        stubber.add_response("describe_subnets", {"Subnets": []})
+        with pytest.raises(StatusCallError, match="documented shape"):
+            Ec2Networks(client).of_function(["subnet-f"])
+
+
+# ------------------------------------------------------------------------------- endpoint service
+
+
+def test_the_service_is_read_with_its_load_balancer() -> None:
+    configuration = {
+        "ServiceState": "Available",
+        "AcceptanceRequired": True,
+        "NetworkLoadBalancerArns": [BALANCER_ARN],
+    }
+    with stubbed("ec2") as (client, stubber):
+        stubber.add_response(
+            "describe_vpc_endpoint_service_configurations",
+            {"ServiceConfigurations": [configuration]},
+            {"ServiceIds": [SERVICE_ID]},
+        )
+        assert Ec2EndpointService(client, SERVICE_ID).service() == EndpointService(
+            state="Available", acceptance_required=True, load_balancer_arns=(BALANCER_ARN,)
+        )
+
+
+def test_every_page_of_principals_is_read() -> None:
+    operation = "describe_vpc_endpoint_service_permissions"
+    with stubbed("ec2") as (client, stubber):
+        expected = {"ServiceId": SERVICE_ID}
+        first = {"AllowedPrincipals": [{"Principal": "one"}], "NextToken": "more"}
+        stubber.add_response(operation, first, expected)
+        second = {"AllowedPrincipals": [{"Principal": "two"}]}
+        stubber.add_response(operation, second, {**expected, "NextToken": "more"})
+
+        assert Ec2EndpointService(client, SERVICE_ID).principals() == frozenset({"one", "two"})
+
+
+@pytest.mark.parametrize(
+    ("method", "operation"),
+    [
+        ("service", "describe_vpc_endpoint_service_configurations"),
+        ("principals", "describe_vpc_endpoint_service_permissions"),
+    ],
+)
+def test_a_service_that_is_gone_is_none(method: str, operation: str) -> None:
+    with stubbed("ec2") as (client, stubber):
+        stubber.add_client_error(operation, "InvalidVpcEndpointServiceId.NotFound")
+        stubber.add_client_error(operation, "UnauthorizedOperation")
+        ask = getattr(Ec2EndpointService(client, SERVICE_ID), method)
+
+        assert ask() is None
+        with pytest.raises(EndpointServiceError, match="UnauthorizedOperation"):
+            ask()
+
+
+def test_a_service_of_another_shape_is_an_error() -> None:
+    with stubbed("ec2") as (client, stubber):
+        stubber.add_response(
+            "describe_vpc_endpoint_service_configurations", {"ServiceConfigurations": []}
+        )
+        with pytest.raises(EndpointServiceError, match="documented shape"):
+            Ec2EndpointService(client, SERVICE_ID).service()
+
+
+def test_a_connection_is_read_with_the_moment_of_its_endpoint() -> None:
+    made = datetime(2026, 11, 22, 9, tzinfo=UTC)
+    item = {
+        "VpcEndpointId": "vpce-1",
+        "VpcEndpointOwner": "222222222222",
+        "VpcEndpointState": "available",
+        "CreationTimestamp": made,
+    }
+    with stubbed("ec2") as (client, stubber):
+        stubber.add_response(
+            "describe_vpc_endpoint_connections", {"VpcEndpointConnections": [item]}
+        )
+        (found,) = Ec2EndpointService(client, SERVICE_ID).connections()
+
+    assert found.created_at == made.timestamp()
+
+
+# -------------------------------------------------------------------------- schedule and queues
+
+
+@pytest.mark.parametrize(("state", "enabled"), [("ENABLED", True), ("DISABLED", False)])
+def test_a_schedule_is_on_or_off(state: str, enabled: bool) -> None:
+    with stubbed("scheduler") as (client, stubber):
+        stubber.add_response("get_schedule", {"State": state}, {"Name": "every-minute"})
+        assert EventBridgeSchedule(client, "every-minute").is_enabled() is enabled
+
+
+def test_a_schedule_that_is_gone_is_none() -> None:
+    with stubbed("scheduler") as (client, stubber):
+        stubber.add_client_error("get_schedule", "ResourceNotFoundException")
+        stubber.add_client_error("get_schedule", "AccessDeniedException")
+        schedule = EventBridgeSchedule(client, "every-minute")
+
+        assert schedule.is_enabled() is None
+        with pytest.raises(StatusCallError):
+            schedule.is_enabled()
+
+
+URL = "https://sqs.eu-west-1.amazonaws.com/111122223333/failed"
+
+
+def test_waiting_messages_and_those_being_read_are_counted() -> None:
+    counts = {
+        "ApproximateNumberOfMessages": "2",
+        "ApproximateNumberOfMessagesNotVisible": "1",
+    }
+    with stubbed("sqs") as (client, stubber):
+        expected = {"QueueUrl": URL, "AttributeNames": list(counts)}
+        stubber.add_response("get_queue_attributes", {"Attributes": counts}, expected)
+        assert SqsQueues(client).messages(URL) == 3
+
+
+def test_a_queue_that_is_gone_is_none_and_another_shape_an_error() -> None:
+    operation = "get_queue_attributes"
+    with stubbed("sqs") as (client, stubber):
+        stubber.add_client_error(operation, "AWS.SimpleQueueService.NonExistentQueue")
+        stubber.add_client_error(operation, "AccessDenied", http_status_code=403)
+        stubber.add_response(operation, {"Attributes": {}})
+        queues = SqsQueues(client)
+
+        assert queues.messages(URL) is None
+        with pytest.raises(StatusCallError, match="AccessDenied"):
+            queues.messages(URL)
+        with pytest.raises(StatusCallError, match="documented shape"):
+            queues.messages(URL)
+
+
+# ---------------------------------------------------------------------------------------- metrics
+
+
+def moment(ago: float) -> datetime:
+    return datetime.fromtimestamp(NOW - ago, UTC)
+
+
+def series(number: int, *points: tuple[float, float]) -> dict[str, Any]:
+    return {
+        "Id": f"m{number}",
+        "Timestamps": [moment(ago) for ago, _ in points],
+        "Values": [value for _, value in points],
+    }
+
+
+@contextmanager
+def metrics(*results: dict[str, Any]) -> Iterator[tuple[CloudWatchMetrics, list[Any]]]:
+    """The adapter over a client that answers with these series, and what it was asked."""
+    asked: list[Any] = []
+
+    class Client:
+        def get_metric_data(self, **query: Any) -> dict[str, Any]:
+            asked.append(query)
+            return {"MetricDataResults": list(results)}
+
+    yield CloudWatchMetrics(Client(), "PostgresPrivateLink", STACK, lambda: NOW), asked
+
+
+def test_the_newest_runs_are_told_by_their_counts() -> None:
+    with metrics(
+        series(0, (60.0, 0.0), (120.0, 2.0), (180.0, 1.0)),
+        series(1, (60.0, 1.0), (120.0, 1.0)),
+        series(2, (60.0, 1.0)),
+        series(3),
+    ) as (found, asked):
+        runs = found.recent_runs()
+
+    # The point is for the minute that begins there.
+    assert runs.succeeded_at == NOW - 120 + 60
+    assert (runs.failures, runs.vetoes, runs.deregistrations) == (2, 1, 0)
+    (query,) = asked
+    assert query["StartTime"] == moment(RECENT_SECONDS)
+    (first, *_) = query["MetricDataQueries"]
+    assert first["MetricStat"]["Metric"] == {
+        "Namespace": "PostgresPrivateLink",
+        "MetricName": "SyncSucceeded",
+        "Dimensions": [{"Name": "service", "Value": STACK}],
+    }
+
+
+def test_a_function_that_never_succeeded_says_so() -> None:
+    with metrics(*(series(number) for number in range(4))) as (found, _):
+        assert found.recent_runs().succeeded_at is None
+
+
+def test_the_newest_change_has_the_figures_of_one_run() -> None:
+    with metrics(
+        series(0, (600.0, 1.5), (3600.0, 9.0)), series(1, (600.0, 2.0)), series(2, (3600.0, 95.0))
+    ) as (found, asked):
+        assert found.changes() == FollowedChanges(
+            FollowedChange(at=NOW - 600, to_detect=1.5, to_register=2.0), days=14
+        )
+    assert asked[0]["StartTime"] == moment(14 * 86400)
+
+
+def test_no_change_is_none() -> None:
+    with metrics(series(0), series(1), series(2)) as (found, _):
+        assert found.changes() == FollowedChanges(None, 14)
+
+
+@pytest.mark.parametrize("results", [[], [{"Id": "m9", "Timestamps": [], "Values": []}]])
+def test_metrics_of_another_shape_are_an_error(results: list[Any]) -> None:
+    with metrics(*results) as (found, _), pytest.raises(StatusCallError, match="documented shape"):
+        found.recent_runs()
+
+
+def test_the_query_is_one_that_cloudwatch_takes() -> None:
+    """Botocore's own model checks it."""
+    with stubbed("cloudwatch") as (client, stubber):
+        results = [series(number) for number in range(4)]
+        stubber.add_response(
+            "get_metric_data",
+            {"MetricDataResults": results},
+            {
+                "MetricDataQueries": ANY,
+                "StartTime": ANY,
+                "EndTime": ANY,
+                "ScanBy": "TimestampDescending",
+                "MaxDatapoints": ANY,
+            },
+        )
+        CloudWatchMetrics(client, "PostgresPrivateLink", STACK, lambda: NOW).recent_runs()
+
+
+# ------------------------------------------------------------------------------------- PostgreSQL
+
+
+@contextmanager
+def server(answers: Callable[[socket.socket], object]) -> Iterator[DescribedTarget]:
+    """A server that takes one connection."""
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            answers(connection)
+
+    with socket.create_server((HOST, 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield target(HOST, port=listener.getsockname()[1])
+        thread.join()
+
+
+def answering(reply: bytes) -> Callable[[socket.socket], object]:
+    def answer(connection: socket.socket) -> None:
+        assert connection.recv(8) == b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
+        connection.sendall(reply)
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("reply", "meaning"),
+    [
+        (b"S", SslReply.TLS),
+        (b"N", SslReply.PLAIN),
+        (b"HTTP/1.1 400 Bad Request", SslReply.OTHER),
+        (b"", SslReply.OTHER),
+    ],
+)
+def test_a_server_is_told_by_its_answer_to_an_ssl_request(reply: bytes, meaning: SslReply) -> None:
+    with server(answering(reply)) as it:
+        assert PostgresProbe().ask(it) is meaning
+
+
+def test_a_server_that_says_nothing_is_not_postgresql() -> None:
+    quiet = threading.Event()
+    with server(lambda _: quiet.wait(10)) as it:
+        assert PostgresProbe(seconds=0.1).ask(it) is SslReply.OTHER
+        quiet.set()
+
+
+def test_a_port_that_is_closed_is_no_connection() -> None:
+    closed = target(HOST, port=free_port(HOST))
+    assert PostgresProbe(seconds=1.0).ask(closed) is SslReply.NO_CONNECTION

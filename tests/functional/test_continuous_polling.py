@@ -1,0 +1,136 @@
+"""The scheduled run that goes on polling until the next one is due (DnsPollIntervalSeconds)."""
+
+from collections import Counter
+from itertools import pairwise
+
+import pytest
+
+from target_sync.errors import ObservationError
+from target_sync.model import FailedObservation, LookupFailure, Observation, RunStatus
+from target_sync.reconcile.reconciler import SCHEDULE_SECONDS
+from target_sync.reconcile.triggers import Trigger
+from tests.support.connection_path import EVENT, MANUAL, SCHEDULE, A, B, Road, target
+from tests.support.scenarios import FOLLOWED, FROM_A_TO_B, OUTLIVED, story
+
+DNS_POLL_INTERVAL_SECONDS = 5.0
+
+
+@pytest.fixture
+def road() -> Road:
+    return Road(A, dns_poll_seconds=DNS_POLL_INTERVAL_SECONDS)
+
+
+@story(
+    "Failover; every event is lost, the scheduled run polls every 5 s", refused=98, shows=FOLLOWED
+)
+def test_a_lost_event_is_made_good_by_vigilance() -> Road:
+    road = Road(A, dns_poll_seconds=DNS_POLL_INTERVAL_SECONDS)
+    road.later(2, lambda: road.fails_over(B))
+
+    result = road.run(SCHEDULE)
+
+    assert result.status is RunStatus.SYNCED
+    assert result.seconds["to_detect"] == result.seconds["to_register"] == 5
+    assert road.changes == FROM_A_TO_B
+    return road
+
+
+@story(
+    "Failover; every event is lost, and DNS fails for 20 s beneath a run that polls",
+    refused=117,
+    shows=OUTLIVED,
+)
+def test_a_vigil_outlives_a_resolver_that_fails_for_a_while() -> Road:
+    road = Road(A, dns_poll_seconds=DNS_POLL_INTERVAL_SECONDS)
+    road.later(2, lambda: road.fails_over(B))
+    road.later(3, lambda: road.endpoint.fails(LookupFailure.SERVERS_FAILED))
+    road.later(23, lambda: road.endpoint.says(B))
+
+    result = road.run(SCHEDULE)
+
+    assert result.status is RunStatus.SYNCED
+    assert result.run.failures == 6  # at 5, 6, 8, 12, 16, 20 s
+    assert road.changes == FROM_A_TO_B
+    return road
+
+
+def test_a_quiet_vigil_is_one_aws_call_and_a_query_every_so_often(road: Road) -> None:
+    result = road.run(SCHEDULE)
+
+    assert result.status is RunStatus.IN_SYNC
+    assert road.group.calls == Counter(DescribeTargetHealth=1)
+    assert (result.run.iterations, result.run.dns_polls) == (1, 12)
+    assert road.endpoint.queries == 13
+
+
+def test_a_vigil_lasts_until_the_next_run_is_due_and_one_poll_longer_at_most(road: Road) -> None:
+    road.run(SCHEDULE)
+
+    assert SCHEDULE_SECONDS <= road.elapsed <= SCHEDULE_SECONDS + DNS_POLL_INTERVAL_SECONDS
+
+
+def test_between_two_scheduled_runs_that_start_a_little_late_nothing_goes_unseen(
+    road: Road,
+) -> None:
+    answers: list[float] = []
+    observe = road.endpoint.observe
+
+    def noted() -> Observation | FailedObservation:
+        answers.append(road.clock.now())
+        return observe()
+
+    road.endpoint.observe = noted  # type: ignore[method-assign]
+
+    road.play(
+        *((minute * SCHEDULE_SECONDS + 1.5, road.run_in_steps(SCHEDULE)) for minute in range(3))
+    )
+
+    answers.sort()
+    pauses = [later - earlier for earlier, later in pairwise(answers)]
+    assert max(pauses) <= DNS_POLL_INTERVAL_SECONDS
+
+
+@pytest.mark.parametrize("trigger", [EVENT, MANUAL])
+def test_only_a_scheduled_run_keeps_a_vigil(road: Road, trigger: Trigger) -> None:
+    without = Road(A)
+    for each in (road, without):
+        each.run(trigger)
+
+    assert road.elapsed == without.elapsed
+
+
+def test_a_failover_in_the_last_seconds_of_a_vigil_is_followed_to_the_end(road: Road) -> None:
+    road.later(59, lambda: road.fails_over(B))
+
+    result = road.run(SCHEDULE)
+
+    assert result.status is RunStatus.SYNCED
+    assert result.run.healthy
+    assert road.changes == FROM_A_TO_B
+
+
+def test_after_a_change_that_is_over_early_the_vigil_goes_on() -> None:
+    road = Road(A, dns_poll_seconds=DNS_POLL_INTERVAL_SECONDS, registration_seconds=0)
+    road.later(3, lambda: road.fails_over(B))
+    road.later(40, lambda: road.fails_over(A))
+
+    result = road.run(SCHEDULE)
+
+    assert result.status is RunStatus.SYNCED
+    assert road.registered == {str(target(A))}
+    assert len(road.changes) == 4
+
+
+def test_a_vigil_that_ends_in_failures_is_an_error(road: Road) -> None:
+    road.later(30, lambda: road.endpoint.fails(LookupFailure.TIMED_OUT))
+
+    with pytest.raises(ObservationError):
+        road.run(SCHEDULE)
+
+    assert road.registered == {str(target(A))}
+    assert road.elapsed >= SCHEDULE_SECONDS - DNS_POLL_INTERVAL_SECONDS
+
+
+def test_a_vigil_ends_with_the_time_of_the_function(road: Road) -> None:
+    assert road.run(SCHEDULE, remaining_seconds=45).status is RunStatus.IN_SYNC
+    assert road.elapsed <= 30

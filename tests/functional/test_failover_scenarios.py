@@ -1,0 +1,740 @@
+"""Failure stories: what the group does, what the client sees, and what shows it.
+
+Told on a virtual clock over a group as AWS documents it, with a registration of 90 s. The figures
+of each story stand before it and in docs/failure-scenarios.md.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+
+import pytest
+
+from lab.dns_server import Fault
+from lab.processes import Supervisor
+from target_sync.endpoints import dns as dns_adapter
+from target_sync.endpoints.dns import DnsEndpoint
+from target_sync.errors import (
+    ObservationError,
+    TargetGroupNotFoundError,
+    TargetGroupUnavailableError,
+)
+from target_sync.model import LookupFailure, RunStatus
+from target_sync.reconcile.planner import Reason, VetoCode
+from target_sync.reconcile.result import SyncResult
+from tests.support.cluster import Cluster
+from tests.support.connection_path import (
+    COMPLETED,
+    ENDPOINT_NAME,
+    EVENT,
+    POLICY,
+    SCHEDULE,
+    A,
+    B,
+    C,
+    FakeEndpoint,
+    Road,
+    target,
+    throttled,
+)
+from tests.support.name_server import RunningNameServer
+from tests.support.scenarios import (
+    FAILED,
+    FAILED_ONCE,
+    FOLLOWED,
+    FROM_A_TO_B,
+    OUTLIVED,
+    story,
+)
+
+# --- When the event comes ---------------------------------------------------------------------
+
+
+@story("Nothing happens")
+def test_a_steady_run_is_one_aws_call_and_one_dns_query() -> Road:
+    road = Road(A)
+
+    result = road.run(SCHEDULE)
+
+    assert result.status is RunStatus.IN_SYNC
+    assert [operation for operation, _ in road.group.history] == ["DescribeTargetHealth"]
+    assert road.endpoint.queries == 1
+    assert result.seconds == {"to_detect": None, "to_register": None, "to_healthy": None}
+    return road
+
+
+@story("Failover; the name has moved when the event comes", refused=94.5, shows=FOLLOWED)
+def test_a_failover_with_dns_already_flipped_ends_exact_and_never_without_a_target() -> Road:
+    road = Road(A)
+    road.fails_over(B)
+
+    result = road.run(EVENT)
+
+    assert result.status is RunStatus.SYNCED
+    assert result.seconds["to_detect"] == result.seconds["to_register"] == 0
+    assert result.seconds["to_healthy"] == 97
+    assert road.changes == FROM_A_TO_B
+    removed_at = road.group.moments[road.group.history.index(("DeregisterTargets", (target(A),)))]
+    assert removed_at - road.began == 6  # the answer had to be so for longer than its TTL
+    assert road.group.smallest == 1
+    return road
+
+
+@story("Failover; the event comes 20 s before the name moves", refused=114.5, shows=FOLLOWED)
+def test_an_event_before_the_flip_is_followed_when_the_flip_comes() -> Road:
+    road = Road(A)
+    road.promotes(B)
+    road.later(20, lambda: road.endpoint.says(B))
+
+    result = road.run(EVENT)
+
+    assert result.status is RunStatus.SYNCED
+    assert result.seconds["to_detect"] == pytest.approx(20, abs=1)
+    assert road.changes == FROM_A_TO_B
+    return road
+
+
+@story(
+    "Failover; every event is lost, the next scheduled run is 30 s away",
+    refused=124.5,
+    shows=FOLLOWED,
+)
+def test_a_lost_event_is_made_good_by_the_schedule() -> Road:
+    road = Road(A)
+    road.fails_over(B)
+    road.clock.advance(30)
+
+    result = road.run(SCHEDULE)
+
+    assert result.status is RunStatus.SYNCED
+    assert road.changes == FROM_A_TO_B
+    return road
+
+
+@story("Failover; its events come doubled and the last one first", refused=104.5, shows=FOLLOWED)
+def test_events_doubled_and_out_of_order_change_the_group_once() -> Road:
+    road = Road(A)
+    road.promotes(B)
+    road.later(10, lambda: road.endpoint.says(B))
+
+    runs = [
+        (0, road.run_in_steps(COMPLETED)),
+        (0.5, road.run_in_steps(EVENT)),
+        (0.5, road.run_in_steps(EVENT)),
+        (3, road.run_in_steps(EVENT)),
+        (20, road.run_in_steps(COMPLETED)),
+    ]
+    ends = road.play(*runs)
+
+    assert {_status(end) for end in ends} == {RunStatus.SYNCED, RunStatus.IN_SYNC}
+    assert _distinct(road.changes) == FROM_A_TO_B
+    assert road.registered == {str(target(B))}
+    return road
+
+
+@story("An event announces a failover that does not come")
+def test_an_event_that_nothing_follows_ends_with_its_watch() -> Road:
+    road = Road(A, watch_seconds=60)
+
+    result = road.run(EVENT)
+
+    assert result.status is RunStatus.IN_SYNC
+    assert road.elapsed == pytest.approx(60, abs=1)
+    assert not road.changes
+    return road
+
+
+# --- What DNS answers, in real packets --------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RunningNameServer]:
+    with Supervisor() as supervisor:
+        yield RunningNameServer(supervisor)
+
+
+@pytest.fixture
+def name_server(server: RunningNameServer, monkeypatch: pytest.MonkeyPatch) -> RunningNameServer:
+    """A server that knows the database at its old address."""
+    monkeypatch.setattr(dns_adapter, "LOOKUP_SECONDS", 0.2)
+    server.zone.set_address(ENDPOINT_NAME, [str(A)])
+    server.zone.set_fault(ENDPOINT_NAME, None)
+    return server
+
+
+def _fails_over_in_the_zone(server: RunningNameServer) -> Road:
+    """A failover that DNS tells like any other; the fault is still to come."""
+    road = Road(A)
+    road.is_observed_by(DnsEndpoint(ENDPOINT_NAME, server.resolver(road.clock.now)))
+    road.promotes(B)
+    server.zone.set_address(ENDPOINT_NAME, [str(B)])
+    return road
+
+
+def _is_followed_when_dns_is_back(
+    road: Road, server: RunningNameServer, failure: LookupFailure
+) -> None:
+    """A scheduled run fails and says why; a watch goes on until the name can be looked up."""
+    with pytest.raises(ObservationError):
+        road.run(SCHEDULE)
+    assert not road.changes
+    (observation,) = _documents([road.reporter.results[-1].to_document()["observation"]])
+    assert observation["failure"] == failure
+
+    def is_back() -> None:
+        server.zone.set_address(ENDPOINT_NAME, [str(B)])
+        server.zone.set_fault(ENDPOINT_NAME, None)
+
+    road.later(20, is_back)
+    result = road.run(EVENT)
+
+    assert result.status is RunStatus.SYNCED
+    assert result.run.failures == 7  # at 0, 1, 3, 7, 11, 15, 19 s
+    assert result.to_document()["last_failure"] is None
+    assert road.changes == FROM_A_TO_B
+
+
+@pytest.mark.parametrize(
+    ("fault", "failure"),
+    [
+        pytest.param(Fault.TIMEOUT, LookupFailure.TIMED_OUT, id="time-out"),
+        pytest.param(Fault.SERVFAIL, LookupFailure.SERVERS_FAILED, id="SERVFAIL"),
+    ],
+)
+@story("Failover; DNS times out or fails for 20 s", refused=117.5, shows=FAILED_ONCE)
+def test_a_name_server_that_fails_for_a_while_removes_nothing(
+    name_server: RunningNameServer, fault: Fault, failure: LookupFailure
+) -> Road:
+    road = _fails_over_in_the_zone(name_server)
+    name_server.zone.set_fault(ENDPOINT_NAME, fault)
+
+    _is_followed_when_dns_is_back(road, name_server, failure)
+    return road
+
+
+@story("Failover; the name does not exist for 20 s", refused=117.5, shows=FAILED_ONCE)
+def test_a_name_that_does_not_exist_for_a_while_removes_nothing(
+    name_server: RunningNameServer,
+) -> Road:
+    road = _fails_over_in_the_zone(name_server)
+    name_server.zone.remove(ENDPOINT_NAME)
+
+    _is_followed_when_dns_is_back(road, name_server, LookupFailure.NAME_DOES_NOT_EXIST)
+    return road
+
+
+@story("Failover; the name has no address for 20 s", refused=117.5, shows=FAILED_ONCE)
+def test_an_empty_answer_for_a_while_removes_nothing(name_server: RunningNameServer) -> Road:
+    road = _fails_over_in_the_zone(name_server)
+    name_server.zone.set_address(ENDPOINT_NAME, [])
+
+    _is_followed_when_dns_is_back(road, name_server, LookupFailure.NO_ADDRESS)
+    return road
+
+
+@story("Failover; the name is an alias of itself for 20 s", refused=117.5, shows=FAILED_ONCE)
+def test_an_alias_that_leads_to_itself_for_a_while_removes_nothing(
+    name_server: RunningNameServer,
+) -> Road:
+    road = _fails_over_in_the_zone(name_server)
+    name_server.zone.set_alias("loop.example.com", ENDPOINT_NAME)
+    name_server.zone.set_alias(ENDPOINT_NAME, "loop.example.com")
+
+    _is_followed_when_dns_is_back(road, name_server, LookupFailure.SERVERS_FAILED)
+    return road
+
+
+@story("Failover; DNS answers are truncated over UDP", refused=94.5, shows=FOLLOWED)
+def test_a_truncated_answer_is_followed_over_tcp(name_server: RunningNameServer) -> Road:
+    road = _fails_over_in_the_zone(name_server)
+    name_server.zone.set_fault(ENDPOINT_NAME, Fault.TRUNCATE)
+
+    result = road.run(EVENT)
+
+    assert result.status is RunStatus.SYNCED
+    assert result.run.failures == 0
+    assert road.changes == FROM_A_TO_B
+    return road
+
+
+# --- Answers that are wrong -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("answer", ["8.8.8.8", "127.0.0.1", "169.254.1.1", "0.0.0.0"])
+@story("The name answers with a public, loopback or link-local address", shows=("SyncVetoed",))
+def test_an_answer_that_cannot_be_the_database_is_never_registered_and_removes_nothing(
+    answer: str,
+) -> Road:
+    road = Road(A)
+    road.endpoint.says(answer)
+
+    result = road.run(SCHEDULE)
+
+    assert result.status is RunStatus.VETOED
+    assert not road.changes
+    assert _vetoes(result) == [VetoCode.OUTSIDE_ALLOWED_NETWORKS]
+    return road
+
+
+@story(
+    "Failover; the name answers with a public address for the first 10 s",
+    refused=104.5,
+    shows=FOLLOWED,
+)
+def test_a_watch_goes_on_after_a_vetoed_answer() -> Road:
+    road = Road(A)
+    road.promotes(B)
+    road.endpoint.says("8.8.8.8")
+    road.later(10, lambda: road.endpoint.says(B))
+
+    result = road.run(EVENT)
+
+    assert result.status is RunStatus.SYNCED
+    assert road.changes == FROM_A_TO_B
+    return road
+
+
+@story(
+    "The answer changes every second between the primary and another server of the VPC",
+    shows=("SyncUnfinished", "TargetsRegistered"),
+)
+def test_an_answer_that_flaps_every_second_removes_neither_and_says_so() -> Road:
+    road = Road(A)
+    for second in range(600):
+        road.later(second + 0.5, partial(road.endpoint.says, (B, A)[second % 2]))
+
+    result = road.run(EVENT)
+
+    assert result.status is RunStatus.UNFINISHED
+    assert road.changes == [("RegisterTargets", (str(target(B)),))]
+    assert road.registered == {str(target(A)), str(target(B))}
+    return road
+
+
+@story(
+    "Failover; the answer alternates between old and new until the caches are stale",
+    refused=94.5,
+    shows=FOLLOWED,
+)
+def test_resolvers_that_disagree_delay_the_removal_only() -> Road:
+    road = Road(A)
+    road.fails_over(B)
+    for second, answer in enumerate([A, B, A, B]):
+        road.later(second + 0.5, partial(road.endpoint.says, answer))
+
+    result = road.run(EVENT)
+
+    assert result.status is RunStatus.SYNCED
+    assert road.changes == FROM_A_TO_B
+    removed_at = road.group.moments[road.group.history.index(("DeregisterTargets", (target(A),)))]
+    assert removed_at - road.began == 10  # 6 s after the last answer with the old address
+    return road
+
+
+@story("Failover; two runs at once, one of them with a stale resolver", refused=95, shows=FOLLOWED)
+def test_two_runs_at_once_with_different_answers_do_not_flap() -> Road:
+    road = Road(A)
+    road.fails_over(B)
+    stale = FakeEndpoint(road.clock)
+    stale.says(A)
+    road.later(5, lambda: stale.says(B))
+
+    ends = road.play((0, road.run_in_steps(EVENT)), (0.2, road.run_in_steps(SCHEDULE, stale)))
+
+    assert [_status(end) for end in ends] == [RunStatus.SYNCED, RunStatus.IN_SYNC]
+    assert _distinct(road.changes) == FROM_A_TO_B
+    return road
+
+
+# --- AWS's API fails --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("operation", ["RegisterTargets", "DescribeTargetHealth"])
+@story(
+    "Failover; the API is throttled for three calls before the registration",
+    refused=101.5,
+    shows=OUTLIVED,
+)
+def test_throttling_before_the_registration_delays_it(operation: str) -> Road:
+    road = Road(A)
+    road.fails_over(B)
+    road.group.faults[operation] = [throttled(operation)] * 3
+
+    result = road.run(EVENT)
+
+    assert result.status is RunStatus.SYNCED
+    assert result.run.failures == 3
+    assert result.seconds["to_register"] == 7  # after pauses of 1, 2 and 4 s
+    assert _distinct(road.changes) == FROM_A_TO_B
+    return road
+
+
+@story("Failover; DeregisterTargets is throttled three times", refused=94.5, shows=OUTLIVED)
+def test_a_throttled_removal_holds_nothing_up() -> Road:
+    road = Road(A)
+    road.fails_over(B)
+    road.group.faults["DeregisterTargets"] = [throttled("DeregisterTargets")] * 3
+
+    result = road.run(EVENT)
+
+    assert result.status is RunStatus.SYNCED
+    assert result.run.failures == 3
+    assert _distinct(road.changes) == FROM_A_TO_B
+    return road
+
+
+@story("A scheduled run cannot see the group", shows=FAILED)
+def test_a_scheduled_run_that_cannot_see_the_group_fails_at_once_and_changes_nothing() -> Road:
+    road = Road(A)
+    road.group.faults["DescribeTargetHealth"] = [throttled("DescribeTargetHealth")]
+
+    with pytest.raises(TargetGroupUnavailableError, match="ThrottlingException"):
+        road.run(SCHEDULE)
+
+    assert road.elapsed == 0
+    assert not road.changes
+    return road
+
+
+@story(
+    "Failover; RegisterTargets is throttled for longer than the watch",
+    refused=154.5,
+    shows=FAILED_ONCE,
+)
+def test_a_call_that_goes_on_failing_is_an_error_in_the_end_and_nothing_is_removed() -> Road:
+    road = Road(A, watch_seconds=60)
+    road.fails_over(B)
+    road.group.faults["RegisterTargets"] = [throttled("RegisterTargets")] * 1000
+
+    with pytest.raises(TargetGroupUnavailableError, match="ThrottlingException"):
+        road.run(EVENT)
+
+    assert road.registered == {str(target(A))}
+    assert "DeregisterTargets" not in road.group.calls
+    # Failures in a row are a longer and longer way apart: 0, 1, 3, 7, 11 ... 59 s.
+    assert road.group.calls["RegisterTargets"] == 17
+
+    road.group.faults.clear()
+    road.clock.sleep_until(road.began + 60)
+    assert road.run(SCHEDULE).status is RunStatus.SYNCED
+    return road
+
+
+def _loses_the_reply_to(operation: str) -> Road:
+    road = Road(A)
+    road.fails_over(B)
+    road.group.lost_replies[operation] = [
+        TargetGroupUnavailableError(operation, "ReadTimeoutError", "no reply")
+    ]
+
+    result = road.run(EVENT)
+
+    assert result.status is RunStatus.SYNCED
+    assert road.changes == FROM_A_TO_B
+    return road
+
+
+@story(
+    "Failover; the reply to the registration is lost",
+    refused=94.5,
+    shows=("CallsFailed", "TargetsDeregistered"),
+)
+def test_a_registration_whose_reply_was_lost_is_not_made_again() -> Road:
+    return _loses_the_reply_to("RegisterTargets")
+
+
+@story(
+    "Failover; the reply to the removal is lost",
+    refused=94.5,
+    shows=("CallsFailed", "TargetsRegistered"),
+)
+def test_a_removal_whose_reply_was_lost_is_not_made_again() -> Road:
+    return _loses_the_reply_to("DeregisterTargets")
+
+
+@story("The target group was deleted by hand", refused=30, shows=FAILED)
+def test_a_deleted_target_group_ends_even_a_watch_at_once() -> Road:
+    road = Road(answer=[A])
+    road.clock.advance(30)
+    road.group.faults["DescribeTargetHealth"] = [
+        TargetGroupNotFoundError("DescribeTargetHealth", "TargetGroupNotFound", "not found")
+    ]
+
+    with pytest.raises(TargetGroupNotFoundError, match="not found"):
+        road.run(EVENT)
+
+    assert [operation for operation, _ in road.group.history] == ["DescribeTargetHealth"]
+    return road
+
+
+# --- A run is cut short -----------------------------------------------------------------------
+
+
+@story(
+    "Failover; the function is killed between register and deregister",
+    refused=94.5,
+    shows=("TargetsDeregistered", "Errors"),
+)
+def test_a_crash_between_register_and_deregister_is_finished_by_the_next_run() -> Road:
+    road = Road(A)
+    road.fails_over(B)
+    road.runs_until_it_calls("RegisterTargets", EVENT)
+    assert road.registered == {str(target(A)), str(target(B))}
+    road.clock.advance(30)
+
+    result = road.run(SCHEDULE)
+
+    assert result.status is RunStatus.SYNCED
+    assert road.changes == FROM_A_TO_B
+    return road
+
+
+@story(
+    "Failover; Lambda's time is up in the middle of the watch, before the name moves",
+    refused=115,
+    shows=("TargetsRegistered", "TargetsDeregistered", "Errors"),
+)
+def test_a_watch_that_lambda_ends_is_taken_up_by_the_schedule() -> Road:
+    road = Road(A)
+    road.later(40, lambda: road.fails_over(B))
+    road.runs_until(lambda: road.elapsed >= 30, EVENT)
+    assert not road.changes
+    road.clock.sleep_until(road.began + 60)
+
+    result = road.run(SCHEDULE)
+
+    assert result.status is RunStatus.SYNCED
+    assert road.changes == FROM_A_TO_B
+    return road
+
+
+@story(
+    "Failover; the run has too little time left to confirm the removal",
+    refused=94.5,
+    shows=("SyncUnfinished", "TargetsRegistered", "TargetsDeregistered"),
+)
+def test_a_run_without_time_to_confirm_leaves_the_removal_to_the_next_one() -> Road:
+    road = Road(A)
+    road.fails_over(B)
+
+    first = road.run(EVENT, remaining_seconds=18)
+    assert first.status is RunStatus.UNFINISHED
+    assert road.registered == {str(target(A)), str(target(B))}
+
+    assert road.run(SCHEDULE).status is RunStatus.SYNCED
+    assert road.changes == FROM_A_TO_B
+    return road
+
+
+# --- What is in the group ---------------------------------------------------------------------
+
+
+@story(
+    "Failover and, before the old address has drained, back again", refused=112.5, shows=FOLLOWED
+)
+def test_failing_back_onto_a_draining_address_ends_right() -> Road:
+    road = Road(A)
+    road.fails_over(B)
+    road.later(12, lambda: road.fails_over(A))
+
+    ends = road.play((0, road.run_in_steps(EVENT)), (12, road.run_in_steps(EVENT)))
+
+    assert [_status(end) for end in ends] == [RunStatus.SYNCED, RunStatus.SYNCED]
+    assert _distinct(road.changes) == [
+        *FROM_A_TO_B,
+        ("RegisterTargets", (str(target(A)),)),
+        ("DeregisterTargets", (str(target(B)),)),
+    ]
+    assert road.group.smallest == 1
+    return road
+
+
+@story("The right address is registered on a wrong port", refused=94.5, shows=FOLLOWED)
+def test_the_right_address_on_a_wrong_port_is_repaired() -> Road:
+    road = Road(answer=[A], listening=[A])
+    road.group.put(target(A, 5433))
+
+    result = road.run(SCHEDULE)
+
+    assert result.status is RunStatus.SYNCED
+    assert road.changes == [
+        ("RegisterTargets", (str(target(A)),)),
+        ("DeregisterTargets", (str(target(A, 5433)),)),
+    ]
+    return road
+
+
+@story("Failover of a database on another port than PostgreSQL's own", refused=94.5, shows=FOLLOWED)
+def test_a_database_on_its_own_port_is_followed_on_that_port() -> Road:
+    road = Road(A, policy=replace(POLICY, port=6432))
+    road.fails_over(B)
+
+    result = road.run(EVENT)
+
+    assert result.status is RunStatus.SYNCED
+    assert road.changes == [
+        ("RegisterTargets", (str(target(B, 6432)),)),
+        ("DeregisterTargets", (str(target(A, 6432)),)),
+    ]
+    return road
+
+
+@story("Failover of a group with two stale targets", refused=94.5, shows=FOLLOWED)
+def test_two_stale_targets_leave_together_once_the_new_one_is_registered() -> Road:
+    road = Road(A, C, answer=[A], listening=[A])
+    road.fails_over(B)
+
+    result = road.run(SCHEDULE)
+
+    assert result.status is RunStatus.SYNCED
+    assert road.changes == [
+        ("RegisterTargets", (str(target(B)),)),
+        ("DeregisterTargets", (str(target(A)), str(target(C)))),
+    ]
+    return road
+
+
+@story(
+    "Somebody deregistered the target by hand, and it has drained",
+    refused=114.5,
+    shows=("TargetsRegistered",),
+)
+def test_drift_made_by_hand_is_repaired_by_the_schedule() -> Road:
+    road = Road(A)
+    road.group.take(target(A))
+    road.clock.advance(20)
+
+    assert road.run(SCHEDULE).status is RunStatus.SYNCED
+    assert road.registered == {str(target(A))}
+    return road
+
+
+@story(
+    "Failover; the new server never accepts connections",
+    refused=184,
+    shows=("SyncUnhealthy", "TargetsRegistered", "TargetsDeregistered"),
+)
+def test_a_new_target_that_never_becomes_healthy_is_said_when_the_time_is_up() -> Road:
+    road = Road(A)
+    road.fails_over(B)
+    road.listens()
+
+    result = road.run(EVENT, remaining_seconds=200)
+
+    assert result.status is RunStatus.UNHEALTHY
+    assert result.seconds["to_healthy"] is None
+    assert road.changes == FROM_A_TO_B
+    assert road.elapsed <= 200 - 15
+    return road
+
+
+@story("The instance reboots for 20 s and keeps its address", refused=19.5)
+def test_an_instance_that_reboots_keeps_its_target() -> Road:
+    road = Road(A)
+    road.listens()
+    road.later(20, lambda: road.listens(A))
+
+    result = road.run(EVENT)
+
+    assert result.status is RunStatus.IN_SYNC
+    assert result.run.healthy
+    assert not road.changes
+    return road
+
+
+# --- Clusters ---------------------------------------------------------------------------------
+
+
+@story(
+    "Failover of a cluster; the old writer is back as a healthy reader after 10 s",
+    refused=94.5,
+    shows=FOLLOWED,
+)
+def test_an_old_writer_that_is_back_as_a_reader_stays_out() -> Road:
+    cluster = Cluster.of_writer()
+    cluster.fails_over("orders-2")
+    cluster.road.listens(B, C)
+    cluster.road.later(10, lambda: cluster.road.listens(A, B, C))
+
+    result = cluster.road.run(EVENT)
+
+    assert result.status is RunStatus.SYNCED
+    assert [v.reason for v in result.run.deregistered] == [Reason.ABSENT_IN_BOTH_SOURCES]
+    assert cluster.road.run(SCHEDULE).status is RunStatus.IN_SYNC
+    assert cluster.road.changes == FROM_A_TO_B
+    return cluster.road
+
+
+@story(
+    "Failover of a cluster; the RDS API names the new writer 20 s after DNS",
+    refused=88.5,
+    wrong=7,
+    shows=FOLLOWED,
+)
+def test_an_old_writer_stays_for_the_confirm_window_at_most_while_the_sources_disagree() -> Road:
+    cluster = Cluster.of_writer()
+    cluster.promotes("orders-2")
+    cluster.after(0.5, "dns", "orders-2")
+    cluster.after(20, "rds", "orders-2")
+
+    result = cluster.road.run(EVENT)
+
+    assert result.status is RunStatus.SYNCED
+    assert [v.reason for v in result.run.deregistered] == [Reason.ABSENCE_CONFIRMED]
+    assert cluster.road.changes == FROM_A_TO_B
+    return cluster.road
+
+
+@story("A reader reboots: the RDS API says so, its port is closed for 20 s", refused=4.5)
+def test_a_reader_that_reboots_stays_registered() -> Road:
+    cluster = Cluster.of_readers()
+    cluster.rds.states["orders-2"] = "rebooting"
+    cluster.road.listens(A, C)
+    cluster.road.later(20, lambda: cluster.road.listens(A, B, C))
+    cluster.road.later(20, cluster.rds.states.clear)
+
+    result = cluster.road.run(EVENT)
+
+    assert result.status is RunStatus.IN_SYNC
+    assert not cluster.road.changes
+    return cluster.road
+
+
+@story(
+    "Failover of a cluster, seen by its readers: the new writer leaves them, the old one joins",
+    wrong=3,
+    shows=FOLLOWED,
+)
+def test_readers_swap_a_member_at_a_failover() -> Road:
+    cluster = Cluster.of_readers()
+    cluster.fails_over("orders-2")
+    cluster.road.right = frozenset({A, C})
+
+    result = cluster.road.run(EVENT)
+
+    assert result.status is RunStatus.SYNCED
+    assert cluster.road.registered == {str(target(A)), str(target(C))}
+    return cluster.road
+
+
+# --- Helpers ----------------------------------------------------------------------------------
+
+
+def _status(end: object) -> RunStatus:
+    assert isinstance(end, SyncResult), end
+    return end.status
+
+
+def _distinct(changes: list[tuple[str, tuple[str, ...]]]) -> list[tuple[str, tuple[str, ...]]]:
+    """The changes without those that had been made, or tried, already."""
+    return list(dict.fromkeys(changes))
+
+
+def _documents(values: list[object]) -> list[dict[str, object]]:
+    assert all(isinstance(value, dict) for value in values)
+    return [dict(value) for value in values if isinstance(value, dict)]
+
+
+def _vetoes(result: SyncResult) -> list[VetoCode]:
+    assert result.run.plan is not None
+    return [veto.code for veto in result.run.plan.vetoes]

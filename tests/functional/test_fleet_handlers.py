@@ -1,0 +1,100 @@
+"""The sweep and the watch put together as in Lambda, over moto's AWS: a tag in, an order out."""
+
+import json
+from collections.abc import Iterator
+from ipaddress import ip_network
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from functions.fleet_sweep import app as fleet_sweep
+from functions.fleet_watch import app as fleet_watch
+from target_sync.endpoints.dns import DnsResolver
+from target_sync.fleet import sweep_build
+from target_sync.fleet.model import ENDPOINT_TAG, WorkReason
+from target_sync.fleet.work_items import CursorWorkItem, SyncWorkItem, read_work_item
+from target_sync.model import Observation
+from tests.support.events import context
+from tests.support.fleet_scene import SWEEP_TIMEOUT
+from tests.unit.fleet.builders import A
+
+REGION, NETWORK, PORT = "eu-west-1", "10.0.0.0/16", 6432
+NAME = f"orders.abcdefghijkl.{REGION}.rds.amazonaws.com"
+FUNCTION = f"arn:aws:lambda:{REGION}:123456789012:function:fleet"
+
+
+class Account:
+    """An account with one tagged target group and the queues of a fleet."""
+
+    def __init__(self) -> None:
+        vpc = boto3.client("ec2", REGION).create_vpc(CidrBlock=NETWORK)["Vpc"]["VpcId"]
+        (group,) = boto3.client("elbv2", REGION).create_target_group(
+            Name="orders",
+            TargetType="ip",
+            Protocol="TCP",
+            Port=PORT,
+            VpcId=vpc,
+            Tags=[{"Key": ENDPOINT_TAG, "Value": NAME}],
+        )["TargetGroups"]
+        self.group = group["TargetGroupArn"]
+        self.sqs = boto3.client("sqs", REGION)
+        self.orders = self.sqs.create_queue(
+            QueueName="orders.fifo", Attributes={"FifoQueue": "true"}
+        )["QueueUrl"]
+        self.events = self.sqs.create_queue(QueueName="events")["QueueUrl"]
+
+    def received(self) -> list[Any]:
+        """The orders in the queue."""
+        messages = self.sqs.receive_message(QueueUrl=self.orders, MaxNumberOfMessages=10)
+        return [read_work_item(message["Body"]) for message in messages.get("Messages", [])]
+
+
+@pytest.fixture
+def account(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Account]:
+    def resolve(_: DnsResolver, name: str) -> Observation:
+        return Observation(name=name, addresses=frozenset({A}), source="dns", ttl=5, at=0.0)
+
+    monkeypatch.setattr(DnsResolver, "resolve", resolve)
+    with mock_aws():
+        account = Account()
+        environment = {
+            "AWS_DEFAULT_REGION": REGION,
+            "SIGNING_KEY": "a secret of this deployment",
+            "WORK_QUEUE_URL": account.orders,
+            "EVENT_QUEUE_URL": account.events,
+            # Powertools keeps one logger for each service, with the output that it first saw.
+            "POWERTOOLS_SERVICE_NAME": request.node.name,
+            "POWERTOOLS_METRICS_NAMESPACE": "PostgresPrivateLink",
+        }
+        for variable, value in environment.items():
+            monkeypatch.setenv(variable, value)
+        sweep_build.sweeper.cache_clear()
+        sweep_build.watcher.cache_clear()
+        yield account
+
+
+def test_a_sweep_orders_a_tagged_group_to_be_verified(account: Account) -> None:
+    document = fleet_sweep.handler({}, context(SWEEP_TIMEOUT, FUNCTION))
+
+    assert document["findings"] == []
+    order, mark = account.received()
+    assert isinstance(order, SyncWorkItem)
+    assert (order.arn, order.cause) == (account.group, WorkReason.UNVERIFIED)
+    assert isinstance(mark, CursorWorkItem)
+    assert mark.arn == account.group
+    assert (order.binding.endpoint, order.binding.policy.port) == (NAME, PORT)
+    assert order.binding.policy.allowed_networks == (ip_network(NETWORK),)
+
+
+def test_a_watch_orders_the_groups_of_the_database_that_an_event_names(account: Account) -> None:
+    body = {"source": "aws.rds", "detail": {"SourceIdentifier": "orders"}}
+    batch = {"Records": [{"eventSource": "aws:sqs", "body": json.dumps(body)}]}
+
+    # As much time as it has for one look.
+    document = fleet_watch.handler(batch, context(15.5, FUNCTION))
+
+    assert (document["databases"], document["orders"]) == (1, 1)
+    (order,) = account.received()
+    assert (order.arn, order.cause) == (account.group, WorkReason.ANSWER_CHANGED)

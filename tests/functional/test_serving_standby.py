@@ -1,0 +1,174 @@
+"""A standby that stays registered, so that the load balancer switches to it by itself."""
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from target_sync.errors import ObservationError
+from target_sync.model import LookupFailure, RunStatus
+from target_sync.reconcile.planner import Reason
+from target_sync.reconcile.result import SyncResult
+from tests.support.connection_path import EVENT, POLICY, SCHEDULE, A, B, C, Road, target
+from tests.support.scenarios import FOLLOWED, FROM_A_TO_B, story
+from tests.support.standbys import FakeStandbys
+
+KEEPS = replace(POLICY, serving_standby=True)
+
+
+class Pair(Road):
+    """An instance at A with its standby, and what RDS says of its addresses."""
+
+    def __init__(self, *registered: object) -> None:
+        self.interfaces = FakeStandbys(A, B)
+        super().__init__(
+            *registered, answer=[A], listening=[A], policy=KEEPS, standbys=self.interfaces
+        )
+
+
+@story("Failover onto a standby that is kept in the group", refused=9.5)
+def test_onto_a_kept_standby_the_load_balancer_switches_by_itself() -> Road:
+    road = Pair(A, B)
+    road.fails_over(B)
+
+    result = road.run(EVENT)
+
+    assert result.status is RunStatus.IN_SYNC
+    assert result.run.healthy
+    assert _reason(result, A) is Reason.STANDBY
+    assert not road.changes
+    return road
+
+
+@story(
+    "Failover; the standby was never in the group, and the former primary stays in it",
+    refused=103,
+    shows=("TargetsRegistered",),
+)
+def test_the_former_primary_stays_and_is_there_when_the_database_fails_back() -> Road:
+    road = Pair(A)
+    road.fails_over(B)
+    assert road.run(EVENT).status is RunStatus.SYNCED
+    assert road.client.refused == 94.5  # the load balancer takes in what it did not know
+
+    road.fails_over(A)
+    assert road.run(EVENT).run.healthy
+
+    assert road.changes == [("RegisterTargets", (str(target(B)),))]
+    return road
+
+
+@story(
+    "Failover onto a kept standby; the host of the former primary is replaced by another",
+    refused=9.5,
+    shows=("TargetsDeregistered",),
+)
+def test_an_address_that_is_not_the_databases_any_more_leaves() -> Road:
+    road = Pair(A, B)
+    road.fails_over(B)
+    assert road.run(EVENT).status is RunStatus.IN_SYNC
+    road.interfaces.held = {B, C}
+
+    result = road.run(SCHEDULE)
+
+    assert result.status is RunStatus.SYNCED
+    assert road.changes == [("DeregisterTargets", (str(target(A)),))]
+    assert [v.reason for v in result.run.deregistered] == [Reason.ABSENCE_CONFIRMED]
+    return road
+
+
+@story(
+    "Failover onto a kept standby; nobody can say whose the former address is",
+    refused=9.5,
+    shows=("SyncUnfinished",),
+)
+def test_without_an_answer_of_the_api_the_former_address_stays_and_the_run_says_so() -> Road:
+    road = Pair(A, B)
+    road.fails_over(B)
+    road.interfaces.failure = "DescribeNetworkInterfaces failed with Throttling."
+    road.clock.advance(15)
+
+    result = road.run(SCHEDULE)
+
+    assert result.status is RunStatus.UNFINISHED
+    assert _reason(result, A) is Reason.STANDBY_UNKNOWN
+    assert not road.changes
+    return road
+
+
+@story(
+    "Blue/green switchover of an instance with a kept standby: the former primary still answers",
+    refused=74.5,
+    wrong=20,
+    shows=FOLLOWED,
+)
+def test_a_former_primary_that_goes_on_answering_leaves_after_a_grace() -> Road:
+    road = Pair(A)
+    road.fails_over(B)
+    road.listens(A, B)
+
+    result = road.run(EVENT)
+
+    assert result.status is RunStatus.SYNCED
+    assert road.changes == FROM_A_TO_B
+    assert [v.reason for v in result.run.deregistered] == [Reason.NOT_A_STANDBY]
+    moments = {op: at for (op, _), at in zip(road.group.history, road.group.moments, strict=True)}
+    assert moments["DeregisterTargets"] - road.began == 20
+    return road
+
+
+@story(
+    "Failover with a kept standby; the name moves 30 s after the standby was promoted", refused=9.5
+)
+def test_a_right_target_is_not_removed_while_the_name_is_late() -> Road:
+    road = Pair(A, B)
+    road.promotes(B)
+    road.later(30, lambda: road.endpoint.says(B))
+
+    result = road.run(EVENT)
+
+    assert result.run.healthy
+    assert not road.changes
+    return road
+
+
+def test_a_group_without_a_former_target_asks_nobody() -> None:
+    road = Pair(A)
+
+    assert road.run(SCHEDULE).status is RunStatus.IN_SYNC
+
+    assert road.interfaces.iterations == []
+    assert road.group.calls == Counter(DescribeTargetHealth=1)
+
+
+def test_a_steady_run_with_a_standby_asks_once_about_it_alone() -> None:
+    road = Pair(A, B)
+
+    assert road.run(SCHEDULE).status is RunStatus.IN_SYNC
+
+    assert road.interfaces.iterations == [{B}]
+    assert road.group.calls == Counter(DescribeTargetHealth=1)
+
+
+def test_a_look_that_saw_no_answer_asks_nobody() -> None:
+    road = Pair(A, B)
+    road.endpoint.fails(LookupFailure.TIMED_OUT)
+
+    with pytest.raises(ObservationError):
+        road.run(SCHEDULE)
+
+    assert road.interfaces.iterations == []
+
+
+def test_between_two_looks_nobody_is_asked() -> None:
+    road = Pair(A, B)
+
+    result = road.run(EVENT)
+
+    assert result.run.dns_polls > len(road.interfaces.iterations) == result.run.iterations
+
+
+def _reason(result: SyncResult, address: object) -> Reason:
+    assert result.run.plan is not None
+    (verdict,) = [v for v in result.run.plan.changes if v.target == target(address)]
+    return verdict.reason

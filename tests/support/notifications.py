@@ -1,0 +1,57 @@
+"""A topic that people read and an event bus, in memory."""
+
+from dataclasses import dataclass, field
+
+from target_sync.errors import NotificationError
+from target_sync.notifications.messages import BusEvent, Email, Origin
+from target_sync.notifications.sender import NotificationSender
+from target_sync.reconcile.messages import notification_of
+from target_sync.reconcile.result import SyncResult
+
+GROUP_ARN = (
+    "arn:aws:elasticloadbalancing:eu-west-1:111122223333:targetgroup/orders/0123456789abcdef"
+)
+SENDER = Origin(stack="orders-privatelink", resource=GROUP_ARN)
+
+
+@dataclass
+class FakeTopic:
+    """Implements ``target_sync.notifications.sender.Topic``."""
+
+    told: list[Email] = field(default_factory=list)
+    is_broken: bool = False
+
+    def publish(self, message: Email) -> None:
+        if self.is_broken:
+            raise NotificationError("Publish", "NotFound", "Topic does not exist")
+        self.told.append(message)
+
+
+@dataclass
+class FakeBus:
+    """Implements ``target_sync.notifications.sender.Bus``."""
+
+    events: list[BusEvent] = field(default_factory=list)
+    is_broken: bool = False
+
+    def put(self, event: BusEvent) -> None:
+        if self.is_broken:
+            raise NotificationError("PutEvents", "AccessDeniedException", "not authorized")
+        self.events.append(event)
+
+
+@dataclass
+class FakeTeller:
+    """Implements ``target_sync.reconcile.reconciler.Teller``, with our own courier.
+
+    Attributes:
+        now: What the wall clock says, in seconds since the epoch.
+    """
+
+    topic: FakeTopic = field(default_factory=FakeTopic)
+    bus: FakeBus = field(default_factory=FakeBus)
+    now: float = 1_795_341_600.0
+
+    def notify(self, result: SyncResult, *, changed_ago: float) -> tuple[str, ...]:
+        notification_sender = NotificationSender(topic=self.topic, bus=self.bus)
+        return notification_sender.send(notification_of(result, SENDER, at=self.now - changed_ago))

@@ -1,0 +1,105 @@
+"""The environment and the triggers of the function that answers; every mistake is named."""
+
+import pytest
+
+from target_sync.connections.decisions import ConnectionPolicy
+from target_sync.connections.settings import ConnectionSettings, load_settings
+from target_sync.connections.triggers import (
+    ConnectionTrigger,
+    ConnectionTriggerKind,
+    parse_trigger,
+)
+from target_sync.errors import SettingsError, TriggerError
+from tests.support.events import load_event
+
+TOPIC = "arn:aws:sns:eu-west-1:111122223333:alarms"
+ENVIRONMENT = {
+    "ENDPOINT_SERVICE_ID": "vpce-svc-0a1b2c3d4e5f60718",
+    "TRUSTED_ACCOUNTS": "222222222222, 444444444444",
+    "REJECT_UNTRUSTED": "true",
+    "ALARM_TOPIC_ARN": TOPIC,
+}
+
+
+def test_a_complete_environment_becomes_settings() -> None:
+    assert load_settings(ENVIRONMENT) == ConnectionSettings(
+        service_id="vpce-svc-0a1b2c3d4e5f60718",
+        policy=ConnectionPolicy(
+            trusted_accounts=frozenset({"222222222222", "444444444444"}), reject_untrusted=True
+        ),
+        alarm_topic_arn=TOPIC,
+    )
+
+
+@pytest.mark.parametrize("empty", [{"TRUSTED_ACCOUNTS": "", "ALARM_TOPIC_ARN": ""}, {}])
+def test_accounts_and_topic_may_be_left_out(empty: dict[str, str]) -> None:
+    names = ("ENDPOINT_SERVICE_ID", "REJECT_UNTRUSTED")
+    kept = {name: ENVIRONMENT[name] for name in names} | {"REJECT_UNTRUSTED": "false"}
+
+    settings = load_settings(kept | empty)
+
+    assert settings.policy == ConnectionPolicy(trusted_accounts=frozenset())
+    assert settings.alarm_topic_arn == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ENDPOINT_SERVICE_ID", ""),
+        ("ENDPOINT_SERVICE_ID", "vpce-0a1b2c3d4e5f60718"),
+        ("ENDPOINT_SERVICE_ID", "vpce-svc-"),
+        ("TRUSTED_ACCOUNTS", "*"),
+        ("TRUSTED_ACCOUNTS", "2222"),
+        ("TRUSTED_ACCOUNTS", "222222222222 444444444444"),
+        ("TRUSTED_ACCOUNTS", "\u0662" * 12),  # digits, but not ASCII ones
+        ("TRUSTED_ACCOUNTS", "arn:aws:iam::222222222222:root"),
+        ("REJECT_UNTRUSTED", ""),
+        ("REJECT_UNTRUSTED", "yes"),
+        ("ALARM_TOPIC_ARN", "alarms"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_the_variables_name(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        load_settings({**ENVIRONMENT, name: value})
+
+
+def test_to_reject_everybody_is_refused() -> None:
+    with pytest.raises(SettingsError, match="REJECT_UNTRUSTED is true and TRUSTED_ACCOUNTS"):
+        load_settings({**ENVIRONMENT, "TRUSTED_ACCOUNTS": " , "})
+
+
+@pytest.mark.parametrize(
+    ("event", "kind"),
+    [
+        ("connection-request", ConnectionTriggerKind.NOTIFICATION),
+        ("schedule", ConnectionTriggerKind.SCHEDULE),
+        ("manual-sync", ConnectionTriggerKind.MANUAL),
+    ],
+)
+def test_the_triggers_are_told_apart(event: str, kind: ConnectionTriggerKind) -> None:
+    assert parse_trigger(load_event(event)) == ConnectionTrigger(kind=kind)
+
+
+def test_a_person_may_ask_for_a_dry_run() -> None:
+    assert parse_trigger(load_event("manual-dry-run")).dry_run
+
+
+@pytest.mark.parametrize(
+    ("payload", "named"),
+    [
+        ([], "list"),
+        (None, "NoneType"),
+        ({"dry-run": True}, "dry-run"),
+        ({"dry_run": "true"}, "dry_run"),
+        ({"wait_for_healthy": True}, "wait_for_healthy"),
+        ({"Records": []}, "Records"),
+        ({"Records": {}}, "Records"),
+        ({"Records": ["x"]}, "Records"),
+        ({"Records": [{"EventSource": "aws:sqs"}]}, "Records"),
+    ],
+)
+def test_any_other_payload_is_refused_and_what_is_wrong_is_named(
+    payload: object, named: str
+) -> None:
+    with pytest.raises(TriggerError, match=named):
+        parse_trigger(payload)

@@ -1,0 +1,116 @@
+"""What a DatabaseEndpoint names, by its looks."""
+
+import pytest
+
+from target_sync.endpoints.names import EndpointType, classify
+from target_sync.errors import RejectedInputError
+from target_sync.model import DatabaseKind
+from tests.support.custom_resources import (
+    CUSTOM,
+    INSTANCE,
+    MACHINE,
+    PROXY,
+    PROXY_ENDPOINT,
+    READERS,
+    WRITER,
+)
+
+REGION = "eu-west-1"
+CHINA = "orders.abc123.cn-north-1.rds.amazonaws.com.cn"
+
+
+@pytest.mark.parametrize(
+    ("text", "shape", "kind", "identifier"),
+    [
+        (INSTANCE, EndpointType.INSTANCE, DatabaseKind.RDS_INSTANCE, "orders"),
+        (WRITER, EndpointType.CLUSTER_WRITER, DatabaseKind.RDS_CLUSTER_WRITER, "sales"),
+        (READERS, EndpointType.CLUSTER_READERS, DatabaseKind.RDS_CLUSTER_READERS, "sales"),
+        (CUSTOM, EndpointType.CLUSTER_CUSTOM, None, "reports"),
+        (PROXY, EndpointType.PROXY, DatabaseKind.RDS_PROXY, "pool"),
+        (PROXY_ENDPOINT, EndpointType.PROXY_ENDPOINT, DatabaseKind.RDS_PROXY, "pool-ro"),
+        ("db.example.com", EndpointType.NAME, DatabaseKind.HOSTNAME, ""),
+        ("10.0.1.11", EndpointType.ADDRESSES, DatabaseKind.STATIC, ""),
+        (MACHINE, EndpointType.EC2_INSTANCE, DatabaseKind.EC2_INSTANCE, MACHINE),
+        ("i-01234567", EndpointType.EC2_INSTANCE, DatabaseKind.EC2_INSTANCE, "i-01234567"),
+        ("i-db.example.com", EndpointType.NAME, DatabaseKind.HOSTNAME, ""),
+    ],
+)
+def test_the_looks_say_the_kind(
+    text: str, shape: EndpointType, kind: DatabaseKind | None, identifier: str
+) -> None:
+    subject = classify(text, None, REGION)
+
+    assert (subject.shape, subject.kind, subject.identifier) == (shape, kind, identifier)
+    assert subject.endpoint == text
+
+
+def test_a_name_in_china_is_an_rds_name_too() -> None:
+    subject = classify(CHINA, None, "cn-north-1")
+
+    assert (subject.shape, subject.identifier) == (EndpointType.INSTANCE, "orders")
+
+
+def test_a_name_is_taken_without_its_final_dot_and_in_lower_case() -> None:
+    assert classify(f" {INSTANCE.upper()}. ", None, REGION).endpoint == INSTANCE
+
+
+def test_addresses_are_put_in_order_each_once() -> None:
+    subject = classify("10.0.2.12, 10.0.1.11,10.0.2.12,", None, REGION)
+
+    assert subject.endpoint == "10.0.1.11,10.0.2.12"
+
+
+def test_a_group_is_named_only_by_its_kind_and_keeps_its_spelling() -> None:
+    subject = classify("My Group-1", DatabaseKind.EC2_ASG, REGION)
+
+    assert (subject.kind, subject.endpoint, subject.identifier) == (
+        DatabaseKind.EC2_ASG,
+        "My Group-1",
+        "My Group-1",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        (WRITER, DatabaseKind.RDS_CLUSTER_READERS),
+        (CUSTOM, DatabaseKind.RDS_CLUSTER_READERS),
+        (INSTANCE, DatabaseKind.RDS_INSTANCE),
+    ],
+)
+def test_a_kind_that_fits_the_name_is_followed(text: str, kind: DatabaseKind) -> None:
+    assert classify(text, kind, REGION).kind is kind
+
+
+@pytest.mark.parametrize("text", [INSTANCE, CHINA, "x.global-abc.global.rds.amazonaws.com"])
+def test_any_rds_name_may_be_followed_as_a_plain_name(text: str) -> None:
+    subject = classify(text, DatabaseKind.HOSTNAME, REGION)
+
+    assert (subject.kind, subject.endpoint, subject.identifier) == (DatabaseKind.HOSTNAME, text, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "words"),
+    [
+        (CHINA, None, ["is in cn-north-1", "this stack is in eu-west-1", "deploy the stack in"]),
+        ("x.global-abc.global.rds.amazonaws.com", None, ["cannot be followed", "hostname"]),
+        ("x.endpoint.abc.eu-west-1.rds.amazonaws.com", None, ["cannot be followed"]),
+        (INSTANCE, DatabaseKind.RDS_PROXY, ["DatabaseKind is rds-proxy", "auto, rds-instance"]),
+        ("db.example.com", DatabaseKind.RDS_INSTANCE, ["outside RDS", "auto, hostname"]),
+        ("postgres", None, ["neither a DNS name", "DatabaseKind=ec2-asg"]),
+        ("10.0.1.300", None, ["'10.0.1.300' in a list of addresses"]),
+        ("10.0.1.11,db.example.com", None, ["'db.example.com' in a list", "IPv4 addresses only"]),
+        ("fd00::1", None, ["IPv6 address fd00::1", "IPv4 address"]),
+        ("arn:aws:autoscaling:x", DatabaseKind.EC2_ASG, ["not its ARN"]),
+        ("a,b", DatabaseKind.EC2_ASG, ["one Auto Scaling group"]),
+    ],
+)
+def test_a_wrong_endpoint_is_refused_with_its_remedy(
+    text: str, kind: DatabaseKind | None, words: list[str]
+) -> None:
+    with pytest.raises(RejectedInputError) as refusal:
+        classify(text, kind, REGION)
+
+    assert str(refusal.value).startswith(("DatabaseEndpoint", "DatabaseKind"))
+    for word in words:
+        assert word in str(refusal.value)

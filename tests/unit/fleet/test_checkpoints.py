@@ -1,0 +1,120 @@
+"""What the fleet leaves on a target group, and how it reads that again."""
+
+from dataclasses import replace
+from ipaddress import IPv4Address, ip_network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from target_sync.fleet.checkpoints import (
+    CLOCK_SECONDS,
+    AuditCursor,
+    SigningKey,
+    read_checkpoint,
+    read_cursor,
+    write_checkpoint,
+    write_cursor,
+)
+from target_sync.model import DatabaseKind, IPAddress
+from tests.unit.fleet.builders import KEY, POLICY, A, B, arn, binding
+
+OTHER_KEY = SigningKey(b"a secret of another deployment")
+NOW = 1_732_300_000.0
+addresses = st.frozensets(st.ip_addresses(), max_size=15)
+
+
+@given(addresses, addresses)
+def test_a_record_is_of_the_addresses_it_was_written_for(
+    then: frozenset[IPAddress], now: frozenset[IPAddress]
+) -> None:
+    record = read_checkpoint(write_checkpoint(binding(), then, KEY), binding(), KEY)
+    assert record is not None
+    assert record.is_of(then)
+    assert record.is_of(now) == (now == then)
+
+
+@given(addresses)
+def test_a_record_is_a_value_that_a_tag_can_have(them: frozenset[IPAddress]) -> None:
+    text = write_checkpoint(binding(), them, KEY)
+    assert len(text) <= 256
+    assert set(text) <= set("0123456789abcdef ")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        binding(2),
+        replace(binding(), arn=arn(2)),
+        replace(binding(), endpoint="db.corp.example.com"),
+        replace(binding(), kind=DatabaseKind.HOSTNAME),
+        replace(binding(), policy=replace(POLICY, port=6432)),
+        replace(binding(), policy=replace(POLICY, max_targets=2)),
+        replace(binding(), policy=replace(POLICY, serving_standby=True)),
+        replace(binding(), policy=replace(POLICY, allowed_networks=(ip_network("10.1.0.0/16"),))),
+    ],
+)
+def test_a_record_of_another_binding_is_none(other: object) -> None:
+    assert read_checkpoint(write_checkpoint(binding(), {A}, KEY), other, KEY) is None  # type: ignore[arg-type]
+
+
+def test_a_record_under_another_key_is_none() -> None:
+    assert read_checkpoint(write_checkpoint(binding(), {A}, OTHER_KEY), binding(), KEY) is None
+
+
+@given(st.text(max_size=60))
+def test_any_other_text_is_no_record(text: str) -> None:
+    assert read_checkpoint(text, binding(), KEY) is None
+
+
+@given(st.data())
+def test_a_record_with_any_character_changed_is_none(data: st.DataObject) -> None:
+    text = write_checkpoint(binding(), {A}, KEY)
+    place = data.draw(st.integers(0, len(text) - 1))
+    there = data.draw(st.sampled_from("0123456789abcdef ").filter(lambda it: it != text[place]))
+    assert read_checkpoint(text[:place] + there + text[place + 1 :], binding(), KEY) is None
+
+
+def test_the_answer_of_another_record_does_not_fit_its_seal() -> None:
+    version, _, seal = write_checkpoint(binding(), {A}, KEY).split()
+    _, answer, _ = write_checkpoint(binding(), {B}, KEY).split()
+    assert read_checkpoint(f"{version} {answer} {seal}", binding(), KEY) is None
+
+
+def test_the_order_of_addresses_says_nothing() -> None:
+    assert write_checkpoint(binding(), [A, B], KEY) == write_checkpoint(binding(), [B, A], KEY)
+
+
+def test_addresses_that_look_alike_when_joined_are_told_apart() -> None:
+    one = write_checkpoint(binding(), [IPv4Address("10.0.0.1"), IPv4Address("10.0.0.11")], KEY)
+    other = write_checkpoint(binding(), [IPv4Address("10.0.0.11"), IPv4Address("10.0.0.1")], KEY)
+    assert one == other != write_checkpoint(binding(), [IPv4Address("10.0.0.1")], KEY)
+
+
+def test_a_mark_comes_back_to_the_millisecond() -> None:
+    mark = AuditCursor(arn(1), NOW + 0.125)
+    assert read_cursor(write_cursor(mark, KEY), arn(1), KEY, NOW + 1) == mark
+
+
+@pytest.mark.parametrize(
+    ("text", "group"),
+    [
+        (write_cursor(AuditCursor(arn(1), NOW), KEY), arn(2)),
+        (write_cursor(AuditCursor(arn(1), NOW), OTHER_KEY), arn(1)),
+        (write_cursor(AuditCursor(arn(1), NOW + CLOCK_SECONDS + 1), KEY), arn(1)),
+        (write_cursor(AuditCursor(arn(1), NOW), KEY).replace("1 ", "2 ", 1), arn(1)),
+        ("", arn(1)),
+    ],
+)
+def test_a_mark_of_another_group_or_key_or_from_later_is_none(text: str, group: str) -> None:
+    assert read_cursor(text, group, KEY, NOW) is None
+
+
+@pytest.mark.parametrize("length", [0, 15, 65])
+def test_a_key_has_16_to_64_bytes(length: int) -> None:
+    with pytest.raises(ValueError, match="16 to 64 bytes"):
+        SigningKey(b"x" * length)
+
+
+def test_a_key_shows_nothing_of_itself() -> None:
+    assert "secret" not in repr(KEY) + str(KEY)

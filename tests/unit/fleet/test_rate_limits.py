@@ -1,0 +1,128 @@
+"""The fleet's share of the account's calls."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from target_sync.fleet.rate_limits import (
+    ACCOUNT_QUOTA,
+    QUOTAS,
+    Call,
+    CallBudget,
+    Quota,
+    TokenBucket,
+)
+
+QUOTA = Quota(2, 0.5)
+
+
+def test_a_part_is_what_a_worker_gets_of_the_share() -> None:
+    assert Quota(40, 10).part(0.5, 10) == QUOTA
+
+
+@pytest.mark.parametrize(("share", "workers"), [(0.0, 1), (1.5, 1), (0.5, 0)])
+def test_a_share_is_of_something_and_for_somebody(share: float, workers: int) -> None:
+    with pytest.raises(ValueError, match="a share is"):
+        ACCOUNT_QUOTA.part(share, workers)
+
+
+def test_a_part_too_small_for_a_call_is_refused() -> None:
+    with pytest.raises(ValueError, match="fewer workers"):
+        ACCOUNT_QUOTA.part(0.5, 21)
+
+
+def test_a_full_bucket_gives_its_capacity_at_once_and_then_its_refill() -> None:
+    bucket, at = TokenBucket.full(QUOTA, 100.0), list[float]()
+    for _ in range(4):
+        bucket, ready = bucket.take(100.0)
+        at.append(ready)
+    assert at == [100.0, 100.0, 102.0, 104.0]
+
+
+def test_a_rest_fills_a_bucket_no_further_than_its_capacity() -> None:
+    bucket = TokenBucket.full(QUOTA, 0.0)
+    assert bucket.take(1_000.0)[0].tokens == 1.0
+
+
+def test_a_clock_that_goes_back_gives_nothing() -> None:
+    bucket, _ = TokenBucket.full(QUOTA, 100.0).take(100.0)
+    assert bucket.take(50.0)[0] == bucket.take(100.0)[0]
+
+
+def test_a_throttling_halves_the_rate_and_takes_what_was_saved() -> None:
+    bucket = TokenBucket.full(QUOTA, 0.0).throttled(0.0)
+    assert (bucket.rate, bucket.tokens) == (0.25, 0.0)
+    assert bucket.take(0.0)[1] == 4.0
+
+
+def test_a_throttling_forgives_no_call_that_is_promised() -> None:
+    bucket = TokenBucket(QUOTA, -3.0, 0.5, 0.0)
+    assert bucket.throttled(0.0).tokens == -3.0
+
+
+def test_a_rate_never_falls_so_low_that_nothing_goes_any_more() -> None:
+    bucket = TokenBucket.full(QUOTA, 0.0)
+    for _ in range(100):
+        bucket = bucket.throttled(0.0)
+    assert bucket.rate == QUOTA.refill / 32
+
+
+def test_successes_bring_the_rate_back_and_no_further() -> None:
+    bucket = TokenBucket.full(QUOTA, 0.0).throttled(0.0)
+    assert bucket.succeeded(0.0).rate == 0.25 + 0.5 / 16
+    for _ in range(100):
+        bucket = bucket.succeeded(0.0)
+    assert bucket.rate == QUOTA.refill
+
+
+deeds = st.lists(
+    st.tuples(st.floats(0, 5), st.sampled_from(["take", "take", "throttled", "succeeded"])),
+    max_size=60,
+)
+
+
+@given(deeds)
+def test_calls_never_exceed_the_quota_in_any_stretch_of_time(
+    story: list[tuple[float, str]],
+) -> None:
+    bucket, now, went = TokenBucket.full(QUOTA, 0.0), 0.0, list[float]()
+    for pause, deed in story:
+        now += pause
+        if deed == "take":
+            bucket, at = bucket.take(now)
+            # A worker waits for its turn, as the promise asks.
+            now = max(now, at)
+            went.append(now)
+        else:
+            bucket = bucket.throttled(now) if deed == "throttled" else bucket.succeeded(now)
+    for first, start in enumerate(went):
+        for count, end in enumerate(went[first:], start=1):
+            assert count <= QUOTA.capacity + QUOTA.refill * (end - start) + 1e-6
+
+
+def test_a_call_goes_when_its_own_bucket_and_the_accounts_have_room() -> None:
+    budget = CallBudget.of(0.0, share=0.5, workers=10)
+    went = list[float]()
+    for call in (Call.REGISTRATION, Call.REGISTRATION, Call.DESCRIBE):
+        budget, at = budget.take(call, 0.0)
+        went.append(at)
+    # One registration at once and the next at 0.2/s; the account has given two, and gives 0.5/s.
+    assert went == [0.0, pytest.approx(5.0), pytest.approx(2.0)]
+
+
+def test_a_throttling_slows_its_own_bucket_and_the_accounts() -> None:
+    budget = CallBudget.of(0.0, share=0.5, workers=1)
+    slow = budget.throttled(Call.DESCRIBE, 0.0)
+    assert slow.buckets[Call.DESCRIBE].rate == slow.account.rate == 2.5
+    assert slow.buckets[Call.MUTATING] == budget.buckets[Call.MUTATING]
+    faster = slow.succeeded(Call.DESCRIBE, 0.0)
+    assert faster.buckets[Call.DESCRIBE].rate == faster.account.rate == 2.5 + 5 / 16
+
+
+@pytest.mark.parametrize("workers", [1, 5, 10])
+def test_all_workers_together_have_the_share_and_no_more(workers: int) -> None:
+    budget = CallBudget.of(0.0, share=0.5, workers=workers)
+    for call, quota in QUOTAS.items():
+        part = budget.buckets[call].quota
+        assert part.refill * workers == pytest.approx(quota.refill / 2)
+        assert part.capacity * workers == pytest.approx(quota.capacity / 2)

@@ -1,0 +1,395 @@
+"""From an endpoint's name to what the stack needs, and every refusal on the way."""
+
+from dataclasses import replace
+from ipaddress import ip_network
+
+import pytest
+
+from target_sync.errors import RejectedInputError
+from target_sync.provisioning.lookup import Database, read_kind, read_overrides
+from tests.support.custom_resources import (
+    CLUSTER_DATABASE,
+    CUSTOM,
+    GROUP,
+    INSTANCE,
+    INSTANCE_DATABASE,
+    MACHINE,
+    MEMBER,
+    OTHER_VPC,
+    PROXY,
+    PROXY_ENDPOINT,
+    READERS,
+    VPC,
+    WRITER,
+    Stack,
+    arn,
+    without,
+)
+
+NLB_NETWORKS = "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,100.64.0.0/10"
+VPC_NETWORKS = "10.0.0.0/16,10.1.0.0/16"
+NETWORK = {"VpcId": VPC, "SubnetIds": ["subnet-b1", "subnet-a1"]}
+
+
+def looked_up(stack: Stack | None = None, /, **properties: object) -> dict[str, object]:
+    answer = (stack or Stack()).asks("Create", "DatabaseLookup", **without(properties))
+    assert answer["Status"] == "SUCCESS", answer["Reason"]
+    attributes: dict[str, object] = answer["Data"]
+    return attributes
+
+
+def refused(stack: Stack | None = None, /, **properties: object) -> str:
+    answer = (stack or Stack()).asks("Create", "DatabaseLookup", **without(properties))
+    assert answer["Status"] == "FAILED"
+    assert answer["Data"] == {}
+    reason: str = answer["Reason"]
+    return reason
+
+
+def test_an_instance_needs_its_endpoint_only() -> None:
+    assert looked_up(DatabaseEndpoint=INSTANCE.upper()) == {
+        "Kind": "rds-instance",
+        "Endpoint": INSTANCE,
+        "Identifier": "orders",
+        "Port": "5433",
+        "VpcId": VPC,
+        "SubnetIds": ["subnet-a1", "subnet-b1", "subnet-c1"],
+        "SecurityGroupId": "sg-1",
+        "SecurityGroupIds": "sg-1,sg-2",
+        "DatabaseVpcId": VPC,
+        "VpcNetworks": VPC_NETWORKS,
+        "AllowedNetworks": VPC_NETWORKS,
+        "EventResources": [arn("db", "orders")],
+    }
+
+
+CLUSTER_EVENTS = [arn("cluster", "sales"), arn("db", "sales-1"), arn("db", "sales-2")]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "said", "kind", "followed"),
+    [
+        (WRITER, "auto", "rds-cluster-writer", WRITER),
+        (READERS, "auto", "rds-cluster-readers", READERS),
+        (WRITER, "rds-cluster-readers", "rds-cluster-readers", READERS),
+        (CUSTOM, "rds-cluster-readers", "rds-cluster-readers", READERS),
+    ],
+)
+def test_a_cluster_is_followed_by_the_endpoint_of_its_kind(
+    endpoint: str, said: str, kind: str, followed: str
+) -> None:
+    attributes = looked_up(DatabaseEndpoint=endpoint, DatabaseKind=said)
+
+    assert (attributes["Kind"], attributes["Endpoint"]) == (kind, followed)
+    assert (attributes["Identifier"], attributes["Port"]) == ("sales", "5432")
+    assert attributes["EventResources"] == CLUSTER_EVENTS
+
+
+@pytest.mark.parametrize("endpoint", [PROXY, PROXY_ENDPOINT])
+def test_a_proxy_is_found_by_each_of_its_endpoints(endpoint: str) -> None:
+    attributes = looked_up(DatabaseEndpoint=endpoint)
+
+    assert (attributes["Kind"], attributes["Endpoint"]) == ("rds-proxy", endpoint)
+    assert attributes["Identifier"] == "pool"
+    assert attributes["EventResources"] == [arn("db-proxy", "prx-0123")]
+
+
+def test_one_server_of_a_cluster_is_followed_if_somebody_says_so() -> None:
+    attributes = looked_up(DatabaseEndpoint=MEMBER, DatabaseKind="rds-instance")
+
+    assert (attributes["Kind"], attributes["Identifier"]) == ("rds-instance", "sales-1")
+
+
+@pytest.mark.parametrize("endpoint", ["db.example.com", "10.0.1.11,192.168.1.2"])
+def test_a_database_outside_aws_takes_its_network_from_the_parameters(endpoint: str) -> None:
+    attributes = looked_up(DatabaseEndpoint=endpoint, **NETWORK)
+
+    assert attributes == {
+        "Kind": "static" if "," in endpoint else "hostname",
+        "Endpoint": endpoint,
+        "Identifier": "",
+        "Port": "5432",
+        "VpcId": VPC,
+        "SubnetIds": ["subnet-a1", "subnet-b1"],
+        "SecurityGroupId": "",
+        "SecurityGroupIds": "",
+        "DatabaseVpcId": "",
+        "VpcNetworks": VPC_NETWORKS,
+        "AllowedNetworks": NLB_NETWORKS,
+        "EventResources": ["none"],
+    }
+
+
+def test_an_ec2_instance_knows_its_vpc_and_its_events() -> None:
+    attributes = looked_up(DatabaseEndpoint=MACHINE, SubnetIds=["subnet-a1", "subnet-b1"])
+
+    assert (attributes["Kind"], attributes["Identifier"]) == ("ec2-instance", MACHINE)
+    assert (attributes["VpcId"], attributes["AllowedNetworks"]) == (VPC, VPC_NETWORKS)
+    assert attributes["EventResources"] == [
+        f"arn:aws:ec2:eu-west-1:111122223333:instance/{MACHINE}"
+    ]
+
+
+def test_an_auto_scaling_group_is_checked() -> None:
+    attributes = looked_up(DatabaseEndpoint=GROUP, DatabaseKind="ec2-asg", **NETWORK)
+
+    assert (attributes["Kind"], attributes["Endpoint"]) == ("ec2-asg", GROUP)
+    assert (attributes["Identifier"], attributes["EventResources"]) == (GROUP, ["none"])
+
+
+def test_every_value_can_be_given() -> None:
+    attributes = looked_up(
+        DatabaseEndpoint=INSTANCE,
+        DatabasePort="5433",
+        VpcId=VPC,
+        SubnetIds=["subnet-b2", "subnet-a2"],
+        AllowedNetworks=["10.0.1.0/24", " 10.0.2.0/24"],
+    )
+
+    assert attributes["SubnetIds"] == ["subnet-a2", "subnet-b2"]
+    assert attributes["AllowedNetworks"] == "10.0.1.0/24,10.0.2.0/24"
+    assert attributes["Port"] == "5433"
+
+
+def test_the_standby_of_an_instance_is_looked_for_where_the_instance_is() -> None:
+    attributes = looked_up(DatabaseEndpoint=INSTANCE, StandbyTargets="serving")
+
+    assert (attributes["DatabaseVpcId"], attributes["SecurityGroupIds"]) == (VPC, "sg-1,sg-2")
+
+
+def test_a_list_may_come_as_text_with_commas() -> None:
+    attributes = looked_up(DatabaseEndpoint=INSTANCE, SubnetIds="subnet-b2, subnet-a2")
+
+    assert attributes["SubnetIds"] == ["subnet-a2", "subnet-b2"]
+
+
+def test_a_port_is_given_for_what_no_api_knows() -> None:
+    assert (
+        looked_up(DatabaseEndpoint="db.example.com", DatabasePort="6432", **NETWORK)["Port"]
+        == "6432"
+    )
+
+
+def test_the_load_balancer_may_be_in_a_connected_vpc() -> None:
+    attributes = looked_up(
+        DatabaseEndpoint=INSTANCE, VpcId=OTHER_VPC, SubnetIds=["subnet-a9", "subnet-b9"]
+    )
+
+    assert (attributes["VpcId"], attributes["DatabaseVpcId"]) == (OTHER_VPC, VPC)
+    assert attributes["VpcNetworks"] == "10.9.0.0/16"
+    assert attributes["AllowedNetworks"] == VPC_NETWORKS
+
+
+def test_a_subnet_that_is_not_usable_is_not_chosen() -> None:
+    stack = Stack()
+    stack.catalog.instances["orders"] = replace(
+        INSTANCE_DATABASE, subnet_ids=("subnet-a8", "subnet-a2", "subnet-b1")
+    )
+    stack.catalog.known_subnets.sort(key=lambda item: item.usable)
+
+    assert looked_up(stack, DatabaseEndpoint=INSTANCE)["SubnetIds"] == ["subnet-a2", "subnet-b1"]
+
+
+PUBLIC = replace(INSTANCE_DATABASE, public=True)
+ONE_ZONE = replace(INSTANCE_DATABASE, subnet_ids=("subnet-a1", "subnet-a2"))
+NO_ZONE = replace(INSTANCE_DATABASE, subnet_ids=("subnet-a8",))
+RENAMED = replace(
+    INSTANCE_DATABASE,
+    names={
+        kind: name.replace("abc123", "xyz789") for kind, name in INSTANCE_DATABASE.names.items()
+    },
+)
+
+#: Wrong deployments: what somebody gives, and what the sentence has to say.
+WRONG: dict[str, tuple[dict[str, object], list[str]]] = {
+    "not found": (
+        {"DatabaseEndpoint": INSTANCE.replace("orders", "oders")},
+        ["DatabaseEndpoint", "there is no oders in eu-west-1 of account 111122223333", "correct"],
+    ),
+    "a cluster that is not there": (
+        {"DatabaseEndpoint": WRITER.replace("sales", "sails")},
+        ["DatabaseEndpoint", "the writer of an RDS cluster", "no sails"],
+    ),
+    "another region": (
+        {"DatabaseEndpoint": INSTANCE.replace("eu-west-1", "us-east-1")},
+        ["DatabaseEndpoint", "is in us-east-1, but this stack is in eu-west-1", "deploy the stack"],
+    ),
+    "ambiguous: one server of a cluster": (
+        {"DatabaseEndpoint": MEMBER},
+        ["DatabaseEndpoint", "cluster sales", "writer or reader endpoint", "DatabaseKind=rds-inst"],
+    ),
+    "ambiguous: a custom endpoint": (
+        {"DatabaseEndpoint": CUSTOM},
+        ["DatabaseEndpoint", "custom endpoint", READERS, WRITER, "DatabaseKind=rds-cluster-read"],
+    ),
+    "an unknown kind": (
+        {"DatabaseEndpoint": INSTANCE, "DatabaseKind": "rds"},
+        ["DatabaseKind 'rds' is not known", "auto, rds-instance"],
+    ),
+    "a kind that contradicts the name": (
+        {"DatabaseEndpoint": INSTANCE, "DatabaseKind": "rds-cluster-writer"},
+        ["DatabaseKind is rds-cluster-writer", "an RDS instance", "set DatabaseKind to one of"],
+    ),
+    "a port that contradicts the database": (
+        {"DatabaseEndpoint": INSTANCE, "DatabasePort": "5432"},
+        ["DatabasePort is 5432, but orders listens on 5433", "leave DatabasePort out"],
+    ),
+    "no port": (
+        {"DatabaseEndpoint": INSTANCE, "DatabasePort": "70000"},
+        ["DatabasePort '70000' is no port", "1 to 65535"],
+    ),
+    "networks that no target can be in": (
+        {"DatabaseEndpoint": INSTANCE, "AllowedNetworks": ["192.168.0.0/16"]},
+        ["AllowedNetworks 192.168.0.0/16 has no address of the database's VPC", "leave Allowed"],
+    ),
+    "no network at all": (
+        {"DatabaseEndpoint": INSTANCE, "AllowedNetworks": ["10.0.0.1/16"]},
+        ["AllowedNetworks has '10.0.0.1/16'", "networks such as"],
+    ),
+    "no subnets for a name outside RDS": (
+        {"DatabaseEndpoint": "db.example.com"},
+        ["SubnetIds is needed for DatabaseKind hostname", "give VpcId, and in SubnetIds"],
+    ),
+    "no subnets for an EC2 instance": (
+        {"DatabaseEndpoint": MACHINE},
+        ["SubnetIds is needed for DatabaseKind ec2-instance"],
+    ),
+    "subnets that are not there": (
+        {"DatabaseEndpoint": INSTANCE, "SubnetIds": ["subnet-a1", "subnet-z1"]},
+        ["SubnetIds subnet-a1, subnet-z1 are not all in this account", "leave SubnetIds out"],
+    ),
+    "subnets of two VPCs": (
+        {"DatabaseEndpoint": INSTANCE, "SubnetIds": ["subnet-a1", "subnet-b9"]},
+        [f"SubnetIds lie in several VPCs ({VPC}, {OTHER_VPC})", "subnets of one VPC"],
+    ),
+    "a VPC that contradicts the subnets": (
+        {"DatabaseEndpoint": INSTANCE, "VpcId": OTHER_VPC},
+        [f"VpcId is {OTHER_VPC}", f"are in {VPC}", "leave VpcId out"],
+    ),
+    "subnets of another VPC than the database's": (
+        {"DatabaseEndpoint": INSTANCE, "SubnetIds": ["subnet-a9", "subnet-b9"]},
+        [f"SubnetIds are in {OTHER_VPC}, but the database is in {VPC}", f"VpcId={OTHER_VPC}"],
+    ),
+    "two subnets in one zone": (
+        {"DatabaseEndpoint": INSTANCE, "SubnetIds": ["subnet-a1", "subnet-a2", "subnet-b1"]},
+        ["SubnetIds has subnet-a1 and subnet-a2, both in eu-west-1a", "leave one out"],
+    ),
+    "a zone of the database left out": (
+        {"DatabaseEndpoint": INSTANCE, "SubnetIds": ["subnet-a1", "subnet-c1"]},
+        ["SubnetIds leaves out eu-west-1b, where orders has a server", "add a subnet"],
+    ),
+    "one zone only": (
+        {"DatabaseEndpoint": MACHINE, "SubnetIds": ["subnet-a1"]},
+        ["SubnetIds would cover 1 Availability Zone(s) (eu-west-1a)", "add a subnet in another"],
+    ),
+    "a public address": (
+        {"DatabaseEndpoint": "8.8.8.8", **NETWORK},
+        ["DatabaseEndpoint 8.8.8.8 is outside AllowedNetworks", "extend AllowedNetworks"],
+    ),
+    "an address outside the given networks": (
+        {"DatabaseEndpoint": "10.0.1.11", **NETWORK, "AllowedNetworks": ["10.7.0.0/16"]},
+        ["DatabaseEndpoint 10.0.1.11 is outside AllowedNetworks 10.7.0.0/16"],
+    ),
+    "a group that is not there": (
+        {"DatabaseEndpoint": "Nobody", "DatabaseKind": "ec2-asg", **NETWORK},
+        ["DatabaseEndpoint: there is no Auto Scaling group Nobody", "correct the name"],
+    ),
+    "an EC2 instance that is not there": (
+        {"DatabaseEndpoint": "i-0ffffffffffffffff"},
+        ["DatabaseEndpoint i-0ffffffffffffffff", "there is no i-0fffff"],
+    ),
+    "the former writer of a cluster kept": (
+        {"DatabaseEndpoint": WRITER, "StandbyTargets": "serving"},
+        [
+            f"StandbyTargets is serving, but DatabaseEndpoint {WRITER} is followed as"
+            " rds-cluster-writer"
+        ],
+    ),
+    "former readers kept": (
+        {"DatabaseEndpoint": READERS, "StandbyTargets": "serving"},
+        ["followed as rds-cluster-readers", "leave StandbyTargets at none"],
+    ),
+    "former addresses of a proxy kept": (
+        {"DatabaseEndpoint": PROXY, "StandbyTargets": "serving"},
+        ["followed as rds-proxy", "leave StandbyTargets at none"],
+    ),
+    "former addresses of a name kept": (
+        {"DatabaseEndpoint": "db.example.com", "StandbyTargets": "serving", **NETWORK},
+        ["followed as hostname", "leave StandbyTargets at none"],
+    ),
+    "the former address of one server of a cluster kept": (
+        {"DatabaseEndpoint": MEMBER, "DatabaseKind": "rds-instance", "StandbyTargets": "serving"},
+        ["followed as rds-instance in the cluster sales", "leave StandbyTargets at none"],
+    ),
+    "nothing": ({"DatabaseEndpoint": ""}, ["DatabaseEndpoint is missing"]),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_deployment_is_refused_with_the_parameter_and_the_remedy(case: str) -> None:
+    properties, words = WRONG[case]
+    reason = refused(**properties)
+    for word in words:
+        assert word in reason
+
+
+@pytest.mark.parametrize(
+    ("database", "words"),
+    [
+        (PUBLIC, ["is publicly accessible", "turn public access off for orders"]),
+        (ONE_ZONE, ["cover 1 Availability Zone(s)", "the database's subnet group"]),
+        (NO_ZONE, ["none usable"]),
+        (RENAMED, ["is not the endpoint of orders", "xyz789", "give that name"]),
+        (replace(INSTANCE_DATABASE, vpc_id=""), ["has no server in a VPC yet"]),
+        (replace(INSTANCE_DATABASE, vpc_id="vpc-gone"), ["SubnetIds are in", "vpc-gone"]),
+    ],
+)
+def test_a_database_that_cannot_be_followed_is_refused(
+    database: Database, words: list[str]
+) -> None:
+    stack = Stack()
+    stack.catalog.instances["orders"] = database
+
+    reason = refused(stack, DatabaseEndpoint=INSTANCE)
+    for word in words:
+        assert word in reason
+
+
+def test_a_vpc_without_an_ipv4_network_is_refused() -> None:
+    stack = Stack()
+    stack.catalog.vpcs[VPC] = ()
+
+    assert f"VpcId {VPC} has no IPv4 network" in refused(stack, DatabaseEndpoint=INSTANCE)
+
+
+def test_a_cluster_without_the_wanted_endpoint_is_refused() -> None:
+    stack = Stack()
+    stack.catalog.clusters["sales"] = replace(
+        CLUSTER_DATABASE,
+        names={kind: name for kind, name in CLUSTER_DATABASE.names.items() if name == WRITER},
+    )
+
+    reason = refused(stack, DatabaseEndpoint=WRITER, DatabaseKind="rds-cluster-readers")
+    assert "DatabaseKind rds-cluster-readers" in reason
+    assert "sales has no such endpoint" in reason
+
+
+def test_what_is_not_given_is_not_an_override() -> None:
+    overrides = read_overrides(port="0", vpc_id=" ", subnet_ids=[""], allowed_networks=[""])
+
+    assert overrides == read_overrides(port="", vpc_id="", subnet_ids=[], allowed_networks=[])
+    assert read_kind("") is read_kind("auto") is None
+
+
+def test_an_override_is_read_as_a_value() -> None:
+    overrides = read_overrides(
+        port="6432", vpc_id=VPC, subnet_ids=["subnet-a1"], allowed_networks=["10.0.0.0/8"]
+    )
+
+    assert (overrides.port, overrides.allowed_networks) == (6432, (ip_network("10.0.0.0/8"),))
+
+
+@pytest.mark.parametrize("port", ["-1", "5432.0", "x"])
+def test_a_port_that_cannot_be_read_is_refused(port: str) -> None:
+    with pytest.raises(RejectedInputError, match="DatabasePort"):
+        read_overrides(port=port, vpc_id="", subnet_ids=[], allowed_networks=[])

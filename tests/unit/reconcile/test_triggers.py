@@ -1,0 +1,157 @@
+"""Telling an RDS event, the schedule and a person apart."""
+
+import pytest
+
+from target_sync.errors import TriggerError
+from target_sync.reconcile.triggers import Trigger, TriggerKind, parse_trigger
+
+RDS_EVENT = {
+    "source": "aws.rds",
+    "detail-type": "RDS DB Instance Event",
+    "time": "2026-11-22T10:00:00Z",
+    "detail": {"EventID": "RDS-EVENT-0049", "Date": "2026-11-22T10:00:00.500Z"},
+}
+
+
+def test_an_rds_event_asks_to_watch_and_says_when_it_occurred() -> None:
+    assert parse_trigger(RDS_EVENT) == Trigger(
+        kind=TriggerKind.RDS_EVENT,
+        event_id="RDS-EVENT-0049",
+        occurred_at=1795341600.5,
+        wait_for_healthy=True,
+    )
+
+
+@pytest.mark.parametrize("detail", [None, "text", {}, {"Date": 7}, {"Date": "yesterday"}])
+def test_an_event_without_a_usable_date_falls_back_on_the_envelopes_time(detail: object) -> None:
+    assert parse_trigger({**RDS_EVENT, "detail": detail}).occurred_at == 1795341600.0
+
+
+@pytest.mark.parametrize("time", [None, "soon", "2026-11-22T10:00:00"])
+def test_an_event_without_any_usable_time_is_still_an_event(time: object) -> None:
+    trigger = parse_trigger({"source": "aws.rds", "time": time})
+
+    assert (trigger.kind, trigger.occurred_at) == (TriggerKind.RDS_EVENT, None)
+
+
+@pytest.mark.parametrize(
+    "detail_type",
+    [
+        "RDS DB Instance Event",
+        "RDS DB Cluster Event",
+        "RDS DB Proxy Event",
+        "RDS Blue Green Deployment Event",
+    ],
+)
+def test_every_kind_of_rds_event_announces_a_change(detail_type: str) -> None:
+    trigger = parse_trigger({**RDS_EVENT, "detail-type": detail_type})
+
+    assert trigger.kind is TriggerKind.RDS_EVENT
+    assert trigger.announces_a_change
+
+
+def test_a_change_of_an_instances_state_announces_a_change() -> None:
+    trigger = parse_trigger(
+        {
+            "source": "aws.ec2",
+            "detail-type": "EC2 Instance State-change Notification",
+            "time": "2026-11-22T10:00:00Z",
+            "detail": {"instance-id": "i-0123456789abcdef0", "state": "running"},
+        }
+    )
+
+    assert trigger == Trigger(kind=TriggerKind.EC2_EVENT, occurred_at=1795341600.0)
+    assert trigger.announces_a_change
+
+
+@pytest.mark.parametrize("payload", [{}, {"source": "aws.scheduler"}])
+def test_neither_the_schedule_nor_a_person_announces_a_change(payload: object) -> None:
+    assert not parse_trigger(payload).announces_a_change
+
+
+@pytest.mark.parametrize(
+    "event_id",
+    ["0015", "0049", "0051", "0053", "0065", "0071"],
+)
+def test_an_event_that_says_a_failover_is_complete_completes_a_change(event_id: str) -> None:
+    trigger = parse_trigger({**RDS_EVENT, "detail": {"EventID": f"RDS-EVENT-{event_id}"}})
+
+    assert trigger.completes_a_change
+    assert trigger.announces_a_change
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {**RDS_EVENT, "detail": {"EventID": "RDS-EVENT-0013"}},
+        {**RDS_EVENT, "detail": {}},
+        {"source": "aws.ec2", "detail": {"EventID": "x", "state": "running"}},
+        {"source": "aws.scheduler"},
+        {},
+    ],
+)
+def test_nothing_else_completes_a_change(payload: object) -> None:
+    assert not parse_trigger(payload).completes_a_change
+
+
+@pytest.mark.parametrize(
+    ("payload", "scheduled"), [({"source": "aws.scheduler"}, True), ({}, False), (RDS_EVENT, False)]
+)
+def test_another_run_follows_by_itself_only_after_one_of_the_schedule(
+    payload: object, *, scheduled: bool
+) -> None:
+    assert parse_trigger(payload).is_scheduled is scheduled
+
+
+def test_the_schedule_is_known_by_its_source() -> None:
+    tick = {"source": "aws.scheduler", "time": "2026-11-22T10:00:00Z", "detail": "{}"}
+
+    assert parse_trigger(tick) == Trigger(kind=TriggerKind.SCHEDULE, occurred_at=1795341600.0)
+
+
+def test_an_empty_payload_is_a_resync_by_hand_that_does_not_wait_for_health() -> None:
+    assert parse_trigger({}) == Trigger(
+        kind=TriggerKind.MANUAL, dry_run=False, wait_for_healthy=False
+    )
+
+
+def test_a_person_may_ask_for_a_dry_run_and_for_waiting() -> None:
+    assert parse_trigger({"dry_run": True, "wait_for_healthy": True}) == Trigger(
+        kind=TriggerKind.MANUAL, dry_run=True, wait_for_healthy=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("payload", "named"),
+    [
+        ({"dryrun": True}, "'dryrun'"),
+        ({"dry_run": True, "force": True}, "'force'"),
+        ({"source": "aws.s3"}, "'source'"),
+        ({"source": ["aws.rds"]}, "'source'"),
+        ({"dry_run": "true"}, "'dry_run' must be true or false, not 'true'"),
+        ({"wait_for_healthy": 1}, "'wait_for_healthy' must be true or false, not 1"),
+        ({"dry_run": None}, "'dry_run'"),
+        ([], "must be a JSON object, not list"),
+        ("sync", "must be a JSON object, not str"),
+        (None, "must be a JSON object, not NoneType"),
+    ],
+)
+def test_a_payload_that_we_do_not_know_is_refused_by_name(payload: object, named: str) -> None:
+    with pytest.raises(TriggerError) as refused:
+        parse_trigger(payload)
+
+    assert named in str(refused.value)
+    assert not refused.value.retryable
+
+
+def test_a_trigger_without_an_event_has_none_in_its_document() -> None:
+    assert parse_trigger({}).to_document() == {
+        "kind": "manual",
+        "event_id": None,
+        "occurred_at": None,
+    }
+    assert parse_trigger(RDS_EVENT).to_document() == {
+        "kind": "rds_event",
+        "event_id": "RDS-EVENT-0049",
+        "occurred_at": 1795341600.5,
+    }

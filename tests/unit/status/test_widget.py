@@ -1,0 +1,332 @@
+"""The widget: what it shows, that it stays small, and that no text becomes a part of the page."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass, replace
+from enum import Enum
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from target_sync.status.checks.result import CheckId, CheckState
+from target_sync.status.facts import FollowedChange, FollowedChanges, Skipped, Unknown
+from target_sync.status.report import StatusCheck, StatusReport, make_report
+from target_sync.status.widget import DARK, LIGHT, MARKS, Frame, Theme, to_html
+from tests.support.status import DEPLOYMENT, FACTS, NOW, SCALING, STACK, target
+from tests.support.widget import HOSTILE, SUSPECT, every_state, status_report, with_texts
+
+ATTRIBUTES = {
+    "aria-hidden", "class", "cx", "cy", "d", "height", "r", "scope", "stroke-dasharray",
+    "viewbox", "width", "x1", "x2", "y1", "y2",
+}  # fmt: skip
+ELEMENTS = {
+    "b", "circle", "div", "h3", "li", "line", "ol", "p", "path", "rect", "span", "style", "svg",
+    "table", "td", "th", "tr", "ul",
+}  # fmt: skip
+
+
+class Page(HTMLParser):
+    """What a page consists of.
+
+    Attributes:
+        parts: Its elements with their attributes, and their ends, in order.
+        texts: What can be read on it.
+    """
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.parts: list[tuple[str, tuple[tuple[str, str | None], ...]]] = []
+        self.texts: list[str] = []
+        self.open: list[str] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.parts.append((tag, tuple(attrs)))
+        self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+        self.parts.append((f"/{tag}", ()))
+
+    def handle_data(self, data: str) -> None:
+        if self.open[-1] != "style":
+            self.texts.append(data)
+
+    def handle_comment(self, data: str) -> None:
+        raise AssertionError(data)
+
+    def values(self, tag: str, name: str) -> list[str | None]:
+        """The attribute of each element of a kind, in order."""
+        return [dict(attributes).get(name) for found, attributes in self.parts if found == tag]
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.texts)
+
+
+def page(found: StatusReport, *, width: float = 1180.0, dark: bool = False) -> Page:
+    return Page(to_html(found, Frame(width=width, dark=dark)))
+
+
+# ----------------------------------------------------------------------------------- what it shows
+
+
+def test_each_step_is_told_by_a_symbol_and_a_word() -> None:
+    found = every_state()
+
+    shown = page(found)
+
+    first, end = shown.texts.index("The road, step by step") + 1, shown.texts.index("Targets")
+    road = shown.texts[first:end]
+    told = list(zip(road[::2], road[1::2], strict=True))
+    assert told == [(check.state.value, check.step.value) for check in found.checks]
+    marks = shown.values("path", "d")[-len(found.checks) :]
+    assert marks == [MARKS[check.state] for check in found.checks]
+
+
+def test_each_state_has_a_symbol_of_its_own() -> None:
+    assert MARKS.keys() == set(CheckState)
+    assert len(set(MARKS.values())) == len(CheckState)
+
+
+def test_a_right_road_asks_for_nothing() -> None:
+    shown = page(status_report())
+
+    assert shown.values("path", "d")[0] == MARKS[CheckState.OK]
+    assert shown.texts[:3] == [
+        "healthy",
+        "The road works.",
+        f"{STACK}, seen 2026-11-22T10:00:00Z",
+    ]
+    assert "What to do" not in shown.texts
+
+
+def test_what_is_broken_comes_first_with_its_remedy() -> None:
+    shown = page(status_report(failed_runs=2, recent_runs=Unknown("No permission.", "Give it.")))
+
+    assert shown.values("path", "d")[:3] == [
+        MARKS[CheckState.BROKEN],
+        MARKS[CheckState.BROKEN],
+        MARKS[CheckState.UNKNOWN],
+    ]
+    assert shown.texts[0] == "not healthy"
+    first = shown.texts.index("What to do") + 1
+    assert shown.texts[first : first + 8] == [
+        "broken: dead-letter-queues",
+        "FailedRunsQueue has 2 messages.",
+        "Remedy:",
+        (
+            " Read them, which say what failed and why, remove the cause, and purge the queue:"
+            " aws sqs receive-message, aws sqs purge-queue."
+        ),
+        "unknown: last-sync",
+        "No permission.",
+        "Remedy:",
+        " Give it.",
+    ]
+
+
+def test_a_road_that_cannot_be_seen_is_not_told_broken() -> None:
+    shown = page(status_report(listeners=Unknown("No permission.", "Give it.")))
+    assert shown.texts[0] == "not healthy"
+    assert shown.values("path", "d")[0] == MARKS[CheckState.UNKNOWN]
+    assert MARKS[CheckState.BROKEN] not in shown.values("path", "d")
+
+
+def test_a_trouble_without_a_remedy_asks_for_none() -> None:
+    assert "Remedy:" not in page(status_report(listeners=Unknown("No permission.", ""))).texts
+
+
+def test_no_more_is_told_than_can_be_read() -> None:
+    found = every_state()
+    broken = [
+        replace(check, state=CheckState.BROKEN, seen=tuple("abcde"), remedy="")
+        for check in found.checks
+    ]
+
+    shown = page(replace(found, checks=tuple(broken), targets=(target(),) * 10)).text
+
+    assert "… and 11 more" in shown
+    assert "… and 4 more" in shown
+    assert "\na b c …\n" in shown
+
+
+def test_the_line_is_broken_where_the_road_is_and_ends_with_it() -> None:
+    found = every_state()
+    dashes = page(found).values("line", "stroke-dasharray")
+    assert [dash is not None for dash in dashes] == [
+        check.state is CheckState.BROKEN for check in found.checks[:-1]
+    ]
+
+
+def test_the_targets_are_shown_with_their_state_and_its_meaning() -> None:
+    texts = page(every_state()).texts
+    row = texts.index("10.0.2.12:5432")
+    assert texts[row + 1] == "unhealthy"
+    assert texts[row + 2] == (
+        "Target.FailedHealthChecks: The load balancer cannot open a TCP connection to it."
+    )
+    assert texts[texts.index("10.0.1.11:5432") + 1] == "healthy"
+
+
+def test_no_reason_has_no_column() -> None:
+    assert "Why" in page(every_state()).texts
+    assert "Why" not in page(status_report()).texts
+
+
+def test_an_empty_group_is_told() -> None:
+    assert "No target is registered." in page(status_report(targets=())).texts
+
+
+def test_targets_that_cannot_be_seen_are_told_as_the_step_tells_them() -> None:
+    texts = page(status_report(targets=Unknown("It took too long.", "Look again."))).texts
+    assert texts[texts.index("Targets") + 1] == "It took too long."
+
+
+def test_the_last_failover_is_drawn_in_seconds() -> None:
+    shown = page(every_state())
+
+    assert "Followed 2026-11-22T09:50:00Z; seconds after its trigger:" in shown.texts
+    laps = shown.texts[shown.texts.index("detected") :]
+    assert laps == ["detected", "4.2 s", "registered", "4.9 s", "healthy", "184.0 s"]
+    assert shown.values("rect", "width") == ["2.3%", "2.7%", "100.0%"]
+
+
+def test_what_a_run_did_not_see_is_not_drawn() -> None:
+    shown = page(
+        status_report(changes=FollowedChanges(FollowedChange(at=NOW, to_register=0.0), 14))
+    )
+
+    assert [text for text in shown.texts if text == "not seen"] == ["not seen"] * 2
+    assert shown.values("rect", "width") == ["0.0%"]
+
+
+@pytest.mark.parametrize(
+    ("deployment", "changes", "words"),
+    [
+        (DEPLOYMENT, FollowedChanges(None, 14), "No change was followed within 14 days."),
+        (SCALING, Skipped("There is no sync function."), "There is no sync function."),
+    ],
+)
+def test_without_a_failover_that_is_told(deployment: Any, changes: Any, words: str) -> None:
+    texts = page(make_report(replace(FACTS, changes=changes), deployment)).texts
+    assert texts[texts.index("Last failover") + 1] == words
+
+
+# -------------------------------------------------------------------------------- how it is shown
+
+
+@pytest.mark.parametrize(
+    ("width", "columns"), [(60, 1), (240, 2), (588, 5), (1180, 10), (3800, 10)]
+)
+def test_the_road_is_broken_into_rows_that_fit(width: float, columns: int) -> None:
+    assert f"repeat({columns},minmax(0,1fr))" in to_html(status_report(), Frame(width=width))
+
+
+def test_the_last_row_is_not_left_nearly_empty() -> None:
+    """19 steps, of which nine fit: 7, 7 and 5 rather than 9, 9 and 1."""
+    assert "repeat(7," in to_html(status_report(), Frame(width=1040))
+
+
+def luminance(colour: str) -> float:
+    """Of WCAG 2.2."""
+    values = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in values]
+    return sum(weight * v for weight, v in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def contrast(one: str, other: str) -> float:
+    darker, lighter = sorted((luminance(one), luminance(other)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK])
+def test_every_colour_can_be_read_on_its_background(theme: Theme) -> None:
+    assert theme.states.keys() == set(CheckState)
+    for colour in (theme.text, theme.line, *theme.states.values()):
+        assert contrast(colour, theme.background) >= 7
+
+
+def test_each_theme_has_its_own_colours_and_nothing_else_differs() -> None:
+    light, dark = (to_html(every_state(), Frame(dark=is_dark)) for is_dark in (False, True))
+
+    assert LIGHT.background in light
+    assert LIGHT.background not in dark
+    without_colours = [re.sub(r"#[0-9a-f]{6}", "", html) for html in (light, dark)]
+    assert without_colours[0] == without_colours[1]
+
+
+# ------------------------------------------------------------------------- texts from outside
+
+
+def test_it_is_static_and_loads_nothing() -> None:
+    html = to_html(every_state(), Frame())
+    shown = Page(html)
+
+    assert {tag.removeprefix("/") for tag, _ in shown.parts} == ELEMENTS
+    assert {name for _, attributes in shown.parts for name, _ in attributes} == ATTRIBUTES
+    assert not shown.open
+    assert not re.search(r"url|@import|http|expression|javascript", html)
+
+
+@pytest.mark.parametrize("text", HOSTILE + SUSPECT)
+def test_a_text_never_becomes_a_part_of_the_page(text: str) -> None:
+    harmless, hostile = (
+        to_html(with_texts(every_state(), words), Frame()) for words in ("words", text)
+    )
+
+    assert Page(hostile).parts == Page(harmless).parts
+    assert " ".join(text.split()) in Page(hostile).text
+    for character in "<>\"'":
+        assert hostile.count(character) == harmless.count(character)
+
+
+@pytest.mark.parametrize("text", HOSTILE + SUSPECT)
+@pytest.mark.parametrize("changes", [{"targets": None}, {"last_change": None}, {"targets": ()}])
+def test_nor_where_something_cannot_be_drawn(text: str, changes: dict[str, Any]) -> None:
+    found = replace(every_state(), **changes)
+    harmless, hostile = (to_html(with_texts(found, words), Frame()) for words in ("words", text))
+    assert Page(hostile).parts == Page(harmless).parts
+    assert hostile.count("<") == harmless.count("<")
+
+
+def strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str) and not isinstance(value, Enum):
+        yield value
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from strings(item)
+    elif is_dataclass(value):
+        for field in fields(value):
+            yield from strings(getattr(value, field.name))
+
+
+def test_the_attempt_reaches_every_text() -> None:
+    """The helper of the tests above leaves no text as it was."""
+    texts = list(strings(with_texts(every_state(), "attempt")))
+    assert set(texts) == {"attempt"}
+    assert len(texts) == 1 + len(CheckId) * 4 + 2 * 2
+
+
+def test_control_characters_and_marks_of_direction_do_not_reach_the_page() -> None:
+    html = to_html(with_texts(every_state(), "a\x1b[31m\u202eb\ud800\n\x00c"), Frame())
+    assert "a [31m b c" in html
+    assert html.replace("\n", "").isprintable()
+
+
+@pytest.mark.parametrize("text", ['"' * 5000, "é" * 5000, "😀" * 5000, "words " * 5000])
+def test_it_stays_small_whatever_the_texts(text: str) -> None:
+    found = every_state()
+    checks: tuple[StatusCheck, ...] = tuple(
+        replace(check, state=CheckState.BROKEN, seen=("",) * 50) for check in found.checks
+    )
+    huge = with_texts(replace(found, checks=checks, targets=(target(),) * 100), text)
+
+    assert len(to_html(huge, Frame()).encode()) < 30_000
+    assert "…" in to_html(huge, Frame())
+
+
+def test_a_usual_widget_is_far_smaller() -> None:
+    assert len(to_html(status_report(), Frame()).encode()) < 10_000

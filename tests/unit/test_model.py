@@ -1,0 +1,85 @@
+"""The values of the pure modules, and the numbers that the pages state."""
+
+import fnmatch
+import importlib
+import inspect
+import pkgutil
+import tomllib
+from dataclasses import MISSING, fields, is_dataclass
+from pathlib import Path
+
+import pytest
+
+import target_sync
+from target_sync import model
+from target_sync.reconcile import loop, planner
+
+PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
+ARCHITECTURE = Path(__file__).parents[2] / "docs/architecture.md"
+#: Up to here a reader can tell the arguments apart by their places.
+MOST_BY_PLACE = 4
+
+
+def pure_modules() -> list[str]:
+    """The modules that the import contract of pyproject.toml calls pure."""
+    contracts = tomllib.loads(PYPROJECT.read_text())["tool"]["importlinter"]["contracts"]
+    patterns = next(it["source_modules"] for it in contracts if it["name"].startswith("Pure"))
+    names = [found.name for found in pkgutil.walk_packages(target_sync.__path__, "target_sync.")]
+    pure = [
+        name
+        for name in names
+        if any(fnmatch.fnmatchcase(name, pattern.replace("**.", "*.")) for pattern in patterns)
+    ]
+    assert "target_sync.status.checks.targets" in pure
+    return pure
+
+
+def pure_values() -> list[type]:
+    modules = [importlib.import_module(name) for name in pure_modules()]
+    return [
+        value
+        for module in modules
+        for _, value in inspect.getmembers(module, inspect.isclass)
+        if is_dataclass(value) and value.__module__ == module.__name__
+    ]
+
+
+VALUES = pure_values()
+
+
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: value.__name__)
+def test_a_value_never_changes_and_has_no_field_but_its_own(value: type) -> None:
+    assert vars(value)["__dataclass_params__"].frozen
+    assert "__slots__" in vars(value)
+
+
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: value.__name__)
+def test_a_value_of_many_fields_or_of_none_that_is_required_is_made_by_keywords(
+    value: type,
+) -> None:
+    parts = fields(value)
+    optional = all(
+        part.default is not MISSING or part.default_factory is not MISSING for part in parts
+    )
+
+    if optional or len(parts) > MOST_BY_PLACE:
+        assert all(part.kw_only for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        (model.SyncPolicy(port=5432, allowed_networks=()).confirm_seconds,
+         "The window is {} seconds, or the longest TTL"),
+        (planner.TTL_MARGIN_SECONDS, "and {} second more if that is"),
+        (planner.CONTEST_SECONDS, "otherwise for {} seconds (it may be the next writer"),
+        (planner.STANDBY_GRACE_SECONDS, "If it does for {} seconds, two servers are"),
+        (loop.DESCRIBE_SECONDS, "when the description is {} s old"),
+        (loop.HEALTHY_WITHIN_SECONDS / 60, "until {} minutes after its last registration"),
+        (loop.STABLE_SECONDS, "has been right and healthy for {} s: `Done`"),
+        (loop.LONGEST_PAUSE_SECONDS, "are 1, 2 and then {} seconds apart"),
+    ],
+    ids=lambda part: part if isinstance(part, str) else "",
+)  # fmt: skip
+def test_a_time_is_as_long_as_the_page_tells(seconds: float, told: str) -> None:
+    assert told.format(f"{seconds:g}") in ARCHITECTURE.read_text()
