@@ -19,11 +19,11 @@ def look_at_dashboard(stage: Stage, target: Endpoint) -> None:
         target: The only target of the road.
     """
     stage.progress.say("A person opens the dashboard")
-    road, *graphs = _widgets(stage)
-    function = road["properties"]["endpoint"]
+    path, *graphs = _widgets(stage)
+    function = path["properties"]["endpoint"]
     stage.expect(
         "the dashboard begins with the widget of the status function",
-        road["type"] == "custom" and function.endswith(f":{_status_function(stage)}"),
+        path["type"] == "custom" and function.endswith(f":{_status_function(stage)}"),
         function,
     )
     drawn, rings = list(_drawn(graphs)), list(_rings(stage))

@@ -101,13 +101,13 @@ class Stage:
         return self.stack.outputs()
 
     @contextmanager
-    def road(
+    def path(
         self,
         parameters: Mapping[str, str],
         *,
         right: Collection[Endpoint],
         consumer: str = DBT,
-    ) -> Iterator["Road"]:
+    ) -> Iterator["ConnectionPath"]:
         """Deploy the road, connect a consumer; at the end delete it with the consumer connected.
 
         Args:
@@ -131,7 +131,7 @@ class Stage:
             connect = self.ground.start_data_plane(
                 outputs["TargetGroupArn"], endpoint_id, self.servers.primary.password
             )
-            road = Road(
+            path = ConnectionPath(
                 stage=self,
                 outputs=outputs,
                 observer=observer,
@@ -139,8 +139,8 @@ class Stage:
                 consumer=Consumer(self.ground.account(consumer)),
                 endpoint_id=endpoint_id,
             )
-            road.expect_right("they become healthy", right)
-            yield road
+            path.expect_right("they become healthy", right)
+            yield path
         self.progress.say("sam delete, with the consumer still connected")
         self.stack.delete()
         new = sorted(set(self.left()) - set(before))
@@ -156,7 +156,7 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Road:
+class ConnectionPath:
     """A deployed road with a consumer on it."""
 
     stage: Stage
@@ -205,7 +205,7 @@ class Road:
         stage.progress.say("A client writes numbered rows through the road")
         interval = _RECONNECT_INTERVAL if reconnects else _INTERVAL
         with Writer(self.connect, interval=interval, reconnects=reconnects) as writer:
-            writing = Writing(road=self, writer=writer)
+            writing = Writing(path=self, writer=writer)
             writing.wait_for_writes_by(stage.servers.primary)
             yield writing
             writer.stop()
@@ -222,14 +222,14 @@ class Road:
         """Let a client read through the road."""
         self.stage.progress.say("A client reads through the road, each time on a new connection")
         with Reader(self.connect) as reader:
-            yield Reading(road=self, reader=reader)
+            yield Reading(path=self, reader=reader)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Writing:
     """A client that writes, and what it must meet."""
 
-    road: Road
+    path: ConnectionPath
     writer: Writer
 
     def wait_for_writes_by(self, server: PostgresServer) -> None:
@@ -240,7 +240,7 @@ class Writing:
             rows = self.writer.acknowledgements
             return sum(row.at > now and row.server == address for row in rows) >= _SOME_ROWS
 
-        self.road.stage.ground.wait_for(some, f"writes by PostgreSQL {server.name}")
+        self.path.stage.ground.wait_for(some, f"writes by PostgreSQL {server.name}")
 
     def expect_no_write_by(self, server: PostgresServer, *, since: float) -> None:
         """Note whether a server acknowledged a row after a moment: a demoted one must not."""
@@ -249,7 +249,7 @@ class Writing:
             for row in self.writer.acknowledgements
             if row.at > since and row.server == IPv4Address(server.host)
         ]
-        self.road.stage.expect(
+        self.path.stage.expect(
             f"the old writer ({ADDRESSES[server.host]}) gets no write",
             not strays,
             f"{len(strays)} strays",
@@ -260,7 +260,7 @@ class Writing:
 class Reading:
     """A client that reads, and whom it must meet."""
 
-    road: Road
+    path: ConnectionPath
     reader: Reader
 
     def expect_reads_by(self, text: str, servers: Collection[PostgresServer]) -> None:
@@ -280,12 +280,12 @@ class Reading:
             newest = self.reader.since(now)[-enough:]
             return len(newest) == enough and {read.server for read in newest} == wanted
 
-        self.road.stage.ground.wait_for(
+        self.path.stage.ground.wait_for(
             is_only_they, f"reads by {', '.join(server.name for server in servers)} alone"
         )
         # By their place in the VPC, as a person would name them.
         names = ", ".join(str(ADDRESSES[str(server)]) for server in sorted(wanted))
-        self.road.stage.expect(text, holds=True, detail=names)
+        self.path.stage.expect(text, holds=True, detail=names)
 
 
 def run(scenario: Scenario, options: LabOptions, console: Console, findings: Findings) -> None:

@@ -16,11 +16,11 @@ def _play(stage: Stage) -> None:
         "TrustedAccounts": DBT,
     }
     # The road's own consumer is the trusted one: it writes only when it was accepted.
-    with stage.road(parameters, right=[rds.writer]) as road:
-        with road.writing():
-            state = road.connection_state
+    with stage.path(parameters, right=[rds.writer]) as path:
+        with path.writing():
+            state = path.connection_state
         stage.expect("the trusted account's request is accepted", state == "available", state)
-        service = road.outputs["EndpointServiceName"]
+        service = path.outputs["EndpointServiceName"]
         stage.expect("an unlisted account cannot connect", unlisted.is_refused(service), STRANGER)
         waiting = untrusted.connect(service)
         stage.ground.pause(2 * stage.ground.options.schedule_interval)

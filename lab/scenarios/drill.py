@@ -8,7 +8,7 @@ import psycopg
 from lab.aws import REGION, create_database
 from lab.drilling import Driller, RunningDrill, minimal_user, root
 from lab.rds_control_plane import RdsControlPlane
-from lab.scenarios.base import Road, Scenario, Stage
+from lab.scenarios.base import ConnectionPath, Scenario, Stage
 
 _IDENTIFIER = "orders"
 _FOREIGN = "billing"
@@ -28,22 +28,22 @@ def _play(stage: Stage) -> None:
     database = create_database(stage.provider, _IDENTIFIER)
     rds = stage.ground.rds_for(database, stage.servers)
     _deploy_foreign_stack(stage)
-    with stage.road({"DatabaseEndpoint": database.endpoint}, right=[rds.writer]) as road:
-        driller = _driller(road)
+    with stage.path({"DatabaseEndpoint": database.endpoint}, right=[rds.writer]) as path:
+        driller = _driller(path)
         stage.progress.say("Drills that have to be refused")
         foreigner = replace(driller, environment=root(stage.provider))
         _expect_refused(stage, foreigner, _FOREIGN, "not one of this project's template")
         _expect_refused(stage, driller, stage.stack.name, "is not the name", typed="order\n")
         _expect_refused(stage, driller, stage.stack.name, "nobody to ask")
-        _expect_followed(road, driller, rds)
-        _expect_aborted(road, driller, rds)
-        _expect_observed(road, driller, rds)
+        _expect_followed(path, driller, rds)
+        _expect_aborted(path, driller, rds)
+        _expect_observed(path, driller, rds)
 
 
-def _driller(road: Road) -> Driller:
+def _driller(path: ConnectionPath) -> Driller:
     """A user with the permissions of the policy, who can reach the load balancer."""
-    stage = road.stage
-    port = stage.ground.wait_for(lambda: _port(road), "the road to carry a connection")
+    stage = path.stage
+    port = stage.ground.wait_for(lambda: _port(path), "the road to carry a connection")
     environment = minimal_user(
         stage.provider, stack=stage.stack.name, database=_IDENTIFIER, region=REGION
     )
@@ -53,10 +53,10 @@ def _driller(road: Road) -> Driller:
     )
 
 
-def _port(road: Road) -> int | None:
+def _port(path: ConnectionPath) -> int | None:
     """The port that the load balancer has here, once it lets a connection through."""
     try:
-        with road.connect() as connection:
+        with path.connect() as connection:
             return connection.info.port
     except psycopg.Error:
         return None
@@ -92,8 +92,8 @@ def _expect_refused(
     )
 
 
-def _expect_followed(road: Road, driller: Driller, rds: RdsControlPlane) -> None:
-    stage = road.stage
+def _expect_followed(path: ConnectionPath, driller: Driller, rds: RdsControlPlane) -> None:
+    stage = path.stage
     stage.progress.say("A drill, confirmed by the database's name")
     with driller.drilling(stage.stack.name, typed=f"{_IDENTIFIER}\n", by_make=True) as drill:
         _fail_over_when_asked(stage, rds)
@@ -108,11 +108,11 @@ def _expect_followed(road: Road, driller: Driller, rds: RdsControlPlane) -> None
     )
     text = drill.report.read_text()
     stage.expect("its report has the timeline", all(f">{name}<" in text for name in told))
-    _settle(road, rds, "the drill")
+    _settle(path, rds, "the drill")
 
 
-def _expect_aborted(road: Road, driller: Driller, rds: RdsControlPlane) -> None:
-    stage = road.stage
+def _expect_aborted(path: ConnectionPath, driller: Driller, rds: RdsControlPlane) -> None:
+    stage = path.stage
     stage.progress.say("A drill that is aborted after the call")
     with driller.drilling(stage.stack.name, f"--yes={_IDENTIFIER}") as drill:
         stage.ground.wait_for(stage.ground.hook.asked, "RDS to be asked for the failover")
@@ -124,11 +124,11 @@ def _expect_aborted(road: Road, driller: Driller, rds: RdsControlPlane) -> None:
         f"exit status {code}",
     )
     _fail_over(stage, rds)
-    _settle(road, rds, "the aborted drill")
+    _settle(path, rds, "the aborted drill")
 
 
-def _expect_observed(road: Road, driller: Driller, rds: RdsControlPlane) -> None:
-    stage = road.stage
+def _expect_observed(path: ConnectionPath, driller: Driller, rds: RdsControlPlane) -> None:
+    stage = path.stage
     stage.progress.say("An observer, while somebody else sets a failover off")
     before = _reboots(stage)
     with driller.drilling(stage.stack.name, "--observe") as drill:
@@ -143,7 +143,7 @@ def _expect_observed(road: Road, driller: Driller, rds: RdsControlPlane) -> None
         code == 0 and {"registered", "healthy"} <= told.keys() and _reboots(stage) == before,
         f"exit status {code}; " + ", ".join(f"{name} {at:g} s" for name, at in told.items()),
     )
-    _settle(road, rds, "the observed failover")
+    _settle(path, rds, "the observed failover")
 
 
 def _fail_over_when_asked(stage: Stage, rds: RdsControlPlane) -> None:
@@ -155,8 +155,8 @@ def _fail_over(stage: Stage, rds: RdsControlPlane) -> None:
     rds.fail_over(dns_lag=stage.ground.options.dns_lag, prefixed=True, wait=stage.ground.pause)
 
 
-def _settle(road: Road, rds: RdsControlPlane, what: str) -> None:
-    road.expect_right(f"{what}: the target group is the new address alone", [rds.writer])
+def _settle(path: ConnectionPath, rds: RdsControlPlane, what: str) -> None:
+    path.expect_right(f"{what}: the target group is the new address alone", [rds.writer])
     rds.rebuild_standbys()
 
 

@@ -31,14 +31,14 @@ def _play(stage: Stage) -> None:
         "VpcId": network.vpc_id,
         "SubnetIds": ",".join(network.subnet_ids),
     }
-    with stage.road(parameters, right=[first, second]) as road, road.reading() as reading:
+    with stage.path(parameters, right=[first, second]) as path, path.reading() as reading:
         reading.expect_reads_by(
             "every instance of the group answers",
             [stage.server_at(first), stage.server_at(second)],
         )
         stage.progress.say("The group grows by one instance")
         scaling.set_desired_capacity(AutoScalingGroupName=_NAME, DesiredCapacity=3)
-        road.expect_right("Auto Scaling registers the new instance", [first, second, third])
+        path.expect_right("Auto Scaling registers the new instance", [first, second, third])
         reading.expect_reads_by("every instance of the group answers", stage.servers.servers)
 
 

@@ -14,12 +14,12 @@ def _play(stage: Stage) -> None:
         "VpcId": network.vpc_id,
         "SubnetIds": ",".join(network.subnet_ids),
     }
-    with stage.road(parameters, right=[first]) as road, road.writing() as writing:
+    with stage.path(parameters, right=[first]) as path, path.writing() as writing:
         stage.progress.say("The other instance takes over; a person deploys again with its ID")
         demoted = stage.servers.primary
         stage.servers.promote(stage.servers.standbys[0])
         stage.deploy({**parameters, "DatabaseEndpoint": new})
-        road.expect_right("the target is the new instance's address", [second])
+        path.expect_right("the target is the new instance's address", [second])
         writing.wait_for_writes_by(stage.servers.primary)
         stage.expect("the old server still accepts connections", demoted.is_ready(), demoted.host)
 

@@ -27,9 +27,9 @@ def _play(stage: Stage) -> None:
     rds = control_plane_of(stage, cluster)
     parameters = {"DatabaseEndpoint": cluster.endpoint, "EventWatchDurationSeconds": "60"}
     with (
-        stage.road(parameters, right=[stage.writer]) as road,
-        road.writing(reconnects=True) as writing,
-        Reader(road.connect) as reader,
+        stage.path(parameters, right=[stage.writer]) as path,
+        path.writing(reconnects=True) as writing,
+        Reader(path.connect) as reader,
     ):
         _fail_over(writing, reader, rds, "the RDS API leads", api_lag=_FIRST, dns_lag=_LAST)
         _fail_over(writing, reader, rds, "the name leads", api_lag=_LAST, dns_lag=_FIRST)
@@ -44,9 +44,9 @@ def _fail_over(
     api_lag: float,
     dns_lag: float,
 ) -> None:
-    road, stage = writing.road, writing.road.stage
+    path, stage = writing.path, writing.path.stage
     stage.progress.say(f"A reader is promoted, the old writer is back as a reader; {case}")
-    with StayingClient(road.connect, IPv4Address(stage.servers.primary.host)) as client:
+    with StayingClient(path.connect, IPv4Address(stage.servers.primary.host)) as client:
         failover = rds.fail_over(
             stage.servers.standbys[-1], api_lag=api_lag, dns_lag=dns_lag, wait=stage.ground.pause
         )
@@ -54,7 +54,7 @@ def _fail_over(
         needs = registering_needs(stage, failover, told_at=told_at)
         followed = follow(writing, f"cluster, {case}", failover, needs)
         expect_no_longer_than_needed(stage, followed.outage)
-        road.expect_right(f"{case}: the target group is the new writer alone", [failover.new])
+        path.expect_right(f"{case}: the target group is the new writer alone", [failover.new])
         stage.expect(
             f"{case}: the old writer is back, as a healthy reader",
             failover.demoted.is_ready() and failover.demoted.is_in_recovery(),
@@ -63,7 +63,7 @@ def _fail_over(
         stage.expect(
             f"{case}: a client that had connected to it meanwhile was cut",
             client.is_connected and client.is_cut(),
-            f"{road.stage.ground.flows_cut(failover.old, since=failover.returned_at)} flows cut",
+            f"{path.stage.ground.flows_cut(failover.old, since=failover.returned_at)} flows cut",
         )
     _expect_landings(stage, reader, failover, case)
     writing.expect_no_write_by(failover.demoted, since=failover.promoted_at)

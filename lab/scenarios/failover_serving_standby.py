@@ -3,7 +3,7 @@
 from lab.aws import create_database
 from lab.rds_control_plane import Failover, RdsControlPlane
 from lab.scenarios import failover_watch
-from lab.scenarios.base import Road, Scenario, Stage, Writing
+from lab.scenarios.base import ConnectionPath, Scenario, Stage, Writing
 from lab.scenarios.outages import (
     expect_no_longer_than_needed,
     follow,
@@ -21,19 +21,19 @@ def _play(stage: Stage) -> None:
         "StandbyTargets": "serving",
     }
     with (
-        stage.road(parameters, right=[rds.writer]) as road,
-        road.writing(reconnects=True) as writing,
+        stage.path(parameters, right=[rds.writer]) as path,
+        path.writing(reconnects=True) as writing,
     ):
         stage.progress.say("The primary dies; the first failover has to register the new address")
         first = _fail_over(writing, rds)
         needs = registering_needs(stage, first, told_at=first.flipped_at)
         followed = follow(writing, "warm standby, 1st failover", first, needs)
         expect_no_longer_than_needed(stage, followed.outage)
-        _expect_kept(road, "the former address stays registered", first)
+        _expect_kept(path, "the former address stays registered", first)
         stage.progress.say("RDS builds a new standby; its port is closed")
         rds.rebuild_standbys()
         stage.ground.pause(2 * stage.ground.options.health_check_interval)
-        _expect_kept(road, "the load balancer holds the standby unhealthy", first)
+        _expect_kept(path, "the load balancer holds the standby unhealthy", first)
         stage.progress.say("The primary dies; the failover goes back to the kept address")
         second = _fail_over(writing, rds)
         followed = follow(
@@ -45,11 +45,11 @@ def _play(stage: Stage) -> None:
             followed.outage.registered_at is None,
             f"{second.new} was in the group already",
         )
-        _expect_kept(road, "the former address stays registered again", second)
+        _expect_kept(path, "the former address stays registered again", second)
 
 
 def _fail_over(writing: Writing, rds: RdsControlPlane) -> Failover:
-    stage = writing.road.stage
+    stage = writing.path.stage
     demoted = stage.servers.primary
     demoted.kill()
     failover = rds.fail_over(
@@ -59,8 +59,8 @@ def _fail_over(writing: Writing, rds: RdsControlPlane) -> Failover:
     return failover
 
 
-def _expect_kept(road: Road, text: str, failover: Failover) -> None:
-    road.expect_right(text, [failover.new], standby=[failover.old])
+def _expect_kept(path: ConnectionPath, text: str, failover: Failover) -> None:
+    path.expect_right(text, [failover.new], standby=[failover.old])
 
 
 SCENARIO = Scenario(

@@ -26,8 +26,8 @@ def _play(stage: Stage) -> None:
         "EventWatchDurationSeconds": EVENT_WATCH_DURATION_SECONDS,
     }
     with (
-        stage.road(parameters, right=[rds.writer]) as road,
-        road.writing(reconnects=True) as writing,
+        stage.path(parameters, right=[rds.writer]) as path,
+        path.writing(reconnects=True) as writing,
     ):
         stage.progress.say("The primary dies; RDS tells, promotes the standby and moves the name")
         demoted = stage.servers.primary
@@ -42,7 +42,7 @@ def _play(stage: Stage) -> None:
         expect_no_longer_than_needed(stage, followed.outage)
         event_id = followed.record.event_id if followed.record else None
         stage.expect("it was an event's run that followed", event_id, event_id or "none")
-        road.expect_right("the target group is the new address alone", [failover.new])
+        path.expect_right("the target group is the new address alone", [failover.new])
         writing.expect_no_write_by(demoted, since=failover.promoted_at)
 
 

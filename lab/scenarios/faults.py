@@ -19,7 +19,7 @@ from lab.emulator.messages import Fault as CallFault
 from lab.faults import SeenFault
 from lab.processes import WaitTimeoutError
 from lab.rds_control_plane import RdsControlPlane
-from lab.scenarios.base import DBT, Road, Scenario, Stage
+from lab.scenarios.base import DBT, ConnectionPath, Scenario, Stage
 from lab.site import CONSUMER
 
 #: A minute of the schedule and of the alarms is a second: most alarms need five of them.
@@ -52,7 +52,7 @@ _NOBODY_CONNECTS = ("no-healthy-target",)
 class _Scene:
     """The road, and the hands on it."""
 
-    road: Road
+    path: ConnectionPath
     database: Database
     rds: RdsControlPlane
     client: Clients
@@ -60,7 +60,7 @@ class _Scene:
     @property
     def stage(self) -> Stage:
         """Where it is played."""
-        return self.road.stage
+        return self.path.stage
 
     def resource(self, logical_id: str) -> str:
         """The physical ID of a resource of the stack."""
@@ -72,7 +72,7 @@ class _Scene:
     def look(self) -> Mapping[str, Any]:
         """What the status says now. Without SAM, whose start takes longer than the look."""
         reply = self.client("lambda").invoke(
-            FunctionName=self.road.outputs["ReportStatusFunctionName"]
+            FunctionName=self.path.outputs["ReportStatusFunctionName"]
         )
         found: dict[str, Any] = json.load(reply["Payload"])
         return found
@@ -86,7 +86,7 @@ class _Scene:
     def purge(self) -> None:
         """Take what is in the queues away, as the remedy says."""
         for output in ("FailedRunsQueueUrl", "UndeliveredEventsQueueUrl"):
-            self.client("sqs").purge_queue(QueueUrl=self.road.outputs[output])
+            self.client("sqs").purge_queue(QueueUrl=self.path.outputs[output])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,9 +121,9 @@ def _play(stage: Stage) -> None:
         "FunctionSubnetIds": ",".join(database.subnet_ids),
         "CreateInterfaceEndpoints": "true",
     }
-    with stage.road(parameters, right=[rds.writer]) as road:
+    with stage.path(parameters, right=[rds.writer]) as path:
         client = Clients(stage.provider)
-        scene = _Scene(road=road, database=database, rds=rds, client=client)
+        scene = _Scene(path=path, database=database, rds=rds, client=client)
         _expect_works(scene, "a road that works is healthy, and no alarm rings")
         stage.progress.say("sam remote invoke ReportStatusFunction")
         found = stage.stack.status()
@@ -250,7 +250,7 @@ def _other_server(scene: _Scene) -> AbstractContextManager[None]:
 def _drift(scene: _Scene) -> Iterator[None]:
     """Somebody registers an address, and the record lives for so long that no removal is sure."""
     elb, zone, writer = scene.client("elbv2"), scene.stage.ground.zone, scene.rds.writer
-    group = scene.road.outputs["TargetGroupArn"]
+    group = scene.path.outputs["TargetGroupArn"]
     foreign = [{"Id": str(writer.address + 50), "Port": writer.port}]
     zone.set_address(scene.database.endpoint, [str(writer.address)], ttl=_DAY)
     elb.register_targets(TargetGroupArn=group, Targets=foreign)
@@ -277,7 +277,7 @@ def _switched(switch: Callable[[str], None], *, wrong: str, right: str) -> Itera
 def _proxy_protocol(scene: _Scene) -> AbstractContextManager[None]:
     def switch(word: str) -> None:
         scene.client("elbv2").modify_target_group_attributes(
-            TargetGroupArn=scene.road.outputs["TargetGroupArn"],
+            TargetGroupArn=scene.path.outputs["TargetGroupArn"],
             Attributes=[{"Key": "proxy_protocol_v2.enabled", "Value": word}],
         )
 
@@ -328,7 +328,7 @@ def _enforced(scene: _Scene) -> AbstractContextManager[None]:
     def switch(word: str) -> None:
         scene.client("elbv2").set_security_groups(
             LoadBalancerArn=scene.resource("LoadBalancer"),
-            SecurityGroups=[scene.road.outputs["LoadBalancerSecurityGroupId"]],
+            SecurityGroups=[scene.path.outputs["LoadBalancerSecurityGroupId"]],
             EnforceSecurityGroupInboundRulesOnPrivateLinkTraffic=word,
         )
 
@@ -353,7 +353,7 @@ def _security_group_closed(scene: _Scene) -> Iterator[None]:
                     "FromPort": writer.port,
                     "ToPort": writer.port,
                     "UserIdGroupPairs": [
-                        {"GroupId": scene.road.outputs["LoadBalancerSecurityGroupId"]}
+                        {"GroupId": scene.path.outputs["LoadBalancerSecurityGroupId"]}
                     ],
                 }
             ],
@@ -382,7 +382,7 @@ def _close(scene: _Scene) -> None:
 @contextmanager
 def _no_principal(scene: _Scene) -> Iterator[None]:
     """Nobody may make an endpoint to the service any more."""
-    ec2, service = scene.client("ec2"), {"ServiceId": scene.road.outputs["EndpointServiceId"]}
+    ec2, service = scene.client("ec2"), {"ServiceId": scene.path.outputs["EndpointServiceId"]}
     allowed = ec2.describe_vpc_endpoint_service_permissions(**service)["AllowedPrincipals"]
     principals = [entry["Principal"] for entry in allowed]
     ec2.modify_vpc_endpoint_service_permissions(**service, RemoveAllowedPrincipals=principals)
@@ -410,7 +410,7 @@ def _untrusted(scene: _Scene) -> AbstractContextManager[None]:
 @contextmanager
 def _asking(scene: _Scene, account: str) -> Iterator[None]:
     consumer = Consumer(scene.stage.ground.account(account))
-    endpoint = consumer.connect(scene.road.outputs["EndpointServiceName"])
+    endpoint = consumer.connect(scene.path.outputs["EndpointServiceName"])
     try:
         yield
     finally:
@@ -475,7 +475,7 @@ def _stale(scene: _Scene) -> AbstractContextManager[None]:
 def _message_in(output: str) -> Callable[[_Scene], AbstractContextManager[None]]:
     @contextmanager
     def lasting(scene: _Scene) -> Iterator[None]:
-        url = scene.road.outputs[output]
+        url = scene.path.outputs[output]
         scene.client("sqs").send_message(QueueUrl=url, MessageBody="{}")
         yield
         scene.purge()

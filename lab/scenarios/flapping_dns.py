@@ -5,7 +5,7 @@ import time
 
 from lab.addresses import Endpoint
 from lab.aws import Database, create_database
-from lab.scenarios.base import Road, Scenario, Stage
+from lab.scenarios.base import ConnectionPath, Scenario, Stage
 from lab.scenarios.outages import ALLOWED
 from lab.timeline import format_seconds
 
@@ -25,11 +25,11 @@ def _play(stage: Stage) -> None:
         "EventWatchDurationSeconds": _WATCH_SECONDS,
     }
     right, other = stage.targets
-    with stage.road(parameters, right=[right]) as road, road.writing() as writing:
+    with stage.path(parameters, right=[right]) as path, path.writing() as writing:
         stage.progress.say("The name alternates between the primary and its standby")
         began_at = time.time()
         rds.tell_of_failover()
-        _flap(road, database, right=right, other=other)
+        _flap(path, database, right=right, other=other)
         gap = writing.writer.gap(began_at).seconds
         stage.expect("writes go on all the time", gap <= ALLOWED, format_seconds(gap))
         stage.progress.say("The primary dies; then the name alternates between both")
@@ -37,26 +37,26 @@ def _play(stage: Stage) -> None:
         demoted.kill()
         failover = rds.fail_over(dns_lag=0.0, prefixed=True, wait=stage.ground.pause)
         stage.ground.wait_for(
-            lambda: failover.new in road.observer.registered, f"{failover.new} to be registered"
+            lambda: failover.new in path.observer.registered, f"{failover.new} to be registered"
         )
-        _flap(road, database, right=failover.new, other=failover.old)
+        _flap(path, database, right=failover.new, other=failover.old)
         writing.wait_for_writes_by(stage.servers.primary)
         writing.expect_no_write_by(demoted, since=failover.promoted_at)
 
 
-def _flap(road: Road, database: Database, *, right: Endpoint, other: Endpoint) -> None:
+def _flap(path: ConnectionPath, database: Database, *, right: Endpoint, other: Endpoint) -> None:
     """Let the name alternate, then settle on the address that is right all the time."""
-    stage, began_at = road.stage, time.time()
+    stage, began_at = path.stage, time.time()
     for answer in itertools.islice(itertools.cycle((other, right)), _ANSWERS):
         stage.ground.zone.set_address(database.endpoint, [str(answer.address)])
         stage.ground.pause(_ANSWER_SECONDS)
         stage.ground.wait_for_queries(database.endpoint, 1)
     stage.ground.zone.set_address(database.endpoint, [str(right.address)])
     settled_at = time.time()
-    road.expect_right("the end is exact", [right])
-    left_at = road.observer.first(right, "draining", None, since=began_at)
+    path.expect_right("the end is exact", [right])
+    left_at = path.observer.first(right, "draining", None, since=began_at)
     stage.expect(f"{right} is registered all the time", left_at is None)
-    removed_at = road.observer.first(other, "draining", None, since=began_at)
+    removed_at = path.observer.first(other, "draining", None, since=began_at)
     stage.expect(
         f"{other} is removed only once the name has settled",
         removed_at is None or removed_at > settled_at,

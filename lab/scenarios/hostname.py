@@ -16,12 +16,12 @@ def _play(stage: Stage) -> None:
         "SubnetIds": ",".join(network.subnet_ids),
         "Resolvers": stage.ground.resolver,
     }
-    with stage.road(parameters, right=[first]) as road, road.writing() as writing:
+    with stage.path(parameters, right=[first]) as path, path.writing() as writing:
         stage.progress.say("The company promotes its standby and moves the name; no event tells")
         demoted = stage.servers.primary
         stage.servers.promote(stage.servers.standbys[0])
         stage.ground.zone.set_address(name, [str(second.address)])
-        road.expect_right("the schedule follows the name", [second])
+        path.expect_right("the schedule follows the name", [second])
         writing.wait_for_writes_by(stage.servers.primary)
         stage.expect("the old server still accepts connections", demoted.is_ready(), demoted.host)
 

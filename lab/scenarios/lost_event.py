@@ -17,21 +17,21 @@ def _play(stage: Stage) -> None:
     database = create_database(stage.provider, "orders")
     rds = stage.ground.rds_for(database, stage.servers)
     parameters = {"DatabaseEndpoint": database.endpoint}
-    with stage.road(parameters, right=[rds.writer]) as road, road.writing() as writing:
+    with stage.path(parameters, right=[rds.writer]) as path, path.writing() as writing:
         # Right after a look of the schedule: then the next one is as far as can be.
         stage.ground.wait_for_queries(database.endpoint, 1)
         interval = stage.ground.options.schedule_interval
         _fail_over(writing, rds, "lost event, schedule", at_most=interval)
         rds.rebuild_standbys()
         stage.deploy({**parameters, "DnsPollIntervalSeconds": str(_POLL_SECONDS)})
-        road.expect_right("right after the update", [rds.writer])
+        path.expect_right("right after the update", [rds.writer])
         # A second query shows that the run of the schedule keeps its vigil.
         stage.ground.wait_for_queries(database.endpoint, 2)
         _fail_over(writing, rds, f"lost event, vigilance {_POLL_SECONDS} s", at_most=_POLL_SECONDS)
 
 
 def _fail_over(writing: Writing, rds: RdsControlPlane, strategy: str, *, at_most: float) -> None:
-    road, stage = writing.road, writing.road.stage
+    path, stage = writing.path, writing.path.stage
     stage.progress.say(f"The primary dies, and no event tells ({strategy})")
     demoted = stage.servers.primary
     demoted.kill()
@@ -49,7 +49,7 @@ def _fail_over(writing: Writing, rds: RdsControlPlane, strategy: str, *, at_most
         outage.registered_at is not None and noticed <= at_most + ALLOWED,
         f"{format_seconds(noticed)} after the name moved",
     )
-    road.expect_right(f"{strategy}: the target group is the new address alone", [failover.new])
+    path.expect_right(f"{strategy}: the target group is the new address alone", [failover.new])
     writing.expect_no_write_by(demoted, since=failover.promoted_at)
 
 

@@ -99,17 +99,17 @@ def follow(
     Raises:
         WaitTimeoutError: It did not come to that.
     """
-    road, stage = writing.road, writing.road.stage
+    path, stage = writing.path, writing.path.stage
     server = stage.server_at(failover.new)
     row = stage.ground.wait_for(
         lambda: writing.writer.first_after(failover.promoted_at, IPv4Address(server.host)),
         f"the client to write to {failover.new}",
     )
     healthy_at = stage.ground.wait_for(
-        lambda: road.observer.first(failover.new, "healthy", since=failover.began_at),
+        lambda: path.observer.first(failover.new, "healthy", since=failover.began_at),
         f"{failover.new} to be healthy",
     )
-    registered_at = road.observer.first(failover.new, "initial", since=failover.began_at)
+    registered_at = path.observer.first(failover.new, "initial", since=failover.began_at)
     record = None
     if records:
         record = stage.ground.wait_for(

@@ -2,7 +2,7 @@
 
 from lab.aws import Cluster, create_cluster
 from lab.cluster_control_plane import ClusterControlPlane, ClusterFailover
-from lab.scenarios.base import Road, Scenario, Stage
+from lab.scenarios.base import ConnectionPath, Scenario, Stage
 from lab.site import ADDRESSES
 
 
@@ -17,9 +17,9 @@ def control_plane_of(stage: Stage, cluster: Cluster) -> ClusterControlPlane:
     )
 
 
-def _fail_over(road: Road, control_plane: ClusterControlPlane) -> ClusterFailover:
+def _fail_over(path: ConnectionPath, control_plane: ClusterControlPlane) -> ClusterFailover:
     """A person asks for a failover to a reader; the old writer comes back as a reader."""
-    stage = road.stage
+    stage = path.stage
     stage.progress.say("A failover is asked for by the RDS API; the old writer becomes a reader")
     rds = stage.provider.session().client("rds", endpoint_url=stage.ground.admin.url)
     rds.failover_db_cluster(DBClusterIdentifier="shop")
@@ -39,9 +39,9 @@ def _follow_writer(stage: Stage) -> None:
     cluster = create_cluster(stage.provider, "shop", members=3)
     control_plane = control_plane_of(stage, cluster)
     parameters = {"DatabaseEndpoint": cluster.endpoint}
-    with stage.road(parameters, right=[stage.writer]) as road, road.writing() as writing:
-        failover = _fail_over(road, control_plane)
-        road.expect_right("the target group is the new writer alone", [stage.writer])
+    with stage.path(parameters, right=[stage.writer]) as path, path.writing() as writing:
+        failover = _fail_over(path, control_plane)
+        path.expect_right("the target group is the new writer alone", [stage.writer])
         writing.wait_for_writes_by(stage.servers.primary)
         writing.expect_no_write_by(failover.demoted, since=failover.promoted_at)
 
@@ -50,10 +50,10 @@ def _follow_readers(stage: Stage) -> None:
     cluster = create_cluster(stage.provider, "shop", members=3)
     control_plane = control_plane_of(stage, cluster)
     parameters = {"DatabaseEndpoint": cluster.reader_endpoint}
-    with stage.road(parameters, right=stage.targets[1:]) as road, road.reading() as reading:
+    with stage.path(parameters, right=stage.targets[1:]) as path, path.reading() as reading:
         reading.expect_reads_by("both readers, and only they, answer", stage.servers.standbys)
-        _fail_over(road, control_plane)
-        road.expect_right("the target group is the new readers", stage.targets[1:])
+        _fail_over(path, control_plane)
+        path.expect_right("the target group is the new readers", stage.targets[1:])
         reading.expect_reads_by(
             "the new readers, the old writer among them, answer", stage.servers.standbys
         )

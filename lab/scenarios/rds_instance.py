@@ -9,14 +9,14 @@ def _play(stage: Stage) -> None:
     database = create_database(stage.provider, "orders")
     rds = stage.ground.rds_for(database, stage.servers)
     parameters = {"DatabaseEndpoint": database.endpoint}
-    with stage.road(parameters, right=[rds.writer]) as road, road.writing() as writing:
+    with stage.path(parameters, right=[rds.writer]) as path, path.writing() as writing:
         stage.progress.say("The primary dies; RDS fails over")
         demoted = stage.servers.primary
         demoted.kill()
         failover = rds.fail_over(
             dns_lag=stage.ground.options.dns_lag, prefixed=True, wait=stage.ground.pause
         )
-        road.expect_right("the target group follows the failover", [failover.new])
+        path.expect_right("the target group follows the failover", [failover.new])
         writing.wait_for_writes_by(stage.servers.primary)
         writing.expect_no_write_by(demoted, since=failover.promoted_at)
         look_at_dashboard(stage, failover.new)

@@ -9,13 +9,13 @@ def _play(stage: Stage) -> None:
     first, second, third = stage.targets
     stage.ground.zone.set_address(endpoint, [str(first.address), str(second.address)])
     parameters = {"DatabaseEndpoint": endpoint}
-    with stage.road(parameters, right=[first, second]) as road, road.reading() as reading:
+    with stage.path(parameters, right=[first, second]) as path, path.reading() as reading:
         reading.expect_reads_by(
             "both addresses answer", [stage.server_at(first), stage.server_at(second)]
         )
         stage.progress.say("The proxy scales: one address goes, another comes; no event tells")
         stage.ground.zone.set_address(endpoint, [str(second.address), str(third.address)])
-        road.expect_right("the schedule follows the addresses", [second, third])
+        path.expect_right("the schedule follows the addresses", [second, third])
         reading.expect_reads_by(
             "the new addresses, and only they, answer",
             [stage.server_at(second), stage.server_at(third)],

@@ -13,12 +13,12 @@ def _play(stage: Stage) -> None:
         "VpcId": network.vpc_id,
         "SubnetIds": ",".join(network.subnet_ids),
     }
-    with stage.road(parameters, right=[first]) as road, road.writing() as writing:
+    with stage.path(parameters, right=[first]) as path, path.writing() as writing:
         stage.progress.say("The standby is promoted; a person deploys again with its address")
         demoted = stage.servers.primary
         stage.servers.promote(stage.servers.standbys[0])
         stage.deploy({**parameters, "DatabaseEndpoint": str(second.address)})
-        road.expect_right("the targets are what the update says", [second])
+        path.expect_right("the targets are what the update says", [second])
         writing.wait_for_writes_by(stage.servers.primary)
         stage.expect("the old server still accepts connections", demoted.is_ready(), demoted.host)
 

@@ -6,7 +6,7 @@ from lab.addresses import Endpoint
 from lab.aws import create_database
 from lab.emulator.messages import Fault
 from lab.records import metric_sum, sync_records
-from lab.scenarios.base import Road, Scenario, Stage
+from lab.scenarios.base import ConnectionPath, Scenario, Stage
 from lab.scenarios.outages import ALLOWED, follow, registering_needs
 from lab.timeline import format_seconds
 
@@ -28,7 +28,7 @@ def _play(stage: Stage) -> None:
         "DatabaseEndpoint": database.endpoint,
         "EventWatchDurationSeconds": _WATCH_SECONDS,
     }
-    with stage.road(parameters, right=[rds.writer]) as road, road.writing() as writing:
+    with stage.path(parameters, right=[rds.writer]) as path, path.writing() as writing:
         stage.progress.say("The API throttles; the primary dies")
         for action in (_DESCRIBE, _REGISTER, _DEREGISTER):
             _throttle(stage, action, _EVERY)
@@ -38,15 +38,15 @@ def _play(stage: Stage) -> None:
             dns_lag=stage.ground.options.dns_lag, prefixed=True, wait=stage.ground.pause
         )
         _wait_for_call(stage, _DESCRIBE)
-        _expect_registered(road, "while DescribeTargetHealth is throttled nothing changes", {old})
+        _expect_registered(path, "while DescribeTargetHealth is throttled nothing changes", {old})
         _throttle(stage, _DESCRIBE, 0)
         _wait_for_call(stage, _REGISTER)
-        _expect_registered(road, "while RegisterTargets is throttled nothing changes", {old})
+        _expect_registered(path, "while RegisterTargets is throttled nothing changes", {old})
         _throttle(stage, _REGISTER, 0)
         released_at = time.time()
         _wait_for_call(stage, _DEREGISTER)
         _expect_registered(
-            road, "while DeregisterTargets is throttled nothing is removed", {old, failover.new}
+            path, "while DeregisterTargets is throttled nothing is removed", {old, failover.new}
         )
         _throttle(stage, _DEREGISTER, 0)
         needs = registering_needs(stage, failover, told_at=released_at)
@@ -57,7 +57,7 @@ def _play(stage: Stage) -> None:
             late <= _PAUSES + ALLOWED,
             format_seconds(late),
         )
-        road.expect_right("the failover is followed when the throttle ends", [failover.new])
+        path.expect_right("the failover is followed when the throttle ends", [failover.new])
         writing.expect_no_write_by(demoted, since=failover.promoted_at)
         _expect_told(stage, since=failover.began_at)
 
@@ -77,9 +77,9 @@ def _wait_for_call(stage: Stage, action: str) -> None:
     )
 
 
-def _expect_registered(road: Road, text: str, targets: set[Endpoint]) -> None:
-    registered = road.stage.registered_in(road.outputs["TargetGroupArn"])
-    road.stage.expect(text, registered == targets, ", ".join(map(str, sorted(registered))))
+def _expect_registered(path: ConnectionPath, text: str, targets: set[Endpoint]) -> None:
+    registered = path.stage.registered_in(path.outputs["TargetGroupArn"])
+    path.stage.expect(text, registered == targets, ", ".join(map(str, sorted(registered))))
 
 
 def _expect_told(stage: Stage, *, since: float) -> None:

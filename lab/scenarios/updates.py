@@ -16,13 +16,13 @@ def _play(stage: Stage) -> None:
     stage.ground.zone.set_alias(_ALIAS, database.endpoint)
     first = {"DatabaseEndpoint": database.endpoint}
     given = dict(first)
-    with stage.road(first, right=[rds.writer]) as road:
+    with stage.path(first, right=[rds.writer]) as path:
         for name, change in _changes(database).items():
             given |= change
             stage.deploy(given)
-            road.expect_right(f"right after an update of {name}", [rds.writer])
+            path.expect_right(f"right after an update of {name}", [rds.writer])
         _change_port(stage, given, rds.writer)
-    with stage.road(first, right=[rds.writer]):
+    with stage.path(first, right=[rds.writer]):
         stage.progress.say("The same stack once more: nothing of the first stands in its way")
 
 

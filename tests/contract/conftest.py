@@ -12,7 +12,7 @@ from target_sync.model import IPAddress
 from target_sync.targets.target_group import ElbTargetGroup
 from tests.contract.cluster_state import Situation
 from tests.lab.emulator_process import Emulator, create_vpc, running_emulator, wait_until
-from tests.support.connection_path import ON_PREM, PORT, VPC_NETWORKS, A, B
+from tests.support.scenario import ON_PREM, PORT, VPC_NETWORKS, A, B
 
 HOST = "127.0.0.1"
 #: Where the lab's servers would be, if one of them listens.

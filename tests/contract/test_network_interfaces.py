@@ -17,8 +17,8 @@ from target_sync.model import IPAddress, StandbyCheck
 from target_sync.ports import Standbys
 from target_sync.targets.network_interfaces import RdsNetworkInterfaces
 from tests.lab.emulator_process import Emulator, create_vpc
-from tests.support.connection_path import A, B
 from tests.support.databases import api_error
+from tests.support.scenario import A, B
 from tests.support.standbys import FakeStandbys
 
 REGION = "eu-west-1"

@@ -125,7 +125,7 @@ def test_a_load_balancer_is_read_with_zones_and_enforcement() -> None:
         for it in (balancer, guarded):
             expected = {"LoadBalancerArns": [BALANCER_ARN]}
             stubber.add_response("describe_load_balancers", {"LoadBalancers": [it]}, expected)
-        road = ElbLoadBalancers(client)
+        scenario = ElbLoadBalancers(client)
 
         bare = LoadBalancer(
             arn=BALANCER_ARN,
@@ -133,8 +133,8 @@ def test_a_load_balancer_is_read_with_zones_and_enforcement() -> None:
             vpc_id="vpc-1",
             zones={"eu-west-1a": "subnet-a"},
         )
-        assert road.load_balancer(BALANCER_ARN) == bare
-        found = road.load_balancer(BALANCER_ARN)
+        assert scenario.load_balancer(BALANCER_ARN) == bare
+        found = scenario.load_balancer(BALANCER_ARN)
         assert found is not None
         assert (found.security_groups, found.enforces) == (("sg-1",), True)
 

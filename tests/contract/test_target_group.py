@@ -27,7 +27,7 @@ from target_sync.ports import TargetGroupPort
 from target_sync.targets.target_group import CHUNK, ElbTargetGroup
 from tests.contract.cluster_state import Situation
 from tests.support.clock import FakeClock
-from tests.support.connection_path import ON_PREM, PORT, VPC_NETWORKS, A, B, FakeTargetGroup, target
+from tests.support.scenario import ON_PREM, PORT, VPC_NETWORKS, A, B, FakeTargetGroup, target
 
 NOBODYS_ARN = (
     "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/nobody/0123456789abcdef"

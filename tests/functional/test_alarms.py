@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 
 from target_sync.errors import TargetGroupAccessError
-from tests.support.connection_path import COMPLETED, EVENT, POLICY, A, B, C, throttled
 from tests.support.connections import OTHER
 from tests.support.monitoring import MINUTE, WatchedRoad, alarms
+from tests.support.scenario import COMPLETED, EVENT, POLICY, A, B, C, throttled
 
 Fault = Callable[[WatchedRoad], None]
 KEEPS = replace(POLICY, serving_standby=True)
@@ -21,65 +21,65 @@ def forbidden() -> TargetGroupAccessError:
     return TargetGroupAccessError("DescribeTargetHealth", "AccessDenied", "not authorized")
 
 
-def the_schedule_is_off(road: WatchedRoad) -> None:
-    road.aws.schedules = False
+def the_schedule_is_off(scenario: WatchedRoad) -> None:
+    scenario.aws.schedules = False
 
 
-def runs_fail_now_and_then(road: WatchedRoad) -> None:
+def runs_fail_now_and_then(scenario: WatchedRoad) -> None:
     for minute in range(4):
-        road.later(
+        scenario.later(
             MINUTE * minute + 1,
-            lambda: road.group.faults.setdefault("DescribeTargetHealth", []).append(
+            lambda: scenario.group.faults.setdefault("DescribeTargetHealth", []).append(
                 throttled("DescribeTargetHealth")
             ),
         )
 
 
-def every_run_fails(road: WatchedRoad) -> None:
-    road.group.faults["DescribeTargetHealth"] = [forbidden() for _ in range(100)]
+def every_run_fails(scenario: WatchedRoad) -> None:
+    scenario.group.faults["DescribeTargetHealth"] = [forbidden() for _ in range(100)]
 
 
-def the_answer_is_a_public_address(road: WatchedRoad) -> None:
-    road.endpoint.says("8.8.8.8")
+def the_answer_is_a_public_address(scenario: WatchedRoad) -> None:
+    scenario.endpoint.says("8.8.8.8")
 
 
-def a_removal_is_never_confirmed(road: WatchedRoad) -> None:
-    road.endpoint.ttl = 3600
-    road.fails_over(B)
+def a_removal_is_never_confirmed(scenario: WatchedRoad) -> None:
+    scenario.endpoint.ttl = 3600
+    scenario.fails_over(B)
 
 
-def the_new_server_is_closed_to_the_load_balancer(road: WatchedRoad) -> None:
-    road.endpoint.says(B, C)
-    road.listens(C)
+def the_new_server_is_closed_to_the_load_balancer(scenario: WatchedRoad) -> None:
+    scenario.endpoint.says(B, C)
+    scenario.listens(C)
 
 
-def the_database_is_down_at_its_address(road: WatchedRoad) -> None:
-    road.listens()
+def the_database_is_down_at_its_address(scenario: WatchedRoad) -> None:
+    scenario.listens()
 
 
-def a_run_failed_for_good(road: WatchedRoad) -> None:
-    road.queues.failed = 1
+def a_run_failed_for_good(scenario: WatchedRoad) -> None:
+    scenario.queues.failed = 1
 
 
-def an_event_was_not_delivered(road: WatchedRoad) -> None:
-    road.queues.undelivered = 1
+def an_event_was_not_delivered(scenario: WatchedRoad) -> None:
+    scenario.queues.undelivered = 1
 
 
-def a_stranger_asks_for_a_connection(road: WatchedRoad) -> None:
-    road.desk.service.asks(OTHER)
+def a_stranger_asks_for_a_connection(scenario: WatchedRoad) -> None:
+    scenario.desk.service.asks(OTHER)
 
 
-def ports_run_out(road: WatchedRoad) -> None:
-    road.ports_exhausted = True
+def ports_run_out(scenario: WatchedRoad) -> None:
+    scenario.ports_exhausted = True
 
 
-def lambda_holds_runs_back(road: WatchedRoad) -> None:
-    road.aws.held_back = {2, 3, 5}
+def lambda_holds_runs_back(scenario: WatchedRoad) -> None:
+    scenario.aws.held_back = {2, 3, 5}
 
 
-def nobody_can_be_told(road: WatchedRoad) -> None:
-    road.notifier.bus.is_broken = True
-    road.fails_over(B)
+def nobody_can_be_told(scenario: WatchedRoad) -> None:
+    scenario.notifier.bus.is_broken = True
+    scenario.fails_over(B)
 
 
 ONE_EACH: list[tuple[Fault, tuple[object, ...], str]] = [
@@ -104,12 +104,12 @@ ONE_EACH: list[tuple[Fault, tuple[object, ...], str]] = [
 def test_a_fault_rings_its_alarm_and_no_other(
     fault: Fault, registered: tuple[object, ...], expected: str
 ) -> None:
-    road = WatchedRoad(*registered)
-    assert road.watch(10) == []
+    scenario = WatchedRoad(*registered)
+    assert scenario.watch(10) == []
 
-    fault(road)
+    fault(scenario)
 
-    assert road.watch(30) == [expected]
+    assert scenario.watch(30) == [expected]
 
 
 def test_every_alarm_has_a_fault_that_rings_it_alone() -> None:
@@ -117,35 +117,35 @@ def test_every_alarm_has_a_fault_that_rings_it_alone() -> None:
 
 
 def test_when_no_run_works_three_alarms_say_so() -> None:
-    road = WatchedRoad(A)
-    road.watch(10)
+    scenario = WatchedRoad(A)
+    scenario.watch(10)
 
-    every_run_fails(road)
+    every_run_fails(scenario)
 
-    assert road.watch(15) == ["failed-runs", "no-successful-sync", "sync-errors"]
+    assert scenario.watch(15) == ["failed-runs", "no-successful-sync", "sync-errors"]
 
 
 def test_a_fault_that_is_over_lets_the_alarm_go() -> None:
-    road = WatchedRoad(A)
-    road.watch(10)
-    the_database_is_down_at_its_address(road)
-    road.watch(10)
-    road.listens(A)
+    scenario = WatchedRoad(A)
+    scenario.watch(10)
+    the_database_is_down_at_its_address(scenario)
+    scenario.watch(10)
+    scenario.listens(A)
 
-    assert road.watch(10) == []
-    the_database_is_down_at_its_address(road)
-    assert road.watch(10) == ["no-healthy-target"]
+    assert scenario.watch(10) == []
+    the_database_is_down_at_its_address(scenario)
+    assert scenario.watch(10) == ["no-healthy-target"]
 
 
 def test_runs_that_fail_ring_after_three_minutes_and_runs_that_stay_away_after_five() -> None:
     failing, absent = WatchedRoad(A), WatchedRoad(A)
-    for road, fault in ((failing, every_run_fails), (absent, the_schedule_is_off)):
-        road.watch(10)
-        fault(road)
-        road.watch(10)
+    for scenario, fault in ((failing, every_run_fails), (absent, the_schedule_is_off)):
+        scenario.watch(10)
+        fault(scenario)
+        scenario.watch(10)
 
-    def rang(road: WatchedRoad) -> float:
-        return next(ring.after for ring in road.rings if ring.name == "no-successful-sync")
+    def rang(scenario: WatchedRoad) -> float:
+        return next(ring.after for ring in scenario.rings if ring.name == "no-successful-sync")
 
     assert (rang(failing), rang(absent)) == (3 * MINUTE, 5 * MINUTE)
 
@@ -154,49 +154,49 @@ def test_runs_that_fail_ring_after_three_minutes_and_runs_that_stay_away_after_f
 
 
 def test_a_quiet_day_rings_nothing() -> None:
-    road = WatchedRoad(A)
+    scenario = WatchedRoad(A)
 
-    assert road.watch(24 * 60) == []
+    assert scenario.watch(24 * 60) == []
 
 
 def test_a_failover_rings_nothing() -> None:
-    road = WatchedRoad(A)
-    road.watch(10)
-    goes_down_for(road, 60, to=B)
+    scenario = WatchedRoad(A)
+    scenario.watch(10)
+    goes_down_for(scenario, 60, to=B)
 
-    assert road.watch(30, (5, EVENT), (65, COMPLETED)) == []
-    assert road.registered == {"10.0.2.12:5432"}
+    assert scenario.watch(30, (5, EVENT), (65, COMPLETED)) == []
+    assert scenario.registered == {"10.0.2.12:5432"}
 
 
 def test_failovers_to_and_fro_over_a_kept_standby_ring_nothing() -> None:
-    road = WatchedRoad(A, policy=KEEPS)
-    road.watch(10)
+    scenario = WatchedRoad(A, policy=KEEPS)
+    scenario.watch(10)
     for to in (B, A, B):
-        goes_down_for(road, 120, to=to)
-        assert road.watch(30, (5, EVENT), (125, COMPLETED)) == []
+        goes_down_for(scenario, 120, to=to)
+        assert scenario.watch(30, (5, EVENT), (125, COMPLETED)) == []
     # One target is unhealthy all the time.
-    assert len(road.registered) == 2
-    assert road.watch(60) == []
+    assert len(scenario.registered) == 2
+    assert scenario.watch(60) == []
 
 
 def test_a_failover_without_events_rings_nothing() -> None:
-    road = WatchedRoad(A)
-    road.watch(10)
-    goes_down_for(road, 60, to=B)
+    scenario = WatchedRoad(A)
+    scenario.watch(10)
+    goes_down_for(scenario, 60, to=B)
 
-    assert road.watch(30) == []
-    assert road.registered == {"10.0.2.12:5432"}
+    assert scenario.watch(30) == []
+    assert scenario.registered == {"10.0.2.12:5432"}
 
 
 def test_a_blip_of_dns_rings_nothing() -> None:
-    road = WatchedRoad(A)
-    road.watch(10)
-    road.group.faults["DescribeTargetHealth"] = [throttled("DescribeTargetHealth")] * 2
+    scenario = WatchedRoad(A)
+    scenario.watch(10)
+    scenario.group.faults["DescribeTargetHealth"] = [throttled("DescribeTargetHealth")] * 2
 
-    assert road.watch(20) == []
+    assert scenario.watch(20) == []
 
 
-def goes_down_for(road: WatchedRoad, seconds: float, *, to: object) -> None:
+def goes_down_for(scenario: WatchedRoad, seconds: float, *, to: object) -> None:
     """The database is away for so long and then back at another address."""
-    road.listens()
-    road.later(seconds, lambda: road.fails_over(to))
+    scenario.listens()
+    scenario.later(seconds, lambda: scenario.fails_over(to))

@@ -9,30 +9,30 @@ from target_sync.errors import ObservationError
 from target_sync.model import FailedObservation, LookupFailure, Observation, RunStatus
 from target_sync.reconcile.reconciler import SCHEDULE_SECONDS
 from target_sync.reconcile.triggers import Trigger
-from tests.support.connection_path import EVENT, MANUAL, SCHEDULE, A, B, Road, target
+from tests.support.scenario import EVENT, MANUAL, SCHEDULE, A, B, Scenario, target
 from tests.support.scenarios import FOLLOWED, FROM_A_TO_B, OUTLIVED, story
 
 DNS_POLL_INTERVAL_SECONDS = 5.0
 
 
 @pytest.fixture
-def road() -> Road:
-    return Road(A, dns_poll_seconds=DNS_POLL_INTERVAL_SECONDS)
+def scenario() -> Scenario:
+    return Scenario(A, dns_poll_seconds=DNS_POLL_INTERVAL_SECONDS)
 
 
 @story(
     "Failover; every event is lost, the scheduled run polls every 5 s", refused=98, shows=FOLLOWED
 )
-def test_a_lost_event_is_made_good_by_vigilance() -> Road:
-    road = Road(A, dns_poll_seconds=DNS_POLL_INTERVAL_SECONDS)
-    road.later(2, lambda: road.fails_over(B))
+def test_a_lost_event_is_made_good_by_vigilance() -> Scenario:
+    scenario = Scenario(A, dns_poll_seconds=DNS_POLL_INTERVAL_SECONDS)
+    scenario.later(2, lambda: scenario.fails_over(B))
 
-    result = road.run(SCHEDULE)
+    result = scenario.run(SCHEDULE)
 
     assert result.status is RunStatus.SYNCED
     assert result.seconds["to_detect"] == result.seconds["to_register"] == 5
-    assert road.changes == FROM_A_TO_B
-    return road
+    assert scenario.changes == FROM_A_TO_B
+    return scenario
 
 
 @story(
@@ -40,49 +40,51 @@ def test_a_lost_event_is_made_good_by_vigilance() -> Road:
     refused=117,
     shows=OUTLIVED,
 )
-def test_a_vigil_outlives_a_resolver_that_fails_for_a_while() -> Road:
-    road = Road(A, dns_poll_seconds=DNS_POLL_INTERVAL_SECONDS)
-    road.later(2, lambda: road.fails_over(B))
-    road.later(3, lambda: road.endpoint.fails(LookupFailure.SERVERS_FAILED))
-    road.later(23, lambda: road.endpoint.says(B))
+def test_a_vigil_outlives_a_resolver_that_fails_for_a_while() -> Scenario:
+    scenario = Scenario(A, dns_poll_seconds=DNS_POLL_INTERVAL_SECONDS)
+    scenario.later(2, lambda: scenario.fails_over(B))
+    scenario.later(3, lambda: scenario.endpoint.fails(LookupFailure.SERVERS_FAILED))
+    scenario.later(23, lambda: scenario.endpoint.says(B))
 
-    result = road.run(SCHEDULE)
+    result = scenario.run(SCHEDULE)
 
     assert result.status is RunStatus.SYNCED
     assert result.run.failures == 6  # at 5, 6, 8, 12, 16, 20 s
-    assert road.changes == FROM_A_TO_B
-    return road
+    assert scenario.changes == FROM_A_TO_B
+    return scenario
 
 
-def test_a_quiet_vigil_is_one_aws_call_and_a_query_every_so_often(road: Road) -> None:
-    result = road.run(SCHEDULE)
+def test_a_quiet_vigil_is_one_aws_call_and_a_query_every_so_often(scenario: Scenario) -> None:
+    result = scenario.run(SCHEDULE)
 
     assert result.status is RunStatus.IN_SYNC
-    assert road.group.calls == Counter(DescribeTargetHealth=1)
+    assert scenario.group.calls == Counter(DescribeTargetHealth=1)
     assert (result.run.iterations, result.run.dns_polls) == (1, 12)
-    assert road.endpoint.queries == 13
+    assert scenario.endpoint.queries == 13
 
 
-def test_a_vigil_lasts_until_the_next_run_is_due_and_one_poll_longer_at_most(road: Road) -> None:
-    road.run(SCHEDULE)
+def test_a_vigil_lasts_until_the_next_run_is_due_and_one_poll_longer_at_most(
+    scenario: Scenario,
+) -> None:
+    scenario.run(SCHEDULE)
 
-    assert SCHEDULE_SECONDS <= road.elapsed <= SCHEDULE_SECONDS + DNS_POLL_INTERVAL_SECONDS
+    assert SCHEDULE_SECONDS <= scenario.elapsed <= SCHEDULE_SECONDS + DNS_POLL_INTERVAL_SECONDS
 
 
 def test_between_two_scheduled_runs_that_start_a_little_late_nothing_goes_unseen(
-    road: Road,
+    scenario: Scenario,
 ) -> None:
     answers: list[float] = []
-    observe = road.endpoint.observe
+    observe = scenario.endpoint.observe
 
     def noted() -> Observation | FailedObservation:
-        answers.append(road.clock.now())
+        answers.append(scenario.clock.now())
         return observe()
 
-    road.endpoint.observe = noted  # type: ignore[method-assign]
+    scenario.endpoint.observe = noted  # type: ignore[method-assign]
 
-    road.play(
-        *((minute * SCHEDULE_SECONDS + 1.5, road.run_in_steps(SCHEDULE)) for minute in range(3))
+    scenario.play(
+        *((minute * SCHEDULE_SECONDS + 1.5, scenario.run_in_steps(SCHEDULE)) for minute in range(3))
     )
 
     answers.sort()
@@ -91,46 +93,48 @@ def test_between_two_scheduled_runs_that_start_a_little_late_nothing_goes_unseen
 
 
 @pytest.mark.parametrize("trigger", [EVENT, MANUAL])
-def test_only_a_scheduled_run_keeps_a_vigil(road: Road, trigger: Trigger) -> None:
-    without = Road(A)
-    for each in (road, without):
+def test_only_a_scheduled_run_keeps_a_vigil(scenario: Scenario, trigger: Trigger) -> None:
+    without = Scenario(A)
+    for each in (scenario, without):
         each.run(trigger)
 
-    assert road.elapsed == without.elapsed
+    assert scenario.elapsed == without.elapsed
 
 
-def test_a_failover_in_the_last_seconds_of_a_vigil_is_followed_to_the_end(road: Road) -> None:
-    road.later(59, lambda: road.fails_over(B))
+def test_a_failover_in_the_last_seconds_of_a_vigil_is_followed_to_the_end(
+    scenario: Scenario,
+) -> None:
+    scenario.later(59, lambda: scenario.fails_over(B))
 
-    result = road.run(SCHEDULE)
+    result = scenario.run(SCHEDULE)
 
     assert result.status is RunStatus.SYNCED
     assert result.run.healthy
-    assert road.changes == FROM_A_TO_B
+    assert scenario.changes == FROM_A_TO_B
 
 
 def test_after_a_change_that_is_over_early_the_vigil_goes_on() -> None:
-    road = Road(A, dns_poll_seconds=DNS_POLL_INTERVAL_SECONDS, registration_seconds=0)
-    road.later(3, lambda: road.fails_over(B))
-    road.later(40, lambda: road.fails_over(A))
+    scenario = Scenario(A, dns_poll_seconds=DNS_POLL_INTERVAL_SECONDS, registration_seconds=0)
+    scenario.later(3, lambda: scenario.fails_over(B))
+    scenario.later(40, lambda: scenario.fails_over(A))
 
-    result = road.run(SCHEDULE)
+    result = scenario.run(SCHEDULE)
 
     assert result.status is RunStatus.SYNCED
-    assert road.registered == {str(target(A))}
-    assert len(road.changes) == 4
+    assert scenario.registered == {str(target(A))}
+    assert len(scenario.changes) == 4
 
 
-def test_a_vigil_that_ends_in_failures_is_an_error(road: Road) -> None:
-    road.later(30, lambda: road.endpoint.fails(LookupFailure.TIMED_OUT))
+def test_a_vigil_that_ends_in_failures_is_an_error(scenario: Scenario) -> None:
+    scenario.later(30, lambda: scenario.endpoint.fails(LookupFailure.TIMED_OUT))
 
     with pytest.raises(ObservationError):
-        road.run(SCHEDULE)
+        scenario.run(SCHEDULE)
 
-    assert road.registered == {str(target(A))}
-    assert road.elapsed >= SCHEDULE_SECONDS - DNS_POLL_INTERVAL_SECONDS
+    assert scenario.registered == {str(target(A))}
+    assert scenario.elapsed >= SCHEDULE_SECONDS - DNS_POLL_INTERVAL_SECONDS
 
 
-def test_a_vigil_ends_with_the_time_of_the_function(road: Road) -> None:
-    assert road.run(SCHEDULE, remaining_seconds=45).status is RunStatus.IN_SYNC
-    assert road.elapsed <= 30
+def test_a_vigil_ends_with_the_time_of_the_function(scenario: Scenario) -> None:
+    assert scenario.run(SCHEDULE, remaining_seconds=45).status is RunStatus.IN_SYNC
+    assert scenario.elapsed <= 30

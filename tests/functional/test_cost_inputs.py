@@ -12,9 +12,9 @@ from target_sync.fleet.result import SweepResult
 from target_sync.fleet.sweep_reporting import PowertoolsSweepReporter
 from target_sync.reconcile.reporting import PowertoolsReporter
 from target_sync.reconcile.triggers import parse_trigger
-from tests.support.connection_path import ENDPOINT_NAME, MANUAL, A, Road
 from tests.support.events import load_event
 from tests.support.fleet_scene import SCHEDULED
+from tests.support.scenario import ENDPOINT_NAME, MANUAL, A, Scenario
 from tests.unit.fleet.builders import arn, binding
 
 OURS = Inputs.load()
@@ -46,7 +46,7 @@ Written = Callable[[Callable[[], None]], tuple[int, set[str]]]
 
 
 def test_a_run_of_a_stack_that_changes_nothing(written: Written) -> None:
-    result = Road(A).run(parse_trigger(load_event("schedule")))
+    result = Scenario(A).run(parse_trigger(load_event("schedule")))
 
     size, metrics = written(lambda: PowertoolsReporter().report(result))
 
@@ -55,7 +55,7 @@ def test_a_run_of_a_stack_that_changes_nothing(written: Written) -> None:
 
 
 def test_a_run_of_a_worker_that_changes_nothing(written: Written) -> None:
-    result = Road(A).run(MANUAL)
+    result = Scenario(A).run(MANUAL)
     subject = {"target_group": arn(1), "endpoint": ENDPOINT_NAME, "cause": WorkReason.AUDIT.value}
 
     size, _ = written(lambda: PowertoolsReporter(subject).report(result))

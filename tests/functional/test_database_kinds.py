@@ -26,18 +26,6 @@ from target_sync.reconcile.planner import CONTEST_SECONDS, Reason
 from target_sync.targets import network_interfaces
 from target_sync.targets.network_interfaces import RdsNetworkInterfaces
 from tests.support.cluster import Cluster
-from tests.support.connection_path import (
-    EVENT,
-    MANUAL,
-    ON_PREM,
-    POLICY,
-    SCHEDULE,
-    A,
-    B,
-    C,
-    Road,
-    target,
-)
 from tests.support.databases import (
     CLUSTER,
     INSTANCE_ID,
@@ -47,6 +35,18 @@ from tests.support.databases import (
     FakeEc2,
     api_error,
     instance_name,
+)
+from tests.support.scenario import (
+    EVENT,
+    MANUAL,
+    ON_PREM,
+    POLICY,
+    SCHEDULE,
+    A,
+    B,
+    C,
+    Scenario,
+    target,
 )
 from tests.support.standbys import FakeStandbys
 
@@ -65,7 +65,7 @@ def readers() -> Cluster:
 
 
 def test_a_steady_writer_is_two_calls_and_two_queries(writer: Cluster) -> None:
-    result = writer.road.run(SCHEDULE)
+    result = writer.scenario.run(SCHEDULE)
 
     assert result.status is RunStatus.IN_SYNC
     assert writer.rds.calls == Counter(DescribeDBClusters=1, DescribeDBInstances=1)
@@ -86,11 +86,11 @@ def test_when_both_sources_name_the_new_writer_the_old_one_leaves_in_the_same_pl
 ) -> None:
     writer.fails_over("orders-2")
 
-    result = writer.road.run(EVENT)
+    result = writer.scenario.run(EVENT)
 
     assert result.status is RunStatus.SYNCED
-    assert writer.road.registered == {str(target(B))}
-    first_three = [operation for operation, _ in writer.road.group.history[:3]]
+    assert writer.scenario.registered == {str(target(B))}
+    first_three = [operation for operation, _ in writer.scenario.group.history[:3]]
     assert first_three == ["DescribeTargetHealth", "RegisterTargets", "DeregisterTargets"]
     assert [v.reason for v in result.run.deregistered] == [Reason.ABSENT_IN_BOTH_SOURCES]
 
@@ -102,19 +102,19 @@ def test_until_the_sources_agree_both_writers_stay(
     writer.after(0.5, first, "orders-2")
     writer.after(4.5, second, "orders-2")
 
-    result = writer.road.run(EVENT)
+    result = writer.scenario.run(EVENT)
 
     assert result.status is RunStatus.SYNCED
-    assert writer.road.changes == [
+    assert writer.scenario.changes == [
         ("RegisterTargets", (str(target(B)),)),
         ("DeregisterTargets", (str(target(A)),)),
     ]
     assert result.seconds["to_register"] == pytest.approx(1, abs=1)
-    assert writer.road.group.moments[-1] - writer.road.began < 105
-    removed_at = writer.road.group.moments[
-        [op for op, _ in writer.road.group.history].index("DeregisterTargets")
+    assert writer.scenario.group.moments[-1] - writer.scenario.began < 105
+    removed_at = writer.scenario.group.moments[
+        [op for op, _ in writer.scenario.group.history].index("DeregisterTargets")
     ]
-    assert removed_at - writer.road.began == pytest.approx(5, abs=0.6)
+    assert removed_at - writer.scenario.began == pytest.approx(5, abs=0.6)
 
 
 def test_an_api_that_lags_for_long_keeps_the_old_writer_for_the_confirm_window_only(
@@ -123,16 +123,16 @@ def test_an_api_that_lags_for_long_keeps_the_old_writer_for_the_confirm_window_o
     writer.after(0.5, "dns", "orders-2")
     writer.after(200, "rds", "orders-2")
 
-    result = writer.road.run(EVENT)
+    result = writer.scenario.run(EVENT)
 
     assert result.status is RunStatus.SYNCED
-    assert writer.road.changes == [
+    assert writer.scenario.changes == [
         ("RegisterTargets", (str(target(B)),)),
         ("DeregisterTargets", (str(target(A)),)),
     ]
     assert [v.reason for v in result.run.deregistered] == [Reason.ABSENCE_CONFIRMED]
     # The run goes on until they agree: only then is the failover over.
-    assert writer.road.clock.now() - writer.road.began == pytest.approx(200, abs=5)
+    assert writer.scenario.clock.now() - writer.scenario.began == pytest.approx(200, abs=5)
 
 
 def test_a_name_that_lags_for_long_is_followed_when_it_moves_and_never_before(
@@ -141,10 +141,10 @@ def test_a_name_that_lags_for_long_is_followed_when_it_moves_and_never_before(
     writer.after(0.5, "rds", "orders-2")
     writer.after(60, "dns", "orders-2")
 
-    result = writer.road.run(EVENT)
+    result = writer.scenario.run(EVENT)
 
     assert result.status is RunStatus.SYNCED
-    assert writer.road.changes == [
+    assert writer.scenario.changes == [
         ("RegisterTargets", (str(target(B)),)),  # announced by the API
         ("DeregisterTargets", (str(target(B)),)),  # the name has not confirmed it in time
         ("RegisterTargets", (str(target(B)),)),
@@ -159,21 +159,21 @@ def test_a_name_that_lags_for_long_is_followed_when_it_moves_and_never_before(
 def test_a_stale_cache_beside_an_api_that_lags_does_not_undo_the_new_writer(
     writer: Cluster,
 ) -> None:
-    began = writer.road.clock.now()
+    began = writer.scenario.clock.now()
     writer.after(0.5, "dns", "orders-2")
     writer.after(2.5, "dns", "orders-1")  # another resolver, whose cache is older
     writer.after(4.5, "dns", "orders-2")
     writer.after(8, "rds", "orders-2")
 
-    result = writer.road.run(EVENT)
+    result = writer.scenario.run(EVENT)
 
     assert result.status is RunStatus.SYNCED
-    assert writer.road.changes == [
+    assert writer.scenario.changes == [
         ("RegisterTargets", (str(target(B)),)),
         ("DeregisterTargets", (str(target(A)),)),
     ]
     assert [v.reason for v in result.run.deregistered] == [Reason.ABSENT_IN_BOTH_SOURCES]
-    assert writer.road.clock.now() - began < 105  # the new writer's first registration counted
+    assert writer.scenario.clock.now() - began < 105  # the new writer's first registration counted
 
 
 def test_a_writer_that_the_api_alone_named_from_the_start_is_not_registered(
@@ -181,10 +181,10 @@ def test_a_writer_that_the_api_alone_named_from_the_start_is_not_registered(
 ) -> None:
     writer.rds.writer = "orders-2"
 
-    result = writer.road.run(MANUAL)
+    result = writer.scenario.run(MANUAL)
 
     assert result.status is RunStatus.UNFINISHED
-    assert not writer.road.changes
+    assert not writer.scenario.changes
     observation = result.to_document()["observation"]
     assert isinstance(observation, Mapping)
     assert observation["disagreement"] == (
@@ -196,22 +196,22 @@ def test_runs_that_begin_in_a_disagreement_do_not_flap(writer: Cluster) -> None:
     writer.rds.writer = "orders-2"
 
     for _ in range(3):
-        assert writer.road.run(SCHEDULE).status is RunStatus.UNFINISHED
+        assert writer.scenario.run(SCHEDULE).status is RunStatus.UNFINISHED
 
-    assert not writer.road.changes
+    assert not writer.scenario.changes
 
 
 def test_a_target_that_only_the_api_names_goes_when_its_name_should_have_moved(
     writer: Cluster,
 ) -> None:
-    writer.road.group.put(target(B))
+    writer.scenario.group.put(target(B))
     writer.rds.writer = "orders-2"
 
-    result = writer.road.run(MANUAL)
+    result = writer.scenario.run(MANUAL)
 
     assert result.status is RunStatus.UNFINISHED
-    assert writer.road.changes == [("DeregisterTargets", (str(target(B)),))]
-    assert writer.road.group.moments[-2] - writer.road.began == CONTEST_SECONDS
+    assert writer.scenario.changes == [("DeregisterTargets", (str(target(B)),))]
+    assert writer.scenario.group.moments[-2] - writer.scenario.began == CONTEST_SECONDS
 
 
 def test_a_run_that_begins_after_the_name_moved_lets_a_lagging_api_keep_nothing(
@@ -219,14 +219,14 @@ def test_a_run_that_begins_after_the_name_moved_lets_a_lagging_api_keep_nothing(
 ) -> None:
     writer.dns.says(WRITER_NAME, B)
 
-    result = writer.road.run(MANUAL)
+    result = writer.scenario.run(MANUAL)
 
     assert result.status is RunStatus.UNFINISHED  # the API still names the old writer
-    assert writer.road.changes == [
+    assert writer.scenario.changes == [
         ("RegisterTargets", (str(target(B)),)),
         ("DeregisterTargets", (str(target(A)),)),
     ]
-    assert writer.road.group.moments[-2] - writer.road.began == 6
+    assert writer.scenario.group.moments[-2] - writer.scenario.began == 6
 
 
 def test_the_next_writer_stays_registered_while_its_name_leaves_the_caches(
@@ -235,10 +235,10 @@ def test_the_next_writer_stays_registered_while_its_name_leaves_the_caches(
     writer.after(0.5, "rds", "orders-2")
     writer.after(10.5, "dns", "orders-2")
 
-    result = writer.road.run(EVENT)
+    result = writer.scenario.run(EVENT)
 
     assert result.status is RunStatus.SYNCED
-    assert writer.road.changes == [
+    assert writer.scenario.changes == [
         ("RegisterTargets", (str(target(B)),)),
         ("DeregisterTargets", (str(target(A)),)),
     ]
@@ -254,9 +254,9 @@ def test_without_a_writer_in_the_api_dns_alone_removes_nothing_at_once(
     else:
         writer.rds.writer = None
 
-    result = writer.road.run(MANUAL)
+    result = writer.scenario.run(MANUAL)
 
-    assert writer.road.changes[0] == ("RegisterTargets", (str(target(B)),))
+    assert writer.scenario.changes[0] == ("RegisterTargets", (str(target(B)),))
     (newest,) = result.run.observations[:1]
     assert not newest.corroborated
     assert f"names no writer of the cluster {CLUSTER}" in newest.disagreement
@@ -270,10 +270,10 @@ def test_while_the_api_is_down_the_name_alone_is_followed_with_the_confirm_windo
     writer.fails_over("orders-2")
     writer.rds.fault = api_error("DescribeDBClusters", code, 500)
 
-    result = writer.road.run(SCHEDULE)
+    result = writer.scenario.run(SCHEDULE)
 
     assert result.status is RunStatus.UNFINISHED  # it says so until the API is back
-    assert writer.road.registered == {str(target(B))}
+    assert writer.scenario.registered == {str(target(B))}
     assert [v.reason for v in result.run.deregistered] == [Reason.ABSENCE_CONFIRMED]
     observation = result.to_document()["observation"]
     assert isinstance(observation, Mapping)
@@ -286,30 +286,32 @@ def test_readers_are_not_followed_while_the_api_is_down(readers: Cluster) -> Non
     readers.rds.fault = api_error("DescribeDBClusters", "InternalFailure", 500)
 
     with pytest.raises(ObservationError, match="DescribeDBClusters failed") as raised:
-        readers.road.run(SCHEDULE)
+        readers.scenario.run(SCHEDULE)
 
     assert raised.value.retryable
-    assert not readers.road.changes
+    assert not readers.scenario.changes
 
 
 def test_a_watch_outlives_an_api_that_is_down_for_a_while(writer: Cluster) -> None:
     writer.fails_over("orders-2")
     writer.rds.fault = api_error("DescribeDBClusters", "Throttling")
-    writer.road.clock.at(writer.road.clock.now() + 30, lambda: setattr(writer.rds, "fault", None))
+    writer.scenario.clock.at(
+        writer.scenario.clock.now() + 30, lambda: setattr(writer.rds, "fault", None)
+    )
 
-    assert writer.road.run(EVENT).status is RunStatus.SYNCED
-    assert writer.road.registered == {str(target(B))}
+    assert writer.scenario.run(EVENT).status is RunStatus.SYNCED
+    assert writer.scenario.registered == {str(target(B))}
 
 
-@pytest.mark.parametrize("road", ["writer", "readers"])
+@pytest.mark.parametrize("scenario", ["writer", "readers"])
 def test_a_role_that_may_not_ask_ends_the_run_at_once(
-    road: str, request: pytest.FixtureRequest
+    scenario: str, request: pytest.FixtureRequest
 ) -> None:
-    cluster: Cluster = request.getfixturevalue(road)
+    cluster: Cluster = request.getfixturevalue(scenario)
     cluster.rds.fault = api_error("DescribeDBClusters", "AccessDenied", 403)
 
     with pytest.raises(ObservationDeniedError, match="permission"):
-        cluster.road.run(EVENT)
+        cluster.scenario.run(EVENT)
 
     assert cluster.rds.calls.total() == 1
 
@@ -319,13 +321,13 @@ def test_a_name_of_the_writer_that_fails_is_a_failed_look(writer: Cluster, name:
     writer.dns.fails(name, LookupFailure.TIMED_OUT)
 
     with pytest.raises(ObservationError, match=f"{name}: timed_out"):
-        writer.road.run(SCHEDULE)
+        writer.scenario.run(SCHEDULE)
 
 
 def test_the_longest_ttl_of_both_names_counts(writer: Cluster) -> None:
     writer.dns.says(WRITER_NAME, A, ttl=60)
 
-    assert writer.road.run(SCHEDULE).run.observations[0].ttl == 60
+    assert writer.scenario.run(SCHEDULE).run.observations[0].ttl == 60
 
 
 # --- Its readers ------------------------------------------------------------------------------
@@ -334,7 +336,7 @@ def test_the_longest_ttl_of_both_names_counts(writer: Cluster) -> None:
 def test_every_reader_is_seen_in_one_pass_and_the_rotating_name_is_not_asked(
     readers: Cluster,
 ) -> None:
-    result = readers.road.run(SCHEDULE)
+    result = readers.scenario.run(SCHEDULE)
 
     assert result.status is RunStatus.IN_SYNC
     assert readers.dns.queries == [instance_name("orders-2"), instance_name("orders-3")]
@@ -344,14 +346,14 @@ def test_every_reader_is_seen_in_one_pass_and_the_rotating_name_is_not_asked(
 def test_a_new_reader_is_registered_once_it_has_an_endpoint(readers: Cluster) -> None:
     new = IPv4Address("10.0.1.14")
     readers.rds.members["orders-4"] = None
-    assert readers.road.run(SCHEDULE).status is RunStatus.IN_SYNC
+    assert readers.scenario.run(SCHEDULE).status is RunStatus.IN_SYNC
 
     readers.rds.members["orders-4"] = instance_name("orders-4")
     readers.dns.says(instance_name("orders-4"), new)
-    readers.road.listens(A, B, C, new)
+    readers.scenario.listens(A, B, C, new)
 
-    assert readers.road.run(SCHEDULE).status is RunStatus.SYNCED
-    assert readers.road.registered == {str(target(a)) for a in (B, C, new)}
+    assert readers.scenario.run(SCHEDULE).status is RunStatus.SYNCED
+    assert readers.scenario.registered == {str(target(a)) for a in (B, C, new)}
 
 
 def test_a_reader_that_left_the_cluster_is_removed_when_that_is_confirmed(
@@ -359,9 +361,9 @@ def test_a_reader_that_left_the_cluster_is_removed_when_that_is_confirmed(
 ) -> None:
     del readers.rds.members["orders-3"]
 
-    result = readers.road.run(SCHEDULE)
+    result = readers.scenario.run(SCHEDULE)
 
-    assert readers.road.registered == {str(target(B))}
+    assert readers.scenario.registered == {str(target(B))}
     assert [v.reason for v in result.run.deregistered] == [Reason.ABSENCE_CONFIRMED]
 
 
@@ -370,34 +372,34 @@ def test_at_a_failover_the_old_writer_joins_the_readers_and_the_new_one_leaves(
 ) -> None:
     readers.fails_over("orders-2")
 
-    readers.road.run(EVENT)
+    readers.scenario.run(EVENT)
 
-    assert readers.road.registered == {str(target(A)), str(target(C))}
+    assert readers.scenario.registered == {str(target(A)), str(target(C))}
 
 
 def test_one_reader_that_cannot_be_looked_up_makes_the_whole_look_fail(readers: Cluster) -> None:
     readers.dns.fails(instance_name("orders-3"), LookupFailure.SERVERS_FAILED)
 
     with pytest.raises(ObservationError, match="orders-3"):
-        readers.road.run(SCHEDULE)
+        readers.scenario.run(SCHEDULE)
 
-    assert readers.road.registered == {str(target(B)), str(target(C))}
+    assert readers.scenario.registered == {str(target(B)), str(target(C))}
 
 
 def test_a_cluster_without_readers_removes_none_and_says_what_to_do(readers: Cluster) -> None:
     readers.rds.members = {"orders-1": instance_name("orders-1")}
 
     with pytest.raises(ObservationError, match=r"has no reader .* Add a reader"):
-        readers.road.run(SCHEDULE)
+        readers.scenario.run(SCHEDULE)
 
-    assert readers.road.registered == {str(target(B)), str(target(C))}
+    assert readers.scenario.registered == {str(target(B)), str(target(C))}
 
 
 @pytest.fixture
 def readers_or_writer(readers: Cluster) -> Cluster:
-    endpoint = readers.road.reconciler.endpoint
+    endpoint = readers.scenario.reconciler.endpoint
     assert isinstance(endpoint, ClusterReadersEndpoint)
-    readers.road.is_observed_by(replace(endpoint, follow_writer=True))
+    readers.scenario.is_observed_by(replace(endpoint, follow_writer=True))
     return readers
 
 
@@ -405,38 +407,38 @@ def test_without_readers_the_writer_stands_in_if_that_is_wished(
     readers_or_writer: Cluster,
 ) -> None:
     cluster = readers_or_writer
-    assert cluster.road.run(SCHEDULE).status is RunStatus.IN_SYNC
+    assert cluster.scenario.run(SCHEDULE).status is RunStatus.IN_SYNC
     cluster.rds.members = {"orders-1": instance_name("orders-1")}
 
-    assert cluster.road.run(SCHEDULE).status is RunStatus.SYNCED
-    assert cluster.road.registered == {str(target(A))}
+    assert cluster.scenario.run(SCHEDULE).status is RunStatus.SYNCED
+    assert cluster.scenario.registered == {str(target(A))}
 
     cluster.rds.members["orders-2"] = instance_name("orders-2")
-    assert cluster.road.run(SCHEDULE).status is RunStatus.SYNCED
-    assert cluster.road.registered == {str(target(B))}
+    assert cluster.scenario.run(SCHEDULE).status is RunStatus.SYNCED
+    assert cluster.scenario.registered == {str(target(B))}
 
 
 # --- The standby of an instance ---------------------------------------------------------------
 
 
 def test_nothing_is_removed_while_nobody_can_say_whose_it_is_and_the_result_says_why() -> None:
-    road = Road(A, policy=replace(POLICY, serving_standby=True))
+    scenario = Scenario(A, policy=replace(POLICY, serving_standby=True))
     standbys = FakeStandbys()
     standbys.failure = "Give the function's role the permission ec2:DescribeNetworkInterfaces."
-    road.reconciler = replace(road.reconciler, standbys=standbys)
-    road.fails_over(B)
+    scenario.reconciler = replace(scenario.reconciler, standbys=standbys)
+    scenario.fails_over(B)
 
-    result = road.run(SCHEDULE)
+    result = scenario.run(SCHEDULE)
 
     assert result.status is RunStatus.UNFINISHED
-    assert road.registered == {str(target(A)), str(target(B))}
+    assert scenario.registered == {str(target(A)), str(target(B))}
     assert result.to_document()["last_failure"] == standbys.failure
 
     standbys.failure, standbys.held = "", {A}
-    result = road.run(SCHEDULE)
+    result = scenario.run(SCHEDULE)
 
     assert result.status is RunStatus.IN_SYNC
-    assert road.registered == {str(target(A)), str(target(B))}
+    assert scenario.registered == {str(target(A)), str(target(B))}
     assert result.to_document()["last_failure"] is None
 
 
@@ -444,48 +446,52 @@ def test_nothing_is_removed_while_nobody_can_say_whose_it_is_and_the_result_says
 
 
 def test_a_deployment_with_another_static_address_moves_the_target() -> None:
-    road = Road(A, policy=SyncPolicy(port=5432, allowed_networks=(IPv4Network("192.168.0.0/16"),)))
-    road.is_observed_by(StaticEndpoint(frozenset({IPv4Address(str(ON_PREM))}), road.clock.now))
+    scenario = Scenario(
+        A, policy=SyncPolicy(port=5432, allowed_networks=(IPv4Network("192.168.0.0/16"),))
+    )
+    scenario.is_observed_by(
+        StaticEndpoint(frozenset({IPv4Address(str(ON_PREM))}), scenario.clock.now)
+    )
 
-    result = road.run(MANUAL)
+    result = scenario.run(MANUAL)
 
     assert result.status is RunStatus.SYNCED
-    assert road.registered == {str(target(ON_PREM))}
+    assert scenario.registered == {str(target(ON_PREM))}
     assert result.run.observations[0].source == "static"
 
 
 # --- An EC2 instance --------------------------------------------------------------------------
 
 
-def on_instance(road: Road) -> FakeEc2:
+def on_instance(scenario: Scenario) -> FakeEc2:
     ec2 = FakeEc2(str(A))
     client: Any = ec2
-    road.is_observed_by(InstanceEndpoint(INSTANCE_ID, client, road.clock.now))
+    scenario.is_observed_by(InstanceEndpoint(INSTANCE_ID, client, scenario.clock.now))
     return ec2
 
 
 def test_a_stopped_instance_keeps_its_target_although_it_is_not_healthy() -> None:
-    road = Road(A)
-    on_instance(road).state = "stopped"
-    road.listens()
-    road.clock.advance(15)
+    scenario = Scenario(A)
+    on_instance(scenario).state = "stopped"
+    scenario.listens()
+    scenario.clock.advance(15)
 
-    result = road.run(SCHEDULE)
+    result = scenario.run(SCHEDULE)
 
     assert result.status is RunStatus.IN_SYNC
     assert not result.run.healthy
-    assert road.registered == {str(target(A))}
+    assert scenario.registered == {str(target(A))}
 
 
 def test_a_terminated_instance_removes_nothing_and_is_an_error() -> None:
-    road = Road(A)
-    ec2 = on_instance(road)
+    scenario = Scenario(A)
+    ec2 = on_instance(scenario)
     ec2.state, ec2.address = "terminated", None
 
     with pytest.raises(ObservationError, match=f"{INSTANCE_ID} is terminated"):
-        road.run(SCHEDULE)
+        scenario.run(SCHEDULE)
 
-    assert road.registered == {str(target(A))}
+    assert scenario.registered == {str(target(A))}
 
 
 # --- The wiring of each kind ------------------------------------------------------------------
@@ -610,7 +616,7 @@ def test_the_zones_own_name_servers_are_asked_before_the_systems_if_that_is_wish
 
     def authoritative_resolver(*, now: object, system: object) -> FakeDns:  # noqa: ARG001
         behind.append(system)
-        zone = FakeDns(wired.road.clock)
+        zone = FakeDns(wired.scenario.clock)
         zone.says(instance_name("orders-1"), B)
         return zone
 

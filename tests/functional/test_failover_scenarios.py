@@ -23,7 +23,8 @@ from target_sync.model import LookupFailure, RunStatus
 from target_sync.reconcile.planner import Reason, VetoCode
 from target_sync.reconcile.result import SyncResult
 from tests.support.cluster import Cluster
-from tests.support.connection_path import (
+from tests.support.name_server import RunningNameServer
+from tests.support.scenario import (
     COMPLETED,
     ENDPOINT_NAME,
     EVENT,
@@ -33,11 +34,10 @@ from tests.support.connection_path import (
     B,
     C,
     FakeEndpoint,
-    Road,
+    Scenario,
     target,
     throttled,
 )
-from tests.support.name_server import RunningNameServer
 from tests.support.scenarios import (
     FAILED,
     FAILED_ONCE,
@@ -51,47 +51,49 @@ from tests.support.scenarios import (
 
 
 @story("Nothing happens")
-def test_a_steady_run_is_one_aws_call_and_one_dns_query() -> Road:
-    road = Road(A)
+def test_a_steady_run_is_one_aws_call_and_one_dns_query() -> Scenario:
+    scenario = Scenario(A)
 
-    result = road.run(SCHEDULE)
+    result = scenario.run(SCHEDULE)
 
     assert result.status is RunStatus.IN_SYNC
-    assert [operation for operation, _ in road.group.history] == ["DescribeTargetHealth"]
-    assert road.endpoint.queries == 1
+    assert [operation for operation, _ in scenario.group.history] == ["DescribeTargetHealth"]
+    assert scenario.endpoint.queries == 1
     assert result.seconds == {"to_detect": None, "to_register": None, "to_healthy": None}
-    return road
+    return scenario
 
 
 @story("Failover; the name has moved when the event comes", refused=94.5, shows=FOLLOWED)
-def test_a_failover_with_dns_already_flipped_ends_exact_and_never_without_a_target() -> Road:
-    road = Road(A)
-    road.fails_over(B)
+def test_a_failover_with_dns_already_flipped_ends_exact_and_never_without_a_target() -> Scenario:
+    scenario = Scenario(A)
+    scenario.fails_over(B)
 
-    result = road.run(EVENT)
+    result = scenario.run(EVENT)
 
     assert result.status is RunStatus.SYNCED
     assert result.seconds["to_detect"] == result.seconds["to_register"] == 0
     assert result.seconds["to_healthy"] == 97
-    assert road.changes == FROM_A_TO_B
-    removed_at = road.group.moments[road.group.history.index(("DeregisterTargets", (target(A),)))]
-    assert removed_at - road.began == 6  # the answer had to be so for longer than its TTL
-    assert road.group.smallest == 1
-    return road
+    assert scenario.changes == FROM_A_TO_B
+    removed_at = scenario.group.moments[
+        scenario.group.history.index(("DeregisterTargets", (target(A),)))
+    ]
+    assert removed_at - scenario.began == 6  # the answer had to be so for longer than its TTL
+    assert scenario.group.smallest == 1
+    return scenario
 
 
 @story("Failover; the event comes 20 s before the name moves", refused=114.5, shows=FOLLOWED)
-def test_an_event_before_the_flip_is_followed_when_the_flip_comes() -> Road:
-    road = Road(A)
-    road.promotes(B)
-    road.later(20, lambda: road.endpoint.says(B))
+def test_an_event_before_the_flip_is_followed_when_the_flip_comes() -> Scenario:
+    scenario = Scenario(A)
+    scenario.promotes(B)
+    scenario.later(20, lambda: scenario.endpoint.says(B))
 
-    result = road.run(EVENT)
+    result = scenario.run(EVENT)
 
     assert result.status is RunStatus.SYNCED
     assert result.seconds["to_detect"] == pytest.approx(20, abs=1)
-    assert road.changes == FROM_A_TO_B
-    return road
+    assert scenario.changes == FROM_A_TO_B
+    return scenario
 
 
 @story(
@@ -99,49 +101,49 @@ def test_an_event_before_the_flip_is_followed_when_the_flip_comes() -> Road:
     refused=124.5,
     shows=FOLLOWED,
 )
-def test_a_lost_event_is_made_good_by_the_schedule() -> Road:
-    road = Road(A)
-    road.fails_over(B)
-    road.clock.advance(30)
+def test_a_lost_event_is_made_good_by_the_schedule() -> Scenario:
+    scenario = Scenario(A)
+    scenario.fails_over(B)
+    scenario.clock.advance(30)
 
-    result = road.run(SCHEDULE)
+    result = scenario.run(SCHEDULE)
 
     assert result.status is RunStatus.SYNCED
-    assert road.changes == FROM_A_TO_B
-    return road
+    assert scenario.changes == FROM_A_TO_B
+    return scenario
 
 
 @story("Failover; its events come doubled and the last one first", refused=104.5, shows=FOLLOWED)
-def test_events_doubled_and_out_of_order_change_the_group_once() -> Road:
-    road = Road(A)
-    road.promotes(B)
-    road.later(10, lambda: road.endpoint.says(B))
+def test_events_doubled_and_out_of_order_change_the_group_once() -> Scenario:
+    scenario = Scenario(A)
+    scenario.promotes(B)
+    scenario.later(10, lambda: scenario.endpoint.says(B))
 
     runs = [
-        (0, road.run_in_steps(COMPLETED)),
-        (0.5, road.run_in_steps(EVENT)),
-        (0.5, road.run_in_steps(EVENT)),
-        (3, road.run_in_steps(EVENT)),
-        (20, road.run_in_steps(COMPLETED)),
+        (0, scenario.run_in_steps(COMPLETED)),
+        (0.5, scenario.run_in_steps(EVENT)),
+        (0.5, scenario.run_in_steps(EVENT)),
+        (3, scenario.run_in_steps(EVENT)),
+        (20, scenario.run_in_steps(COMPLETED)),
     ]
-    ends = road.play(*runs)
+    ends = scenario.play(*runs)
 
     assert {_status(end) for end in ends} == {RunStatus.SYNCED, RunStatus.IN_SYNC}
-    assert _distinct(road.changes) == FROM_A_TO_B
-    assert road.registered == {str(target(B))}
-    return road
+    assert _distinct(scenario.changes) == FROM_A_TO_B
+    assert scenario.registered == {str(target(B))}
+    return scenario
 
 
 @story("An event announces a failover that does not come")
-def test_an_event_that_nothing_follows_ends_with_its_watch() -> Road:
-    road = Road(A, watch_seconds=60)
+def test_an_event_that_nothing_follows_ends_with_its_watch() -> Scenario:
+    scenario = Scenario(A, watch_seconds=60)
 
-    result = road.run(EVENT)
+    result = scenario.run(EVENT)
 
     assert result.status is RunStatus.IN_SYNC
-    assert road.elapsed == pytest.approx(60, abs=1)
-    assert not road.changes
-    return road
+    assert scenario.elapsed == pytest.approx(60, abs=1)
+    assert not scenario.changes
+    return scenario
 
 
 # --- What DNS answers, in real packets --------------------------------------------------------
@@ -162,36 +164,36 @@ def name_server(server: RunningNameServer, monkeypatch: pytest.MonkeyPatch) -> R
     return server
 
 
-def _fails_over_in_the_zone(server: RunningNameServer) -> Road:
+def _fails_over_in_the_zone(server: RunningNameServer) -> Scenario:
     """A failover that DNS tells like any other; the fault is still to come."""
-    road = Road(A)
-    road.is_observed_by(DnsEndpoint(ENDPOINT_NAME, server.resolver(road.clock.now)))
-    road.promotes(B)
+    scenario = Scenario(A)
+    scenario.is_observed_by(DnsEndpoint(ENDPOINT_NAME, server.resolver(scenario.clock.now)))
+    scenario.promotes(B)
     server.zone.set_address(ENDPOINT_NAME, [str(B)])
-    return road
+    return scenario
 
 
 def _is_followed_when_dns_is_back(
-    road: Road, server: RunningNameServer, failure: LookupFailure
+    scenario: Scenario, server: RunningNameServer, failure: LookupFailure
 ) -> None:
     """A scheduled run fails and says why; a watch goes on until the name can be looked up."""
     with pytest.raises(ObservationError):
-        road.run(SCHEDULE)
-    assert not road.changes
-    (observation,) = _documents([road.reporter.results[-1].to_document()["observation"]])
+        scenario.run(SCHEDULE)
+    assert not scenario.changes
+    (observation,) = _documents([scenario.reporter.results[-1].to_document()["observation"]])
     assert observation["failure"] == failure
 
     def is_back() -> None:
         server.zone.set_address(ENDPOINT_NAME, [str(B)])
         server.zone.set_fault(ENDPOINT_NAME, None)
 
-    road.later(20, is_back)
-    result = road.run(EVENT)
+    scenario.later(20, is_back)
+    result = scenario.run(EVENT)
 
     assert result.status is RunStatus.SYNCED
     assert result.run.failures == 7  # at 0, 1, 3, 7, 11, 15, 19 s
     assert result.to_document()["last_failure"] is None
-    assert road.changes == FROM_A_TO_B
+    assert scenario.changes == FROM_A_TO_B
 
 
 @pytest.mark.parametrize(
@@ -204,57 +206,57 @@ def _is_followed_when_dns_is_back(
 @story("Failover; DNS times out or fails for 20 s", refused=117.5, shows=FAILED_ONCE)
 def test_a_name_server_that_fails_for_a_while_removes_nothing(
     name_server: RunningNameServer, fault: Fault, failure: LookupFailure
-) -> Road:
-    road = _fails_over_in_the_zone(name_server)
+) -> Scenario:
+    scenario = _fails_over_in_the_zone(name_server)
     name_server.zone.set_fault(ENDPOINT_NAME, fault)
 
-    _is_followed_when_dns_is_back(road, name_server, failure)
-    return road
+    _is_followed_when_dns_is_back(scenario, name_server, failure)
+    return scenario
 
 
 @story("Failover; the name does not exist for 20 s", refused=117.5, shows=FAILED_ONCE)
 def test_a_name_that_does_not_exist_for_a_while_removes_nothing(
     name_server: RunningNameServer,
-) -> Road:
-    road = _fails_over_in_the_zone(name_server)
+) -> Scenario:
+    scenario = _fails_over_in_the_zone(name_server)
     name_server.zone.remove(ENDPOINT_NAME)
 
-    _is_followed_when_dns_is_back(road, name_server, LookupFailure.NAME_DOES_NOT_EXIST)
-    return road
+    _is_followed_when_dns_is_back(scenario, name_server, LookupFailure.NAME_DOES_NOT_EXIST)
+    return scenario
 
 
 @story("Failover; the name has no address for 20 s", refused=117.5, shows=FAILED_ONCE)
-def test_an_empty_answer_for_a_while_removes_nothing(name_server: RunningNameServer) -> Road:
-    road = _fails_over_in_the_zone(name_server)
+def test_an_empty_answer_for_a_while_removes_nothing(name_server: RunningNameServer) -> Scenario:
+    scenario = _fails_over_in_the_zone(name_server)
     name_server.zone.set_address(ENDPOINT_NAME, [])
 
-    _is_followed_when_dns_is_back(road, name_server, LookupFailure.NO_ADDRESS)
-    return road
+    _is_followed_when_dns_is_back(scenario, name_server, LookupFailure.NO_ADDRESS)
+    return scenario
 
 
 @story("Failover; the name is an alias of itself for 20 s", refused=117.5, shows=FAILED_ONCE)
 def test_an_alias_that_leads_to_itself_for_a_while_removes_nothing(
     name_server: RunningNameServer,
-) -> Road:
-    road = _fails_over_in_the_zone(name_server)
+) -> Scenario:
+    scenario = _fails_over_in_the_zone(name_server)
     name_server.zone.set_alias("loop.example.com", ENDPOINT_NAME)
     name_server.zone.set_alias(ENDPOINT_NAME, "loop.example.com")
 
-    _is_followed_when_dns_is_back(road, name_server, LookupFailure.SERVERS_FAILED)
-    return road
+    _is_followed_when_dns_is_back(scenario, name_server, LookupFailure.SERVERS_FAILED)
+    return scenario
 
 
 @story("Failover; DNS answers are truncated over UDP", refused=94.5, shows=FOLLOWED)
-def test_a_truncated_answer_is_followed_over_tcp(name_server: RunningNameServer) -> Road:
-    road = _fails_over_in_the_zone(name_server)
+def test_a_truncated_answer_is_followed_over_tcp(name_server: RunningNameServer) -> Scenario:
+    scenario = _fails_over_in_the_zone(name_server)
     name_server.zone.set_fault(ENDPOINT_NAME, Fault.TRUNCATE)
 
-    result = road.run(EVENT)
+    result = scenario.run(EVENT)
 
     assert result.status is RunStatus.SYNCED
     assert result.run.failures == 0
-    assert road.changes == FROM_A_TO_B
-    return road
+    assert scenario.changes == FROM_A_TO_B
+    return scenario
 
 
 # --- Answers that are wrong -------------------------------------------------------------------
@@ -264,16 +266,16 @@ def test_a_truncated_answer_is_followed_over_tcp(name_server: RunningNameServer)
 @story("The name answers with a public, loopback or link-local address", shows=("SyncVetoed",))
 def test_an_answer_that_cannot_be_the_database_is_never_registered_and_removes_nothing(
     answer: str,
-) -> Road:
-    road = Road(A)
-    road.endpoint.says(answer)
+) -> Scenario:
+    scenario = Scenario(A)
+    scenario.endpoint.says(answer)
 
-    result = road.run(SCHEDULE)
+    result = scenario.run(SCHEDULE)
 
     assert result.status is RunStatus.VETOED
-    assert not road.changes
+    assert not scenario.changes
     assert _vetoes(result) == [VetoCode.OUTSIDE_ALLOWED_NETWORKS]
-    return road
+    return scenario
 
 
 @story(
@@ -281,34 +283,34 @@ def test_an_answer_that_cannot_be_the_database_is_never_registered_and_removes_n
     refused=104.5,
     shows=FOLLOWED,
 )
-def test_a_watch_goes_on_after_a_vetoed_answer() -> Road:
-    road = Road(A)
-    road.promotes(B)
-    road.endpoint.says("8.8.8.8")
-    road.later(10, lambda: road.endpoint.says(B))
+def test_a_watch_goes_on_after_a_vetoed_answer() -> Scenario:
+    scenario = Scenario(A)
+    scenario.promotes(B)
+    scenario.endpoint.says("8.8.8.8")
+    scenario.later(10, lambda: scenario.endpoint.says(B))
 
-    result = road.run(EVENT)
+    result = scenario.run(EVENT)
 
     assert result.status is RunStatus.SYNCED
-    assert road.changes == FROM_A_TO_B
-    return road
+    assert scenario.changes == FROM_A_TO_B
+    return scenario
 
 
 @story(
     "The answer changes every second between the primary and another server of the VPC",
     shows=("SyncUnfinished", "TargetsRegistered"),
 )
-def test_an_answer_that_flaps_every_second_removes_neither_and_says_so() -> Road:
-    road = Road(A)
+def test_an_answer_that_flaps_every_second_removes_neither_and_says_so() -> Scenario:
+    scenario = Scenario(A)
     for second in range(600):
-        road.later(second + 0.5, partial(road.endpoint.says, (B, A)[second % 2]))
+        scenario.later(second + 0.5, partial(scenario.endpoint.says, (B, A)[second % 2]))
 
-    result = road.run(EVENT)
+    result = scenario.run(EVENT)
 
     assert result.status is RunStatus.UNFINISHED
-    assert road.changes == [("RegisterTargets", (str(target(B)),))]
-    assert road.registered == {str(target(A)), str(target(B))}
-    return road
+    assert scenario.changes == [("RegisterTargets", (str(target(B)),))]
+    assert scenario.registered == {str(target(A)), str(target(B))}
+    return scenario
 
 
 @story(
@@ -316,34 +318,38 @@ def test_an_answer_that_flaps_every_second_removes_neither_and_says_so() -> Road
     refused=94.5,
     shows=FOLLOWED,
 )
-def test_resolvers_that_disagree_delay_the_removal_only() -> Road:
-    road = Road(A)
-    road.fails_over(B)
+def test_resolvers_that_disagree_delay_the_removal_only() -> Scenario:
+    scenario = Scenario(A)
+    scenario.fails_over(B)
     for second, answer in enumerate([A, B, A, B]):
-        road.later(second + 0.5, partial(road.endpoint.says, answer))
+        scenario.later(second + 0.5, partial(scenario.endpoint.says, answer))
 
-    result = road.run(EVENT)
+    result = scenario.run(EVENT)
 
     assert result.status is RunStatus.SYNCED
-    assert road.changes == FROM_A_TO_B
-    removed_at = road.group.moments[road.group.history.index(("DeregisterTargets", (target(A),)))]
-    assert removed_at - road.began == 10  # 6 s after the last answer with the old address
-    return road
+    assert scenario.changes == FROM_A_TO_B
+    removed_at = scenario.group.moments[
+        scenario.group.history.index(("DeregisterTargets", (target(A),)))
+    ]
+    assert removed_at - scenario.began == 10  # 6 s after the last answer with the old address
+    return scenario
 
 
 @story("Failover; two runs at once, one of them with a stale resolver", refused=95, shows=FOLLOWED)
-def test_two_runs_at_once_with_different_answers_do_not_flap() -> Road:
-    road = Road(A)
-    road.fails_over(B)
-    stale = FakeEndpoint(road.clock)
+def test_two_runs_at_once_with_different_answers_do_not_flap() -> Scenario:
+    scenario = Scenario(A)
+    scenario.fails_over(B)
+    stale = FakeEndpoint(scenario.clock)
     stale.says(A)
-    road.later(5, lambda: stale.says(B))
+    scenario.later(5, lambda: stale.says(B))
 
-    ends = road.play((0, road.run_in_steps(EVENT)), (0.2, road.run_in_steps(SCHEDULE, stale)))
+    ends = scenario.play(
+        (0, scenario.run_in_steps(EVENT)), (0.2, scenario.run_in_steps(SCHEDULE, stale))
+    )
 
     assert [_status(end) for end in ends] == [RunStatus.SYNCED, RunStatus.IN_SYNC]
-    assert _distinct(road.changes) == FROM_A_TO_B
-    return road
+    assert _distinct(scenario.changes) == FROM_A_TO_B
+    return scenario
 
 
 # --- AWS's API fails --------------------------------------------------------------------------
@@ -355,45 +361,45 @@ def test_two_runs_at_once_with_different_answers_do_not_flap() -> Road:
     refused=101.5,
     shows=OUTLIVED,
 )
-def test_throttling_before_the_registration_delays_it(operation: str) -> Road:
-    road = Road(A)
-    road.fails_over(B)
-    road.group.faults[operation] = [throttled(operation)] * 3
+def test_throttling_before_the_registration_delays_it(operation: str) -> Scenario:
+    scenario = Scenario(A)
+    scenario.fails_over(B)
+    scenario.group.faults[operation] = [throttled(operation)] * 3
 
-    result = road.run(EVENT)
+    result = scenario.run(EVENT)
 
     assert result.status is RunStatus.SYNCED
     assert result.run.failures == 3
     assert result.seconds["to_register"] == 7  # after pauses of 1, 2 and 4 s
-    assert _distinct(road.changes) == FROM_A_TO_B
-    return road
+    assert _distinct(scenario.changes) == FROM_A_TO_B
+    return scenario
 
 
 @story("Failover; DeregisterTargets is throttled three times", refused=94.5, shows=OUTLIVED)
-def test_a_throttled_removal_holds_nothing_up() -> Road:
-    road = Road(A)
-    road.fails_over(B)
-    road.group.faults["DeregisterTargets"] = [throttled("DeregisterTargets")] * 3
+def test_a_throttled_removal_holds_nothing_up() -> Scenario:
+    scenario = Scenario(A)
+    scenario.fails_over(B)
+    scenario.group.faults["DeregisterTargets"] = [throttled("DeregisterTargets")] * 3
 
-    result = road.run(EVENT)
+    result = scenario.run(EVENT)
 
     assert result.status is RunStatus.SYNCED
     assert result.run.failures == 3
-    assert _distinct(road.changes) == FROM_A_TO_B
-    return road
+    assert _distinct(scenario.changes) == FROM_A_TO_B
+    return scenario
 
 
 @story("A scheduled run cannot see the group", shows=FAILED)
-def test_a_scheduled_run_that_cannot_see_the_group_fails_at_once_and_changes_nothing() -> Road:
-    road = Road(A)
-    road.group.faults["DescribeTargetHealth"] = [throttled("DescribeTargetHealth")]
+def test_a_scheduled_run_that_cannot_see_the_group_fails_at_once_and_changes_nothing() -> Scenario:
+    scenario = Scenario(A)
+    scenario.group.faults["DescribeTargetHealth"] = [throttled("DescribeTargetHealth")]
 
     with pytest.raises(TargetGroupUnavailableError, match="ThrottlingException"):
-        road.run(SCHEDULE)
+        scenario.run(SCHEDULE)
 
-    assert road.elapsed == 0
-    assert not road.changes
-    return road
+    assert scenario.elapsed == 0
+    assert not scenario.changes
+    return scenario
 
 
 @story(
@@ -401,37 +407,37 @@ def test_a_scheduled_run_that_cannot_see_the_group_fails_at_once_and_changes_not
     refused=154.5,
     shows=FAILED_ONCE,
 )
-def test_a_call_that_goes_on_failing_is_an_error_in_the_end_and_nothing_is_removed() -> Road:
-    road = Road(A, watch_seconds=60)
-    road.fails_over(B)
-    road.group.faults["RegisterTargets"] = [throttled("RegisterTargets")] * 1000
+def test_a_call_that_goes_on_failing_is_an_error_in_the_end_and_nothing_is_removed() -> Scenario:
+    scenario = Scenario(A, watch_seconds=60)
+    scenario.fails_over(B)
+    scenario.group.faults["RegisterTargets"] = [throttled("RegisterTargets")] * 1000
 
     with pytest.raises(TargetGroupUnavailableError, match="ThrottlingException"):
-        road.run(EVENT)
+        scenario.run(EVENT)
 
-    assert road.registered == {str(target(A))}
-    assert "DeregisterTargets" not in road.group.calls
+    assert scenario.registered == {str(target(A))}
+    assert "DeregisterTargets" not in scenario.group.calls
     # Failures in a row are a longer and longer way apart: 0, 1, 3, 7, 11 ... 59 s.
-    assert road.group.calls["RegisterTargets"] == 17
+    assert scenario.group.calls["RegisterTargets"] == 17
 
-    road.group.faults.clear()
-    road.clock.sleep_until(road.began + 60)
-    assert road.run(SCHEDULE).status is RunStatus.SYNCED
-    return road
+    scenario.group.faults.clear()
+    scenario.clock.sleep_until(scenario.began + 60)
+    assert scenario.run(SCHEDULE).status is RunStatus.SYNCED
+    return scenario
 
 
-def _loses_the_reply_to(operation: str) -> Road:
-    road = Road(A)
-    road.fails_over(B)
-    road.group.lost_replies[operation] = [
+def _loses_the_reply_to(operation: str) -> Scenario:
+    scenario = Scenario(A)
+    scenario.fails_over(B)
+    scenario.group.lost_replies[operation] = [
         TargetGroupUnavailableError(operation, "ReadTimeoutError", "no reply")
     ]
 
-    result = road.run(EVENT)
+    result = scenario.run(EVENT)
 
     assert result.status is RunStatus.SYNCED
-    assert road.changes == FROM_A_TO_B
-    return road
+    assert scenario.changes == FROM_A_TO_B
+    return scenario
 
 
 @story(
@@ -439,7 +445,7 @@ def _loses_the_reply_to(operation: str) -> Road:
     refused=94.5,
     shows=("CallsFailed", "TargetsDeregistered"),
 )
-def test_a_registration_whose_reply_was_lost_is_not_made_again() -> Road:
+def test_a_registration_whose_reply_was_lost_is_not_made_again() -> Scenario:
     return _loses_the_reply_to("RegisterTargets")
 
 
@@ -448,23 +454,23 @@ def test_a_registration_whose_reply_was_lost_is_not_made_again() -> Road:
     refused=94.5,
     shows=("CallsFailed", "TargetsRegistered"),
 )
-def test_a_removal_whose_reply_was_lost_is_not_made_again() -> Road:
+def test_a_removal_whose_reply_was_lost_is_not_made_again() -> Scenario:
     return _loses_the_reply_to("DeregisterTargets")
 
 
 @story("The target group was deleted by hand", refused=30, shows=FAILED)
-def test_a_deleted_target_group_ends_even_a_watch_at_once() -> Road:
-    road = Road(answer=[A])
-    road.clock.advance(30)
-    road.group.faults["DescribeTargetHealth"] = [
+def test_a_deleted_target_group_ends_even_a_watch_at_once() -> Scenario:
+    scenario = Scenario(answer=[A])
+    scenario.clock.advance(30)
+    scenario.group.faults["DescribeTargetHealth"] = [
         TargetGroupNotFoundError("DescribeTargetHealth", "TargetGroupNotFound", "not found")
     ]
 
     with pytest.raises(TargetGroupNotFoundError, match="not found"):
-        road.run(EVENT)
+        scenario.run(EVENT)
 
-    assert [operation for operation, _ in road.group.history] == ["DescribeTargetHealth"]
-    return road
+    assert [operation for operation, _ in scenario.group.history] == ["DescribeTargetHealth"]
+    return scenario
 
 
 # --- A run is cut short -----------------------------------------------------------------------
@@ -475,18 +481,18 @@ def test_a_deleted_target_group_ends_even_a_watch_at_once() -> Road:
     refused=94.5,
     shows=("TargetsDeregistered", "Errors"),
 )
-def test_a_crash_between_register_and_deregister_is_finished_by_the_next_run() -> Road:
-    road = Road(A)
-    road.fails_over(B)
-    road.runs_until_it_calls("RegisterTargets", EVENT)
-    assert road.registered == {str(target(A)), str(target(B))}
-    road.clock.advance(30)
+def test_a_crash_between_register_and_deregister_is_finished_by_the_next_run() -> Scenario:
+    scenario = Scenario(A)
+    scenario.fails_over(B)
+    scenario.runs_until_it_calls("RegisterTargets", EVENT)
+    assert scenario.registered == {str(target(A)), str(target(B))}
+    scenario.clock.advance(30)
 
-    result = road.run(SCHEDULE)
+    result = scenario.run(SCHEDULE)
 
     assert result.status is RunStatus.SYNCED
-    assert road.changes == FROM_A_TO_B
-    return road
+    assert scenario.changes == FROM_A_TO_B
+    return scenario
 
 
 @story(
@@ -494,18 +500,18 @@ def test_a_crash_between_register_and_deregister_is_finished_by_the_next_run() -
     refused=115,
     shows=("TargetsRegistered", "TargetsDeregistered", "Errors"),
 )
-def test_a_watch_that_lambda_ends_is_taken_up_by_the_schedule() -> Road:
-    road = Road(A)
-    road.later(40, lambda: road.fails_over(B))
-    road.runs_until(lambda: road.elapsed >= 30, EVENT)
-    assert not road.changes
-    road.clock.sleep_until(road.began + 60)
+def test_a_watch_that_lambda_ends_is_taken_up_by_the_schedule() -> Scenario:
+    scenario = Scenario(A)
+    scenario.later(40, lambda: scenario.fails_over(B))
+    scenario.runs_until(lambda: scenario.elapsed >= 30, EVENT)
+    assert not scenario.changes
+    scenario.clock.sleep_until(scenario.began + 60)
 
-    result = road.run(SCHEDULE)
+    result = scenario.run(SCHEDULE)
 
     assert result.status is RunStatus.SYNCED
-    assert road.changes == FROM_A_TO_B
-    return road
+    assert scenario.changes == FROM_A_TO_B
+    return scenario
 
 
 @story(
@@ -513,17 +519,17 @@ def test_a_watch_that_lambda_ends_is_taken_up_by_the_schedule() -> Road:
     refused=94.5,
     shows=("SyncUnfinished", "TargetsRegistered", "TargetsDeregistered"),
 )
-def test_a_run_without_time_to_confirm_leaves_the_removal_to_the_next_one() -> Road:
-    road = Road(A)
-    road.fails_over(B)
+def test_a_run_without_time_to_confirm_leaves_the_removal_to_the_next_one() -> Scenario:
+    scenario = Scenario(A)
+    scenario.fails_over(B)
 
-    first = road.run(EVENT, remaining_seconds=18)
+    first = scenario.run(EVENT, remaining_seconds=18)
     assert first.status is RunStatus.UNFINISHED
-    assert road.registered == {str(target(A)), str(target(B))}
+    assert scenario.registered == {str(target(A)), str(target(B))}
 
-    assert road.run(SCHEDULE).status is RunStatus.SYNCED
-    assert road.changes == FROM_A_TO_B
-    return road
+    assert scenario.run(SCHEDULE).status is RunStatus.SYNCED
+    assert scenario.changes == FROM_A_TO_B
+    return scenario
 
 
 # --- What is in the group ---------------------------------------------------------------------
@@ -532,66 +538,66 @@ def test_a_run_without_time_to_confirm_leaves_the_removal_to_the_next_one() -> R
 @story(
     "Failover and, before the old address has drained, back again", refused=112.5, shows=FOLLOWED
 )
-def test_failing_back_onto_a_draining_address_ends_right() -> Road:
-    road = Road(A)
-    road.fails_over(B)
-    road.later(12, lambda: road.fails_over(A))
+def test_failing_back_onto_a_draining_address_ends_right() -> Scenario:
+    scenario = Scenario(A)
+    scenario.fails_over(B)
+    scenario.later(12, lambda: scenario.fails_over(A))
 
-    ends = road.play((0, road.run_in_steps(EVENT)), (12, road.run_in_steps(EVENT)))
+    ends = scenario.play((0, scenario.run_in_steps(EVENT)), (12, scenario.run_in_steps(EVENT)))
 
     assert [_status(end) for end in ends] == [RunStatus.SYNCED, RunStatus.SYNCED]
-    assert _distinct(road.changes) == [
+    assert _distinct(scenario.changes) == [
         *FROM_A_TO_B,
         ("RegisterTargets", (str(target(A)),)),
         ("DeregisterTargets", (str(target(B)),)),
     ]
-    assert road.group.smallest == 1
-    return road
+    assert scenario.group.smallest == 1
+    return scenario
 
 
 @story("The right address is registered on a wrong port", refused=94.5, shows=FOLLOWED)
-def test_the_right_address_on_a_wrong_port_is_repaired() -> Road:
-    road = Road(answer=[A], listening=[A])
-    road.group.put(target(A, 5433))
+def test_the_right_address_on_a_wrong_port_is_repaired() -> Scenario:
+    scenario = Scenario(answer=[A], listening=[A])
+    scenario.group.put(target(A, 5433))
 
-    result = road.run(SCHEDULE)
+    result = scenario.run(SCHEDULE)
 
     assert result.status is RunStatus.SYNCED
-    assert road.changes == [
+    assert scenario.changes == [
         ("RegisterTargets", (str(target(A)),)),
         ("DeregisterTargets", (str(target(A, 5433)),)),
     ]
-    return road
+    return scenario
 
 
 @story("Failover of a database on another port than PostgreSQL's own", refused=94.5, shows=FOLLOWED)
-def test_a_database_on_its_own_port_is_followed_on_that_port() -> Road:
-    road = Road(A, policy=replace(POLICY, port=6432))
-    road.fails_over(B)
+def test_a_database_on_its_own_port_is_followed_on_that_port() -> Scenario:
+    scenario = Scenario(A, policy=replace(POLICY, port=6432))
+    scenario.fails_over(B)
 
-    result = road.run(EVENT)
+    result = scenario.run(EVENT)
 
     assert result.status is RunStatus.SYNCED
-    assert road.changes == [
+    assert scenario.changes == [
         ("RegisterTargets", (str(target(B, 6432)),)),
         ("DeregisterTargets", (str(target(A, 6432)),)),
     ]
-    return road
+    return scenario
 
 
 @story("Failover of a group with two stale targets", refused=94.5, shows=FOLLOWED)
-def test_two_stale_targets_leave_together_once_the_new_one_is_registered() -> Road:
-    road = Road(A, C, answer=[A], listening=[A])
-    road.fails_over(B)
+def test_two_stale_targets_leave_together_once_the_new_one_is_registered() -> Scenario:
+    scenario = Scenario(A, C, answer=[A], listening=[A])
+    scenario.fails_over(B)
 
-    result = road.run(SCHEDULE)
+    result = scenario.run(SCHEDULE)
 
     assert result.status is RunStatus.SYNCED
-    assert road.changes == [
+    assert scenario.changes == [
         ("RegisterTargets", (str(target(B)),)),
         ("DeregisterTargets", (str(target(A)), str(target(C)))),
     ]
-    return road
+    return scenario
 
 
 @story(
@@ -599,14 +605,14 @@ def test_two_stale_targets_leave_together_once_the_new_one_is_registered() -> Ro
     refused=114.5,
     shows=("TargetsRegistered",),
 )
-def test_drift_made_by_hand_is_repaired_by_the_schedule() -> Road:
-    road = Road(A)
-    road.group.take(target(A))
-    road.clock.advance(20)
+def test_drift_made_by_hand_is_repaired_by_the_schedule() -> Scenario:
+    scenario = Scenario(A)
+    scenario.group.take(target(A))
+    scenario.clock.advance(20)
 
-    assert road.run(SCHEDULE).status is RunStatus.SYNCED
-    assert road.registered == {str(target(A))}
-    return road
+    assert scenario.run(SCHEDULE).status is RunStatus.SYNCED
+    assert scenario.registered == {str(target(A))}
+    return scenario
 
 
 @story(
@@ -614,32 +620,32 @@ def test_drift_made_by_hand_is_repaired_by_the_schedule() -> Road:
     refused=184,
     shows=("SyncUnhealthy", "TargetsRegistered", "TargetsDeregistered"),
 )
-def test_a_new_target_that_never_becomes_healthy_is_said_when_the_time_is_up() -> Road:
-    road = Road(A)
-    road.fails_over(B)
-    road.listens()
+def test_a_new_target_that_never_becomes_healthy_is_said_when_the_time_is_up() -> Scenario:
+    scenario = Scenario(A)
+    scenario.fails_over(B)
+    scenario.listens()
 
-    result = road.run(EVENT, remaining_seconds=200)
+    result = scenario.run(EVENT, remaining_seconds=200)
 
     assert result.status is RunStatus.UNHEALTHY
     assert result.seconds["to_healthy"] is None
-    assert road.changes == FROM_A_TO_B
-    assert road.elapsed <= 200 - 15
-    return road
+    assert scenario.changes == FROM_A_TO_B
+    assert scenario.elapsed <= 200 - 15
+    return scenario
 
 
 @story("The instance reboots for 20 s and keeps its address", refused=19.5)
-def test_an_instance_that_reboots_keeps_its_target() -> Road:
-    road = Road(A)
-    road.listens()
-    road.later(20, lambda: road.listens(A))
+def test_an_instance_that_reboots_keeps_its_target() -> Scenario:
+    scenario = Scenario(A)
+    scenario.listens()
+    scenario.later(20, lambda: scenario.listens(A))
 
-    result = road.run(EVENT)
+    result = scenario.run(EVENT)
 
     assert result.status is RunStatus.IN_SYNC
     assert result.run.healthy
-    assert not road.changes
-    return road
+    assert not scenario.changes
+    return scenario
 
 
 # --- Clusters ---------------------------------------------------------------------------------
@@ -650,19 +656,19 @@ def test_an_instance_that_reboots_keeps_its_target() -> Road:
     refused=94.5,
     shows=FOLLOWED,
 )
-def test_an_old_writer_that_is_back_as_a_reader_stays_out() -> Road:
+def test_an_old_writer_that_is_back_as_a_reader_stays_out() -> Scenario:
     cluster = Cluster.of_writer()
     cluster.fails_over("orders-2")
-    cluster.road.listens(B, C)
-    cluster.road.later(10, lambda: cluster.road.listens(A, B, C))
+    cluster.scenario.listens(B, C)
+    cluster.scenario.later(10, lambda: cluster.scenario.listens(A, B, C))
 
-    result = cluster.road.run(EVENT)
+    result = cluster.scenario.run(EVENT)
 
     assert result.status is RunStatus.SYNCED
     assert [v.reason for v in result.run.deregistered] == [Reason.ABSENT_IN_BOTH_SOURCES]
-    assert cluster.road.run(SCHEDULE).status is RunStatus.IN_SYNC
-    assert cluster.road.changes == FROM_A_TO_B
-    return cluster.road
+    assert cluster.scenario.run(SCHEDULE).status is RunStatus.IN_SYNC
+    assert cluster.scenario.changes == FROM_A_TO_B
+    return cluster.scenario
 
 
 @story(
@@ -671,33 +677,35 @@ def test_an_old_writer_that_is_back_as_a_reader_stays_out() -> Road:
     wrong=7,
     shows=FOLLOWED,
 )
-def test_an_old_writer_stays_for_the_confirm_window_at_most_while_the_sources_disagree() -> Road:
+def test_an_old_writer_stays_for_the_confirm_window_at_most_while_the_sources_disagree() -> (
+    Scenario
+):
     cluster = Cluster.of_writer()
     cluster.promotes("orders-2")
     cluster.after(0.5, "dns", "orders-2")
     cluster.after(20, "rds", "orders-2")
 
-    result = cluster.road.run(EVENT)
+    result = cluster.scenario.run(EVENT)
 
     assert result.status is RunStatus.SYNCED
     assert [v.reason for v in result.run.deregistered] == [Reason.ABSENCE_CONFIRMED]
-    assert cluster.road.changes == FROM_A_TO_B
-    return cluster.road
+    assert cluster.scenario.changes == FROM_A_TO_B
+    return cluster.scenario
 
 
 @story("A reader reboots: the RDS API says so, its port is closed for 20 s", refused=4.5)
-def test_a_reader_that_reboots_stays_registered() -> Road:
+def test_a_reader_that_reboots_stays_registered() -> Scenario:
     cluster = Cluster.of_readers()
     cluster.rds.states["orders-2"] = "rebooting"
-    cluster.road.listens(A, C)
-    cluster.road.later(20, lambda: cluster.road.listens(A, B, C))
-    cluster.road.later(20, cluster.rds.states.clear)
+    cluster.scenario.listens(A, C)
+    cluster.scenario.later(20, lambda: cluster.scenario.listens(A, B, C))
+    cluster.scenario.later(20, cluster.rds.states.clear)
 
-    result = cluster.road.run(EVENT)
+    result = cluster.scenario.run(EVENT)
 
     assert result.status is RunStatus.IN_SYNC
-    assert not cluster.road.changes
-    return cluster.road
+    assert not cluster.scenario.changes
+    return cluster.scenario
 
 
 @story(
@@ -705,16 +713,16 @@ def test_a_reader_that_reboots_stays_registered() -> Road:
     wrong=3,
     shows=FOLLOWED,
 )
-def test_readers_swap_a_member_at_a_failover() -> Road:
+def test_readers_swap_a_member_at_a_failover() -> Scenario:
     cluster = Cluster.of_readers()
     cluster.fails_over("orders-2")
-    cluster.road.right = frozenset({A, C})
+    cluster.scenario.right = frozenset({A, C})
 
-    result = cluster.road.run(EVENT)
+    result = cluster.scenario.run(EVENT)
 
     assert result.status is RunStatus.SYNCED
-    assert cluster.road.registered == {str(target(A)), str(target(C))}
-    return cluster.road
+    assert cluster.scenario.registered == {str(target(A)), str(target(C))}
+    return cluster.scenario
 
 
 # --- Helpers ----------------------------------------------------------------------------------

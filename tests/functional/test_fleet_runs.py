@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from target_sync.fleet.model import Binding, WorkReason
 from target_sync.fleet.rate_limits import ACCOUNT_QUOTA, DEFAULT_SHARE
 from target_sync.model import DatabaseKind
-from tests.support.connection_path import A, B, C
+from tests.support.scenario import A, B, C
 from tests.support.workers import BATCH, WORKERS, Fault, Fleet, arn_of
 
 PASSING = (Fault.THROTTLED, Fault.TIMED_OUT, Fault.REPLY_LOST)

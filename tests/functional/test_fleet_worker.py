@@ -41,10 +41,10 @@ from target_sync.fleet.worker import Worker
 from target_sync.fleet.worker_reporting import PowertoolsWorkerReporter
 from target_sync.model import DatabaseKind, FailedObservation, LookupFailure, Observation
 from target_sync.targets.target_group import ElbTargetGroup
-from tests.support.connection_path import ON_PREM, VPC_NETWORKS, A, B, C, target
 from tests.support.events import context
 from tests.support.fleet import Message, lambda_event
 from tests.support.name_server import HOST, RunningNameServer
+from tests.support.scenario import ON_PREM, VPC_NETWORKS, A, B, C, target
 from tests.support.workers import KEY, Fault, Fleet, VirtualLoop, arn_of
 
 if TYPE_CHECKING:

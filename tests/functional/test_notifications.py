@@ -11,23 +11,23 @@ from target_sync.model import FailedObservation, LookupFailure, Observation, Run
 from target_sync.notifications.messages import plain
 from target_sync.reconcile.messages import notification_of
 from target_sync.reconcile.triggers import Trigger
-from tests.support.connection_path import (
+from tests.support.notifications import GROUP_ARN, SENDER, FakeTeller
+from tests.support.scenario import (
     COMPLETED,
     EVENT,
     MANUAL,
     SCHEDULE,
     A,
     B,
-    Road,
+    Scenario,
     target,
     throttled,
 )
-from tests.support.notifications import GROUP_ARN, SENDER, FakeTeller
 
 SAMPLE = Path(__file__).parents[2] / "events/own/target-group-synced.json"
 
 
-class Told(Road):
+class Told(Scenario):
     """A road whose runs tell people and programs."""
 
     def __init__(self, *registered: object) -> None:
@@ -52,55 +52,55 @@ class Told(Road):
 
 
 def test_a_failover_is_told_once_with_targets_reason_and_seconds() -> None:
-    road = Told(A)
-    road.fails_over(B)
+    scenario = Told(A)
+    scenario.fails_over(B)
 
-    road.run(EVENT)
+    scenario.run(EVENT)
 
-    assert road.subjects == ["orders-privatelink: target group synced to 10.0.2.12:5432"]
-    (mail,) = road.mails
+    assert scenario.subjects == ["orders-privatelink: target group synced to 10.0.2.12:5432"]
+    (mail,) = scenario.mails
     assert "now leads to 10.0.2.12:5432. Before this run it led to 10.0.1.11:5432." in mail
     assert "Registered 10.0.2.12:5432: in the answer and not registered." in mail
     assert "started the run (RDS-EVENT-0013). It was seen after 0.0 s, registered after" in mail
     assert "What to do: nothing." in mail
-    (event,) = road.notifier.bus.events
+    (event,) = scenario.notifier.bus.events
     assert (event.detail_type, event.resource) == ("Target Group Synced", GROUP_ARN)
     assert event.detail["old_targets"] == ["10.0.1.11:5432"]
     assert event.detail["new_targets"] == ["10.0.2.12:5432"]
 
 
 def test_a_quiet_minute_is_told_to_nobody() -> None:
-    road = Told(A)
+    scenario = Told(A)
 
-    road.run(SCHEDULE)
+    scenario.run(SCHEDULE)
 
-    assert not road.mails
-    assert not road.details
+    assert not scenario.mails
+    assert not scenario.details
 
 
 def test_the_runs_after_a_failover_tell_nothing_more() -> None:
-    road = Told(A)
-    road.fails_over(B)
+    scenario = Told(A)
+    scenario.fails_over(B)
 
     for trigger in (SCHEDULE, COMPLETED, SCHEDULE, MANUAL):
-        road.run(trigger)
+        scenario.run(trigger)
 
-    assert len(road.mails) == len(road.details) == 1
+    assert len(scenario.mails) == len(scenario.details) == 1
 
 
 def test_a_retry_of_a_run_that_failed_after_its_change_does_not_tell_it_again() -> None:
-    road = Told(A)
-    road.fails_over(B)
-    road.group.faults["DeregisterTargets"] = [throttled("DeregisterTargets")] * 400
+    scenario = Told(A)
+    scenario.fails_over(B)
+    scenario.group.faults["DeregisterTargets"] = [throttled("DeregisterTargets")] * 400
 
     with pytest.raises(TargetSyncError):
-        road.run(EVENT)
-    road.group.faults.clear()
-    retry = road.run(EVENT)
+        scenario.run(EVENT)
+    scenario.group.faults.clear()
+    retry = scenario.run(EVENT)
 
-    first, second = road.details
+    first, second = scenario.details
     assert (first["status"], first["registered"] != []) == ("failed", True)
-    assert "and then the run failed: DeregisterTargets failed with Throttling" in road.mails[0]
+    assert "and then the run failed: DeregisterTargets failed with Throttling" in scenario.mails[0]
     # What the retry tells is its own change: the removal that failed before.
     assert retry.status is RunStatus.SYNCED
     assert (second["registered"], second["deregistered"] != []) == ([], True)
@@ -108,130 +108,130 @@ def test_a_retry_of_a_run_that_failed_after_its_change_does_not_tell_it_again() 
 
 
 def test_a_registration_whose_reply_was_lost_is_told_by_its_outcome() -> None:
-    road = Told(A)
-    road.fails_over(B)
-    road.group.lost_replies["RegisterTargets"] = [throttled("RegisterTargets")]
+    scenario = Told(A)
+    scenario.fails_over(B)
+    scenario.group.lost_replies["RegisterTargets"] = [throttled("RegisterTargets")]
 
-    result = road.run(EVENT)
+    result = scenario.run(EVENT)
 
-    assert road.registered == {str(target(B))}
+    assert scenario.registered == {str(target(B))}
     assert result.run.deregistered
-    (detail,) = road.details
+    (detail,) = scenario.details
     assert detail["registered"] == []
     assert detail["new_targets"] == ["10.0.2.12:5432"]
 
 
 def test_two_runs_that_take_turns_tell_one_change_once() -> None:
-    road = Told(A)
-    road.later(10, lambda: road.fails_over(B))
+    scenario = Told(A)
+    scenario.later(10, lambda: scenario.fails_over(B))
 
-    road.play(
-        (0.0, road.run_in_steps(EVENT)),
-        (0.3, road.run_in_steps(COMPLETED)),
-        (0.6, road.run_in_steps(EVENT)),
+    scenario.play(
+        (0.0, scenario.run_in_steps(EVENT)),
+        (0.3, scenario.run_in_steps(COMPLETED)),
+        (0.6, scenario.run_in_steps(EVENT)),
     )
 
-    assert len(road.mails) == 1
-    assert road.details[0]["new_targets"] == ["10.0.2.12:5432"]
+    assert len(scenario.mails) == 1
+    assert scenario.details[0]["new_targets"] == ["10.0.2.12:5432"]
 
 
 def test_two_runs_that_describe_before_either_registers_tell_it_with_one_id() -> None:
-    road = Told(A)
-    road.later(10, lambda: road.fails_over(B))
+    scenario = Told(A)
+    scenario.later(10, lambda: scenario.fails_over(B))
 
     # Both look in the same instant, between two calls of each other: no run can see that the
     # other one registers the same target.
-    road.play((0.0, road.run_in_steps(EVENT)), (0.0, road.run_in_steps(COMPLETED)))
+    scenario.play((0.0, scenario.run_in_steps(EVENT)), (0.0, scenario.run_in_steps(COMPLETED)))
 
-    assert road.group.calls["RegisterTargets"] == 2
-    assert len({str(detail["id"]) for detail in road.details}) == 1
-    moments = [float(str(detail["at"])) for detail in road.details]
+    assert scenario.group.calls["RegisterTargets"] == 2
+    assert len({str(detail["id"]) for detail in scenario.details}) == 1
+    moments = [float(str(detail["at"])) for detail in scenario.details]
     assert max(moments) - min(moments) < 60
 
 
 def test_the_way_there_and_back_are_two_changes() -> None:
-    road = Told(A)
-    road.fails_over(B)
-    road.run(EVENT)
-    road.clock.advance(600)
-    road.fails_over(A)
-    road.run(EVENT)
+    scenario = Told(A)
+    scenario.fails_over(B)
+    scenario.run(EVENT)
+    scenario.clock.advance(600)
+    scenario.fails_over(A)
+    scenario.run(EVENT)
 
-    there, back = road.details
+    there, back = scenario.details
     assert there["id"] != back["id"]
     assert (back["old_targets"], back["new_targets"]) == (there["new_targets"], ["10.0.1.11:5432"])
 
 
 def test_a_message_that_fails_neither_fails_the_run_nor_is_tried_again() -> None:
-    road = Told(A)
-    road.fails_over(B)
-    road.notifier.topic.is_broken = road.notifier.bus.is_broken = True
+    scenario = Told(A)
+    scenario.fails_over(B)
+    scenario.notifier.topic.is_broken = scenario.notifier.bus.is_broken = True
 
-    result = road.run(EVENT)
-    road.run(SCHEDULE)
+    result = scenario.run(EVENT)
+    scenario.run(SCHEDULE)
 
     assert result.status is RunStatus.SYNCED
     assert result.undelivered_notifications == (
         "nobody was told: PutEvents failed with AccessDeniedException: not authorized",
         "nobody was told: Publish failed with NotFound: Topic does not exist",
     )
-    assert road.reporter.results[0].to_document()["undelivered_notifications"] == list(
+    assert scenario.reporter.results[0].to_document()["undelivered_notifications"] == list(
         result.undelivered_notifications
     )
-    assert road.reporter.results[1].undelivered_notifications == ()
+    assert scenario.reporter.results[1].undelivered_notifications == ()
 
 
 def test_the_event_reaches_programs_though_the_mail_fails() -> None:
-    road = Told(A)
-    road.fails_over(B)
-    road.notifier.topic.is_broken = True
+    scenario = Told(A)
+    scenario.fails_over(B)
+    scenario.notifier.topic.is_broken = True
 
-    road.run(EVENT)
+    scenario.run(EVENT)
 
-    assert len(road.details) == 1
+    assert len(scenario.details) == 1
 
 
 # --- Vetoes -----------------------------------------------------------------------------------
 
 
 def test_a_veto_after_a_completed_failover_is_told_with_what_to_look_at() -> None:
-    road = Told(A)
-    road.endpoint.says("8.8.8.8")
+    scenario = Told(A)
+    scenario.endpoint.says("8.8.8.8")
 
-    road.run(COMPLETED)
+    scenario.run(COMPLETED)
 
-    assert road.subjects == [
+    assert scenario.subjects == [
         "orders-privatelink: sync vetoed, the target group still leads to 10.0.1.11:5432"
     ]
-    (mail,) = road.mails
+    (mail,) = scenario.mails
     assert "outside_allowed_networks: " in mail
     assert "Refused: 8.8.8.8:5432." in mail
     assert "docs/runbook.md#sync-vetoed" in mail
-    (event,) = road.notifier.bus.events
+    (event,) = scenario.notifier.bus.events
     assert event.detail_type == "Sync Vetoed"
     assert [veto["code"] for veto in event.detail["vetoes"]] == ["outside_allowed_networks"]  # type: ignore[attr-defined]
 
 
 def test_a_veto_is_not_told_every_minute() -> None:
-    road = Told(A)
-    road.endpoint.says("8.8.8.8")
+    scenario = Told(A)
+    scenario.endpoint.says("8.8.8.8")
 
     for trigger in (SCHEDULE, EVENT, MANUAL, SCHEDULE):
-        assert road.run(trigger).status is RunStatus.VETOED
+        assert scenario.run(trigger).status is RunStatus.VETOED
 
-    assert not road.mails
+    assert not scenario.mails
 
 
 def test_a_change_that_a_guard_refused_in_part_is_one_message() -> None:
-    road = Told(A)
-    road.endpoint.says(B, "8.8.8.8")
-    road.listens(B)
+    scenario = Told(A)
+    scenario.endpoint.says(B, "8.8.8.8")
+    scenario.listens(B)
 
-    road.run(COMPLETED)
+    scenario.run(COMPLETED)
 
-    (mail,) = road.mails
+    (mail,) = scenario.mails
     assert "a guard refused a part of the plan" in mail
-    (event,) = road.notifier.bus.events
+    (event,) = scenario.notifier.bus.events
     assert (event.detail_type, event.detail["status"]) == ("Target Group Synced", "vetoed")
 
 
@@ -239,51 +239,51 @@ def test_a_change_that_a_guard_refused_in_part_is_one_message() -> None:
 
 
 def test_a_target_that_does_not_become_healthy_is_told_as_something_to_look_at() -> None:
-    road = Told(A)
-    road.fails_over(B)
-    road.listens()
+    scenario = Told(A)
+    scenario.fails_over(B)
+    scenario.listens()
 
-    road.run(EVENT)
+    scenario.run(EVENT)
 
-    assert road.subjects == ["orders-privatelink: not healthy after the sync to 10.0.2.12:5432"]
-    assert "docs/runbook.md#failover-not-healthy" in road.mails[0]
+    assert scenario.subjects == ["orders-privatelink: not healthy after the sync to 10.0.2.12:5432"]
+    assert "docs/runbook.md#failover-not-healthy" in scenario.mails[0]
 
 
 def test_a_resync_by_hand_that_does_not_wait_says_that_health_is_still_to_come() -> None:
-    road = Told(A)
-    road.fails_over(B)
+    scenario = Told(A)
+    scenario.fails_over(B)
 
-    road.run(MANUAL)
+    scenario.run(MANUAL)
 
-    assert road.subjects == ["orders-privatelink: target group changed to 10.0.2.12:5432"]
-    assert "The run was started by hand." in road.mails[0]
-    assert "which takes some minutes" in road.mails[0]
+    assert scenario.subjects == ["orders-privatelink: target group changed to 10.0.2.12:5432"]
+    assert "The run was started by hand." in scenario.mails[0]
+    assert "which takes some minutes" in scenario.mails[0]
 
 
 def test_what_is_left_for_the_next_run_is_said() -> None:
-    road = Told(A)
-    road.fails_over(B)
-    road.endpoint.ttl = 3600
+    scenario = Told(A)
+    scenario.fails_over(B)
+    scenario.endpoint.ttl = 3600
 
-    road.run(EVENT)
+    scenario.run(EVENT)
 
-    assert "waits to be confirmed" in road.mails[0]
+    assert "waits to be confirmed" in scenario.mails[0]
 
 
 def test_the_first_target_of_a_new_stack_replaces_none() -> None:
-    road = Told()
-    road.fails_over(A)
+    scenario = Told()
+    scenario.fails_over(A)
 
-    road.run(MANUAL)
+    scenario.run(MANUAL)
 
-    assert "Before this run it led to no target." in road.mails[0]
+    assert "Before this run it led to no target." in scenario.mails[0]
 
 
 @pytest.mark.parametrize("trigger", [EVENT, MANUAL])
 def test_a_subject_is_one_that_sns_takes_however_long_the_stacks_name_is(trigger: Trigger) -> None:
-    road = Told(A)
-    road.fails_over(B)
-    result = road.run(trigger)
+    scenario = Told(A)
+    scenario.fails_over(B)
+    result = scenario.run(trigger)
 
     stack = replace(SENDER, stack="Überlang\n" * 16)
     subject = notification_of(result, stack, at=0.0).message.subject
@@ -296,8 +296,8 @@ def test_a_subject_is_one_that_sns_takes_however_long_the_stacks_name_is(trigger
 class Garrulous:
     """An endpoint that says a name and a reason with everything that a text may have."""
 
-    def __init__(self, road: Road) -> None:
-        self._endpoint = road.endpoint
+    def __init__(self, scenario: Scenario) -> None:
+        self._endpoint = scenario.endpoint
 
     def observe(self) -> Observation | FailedObservation:
         seen = self._endpoint.observe()
@@ -310,17 +310,17 @@ class Garrulous:
 
 
 def test_a_text_from_outside_makes_no_paragraph_and_no_end_of_its_own() -> None:
-    road = Told(A)
-    road.fails_over(B)
-    road.is_observed_by(Garrulous(road))
+    scenario = Told(A)
+    scenario.fails_over(B)
+    scenario.is_observed_by(Garrulous(scenario))
 
-    road.run(MANUAL)
+    scenario.run(MANUAL)
 
-    (mail,) = road.mails
+    (mail,) = scenario.mails
     assert "\n\nWhat to do: call" not in mail
     assert not set("\x1b\u202e") & set(mail)
     assert len(mail) < 2000
-    (detail,) = road.details
+    (detail,) = scenario.details
     assert "\n" not in json.dumps(detail["endpoint"], ensure_ascii=False)
     assert len(json.dumps(detail)) < 4000
 
@@ -331,25 +331,25 @@ def test_a_text_is_cut_where_it_is_too_long() -> None:
 
 
 def test_a_run_that_failed_before_any_change_is_for_the_alarms() -> None:
-    road = Told(A)
-    road.endpoint.fails(LookupFailure.TIMED_OUT)
+    scenario = Told(A)
+    scenario.endpoint.fails(LookupFailure.TIMED_OUT)
 
     with pytest.raises(TargetSyncError):
-        road.run(MANUAL)
+        scenario.run(MANUAL)
 
-    assert not road.mails
+    assert not scenario.mails
 
 
 # --- The sample -------------------------------------------------------------------------------
 
 
 def test_the_sample_event_has_the_fields_of_a_real_one() -> None:
-    road = Told(A)
-    road.fails_over(B)
-    road.run(EVENT)
+    scenario = Told(A)
+    scenario.fails_over(B)
+    scenario.run(EVENT)
     sample = json.loads(SAMPLE.read_text())
 
-    (event,) = road.notifier.bus.events
+    (event,) = scenario.notifier.bus.events
     assert sample["source"] == "postgres-privatelink"
     assert sample["detail-type"] == event.detail_type
     assert sample["resources"] == [event.detail["target_group"]]

@@ -24,9 +24,9 @@ from target_sync.notifications.topic import SnsTopic
 from target_sync.reconcile import build
 from target_sync.reconcile.reporting import PowertoolsReporter
 from target_sync.reconcile.triggers import parse_trigger
-from tests.support.connection_path import A, B, Road, target
 from tests.support.events import EVENTS, context, load_event
 from tests.support.notifications import FakeBus, FakeTopic
+from tests.support.scenario import A, B, Scenario, target
 
 EVERY_EVENT = [path.stem for path in EVENTS.glob("*.json")]
 OTHER_FUNCTIONS = {
@@ -35,32 +35,32 @@ OTHER_FUNCTIONS = {
 
 
 @pytest.fixture
-def road(monkeypatch: pytest.MonkeyPatch) -> Road:
+def scenario(monkeypatch: pytest.MonkeyPatch) -> Scenario:
     """A road that has failed over to B with nobody told, behind the function's door."""
-    road = Road(A, watch_seconds=60)
-    road.fails_over(B)
-    monkeypatch.setattr(app, "reconciler", lambda: road.reconciler)
-    return road
+    scenario = Scenario(A, watch_seconds=60)
+    scenario.fails_over(B)
+    monkeypatch.setattr(app, "reconciler", lambda: scenario.reconciler)
+    return scenario
 
 
 @pytest.mark.parametrize("name", sorted(set(EVERY_EVENT) - {"manual-dry-run"} - OTHER_FUNCTIONS))
 def test_every_trigger_leads_to_the_observed_address_whatever_it_says(
-    road: Road, name: str
+    scenario: Scenario, name: str
 ) -> None:
     answer = app.handler(load_event(name), context())
 
     assert answer["status"] == "synced"
-    assert road.registered == {str(target(B))}
+    assert scenario.registered == {str(target(B))}
 
 
-def test_a_manual_dry_run_changes_nothing(road: Road) -> None:
+def test_a_manual_dry_run_changes_nothing(scenario: Scenario) -> None:
     answer = app.handler(load_event("manual-dry-run"), context())
 
     assert answer["status"] == "dry_run"
-    assert road.registered == {str(target(A))}
+    assert scenario.registered == {str(target(A))}
 
 
-@pytest.mark.usefixtures("road")
+@pytest.mark.usefixtures("scenario")
 def test_the_answer_says_what_was_done_and_why(monkeypatch: pytest.MonkeyPatch) -> None:
     due_at = parse_trigger(load_event("schedule")).occurred_at
     assert due_at is not None
@@ -124,8 +124,8 @@ def test_the_answer_says_what_was_done_and_why(monkeypatch: pytest.MonkeyPatch) 
     }
 
 
-def test_a_vetoed_run_names_the_veto_and_the_refused_address(road: Road) -> None:
-    road.endpoint.says("8.8.8.8")
+def test_a_vetoed_run_names_the_veto_and_the_refused_address(scenario: Scenario) -> None:
+    scenario.endpoint.says("8.8.8.8")
 
     answer = json.loads(json.dumps(app.handler({}, context())))
 
@@ -137,40 +137,42 @@ def test_a_vetoed_run_names_the_veto_and_the_refused_address(road: Road) -> None
 
 
 @pytest.mark.parametrize("payload", [{"dry-run": True}, {"dry_run": 1}, []])
-def test_a_wrong_payload_is_refused_before_anything_is_asked(road: Road, payload: object) -> None:
+def test_a_wrong_payload_is_refused_before_anything_is_asked(
+    scenario: Scenario, payload: object
+) -> None:
     with pytest.raises(TriggerError):
         app.handler(payload, context())
 
-    assert not road.group.history
-    assert not road.endpoint.queries
+    assert not scenario.group.history
+    assert not scenario.endpoint.queries
 
 
-def test_a_failed_run_raises_and_its_record_says_what_was_seen(road: Road) -> None:
-    road.endpoint.fails(LookupFailure.NAME_DOES_NOT_EXIST)
+def test_a_failed_run_raises_and_its_record_says_what_was_seen(scenario: Scenario) -> None:
+    scenario.endpoint.fails(LookupFailure.NAME_DOES_NOT_EXIST)
 
     with pytest.raises(ObservationError):
         app.handler({}, context())
 
-    document = json.loads(json.dumps(road.reporter.results[-1].to_document()))
+    document = json.loads(json.dumps(scenario.reporter.results[-1].to_document()))
     assert document["status"] == "failed"
     assert document["observation"]["failure"] == "name_does_not_exist"
     assert "name_does_not_exist" in document["last_failure"]
 
 
-def test_a_run_that_never_got_to_look_has_no_observation_in_its_record(road: Road) -> None:
-    road.group.faults["DescribeTargetHealth"] = [
+def test_a_run_that_never_got_to_look_has_no_observation_in_its_record(scenario: Scenario) -> None:
+    scenario.group.faults["DescribeTargetHealth"] = [
         TargetGroupAccessError("DescribeTargetHealth", "AccessDenied", "not authorized")
     ]
 
     with pytest.raises(TargetGroupAccessError):
         app.handler({}, context())
 
-    document = road.reporter.results[-1].to_document()
+    document = scenario.reporter.results[-1].to_document()
     assert document["observation"] is None
     assert document["healthy"] is False
 
 
-@pytest.mark.usefixtures("road")
+@pytest.mark.usefixtures("scenario")
 def test_the_events_own_time_is_where_the_seconds_begin(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -183,14 +185,14 @@ def test_the_events_own_time_is_where_the_seconds_begin(
     assert answer["seconds"]["to_detect"] == 3.25
 
 
-def test_a_run_keeps_within_the_functions_remaining_time(road: Road) -> None:
-    road.listens()  # the new target never becomes healthy
-    began = road.clock.now()
+def test_a_run_keeps_within_the_functions_remaining_time(scenario: Scenario) -> None:
+    scenario.listens()  # the new target never becomes healthy
+    began = scenario.clock.now()
 
     answer = app.handler(load_event("multi-az-failover-completed"), context(120))
 
     assert answer["status"] == "unhealthy"
-    assert road.clock.now() - began <= 120
+    assert scenario.clock.now() - began <= 120
 
 
 # --- The record and the figures ---------------------------------------------------------------
@@ -198,9 +200,9 @@ def test_a_run_keeps_within_the_functions_remaining_time(road: Road) -> None:
 
 @pytest.mark.usefixtures("_powertools")
 def test_a_run_writes_one_record_and_its_figures(
-    road: Road, capsys: pytest.CaptureFixture[str]
+    scenario: Scenario, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    result = road.run(parse_trigger(load_event("schedule")))
+    result = scenario.run(parse_trigger(load_event("schedule")))
 
     PowertoolsReporter().report(result)
 
@@ -220,13 +222,13 @@ def test_a_run_writes_one_record_and_its_figures(
 
 @pytest.mark.usefixtures("_powertools")
 def test_a_failed_run_is_recorded_as_an_error_and_counted_as_one(
-    road: Road, capsys: pytest.CaptureFixture[str]
+    scenario: Scenario, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    road.endpoint.fails(LookupFailure.TIMED_OUT)
+    scenario.endpoint.fails(LookupFailure.TIMED_OUT)
     with pytest.raises(ObservationError):
-        road.run(parse_trigger({}))
+        scenario.run(parse_trigger({}))
 
-    PowertoolsReporter().report(road.reporter.results[-1])
+    PowertoolsReporter().report(scenario.reporter.results[-1])
 
     record, figures = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert record["level"] == "ERROR"
@@ -237,7 +239,7 @@ def test_a_failed_run_is_recorded_as_an_error_and_counted_as_one(
 @pytest.mark.usefixtures("_powertools")
 @pytest.mark.parametrize(("level", "lines"), [("DEBUG", 1), ("INFO", 0)])
 def test_single_looks_are_logged_for_whoever_asks_for_detail(
-    road: Road,
+    scenario: Scenario,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     level: str,
@@ -245,7 +247,7 @@ def test_single_looks_are_logged_for_whoever_asks_for_detail(
 ) -> None:
     monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", level)
     monkeypatch.setenv("POWERTOOLS_LOG_LEVEL", level)
-    run = road.run(parse_trigger({})).run
+    run = scenario.run(parse_trigger({})).run
 
     PowertoolsReporter().iterated(run)
 
@@ -258,7 +260,7 @@ def test_single_looks_are_logged_for_whoever_asks_for_detail(
 @pytest.mark.parametrize("level", ["DEBUG", "INFO"])
 @pytest.mark.parametrize("name", ["multi-az-failover-completed", "instance-running", "schedule"])
 def test_the_log_has_nothing_of_an_event_but_who_and_when(
-    road: Road,
+    scenario: Scenario,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     level: str,
@@ -267,7 +269,7 @@ def test_the_log_has_nothing_of_an_event_but_who_and_when(
     monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", f"{name}-{level}")
     monkeypatch.setenv("POWERTOOLS_LOG_LEVEL", level)
     reporter = PowertoolsReporter()
-    road.reconciler = replace(road.reconciler, reporter=reporter)
+    scenario.reconciler = replace(scenario.reconciler, reporter=reporter)
     event = marked(load_event(name))
 
     app.handler(event, context())
@@ -319,7 +321,7 @@ def test_the_parts_are_put_together_from_the_environment_once_per_container() ->
 
 @pytest.mark.usefixtures("_environment", "_powertools")
 def test_a_change_goes_to_the_topic_and_in_the_name_of_the_environment(
-    road: Road, monkeypatch: pytest.MonkeyPatch
+    scenario: Scenario, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     topic = "arn:aws:sns:eu-west-1:111122223333:alarms"
     monkeypatch.setenv("ALARM_TOPIC_ARN", topic)
@@ -331,7 +333,7 @@ def test_a_change_goes_to_the_topic_and_in_the_name_of_the_environment(
     wired = build.reconciler().notifier
     assert wired is not None
 
-    undelivered_notifications = wired.notify(road.run(parse_trigger({})), changed_ago=2.25)
+    undelivered_notifications = wired.notify(scenario.run(parse_trigger({})), changed_ago=2.25)
 
     assert undelivered_notifications == ()
     assert people.told[0].subject.startswith("orders-privatelink: ")

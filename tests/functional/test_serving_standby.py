@@ -9,14 +9,14 @@ from target_sync.errors import ObservationError
 from target_sync.model import LookupFailure, RunStatus
 from target_sync.reconcile.planner import Reason
 from target_sync.reconcile.result import SyncResult
-from tests.support.connection_path import EVENT, POLICY, SCHEDULE, A, B, C, Road, target
+from tests.support.scenario import EVENT, POLICY, SCHEDULE, A, B, C, Scenario, target
 from tests.support.scenarios import FOLLOWED, FROM_A_TO_B, story
 from tests.support.standbys import FakeStandbys
 
 KEEPS = replace(POLICY, serving_standby=True)
 
 
-class Pair(Road):
+class Pair(Scenario):
     """An instance at A with its standby, and what RDS says of its addresses."""
 
     def __init__(self, *registered: object) -> None:
@@ -27,17 +27,17 @@ class Pair(Road):
 
 
 @story("Failover onto a standby that is kept in the group", refused=9.5)
-def test_onto_a_kept_standby_the_load_balancer_switches_by_itself() -> Road:
-    road = Pair(A, B)
-    road.fails_over(B)
+def test_onto_a_kept_standby_the_load_balancer_switches_by_itself() -> Scenario:
+    scenario = Pair(A, B)
+    scenario.fails_over(B)
 
-    result = road.run(EVENT)
+    result = scenario.run(EVENT)
 
     assert result.status is RunStatus.IN_SYNC
     assert result.run.healthy
     assert _reason(result, A) is Reason.STANDBY
-    assert not road.changes
-    return road
+    assert not scenario.changes
+    return scenario
 
 
 @story(
@@ -45,17 +45,17 @@ def test_onto_a_kept_standby_the_load_balancer_switches_by_itself() -> Road:
     refused=103,
     shows=("TargetsRegistered",),
 )
-def test_the_former_primary_stays_and_is_there_when_the_database_fails_back() -> Road:
-    road = Pair(A)
-    road.fails_over(B)
-    assert road.run(EVENT).status is RunStatus.SYNCED
-    assert road.client.refused == 94.5  # the load balancer takes in what it did not know
+def test_the_former_primary_stays_and_is_there_when_the_database_fails_back() -> Scenario:
+    scenario = Pair(A)
+    scenario.fails_over(B)
+    assert scenario.run(EVENT).status is RunStatus.SYNCED
+    assert scenario.client.refused == 94.5  # the load balancer takes in what it did not know
 
-    road.fails_over(A)
-    assert road.run(EVENT).run.healthy
+    scenario.fails_over(A)
+    assert scenario.run(EVENT).run.healthy
 
-    assert road.changes == [("RegisterTargets", (str(target(B)),))]
-    return road
+    assert scenario.changes == [("RegisterTargets", (str(target(B)),))]
+    return scenario
 
 
 @story(
@@ -63,18 +63,18 @@ def test_the_former_primary_stays_and_is_there_when_the_database_fails_back() ->
     refused=9.5,
     shows=("TargetsDeregistered",),
 )
-def test_an_address_that_is_not_the_databases_any_more_leaves() -> Road:
-    road = Pair(A, B)
-    road.fails_over(B)
-    assert road.run(EVENT).status is RunStatus.IN_SYNC
-    road.interfaces.held = {B, C}
+def test_an_address_that_is_not_the_databases_any_more_leaves() -> Scenario:
+    scenario = Pair(A, B)
+    scenario.fails_over(B)
+    assert scenario.run(EVENT).status is RunStatus.IN_SYNC
+    scenario.interfaces.held = {B, C}
 
-    result = road.run(SCHEDULE)
+    result = scenario.run(SCHEDULE)
 
     assert result.status is RunStatus.SYNCED
-    assert road.changes == [("DeregisterTargets", (str(target(A)),))]
+    assert scenario.changes == [("DeregisterTargets", (str(target(A)),))]
     assert [v.reason for v in result.run.deregistered] == [Reason.ABSENCE_CONFIRMED]
-    return road
+    return scenario
 
 
 @story(
@@ -82,18 +82,18 @@ def test_an_address_that_is_not_the_databases_any_more_leaves() -> Road:
     refused=9.5,
     shows=("SyncUnfinished",),
 )
-def test_without_an_answer_of_the_api_the_former_address_stays_and_the_run_says_so() -> Road:
-    road = Pair(A, B)
-    road.fails_over(B)
-    road.interfaces.failure = "DescribeNetworkInterfaces failed with Throttling."
-    road.clock.advance(15)
+def test_without_an_answer_of_the_api_the_former_address_stays_and_the_run_says_so() -> Scenario:
+    scenario = Pair(A, B)
+    scenario.fails_over(B)
+    scenario.interfaces.failure = "DescribeNetworkInterfaces failed with Throttling."
+    scenario.clock.advance(15)
 
-    result = road.run(SCHEDULE)
+    result = scenario.run(SCHEDULE)
 
     assert result.status is RunStatus.UNFINISHED
     assert _reason(result, A) is Reason.STANDBY_UNKNOWN
-    assert not road.changes
-    return road
+    assert not scenario.changes
+    return scenario
 
 
 @story(
@@ -102,70 +102,72 @@ def test_without_an_answer_of_the_api_the_former_address_stays_and_the_run_says_
     wrong=20,
     shows=FOLLOWED,
 )
-def test_a_former_primary_that_goes_on_answering_leaves_after_a_grace() -> Road:
-    road = Pair(A)
-    road.fails_over(B)
-    road.listens(A, B)
+def test_a_former_primary_that_goes_on_answering_leaves_after_a_grace() -> Scenario:
+    scenario = Pair(A)
+    scenario.fails_over(B)
+    scenario.listens(A, B)
 
-    result = road.run(EVENT)
+    result = scenario.run(EVENT)
 
     assert result.status is RunStatus.SYNCED
-    assert road.changes == FROM_A_TO_B
+    assert scenario.changes == FROM_A_TO_B
     assert [v.reason for v in result.run.deregistered] == [Reason.NOT_A_STANDBY]
-    moments = {op: at for (op, _), at in zip(road.group.history, road.group.moments, strict=True)}
-    assert moments["DeregisterTargets"] - road.began == 20
-    return road
+    moments = {
+        op: at for (op, _), at in zip(scenario.group.history, scenario.group.moments, strict=True)
+    }
+    assert moments["DeregisterTargets"] - scenario.began == 20
+    return scenario
 
 
 @story(
     "Failover with a kept standby; the name moves 30 s after the standby was promoted", refused=9.5
 )
-def test_a_right_target_is_not_removed_while_the_name_is_late() -> Road:
-    road = Pair(A, B)
-    road.promotes(B)
-    road.later(30, lambda: road.endpoint.says(B))
+def test_a_right_target_is_not_removed_while_the_name_is_late() -> Scenario:
+    scenario = Pair(A, B)
+    scenario.promotes(B)
+    scenario.later(30, lambda: scenario.endpoint.says(B))
 
-    result = road.run(EVENT)
+    result = scenario.run(EVENT)
 
     assert result.run.healthy
-    assert not road.changes
-    return road
+    assert not scenario.changes
+    return scenario
 
 
 def test_a_group_without_a_former_target_asks_nobody() -> None:
-    road = Pair(A)
+    scenario = Pair(A)
 
-    assert road.run(SCHEDULE).status is RunStatus.IN_SYNC
+    assert scenario.run(SCHEDULE).status is RunStatus.IN_SYNC
 
-    assert road.interfaces.iterations == []
-    assert road.group.calls == Counter(DescribeTargetHealth=1)
+    assert scenario.interfaces.iterations == []
+    assert scenario.group.calls == Counter(DescribeTargetHealth=1)
 
 
 def test_a_steady_run_with_a_standby_asks_once_about_it_alone() -> None:
-    road = Pair(A, B)
+    scenario = Pair(A, B)
 
-    assert road.run(SCHEDULE).status is RunStatus.IN_SYNC
+    assert scenario.run(SCHEDULE).status is RunStatus.IN_SYNC
 
-    assert road.interfaces.iterations == [{B}]
-    assert road.group.calls == Counter(DescribeTargetHealth=1)
+    assert scenario.interfaces.iterations == [{B}]
+    assert scenario.group.calls == Counter(DescribeTargetHealth=1)
 
 
 def test_a_look_that_saw_no_answer_asks_nobody() -> None:
-    road = Pair(A, B)
-    road.endpoint.fails(LookupFailure.TIMED_OUT)
+    scenario = Pair(A, B)
+    scenario.endpoint.fails(LookupFailure.TIMED_OUT)
 
     with pytest.raises(ObservationError):
-        road.run(SCHEDULE)
+        scenario.run(SCHEDULE)
 
-    assert road.interfaces.iterations == []
+    assert scenario.interfaces.iterations == []
 
 
 def test_between_two_looks_nobody_is_asked() -> None:
-    road = Pair(A, B)
+    scenario = Pair(A, B)
 
-    result = road.run(EVENT)
+    result = scenario.run(EVENT)
 
-    assert result.run.dns_polls > len(road.interfaces.iterations) == result.run.iterations
+    assert result.run.dns_polls > len(scenario.interfaces.iterations) == result.run.iterations
 
 
 def _reason(result: SyncResult, address: object) -> Reason:

@@ -7,7 +7,7 @@ from target_sync.model import Target
 from tests.properties.history import Start
 from tests.properties.referee import CONFIRM_SECONDS, may_be_a_target
 from tests.properties.world import World
-from tests.support.connection_path import PORT
+from tests.support.scenario import PORT
 
 MINUTE = 60.0
 #: From the first health check until two in a row have said the same, after any change.

@@ -12,7 +12,7 @@ from typing import Generic, TypeAlias, TypeVar
 
 from target_sync.model import IPAddress, LookupFailure, Target
 from target_sync.reconcile.triggers import Trigger, TriggerKind
-from tests.support.connection_path import PORT
+from tests.support.scenario import PORT
 
 Answer: TypeAlias = frozenset[IPAddress] | LookupFailure
 Value = TypeVar("Value")

@@ -18,7 +18,7 @@ from target_sync.model import (
 )
 from target_sync.reconcile.loop import RunState
 from target_sync.reconcile.planner import Plan
-from tests.support.connection_path import PORT, VPC_NETWORKS
+from tests.support.scenario import PORT, VPC_NETWORKS
 
 #: As documented in docs/architecture.md; on purpose not imported.
 CONFIRM_SECONDS = 6.0

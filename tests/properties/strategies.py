@@ -32,7 +32,7 @@ from tests.properties.history import (
     lasting,
     targets,
 )
-from tests.support.connection_path import ON_PREM, A, B, C
+from tests.support.scenario import ON_PREM, A, B, C
 
 Value = TypeVar("Value")
 Addresses = frozenset[IPAddress]

@@ -4,7 +4,7 @@ from collections import Counter
 
 from tests.properties.history import Anything, Held, History, Pause, Start, Timeline, Truth, targets
 from tests.properties.world import World
-from tests.support.connection_path import A, B
+from tests.support.scenario import A, B
 
 OLD, NEW = frozenset([A]), frozenset([B])
 OLD_TARGET, NEW_TARGET = targets(A, B)

@@ -35,7 +35,7 @@ from tests.properties.referee import (
     Referee,
     assert_applied_twice_changes_nothing,
 )
-from tests.support.connection_path import ENDPOINT_NAME, PORT, VPC_NETWORKS
+from tests.support.scenario import ENDPOINT_NAME, PORT, VPC_NETWORKS
 
 #: How long a call takes that times out, or works slowly: the client's own retries included.
 SLOW_SECONDS = 8.0

@@ -3,7 +3,6 @@
 from typing import Any
 
 from target_sync.endpoints.cluster import ClusterReadersEndpoint, ClusterWriterEndpoint, RdsCluster
-from tests.support.connection_path import A, B, C, Road
 from tests.support.databases import (
     CLUSTER,
     READER_NAME,
@@ -12,6 +11,7 @@ from tests.support.databases import (
     FakeRds,
     instance_name,
 )
+from tests.support.scenario import A, B, C, Scenario
 
 MEMBERS = {"orders-1": A, "orders-2": B, "orders-3": C}
 
@@ -20,21 +20,21 @@ class Cluster:
     """The writer is the first member. Every member accepts connections."""
 
     def __init__(self, *registered: object) -> None:
-        self.road = Road(*registered)
+        self.scenario = Scenario(*registered)
         self.rds = FakeRds(*MEMBERS)
-        self.dns = FakeDns(self.road.clock)
+        self.dns = FakeDns(self.scenario.clock)
         self.dns.says(WRITER_NAME, A)
         for member, address in MEMBERS.items():
             self.dns.says(instance_name(member), address)
-        self.road.listens(*MEMBERS.values())
+        self.scenario.listens(*MEMBERS.values())
 
     @classmethod
     def of_writer(cls) -> "Cluster":
         """The road leads to the writer."""
         cluster = cls(A)
-        cluster.road.is_observed_by(
+        cluster.scenario.is_observed_by(
             ClusterWriterEndpoint(
-                WRITER_NAME, cluster.member_list(), cluster.dns, cluster.road.clock.now
+                WRITER_NAME, cluster.member_list(), cluster.dns, cluster.scenario.clock.now
             )
         )
         return cluster
@@ -43,9 +43,9 @@ class Cluster:
     def of_readers(cls) -> "Cluster":
         """The road leads to the readers."""
         cluster = cls(B, C)
-        cluster.road.is_observed_by(
+        cluster.scenario.is_observed_by(
             ClusterReadersEndpoint(
-                READER_NAME, cluster.member_list(), cluster.dns, cluster.road.clock.now
+                READER_NAME, cluster.member_list(), cluster.dns, cluster.scenario.clock.now
             )
         )
         return cluster
@@ -62,7 +62,7 @@ class Cluster:
 
     def promotes(self, writer: str) -> None:
         """A member takes the writes, and nobody has said so yet."""
-        self.road.right = frozenset({MEMBERS[writer]})
+        self.scenario.right = frozenset({MEMBERS[writer]})
 
     def after(self, seconds: float, source: str, writer: str) -> None:
         """One of the sources names the new writer after so many seconds."""
@@ -70,4 +70,4 @@ class Cluster:
             "dns": lambda: self.dns.says(WRITER_NAME, MEMBERS[writer]),
             "rds": lambda: setattr(self.rds, "writer", writer),
         }
-        self.road.later(seconds, changes[source])
+        self.scenario.later(seconds, changes[source])

@@ -16,9 +16,9 @@ from target_sync.model import SyncPolicy
 from target_sync.reconcile.loop import RunState
 from target_sync.reconcile.result import SyncResult
 from target_sync.reconcile.triggers import Trigger
-from tests.support.connection_path import POLICY, SCHEDULE, A, B, Road
 from tests.support.connections import Desk
 from tests.support.notifications import FakeTeller
+from tests.support.scenario import POLICY, SCHEDULE, A, B, Scenario
 from tests.support.scenarios import emitted, figures
 from tests.support.standbys import FakeStandbys
 from tests.template.stack import PSEUDO_PARAMETERS, Resolver
@@ -89,7 +89,7 @@ class Lambda:
     held_back: set[int] = field(default_factory=set)
 
 
-class WatchedRoad(Road):
+class WatchedRoad(Scenario):
     """A road with a schedule, retries, and alarms that are evaluated every minute."""
 
     def __init__(self, *registered: object, policy: SyncPolicy = POLICY) -> None:

@@ -18,7 +18,7 @@ from unittest.mock import patch
 from target_sync.model import RunStatus
 from target_sync.reconcile.reporting import PowertoolsReporter
 from target_sync.reconcile.result import SyncResult
-from tests.support.connection_path import A, B, Road, target
+from tests.support.scenario import A, B, Scenario, target
 
 P = ParamSpec("P")
 
@@ -71,18 +71,20 @@ STORIES: dict[str, Story] = {}
 
 def story(
     told: str, *, refused: float = 0.0, wrong: float = 0.0, shows: tuple[str, ...] = ()
-) -> Callable[[Callable[P, Road]], Callable[P, None]]:
+) -> Callable[[Callable[P, Scenario]], Callable[P, None]]:
     """Make a test of a function that plays a story and answers with its road."""
 
-    def of(play: Callable[P, Road]) -> Callable[P, None]:
+    def of(play: Callable[P, Scenario]) -> Callable[P, None]:
         expected = Story(told=told, refused=refused, wrong=wrong, shows=shows)
         STORIES[play.__name__] = expected
 
         @functools.wraps(play)
         def test(*args: P.args, **kwargs: P.kwargs) -> None:
-            road = play(*args, **kwargs)
-            client = road.client
-            seen = replace(expected, refused=client.refused, wrong=client.wrong, shows=_shown(road))
+            scenario = play(*args, **kwargs)
+            client = scenario.client
+            seen = replace(
+                expected, refused=client.refused, wrong=client.wrong, shows=_shown(scenario)
+            )
             if seen != expected:
                 raise AssertionError(f"told:\n  {expected}\ncame:\n  {seen}")
 
@@ -91,11 +93,13 @@ def story(
     return of
 
 
-def _shown(road: Road) -> tuple[str, ...]:
+def _shown(scenario: Scenario) -> tuple[str, ...]:
     counts: Counter[str] = Counter()
-    for result in road.reporter.results:
+    for result in scenario.reporter.results:
         counts.update(emitted(result))
-    errors = road.abandoned + sum(r.status is RunStatus.FAILED for r in road.reporter.results)
+    errors = scenario.abandoned + sum(
+        r.status is RunStatus.FAILED for r in scenario.reporter.results
+    )
     return (
         *(name for name in _TELLING if counts[name]),
         *(["Errors"] if errors else []),

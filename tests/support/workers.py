@@ -39,9 +39,9 @@ from target_sync.ports import Endpoint, NameResolver, TargetGroupPort
 from target_sync.reconcile.reconciler import Reporter
 from target_sync.reconcile.result import SyncResult
 from tests.support.clock import FakeClock
-from tests.support.connection_path import POLICY, FakeReporter, FakeTargetGroup, target
 from tests.support.databases import FakeDns
 from tests.support.fleet import FakeQueue, FakeTaggedGroups, FakeWorkQueue, Message, settle
+from tests.support.scenario import POLICY, FakeReporter, FakeTargetGroup, target
 
 KEY = SigningKey(b"a secret of this deployment")
 #: Of fleet.yaml: a function's time-out, its batch and how many of them there may be at once.

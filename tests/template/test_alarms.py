@@ -6,7 +6,7 @@ import pytest
 
 from target_sync.notifications.messages import RUNBOOK
 from target_sync.reconcile.loop import HEALTHY_WITHIN_SECONDS
-from tests.support.connection_path import REGISTRATION_SECONDS
+from tests.support.scenario import REGISTRATION_SECONDS
 from tests.template.pages import anchors, read, sections, tables
 from tests.template.stack import SITUATIONS, Resolver, load
 

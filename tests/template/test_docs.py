@@ -11,8 +11,8 @@ from target_sync.model import LookupFailure, RunStatus
 from target_sync.reconcile.planner import Action, VetoCode, make_plan
 from target_sync.reconcile.reporting import PowertoolsReporter
 from target_sync.reconcile.triggers import parse_trigger
-from tests.support.connection_path import A, B, Road
 from tests.support.events import load_event
+from tests.support.scenario import A, B, Scenario
 from tests.template.pages import (
     PAGES,
     ROOT,
@@ -105,9 +105,9 @@ def test_the_deploy_command_gives_parameters_that_exist_and_all_that_are_require
 
 
 def test_the_example_is_the_answer_to_a_dry_run_after_a_failover() -> None:
-    road = Road(A)
-    road.fails_over(B)
-    document = road.run(parse_trigger(load_event("manual-dry-run"))).to_document()
+    scenario = Scenario(A)
+    scenario.fails_over(B)
+    document = scenario.run(parse_trigger(load_event("manual-dry-run"))).to_document()
     (example,) = blocks(README, "json")
     assert json.loads(example) == json.loads(json.dumps(document))
 
@@ -153,7 +153,7 @@ def test_the_architecture_tells_every_failure_of_a_look_up() -> None:
 
 def test_the_architecture_tells_every_field_of_a_result_in_order() -> None:
     told = first_column(sections(ARCHITECTURE, 2)["The result of a run"])
-    assert told == list(Road(A).run(parse_trigger({})).to_document())
+    assert told == list(Scenario(A).run(parse_trigger({})).to_document())
 
 
 def test_the_architecture_tells_every_metric_and_its_unit(
@@ -161,9 +161,9 @@ def test_the_architecture_tells_every_metric_and_its_unit(
 ) -> None:
     monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "docs")
     monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "PostgresPrivateLink")
-    road = Road(A)
-    road.fails_over(B)
-    result = road.run(parse_trigger(load_event("schedule")))
+    scenario = Scenario(A)
+    scenario.fails_over(B)
+    result = scenario.run(parse_trigger(load_event("schedule")))
     PowertoolsReporter().report(result)
 
     (figures,) = (

@@ -11,9 +11,9 @@ from target_sync.connections.messages import notification_of as connection_notic
 from target_sync.notifications.messages import RUNBOOK, SOURCE, BusEvent
 from target_sync.status.checks.result import CheckId
 from tests.functional.test_notifications import Told
-from tests.support.connection_path import COMPLETED, EVENT, A, B
 from tests.support.connections import OTHER, SENDER, TRUSTED, FakeEndpointService
 from tests.support.monitoring import alarms
+from tests.support.scenario import COMPLETED, EVENT, A, B
 from tests.template.pages import ROOT, anchors, blocks, read, sections, tables
 
 PAGE = read("docs/observability.md")
@@ -23,17 +23,17 @@ EVENTS = tables(sections(PAGE, 2)["Events"])
 
 
 def sync_event() -> BusEvent:
-    road = Told(A)
-    road.fails_over(B)
-    road.run(EVENT)
-    return road.notifier.bus.events[0]
+    scenario = Told(A)
+    scenario.fails_over(B)
+    scenario.run(EVENT)
+    return scenario.notifier.bus.events[0]
 
 
 def veto_event() -> BusEvent:
-    road = Told(A)
-    road.endpoint.says("8.8.8.8")
-    road.run(COMPLETED)
-    return road.notifier.bus.events[0]
+    scenario = Told(A)
+    scenario.endpoint.says("8.8.8.8")
+    scenario.run(COMPLETED)
+    return scenario.notifier.bus.events[0]
 
 
 def connection_event(account: str) -> BusEvent:

@@ -17,7 +17,7 @@ from target_sync.model import LookupFailure
 from target_sync.reconcile.reporting import PowertoolsReporter
 from target_sync.reconcile.result import SyncResult
 from tests.functional.test_notifications import Told
-from tests.support.connection_path import EVENT, MANUAL, SCHEDULE, A, B
+from tests.support.scenario import EVENT, MANUAL, SCHEDULE, A, B
 from tests.template.pages import read, sections, tables
 from tests.template.stack import Resolver, resources
 
@@ -27,36 +27,36 @@ QUERIES = {
 }
 
 
-def quiet(road: Told) -> SyncResult:
-    return road.run(SCHEDULE)
+def quiet(scenario: Told) -> SyncResult:
+    return scenario.run(SCHEDULE)
 
 
-def failover(road: Told) -> SyncResult:
-    road.fails_over(B)
-    return road.run(EVENT)
+def failover(scenario: Told) -> SyncResult:
+    scenario.fails_over(B)
+    return scenario.run(EVENT)
 
 
-def veto(road: Told) -> SyncResult:
-    road.endpoint.says("8.8.8.8")
-    return road.run(MANUAL)
+def veto(scenario: Told) -> SyncResult:
+    scenario.endpoint.says("8.8.8.8")
+    return scenario.run(MANUAL)
 
 
-def failure(road: Told) -> SyncResult:
-    road.endpoint.fails(LookupFailure.TIMED_OUT)
+def failure(scenario: Told) -> SyncResult:
+    scenario.endpoint.fails(LookupFailure.TIMED_OUT)
     with pytest.raises(TargetSyncError):
-        road.run(MANUAL)
-    return road.reporter.results[-1]
+        scenario.run(MANUAL)
+    return scenario.reporter.results[-1]
 
 
-def never_healthy(road: Told) -> SyncResult:
-    road.fails_over(B)
-    road.listens()
-    return road.run(EVENT)
+def never_healthy(scenario: Told) -> SyncResult:
+    scenario.fails_over(B)
+    scenario.listens()
+    return scenario.run(EVENT)
 
 
-def undelivered_notifications(road: Told) -> SyncResult:
-    road.notifier.bus.is_broken = True
-    return failover(road)
+def undelivered_notifications(scenario: Told) -> SyncResult:
+    scenario.notifier.bus.is_broken = True
+    return failover(scenario)
 
 
 RUNS: tuple[Callable[[Told], SyncResult], ...] = (

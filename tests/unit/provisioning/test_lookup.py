@@ -301,8 +301,10 @@ WRONG: dict[str, tuple[dict[str, object], list[str]]] = {
     "the former writer of a cluster kept": (
         {"DatabaseEndpoint": WRITER, "StandbyTargets": "serving"},
         [
-            f"StandbyTargets is serving, but DatabaseEndpoint {WRITER} is followed as"
-            " rds-cluster-writer"
+            (
+                f"StandbyTargets is serving, but DatabaseEndpoint {WRITER} is followed as"
+                " rds-cluster-writer"
+            )
         ],
     ),
     "former readers kept": (

@@ -32,7 +32,7 @@ from target_sync.reconcile.loop import (
     TakeSnapshot,
 )
 from target_sync.reconcile.planner import Action, Change, Reason, confirm_window
-from tests.support.connection_path import POLICY, A, B, target
+from tests.support.scenario import POLICY, A, B, target
 
 HEALTHY, INITIAL = TargetState.HEALTHY, TargetState.INITIAL
 DRAINING, UNHEALTHY = TargetState.DRAINING, TargetState.UNHEALTHY

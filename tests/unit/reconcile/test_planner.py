@@ -35,7 +35,7 @@ from target_sync.reconcile.planner import (
     healthy_undesired_targets,
     make_plan,
 )
-from tests.support.connection_path import POLICY, A, B, C, target
+from tests.support.scenario import POLICY, A, B, C, target
 
 TTL = 5
 WINDOW = TTL + 1

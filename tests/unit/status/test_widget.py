@@ -79,8 +79,8 @@ def test_each_step_is_told_by_a_symbol_and_a_word() -> None:
     shown = page(found)
 
     first, end = shown.texts.index("The road, step by step") + 1, shown.texts.index("Targets")
-    road = shown.texts[first:end]
-    told = list(zip(road[::2], road[1::2], strict=True))
+    scenario = shown.texts[first:end]
+    told = list(zip(scenario[::2], scenario[1::2], strict=True))
     assert told == [(check.state.value, check.step.value) for check in found.checks]
     marks = shown.values("path", "d")[-len(found.checks) :]
     assert marks == [MARKS[check.state] for check in found.checks]

@@ -224,7 +224,7 @@ class FakeReporter:
 Course: TypeAlias = Generator[float, None, SyncResult]
 
 
-class Road:
+class Scenario:
     """A database with its endpoint, its target group, our synchronizer between them, and a client.
 
     Attributes:
