@@ -23,7 +23,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from bench.cold_page import Part, Report, Row, to_markdown
-from bench.runtime import LambdaPath, link_packages
+from lab.lambda_runtime.container import ENVIRONMENT
+from lab.lambda_runtime.packages import LambdaPath, link_packages
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / ".aws-sam" / "build"
@@ -71,44 +72,6 @@ start = time.perf_counter()
 {}
 print(time.perf_counter() - start)
 """
-
-ENVIRONMENT = {
-    "DATABASE_KIND": "rds-instance",
-    "DATABASE_ENDPOINT": "orders.abcdefghijkl.eu-west-1.rds.amazonaws.com",
-    "DATABASE_PORT": "5432",
-    "TARGET_GROUP_ARN": (
-        "arn:aws:elasticloadbalancing:eu-west-1:111122223333:targetgroup/a/0123456789abcdef"
-    ),
-    "ALLOWED_NETWORKS": "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,100.64.0.0/10",
-    "RESOLVERS": "",
-    "EVENT_WATCH_DURATION_SECONDS": "300",
-    # Of the other functions.
-    "ACCEPTANCE_REQUIRED": "false",
-    "ALLOWED_PRINCIPALS": "*",
-    "CONSUMER_NETWORK": "10.0.0.0/8",
-    "ENDPOINT_SERVICE_ID": "vpce-svc-0123456789abcdef0",
-    "ENFORCE_INBOUND_RULES": "on",
-    "FAILED_RUNS_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/111122223333/failed",
-    "LOAD_BALANCER_ARN": (
-        "arn:aws:elasticloadbalancing:eu-west-1:111122223333:loadbalancer/net/a/0123456789abcdef"
-    ),
-    "MANAGES_INGRESS": "true",
-    "REJECT_UNTRUSTED": "false",
-    "SCHEDULE_NAME": "bench",
-    "UNDELIVERED_EVENTS_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/111122223333/undelivered",
-    "POWERTOOLS_SERVICE_NAME": "bench",
-    "POWERTOOLS_METRICS_NAMESPACE": "bench",
-    "AWS_LAMBDA_FUNCTION_NAME": "bench",
-    "AWS_REGION": "eu-west-1",
-    "AWS_DEFAULT_REGION": "eu-west-1",
-    "AWS_ACCESS_KEY_ID": "bench",
-    "AWS_SECRET_ACCESS_KEY": "bench",
-    "AWS_EC2_METADATA_DISABLED": "true",
-    # Sets and dictionaries are then the same in each process.
-    "PYTHONHASHSEED": "0",
-    # As on Lambda's read-only file system: what is not compiled stays so.
-    "PYTHONDONTWRITEBYTECODE": "1",
-}
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,11 @@ from html import escape
 
 from bench.claims import claim_rows
 from bench.figure import STYLE
-from bench.fleet_queues import BATCH
 from bench.fleet_rows import NAIVE, Row, claims
 from bench.fleet_strategies import EVENT_WATCH_DURATION_SECONDS, WATCHERS, WORKERS
 from bench.fleet_world import CALL_SECONDS, FACTS_PAGE, QUERY_SECONDS, TTL
 from cost.markdown import table_row
+from lab.simulation.queues import BATCH
 from target_sync.fleet.name_lookups import THREADS
 from target_sync.fleet.rate_limits import ACCOUNT_QUOTA, DEFAULT_SHARE, QUOTAS, Call, Quota
 

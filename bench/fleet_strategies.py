@@ -8,7 +8,6 @@ from functools import partial
 from heapq import heappop, heappush
 from random import Random
 
-from bench.fleet_queues import EventQueue, Message, WorkQueue
 from bench.fleet_world import (
     FACTS,
     FACTS_PAGE,
@@ -20,6 +19,7 @@ from bench.fleet_world import (
     arn_of,
     name_of,
 )
+from lab.simulation.queues import EventQueue, Message, WorkQueue
 from target_sync.errors import TargetGroupUnavailableError, TargetSyncError
 from target_sync.fleet.bindings import read_listing
 from target_sync.fleet.bound_groups import BoundGroups
@@ -306,12 +306,12 @@ class Fleet:
             for number, messages in enumerate(by_group.values())
         ]
         while waiting:
-            at, number, run_in_steps = heappop(waiting)
+            at, number, course = heappop(waiting)
             clock.sleep_until(at)
             # The others get their turn when this one waits.
-            after = next((moment for moment in run_in_steps if moment > clock.now()), None)
+            after = next((moment for moment in course if moment > clock.now()), None)
             if after is not None:
-                heappush(waiting, (after, number, run_in_steps))
+                heappush(waiting, (after, number, course))
         self._queue.settle(done)
         return [message for message in batch if message not in done]
 

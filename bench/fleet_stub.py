@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, ip_network
 from typing import Any, ClassVar
 
-from bench.stubs import StubHandler, elb_reply, form_of, healthy
+from lab.lambda_runtime.stub_servers import StubHandler, elb_reply, form_of, healthy
 from lab.loopback_server import LoopbackServer
 from target_sync.fleet.bindings import read_listing
 from target_sync.fleet.checkpoints import SigningKey, write_checkpoint

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from botocore.retries.quota import RetryQuota
 from botocore.retries.standard import ExponentialBackoff
 
-from bench.group import ComputedGroup
-from bench.turns import Turns
+from lab.simulation.clock import Turns
+from lab.simulation.target_group import ComputedGroup
 from target_sync.errors import TargetGroupUnavailableError
 from target_sync.fleet.model import ENDPOINT_TAG, GroupFacts, Limits, TaggedGroup
 from target_sync.fleet.name_lookups import THREADS

@@ -11,8 +11,8 @@ from math import inf
 from random import Random
 from typing import TYPE_CHECKING, Any, cast
 
-from bench.group import Checks, ComputedGroup, Port
 from bench.world import FIRST_EVENT, Failover, Kind, World
+from lab.simulation.target_group import Checks, ComputedGroup, Port
 from target_sync.endpoints.cluster import ClusterWriterEndpoint, RdsCluster
 from target_sync.endpoints.dns import DnsEndpoint
 from target_sync.model import IPAddress, Observation, StandbyCheck, Target

@@ -98,8 +98,8 @@ class _Stage:
             due += world.schedule
             yield due
 
-    def _push(self, at: float, began_at: float, run_in_steps: Course) -> None:
-        heappush(self._waiting, (at, next(self._numbers), began_at, run_in_steps))
+    def _push(self, at: float, began_at: float, course: Course) -> None:
+        heappush(self._waiting, (at, next(self._numbers), began_at, course))
 
     @property
     def next_at(self) -> float:
@@ -108,11 +108,11 @@ class _Stage:
 
     def go_on(self) -> None:
         """Let the one whose turn it is go on to its next wait, or until another one is due."""
-        at, _, began_at, run_in_steps = heappop(self._waiting)
+        at, _, began_at, course = heappop(self._waiting)
         self.scene.clock.moment = at
-        for next_at in run_in_steps:
+        for next_at in course:
             if next_at > at or self.next_at <= at:
-                self._push(max(at, next_at), began_at, run_in_steps)
+                self._push(max(at, next_at), began_at, course)
                 return
         self.waited += max(0.0, at - began_at)
 

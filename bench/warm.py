@@ -17,13 +17,13 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench.container import RunningFunction, running, sync_environment
-from bench.fleet_queues import BATCH
 from bench.fleet_stub import ADDRESS, PORT, StubFleetAws, batch, fleet_environment, groups
-from bench.runtime import LambdaPath, link_packages
-from bench.runtime_api import Answer
-from bench.stubs import StubDns, StubElbV2
 from bench.warm_page import Report, Stretch, Subject, claims, to_markdown
+from lab.lambda_runtime.api import Answer
+from lab.lambda_runtime.container import RunningFunction, running, sync_environment
+from lab.lambda_runtime.packages import LambdaPath, link_packages
+from lab.lambda_runtime.stub_servers import StubDns, StubElbV2
+from lab.simulation.queues import BATCH
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD, FLEET_BUILD = ROOT / ".aws-sam" / "build", ROOT / ".aws-sam" / "fleet" / "build"
@@ -90,23 +90,23 @@ class _Figures:
         self.seconds.append(seconds)
 
 
-def measure(name: str, run_in_steps: Course, runs: int, stretch: int) -> Subject:
+def measure(name: str, course: Course, runs: int, stretch: int) -> Subject:
     """Run so often, and look at the first, middle and last so many runs."""
     between = (runs - 3 * stretch) // 2
-    first = _stretch(run_in_steps, stretch)
+    first = _stretch(course, stretch)
     for _ in range(between):
-        run_in_steps.invoke()
-    middle = _stretch(run_in_steps, stretch)
+        course.invoke()
+    middle = _stretch(course, stretch)
     for _ in range(runs - between - 3 * stretch):
-        run_in_steps.invoke()
-    return Subject(name, runs, first, middle, _stretch(run_in_steps, stretch))
+        course.invoke()
+    return Subject(name, runs, first, middle, _stretch(course, stretch))
 
 
-def _stretch(run_in_steps: Course, runs: int) -> Stretch:
+def _stretch(course: Course, runs: int) -> Stretch:
     figures = _Figures()
     for _ in range(runs):
-        figures.note(run_in_steps.function.process.pid, run_in_steps.invoke())
-    return Stretch.of(**asdict(figures), blocks=run_in_steps.blocks())
+        figures.note(course.function.process.pid, course.invoke())
+    return Stretch.of(**asdict(figures), blocks=course.blocks())
 
 
 @contextmanager
@@ -150,7 +150,7 @@ def worker_course(path: LambdaPath, log: Path) -> Iterator[Course]:
                 raise RuntimeError(f"not carried out: {answer.body}")
 
         environ = {**fleet_environment(aws.url, dns.resolver), "COUNTED_FIRST": "unhurried"}
-        with _counted(path, log, environ, "fleet.handler") as function:
+        with _counted(path, log, environ, "app.handler") as function:
             yield Course(function, batch(audited), check)
 
 
@@ -176,13 +176,13 @@ class _Measured:
 
     build: Path
     function: str
-    run_in_steps: Callable[[LambdaPath, Path], AbstractContextManager[Course]]
+    course: Callable[[LambdaPath, Path], AbstractContextManager[Course]]
 
 
 SUBJECTS = {
     "sync": _Measured(BUILD, "ReconcileTargetsFunction", sync_course),
     "sweep of a fleet": _Measured(FLEET_BUILD, "FleetSweepFunction", sweep_course),
-    "worker of a fleet": _Measured(FLEET_BUILD, "ReconcileTargetsFunction", worker_course),
+    "worker of a fleet": _Measured(FLEET_BUILD, "FleetWorkerFunction", worker_course),
 }
 
 
@@ -214,8 +214,8 @@ def main() -> None:
 def _measured(name: str, runtime: Path, log: Path, runs: int) -> Subject:
     subject = SUBJECTS[name]
     path = LambdaPath(subject.build / subject.function, subject.build / "TargetSyncLayer", runtime)
-    with subject.run_in_steps(path, log) as run_in_steps:
-        return measure(name, run_in_steps, runs, STRETCH)
+    with subject.course(path, log) as course:
+        return measure(name, course, runs, STRETCH)
 
 
 def _arguments() -> argparse.Namespace:

@@ -1,6 +1,6 @@
 import pytest
 
-from bench.runtime import LambdaPath, link_packages
+from lab.lambda_runtime.packages import LambdaPath, link_packages
 from tests.artifact.artifact import Build, build
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.container import ENDPOINT, RunningFunction, running, sync_environment
-from bench.runtime import LambdaPath
-from bench.runtime_api import Answer
-from bench.stubs import StubDns, StubElbV2
+from lab.lambda_runtime.api import Answer
+from lab.lambda_runtime.container import ENDPOINT, RunningFunction, running, sync_environment
+from lab.lambda_runtime.packages import LambdaPath
+from lab.lambda_runtime.stub_servers import StubDns, StubElbV2
 from tests.artifact.artifact import ROOT, Build, digests
 
 ADDRESS = "10.0.1.11"

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.runtime import LambdaPath
 from bench.warm import Course, measure, sweep_course, sync_course, worker_course
 from bench.warm_page import claims
+from lab.lambda_runtime.packages import LambdaPath
 from tests.artifact.artifact import ROOT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the figures are those of /proc")
@@ -19,12 +19,12 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the figures are
 
 @pytest.mark.parametrize("course", [sync_course, worker_course])
 def test_two_hundred_runs_leave_memory_as_it_was(
-    run_in_steps: Callable[[LambdaPath, Path], AbstractContextManager[Course]],
+    course: Callable[[LambdaPath, Path], AbstractContextManager[Course]],
     lambda_path: LambdaPath,
     tmp_path: Path,
 ) -> None:
     """Both doors are in the artifact of the sync function."""
-    assert_memory_stays(run_in_steps, lambda_path, tmp_path / "log", runs=200)
+    assert_memory_stays(course, lambda_path, tmp_path / "log", runs=200)
 
 
 def test_sixty_sweeps_of_a_fleet_leave_memory_as_it_was(
@@ -37,12 +37,12 @@ def test_sixty_sweeps_of_a_fleet_leave_memory_as_it_was(
 
 
 def assert_memory_stays(
-    run_in_steps: Callable[[LambdaPath, Path], AbstractContextManager[Course]],
+    course: Callable[[LambdaPath, Path], AbstractContextManager[Course]],
     path: LambdaPath,
     log: Path,
     runs: int,
 ) -> None:
-    with run_in_steps(path, log) as begun:
+    with course(path, log) as begun:
         subject = measure("function", begun, runs=runs, stretch=runs // 4)
     told = list(claims([subject]))
     assert len(told) == 3

@@ -15,8 +15,8 @@ from types import MappingProxyType
 import pytest
 from botocore.exceptions import UnknownServiceError
 
-from bench.cold import ENVIRONMENT
-from bench.runtime import LAYER_DISTRIBUTIONS, RUNTIME_DISTRIBUTIONS, link_packages
+from lab.lambda_runtime.container import ENVIRONMENT
+from lab.lambda_runtime.packages import LAYER_DISTRIBUTIONS, RUNTIME_DISTRIBUTIONS, link_packages
 from target_sync.aws import make_client
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -115,7 +115,7 @@ paces = picks(
 )
 PACES = (
     "watch_seconds",
-    "poll_seconds",
+    "dns_poll_seconds",
     "registration_seconds",
     "draining_seconds",
     "call_seconds",

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from itertools import count
 
-from bench.group import ComputedGroup, Port
+from lab.simulation.target_group import ComputedGroup, Port
 from target_sync.errors import (
     TargetGroupAccessError,
     TargetGroupUnavailableError,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bench import fleet_queues
+from lab.simulation import queues
 from target_sync.fleet.checkpoints import KEY_BYTES
 from target_sync.fleet.model import AUDIT_TAG, ENDPOINT_TAG, RECORD_TAG
 from target_sync.fleet.rate_limits import QUOTAS, Call
@@ -318,7 +318,7 @@ def test_a_group_is_worked_on_by_one_worker_at_a_time_and_fails_alone() -> None:
     assert work["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
     assert work["ScalingConfig"] == {"MaximumConcurrency": {"Ref": "MaxWorkers"}}
     # Lambda has neither for a FIFO queue: more than ten messages at once, or a window.
-    assert work["BatchSize"] == fleet_queues.BATCH == workers.BATCH <= 10
+    assert work["BatchSize"] == queues.BATCH == workers.BATCH <= 10
     assert "MaximumBatchingWindowInSeconds" not in work
 
 

@@ -10,10 +10,10 @@ import pytest
 
 from bench.fleet import FOLDER, Task, bound, calls_of_one_run, measure, tasks
 from bench.fleet_page import draw_figure, to_markdown
-from bench.fleet_queues import BATCH, MOST_RECEPTIONS, EventQueue, WorkQueue
 from bench.fleet_rows import FLEET, NAIVE, SIZES, STORM, WITHOUT_EVENTS, Row, claims
 from bench.fleet_world import Client, Elb, arn_of
-from bench.turns import Turns
+from lab.simulation.clock import Turns
+from lab.simulation.queues import BATCH, MOST_RECEPTIONS, EventQueue, WorkQueue
 from target_sync.fleet.rate_limits import Call
 from target_sync.fleet.work_items import CursorWorkItem, write_work_item
 

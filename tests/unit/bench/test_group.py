@@ -6,8 +6,8 @@ from ipaddress import IPv4Address, IPv4Network
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.group import Checks, ComputedGroup, Port
 from lab.emulator.target_group import EmulatedTargetGroup, GroupSettings, TargetRequest
+from lab.simulation.target_group import Checks, ComputedGroup, Port
 from target_sync.model import IPAddress, Target, TargetState
 
 PORT = 5432

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from bench.turns import Turns
+from lab.simulation.clock import Turns
 from target_sync.fleet.ports import DatabaseEvent
 from target_sync.fleet.work_items import WorkItem, write_work_item
 

@@ -8,13 +8,51 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.runtime import LambdaPath
-from bench.runtime_api import Answer, RuntimeApi
+from lab.lambda_runtime.api import Answer, RuntimeApi
+from lab.lambda_runtime.packages import LambdaPath
 
 ENDPOINT = "orders.abcdefghijkl.eu-west-1.rds.amazonaws.com"
 TARGET_GROUP = (
     "arn:aws:elasticloadbalancing:eu-west-1:111122223333:targetgroup/orders/0123456789abcdef"
 )
+#: Variables with which every function can start.
+ENVIRONMENT = {
+    "DATABASE_KIND": "rds-instance",
+    "DATABASE_ENDPOINT": "orders.abcdefghijkl.eu-west-1.rds.amazonaws.com",
+    "DATABASE_PORT": "5432",
+    "TARGET_GROUP_ARN": (
+        "arn:aws:elasticloadbalancing:eu-west-1:111122223333:targetgroup/a/0123456789abcdef"
+    ),
+    "ALLOWED_NETWORKS": "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,100.64.0.0/10",
+    "RESOLVERS": "",
+    "EVENT_WATCH_DURATION_SECONDS": "300",
+    # Of the other functions.
+    "ACCEPTANCE_REQUIRED": "false",
+    "ALLOWED_PRINCIPALS": "*",
+    "CONSUMER_NETWORK": "10.0.0.0/8",
+    "ENDPOINT_SERVICE_ID": "vpce-svc-0123456789abcdef0",
+    "ENFORCE_INBOUND_RULES": "on",
+    "FAILED_RUNS_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/111122223333/failed",
+    "LOAD_BALANCER_ARN": (
+        "arn:aws:elasticloadbalancing:eu-west-1:111122223333:loadbalancer/net/a/0123456789abcdef"
+    ),
+    "MANAGES_INGRESS": "true",
+    "REJECT_UNTRUSTED": "false",
+    "SCHEDULE_NAME": "bench",
+    "UNDELIVERED_EVENTS_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/111122223333/undelivered",
+    "POWERTOOLS_SERVICE_NAME": "bench",
+    "POWERTOOLS_METRICS_NAMESPACE": "bench",
+    "AWS_LAMBDA_FUNCTION_NAME": "bench",
+    "AWS_REGION": "eu-west-1",
+    "AWS_DEFAULT_REGION": "eu-west-1",
+    "AWS_ACCESS_KEY_ID": "bench",
+    "AWS_SECRET_ACCESS_KEY": "bench",
+    "AWS_EC2_METADATA_DISABLED": "true",
+    # Sets and dictionaries are then the same in each process.
+    "PYTHONHASHSEED": "0",
+    # As on Lambda's read-only file system: what is not compiled stays so.
+    "PYTHONDONTWRITEBYTECODE": "1",
+}
 # Only Lambda's Python finds the bytecode that was built; another would leave its own there.
 _NO_OTHER_BYTECODE = {} if sys.version_info[:2] == (3, 13) else {"PYTHONDONTWRITEBYTECODE": "1"}
 

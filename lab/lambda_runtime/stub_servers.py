@@ -10,8 +10,7 @@ import dns.flags
 import dns.message
 import dns.rrset
 
-from bench.handler import QuickHandler
-from lab.loopback_server import LoopbackServer
+from lab.loopback_server import LoopbackServer, QuickHandler
 
 
 class StubElbV2(LoopbackServer):

@@ -12,8 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from bench.handler import QuickHandler
-from lab.loopback_server import LoopbackServer
+from lab.loopback_server import LoopbackServer, QuickHandler
 
 WAIT_SECONDS = 60.0
 _POLL_SECONDS = 0.2

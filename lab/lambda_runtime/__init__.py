@@ -1,0 +1,1 @@
+"""Runs a built function on this machine, under the runtime client of Lambda."""

@@ -1,0 +1,1 @@
+"""Models of AWS on a virtual clock: a target group, the queues of a fleet, and the clock."""
