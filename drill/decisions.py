@@ -127,7 +127,7 @@ def our_stack(described: Mapping[str, Any], resources: Mapping[str, Resource]) -
         status_function=outputs["ReportStatusFunctionName"],
         load_balancer_arn=resources["LoadBalancer"].id if "LoadBalancer" in resources else "",
         load_balancer_name=outputs.get("LoadBalancerDnsName", ""),
-        keeps_standby=parameters.get("StandbyTargets") == "keep",
+        keeps_standby=parameters.get("StandbyTargets") == "serving",
     )
 
 
