@@ -59,7 +59,7 @@ _SCHEDULE = SweepTrigger(kind=SweepTriggerKind.SCHEDULE)
 class _Silence:
     """Nobody reads the reports."""
 
-    def iterated(self, run: RunState) -> None:
+    def report_iteration(self, run: RunState) -> None:
         """Nothing."""
 
     def report(self, result: SyncResult | SweepResult | WatchResult) -> None:

@@ -183,7 +183,7 @@ def _trigger(kind: Kind, event: Event) -> Trigger:
 class _Silence:
     """Implements ``target_sync.reconcile.reconciler.Reporter``."""
 
-    def iterated(self, run: RunState) -> None:
+    def report_iteration(self, run: RunState) -> None:
         """Nothing is to be told."""
 
     def report(self, result: SyncResult) -> None:

@@ -51,7 +51,7 @@ def names(request: pytest.FixtureRequest) -> tuple[NamesPort, Callable[[str, str
     """The port, and who gives a name its address."""
     if request.param == "fake":
         dns = FakeDns(FakeClock())
-        return FakeNames(dns), dns.says
+        return FakeNames(dns), dns.set_addresses
     server = request.getfixturevalue("server")
     now = SystemClock().now
     lookups = NameLookups(resolver=server.resolver(now), readers=no_readers, now=now)
@@ -205,7 +205,7 @@ def test_a_name_that_does_not_exist_holds_up_nobody_and_keeps_its_place(
 ) -> None:
     monkeypatch.setattr(name_lookups, "THREADS", 1)
     dns = FakeDns(FakeClock())
-    dns.says("b", "10.0.1.11")
+    dns.set_addresses("b", "10.0.1.11")
     lookups = lookups_over(dns)
     lookups.ask(hostnames("b", "a"))
     lookups.ask(hostnames("b", "a"))
@@ -240,7 +240,7 @@ def test_the_readers_of_a_cluster_are_asked_for_by_its_members() -> None:
     clock = FakeClock()
     dns = FakeDns(clock)
     for number, member in enumerate(("orders-1", "orders-2", "orders-3")):
-        dns.says(instance_name(member), f"10.0.1.{number}")
+        dns.set_addresses(instance_name(member), f"10.0.1.{number}")
     rds = FakeRds("orders-1", "orders-2", "orders-3")
     makers = list[int]()
 

@@ -56,7 +56,7 @@ class World:
 
 def fake_world() -> World:
     fake = FakeStandbys()
-    return World(fake, lambda it: fake.held.add(it.address) if it.is_the_database else None)
+    return World(fake, lambda it: fake.owned.add(it.address) if it.is_the_database else None)
 
 
 @dataclass

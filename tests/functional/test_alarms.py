@@ -10,10 +10,10 @@ import pytest
 
 from target_sync.errors import TargetGroupAccessError
 from tests.support.connections import OTHER
-from tests.support.monitoring import MINUTE, WatchedRoad, alarms
+from tests.support.monitoring import MINUTE, MonitoredScenario, alarms
 from tests.support.scenario import COMPLETED, EVENT, POLICY, A, B, C, throttled
 
-Fault = Callable[[WatchedRoad], None]
+Fault = Callable[[MonitoredScenario], None]
 KEEPS = replace(POLICY, serving_standby=True)
 
 
@@ -21,13 +21,13 @@ def forbidden() -> TargetGroupAccessError:
     return TargetGroupAccessError("DescribeTargetHealth", "AccessDenied", "not authorized")
 
 
-def the_schedule_is_off(scenario: WatchedRoad) -> None:
-    scenario.aws.schedules = False
+def the_schedule_is_off(scenario: MonitoredScenario) -> None:
+    scenario.invocations.schedule_enabled = False
 
 
-def runs_fail_now_and_then(scenario: WatchedRoad) -> None:
+def runs_fail_now_and_then(scenario: MonitoredScenario) -> None:
     for minute in range(4):
-        scenario.later(
+        scenario.after(
             MINUTE * minute + 1,
             lambda: scenario.group.faults.setdefault("DescribeTargetHealth", []).append(
                 throttled("DescribeTargetHealth")
@@ -35,51 +35,51 @@ def runs_fail_now_and_then(scenario: WatchedRoad) -> None:
         )
 
 
-def every_run_fails(scenario: WatchedRoad) -> None:
+def every_run_fails(scenario: MonitoredScenario) -> None:
     scenario.group.faults["DescribeTargetHealth"] = [forbidden() for _ in range(100)]
 
 
-def the_answer_is_a_public_address(scenario: WatchedRoad) -> None:
-    scenario.endpoint.says("8.8.8.8")
+def the_answer_is_a_public_address(scenario: MonitoredScenario) -> None:
+    scenario.endpoint.set_addresses("8.8.8.8")
 
 
-def a_removal_is_never_confirmed(scenario: WatchedRoad) -> None:
+def a_removal_is_never_confirmed(scenario: MonitoredScenario) -> None:
     scenario.endpoint.ttl = 3600
-    scenario.fails_over(B)
+    scenario.fail_over(B)
 
 
-def the_new_server_is_closed_to_the_load_balancer(scenario: WatchedRoad) -> None:
-    scenario.endpoint.says(B, C)
-    scenario.listens(C)
+def the_new_server_is_closed_to_the_load_balancer(scenario: MonitoredScenario) -> None:
+    scenario.endpoint.set_addresses(B, C)
+    scenario.set_listening(C)
 
 
-def the_database_is_down_at_its_address(scenario: WatchedRoad) -> None:
-    scenario.listens()
+def the_database_is_down_at_its_address(scenario: MonitoredScenario) -> None:
+    scenario.set_listening()
 
 
-def a_run_failed_for_good(scenario: WatchedRoad) -> None:
+def a_run_failed_for_good(scenario: MonitoredScenario) -> None:
     scenario.queues.failed = 1
 
 
-def an_event_was_not_delivered(scenario: WatchedRoad) -> None:
+def an_event_was_not_delivered(scenario: MonitoredScenario) -> None:
     scenario.queues.undelivered = 1
 
 
-def a_stranger_asks_for_a_connection(scenario: WatchedRoad) -> None:
-    scenario.desk.service.asks(OTHER)
+def a_stranger_asks_for_a_connection(scenario: MonitoredScenario) -> None:
+    scenario.reviews.service.asks(OTHER)
 
 
-def ports_run_out(scenario: WatchedRoad) -> None:
+def ports_run_out(scenario: MonitoredScenario) -> None:
     scenario.ports_exhausted = True
 
 
-def lambda_holds_runs_back(scenario: WatchedRoad) -> None:
-    scenario.aws.held_back = {2, 3, 5}
+def lambda_holds_runs_back(scenario: MonitoredScenario) -> None:
+    scenario.invocations.throttled_minutes = {2, 3, 5}
 
 
-def nobody_can_be_told(scenario: WatchedRoad) -> None:
+def nobody_can_be_told(scenario: MonitoredScenario) -> None:
     scenario.notifier.bus.is_broken = True
-    scenario.fails_over(B)
+    scenario.fail_over(B)
 
 
 ONE_EACH: list[tuple[Fault, tuple[object, ...], str]] = [
@@ -104,12 +104,12 @@ ONE_EACH: list[tuple[Fault, tuple[object, ...], str]] = [
 def test_a_fault_rings_its_alarm_and_no_other(
     fault: Fault, registered: tuple[object, ...], expected: str
 ) -> None:
-    scenario = WatchedRoad(*registered)
-    assert scenario.watch(10) == []
+    scenario = MonitoredScenario(*registered)
+    assert scenario.run_minutes(10) == []
 
     fault(scenario)
 
-    assert scenario.watch(30) == [expected]
+    assert scenario.run_minutes(30) == [expected]
 
 
 def test_every_alarm_has_a_fault_that_rings_it_alone() -> None:
@@ -117,35 +117,35 @@ def test_every_alarm_has_a_fault_that_rings_it_alone() -> None:
 
 
 def test_when_no_run_works_three_alarms_say_so() -> None:
-    scenario = WatchedRoad(A)
-    scenario.watch(10)
+    scenario = MonitoredScenario(A)
+    scenario.run_minutes(10)
 
     every_run_fails(scenario)
 
-    assert scenario.watch(15) == ["failed-runs", "no-successful-sync", "sync-errors"]
+    assert scenario.run_minutes(15) == ["failed-runs", "no-successful-sync", "sync-errors"]
 
 
 def test_a_fault_that_is_over_lets_the_alarm_go() -> None:
-    scenario = WatchedRoad(A)
-    scenario.watch(10)
+    scenario = MonitoredScenario(A)
+    scenario.run_minutes(10)
     the_database_is_down_at_its_address(scenario)
-    scenario.watch(10)
-    scenario.listens(A)
+    scenario.run_minutes(10)
+    scenario.set_listening(A)
 
-    assert scenario.watch(10) == []
+    assert scenario.run_minutes(10) == []
     the_database_is_down_at_its_address(scenario)
-    assert scenario.watch(10) == ["no-healthy-target"]
+    assert scenario.run_minutes(10) == ["no-healthy-target"]
 
 
 def test_runs_that_fail_ring_after_three_minutes_and_runs_that_stay_away_after_five() -> None:
-    failing, absent = WatchedRoad(A), WatchedRoad(A)
+    failing, absent = MonitoredScenario(A), MonitoredScenario(A)
     for scenario, fault in ((failing, every_run_fails), (absent, the_schedule_is_off)):
-        scenario.watch(10)
+        scenario.run_minutes(10)
         fault(scenario)
-        scenario.watch(10)
+        scenario.run_minutes(10)
 
-    def rang(scenario: WatchedRoad) -> float:
-        return next(ring.after for ring in scenario.rings if ring.name == "no-successful-sync")
+    def rang(scenario: MonitoredScenario) -> float:
+        return next(alarm.after for alarm in scenario.raised if alarm.name == "no-successful-sync")
 
     assert (rang(failing), rang(absent)) == (3 * MINUTE, 5 * MINUTE)
 
@@ -154,49 +154,49 @@ def test_runs_that_fail_ring_after_three_minutes_and_runs_that_stay_away_after_f
 
 
 def test_a_quiet_day_rings_nothing() -> None:
-    scenario = WatchedRoad(A)
+    scenario = MonitoredScenario(A)
 
-    assert scenario.watch(24 * 60) == []
+    assert scenario.run_minutes(24 * 60) == []
 
 
 def test_a_failover_rings_nothing() -> None:
-    scenario = WatchedRoad(A)
-    scenario.watch(10)
+    scenario = MonitoredScenario(A)
+    scenario.run_minutes(10)
     goes_down_for(scenario, 60, to=B)
 
-    assert scenario.watch(30, (5, EVENT), (65, COMPLETED)) == []
+    assert scenario.run_minutes(30, (5, EVENT), (65, COMPLETED)) == []
     assert scenario.registered == {"10.0.2.12:5432"}
 
 
 def test_failovers_to_and_fro_over_a_kept_standby_ring_nothing() -> None:
-    scenario = WatchedRoad(A, policy=KEEPS)
-    scenario.watch(10)
+    scenario = MonitoredScenario(A, policy=KEEPS)
+    scenario.run_minutes(10)
     for to in (B, A, B):
         goes_down_for(scenario, 120, to=to)
-        assert scenario.watch(30, (5, EVENT), (125, COMPLETED)) == []
+        assert scenario.run_minutes(30, (5, EVENT), (125, COMPLETED)) == []
     # One target is unhealthy all the time.
     assert len(scenario.registered) == 2
-    assert scenario.watch(60) == []
+    assert scenario.run_minutes(60) == []
 
 
 def test_a_failover_without_events_rings_nothing() -> None:
-    scenario = WatchedRoad(A)
-    scenario.watch(10)
+    scenario = MonitoredScenario(A)
+    scenario.run_minutes(10)
     goes_down_for(scenario, 60, to=B)
 
-    assert scenario.watch(30) == []
+    assert scenario.run_minutes(30) == []
     assert scenario.registered == {"10.0.2.12:5432"}
 
 
 def test_a_blip_of_dns_rings_nothing() -> None:
-    scenario = WatchedRoad(A)
-    scenario.watch(10)
+    scenario = MonitoredScenario(A)
+    scenario.run_minutes(10)
     scenario.group.faults["DescribeTargetHealth"] = [throttled("DescribeTargetHealth")] * 2
 
-    assert scenario.watch(20) == []
+    assert scenario.run_minutes(20) == []
 
 
-def goes_down_for(scenario: WatchedRoad, seconds: float, *, to: object) -> None:
+def goes_down_for(scenario: MonitoredScenario, seconds: float, *, to: object) -> None:
     """The database is away for so long and then back at another address."""
-    scenario.listens()
-    scenario.later(seconds, lambda: scenario.fails_over(to))
+    scenario.set_listening()
+    scenario.after(seconds, lambda: scenario.fail_over(to))

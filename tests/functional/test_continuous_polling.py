@@ -10,7 +10,7 @@ from target_sync.model import FailedObservation, LookupFailure, Observation, Run
 from target_sync.reconcile.reconciler import SCHEDULE_SECONDS
 from target_sync.reconcile.triggers import Trigger
 from tests.support.scenario import EVENT, MANUAL, SCHEDULE, A, B, Scenario, target
-from tests.support.scenarios import FOLLOWED, FROM_A_TO_B, OUTLIVED, story
+from tests.support.scenarios import CHANGED_AFTER_FAILURES, FROM_A_TO_B, TARGETS_CHANGED, outcome
 
 DNS_POLL_INTERVAL_SECONDS = 5.0
 
@@ -20,12 +20,14 @@ def scenario() -> Scenario:
     return Scenario(A, dns_poll_seconds=DNS_POLL_INTERVAL_SECONDS)
 
 
-@story(
-    "Failover; every event is lost, the scheduled run polls every 5 s", refused=98, shows=FOLLOWED
+@outcome(
+    "Failover; every event is lost, the scheduled run polls every 5 s",
+    refused=98,
+    metrics=TARGETS_CHANGED,
 )
 def test_a_lost_event_is_made_good_by_vigilance() -> Scenario:
     scenario = Scenario(A, dns_poll_seconds=DNS_POLL_INTERVAL_SECONDS)
-    scenario.later(2, lambda: scenario.fails_over(B))
+    scenario.after(2, lambda: scenario.fail_over(B))
 
     result = scenario.run(SCHEDULE)
 
@@ -35,16 +37,16 @@ def test_a_lost_event_is_made_good_by_vigilance() -> Scenario:
     return scenario
 
 
-@story(
+@outcome(
     "Failover; every event is lost, and DNS fails for 20 s beneath a run that polls",
     refused=117,
-    shows=OUTLIVED,
+    metrics=CHANGED_AFTER_FAILURES,
 )
 def test_a_vigil_outlives_a_resolver_that_fails_for_a_while() -> Scenario:
     scenario = Scenario(A, dns_poll_seconds=DNS_POLL_INTERVAL_SECONDS)
-    scenario.later(2, lambda: scenario.fails_over(B))
-    scenario.later(3, lambda: scenario.endpoint.fails(LookupFailure.SERVERS_FAILED))
-    scenario.later(23, lambda: scenario.endpoint.says(B))
+    scenario.after(2, lambda: scenario.fail_over(B))
+    scenario.after(3, lambda: scenario.endpoint.set_failure(LookupFailure.SERVERS_FAILED))
+    scenario.after(23, lambda: scenario.endpoint.set_addresses(B))
 
     result = scenario.run(SCHEDULE)
 
@@ -83,7 +85,7 @@ def test_between_two_scheduled_runs_that_start_a_little_late_nothing_goes_unseen
 
     scenario.endpoint.observe = noted  # type: ignore[method-assign]
 
-    scenario.play(
+    scenario.run_concurrently(
         *((minute * SCHEDULE_SECONDS + 1.5, scenario.run_in_steps(SCHEDULE)) for minute in range(3))
     )
 
@@ -104,7 +106,7 @@ def test_only_a_scheduled_run_keeps_a_vigil(scenario: Scenario, trigger: Trigger
 def test_a_failover_in_the_last_seconds_of_a_vigil_is_followed_to_the_end(
     scenario: Scenario,
 ) -> None:
-    scenario.later(59, lambda: scenario.fails_over(B))
+    scenario.after(59, lambda: scenario.fail_over(B))
 
     result = scenario.run(SCHEDULE)
 
@@ -115,8 +117,8 @@ def test_a_failover_in_the_last_seconds_of_a_vigil_is_followed_to_the_end(
 
 def test_after_a_change_that_is_over_early_the_vigil_goes_on() -> None:
     scenario = Scenario(A, dns_poll_seconds=DNS_POLL_INTERVAL_SECONDS, registration_seconds=0)
-    scenario.later(3, lambda: scenario.fails_over(B))
-    scenario.later(40, lambda: scenario.fails_over(A))
+    scenario.after(3, lambda: scenario.fail_over(B))
+    scenario.after(40, lambda: scenario.fail_over(A))
 
     result = scenario.run(SCHEDULE)
 
@@ -126,7 +128,7 @@ def test_after_a_change_that_is_over_early_the_vigil_goes_on() -> None:
 
 
 def test_a_vigil_that_ends_in_failures_is_an_error(scenario: Scenario) -> None:
-    scenario.later(30, lambda: scenario.endpoint.fails(LookupFailure.TIMED_OUT))
+    scenario.after(30, lambda: scenario.endpoint.set_failure(LookupFailure.TIMED_OUT))
 
     with pytest.raises(ObservationError):
         scenario.run(SCHEDULE)

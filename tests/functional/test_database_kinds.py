@@ -84,7 +84,7 @@ def test_a_steady_writer_is_two_calls_and_two_queries(writer: Cluster) -> None:
 def test_when_both_sources_name_the_new_writer_the_old_one_leaves_in_the_same_plan(
     writer: Cluster,
 ) -> None:
-    writer.fails_over("orders-2")
+    writer.fail_over("orders-2")
 
     result = writer.scenario.run(EVENT)
 
@@ -99,8 +99,8 @@ def test_when_both_sources_name_the_new_writer_the_old_one_leaves_in_the_same_pl
 def test_until_the_sources_agree_both_writers_stay(
     writer: Cluster, first: str, second: str
 ) -> None:
-    writer.after(0.5, first, "orders-2")
-    writer.after(4.5, second, "orders-2")
+    writer.name_writer_after(0.5, first, "orders-2")
+    writer.name_writer_after(4.5, second, "orders-2")
 
     result = writer.scenario.run(EVENT)
 
@@ -110,18 +110,18 @@ def test_until_the_sources_agree_both_writers_stay(
         ("DeregisterTargets", (str(target(A)),)),
     ]
     assert result.seconds["to_register"] == pytest.approx(1, abs=1)
-    assert writer.scenario.group.moments[-1] - writer.scenario.began < 105
-    removed_at = writer.scenario.group.moments[
+    assert writer.scenario.group.call_times[-1] - writer.scenario.started_at < 105
+    removed_at = writer.scenario.group.call_times[
         [op for op, _ in writer.scenario.group.history].index("DeregisterTargets")
     ]
-    assert removed_at - writer.scenario.began == pytest.approx(5, abs=0.6)
+    assert removed_at - writer.scenario.started_at == pytest.approx(5, abs=0.6)
 
 
 def test_an_api_that_lags_for_long_keeps_the_old_writer_for_the_confirm_window_only(
     writer: Cluster,
 ) -> None:
-    writer.after(0.5, "dns", "orders-2")
-    writer.after(200, "rds", "orders-2")
+    writer.name_writer_after(0.5, "dns", "orders-2")
+    writer.name_writer_after(200, "rds", "orders-2")
 
     result = writer.scenario.run(EVENT)
 
@@ -132,14 +132,14 @@ def test_an_api_that_lags_for_long_keeps_the_old_writer_for_the_confirm_window_o
     ]
     assert [v.reason for v in result.run.deregistered] == [Reason.ABSENCE_CONFIRMED]
     # The run goes on until they agree: only then is the failover over.
-    assert writer.scenario.clock.now() - writer.scenario.began == pytest.approx(200, abs=5)
+    assert writer.scenario.clock.now() - writer.scenario.started_at == pytest.approx(200, abs=5)
 
 
 def test_a_name_that_lags_for_long_is_followed_when_it_moves_and_never_before(
     writer: Cluster,
 ) -> None:
-    writer.after(0.5, "rds", "orders-2")
-    writer.after(60, "dns", "orders-2")
+    writer.name_writer_after(0.5, "rds", "orders-2")
+    writer.name_writer_after(60, "dns", "orders-2")
 
     result = writer.scenario.run(EVENT)
 
@@ -160,10 +160,10 @@ def test_a_stale_cache_beside_an_api_that_lags_does_not_undo_the_new_writer(
     writer: Cluster,
 ) -> None:
     began = writer.scenario.clock.now()
-    writer.after(0.5, "dns", "orders-2")
-    writer.after(2.5, "dns", "orders-1")  # another resolver, whose cache is older
-    writer.after(4.5, "dns", "orders-2")
-    writer.after(8, "rds", "orders-2")
+    writer.name_writer_after(0.5, "dns", "orders-2")
+    writer.name_writer_after(2.5, "dns", "orders-1")  # another resolver, whose cache is older
+    writer.name_writer_after(4.5, "dns", "orders-2")
+    writer.name_writer_after(8, "rds", "orders-2")
 
     result = writer.scenario.run(EVENT)
 
@@ -204,20 +204,20 @@ def test_runs_that_begin_in_a_disagreement_do_not_flap(writer: Cluster) -> None:
 def test_a_target_that_only_the_api_names_goes_when_its_name_should_have_moved(
     writer: Cluster,
 ) -> None:
-    writer.scenario.group.put(target(B))
+    writer.scenario.group.register_externally(target(B))
     writer.rds.writer = "orders-2"
 
     result = writer.scenario.run(MANUAL)
 
     assert result.status is RunStatus.UNFINISHED
     assert writer.scenario.changes == [("DeregisterTargets", (str(target(B)),))]
-    assert writer.scenario.group.moments[-2] - writer.scenario.began == CONTEST_SECONDS
+    assert writer.scenario.group.call_times[-2] - writer.scenario.started_at == CONTEST_SECONDS
 
 
 def test_a_run_that_begins_after_the_name_moved_lets_a_lagging_api_keep_nothing(
     writer: Cluster,
 ) -> None:
-    writer.dns.says(WRITER_NAME, B)
+    writer.dns.set_addresses(WRITER_NAME, B)
 
     result = writer.scenario.run(MANUAL)
 
@@ -226,14 +226,14 @@ def test_a_run_that_begins_after_the_name_moved_lets_a_lagging_api_keep_nothing(
         ("RegisterTargets", (str(target(B)),)),
         ("DeregisterTargets", (str(target(A)),)),
     ]
-    assert writer.scenario.group.moments[-2] - writer.scenario.began == 6
+    assert writer.scenario.group.call_times[-2] - writer.scenario.started_at == 6
 
 
 def test_the_next_writer_stays_registered_while_its_name_leaves_the_caches(
     writer: Cluster,
 ) -> None:
-    writer.after(0.5, "rds", "orders-2")
-    writer.after(10.5, "dns", "orders-2")
+    writer.name_writer_after(0.5, "rds", "orders-2")
+    writer.name_writer_after(10.5, "dns", "orders-2")
 
     result = writer.scenario.run(EVENT)
 
@@ -248,7 +248,7 @@ def test_the_next_writer_stays_registered_while_its_name_leaves_the_caches(
 def test_without_a_writer_in_the_api_dns_alone_removes_nothing_at_once(
     writer: Cluster, endpoint: str | None
 ) -> None:
-    writer.dns.says(WRITER_NAME, B)
+    writer.dns.set_addresses(WRITER_NAME, B)
     if endpoint:
         writer.rds.members[endpoint] = None  # the writer is there, but not its endpoint
     else:
@@ -267,7 +267,7 @@ def test_without_a_writer_in_the_api_dns_alone_removes_nothing_at_once(
 def test_while_the_api_is_down_the_name_alone_is_followed_with_the_confirm_window(
     writer: Cluster, code: str
 ) -> None:
-    writer.fails_over("orders-2")
+    writer.fail_over("orders-2")
     writer.rds.fault = api_error("DescribeDBClusters", code, 500)
 
     result = writer.scenario.run(SCHEDULE)
@@ -293,7 +293,7 @@ def test_readers_are_not_followed_while_the_api_is_down(readers: Cluster) -> Non
 
 
 def test_a_watch_outlives_an_api_that_is_down_for_a_while(writer: Cluster) -> None:
-    writer.fails_over("orders-2")
+    writer.fail_over("orders-2")
     writer.rds.fault = api_error("DescribeDBClusters", "Throttling")
     writer.scenario.clock.at(
         writer.scenario.clock.now() + 30, lambda: setattr(writer.rds, "fault", None)
@@ -318,14 +318,14 @@ def test_a_role_that_may_not_ask_ends_the_run_at_once(
 
 @pytest.mark.parametrize("name", [WRITER_NAME, instance_name("orders-1")])
 def test_a_name_of_the_writer_that_fails_is_a_failed_look(writer: Cluster, name: str) -> None:
-    writer.dns.fails(name, LookupFailure.TIMED_OUT)
+    writer.dns.set_failure(name, LookupFailure.TIMED_OUT)
 
     with pytest.raises(ObservationError, match=f"{name}: timed_out"):
         writer.scenario.run(SCHEDULE)
 
 
 def test_the_longest_ttl_of_both_names_counts(writer: Cluster) -> None:
-    writer.dns.says(WRITER_NAME, A, ttl=60)
+    writer.dns.set_addresses(WRITER_NAME, A, ttl=60)
 
     assert writer.scenario.run(SCHEDULE).run.observations[0].ttl == 60
 
@@ -349,8 +349,8 @@ def test_a_new_reader_is_registered_once_it_has_an_endpoint(readers: Cluster) ->
     assert readers.scenario.run(SCHEDULE).status is RunStatus.IN_SYNC
 
     readers.rds.members["orders-4"] = instance_name("orders-4")
-    readers.dns.says(instance_name("orders-4"), new)
-    readers.scenario.listens(A, B, C, new)
+    readers.dns.set_addresses(instance_name("orders-4"), new)
+    readers.scenario.set_listening(A, B, C, new)
 
     assert readers.scenario.run(SCHEDULE).status is RunStatus.SYNCED
     assert readers.scenario.registered == {str(target(a)) for a in (B, C, new)}
@@ -370,7 +370,7 @@ def test_a_reader_that_left_the_cluster_is_removed_when_that_is_confirmed(
 def test_at_a_failover_the_old_writer_joins_the_readers_and_the_new_one_leaves(
     readers: Cluster,
 ) -> None:
-    readers.fails_over("orders-2")
+    readers.fail_over("orders-2")
 
     readers.scenario.run(EVENT)
 
@@ -378,7 +378,7 @@ def test_at_a_failover_the_old_writer_joins_the_readers_and_the_new_one_leaves(
 
 
 def test_one_reader_that_cannot_be_looked_up_makes_the_whole_look_fail(readers: Cluster) -> None:
-    readers.dns.fails(instance_name("orders-3"), LookupFailure.SERVERS_FAILED)
+    readers.dns.set_failure(instance_name("orders-3"), LookupFailure.SERVERS_FAILED)
 
     with pytest.raises(ObservationError, match="orders-3"):
         readers.scenario.run(SCHEDULE)
@@ -399,7 +399,7 @@ def test_a_cluster_without_readers_removes_none_and_says_what_to_do(readers: Clu
 def readers_or_writer(readers: Cluster) -> Cluster:
     endpoint = readers.scenario.reconciler.endpoint
     assert isinstance(endpoint, ClusterReadersEndpoint)
-    readers.scenario.is_observed_by(replace(endpoint, follow_writer=True))
+    readers.scenario.use_endpoint(replace(endpoint, follow_writer=True))
     return readers
 
 
@@ -426,7 +426,7 @@ def test_nothing_is_removed_while_nobody_can_say_whose_it_is_and_the_result_says
     standbys = FakeStandbys()
     standbys.failure = "Give the function's role the permission ec2:DescribeNetworkInterfaces."
     scenario.reconciler = replace(scenario.reconciler, standbys=standbys)
-    scenario.fails_over(B)
+    scenario.fail_over(B)
 
     result = scenario.run(SCHEDULE)
 
@@ -434,7 +434,7 @@ def test_nothing_is_removed_while_nobody_can_say_whose_it_is_and_the_result_says
     assert scenario.registered == {str(target(A)), str(target(B))}
     assert result.to_document()["last_failure"] == standbys.failure
 
-    standbys.failure, standbys.held = "", {A}
+    standbys.failure, standbys.owned = "", {A}
     result = scenario.run(SCHEDULE)
 
     assert result.status is RunStatus.IN_SYNC
@@ -449,7 +449,7 @@ def test_a_deployment_with_another_static_address_moves_the_target() -> None:
     scenario = Scenario(
         A, policy=SyncPolicy(port=5432, allowed_networks=(IPv4Network("192.168.0.0/16"),))
     )
-    scenario.is_observed_by(
+    scenario.use_endpoint(
         StaticEndpoint(frozenset({IPv4Address(str(ON_PREM))}), scenario.clock.now)
     )
 
@@ -466,14 +466,14 @@ def test_a_deployment_with_another_static_address_moves_the_target() -> None:
 def on_instance(scenario: Scenario) -> FakeEc2:
     ec2 = FakeEc2(str(A))
     client: Any = ec2
-    scenario.is_observed_by(InstanceEndpoint(INSTANCE_ID, client, scenario.clock.now))
+    scenario.use_endpoint(InstanceEndpoint(INSTANCE_ID, client, scenario.clock.now))
     return ec2
 
 
 def test_a_stopped_instance_keeps_its_target_although_it_is_not_healthy() -> None:
     scenario = Scenario(A)
     on_instance(scenario).state = "stopped"
-    scenario.listens()
+    scenario.set_listening()
     scenario.clock.advance(15)
 
     result = scenario.run(SCHEDULE)
@@ -617,7 +617,7 @@ def test_the_zones_own_name_servers_are_asked_before_the_systems_if_that_is_wish
     def authoritative_resolver(*, now: object, system: object) -> FakeDns:  # noqa: ARG001
         behind.append(system)
         zone = FakeDns(wired.scenario.clock)
-        zone.says(instance_name("orders-1"), B)
+        zone.set_addresses(instance_name("orders-1"), B)
         return zone
 
     monkeypatch.setattr(authoritative, "AuthoritativeResolver", authoritative_resolver)

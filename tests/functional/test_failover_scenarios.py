@@ -1,4 +1,4 @@
-"""Failure stories: what the group does, what the client sees, and what shows it.
+"""Failure stories: what the group does, what the client sees, and what metrics it.
 
 Told on a virtual clock over a group as AWS documents it, with a registration of 90 s. The figures
 of each story stand before it and in docs/failure-scenarios.md.
@@ -39,18 +39,18 @@ from tests.support.scenario import (
     throttled,
 )
 from tests.support.scenarios import (
+    CHANGED_AFTER_FAILURES,
     FAILED,
-    FAILED_ONCE,
-    FOLLOWED,
+    FIRST_RUN_FAILED,
     FROM_A_TO_B,
-    OUTLIVED,
-    story,
+    TARGETS_CHANGED,
+    outcome,
 )
 
 # --- When the event comes ---------------------------------------------------------------------
 
 
-@story("Nothing happens")
+@outcome("Nothing happens")
 def test_a_steady_run_is_one_aws_call_and_one_dns_query() -> Scenario:
     scenario = Scenario(A)
 
@@ -63,10 +63,10 @@ def test_a_steady_run_is_one_aws_call_and_one_dns_query() -> Scenario:
     return scenario
 
 
-@story("Failover; the name has moved when the event comes", refused=94.5, shows=FOLLOWED)
+@outcome("Failover; the name has moved when the event comes", refused=94.5, metrics=TARGETS_CHANGED)
 def test_a_failover_with_dns_already_flipped_ends_exact_and_never_without_a_target() -> Scenario:
     scenario = Scenario(A)
-    scenario.fails_over(B)
+    scenario.fail_over(B)
 
     result = scenario.run(EVENT)
 
@@ -74,19 +74,21 @@ def test_a_failover_with_dns_already_flipped_ends_exact_and_never_without_a_targ
     assert result.seconds["to_detect"] == result.seconds["to_register"] == 0
     assert result.seconds["to_healthy"] == 97
     assert scenario.changes == FROM_A_TO_B
-    removed_at = scenario.group.moments[
+    removed_at = scenario.group.call_times[
         scenario.group.history.index(("DeregisterTargets", (target(A),)))
     ]
-    assert removed_at - scenario.began == 6  # the answer had to be so for longer than its TTL
-    assert scenario.group.smallest == 1
+    assert removed_at - scenario.started_at == 6  # the answer had to be so for longer than its TTL
+    assert scenario.group.fewest_registered == 1
     return scenario
 
 
-@story("Failover; the event comes 20 s before the name moves", refused=114.5, shows=FOLLOWED)
+@outcome(
+    "Failover; the event comes 20 s before the name moves", refused=114.5, metrics=TARGETS_CHANGED
+)
 def test_an_event_before_the_flip_is_followed_when_the_flip_comes() -> Scenario:
     scenario = Scenario(A)
-    scenario.promotes(B)
-    scenario.later(20, lambda: scenario.endpoint.says(B))
+    scenario.promote(B)
+    scenario.after(20, lambda: scenario.endpoint.set_addresses(B))
 
     result = scenario.run(EVENT)
 
@@ -96,14 +98,14 @@ def test_an_event_before_the_flip_is_followed_when_the_flip_comes() -> Scenario:
     return scenario
 
 
-@story(
+@outcome(
     "Failover; every event is lost, the next scheduled run is 30 s away",
     refused=124.5,
-    shows=FOLLOWED,
+    metrics=TARGETS_CHANGED,
 )
 def test_a_lost_event_is_made_good_by_the_schedule() -> Scenario:
     scenario = Scenario(A)
-    scenario.fails_over(B)
+    scenario.fail_over(B)
     scenario.clock.advance(30)
 
     result = scenario.run(SCHEDULE)
@@ -113,11 +115,15 @@ def test_a_lost_event_is_made_good_by_the_schedule() -> Scenario:
     return scenario
 
 
-@story("Failover; its events come doubled and the last one first", refused=104.5, shows=FOLLOWED)
+@outcome(
+    "Failover; its events come doubled and the last one first",
+    refused=104.5,
+    metrics=TARGETS_CHANGED,
+)
 def test_events_doubled_and_out_of_order_change_the_group_once() -> Scenario:
     scenario = Scenario(A)
-    scenario.promotes(B)
-    scenario.later(10, lambda: scenario.endpoint.says(B))
+    scenario.promote(B)
+    scenario.after(10, lambda: scenario.endpoint.set_addresses(B))
 
     runs = [
         (0, scenario.run_in_steps(COMPLETED)),
@@ -126,7 +132,7 @@ def test_events_doubled_and_out_of_order_change_the_group_once() -> Scenario:
         (3, scenario.run_in_steps(EVENT)),
         (20, scenario.run_in_steps(COMPLETED)),
     ]
-    ends = scenario.play(*runs)
+    ends = scenario.run_concurrently(*runs)
 
     assert {_status(end) for end in ends} == {RunStatus.SYNCED, RunStatus.IN_SYNC}
     assert _distinct(scenario.changes) == FROM_A_TO_B
@@ -134,7 +140,7 @@ def test_events_doubled_and_out_of_order_change_the_group_once() -> Scenario:
     return scenario
 
 
-@story("An event announces a failover that does not come")
+@outcome("An event announces a failover that does not come")
 def test_an_event_that_nothing_follows_ends_with_its_watch() -> Scenario:
     scenario = Scenario(A, watch_seconds=60)
 
@@ -167,8 +173,8 @@ def name_server(server: RunningNameServer, monkeypatch: pytest.MonkeyPatch) -> R
 def _fails_over_in_the_zone(server: RunningNameServer) -> Scenario:
     """A failover that DNS tells like any other; the fault is still to come."""
     scenario = Scenario(A)
-    scenario.is_observed_by(DnsEndpoint(ENDPOINT_NAME, server.resolver(scenario.clock.now)))
-    scenario.promotes(B)
+    scenario.use_endpoint(DnsEndpoint(ENDPOINT_NAME, server.resolver(scenario.clock.now)))
+    scenario.promote(B)
     server.zone.set_address(ENDPOINT_NAME, [str(B)])
     return scenario
 
@@ -187,7 +193,7 @@ def _is_followed_when_dns_is_back(
         server.zone.set_address(ENDPOINT_NAME, [str(B)])
         server.zone.set_fault(ENDPOINT_NAME, None)
 
-    scenario.later(20, is_back)
+    scenario.after(20, is_back)
     result = scenario.run(EVENT)
 
     assert result.status is RunStatus.SYNCED
@@ -203,7 +209,7 @@ def _is_followed_when_dns_is_back(
         pytest.param(Fault.SERVFAIL, LookupFailure.SERVERS_FAILED, id="SERVFAIL"),
     ],
 )
-@story("Failover; DNS times out or fails for 20 s", refused=117.5, shows=FAILED_ONCE)
+@outcome("Failover; DNS times out or fails for 20 s", refused=117.5, metrics=FIRST_RUN_FAILED)
 def test_a_name_server_that_fails_for_a_while_removes_nothing(
     name_server: RunningNameServer, fault: Fault, failure: LookupFailure
 ) -> Scenario:
@@ -214,7 +220,7 @@ def test_a_name_server_that_fails_for_a_while_removes_nothing(
     return scenario
 
 
-@story("Failover; the name does not exist for 20 s", refused=117.5, shows=FAILED_ONCE)
+@outcome("Failover; the name does not exist for 20 s", refused=117.5, metrics=FIRST_RUN_FAILED)
 def test_a_name_that_does_not_exist_for_a_while_removes_nothing(
     name_server: RunningNameServer,
 ) -> Scenario:
@@ -225,7 +231,7 @@ def test_a_name_that_does_not_exist_for_a_while_removes_nothing(
     return scenario
 
 
-@story("Failover; the name has no address for 20 s", refused=117.5, shows=FAILED_ONCE)
+@outcome("Failover; the name has no address for 20 s", refused=117.5, metrics=FIRST_RUN_FAILED)
 def test_an_empty_answer_for_a_while_removes_nothing(name_server: RunningNameServer) -> Scenario:
     scenario = _fails_over_in_the_zone(name_server)
     name_server.zone.set_address(ENDPOINT_NAME, [])
@@ -234,7 +240,9 @@ def test_an_empty_answer_for_a_while_removes_nothing(name_server: RunningNameSer
     return scenario
 
 
-@story("Failover; the name is an alias of itself for 20 s", refused=117.5, shows=FAILED_ONCE)
+@outcome(
+    "Failover; the name is an alias of itself for 20 s", refused=117.5, metrics=FIRST_RUN_FAILED
+)
 def test_an_alias_that_leads_to_itself_for_a_while_removes_nothing(
     name_server: RunningNameServer,
 ) -> Scenario:
@@ -246,7 +254,7 @@ def test_an_alias_that_leads_to_itself_for_a_while_removes_nothing(
     return scenario
 
 
-@story("Failover; DNS answers are truncated over UDP", refused=94.5, shows=FOLLOWED)
+@outcome("Failover; DNS answers are truncated over UDP", refused=94.5, metrics=TARGETS_CHANGED)
 def test_a_truncated_answer_is_followed_over_tcp(name_server: RunningNameServer) -> Scenario:
     scenario = _fails_over_in_the_zone(name_server)
     name_server.zone.set_fault(ENDPOINT_NAME, Fault.TRUNCATE)
@@ -263,12 +271,12 @@ def test_a_truncated_answer_is_followed_over_tcp(name_server: RunningNameServer)
 
 
 @pytest.mark.parametrize("answer", ["8.8.8.8", "127.0.0.1", "169.254.1.1", "0.0.0.0"])
-@story("The name answers with a public, loopback or link-local address", shows=("SyncVetoed",))
+@outcome("The name answers with a public, loopback or link-local address", metrics=("SyncVetoed",))
 def test_an_answer_that_cannot_be_the_database_is_never_registered_and_removes_nothing(
     answer: str,
 ) -> Scenario:
     scenario = Scenario(A)
-    scenario.endpoint.says(answer)
+    scenario.endpoint.set_addresses(answer)
 
     result = scenario.run(SCHEDULE)
 
@@ -278,16 +286,16 @@ def test_an_answer_that_cannot_be_the_database_is_never_registered_and_removes_n
     return scenario
 
 
-@story(
+@outcome(
     "Failover; the name answers with a public address for the first 10 s",
     refused=104.5,
-    shows=FOLLOWED,
+    metrics=TARGETS_CHANGED,
 )
 def test_a_watch_goes_on_after_a_vetoed_answer() -> Scenario:
     scenario = Scenario(A)
-    scenario.promotes(B)
-    scenario.endpoint.says("8.8.8.8")
-    scenario.later(10, lambda: scenario.endpoint.says(B))
+    scenario.promote(B)
+    scenario.endpoint.set_addresses("8.8.8.8")
+    scenario.after(10, lambda: scenario.endpoint.set_addresses(B))
 
     result = scenario.run(EVENT)
 
@@ -296,14 +304,14 @@ def test_a_watch_goes_on_after_a_vetoed_answer() -> Scenario:
     return scenario
 
 
-@story(
+@outcome(
     "The answer changes every second between the primary and another server of the VPC",
-    shows=("SyncUnfinished", "TargetsRegistered"),
+    metrics=("SyncUnfinished", "TargetsRegistered"),
 )
 def test_an_answer_that_flaps_every_second_removes_neither_and_says_so() -> Scenario:
     scenario = Scenario(A)
     for second in range(600):
-        scenario.later(second + 0.5, partial(scenario.endpoint.says, (B, A)[second % 2]))
+        scenario.after(second + 0.5, partial(scenario.endpoint.set_addresses, (B, A)[second % 2]))
 
     result = scenario.run(EVENT)
 
@@ -313,37 +321,41 @@ def test_an_answer_that_flaps_every_second_removes_neither_and_says_so() -> Scen
     return scenario
 
 
-@story(
+@outcome(
     "Failover; the answer alternates between old and new until the caches are stale",
     refused=94.5,
-    shows=FOLLOWED,
+    metrics=TARGETS_CHANGED,
 )
 def test_resolvers_that_disagree_delay_the_removal_only() -> Scenario:
     scenario = Scenario(A)
-    scenario.fails_over(B)
+    scenario.fail_over(B)
     for second, answer in enumerate([A, B, A, B]):
-        scenario.later(second + 0.5, partial(scenario.endpoint.says, answer))
+        scenario.after(second + 0.5, partial(scenario.endpoint.set_addresses, answer))
 
     result = scenario.run(EVENT)
 
     assert result.status is RunStatus.SYNCED
     assert scenario.changes == FROM_A_TO_B
-    removed_at = scenario.group.moments[
+    removed_at = scenario.group.call_times[
         scenario.group.history.index(("DeregisterTargets", (target(A),)))
     ]
-    assert removed_at - scenario.began == 10  # 6 s after the last answer with the old address
+    assert removed_at - scenario.started_at == 10  # 6 s after the last answer with the old address
     return scenario
 
 
-@story("Failover; two runs at once, one of them with a stale resolver", refused=95, shows=FOLLOWED)
+@outcome(
+    "Failover; two runs at once, one of them with a stale resolver",
+    refused=95,
+    metrics=TARGETS_CHANGED,
+)
 def test_two_runs_at_once_with_different_answers_do_not_flap() -> Scenario:
     scenario = Scenario(A)
-    scenario.fails_over(B)
+    scenario.fail_over(B)
     stale = FakeEndpoint(scenario.clock)
-    stale.says(A)
-    scenario.later(5, lambda: stale.says(B))
+    stale.set_addresses(A)
+    scenario.after(5, lambda: stale.set_addresses(B))
 
-    ends = scenario.play(
+    ends = scenario.run_concurrently(
         (0, scenario.run_in_steps(EVENT)), (0.2, scenario.run_in_steps(SCHEDULE, stale))
     )
 
@@ -356,14 +368,14 @@ def test_two_runs_at_once_with_different_answers_do_not_flap() -> Scenario:
 
 
 @pytest.mark.parametrize("operation", ["RegisterTargets", "DescribeTargetHealth"])
-@story(
+@outcome(
     "Failover; the API is throttled for three calls before the registration",
     refused=101.5,
-    shows=OUTLIVED,
+    metrics=CHANGED_AFTER_FAILURES,
 )
 def test_throttling_before_the_registration_delays_it(operation: str) -> Scenario:
     scenario = Scenario(A)
-    scenario.fails_over(B)
+    scenario.fail_over(B)
     scenario.group.faults[operation] = [throttled(operation)] * 3
 
     result = scenario.run(EVENT)
@@ -375,10 +387,14 @@ def test_throttling_before_the_registration_delays_it(operation: str) -> Scenari
     return scenario
 
 
-@story("Failover; DeregisterTargets is throttled three times", refused=94.5, shows=OUTLIVED)
+@outcome(
+    "Failover; DeregisterTargets is throttled three times",
+    refused=94.5,
+    metrics=CHANGED_AFTER_FAILURES,
+)
 def test_a_throttled_removal_holds_nothing_up() -> Scenario:
     scenario = Scenario(A)
-    scenario.fails_over(B)
+    scenario.fail_over(B)
     scenario.group.faults["DeregisterTargets"] = [throttled("DeregisterTargets")] * 3
 
     result = scenario.run(EVENT)
@@ -389,7 +405,7 @@ def test_a_throttled_removal_holds_nothing_up() -> Scenario:
     return scenario
 
 
-@story("A scheduled run cannot see the group", shows=FAILED)
+@outcome("A scheduled run cannot see the group", metrics=FAILED)
 def test_a_scheduled_run_that_cannot_see_the_group_fails_at_once_and_changes_nothing() -> Scenario:
     scenario = Scenario(A)
     scenario.group.faults["DescribeTargetHealth"] = [throttled("DescribeTargetHealth")]
@@ -402,14 +418,14 @@ def test_a_scheduled_run_that_cannot_see_the_group_fails_at_once_and_changes_not
     return scenario
 
 
-@story(
+@outcome(
     "Failover; RegisterTargets is throttled for longer than the watch",
     refused=154.5,
-    shows=FAILED_ONCE,
+    metrics=FIRST_RUN_FAILED,
 )
 def test_a_call_that_goes_on_failing_is_an_error_in_the_end_and_nothing_is_removed() -> Scenario:
     scenario = Scenario(A, watch_seconds=60)
-    scenario.fails_over(B)
+    scenario.fail_over(B)
     scenario.group.faults["RegisterTargets"] = [throttled("RegisterTargets")] * 1000
 
     with pytest.raises(TargetGroupUnavailableError, match="ThrottlingException"):
@@ -421,14 +437,14 @@ def test_a_call_that_goes_on_failing_is_an_error_in_the_end_and_nothing_is_remov
     assert scenario.group.calls["RegisterTargets"] == 17
 
     scenario.group.faults.clear()
-    scenario.clock.sleep_until(scenario.began + 60)
+    scenario.clock.sleep_until(scenario.started_at + 60)
     assert scenario.run(SCHEDULE).status is RunStatus.SYNCED
     return scenario
 
 
 def _loses_the_reply_to(operation: str) -> Scenario:
     scenario = Scenario(A)
-    scenario.fails_over(B)
+    scenario.fail_over(B)
     scenario.group.lost_replies[operation] = [
         TargetGroupUnavailableError(operation, "ReadTimeoutError", "no reply")
     ]
@@ -440,27 +456,27 @@ def _loses_the_reply_to(operation: str) -> Scenario:
     return scenario
 
 
-@story(
+@outcome(
     "Failover; the reply to the registration is lost",
     refused=94.5,
-    shows=("CallsFailed", "TargetsDeregistered"),
+    metrics=("CallsFailed", "TargetsDeregistered"),
 )
 def test_a_registration_whose_reply_was_lost_is_not_made_again() -> Scenario:
     return _loses_the_reply_to("RegisterTargets")
 
 
-@story(
+@outcome(
     "Failover; the reply to the removal is lost",
     refused=94.5,
-    shows=("CallsFailed", "TargetsRegistered"),
+    metrics=("CallsFailed", "TargetsRegistered"),
 )
 def test_a_removal_whose_reply_was_lost_is_not_made_again() -> Scenario:
     return _loses_the_reply_to("DeregisterTargets")
 
 
-@story("The target group was deleted by hand", refused=30, shows=FAILED)
+@outcome("The target group was deleted by hand", refused=30, metrics=FAILED)
 def test_a_deleted_target_group_ends_even_a_watch_at_once() -> Scenario:
-    scenario = Scenario(answer=[A])
+    scenario = Scenario(addresses=[A])
     scenario.clock.advance(30)
     scenario.group.faults["DescribeTargetHealth"] = [
         TargetGroupNotFoundError("DescribeTargetHealth", "TargetGroupNotFound", "not found")
@@ -476,15 +492,15 @@ def test_a_deleted_target_group_ends_even_a_watch_at_once() -> Scenario:
 # --- A run is cut short -----------------------------------------------------------------------
 
 
-@story(
+@outcome(
     "Failover; the function is killed between register and deregister",
     refused=94.5,
-    shows=("TargetsDeregistered", "Errors"),
+    metrics=("TargetsDeregistered", "Errors"),
 )
 def test_a_crash_between_register_and_deregister_is_finished_by_the_next_run() -> Scenario:
     scenario = Scenario(A)
-    scenario.fails_over(B)
-    scenario.runs_until_it_calls("RegisterTargets", EVENT)
+    scenario.fail_over(B)
+    scenario.run_until_killed_after("RegisterTargets", EVENT)
     assert scenario.registered == {str(target(A)), str(target(B))}
     scenario.clock.advance(30)
 
@@ -495,17 +511,17 @@ def test_a_crash_between_register_and_deregister_is_finished_by_the_next_run() -
     return scenario
 
 
-@story(
+@outcome(
     "Failover; Lambda's time is up in the middle of the watch, before the name moves",
     refused=115,
-    shows=("TargetsRegistered", "TargetsDeregistered", "Errors"),
+    metrics=("TargetsRegistered", "TargetsDeregistered", "Errors"),
 )
 def test_a_watch_that_lambda_ends_is_taken_up_by_the_schedule() -> Scenario:
     scenario = Scenario(A)
-    scenario.later(40, lambda: scenario.fails_over(B))
-    scenario.runs_until(lambda: scenario.elapsed >= 30, EVENT)
+    scenario.after(40, lambda: scenario.fail_over(B))
+    scenario.run_until_killed(lambda: scenario.elapsed >= 30, EVENT)
     assert not scenario.changes
-    scenario.clock.sleep_until(scenario.began + 60)
+    scenario.clock.sleep_until(scenario.started_at + 60)
 
     result = scenario.run(SCHEDULE)
 
@@ -514,14 +530,14 @@ def test_a_watch_that_lambda_ends_is_taken_up_by_the_schedule() -> Scenario:
     return scenario
 
 
-@story(
+@outcome(
     "Failover; the run has too little time left to confirm the removal",
     refused=94.5,
-    shows=("SyncUnfinished", "TargetsRegistered", "TargetsDeregistered"),
+    metrics=("SyncUnfinished", "TargetsRegistered", "TargetsDeregistered"),
 )
 def test_a_run_without_time_to_confirm_leaves_the_removal_to_the_next_one() -> Scenario:
     scenario = Scenario(A)
-    scenario.fails_over(B)
+    scenario.fail_over(B)
 
     first = scenario.run(EVENT, remaining_seconds=18)
     assert first.status is RunStatus.UNFINISHED
@@ -535,15 +551,19 @@ def test_a_run_without_time_to_confirm_leaves_the_removal_to_the_next_one() -> S
 # --- What is in the group ---------------------------------------------------------------------
 
 
-@story(
-    "Failover and, before the old address has drained, back again", refused=112.5, shows=FOLLOWED
+@outcome(
+    "Failover and, before the old address has drained, back again",
+    refused=112.5,
+    metrics=TARGETS_CHANGED,
 )
 def test_failing_back_onto_a_draining_address_ends_right() -> Scenario:
     scenario = Scenario(A)
-    scenario.fails_over(B)
-    scenario.later(12, lambda: scenario.fails_over(A))
+    scenario.fail_over(B)
+    scenario.after(12, lambda: scenario.fail_over(A))
 
-    ends = scenario.play((0, scenario.run_in_steps(EVENT)), (12, scenario.run_in_steps(EVENT)))
+    ends = scenario.run_concurrently(
+        (0, scenario.run_in_steps(EVENT)), (12, scenario.run_in_steps(EVENT))
+    )
 
     assert [_status(end) for end in ends] == [RunStatus.SYNCED, RunStatus.SYNCED]
     assert _distinct(scenario.changes) == [
@@ -551,14 +571,14 @@ def test_failing_back_onto_a_draining_address_ends_right() -> Scenario:
         ("RegisterTargets", (str(target(A)),)),
         ("DeregisterTargets", (str(target(B)),)),
     ]
-    assert scenario.group.smallest == 1
+    assert scenario.group.fewest_registered == 1
     return scenario
 
 
-@story("The right address is registered on a wrong port", refused=94.5, shows=FOLLOWED)
+@outcome("The right address is registered on a wrong port", refused=94.5, metrics=TARGETS_CHANGED)
 def test_the_right_address_on_a_wrong_port_is_repaired() -> Scenario:
-    scenario = Scenario(answer=[A], listening=[A])
-    scenario.group.put(target(A, 5433))
+    scenario = Scenario(addresses=[A], listening=[A])
+    scenario.group.register_externally(target(A, 5433))
 
     result = scenario.run(SCHEDULE)
 
@@ -570,10 +590,14 @@ def test_the_right_address_on_a_wrong_port_is_repaired() -> Scenario:
     return scenario
 
 
-@story("Failover of a database on another port than PostgreSQL's own", refused=94.5, shows=FOLLOWED)
+@outcome(
+    "Failover of a database on another port than PostgreSQL's own",
+    refused=94.5,
+    metrics=TARGETS_CHANGED,
+)
 def test_a_database_on_its_own_port_is_followed_on_that_port() -> Scenario:
     scenario = Scenario(A, policy=replace(POLICY, port=6432))
-    scenario.fails_over(B)
+    scenario.fail_over(B)
 
     result = scenario.run(EVENT)
 
@@ -585,10 +609,10 @@ def test_a_database_on_its_own_port_is_followed_on_that_port() -> Scenario:
     return scenario
 
 
-@story("Failover of a group with two stale targets", refused=94.5, shows=FOLLOWED)
+@outcome("Failover of a group with two stale targets", refused=94.5, metrics=TARGETS_CHANGED)
 def test_two_stale_targets_leave_together_once_the_new_one_is_registered() -> Scenario:
-    scenario = Scenario(A, C, answer=[A], listening=[A])
-    scenario.fails_over(B)
+    scenario = Scenario(A, C, addresses=[A], listening=[A])
+    scenario.fail_over(B)
 
     result = scenario.run(SCHEDULE)
 
@@ -600,14 +624,14 @@ def test_two_stale_targets_leave_together_once_the_new_one_is_registered() -> Sc
     return scenario
 
 
-@story(
+@outcome(
     "Somebody deregistered the target by hand, and it has drained",
     refused=114.5,
-    shows=("TargetsRegistered",),
+    metrics=("TargetsRegistered",),
 )
 def test_drift_made_by_hand_is_repaired_by_the_schedule() -> Scenario:
     scenario = Scenario(A)
-    scenario.group.take(target(A))
+    scenario.group.deregister_externally(target(A))
     scenario.clock.advance(20)
 
     assert scenario.run(SCHEDULE).status is RunStatus.SYNCED
@@ -615,15 +639,15 @@ def test_drift_made_by_hand_is_repaired_by_the_schedule() -> Scenario:
     return scenario
 
 
-@story(
+@outcome(
     "Failover; the new server never accepts connections",
     refused=184,
-    shows=("SyncUnhealthy", "TargetsRegistered", "TargetsDeregistered"),
+    metrics=("SyncUnhealthy", "TargetsRegistered", "TargetsDeregistered"),
 )
 def test_a_new_target_that_never_becomes_healthy_is_said_when_the_time_is_up() -> Scenario:
     scenario = Scenario(A)
-    scenario.fails_over(B)
-    scenario.listens()
+    scenario.fail_over(B)
+    scenario.set_listening()
 
     result = scenario.run(EVENT, remaining_seconds=200)
 
@@ -634,11 +658,11 @@ def test_a_new_target_that_never_becomes_healthy_is_said_when_the_time_is_up() -
     return scenario
 
 
-@story("The instance reboots for 20 s and keeps its address", refused=19.5)
+@outcome("The instance reboots for 20 s and keeps its address", refused=19.5)
 def test_an_instance_that_reboots_keeps_its_target() -> Scenario:
     scenario = Scenario(A)
-    scenario.listens()
-    scenario.later(20, lambda: scenario.listens(A))
+    scenario.set_listening()
+    scenario.after(20, lambda: scenario.set_listening(A))
 
     result = scenario.run(EVENT)
 
@@ -651,16 +675,16 @@ def test_an_instance_that_reboots_keeps_its_target() -> Scenario:
 # --- Clusters ---------------------------------------------------------------------------------
 
 
-@story(
+@outcome(
     "Failover of a cluster; the old writer is back as a healthy reader after 10 s",
     refused=94.5,
-    shows=FOLLOWED,
+    metrics=TARGETS_CHANGED,
 )
 def test_an_old_writer_that_is_back_as_a_reader_stays_out() -> Scenario:
     cluster = Cluster.of_writer()
-    cluster.fails_over("orders-2")
-    cluster.scenario.listens(B, C)
-    cluster.scenario.later(10, lambda: cluster.scenario.listens(A, B, C))
+    cluster.fail_over("orders-2")
+    cluster.scenario.set_listening(B, C)
+    cluster.scenario.after(10, lambda: cluster.scenario.set_listening(A, B, C))
 
     result = cluster.scenario.run(EVENT)
 
@@ -671,19 +695,19 @@ def test_an_old_writer_that_is_back_as_a_reader_stays_out() -> Scenario:
     return cluster.scenario
 
 
-@story(
+@outcome(
     "Failover of a cluster; the RDS API names the new writer 20 s after DNS",
     refused=88.5,
-    wrong=7,
-    shows=FOLLOWED,
+    misrouted=7,
+    metrics=TARGETS_CHANGED,
 )
 def test_an_old_writer_stays_for_the_confirm_window_at_most_while_the_sources_disagree() -> (
     Scenario
 ):
     cluster = Cluster.of_writer()
-    cluster.promotes("orders-2")
-    cluster.after(0.5, "dns", "orders-2")
-    cluster.after(20, "rds", "orders-2")
+    cluster.promote("orders-2")
+    cluster.name_writer_after(0.5, "dns", "orders-2")
+    cluster.name_writer_after(20, "rds", "orders-2")
 
     result = cluster.scenario.run(EVENT)
 
@@ -693,13 +717,13 @@ def test_an_old_writer_stays_for_the_confirm_window_at_most_while_the_sources_di
     return cluster.scenario
 
 
-@story("A reader reboots: the RDS API says so, its port is closed for 20 s", refused=4.5)
+@outcome("A reader reboots: the RDS API says so, its port is closed for 20 s", refused=4.5)
 def test_a_reader_that_reboots_stays_registered() -> Scenario:
     cluster = Cluster.of_readers()
     cluster.rds.states["orders-2"] = "rebooting"
-    cluster.scenario.listens(A, C)
-    cluster.scenario.later(20, lambda: cluster.scenario.listens(A, B, C))
-    cluster.scenario.later(20, cluster.rds.states.clear)
+    cluster.scenario.set_listening(A, C)
+    cluster.scenario.after(20, lambda: cluster.scenario.set_listening(A, B, C))
+    cluster.scenario.after(20, cluster.rds.states.clear)
 
     result = cluster.scenario.run(EVENT)
 
@@ -708,15 +732,15 @@ def test_a_reader_that_reboots_stays_registered() -> Scenario:
     return cluster.scenario
 
 
-@story(
+@outcome(
     "Failover of a cluster, seen by its readers: the new writer leaves them, the old one joins",
-    wrong=3,
-    shows=FOLLOWED,
+    misrouted=3,
+    metrics=TARGETS_CHANGED,
 )
 def test_readers_swap_a_member_at_a_failover() -> Scenario:
     cluster = Cluster.of_readers()
-    cluster.fails_over("orders-2")
-    cluster.scenario.right = frozenset({A, C})
+    cluster.fail_over("orders-2")
+    cluster.scenario.expected_servers = frozenset({A, C})
 
     result = cluster.scenario.run(EVENT)
 

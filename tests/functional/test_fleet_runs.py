@@ -59,7 +59,7 @@ def assert_all_is_done(fleet: Fleet) -> None:
 
 def assert_nothing_went_wrong(fleet: Fleet) -> None:
     """No group was ever empty, and no order was lost: it was carried out, or is a dead letter."""
-    assert all(group.smallest != 0 for group in fleet.groups.values())
+    assert all(group.fewest_registered != 0 for group in fleet.groups.values())
     dead = {letter.id for letter in fleet.orders.queue.dead}
     assert dead == {message for message, times in fleet.returns.items() if times == RECEPTIONS}
     assert not dead & fleet.done
@@ -248,7 +248,7 @@ def test_two_workers_with_the_same_order_at_once_do_no_harm(containers: int) -> 
     for binding in fleet.bindings.values():
         assert fleet.registered(binding) == {f"{RIGHT[binding.arn]}:5432"}
         assert fleet.is_recorded_for(binding, RIGHT[binding.arn])
-        assert fleet.groups[binding.arn].smallest != 0
+        assert fleet.groups[binding.arn].fewest_registered != 0
     assert fleet.orders.queue.dead == []
 
 
@@ -428,7 +428,7 @@ def _put(fleet: Fleet, number: int, group: Group, history: History) -> Binding:
     )
     for turn, answer in enumerate(group.answers[1:], 1):
         at = fleet.clock.now() + turn * history.flips
-        fleet.clock.at(at, lambda answer=answer: fleet.dns.says(binding.endpoint, answer))  # type: ignore[misc]
+        fleet.clock.at(at, lambda answer=answer: fleet.dns.set_addresses(binding.endpoint, answer))  # type: ignore[misc]
     return binding
 
 

@@ -325,7 +325,7 @@ def test_what_is_wrong_with_a_group_is_told_and_disturbs_no_other() -> None:
     scene.add(*range(6))
     scene.tagged.tag(arn(1), KIND_TAG, "nonsense")
     del scene.facts.known[arn(2)]
-    scene.dns.fails(name(3), LookupFailure.NAME_DOES_NOT_EXIST)
+    scene.dns.set_failure(name(3), LookupFailure.NAME_DOES_NOT_EXIST)
     scene.facts.known[arn(4)] = replace(FACTS, by_address=False)
     scene.work(5)
     result = scene.sweep()

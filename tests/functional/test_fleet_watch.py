@@ -99,7 +99,7 @@ def test_a_cluster_is_followed_to_its_writer_and_its_readers() -> None:
     for number, endpoint in names.items():
         scene.tagged.put(arn(number), {ENDPOINT_TAG: endpoint})
         scene.facts.known[arn(number)] = FACTS
-        scene.dns.says(endpoint, A)
+        scene.dns.set_addresses(endpoint, A)
     scene.watch("orders")
     assert asked(scene) == {names[1], names[2]}
     assert {kind for questions in scene.names.asked for kind, _ in questions} == {
@@ -174,7 +174,7 @@ def test_after_a_move_there_and_back_the_record_is_right_whoever_wrote_it() -> N
 
 def test_a_name_that_does_not_answer_is_asked_again() -> None:
     scene = watched(1)
-    scene.dns.fails(name(1), LookupFailure.TIMED_OUT)
+    scene.dns.set_failure(name(1), LookupFailure.TIMED_OUT)
     scene.clock.at(NOW + 10.0, lambda: scene.moves(1, B))
     sent = moments(scene)
     assert scene.watch("db-1").orders == 1

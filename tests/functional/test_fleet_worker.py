@@ -120,7 +120,7 @@ def test_an_order_that_comes_again_does_not_leave_the_record_of_another_answer(
     group = fleet.adds(1, A, answer=B, record_of=A)
     order = fleet.order(group)
     carry_out(fleet, order)
-    fleet.dns.says(group.endpoint, A)
+    fleet.dns.set_addresses(group.endpoint, A)
 
     # Lambda did not get to delete it. The order still tells of the record for A.
     carry_out(fleet, order)
@@ -215,7 +215,7 @@ def test_a_failure_for_good_is_reported_with_its_group_and_done_with(fleet: Flee
 
 def test_a_database_that_may_not_be_looked_at_is_a_failure_for_good(fleet: Fleet) -> None:
     group = fleet.adds(1, A, record_of=A)
-    fleet.dns.fails(group.endpoint, LookupFailure.ACCESS_DENIED)
+    fleet.dns.set_failure(group.endpoint, LookupFailure.ACCESS_DENIED)
 
     carry_out(fleet, fleet.order(group))
 
@@ -310,7 +310,7 @@ def test_an_answer_that_becomes_old_while_its_change_waits_for_a_token_changes_n
         fleet.dns.resolve = resolve  # type: ignore[method-assign]
         for _ in range(3):
             worker.rate_limiter.take(Call.REGISTRATION)
-        fleet.clock.at(fleet.clock.now() + 6.0, lambda: fleet.dns.says(name, C))
+        fleet.clock.at(fleet.clock.now() + 6.0, lambda: fleet.dns.set_addresses(name, C))
         return resolve(name)
 
     fleet.dns.resolve = resolve_while_others_change  # type: ignore[method-assign]

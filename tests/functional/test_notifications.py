@@ -11,7 +11,7 @@ from target_sync.model import FailedObservation, LookupFailure, Observation, Run
 from target_sync.notifications.messages import plain
 from target_sync.reconcile.messages import notification_of
 from target_sync.reconcile.triggers import Trigger
-from tests.support.notifications import GROUP_ARN, SENDER, FakeTeller
+from tests.support.notifications import GROUP_ARN, ORIGIN, FakeNotifier
 from tests.support.scenario import (
     COMPLETED,
     EVENT,
@@ -27,21 +27,21 @@ from tests.support.scenario import (
 SAMPLE = Path(__file__).parents[2] / "events/own/target-group-synced.json"
 
 
-class Told(Scenario):
+class NotifiedScenario(Scenario):
     """A road whose runs tell people and programs."""
 
     def __init__(self, *registered: object) -> None:
         super().__init__(*registered)
-        self.notifier = FakeTeller()
+        self.notifier = FakeNotifier()
         self.reconciler = replace(self.reconciler, notifier=self.notifier)
 
     @property
     def mails(self) -> list[str]:
-        return [message.text for message in self.notifier.topic.told]
+        return [message.text for message in self.notifier.topic.messages]
 
     @property
     def subjects(self) -> list[str]:
-        return [message.subject for message in self.notifier.topic.told]
+        return [message.subject for message in self.notifier.topic.messages]
 
     @property
     def details(self) -> list[dict[str, object]]:
@@ -52,8 +52,8 @@ class Told(Scenario):
 
 
 def test_a_failover_is_told_once_with_targets_reason_and_seconds() -> None:
-    scenario = Told(A)
-    scenario.fails_over(B)
+    scenario = NotifiedScenario(A)
+    scenario.fail_over(B)
 
     scenario.run(EVENT)
 
@@ -70,7 +70,7 @@ def test_a_failover_is_told_once_with_targets_reason_and_seconds() -> None:
 
 
 def test_a_quiet_minute_is_told_to_nobody() -> None:
-    scenario = Told(A)
+    scenario = NotifiedScenario(A)
 
     scenario.run(SCHEDULE)
 
@@ -79,8 +79,8 @@ def test_a_quiet_minute_is_told_to_nobody() -> None:
 
 
 def test_the_runs_after_a_failover_tell_nothing_more() -> None:
-    scenario = Told(A)
-    scenario.fails_over(B)
+    scenario = NotifiedScenario(A)
+    scenario.fail_over(B)
 
     for trigger in (SCHEDULE, COMPLETED, SCHEDULE, MANUAL):
         scenario.run(trigger)
@@ -89,8 +89,8 @@ def test_the_runs_after_a_failover_tell_nothing_more() -> None:
 
 
 def test_a_retry_of_a_run_that_failed_after_its_change_does_not_tell_it_again() -> None:
-    scenario = Told(A)
-    scenario.fails_over(B)
+    scenario = NotifiedScenario(A)
+    scenario.fail_over(B)
     scenario.group.faults["DeregisterTargets"] = [throttled("DeregisterTargets")] * 400
 
     with pytest.raises(TargetSyncError):
@@ -108,8 +108,8 @@ def test_a_retry_of_a_run_that_failed_after_its_change_does_not_tell_it_again() 
 
 
 def test_a_registration_whose_reply_was_lost_is_told_by_its_outcome() -> None:
-    scenario = Told(A)
-    scenario.fails_over(B)
+    scenario = NotifiedScenario(A)
+    scenario.fail_over(B)
     scenario.group.lost_replies["RegisterTargets"] = [throttled("RegisterTargets")]
 
     result = scenario.run(EVENT)
@@ -122,10 +122,10 @@ def test_a_registration_whose_reply_was_lost_is_told_by_its_outcome() -> None:
 
 
 def test_two_runs_that_take_turns_tell_one_change_once() -> None:
-    scenario = Told(A)
-    scenario.later(10, lambda: scenario.fails_over(B))
+    scenario = NotifiedScenario(A)
+    scenario.after(10, lambda: scenario.fail_over(B))
 
-    scenario.play(
+    scenario.run_concurrently(
         (0.0, scenario.run_in_steps(EVENT)),
         (0.3, scenario.run_in_steps(COMPLETED)),
         (0.6, scenario.run_in_steps(EVENT)),
@@ -136,12 +136,14 @@ def test_two_runs_that_take_turns_tell_one_change_once() -> None:
 
 
 def test_two_runs_that_describe_before_either_registers_tell_it_with_one_id() -> None:
-    scenario = Told(A)
-    scenario.later(10, lambda: scenario.fails_over(B))
+    scenario = NotifiedScenario(A)
+    scenario.after(10, lambda: scenario.fail_over(B))
 
     # Both look in the same instant, between two calls of each other: no run can see that the
     # other one registers the same target.
-    scenario.play((0.0, scenario.run_in_steps(EVENT)), (0.0, scenario.run_in_steps(COMPLETED)))
+    scenario.run_concurrently(
+        (0.0, scenario.run_in_steps(EVENT)), (0.0, scenario.run_in_steps(COMPLETED))
+    )
 
     assert scenario.group.calls["RegisterTargets"] == 2
     assert len({str(detail["id"]) for detail in scenario.details}) == 1
@@ -150,11 +152,11 @@ def test_two_runs_that_describe_before_either_registers_tell_it_with_one_id() ->
 
 
 def test_the_way_there_and_back_are_two_changes() -> None:
-    scenario = Told(A)
-    scenario.fails_over(B)
+    scenario = NotifiedScenario(A)
+    scenario.fail_over(B)
     scenario.run(EVENT)
     scenario.clock.advance(600)
-    scenario.fails_over(A)
+    scenario.fail_over(A)
     scenario.run(EVENT)
 
     there, back = scenario.details
@@ -163,8 +165,8 @@ def test_the_way_there_and_back_are_two_changes() -> None:
 
 
 def test_a_message_that_fails_neither_fails_the_run_nor_is_tried_again() -> None:
-    scenario = Told(A)
-    scenario.fails_over(B)
+    scenario = NotifiedScenario(A)
+    scenario.fail_over(B)
     scenario.notifier.topic.is_broken = scenario.notifier.bus.is_broken = True
 
     result = scenario.run(EVENT)
@@ -182,8 +184,8 @@ def test_a_message_that_fails_neither_fails_the_run_nor_is_tried_again() -> None
 
 
 def test_the_event_reaches_programs_though_the_mail_fails() -> None:
-    scenario = Told(A)
-    scenario.fails_over(B)
+    scenario = NotifiedScenario(A)
+    scenario.fail_over(B)
     scenario.notifier.topic.is_broken = True
 
     scenario.run(EVENT)
@@ -195,8 +197,8 @@ def test_the_event_reaches_programs_though_the_mail_fails() -> None:
 
 
 def test_a_veto_after_a_completed_failover_is_told_with_what_to_look_at() -> None:
-    scenario = Told(A)
-    scenario.endpoint.says("8.8.8.8")
+    scenario = NotifiedScenario(A)
+    scenario.endpoint.set_addresses("8.8.8.8")
 
     scenario.run(COMPLETED)
 
@@ -213,8 +215,8 @@ def test_a_veto_after_a_completed_failover_is_told_with_what_to_look_at() -> Non
 
 
 def test_a_veto_is_not_told_every_minute() -> None:
-    scenario = Told(A)
-    scenario.endpoint.says("8.8.8.8")
+    scenario = NotifiedScenario(A)
+    scenario.endpoint.set_addresses("8.8.8.8")
 
     for trigger in (SCHEDULE, EVENT, MANUAL, SCHEDULE):
         assert scenario.run(trigger).status is RunStatus.VETOED
@@ -223,9 +225,9 @@ def test_a_veto_is_not_told_every_minute() -> None:
 
 
 def test_a_change_that_a_guard_refused_in_part_is_one_message() -> None:
-    scenario = Told(A)
-    scenario.endpoint.says(B, "8.8.8.8")
-    scenario.listens(B)
+    scenario = NotifiedScenario(A)
+    scenario.endpoint.set_addresses(B, "8.8.8.8")
+    scenario.set_listening(B)
 
     scenario.run(COMPLETED)
 
@@ -239,9 +241,9 @@ def test_a_change_that_a_guard_refused_in_part_is_one_message() -> None:
 
 
 def test_a_target_that_does_not_become_healthy_is_told_as_something_to_look_at() -> None:
-    scenario = Told(A)
-    scenario.fails_over(B)
-    scenario.listens()
+    scenario = NotifiedScenario(A)
+    scenario.fail_over(B)
+    scenario.set_listening()
 
     scenario.run(EVENT)
 
@@ -250,8 +252,8 @@ def test_a_target_that_does_not_become_healthy_is_told_as_something_to_look_at()
 
 
 def test_a_resync_by_hand_that_does_not_wait_says_that_health_is_still_to_come() -> None:
-    scenario = Told(A)
-    scenario.fails_over(B)
+    scenario = NotifiedScenario(A)
+    scenario.fail_over(B)
 
     scenario.run(MANUAL)
 
@@ -261,8 +263,8 @@ def test_a_resync_by_hand_that_does_not_wait_says_that_health_is_still_to_come()
 
 
 def test_what_is_left_for_the_next_run_is_said() -> None:
-    scenario = Told(A)
-    scenario.fails_over(B)
+    scenario = NotifiedScenario(A)
+    scenario.fail_over(B)
     scenario.endpoint.ttl = 3600
 
     scenario.run(EVENT)
@@ -271,8 +273,8 @@ def test_what_is_left_for_the_next_run_is_said() -> None:
 
 
 def test_the_first_target_of_a_new_stack_replaces_none() -> None:
-    scenario = Told()
-    scenario.fails_over(A)
+    scenario = NotifiedScenario()
+    scenario.fail_over(A)
 
     scenario.run(MANUAL)
 
@@ -281,11 +283,11 @@ def test_the_first_target_of_a_new_stack_replaces_none() -> None:
 
 @pytest.mark.parametrize("trigger", [EVENT, MANUAL])
 def test_a_subject_is_one_that_sns_takes_however_long_the_stacks_name_is(trigger: Trigger) -> None:
-    scenario = Told(A)
-    scenario.fails_over(B)
+    scenario = NotifiedScenario(A)
+    scenario.fail_over(B)
     result = scenario.run(trigger)
 
-    stack = replace(SENDER, stack="Überlang\n" * 16)
+    stack = replace(ORIGIN, stack="Überlang\n" * 16)
     subject = notification_of(result, stack, at=0.0).message.subject
 
     assert subject.isascii()
@@ -310,9 +312,9 @@ class Garrulous:
 
 
 def test_a_text_from_outside_makes_no_paragraph_and_no_end_of_its_own() -> None:
-    scenario = Told(A)
-    scenario.fails_over(B)
-    scenario.is_observed_by(Garrulous(scenario))
+    scenario = NotifiedScenario(A)
+    scenario.fail_over(B)
+    scenario.use_endpoint(Garrulous(scenario))
 
     scenario.run(MANUAL)
 
@@ -331,8 +333,8 @@ def test_a_text_is_cut_where_it_is_too_long() -> None:
 
 
 def test_a_run_that_failed_before_any_change_is_for_the_alarms() -> None:
-    scenario = Told(A)
-    scenario.endpoint.fails(LookupFailure.TIMED_OUT)
+    scenario = NotifiedScenario(A)
+    scenario.endpoint.set_failure(LookupFailure.TIMED_OUT)
 
     with pytest.raises(TargetSyncError):
         scenario.run(MANUAL)
@@ -344,8 +346,8 @@ def test_a_run_that_failed_before_any_change_is_for_the_alarms() -> None:
 
 
 def test_the_sample_event_has_the_fields_of_a_real_one() -> None:
-    scenario = Told(A)
-    scenario.fails_over(B)
+    scenario = NotifiedScenario(A)
+    scenario.fail_over(B)
     scenario.run(EVENT)
     sample = json.loads(SAMPLE.read_text())
 

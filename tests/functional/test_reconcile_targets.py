@@ -38,7 +38,7 @@ OTHER_FUNCTIONS = {
 def scenario(monkeypatch: pytest.MonkeyPatch) -> Scenario:
     """A road that has failed over to B with nobody told, behind the function's door."""
     scenario = Scenario(A, watch_seconds=60)
-    scenario.fails_over(B)
+    scenario.fail_over(B)
     monkeypatch.setattr(app, "reconciler", lambda: scenario.reconciler)
     return scenario
 
@@ -125,7 +125,7 @@ def test_the_answer_says_what_was_done_and_why(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_vetoed_run_names_the_veto_and_the_refused_address(scenario: Scenario) -> None:
-    scenario.endpoint.says("8.8.8.8")
+    scenario.endpoint.set_addresses("8.8.8.8")
 
     answer = json.loads(json.dumps(app.handler({}, context())))
 
@@ -148,7 +148,7 @@ def test_a_wrong_payload_is_refused_before_anything_is_asked(
 
 
 def test_a_failed_run_raises_and_its_record_says_what_was_seen(scenario: Scenario) -> None:
-    scenario.endpoint.fails(LookupFailure.NAME_DOES_NOT_EXIST)
+    scenario.endpoint.set_failure(LookupFailure.NAME_DOES_NOT_EXIST)
 
     with pytest.raises(ObservationError):
         app.handler({}, context())
@@ -186,7 +186,7 @@ def test_the_events_own_time_is_where_the_seconds_begin(
 
 
 def test_a_run_keeps_within_the_functions_remaining_time(scenario: Scenario) -> None:
-    scenario.listens()  # the new target never becomes healthy
+    scenario.set_listening()  # the new target never becomes healthy
     began = scenario.clock.now()
 
     answer = app.handler(load_event("multi-az-failover-completed"), context(120))
@@ -224,7 +224,7 @@ def test_a_run_writes_one_record_and_its_figures(
 def test_a_failed_run_is_recorded_as_an_error_and_counted_as_one(
     scenario: Scenario, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    scenario.endpoint.fails(LookupFailure.TIMED_OUT)
+    scenario.endpoint.set_failure(LookupFailure.TIMED_OUT)
     with pytest.raises(ObservationError):
         scenario.run(parse_trigger({}))
 
@@ -249,7 +249,7 @@ def test_single_looks_are_logged_for_whoever_asks_for_detail(
     monkeypatch.setenv("POWERTOOLS_LOG_LEVEL", level)
     run = scenario.run(parse_trigger({})).run
 
-    PowertoolsReporter().iterated(run)
+    PowertoolsReporter().report_iteration(run)
 
     written = capsys.readouterr().out.splitlines()
     assert len(written) == lines
@@ -336,7 +336,7 @@ def test_a_change_goes_to_the_topic_and_in_the_name_of_the_environment(
     undelivered_notifications = wired.notify(scenario.run(parse_trigger({})), changed_ago=2.25)
 
     assert undelivered_notifications == ()
-    assert people.told[0].subject.startswith("orders-privatelink: ")
+    assert people.messages[0].subject.startswith("orders-privatelink: ")
     (event,) = bus.events
     assert event.resource == ENVIRONMENT["TARGET_GROUP_ARN"]
     assert event.detail["at"] == 1795341601.0

@@ -57,7 +57,7 @@ def test_a_trusted_accounts_request_is_accepted_and_told(desk: Desk, event: obje
 
     assert desk.service.state(endpoint) is ConnectionState.AVAILABLE
     assert answer["status"] == "reviewed"
-    (told,) = desk.people.told
+    (told,) = desk.people.messages
     assert "accepted" in told.subject
     assert endpoint in told.text
     (event,) = desk.bus.events
@@ -71,7 +71,7 @@ def test_an_untrusted_request_is_left_for_a_person(desk: Desk) -> None:
 
     assert desk.service.state(endpoint) is ConnectionState.PENDING_ACCEPTANCE
     assert answer["status"] == "waiting"
-    (told,) = desk.people.told
+    (told,) = desk.people.messages
     assert "waits for you" in told.subject
 
 
@@ -81,7 +81,7 @@ def test_the_sweep_does_not_tell_again_who_waits(desk: Desk) -> None:
     answer = app.handler(SWEEP, context())
 
     assert answer["status"] == "waiting"
-    assert not desk.people.told
+    assert not desk.people.messages
 
 
 def test_an_untrusted_request_is_rejected_when_asked_for(strict_desk: Desk) -> None:
@@ -92,7 +92,7 @@ def test_an_untrusted_request_is_rejected_when_asked_for(strict_desk: Desk) -> N
     assert strict_desk.service.state(stranger) is ConnectionState.REJECTED
     assert strict_desk.service.state(friend) is ConnectionState.AVAILABLE
     assert answer["status"] == "reviewed"
-    assert [message.subject.split()[-1] for message in strict_desk.people.told] == [
+    assert [message.subject.split()[-1] for message in strict_desk.people.messages] == [
         "rejected",
         "accepted",
     ]
@@ -140,7 +140,7 @@ def test_what_is_answered_is_not_answered_or_told_twice(desk: Desk) -> None:
 
     assert answer["status"] == "no_requests"
     assert desk.service.calls[ACCEPT] == 1
-    assert len(desk.people.told) == 1
+    assert len(desk.people.messages) == 1
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_a_dry_run_says_what_it_would_do_and_does_nothing(strict_desk: Desk) -> 
         "undelivered_notifications": [],
     }
     assert strict_desk.service.calls == {DESCRIBE: 1}
-    assert not strict_desk.people.told
+    assert not strict_desk.people.messages
 
 
 def test_without_a_topic_requests_are_answered_all_the_same(
@@ -205,7 +205,7 @@ def test_without_a_topic_requests_are_answered_all_the_same(
 
     assert desk.service.state(endpoint) is ConnectionState.AVAILABLE
     assert len(desk.bus.events) == 1
-    assert not desk.people.told
+    assert not desk.people.messages
 
 
 @pytest.mark.parametrize("payload", [{"Records": []}, {"accept": NOBODYS_ENDPOINT}, []])
@@ -232,7 +232,7 @@ def test_one_answer_that_fails_holds_up_no_other(strict_desk: Desk) -> None:
     assert str(raised.value) == f"{first}: {ACCEPT} failed with InvalidState: not now"
     assert strict_desk.service.state(second) is ConnectionState.AVAILABLE
     assert strict_desk.service.state(third) is ConnectionState.REJECTED
-    assert len(strict_desk.people.told) == 2
+    assert len(strict_desk.people.messages) == 2
     document = strict_desk.reporter.results[-1].to_document()
     assert document["status"] == "failed"
     assert [d["endpoint"] for d in document["planned"]] == [first]  # type: ignore[attr-defined]
@@ -258,7 +258,7 @@ def test_an_answer_whose_reply_was_lost_counts_as_given(desk: Desk) -> None:
 
     assert answer["status"] == "reviewed"
     assert desk.service.state(endpoint) is ConnectionState.AVAILABLE
-    assert len(desk.people.told) == 1
+    assert len(desk.people.messages) == 1
 
 
 def test_a_rejection_whose_reply_was_lost_counts_as_given(strict_desk: Desk) -> None:
@@ -303,7 +303,7 @@ def test_a_request_that_somebody_else_ended_is_neither_a_failure_nor_our_answer(
     app.handler(NOTIFICATION, context())
 
     assert desk.service.state(endpoint) is state
-    assert not desk.people.told
+    assert not desk.people.messages
 
 
 def test_an_endpoint_that_is_deleted_meanwhile_is_no_failure(desk: Desk) -> None:
@@ -319,7 +319,7 @@ def test_an_endpoint_that_is_deleted_meanwhile_is_no_failure(desk: Desk) -> None
     app.handler(NOTIFICATION, context())
 
     assert endpoint not in {c.endpoint_id for c in desk.service.connections()}
-    assert not desk.people.told
+    assert not desk.people.messages
 
 
 def test_a_list_that_cannot_be_had_fails_the_run_and_answers_nothing(desk: Desk) -> None:
@@ -428,7 +428,7 @@ def test_the_answer_goes_to_the_topic_of_the_environment(
     reviewer = build.reviewer()
 
     assert reviewer.notifier.notify(decide(request, reviewer.policy)) == ()
-    assert len(people.told) == len(bus.events) == 1
+    assert len(people.messages) == len(bus.events) == 1
 
 
 @pytest.mark.usefixtures("_environment")

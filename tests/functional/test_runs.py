@@ -28,7 +28,7 @@ def test_the_group_is_described_before_the_endpoint_is_observed() -> None:
 
     def describe_while_the_name_moves() -> TargetGroup:
         described = describe()
-        scenario.endpoint.says(B)
+        scenario.endpoint.set_addresses(B)
         return described
 
     scenario.group.describe = describe_while_the_name_moves  # type: ignore[method-assign]
@@ -40,7 +40,7 @@ def test_the_group_is_described_before_the_endpoint_is_observed() -> None:
 
 def test_a_steady_run_ends_at_once_even_if_the_target_is_unhealthy() -> None:
     scenario = Scenario(A)
-    scenario.listens()
+    scenario.set_listening()
     scenario.clock.advance(15)
 
     result = scenario.run(SCHEDULE)
@@ -51,7 +51,7 @@ def test_a_steady_run_ends_at_once_even_if_the_target_is_unhealthy() -> None:
 
 
 def test_the_first_address_of_an_empty_group_is_registered() -> None:
-    scenario = Scenario(answer=[A])
+    scenario = Scenario(addresses=[A])
 
     result = scenario.run(MANUAL)
 
@@ -79,7 +79,7 @@ def test_after_a_completed_event_a_group_that_is_right_is_watched_for_half_a_min
 
 def test_a_completed_event_that_is_early_is_followed_if_the_flip_comes_in_time() -> None:
     scenario = Scenario(A)
-    scenario.later(25, lambda: scenario.fails_over(B))
+    scenario.after(25, lambda: scenario.fail_over(B))
 
     result = scenario.run(COMPLETED)
 
@@ -92,8 +92,8 @@ def test_a_run_waits_for_health_for_five_minutes_or_as_long_as_it_watches(
     watch_seconds: float,
 ) -> None:
     scenario = Scenario(A, watch_seconds=watch_seconds)
-    scenario.fails_over(B)
-    scenario.listens()
+    scenario.fail_over(B)
+    scenario.set_listening()
 
     result = scenario.run(EVENT)
 
@@ -103,8 +103,8 @@ def test_a_run_waits_for_health_for_five_minutes_or_as_long_as_it_watches(
 
 def test_the_five_minutes_begin_with_the_last_registration() -> None:
     scenario = Scenario(A, watch_seconds=60)
-    scenario.later(50, lambda: scenario.fails_over(B))
-    scenario.later(50, scenario.listens)
+    scenario.after(50, lambda: scenario.fail_over(B))
+    scenario.after(50, scenario.set_listening)
 
     result = scenario.run(EVENT)
 
@@ -114,7 +114,7 @@ def test_the_five_minutes_begin_with_the_last_registration() -> None:
 
 def test_a_run_by_hand_does_not_wait_for_health() -> None:
     scenario = Scenario(A)
-    scenario.fails_over(B)
+    scenario.fail_over(B)
     began = scenario.clock.now()
 
     result = scenario.run(MANUAL)
@@ -128,7 +128,7 @@ def test_a_run_by_hand_does_not_wait_for_health() -> None:
 
 def test_a_dry_run_says_what_it_would_do_and_changes_nothing() -> None:
     scenario = Scenario(A)
-    scenario.fails_over(B)
+    scenario.fail_over(B)
 
     result = scenario.run(MANUAL.__class__(kind=MANUAL.kind, dry_run=True))
 
@@ -141,7 +141,7 @@ def test_a_dry_run_says_what_it_would_do_and_changes_nothing() -> None:
 
 def test_an_address_that_comes_back_while_draining_is_registered_again_once_stable() -> None:
     scenario = Scenario(A)
-    scenario.group.take(target(A))
+    scenario.group.deregister_externally(target(A))
 
     result = scenario.run(SCHEDULE)
 
@@ -152,7 +152,7 @@ def test_an_address_that_comes_back_while_draining_is_registered_again_once_stab
 
 def test_a_stale_resolver_cannot_undo_a_fresh_answer() -> None:
     scenario = Scenario(A)
-    scenario.fails_over(B)
+    scenario.fail_over(B)
     scenario.run(MANUAL)
     # A resolver that still has the old answer in its cache for the rest of its TTL.
     scenario.endpoint.stale = [frozenset({A})] * 5
@@ -166,7 +166,7 @@ def test_a_stale_resolver_cannot_undo_a_fresh_answer() -> None:
 @pytest.mark.parametrize("failure", LookupFailure)
 def test_a_failed_look_up_changes_nothing_and_is_an_error(failure: LookupFailure) -> None:
     scenario = Scenario(A)
-    scenario.endpoint.fails(failure)
+    scenario.endpoint.set_failure(failure)
 
     with pytest.raises(ObservationError, match=failure.value) as raised:
         scenario.run(SCHEDULE)
@@ -178,7 +178,7 @@ def test_a_failed_look_up_changes_nothing_and_is_an_error(failure: LookupFailure
 
 def test_a_look_that_is_denied_ends_a_watch_at_once() -> None:
     scenario = Scenario(A)
-    scenario.endpoint.fails(LookupFailure.ACCESS_DENIED)
+    scenario.endpoint.set_failure(LookupFailure.ACCESS_DENIED)
 
     with pytest.raises(ObservationDeniedError):
         scenario.run(EVENT)
@@ -188,7 +188,7 @@ def test_a_look_that_is_denied_ends_a_watch_at_once() -> None:
 
 def test_a_watch_that_ends_in_failures_is_an_error() -> None:
     scenario = Scenario(A, watch_seconds=30)
-    scenario.endpoint.fails(LookupFailure.SERVERS_FAILED)
+    scenario.endpoint.set_failure(LookupFailure.SERVERS_FAILED)
 
     with pytest.raises(ObservationError):
         scenario.run(EVENT)
@@ -201,7 +201,7 @@ def test_a_scheduled_run_that_has_found_something_to_do_outlives_a_throttled_cal
     operation: str,
 ) -> None:
     scenario = Scenario(A)
-    scenario.fails_over(B)
+    scenario.fail_over(B)
     scenario.group.faults[operation] = [throttled(operation)] * 3
 
     result = scenario.run(SCHEDULE)
@@ -213,7 +213,7 @@ def test_a_scheduled_run_that_has_found_something_to_do_outlives_a_throttled_cal
 
 def test_a_scheduled_run_whose_call_goes_on_failing_is_an_error_in_the_end() -> None:
     scenario = Scenario(A, watch_seconds=60)
-    scenario.fails_over(B)
+    scenario.fail_over(B)
     scenario.group.faults["RegisterTargets"] = [throttled("RegisterTargets")] * 1000
 
     with pytest.raises(TargetGroupUnavailableError, match="ThrottlingException"):
@@ -226,8 +226,8 @@ def test_a_scheduled_run_whose_call_goes_on_failing_is_an_error_in_the_end() -> 
 
 
 def test_a_failed_registration_is_never_followed_by_a_removal_in_the_same_plan() -> None:
-    scenario = Scenario(A, B, answer=[A])
-    scenario.group.take(target(A))
+    scenario = Scenario(A, B, addresses=[A])
+    scenario.group.deregister_externally(target(A))
     # Both are due in one plan: A comes back from draining, B has been gone for the window.
     scenario.group.faults["RegisterTargets"] = [throttled("RegisterTargets")] * 100
 
@@ -240,7 +240,7 @@ def test_a_failed_registration_is_never_followed_by_a_removal_in_the_same_plan()
 
 def test_an_error_that_will_not_pass_ends_even_a_watch_at_once() -> None:
     scenario = Scenario(A)
-    scenario.fails_over(B)
+    scenario.fail_over(B)
     scenario.group.faults["RegisterTargets"] = [
         TargetGroupAccessError("RegisterTargets", "AccessDenied", "not authorized")
     ]
@@ -255,7 +255,7 @@ def test_an_error_that_will_not_pass_ends_even_a_watch_at_once() -> None:
 def test_a_ttl_longer_than_the_run_ends_it_instead_of_keeping_it_busy() -> None:
     scenario = Scenario(A)
     scenario.endpoint.ttl = 3600
-    scenario.endpoint.says(B)
+    scenario.endpoint.set_addresses(B)
     scenario.run(MANUAL)
     calls = scenario.group.calls["DescribeTargetHealth"]
 
@@ -268,7 +268,7 @@ def test_a_ttl_longer_than_the_run_ends_it_instead_of_keeping_it_busy() -> None:
 
 def test_a_run_that_has_no_time_left_changes_nothing() -> None:
     scenario = Scenario(A)
-    scenario.fails_over(B)
+    scenario.fail_over(B)
 
     result = scenario.run(SCHEDULE, remaining_seconds=10)
 
@@ -278,7 +278,7 @@ def test_a_run_that_has_no_time_left_changes_nothing() -> None:
 
 def test_the_seconds_count_from_the_moment_of_the_event() -> None:
     scenario = Scenario(A)
-    scenario.fails_over(B)
+    scenario.fail_over(B)
 
     result = scenario.reconciler.run(EVENT, remaining_seconds=600, age_seconds=2.5)
 
@@ -287,7 +287,7 @@ def test_the_seconds_count_from_the_moment_of_the_event() -> None:
 
 def test_a_clock_that_disagrees_with_the_events_does_not_make_negative_seconds() -> None:
     scenario = Scenario(A)
-    scenario.fails_over(B)
+    scenario.fail_over(B)
 
     result = scenario.reconciler.run(EVENT, remaining_seconds=600, age_seconds=-30)
 
@@ -303,15 +303,15 @@ def test_an_answer_that_comes_and_goes_does_not_end_a_watch() -> None:
     scenario = Scenario(A)
     # Two caches: at a poll one has the new answer already; the other one has it two seconds later.
     scenario.clock.at(
-        scenario.began + 10.5, lambda: setattr(scenario.endpoint, "stale", [{B}, {A}, {A}])
+        scenario.started_at + 10.5, lambda: setattr(scenario.endpoint, "stale", [{B}, {A}, {A}])
     )
-    scenario.clock.at(scenario.began + 12.5, lambda: scenario.endpoint.says(B))
+    scenario.clock.at(scenario.started_at + 12.5, lambda: scenario.endpoint.set_addresses(B))
 
     result = scenario.run(EVENT)
 
     assert scenario.changes[0] == ("RegisterTargets", (str(target(B)),))
-    assert scenario.group.moments[
+    assert scenario.group.call_times[
         [op for op, _ in scenario.group.history].index("RegisterTargets")
-    ] == (scenario.began + 13)
+    ] == (scenario.started_at + 13)
     assert scenario.registered == {str(target(B))}
     assert result.status is RunStatus.UNHEALTHY  # nobody listens there in this story

@@ -275,7 +275,7 @@ class Run:
 
     # Reporter
 
-    def iterated(self, run: RunState) -> None:
+    def report_iteration(self, run: RunState) -> None:
         assert_applied_twice_changes_nothing(run)
 
     def report(self, result: SyncResult) -> None:

@@ -1,4 +1,4 @@
-"""What a client of the load balancer sees: the only outage that counts."""
+"""A client that connects through the load balancer and measures the outage."""
 
 from collections.abc import Callable
 from ipaddress import IPv4Address
@@ -10,15 +10,15 @@ ATTEMPT_SECONDS = 0.5
 
 
 class FakeClient:
-    """Opens a connection every half second, through a load balancer in memory.
+    """Opens a connection every half second through a load balancer in memory.
 
-    New flows go as in the lab's data plane: to the healthy targets in turn, or to all unhealthy
-    ones when none is healthy (fail-open). A target that is still registering or is draining gets
-    none. Each attempt stands for the half second until the next.
+    The load balancer routes as the lab's data plane does: to the healthy targets in turn, or to
+    the unhealthy ones if none is healthy (fail-open). Targets in another state get no connection.
+    Each attempt counts for half a second.
 
     Attributes:
-        refused: Seconds in which a connection was refused: no target, or one that does not listen.
-        wrong: Seconds in which it led to a server that listens and is not a right one.
+        refused: Seconds without a connection.
+        misrouted: Seconds with a connection to a server that the client should not reach.
     """
 
     def __init__(
@@ -27,12 +27,12 @@ class FakeClient:
         *,
         group: Callable[[], TargetGroup],
         listening: Callable[[], set[tuple[IPv4Address, int]]],
-        right: Callable[[], frozenset[IPAddress]],
+        expected_servers: Callable[[], frozenset[IPAddress]],
     ) -> None:
         self.refused = 0.0
-        self.wrong = 0.0
+        self.misrouted = 0.0
         self._clock, self._group = clock, group
-        self._listening, self._right = listening, right
+        self._listening, self._expected_servers = listening, expected_servers
         self._next_at = clock.now()
         self._turn = 0
         clock.every_tick(self._tick)
@@ -44,12 +44,12 @@ class FakeClient:
         server = self._choose()
         if server not in self._listening():
             self.refused += ATTEMPT_SECONDS
-        elif server[0] not in self._right():
-            self.wrong += ATTEMPT_SECONDS
+        elif server[0] not in self._expected_servers():
+            self.misrouted += ATTEMPT_SECONDS
 
     def _choose(self) -> tuple[IPAddress, int] | None:
         group = self._group()
         failing = {t.target for t in group.targets if t.state is TargetState.UNHEALTHY}
-        open_to_flows = sorted((t.address, t.port) for t in group.healthy or failing)
+        routable = sorted((t.address, t.port) for t in group.healthy or failing)
         self._turn += 1
-        return open_to_flows[self._turn % len(open_to_flows)] if open_to_flows else None
+        return routable[self._turn % len(routable)] if routable else None

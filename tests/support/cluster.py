@@ -1,4 +1,4 @@
-"""A cluster of three members in memory, and the road to one of its ends."""
+"""A cluster of three members in memory."""
 
 from typing import Any
 
@@ -17,22 +17,22 @@ MEMBERS = {"orders-1": A, "orders-2": B, "orders-3": C}
 
 
 class Cluster:
-    """The writer is the first member. Every member accepts connections."""
+    """A cluster. The first member is the writer, and every member accepts connections."""
 
     def __init__(self, *registered: object) -> None:
         self.scenario = Scenario(*registered)
         self.rds = FakeRds(*MEMBERS)
         self.dns = FakeDns(self.scenario.clock)
-        self.dns.says(WRITER_NAME, A)
+        self.dns.set_addresses(WRITER_NAME, A)
         for member, address in MEMBERS.items():
-            self.dns.says(instance_name(member), address)
-        self.scenario.listens(*MEMBERS.values())
+            self.dns.set_addresses(instance_name(member), address)
+        self.scenario.set_listening(*MEMBERS.values())
 
     @classmethod
     def of_writer(cls) -> "Cluster":
-        """The road leads to the writer."""
+        """Return a cluster whose target group follows the writer."""
         cluster = cls(A)
-        cluster.scenario.is_observed_by(
+        cluster.scenario.use_endpoint(
             ClusterWriterEndpoint(
                 WRITER_NAME, cluster.member_list(), cluster.dns, cluster.scenario.clock.now
             )
@@ -41,9 +41,9 @@ class Cluster:
 
     @classmethod
     def of_readers(cls) -> "Cluster":
-        """The road leads to the readers."""
+        """Return a cluster whose target group follows the readers."""
         cluster = cls(B, C)
-        cluster.scenario.is_observed_by(
+        cluster.scenario.use_endpoint(
             ClusterReadersEndpoint(
                 READER_NAME, cluster.member_list(), cluster.dns, cluster.scenario.clock.now
             )
@@ -54,20 +54,20 @@ class Cluster:
         client: Any = self.rds
         return RdsCluster(client, CLUSTER)
 
-    def fails_over(self, writer: str) -> None:
-        """Both sources name the new writer. The old one goes on as a reader that is healthy."""
-        self.promotes(writer)
+    def fail_over(self, writer: str) -> None:
+        """Fail over: both sources name the new writer, and the old one becomes a healthy reader."""
+        self.promote(writer)
         self.rds.writer = writer
-        self.dns.says(WRITER_NAME, MEMBERS[writer])
+        self.dns.set_addresses(WRITER_NAME, MEMBERS[writer])
 
-    def promotes(self, writer: str) -> None:
-        """A member takes the writes, and nobody has said so yet."""
-        self.scenario.right = frozenset({MEMBERS[writer]})
+    def promote(self, writer: str) -> None:
+        """Promote a member before any source names it as the writer."""
+        self.scenario.expected_servers = frozenset({MEMBERS[writer]})
 
-    def after(self, seconds: float, source: str, writer: str) -> None:
-        """One of the sources names the new writer after so many seconds."""
+    def name_writer_after(self, seconds: float, source: str, writer: str) -> None:
+        """Let ``dns`` or ``rds`` name a new writer after a delay."""
         changes = {
-            "dns": lambda: self.dns.says(WRITER_NAME, MEMBERS[writer]),
+            "dns": lambda: self.dns.set_addresses(WRITER_NAME, MEMBERS[writer]),
             "rds": lambda: setattr(self.rds, "writer", writer),
         }
-        self.scenario.later(seconds, changes[source])
+        self.scenario.after(seconds, changes[source])

@@ -91,7 +91,7 @@ class FakeEndpointService:
 
 
 @dataclass
-class FakeTeller:
+class FakeNotifier:
     """Implements ``target_sync.connections.reviewer.ConnectionTeller``, with our own courier."""
 
     notification_sender: NotificationSender
@@ -123,7 +123,7 @@ class Desk:
             policy=ConnectionPolicy(
                 trusted_accounts=frozenset({TRUSTED}), reject_untrusted=reject_untrusted
             ),
-            notifier=FakeTeller(
+            notifier=FakeNotifier(
                 NotificationSender(topic=self.people if has_topic else None, bus=self.bus)
             ),
             reporter=self.reporter,

@@ -1,4 +1,4 @@
-"""Databases in memory as the AWS APIs and DNS tell them, for the adapters to ask."""
+"""Databases in memory, behind the AWS APIs and DNS."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -18,12 +18,12 @@ INSTANCE_ID = "i-0123456789abcdef0"
 
 
 def instance_name(member: str) -> str:
-    """The name of a member's own endpoint."""
+    """Return the name of a member's own endpoint."""
     return f"{member}.{_ZONE}"
 
 
 def api_error(operation: str, code: str, status: int = 400) -> ClientError:
-    """What botocore raises for an error code of AWS."""
+    """Return the error that botocore raises for an error code of AWS."""
     return ClientError(
         {
             "Error": {"Code": code, "Message": "in AWS's words"},
@@ -43,11 +43,10 @@ class FakeRds:
     """The RDS client's two calls over one cluster.
 
     Attributes:
-        members: The instances in the order of the API, each with its endpoint, None while it
-            is being created.
-        writer: The member that the API calls the writer; None in the middle of a failover.
-        calls: How often each operation was called.
-        states: The status of a member that is not "available".
+        members: The endpoint of each instance, in the API's order; None during its creation.
+        writer: The member that the API reports as writer; None during a failover.
+        calls: The number of calls of each operation.
+        states: The status of each member that is not "available".
         fault: The error that every call raises.
     """
 
@@ -70,8 +69,8 @@ class FakeRds:
 
     def describe_db_instances(self, **request: Any) -> Mapping[str, Any]:
         self._called("DescribeDBInstances")
-        (chosen,) = request["Filters"]
-        if chosen != {"Name": "db-cluster-id", "Values": [CLUSTER]}:
+        (requested,) = request["Filters"]
+        if requested != {"Name": "db-cluster-id", "Values": [CLUSTER]}:
             return {"DBInstances": []}
         return {
             "DBInstances": [
@@ -91,7 +90,7 @@ class FakeRds:
 
 
 class FakeEc2:
-    """The EC2 client's DescribeInstances over one instance."""
+    """The EC2 client's DescribeInstances for one instance."""
 
     def __init__(self, address: str, state: str = "running") -> None:
         self.address: str | None = address
@@ -110,7 +109,7 @@ class FakeEc2:
 
 
 class FakeDns:
-    """Implements ``target_sync.ports.NameResolver`` over names that we set."""
+    """Implements ``target_sync.ports.NameResolver`` with addresses that a test sets."""
 
     def __init__(self, clock: FakeClock) -> None:
         self._clock = clock
@@ -118,11 +117,11 @@ class FakeDns:
         self._failures: dict[str, LookupFailure] = {}
         self.queries: list[str] = []
 
-    def says(self, name: str, *addresses: object, ttl: int = 5) -> None:
+    def set_addresses(self, name: str, *addresses: object, ttl: int = 5) -> None:
         self._answers[name] = frozenset(addresses), ttl
         self._failures.pop(name, None)
 
-    def fails(self, name: str, failure: LookupFailure) -> None:
+    def set_failure(self, name: str, failure: LookupFailure) -> None:
         self._failures[name] = failure
 
     def resolve(self, name: str) -> Observation | FailedObservation:

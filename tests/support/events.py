@@ -1,4 +1,4 @@
-"""The event corpus of ``events/``, and the context that Lambda hands to a handler."""
+"""The sample events of ``events/``, and the context that Lambda passes to a handler."""
 
 import json
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ EVENTS = Path(__file__).parents[2] / "events"
 
 
 def load_event(name: str) -> Any:
-    """A payload of the corpus by its file name without the ending."""
+    """Return the event in ``events/<name>.json``."""
     return json.loads((EVENTS / f"{name}.json").read_text())
 
 
 @dataclass(frozen=True, slots=True)
 class FakeContext:
-    """As much of Lambda's context as our handlers use."""
+    """The part of Lambda's context that the handlers use."""
 
     remaining_seconds: float = 600.0
     invoked_function_arn: str = ""
@@ -28,5 +28,5 @@ class FakeContext:
 
 
 def context(remaining_seconds: float = 600.0, function_arn: str = "") -> "LambdaContext":
-    """A context with so much time left."""
+    """Return a context with this remaining time."""
     return cast("LambdaContext", FakeContext(remaining_seconds, function_arn))

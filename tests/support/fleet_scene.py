@@ -98,7 +98,7 @@ class Scene:
         for number in numbers:
             self.tagged.put(arn(number), {ENDPOINT_TAG: name(number)})
             self.facts.known[arn(number)] = facts
-            self.dns.says(name(number), A)
+            self.dns.set_addresses(name(number), A)
 
     def add_verified(self, *numbers: int) -> None:
         """Groups that were verified for A, which their names say."""
@@ -109,7 +109,7 @@ class Scene:
 
     def moves(self, number: int, address: IPv4Address) -> None:
         """A name changes."""
-        self.dns.says(name(number), address)
+        self.dns.set_addresses(name(number), address)
 
     def sweep(self, trigger: SweepTrigger = SCHEDULED) -> SweepResult:
         """Sweep once, and wait for the next minute."""

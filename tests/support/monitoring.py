@@ -1,7 +1,7 @@
-"""The template's alarms over a road in memory: what they would do, minute by minute.
+"""The template's alarms over a scenario, evaluated every minute.
 
-The figures of the runs are those that the functions really write; what AWS's own services count
-(Lambda, the load balancer, the queues) follows from what happens on the road.
+The functions write their own metrics. The scenario derives the metrics of Lambda, the load
+balancer and the queues.
 """
 
 from collections.abc import Generator
@@ -17,15 +17,15 @@ from target_sync.reconcile.loop import RunState
 from target_sync.reconcile.result import SyncResult
 from target_sync.reconcile.triggers import Trigger
 from tests.support.connections import Desk
-from tests.support.notifications import FakeTeller
+from tests.support.notifications import FakeNotifier
 from tests.support.scenario import POLICY, SCHEDULE, A, B, Scenario
-from tests.support.scenarios import emitted, figures
+from tests.support.scenarios import run_metrics, written_metrics
 from tests.support.standbys import FakeStandbys
 from tests.template.stack import PSEUDO_PARAMETERS, Resolver
 
 MINUTE = 60
-#: Between two looks at the connection requests (template.yaml, EveryFiveMinutes).
-SWEEP_MINUTES = 5
+#: The interval of the scheduled reviews of connections (template.yaml, EveryFiveMinutes).
+REVIEW_MINUTES = 5
 _NAMES = {
     "ReconcileTargetsFunction": "sync",
     "LoadBalancer.LoadBalancerFullName": "net/orders/0a",
@@ -33,115 +33,117 @@ _NAMES = {
     "FailedRunsQueue.QueueName": "failed",
     "UndeliveredEventsQueue.QueueName": "undelivered",
 }
-#: What takes turns on the road: each value is the moment at which it is to go on.
-_Turns: TypeAlias = Generator[float, None, Any]
+#: A process on the virtual clock. It yields the times at which it continues.
+_Process: TypeAlias = Generator[float, None, Any]
 _STACK = PSEUDO_PARAMETERS["AWS::StackName"]
-#: When Lambda tries an asynchronous run again: after one minute, then after two.
+#: Lambda retries an asynchronous invocation after one minute, then after two.
 _RETRY_SECONDS = (60.0, 120.0)
 
 
 def alarms(**given: str) -> dict[str, Alarm]:
-    """Every alarm of a stack, by its name without the stack's."""
+    """Return every alarm of a stack, by its name without the name of the stack."""
     resolver = Resolver({"AcceptanceRequired": "true", **given}, attributes=_NAMES)
-    found = (Alarm.of(p) for p in resolver.of_type("AWS::CloudWatch::Alarm").values())
-    return {alarm.name.removeprefix(f"{_STACK}-"): alarm for alarm in found}
+    every = (Alarm.of(p) for p in resolver.of_type("AWS::CloudWatch::Alarm").values())
+    return {alarm.name.removeprefix(f"{_STACK}-"): alarm for alarm in every}
 
 
-class _Counting:
-    """A reporter whose figures end in the store, at the moment of the report."""
+class _MetricReporter:
+    """Implements ``target_sync.reconcile.reconciler.Reporter`` and stores the metrics."""
 
-    def __init__(self, watched: "WatchedRoad") -> None:
-        self._watched = watched
+    def __init__(self, scenario: "MonitoredScenario") -> None:
+        self._scenario = scenario
 
-    def iterated(self, run: RunState) -> None:
-        """Nothing counts looks."""
+    def report_iteration(self, run: RunState) -> None:
+        """Do nothing: no metric counts iterations."""
 
     def report(self, result: SyncResult) -> None:
-        self._watched.ours(emitted(result))
+        self._scenario.store_metrics(run_metrics(result))
 
 
 @dataclass(frozen=True)
-class Ring:
-    """An alarm that went off, and how many seconds after the beginning."""
+class RaisedAlarm:
+    """An alarm, and the seconds after which it was raised."""
 
     name: str
     after: float
 
 
 @dataclass
-class Depths:
-    """How many messages are in each queue."""
+class QueueDepths:
+    """The number of messages in each queue."""
 
     failed: int = 0
     undelivered: int = 0
 
 
 @dataclass(kw_only=True)
-class Lambda:
-    """What Lambda does to the sync besides running it.
+class Invocations:
+    """How the schedule and Lambda start runs.
 
     Attributes:
-        schedules: Whether the schedule is on.
-        held_back: Minutes in which it holds a run back at first.
+        schedule_enabled: Whether the schedule starts a run every minute.
+        throttled_minutes: The minutes in which Lambda throttles a run once.
     """
 
-    schedules: bool = True
-    held_back: set[int] = field(default_factory=set)
+    schedule_enabled: bool = True
+    throttled_minutes: set[int] = field(default_factory=set)
 
 
-class WatchedRoad(Scenario):
-    """A road with a schedule, retries, and alarms that are evaluated every minute."""
+class MonitoredScenario(Scenario):
+    """A scenario with a schedule, retries, and alarms that are evaluated every minute."""
 
     def __init__(self, *registered: object, policy: SyncPolicy = POLICY) -> None:
         standbys = FakeStandbys(A, B) if policy.serving_standby else None
         super().__init__(*registered, policy=policy, standbys=standbys)
-        self.desk = Desk()
-        self.notifier = FakeTeller()
-        self.reconciler = replace(self.reconciler, notifier=self.notifier, reporter=_Counting(self))
-        self.queues = Depths()
-        self.aws = Lambda()
+        self.reviews = Desk()
+        self.notifier = FakeNotifier()
+        self.reconciler = replace(
+            self.reconciler, notifier=self.notifier, reporter=_MetricReporter(self)
+        )
+        self.queues = QueueDepths()
+        self.invocations = Invocations()
         self.ports_exhausted = False
-        self.rings: list[Ring] = []
+        self.raised: list[RaisedAlarm] = []
         self._store = MetricStore()
         self._states = dict.fromkeys(alarms(), AlarmState.INSUFFICIENT_DATA)
         self._alarms = alarms()
         self.clock.every_tick(self._count_hosts)
 
-    def watch(self, minutes: int, *events: tuple[float, Trigger]) -> list[str]:
-        """Let so many minutes pass, with runs for these events; which alarms went off?
+    def run_minutes(self, minutes: int, *events: tuple[float, Trigger]) -> list[str]:
+        """Let time pass, and return the names of the alarms that were raised.
 
         Args:
-            minutes: How many.
-            events: When events arrive, in seconds from now, and which.
+            minutes: The number of minutes.
+            events: Each event, after its delay in seconds.
         """
-        self.rings.clear()
+        self.raised.clear()
         begin = self.clock.now()
         runs = [(seconds, self._invocation(trigger)) for seconds, trigger in events]
-        # A schedule is no metronome.
+        # The schedule is not exact.
         ticks = [(MINUTE * n + 7 * n % 40, self._tick(n)) for n in range(minutes)]
-        self.play(*runs, *ticks, (0.0, self._evaluations(begin, minutes)))
-        return sorted({ring.name for ring in self.rings})
+        self.run_concurrently(*runs, *ticks, (0.0, self._evaluations(begin, minutes)))
+        return sorted({alarm.name for alarm in self.raised})
 
-    def ours(self, figures: dict[str, float]) -> None:
-        """Store figures that a function of the stack wrote."""
-        for name, value in figures.items():
+    def store_metrics(self, metrics: dict[str, float]) -> None:
+        """Store the metrics that a function of the stack wrote."""
+        for name, value in metrics.items():
             self._put("PostgresPrivateLink", name, value, service=_STACK)
 
-    def _tick(self, minute: int) -> _Turns:
-        """What the schedules start in one minute."""
-        if minute % SWEEP_MINUTES == 0:
-            self._sweep()
-        if minute in self.aws.held_back:
+    def _tick(self, minute: int) -> _Process:
+        """Start what the schedules start in one minute."""
+        if minute % REVIEW_MINUTES == 0:
+            self._review_connections()
+        if minute in self.invocations.throttled_minutes:
             self._put("AWS/Lambda", "Throttles", 1, FunctionName="sync")
-        if self.aws.schedules:
+        if self.invocations.schedule_enabled:
             yield from self._invocation(SCHEDULE)
 
-    def _sweep(self) -> None:
-        result = self.desk.reviewer.run(ConnectionTrigger(kind=ConnectionTriggerKind.SCHEDULE))
-        self.ours(figures(lambda: PowertoolsReviewReporter().report(result)))
+    def _review_connections(self) -> None:
+        result = self.reviews.reviewer.run(ConnectionTrigger(kind=ConnectionTriggerKind.SCHEDULE))
+        self.store_metrics(written_metrics(lambda: PowertoolsReviewReporter().report(result)))
 
-    def _invocation(self, trigger: Trigger) -> _Turns:
-        """A run as Lambda makes it: with its errors counted, and tried again."""
+    def _invocation(self, trigger: Trigger) -> _Process:
+        """Run as Lambda does: count the errors, and retry."""
         for pause in (*_RETRY_SECONDS, None):
             try:
                 yield from self.run_in_steps(trigger)
@@ -155,14 +157,14 @@ class WatchedRoad(Scenario):
                 self._put("AWS/Lambda", "Errors", 0, FunctionName="sync")
                 return
 
-    def _evaluations(self, begin: float, minutes: int) -> _Turns:
+    def _evaluations(self, begin: float, minutes: int) -> _Process:
         for n in range(1, minutes + 1):
             yield begin + MINUTE * n
             self._count_minute()
             for name, alarm in self._alarms.items():
                 now = alarm.evaluate(self._store, self._states[name], self.clock.now())
                 if now is AlarmState.ALARM is not self._states[name]:
-                    self.rings.append(Ring(name, self.clock.now() - begin))
+                    self.raised.append(RaisedAlarm(name, self.clock.now() - begin))
                 self._states[name] = now
 
     def _count_hosts(self) -> None:
@@ -177,7 +179,7 @@ class WatchedRoad(Scenario):
             )
 
     def _count_minute(self) -> None:
-        """What the services report once a minute, for the minute that is just over."""
+        """Store what AWS's services report once a minute for the previous minute."""
         just_before = self.clock.now() - 1
         visible = "ApproximateNumberOfMessagesVisible"
         self._put("AWS/SQS", visible, self.queues.failed, just_before, QueueName="failed")

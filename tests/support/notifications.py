@@ -1,4 +1,4 @@
-"""A topic that people read and an event bus, in memory."""
+"""A topic and an event bus in memory."""
 
 from dataclasses import dataclass, field
 
@@ -11,20 +11,20 @@ from target_sync.reconcile.result import SyncResult
 GROUP_ARN = (
     "arn:aws:elasticloadbalancing:eu-west-1:111122223333:targetgroup/orders/0123456789abcdef"
 )
-SENDER = Origin(stack="orders-privatelink", resource=GROUP_ARN)
+ORIGIN = Origin(stack="orders-privatelink", resource=GROUP_ARN)
 
 
 @dataclass
 class FakeTopic:
     """Implements ``target_sync.notifications.sender.Topic``."""
 
-    told: list[Email] = field(default_factory=list)
+    messages: list[Email] = field(default_factory=list)
     is_broken: bool = False
 
     def publish(self, message: Email) -> None:
         if self.is_broken:
             raise NotificationError("Publish", "NotFound", "Topic does not exist")
-        self.told.append(message)
+        self.messages.append(message)
 
 
 @dataclass
@@ -41,11 +41,11 @@ class FakeBus:
 
 
 @dataclass
-class FakeTeller:
-    """Implements ``target_sync.reconcile.reconciler.Teller``, with our own courier.
+class FakeNotifier:
+    """Implements ``target_sync.reconcile.reconciler.Notifier`` with the real sender.
 
     Attributes:
-        now: What the wall clock says, in seconds since the epoch.
+        now: The wall-clock time in seconds since the epoch.
     """
 
     topic: FakeTopic = field(default_factory=FakeTopic)
@@ -54,4 +54,4 @@ class FakeTeller:
 
     def notify(self, result: SyncResult, *, changed_ago: float) -> tuple[str, ...]:
         notification_sender = NotificationSender(topic=self.topic, bus=self.bus)
-        return notification_sender.send(notification_of(result, SENDER, at=self.now - changed_ago))
+        return notification_sender.send(notification_of(result, ORIGIN, at=self.now - changed_ago))

@@ -1,7 +1,7 @@
-"""A road in memory: an endpoint whose answer we set, and a target group as AWS documents it.
+"""A connection path in memory: an endpoint with given addresses, and a target group.
 
-The target group's behaviour is the lab emulator's, so there is one model of it. The contract
-suite runs the same expectations over this fake and over the real adapter.
+The lab's emulator supplies the behaviour of the target group. The contract suite runs the same
+tests over this fake and over the real adapter.
 """
 
 import heapq
@@ -60,12 +60,12 @@ MANUAL = Trigger(kind=TriggerKind.MANUAL, wait_for_healthy=False)
 
 
 def target(address: object, port: int = PORT) -> Target:
-    """A target from an address or its text."""
+    """Return the target at an address, which may be a text."""
     return Target(ip_address(str(address)), port)
 
 
 def throttled(operation: str) -> TargetGroupUnavailableError:
-    """What the adapter raises when AWS says slow down."""
+    """Return the error that the adapter raises when AWS throttles a call."""
     return TargetGroupUnavailableError(operation, "ThrottlingException", "Rate exceeded")
 
 
@@ -73,24 +73,24 @@ class FakeTargetGroup:
     """Implements ``target_sync.ports.TargetGroupPort`` in memory.
 
     Attributes:
-        listening: The targets whose port accepts connections; health checks see it.
-        calls: How often each operation was called.
-        history: Every operation with its targets, in order.
-        moments: When each of them was called.
-        faults: Errors to raise, by operation, each once; ``lost_replies`` raise after the
-            change was made.
-        smallest: The fewest registered targets seen between two calls since the first.
+        listening: The addresses and ports that accept connections, and so pass health checks.
+        calls: The number of calls of each operation.
+        history: Every call with its targets, in order.
+        call_times: The time of each call in ``history``.
+        faults: The errors that the next calls of an operation raise, one each.
+        lost_replies: The same, but raised after the change is made.
+        fewest_registered: The smallest number of registered targets after any of our changes.
     """
 
     def __init__(self, clock: FakeClock, *, registration_seconds: float = 0.0) -> None:
         self.listening: set[tuple[IPv4Address, int]] = set()
         self.calls: Counter[str] = Counter()
         self.history: list[tuple[str, tuple[Target, ...]]] = []
-        self.moments: list[float] = []
+        self.call_times: list[float] = []
         self._clock = clock
         self.faults: dict[str, list[TargetGroupError]] = {}
         self.lost_replies: dict[str, list[TargetGroupError]] = {}
-        self.smallest: int | None = None
+        self.fewest_registered: int | None = None
         self.model = EmulatedTargetGroup(
             GroupSettings(
                 port=PORT,
@@ -120,7 +120,7 @@ class FakeTargetGroup:
         self._change("DeregisterTargets", self.model.deregister, targets)
 
     def snapshot(self) -> TargetGroup:
-        """The group as AWS would list it, without counting a call."""
+        """Return the group as AWS lists it, without counting a call."""
         return TargetGroup(
             tuple(
                 TargetHealth(
@@ -132,18 +132,18 @@ class FakeTargetGroup:
             )
         )
 
-    def put(self, *targets: Target) -> None:
-        """Register targets as somebody else would: not one of our calls."""
+    def register_externally(self, *targets: Target) -> None:
+        """Register targets outside any run."""
         self.model.register([_request(t) for t in targets])
 
-    def take(self, *targets: Target) -> None:
-        """Deregister targets as somebody else would."""
+    def deregister_externally(self, *targets: Target) -> None:
+        """Deregister targets outside any run."""
         self.model.deregister([_request(t) for t in targets])
 
     def _called(self, operation: str, targets: Sequence[Target]) -> None:
         self.calls[operation] += 1
         self.history.append((operation, tuple(targets)))
-        self.moments.append(self._clock.now())
+        self.call_times.append(self._clock.now())
         if self.faults.get(operation):
             raise self.faults[operation].pop(0)
 
@@ -157,8 +157,9 @@ class FakeTargetGroup:
             change([_request(t) for t in targets])
         except ApiError as error:
             raise TargetRefusedError(operation, error.code, str(error)) from error
-        left = len(self.snapshot().registered)
-        self.smallest = left if self.smallest is None else min(self.smallest, left)
+        count = len(self.snapshot().registered)
+        fewest = self.fewest_registered
+        self.fewest_registered = count if fewest is None else min(fewest, count)
         if self.lost_replies.get(operation):
             raise self.lost_replies[operation].pop(0)
 
@@ -170,7 +171,11 @@ def _request(target: Target) -> TargetRequest:
 
 
 class FakeEndpoint:
-    """Implements ``target_sync.ports.Endpoint``: it says what it was told to say."""
+    """Implements ``target_sync.ports.Endpoint`` with the addresses that a test sets.
+
+    Attributes:
+        stale: The addresses of the next observations, before ``addresses`` applies.
+    """
 
     def __init__(self, clock: FakeClock, *, ttl: int | None = 5) -> None:
         self._clock = clock
@@ -178,13 +183,12 @@ class FakeEndpoint:
         self.ttl = ttl
         self.failure: LookupFailure | None = None
         self.queries = 0
-        #: Answers to give first, before ``addresses``: a resolver with a stale cache.
         self.stale: list[frozenset[object]] = []
 
-    def says(self, *addresses: object) -> None:
+    def set_addresses(self, *addresses: object) -> None:
         self.addresses, self.failure = frozenset(addresses), None
 
-    def fails(self, failure: LookupFailure) -> None:
+    def set_failure(self, failure: LookupFailure) -> None:
         self.failure = failure
 
     def observe(self) -> Observation | FailedObservation:
@@ -196,10 +200,10 @@ class FakeEndpoint:
                 detail=f"{ENDPOINT_NAME}: {self.failure.value}",
                 at=self._clock.now(),
             )
-        answer = self.stale.pop(0) if self.stale else self.addresses
+        current = self.stale.pop(0) if self.stale else self.addresses
         return Observation(
             name=ENDPOINT_NAME,
-            addresses=frozenset(ip_address(str(address)) for address in answer),
+            addresses=frozenset(ip_address(str(address)) for address in current),
             source="dns",
             ttl=self.ttl,
             at=self._clock.now(),
@@ -208,34 +212,35 @@ class FakeEndpoint:
 
 @dataclass
 class FakeReporter:
-    """Implements ``target_sync.reconcile.reconciler.Reporter``: it keeps what it is told."""
+    """Implements ``target_sync.reconcile.reconciler.Reporter`` and keeps the results."""
 
     results: list[SyncResult] = field(default_factory=list)
     iterations: int = 0
 
-    def iterated(self, run: RunState) -> None:
+    def report_iteration(self, run: RunState) -> None:
         self.iterations = run.iterations
 
     def report(self, result: SyncResult) -> None:
         self.results.append(result)
 
 
-#: A run that takes turns with others (``Synchronizer.course``).
-Course: TypeAlias = Generator[float, None, SyncResult]
+#: A run that shares the clock with others (``Reconciler.run_in_steps``).
+SteppedRun: TypeAlias = Generator[float, None, SyncResult]
 
 
 class Scenario:
-    """A database with its endpoint, its target group, our synchronizer between them, and a client.
+    """A database, its endpoint, its target group, the reconciler, and a client.
 
     Attributes:
-        right: The servers that the client is to reach.
-        abandoned: How many runs were killed before they could report anything.
+        expected_servers: The servers that the client should reach.
+        killed_runs: The number of runs that ended without a report.
+        started_at: When the target group was ready and the scenario began.
     """
 
     def __init__(
         self,
         *registered: object,
-        answer: Sequence[object] | None = None,
+        addresses: Sequence[object] | None = None,
         listening: Sequence[object] | None = None,
         registration_seconds: float = REGISTRATION_SECONDS,
         watch_seconds: float = 300.0,
@@ -257,103 +262,101 @@ class Scenario:
             dns_poll_seconds=dns_poll_seconds,
             standbys=standbys,
         )
-        answer = registered if answer is None else answer
-        self.right: frozenset[IPAddress] = _addresses(answer)
-        self.abandoned = 0
-        self.group.put(*(target(address, policy.port) for address in registered))
-        self.endpoint.says(*answer)
-        self.listens(*(registered if listening is None else listening))
+        addresses = registered if addresses is None else addresses
+        self.expected_servers: frozenset[IPAddress] = _addresses(addresses)
+        self.killed_runs = 0
+        self.group.register_externally(*(target(address, policy.port) for address in registered))
+        self.endpoint.set_addresses(*addresses)
+        self.set_listening(*(registered if listening is None else listening))
         self.clock.advance(REGISTRATION_SECONDS + 20)
-        self.began = self.clock.now()
+        self.started_at = self.clock.now()
         self.client = FakeClient(
             self.clock,
             group=self.group.snapshot,
             listening=lambda: self.group.listening,
-            right=lambda: self.right,
+            expected_servers=lambda: self.expected_servers,
         )
 
-    def is_observed_by(self, endpoint: Endpoint) -> None:
-        """Put another endpoint in the place of the one whose answer we set."""
+    def use_endpoint(self, endpoint: Endpoint) -> None:
+        """Observe this endpoint from now on."""
         self.reconciler = replace(self.reconciler, endpoint=endpoint)
 
-    def listens(self, *addresses: object) -> None:
-        """Exactly these addresses accept connections on the database's port."""
+    def set_listening(self, *addresses: object) -> None:
+        """Let exactly these addresses accept connections on the database's port."""
         port = self.reconciler.policy.port
         self.group.listening = {(IPv4Address(str(address)), port) for address in addresses}
 
-    def promotes(self, to: object) -> None:
-        """Another server becomes the primary; the former does not listen. The name stays."""
-        self.right = _addresses([to])
-        self.listens(to)
+    def promote(self, to: object) -> None:
+        """Promote another server: only it accepts connections. DNS does not change."""
+        self.expected_servers = _addresses([to])
+        self.set_listening(to)
 
-    def fails_over(self, to: object) -> None:
-        """The database moves: its name and its open port."""
-        self.endpoint.says(to)
-        self.promotes(to)
+    def fail_over(self, to: object) -> None:
+        """Promote another server and change DNS at the same time."""
+        self.endpoint.set_addresses(to)
+        self.promote(to)
 
-    def later(self, seconds: float, happens: Callable[[], None]) -> None:
-        """Let something happen so many seconds from now."""
-        self.clock.at(self.clock.now() + seconds, happens)
+    def after(self, seconds: float, action: Callable[[], None]) -> None:
+        """Do something after a delay."""
+        self.clock.at(self.clock.now() + seconds, action)
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the road was ready and the story began."""
-        return self.clock.now() - self.began
+        """Return the seconds since the scenario began."""
+        return self.clock.now() - self.started_at
 
     def run(self, trigger: Trigger, *, remaining_seconds: float = 600.0) -> SyncResult:
         return self.reconciler.run(trigger, remaining_seconds=remaining_seconds, age_seconds=0.0)
 
-    def run_in_steps(self, trigger: Trigger, endpoint: Endpoint | None = None) -> Course:
-        """A run of ours for ``play``; of a container with another resolver, if one is given."""
-        ours = replace(self.reconciler, endpoint=endpoint or self.reconciler.endpoint)
-        return ours.run_in_steps(trigger, remaining_seconds=600.0, age_seconds=0.0)
+    def run_in_steps(self, trigger: Trigger, endpoint: Endpoint | None = None) -> SteppedRun:
+        """Return a run for ``run_concurrently``, optionally with another endpoint."""
+        reconciler = replace(self.reconciler, endpoint=endpoint or self.reconciler.endpoint)
+        return reconciler.run_in_steps(trigger, remaining_seconds=600.0, age_seconds=0.0)
 
-    def play(self, *starts: tuple[float, Course]) -> list[SyncResult | TargetSyncError]:
-        """Let runs take turns between any two of their calls, from so many seconds from now.
-
-        Returns:
-            How each of them ended.
-        """
-        turns = count()
+    def run_concurrently(
+        self, *starts: tuple[float, SteppedRun]
+    ) -> list[SyncResult | TargetSyncError]:
+        """Interleave runs, each after its delay in seconds, and return how each one ended."""
+        sequence = count()
         now = self.clock.now()
-        due = [(now + seconds, next(turns), n) for n, (seconds, _) in enumerate(starts)]
+        due = [(now + seconds, next(sequence), n) for n, (seconds, _) in enumerate(starts)]
         heapq.heapify(due)
         ends: dict[int, SyncResult | TargetSyncError] = {}
         while due:
-            moment, _, n = heapq.heappop(due)
-            self.clock.sleep_until(moment)
+            resume_at, _, n = heapq.heappop(due)
+            self.clock.sleep_until(resume_at)
             try:
-                heapq.heappush(due, (next(starts[n][1]), next(turns), n))
-            except StopIteration as ended:
-                ends[n] = ended.value
+                heapq.heappush(due, (next(starts[n][1]), next(sequence), n))
+            except StopIteration as end:
+                ends[n] = end.value
             except TargetSyncError as error:
                 ends[n] = error
         return [ends[n] for n in range(len(starts))]
 
-    def runs_until(self, over: Callable[[], bool], trigger: Trigger) -> None:
-        """Run, and die as Lambda kills a function: at the first wait at which this holds."""
-        run_in_steps = self.run_in_steps(trigger)
-        for moment in run_in_steps:
-            if over():
-                run_in_steps.close()
-                self.abandoned += 1
+    def run_until_killed(self, condition: Callable[[], bool], trigger: Trigger) -> None:
+        """Run, and stop at the first wait at which the condition holds, as a time-out does."""
+        run = self.run_in_steps(trigger)
+        for resume_at in run:
+            if condition():
+                run.close()
+                self.killed_runs += 1
                 return
-            self.clock.sleep_until(moment)
-        raise AssertionError("the run ended by itself")
+            self.clock.sleep_until(resume_at)
+        raise AssertionError("the run ended before the condition held")
 
-    def runs_until_it_calls(self, operation: str, trigger: Trigger) -> None:
-        """Run, and die at the first wait after this call."""
+    def run_until_killed_after(self, operation: str, trigger: Trigger) -> None:
+        """Run, and stop at the first wait after a call of this operation."""
         before = self.group.calls[operation]
-        self.runs_until(lambda: self.group.calls[operation] > before, trigger)
+        self.run_until_killed(lambda: self.group.calls[operation] > before, trigger)
 
     @property
     def registered(self) -> set[str]:
-        """The registered targets, as text."""
+        """Return the registered targets as texts."""
         return {str(t) for t in self.group.snapshot().registered}
 
     @property
     def changes(self) -> list[tuple[str, tuple[str, ...]]]:
-        """Every change that was called for, in order."""
+        """Return every call that registers or deregisters, in order."""
         return [
             (operation, tuple(str(t) for t in targets))
             for operation, targets in self.group.history

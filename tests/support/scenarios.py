@@ -1,7 +1,6 @@
-"""A story says in one line what the client sees and what shows it; the test must bear it out.
+"""The expected outcome of each failure scenario.
 
-``docs/failure-scenarios.md`` is held to the same lines by
-``tests/template/test_failure_scenarios_page.py``.
+``tests/template/test_failure_scenarios_page.py`` compares ``docs/failure-scenarios.md`` with them.
 """
 
 import functools
@@ -22,21 +21,21 @@ from tests.support.scenario import A, B, Scenario, target
 
 P = ParamSpec("P")
 
-#: What shows a change that went well, one with failures on the way, a run that failed, and a run
-#: that failed before another made the change.
-FOLLOWED = ("TargetsRegistered", "TargetsDeregistered")
-OUTLIVED = ("CallsFailed", *FOLLOWED)
+#: The metrics of a change, of a change after failed calls, of a failed run, and of a change that
+#: followed a failed run.
+TARGETS_CHANGED = ("TargetsRegistered", "TargetsDeregistered")
+CHANGED_AFTER_FAILURES = ("CallsFailed", *TARGETS_CHANGED)
 FAILED = ("SyncFailed", "CallsFailed", "Errors", "no SyncSucceeded")
-FAILED_ONCE = ("SyncFailed", *OUTLIVED, "Errors")
+FIRST_RUN_FAILED = ("SyncFailed", *CHANGED_AFTER_FAILURES, "Errors")
 
-#: The calls of a failover from the first address to the second, whatever happens on the way.
+#: The calls of every failover from the first address to the second.
 FROM_A_TO_B = [
     ("RegisterTargets", (str(target(B)),)),
     ("DeregisterTargets", (str(target(A)),)),
 ]
 
-#: Metrics of a run for whoever has to find out that something is wrong or was done.
-_TELLING = (
+#: The metrics of a run that report a problem or a change.
+_REPORTED = (
     "SyncFailed",
     "SyncVetoed",
     "SyncUnfinished",
@@ -48,80 +47,89 @@ _TELLING = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Story:
-    """What a story comes to.
+class Outcome:
+    """The expected outcome of a scenario.
 
     Attributes:
-        told: What happens, as a person would say it.
-        refused: Seconds in which the client was refused.
-        wrong: Seconds in which it was on a wrong server.
-        shows: The metrics that show it: those of our runs that were not 0, ``Errors`` of the
-            function, and ``no SyncSucceeded`` where that stamp stays away.
+        description: What happens, for the documentation.
+        refused: Seconds in which the client had no connection.
+        misrouted: Seconds in which the client reached the wrong server.
+        metrics: The metrics of the runs that are not 0, ``Errors`` of the function, and
+            ``no SyncSucceeded`` if no run succeeded.
     """
 
-    told: str
+    description: str
     refused: float
-    wrong: float
-    shows: tuple[str, ...]
+    misrouted: float
+    metrics: tuple[str, ...]
 
 
-#: Every story by the name of its test.
-STORIES: dict[str, Story] = {}
+#: Every expected outcome by the name of its test.
+OUTCOMES: dict[str, Outcome] = {}
 
 
-def story(
-    told: str, *, refused: float = 0.0, wrong: float = 0.0, shows: tuple[str, ...] = ()
+def outcome(
+    description: str,
+    *,
+    refused: float = 0.0,
+    misrouted: float = 0.0,
+    metrics: tuple[str, ...] = (),
 ) -> Callable[[Callable[P, Scenario]], Callable[P, None]]:
-    """Make a test of a function that plays a story and answers with its road."""
+    """Decorate a test that returns its scenario, and compare the outcome with the expected one."""
 
-    def of(play: Callable[P, Scenario]) -> Callable[P, None]:
-        expected = Story(told=told, refused=refused, wrong=wrong, shows=shows)
-        STORIES[play.__name__] = expected
+    def decorate(play: Callable[P, Scenario]) -> Callable[P, None]:
+        expected = Outcome(
+            description=description, refused=refused, misrouted=misrouted, metrics=metrics
+        )
+        OUTCOMES[play.__name__] = expected
 
         @functools.wraps(play)
         def test(*args: P.args, **kwargs: P.kwargs) -> None:
             scenario = play(*args, **kwargs)
             client = scenario.client
-            seen = replace(
-                expected, refused=client.refused, wrong=client.wrong, shows=_shown(scenario)
+            actual = replace(
+                expected,
+                refused=client.refused,
+                misrouted=client.misrouted,
+                metrics=_reported_metrics(scenario),
             )
-            if seen != expected:
-                raise AssertionError(f"told:\n  {expected}\ncame:\n  {seen}")
+            if actual != expected:
+                raise AssertionError(f"expected:\n  {expected}\nactual:\n  {actual}")
 
         return test
 
-    return of
+    return decorate
 
 
-def _shown(scenario: Scenario) -> tuple[str, ...]:
+def _reported_metrics(scenario: Scenario) -> tuple[str, ...]:
     counts: Counter[str] = Counter()
     for result in scenario.reporter.results:
-        counts.update(emitted(result))
-    errors = scenario.abandoned + sum(
+        counts.update(run_metrics(result))
+    errors = scenario.killed_runs + sum(
         r.status is RunStatus.FAILED for r in scenario.reporter.results
     )
     return (
-        *(name for name in _TELLING if counts[name]),
+        *(name for name in _REPORTED if counts[name]),
         *(["Errors"] if errors else []),
         *([] if counts["SyncSucceeded"] else ["no SyncSucceeded"]),
     )
 
 
-def emitted(result: SyncResult) -> dict[str, float]:
-    """The metrics that CloudWatch would read out of the log of this run."""
-    return figures(lambda: PowertoolsReporter().report(result))
+def run_metrics(result: SyncResult) -> dict[str, float]:
+    """Return the metrics that CloudWatch extracts from the log of a run."""
+    return written_metrics(lambda: PowertoolsReporter().report(result))
 
 
-def figures(report: Callable[[], None]) -> dict[str, float]:
-    """The metrics that CloudWatch would read out of what a reporter writes."""
+def written_metrics(report: Callable[[], None]) -> dict[str, float]:
+    """Return the metrics that CloudWatch extracts from what a reporter writes."""
     settings = {
-        "POWERTOOLS_SERVICE_NAME": "stories",
+        "POWERTOOLS_SERVICE_NAME": "scenarios",
         "POWERTOOLS_METRICS_NAMESPACE": "PostgresPrivateLink",
     }
     written = io.StringIO()
     with patch.dict(os.environ, settings), redirect_stdout(written):
         report()
     documents = (json.loads(line) for line in written.getvalue().splitlines())
-    (found,) = (document for document in documents if "_aws" in document)
-    (directive,) = found["_aws"]["CloudWatchMetrics"]
-    return {m["Name"]: sum(found[m["Name"]]) for m in directive["Metrics"]}
+    (metrics,) = (document for document in documents if "_aws" in document)
+    (directive,) = metrics["_aws"]["CloudWatchMetrics"]
+    return {m["Name"]: sum(metrics[m["Name"]]) for m in directive["Metrics"]}

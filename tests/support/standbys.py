@@ -1,26 +1,26 @@
-"""The database's own addresses in memory, as the EC2 API would confirm them."""
+"""A check of standby addresses without the EC2 API."""
 
 from target_sync.model import IPAddress, StandbyCheck
 
 
 class FakeStandbys:
-    """Implements ``target_sync.ports.Standbys`` over addresses that we set.
+    """Implements ``target_sync.ports.Standbys`` with addresses that a test sets.
 
     Attributes:
-        held: The addresses that RDS holds for the database.
-        failure: Why nothing can be found out; empty if it can.
-        looks: What was asked for, look by look.
+        owned: The addresses of the database's network interfaces.
+        failure: The failure of every check; empty if checks succeed.
+        checks: The addresses of each check, in order.
     """
 
-    def __init__(self, *held: IPAddress) -> None:
-        self.held = set(held)
+    def __init__(self, *owned: IPAddress) -> None:
+        self.owned = set(owned)
         self.failure = ""
-        self.iterations: list[frozenset[IPAddress]] = []
+        self.checks: list[frozenset[IPAddress]] = []
 
     def check(self, addresses: frozenset[IPAddress]) -> StandbyCheck:
         if not addresses:
             return StandbyCheck()
-        self.iterations.append(addresses)
+        self.checks.append(addresses)
         if self.failure:
             return StandbyCheck(failure=self.failure)
-        return StandbyCheck(confirmed=addresses & self.held)
+        return StandbyCheck(confirmed=addresses & self.owned)

@@ -273,7 +273,7 @@ class Fleet:
             arn=arn_of(number), endpoint=f"db-{number}.internal", kind=kind, policy=policy
         )
         group = FakeTargetGroup(self.clock)
-        group.put(*(target(address) for address in registered))
+        group.register_externally(*(target(address) for address in registered))
         self.groups[binding.arn], self.bindings[binding.arn] = group, binding
         tags = {"privatelink-sync:endpoint": binding.endpoint}
         if record_of is not None:
@@ -282,7 +282,7 @@ class Fleet:
             )
         self.tags.put(binding.arn, tags)
         if answer is not None:
-            self.dns.says(binding.endpoint, answer)
+            self.dns.set_addresses(binding.endpoint, answer)
         return binding
 
     def deletes(self, binding: Binding) -> None:

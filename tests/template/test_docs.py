@@ -106,7 +106,7 @@ def test_the_deploy_command_gives_parameters_that_exist_and_all_that_are_require
 
 def test_the_example_is_the_answer_to_a_dry_run_after_a_failover() -> None:
     scenario = Scenario(A)
-    scenario.fails_over(B)
+    scenario.fail_over(B)
     document = scenario.run(parse_trigger(load_event("manual-dry-run"))).to_document()
     (example,) = blocks(README, "json")
     assert json.loads(example) == json.loads(json.dumps(document))
@@ -162,7 +162,7 @@ def test_the_architecture_tells_every_metric_and_its_unit(
     monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "docs")
     monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "PostgresPrivateLink")
     scenario = Scenario(A)
-    scenario.fails_over(B)
+    scenario.fail_over(B)
     result = scenario.run(parse_trigger(load_event("schedule")))
     PowertoolsReporter().report(result)
 

@@ -10,7 +10,7 @@ from target_sync.connections.decisions import ConnectionPolicy, decide
 from target_sync.connections.messages import notification_of as connection_notice
 from target_sync.notifications.messages import RUNBOOK, SOURCE, BusEvent
 from target_sync.status.checks.result import CheckId
-from tests.functional.test_notifications import Told
+from tests.functional.test_notifications import NotifiedScenario
 from tests.support.connections import OTHER, SENDER, TRUSTED, FakeEndpointService
 from tests.support.monitoring import alarms
 from tests.support.scenario import COMPLETED, EVENT, A, B
@@ -23,15 +23,15 @@ EVENTS = tables(sections(PAGE, 2)["Events"])
 
 
 def sync_event() -> BusEvent:
-    scenario = Told(A)
-    scenario.fails_over(B)
+    scenario = NotifiedScenario(A)
+    scenario.fail_over(B)
     scenario.run(EVENT)
     return scenario.notifier.bus.events[0]
 
 
 def veto_event() -> BusEvent:
-    scenario = Told(A)
-    scenario.endpoint.says("8.8.8.8")
+    scenario = NotifiedScenario(A)
+    scenario.endpoint.set_addresses("8.8.8.8")
     scenario.run(COMPLETED)
     return scenario.notifier.bus.events[0]
 

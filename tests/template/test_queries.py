@@ -16,7 +16,7 @@ from target_sync.errors import TargetSyncError
 from target_sync.model import LookupFailure
 from target_sync.reconcile.reporting import PowertoolsReporter
 from target_sync.reconcile.result import SyncResult
-from tests.functional.test_notifications import Told
+from tests.functional.test_notifications import NotifiedScenario
 from tests.support.scenario import EVENT, MANUAL, SCHEDULE, A, B
 from tests.template.pages import read, sections, tables
 from tests.template.stack import Resolver, resources
@@ -27,39 +27,39 @@ QUERIES = {
 }
 
 
-def quiet(scenario: Told) -> SyncResult:
+def quiet(scenario: NotifiedScenario) -> SyncResult:
     return scenario.run(SCHEDULE)
 
 
-def failover(scenario: Told) -> SyncResult:
-    scenario.fails_over(B)
+def failover(scenario: NotifiedScenario) -> SyncResult:
+    scenario.fail_over(B)
     return scenario.run(EVENT)
 
 
-def veto(scenario: Told) -> SyncResult:
-    scenario.endpoint.says("8.8.8.8")
+def veto(scenario: NotifiedScenario) -> SyncResult:
+    scenario.endpoint.set_addresses("8.8.8.8")
     return scenario.run(MANUAL)
 
 
-def failure(scenario: Told) -> SyncResult:
-    scenario.endpoint.fails(LookupFailure.TIMED_OUT)
+def failure(scenario: NotifiedScenario) -> SyncResult:
+    scenario.endpoint.set_failure(LookupFailure.TIMED_OUT)
     with pytest.raises(TargetSyncError):
         scenario.run(MANUAL)
     return scenario.reporter.results[-1]
 
 
-def never_healthy(scenario: Told) -> SyncResult:
-    scenario.fails_over(B)
-    scenario.listens()
+def never_healthy(scenario: NotifiedScenario) -> SyncResult:
+    scenario.fail_over(B)
+    scenario.set_listening()
     return scenario.run(EVENT)
 
 
-def undelivered_notifications(scenario: Told) -> SyncResult:
+def undelivered_notifications(scenario: NotifiedScenario) -> SyncResult:
     scenario.notifier.bus.is_broken = True
     return failover(scenario)
 
 
-RUNS: tuple[Callable[[Told], SyncResult], ...] = (
+RUNS: tuple[Callable[[NotifiedScenario], SyncResult], ...] = (
     quiet,
     failover,
     veto,
@@ -79,7 +79,7 @@ def records() -> Mapping[str, Mapping[str, Any]]:
             "POWERTOOLS_METRICS_NAMESPACE": "PostgresPrivateLink",
             "POWERTOOLS_SERVICE_NAME": f"queries-{run.__name__}",
         }
-        result = run(Told(A))
+        result = run(NotifiedScenario(A))
         written = io.StringIO()
         with patch.dict(os.environ, settings), redirect_stdout(written):
             PowertoolsReporter().report(result)

@@ -175,8 +175,8 @@ class _Run:
         (result,) = self._results
         return result
 
-    def iterated(self, run: RunState) -> None:
-        self._reporter.iterated(run)
+    def report_iteration(self, run: RunState) -> None:
+        self._reporter.report_iteration(run)
 
     def report(self, result: SyncResult) -> None:
         self._results.append(result)

@@ -50,7 +50,7 @@ _Course: TypeAlias = Generator[float, None, _Taken]
 class Reporter(Protocol):
     """Where the result of a run goes, beside the caller."""
 
-    def iterated(self, run: RunState) -> None:
+    def report_iteration(self, run: RunState) -> None:
         """Take note of one look; for whoever has to find out why a run did what it did."""
         ...
 
@@ -191,7 +191,7 @@ class Reconciler:
         observation = self.endpoint.observe()
         look = Snapshot(group, observation, self._standby_check(group, observation))
         run, step = run.after_snapshot(look)
-        self.reporter.iterated(run)
+        self.reporter.report_iteration(run)
         return _taken(run, step, observation)
 
     def _standby_check(

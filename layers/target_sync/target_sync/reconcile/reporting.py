@@ -39,7 +39,7 @@ class PowertoolsReporter:
         self._logger = Logger()
         self._metrics = Metrics()
 
-    def iterated(self, run: RunState) -> None:
+    def report_iteration(self, run: RunState) -> None:
         """Log one look in detail, at level DEBUG only."""
         seen = {"snapshot": run.snapshot, "plan": run.plan}
         self._logger.debug("iteration", extra={**self._subject, **seen})
