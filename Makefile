@@ -1,4 +1,4 @@
-# Everything a person or CI runs. `make help` lists it.
+# Every command that a person or CI runs. `make help` lists them.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -10,8 +10,8 @@ LAB_OPTIONS ?=
 SCENARIOS ?= all
 HISTORIES ?= 1000000
 SEED ?= 1
-# How many processes `make test` plays the tests in; each takes a file at a time. The labs wait
-# more than they work, so there is one more than a small machine has cores.
+# Number of processes of `make test`; each takes one test file at a time. The labs mostly wait, so
+# one process more than a small machine has cores is faster.
 WORKERS ?= 3
 BENCH_OPTIONS ?=
 STACK ?=
@@ -19,84 +19,98 @@ REGION ?=
 DRILL_OPTIONS ?=
 COST_OPTIONS ?=
 
-.PHONY: help setup demo drill lab test check browser screenshots histories build build-fleet bench bench-fleet bench-cold bench-warm cost break-rules mutants lock format clean
+# The tests start many Python processes. They share one bytecode cache, also on machines that set
+# PYTHONDONTWRITEBYTECODE.
+PYTEST := env -u PYTHONDONTWRITEBYTECODE PYTHONPYCACHEPREFIX="$(CURDIR)/build/bytecode" $(PY) -m pytest --dist loadfile
+CFN_LINT := $(BIN)/cfn-lint --include-checks I --regions us-east-1 eu-west-1 ap-northeast-1 --
+SAM := PATH="$(CURDIR)/$(BIN):$$PATH" SAM_CLI_TELEMETRY=0 $(BIN)/sam
+
+.PHONY: help setup demo drill lab test check lint lint-code lint-templates browser screenshots histories build build-fleet bench bench-fleet bench-cold bench-warm cost break-rules mutants lock format clean
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
-setup: ## Install the locked tools into .venv (every other target does it too)
+setup: ## Install the locked tools into .venv; the other targets do this too
 	@tools/bootstrap.sh
 
-demo: setup ## Run the main job in the lab: deploy, two failovers, drift, resync, delete
+demo: setup ## Show the main job in the lab: deploy, two failovers, drift, resync, delete
 	@$(PY) -m lab demo $(LAB_OPTIONS)
 
-drill: setup ## Fail over the database of a deployed stack, after asking; STACK=… REGION=… DRILL_OPTIONS="--observe"
+drill: setup ## Fail over the database of a deployed stack, after a question; STACK=… REGION=… DRILL_OPTIONS="--observe"
 	@PYTHONPATH=layers/target_sync:. $(PY) -m drill --stack "$(STACK)" $(if $(REGION),--region "$(REGION)") $(DRILL_OPTIONS)
 
-lab: setup ## Play every scenario; SCENARIOS="failover-watch failover-serving-standby" plays these
+lab: setup ## Run every scenario in the lab; SCENARIOS="failover-watch failover-serving-standby" runs two
 	@$(PY) -m lab run $(SCENARIOS) $(LAB_OPTIONS)
 
-test: setup browser ## Run everything: lint, types, architecture, all tests with coverage
+test: setup browser ## Run everything that CI runs: lint, and all tests with coverage
 	@$(MAKE) --no-print-directory lint
-	@tools/in_memory.sh $(PY) -m pytest --numprocesses $(WORKERS) --dist loadfile \
-	  --no-loadscope-reorder --cov --cov-report=term
+	@tools/in_memory.sh $(PYTEST) --numprocesses $(WORKERS) --no-loadscope-reorder \
+	  --cov --cov-report=term
 
-check: setup ## Run the fast part: lint, types, architecture, tests without servers
+check: setup ## Run the fast part: lint, and the tests that start no servers
 	@$(MAKE) --no-print-directory lint
-	@$(PY) -m pytest tests/unit tests/contract tests/functional tests/template tests/properties -m "not lab"
+	@$(PYTEST) --numprocesses 2 tests/unit tests/contract tests/functional tests/template tests/properties -m "not lab"
 
-browser: setup ## Fetch the Chromium and the axe-core that the tests of the widget take
-	@$(PY) tools/browser/fetch.py
+lint: setup ## Check code, types, architecture, templates and spelling
+	@$(MAKE) --no-print-directory --jobs 2 lint-code lint-templates
 
-screenshots: browser ## Draw the pictures of the widget in docs/widget
-	@PYTHONPATH=layers/target_sync:. $(PY) -m tests.browser
-
-histories: setup ## Play many more histories than the tests do; HISTORIES=1000000 SEED=1
-	@PYTHONPATH=layers/target_sync:. $(PY) -m tests.properties --histories $(HISTORIES) --seed $(SEED)
-
-.PHONY: lint
-lint:
+lint-code:
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@PYTHONPATH=layers/target_sync:. $(BIN)/lint-imports
+	@git ls-files -z | xargs -0 $(BIN)/codespell
 
-build: setup ## Build the deployable stack into .aws-sam/build
-	@PATH="$(CURDIR)/$(BIN):$$PATH" SAM_CLI_TELEMETRY=0 $(BIN)/sam build
+lint-templates:
+	@$(CFN_LINT) template.yaml fleet.yaml
+	@AWS_DEFAULT_REGION=eu-west-1 $(SAM) validate
+	@AWS_DEFAULT_REGION=eu-west-1 $(SAM) validate --config-env fleet
 
-build-fleet: setup ## Build the deployable fleet into .aws-sam/fleet/build
-	@PATH="$(CURDIR)/$(BIN):$$PATH" SAM_CLI_TELEMETRY=0 $(BIN)/sam build --config-env fleet
+browser: setup ## Install the Chromium and the axe-core that the widget's tests use
+	@$(PY) tools/browser/fetch.py
 
-bench: setup ## Simulate failovers for every strategy, and the fleet; writes docs/bench; BENCH_OPTIONS="--failovers 1000" is a quick look
+screenshots: browser ## Make the pictures of the widget in docs/widget
+	@PYTHONPATH=layers/target_sync:. $(PY) -m tests.browser
+
+histories: setup ## Run many more random histories than the tests run; HISTORIES=1000000 SEED=1
+	@PYTHONPATH=layers/target_sync:. $(PY) -m tests.properties --histories $(HISTORIES) --seed $(SEED)
+
+build: setup ## Build the stack for one database into .aws-sam/build
+	@$(SAM) build
+
+build-fleet: setup ## Build the fleet stack into .aws-sam/fleet/build
+	@$(SAM) build --config-env fleet
+
+bench: setup ## Simulate failovers with every strategy, and the fleet; writes docs/bench; BENCH_OPTIONS="--failovers 1000" is faster
 	@PYTHONPATH=layers/target_sync:. $(PY) -m bench.failover $(BENCH_OPTIONS)
 	@$(MAKE) --no-print-directory bench-fleet BENCH_OPTIONS=
 
-bench-fleet: setup ## The fleet alone: up to 5,000 simulated target groups, and 200 failovers at once
+bench-fleet: setup ## Simulate the fleet only: up to 5,000 target groups, and 200 failovers at the same time
 	@PYTHONPATH=layers/target_sync:. $(PY) -m bench.fleet $(BENCH_OPTIONS)
 	@PYTHONPATH=layers/target_sync:. $(PY) -m cost
 
-bench-cold: build ## Measure the cold start of the built artifact against a bare client
+bench-cold: build ## Measure the cold start of the built function and compare it with a bare client
 	@$(PY) -m bench.cold
 
-bench-warm: build build-fleet ## See that memory stays flat over 1,000 runs in one container; writes docs/bench/warm.*
+bench-warm: build build-fleet ## Measure memory over 1,000 runs in one container; writes docs/bench/warm.*
 	@PYTHONPATH=layers/target_sync:. $(PY) -m bench.warm
 
-cost: setup ## Compute what it costs a month; writes docs/cost.md; COST_OPTIONS="--databases 40 --set gb=500" prints yours
+cost: setup ## Compute the monthly costs; writes docs/cost.md; COST_OPTIONS="--databases 40 --set gb=500" prints yours
 	@PYTHONPATH=layers/target_sync:. $(PY) -m cost $(COST_OPTIONS)
 
-break-rules: setup ## Break each rule of the design on purpose and see that a test fails
+break-rules: setup ## Break each rule of the design, and check that a test fails
 	@$(PY) tools/break_rules.py
 
-mutants: setup ## Change the planner and the state machine in every small way and see that a test fails
+mutants: setup ## Mutate the planner and the loop, and check that a test fails each time
 	@$(PY) tools/mutate.py
 
-lock: setup ## Compile the locked requirements anew from pyproject.toml
+lock: setup ## Compile the locked requirements from pyproject.toml again
 	@tools/lock.sh
 
-format: setup ## Format and fix what can be fixed by a tool
+format: setup ## Format the code and apply the automatic fixes
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-clean: ## Remove what the targets above made
+clean: ## Remove everything that the other targets made
 	@rm -rf .venv .aws-sam .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build drill-report.html lab-report.html
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -57,7 +57,8 @@ def _isolate(own_dir: Path, *, port: int) -> None:
         foreign = name.startswith(("AWS_", "MINISTACK_", "LAMBDA_", "LOCALSTACK_"))
         if foreign or name.lower().endswith("_proxy"):
             del os.environ[name]
-    for name in ("SERVICES", "EDGE_PORT", "USE_SSL", "PERSIST_STATE", "S3_PERSIST"):
+    others = ("SERVICES", "EDGE_PORT", "USE_SSL", "PERSIST_STATE", "S3_PERSIST")
+    for name in (*others, "PYTHONPYCACHEPREFIX"):  # functions use the bytecode of their artifact
         os.environ.pop(name, None)
     os.environ.update(_settings(own_dir, port=port))
     for name in ("TMPDIR", "S3_DATA_DIR", "STATE_DIR"):

@@ -1,11 +1,12 @@
 #!/bin/sh
-# Compiles every module under FOLDER for Lambda's python3.13. The folder is read-only there, so
-# what is not compiled now is compiled again at every cold start. The bytecode is "unchecked":
-# Lambda unpacks the zip with its own file times, which would make checked bytecode stale.
+# Compiles every module under FOLDER for Lambda's python3.13. The folder is read-only in Lambda, so
+# each cold start would compile the modules again. The bytecode is "unchecked": Lambda unpacks the
+# zip with its own file times, which would make checked bytecode stale.
 # Usage: compile-bytecode.sh FOLDER FOLDER_IN_LAMBDA
 set -eu
 folder=$1
 folder_in_lambda=$2
+unset PYTHONPYCACHEPREFIX # would send the bytecode to another folder
 
 is_cpython_313() {
   "$1" -c 'import sys
@@ -23,6 +24,6 @@ for python in python3.13 python3 "${PYENV_ROOT:-${HOME:-}/.pyenv}"/versions/3.13
     exit 0
   fi
 done
-# On standard output: SAM shows that, and drops the standard error of a build that succeeds.
+# SAM shows standard output, and drops the standard error of a build that succeeds.
 echo "WARNING: no CPython 3.13 was found, so no bytecode is shipped: each cold start compiles" \
   "every module and takes longer. Install Python 3.13 and build again."

@@ -1,4 +1,4 @@
-"""Building the stack's artifacts as a user does, and looking at what came out."""
+"""Builds the artifacts of the stack as a user does."""
 
 import hashlib
 import os
@@ -13,10 +13,10 @@ TOOLS = ROOT / ".venv" / "bin"
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """What ``sam build`` left.
+    """The result of ``sam build``.
 
     Attributes:
-        folder: The build folder, with a folder per logical ID.
+        folder: The build folder, with one folder for each logical ID.
         output: What the build printed.
     """
 
@@ -25,17 +25,22 @@ class Build:
 
     @property
     def layer(self) -> Path:
-        """What becomes /opt."""
+        """The folder that becomes /opt."""
         return self.folder / "TargetSyncLayer"
 
     @property
     def function(self) -> Path:
-        """What becomes /var/task."""
+        """The folder of the reconciler, which becomes /var/task."""
         return self.folder / "ReconcileTargetsFunction"
 
 
 def build(folder: Path, path: str = f"{TOOLS}{os.pathsep}{os.environ['PATH']}") -> Build:
-    """Run ``sam build`` into a folder, with the search path of ``make build`` or another."""
+    """Run ``sam build`` into a folder.
+
+    Args:
+        folder: The build folder.
+        path: The search path for programs; by default that of ``make build``.
+    """
     result = subprocess.run(
         [TOOLS / "sam", "build", "--build-dir", folder],
         cwd=ROOT,
@@ -45,7 +50,7 @@ def build(folder: Path, path: str = f"{TOOLS}{os.pathsep}{os.environ['PATH']}") 
             "AWS_DEFAULT_REGION": "eu-west-1",
             "SAM_CLI_TELEMETRY": "0",
         },
-        umask=0o077,  # of a careful user, whose files nobody else can read
+        umask=0o077,  # some users let no other user read their files
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -56,12 +61,12 @@ def build(folder: Path, path: str = f"{TOOLS}{os.pathsep}{os.environ['PATH']}") 
 
 
 def files(folder: Path) -> Iterator[Path]:
-    """Every file under a folder, in a stable order."""
+    """Yield every file under a folder, sorted by path."""
     return (path for path in sorted(folder.rglob("*")) if path.is_file())
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """The content of every file under a folder."""
+    """Return the SHA-256 of every file under a folder, by relative path."""
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in files(folder)

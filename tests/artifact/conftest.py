@@ -11,7 +11,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Build:
 
 @pytest.fixture(scope="session")
 def has_bytecode(built: Build) -> bool:
-    """Whether the build found a CPython 3.13."""
+    """True if the build found a CPython 3.13."""
     return "no CPython 3.13 was found" not in built.output
 
 

@@ -46,37 +46,37 @@ def event(name: str) -> object:
     return payload
 
 
-def test_a_steady_run_costs_one_call_and_one_query(
+def test_a_run_without_changes_makes_one_call_and_one_dns_query(
     function: RunningFunction, target_group: StubElbV2, name_server: StubDns
 ) -> None:
     target_group.targets.add((ADDRESS, 5432))
     for number in (1, 2):  # the second in the same container
-        answer = function.invoke(event("schedule"))
-        assert answer.kind == "response", answer.body
+        response = function.invoke(event("schedule"))
+        assert response.kind == "response", response.body
         assert target_group.calls == ["DescribeTargetHealth"] * number
         assert name_server.queries == [f"{ENDPOINT}."] * number
 
 
 def test_a_missing_target_is_registered(function: RunningFunction, target_group: StubElbV2) -> None:
-    answer = function.invoke(event("schedule"))
-    assert answer.kind == "response", answer.body
+    response = function.invoke(event("schedule"))
+    assert response.kind == "response", response.body
     assert target_group.targets == {(ADDRESS, 5432)}
 
 
 def test_a_dry_run_changes_nothing(function: RunningFunction, target_group: StubElbV2) -> None:
-    answer = function.invoke(event("manual-dry-run"))
-    assert answer.kind == "response", answer.body
+    response = function.invoke(event("manual-dry-run"))
+    assert response.kind == "response", response.body
     assert target_group.calls == ["DescribeTargetHealth"]
     assert target_group.targets == set()
 
 
-def test_a_wrong_key_in_a_payload_is_an_error_that_names_it(
+def test_an_unknown_key_in_a_payload_is_an_error_that_names_it(
     function: RunningFunction, target_group: StubElbV2
 ) -> None:
-    answer = function.invoke({"dryrun": True})
-    assert answer.kind == "error"
-    assert answer.body["errorType"] == "TriggerError"
-    assert "'dryrun'" in answer.body["errorMessage"]
+    response = function.invoke({"dryrun": True})
+    assert response.kind == "error"
+    assert response.body["errorType"] == "TriggerError"
+    assert "'dryrun'" in response.body["errorMessage"]
     assert target_group.calls == []
 
 
@@ -85,9 +85,9 @@ def test_a_missing_setting_is_an_error_that_names_it(
 ) -> None:
     del settings["TARGET_GROUP_ARN"]
     with running(lambda_path, tmp_path / "log", settings) as function:
-        answer = function.invoke(event("schedule"))
-    assert answer.kind == "error"
-    assert "TARGET_GROUP_ARN" in answer.body["errorMessage"]
+        response = function.invoke(event("schedule"))
+    assert response.kind == "error"
+    assert "TARGET_GROUP_ARN" in response.body["errorMessage"]
 
 
 def test_an_error_at_import_is_reported(
@@ -103,14 +103,14 @@ def test_an_error_at_import_is_reported(
 def test_the_log_is_json_with_one_record_and_the_metrics(
     function: RunningFunction, target_group: StubElbV2
 ) -> None:
-    """With Lambda's own log format set to JSON, as the template sets it."""
+    """The log format of Lambda is JSON, as in the template."""
     target_group.targets.add((ADDRESS, 5432))
-    answer = function.invoke(event("schedule"))
+    response = function.invoke(event("schedule"))
     lines = [json.loads(line) for line in function.log.read_text().splitlines()]
     (record,) = [line for line in lines if "result" in line]
     (metrics,) = [line for line in lines if "_aws" in line]
     assert (record["level"], record["service"]) == ("INFO", "postgres-privatelink")
-    assert record["result"] == answer.body
+    assert record["result"] == response.body
     (definition,) = metrics["_aws"]["CloudWatchMetrics"]
     assert definition["Namespace"] == "PostgresPrivateLink"
     assert metrics["SyncSucceeded"] == [1.0]
@@ -119,7 +119,7 @@ def test_the_log_is_json_with_one_record_and_the_metrics(
 def test_the_function_runs_from_a_read_only_tree(
     built: Build, lambda_path: LambdaPath, settings: dict[str, str], tmp_path: Path
 ) -> None:
-    """Root may write anywhere, so what counts is that nothing was written or changed."""
+    """Root may write anywhere, so the test compares the files before and after."""
     before = {folder: digests(folder) for folder in (built.layer, built.function)}
     with (
         read_only(built.layer),

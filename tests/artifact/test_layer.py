@@ -13,9 +13,9 @@ import pytest
 from tests.artifact.artifact import Build, build, digests, files
 
 MEBIBYTE = 1024 * 1024
-NO_3_13 = "no CPython 3.13 on this machine, so there is no bytecode to look at"
+NO_3_13 = "no CPython 3.13 on this machine, so the artifact has no bytecode"
 UNCHECKED_HASH = 0b01
-"""The flags of a .pyc that is bound to its source by hash and not compared with it (PEP 552)."""
+"""Flags of a .pyc that holds the hash of its source and is loaded without a check (PEP 552)."""
 
 
 def test_the_layer_is_at_most_two_mebibytes_without_bytecode(built: Build) -> None:
@@ -40,12 +40,12 @@ def test_the_layer_holds_our_package_and_its_requirements_only(built: Build) -> 
     }
 
 
-def test_the_sdk_comes_from_the_runtime(built: Build) -> None:
+def test_the_layer_holds_no_sdk(built: Build) -> None:
     names = {path.name for path in built.layer.rglob("*")}
     assert not {"boto3", "botocore", "s3transfer", "urllib3"} & names
 
 
-def test_nothing_in_the_layer_is_for_one_platform(built: Build) -> None:
+def test_the_layer_holds_no_platform_specific_file(built: Build) -> None:
     assert not [path for path in files(built.layer) if path.suffix in {".so", ".pyd", ".dylib"}]
 
 
@@ -55,9 +55,9 @@ def test_every_requirement_keeps_its_version_and_licence(built: Build) -> None:
         assert [path for path in files(metadata) if "LICENSE" in path.name], metadata.name
 
 
-def test_the_function_holds_its_handlers_only(built: Build) -> None:
+def test_the_function_holds_its_handler_only(built: Build) -> None:
     sources = {path.name for path in files(built.function) if path.suffix != ".pyc"}
-    assert sources == {"app.py", "fleet.py"}
+    assert sources == {"app.py"}
 
 
 def test_every_user_can_read_the_artifact(built: Build) -> None:
@@ -79,9 +79,7 @@ def test_every_module_is_compiled_for_the_runtime(built: Build, *, has_bytecode:
                     assert header[:4] == importlib.util.MAGIC_NUMBER, compiled
 
 
-def test_a_traceback_names_the_files_as_they_lie_in_lambda(
-    built: Build, *, has_bytecode: bool
-) -> None:
+def test_a_traceback_names_the_paths_in_lambda(built: Build, *, has_bytecode: bool) -> None:
     if not has_bytecode:
         pytest.skip(NO_3_13)
     for folder, mounted in ((built.layer, b"/opt/python/"), (built.function, b"/var/task/")):
@@ -98,10 +96,10 @@ def test_the_same_source_gives_the_same_artifact(built: Build, tmp_path: Path) -
     assert digests(again.function) == digests(built.function)
 
 
-def test_the_stack_builds_where_no_python_3_13_is(
+def test_the_stack_builds_on_a_machine_without_python_3_13(
     tmp_path: Path, built: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The default Python is another one, and the wanted one is nowhere."""
+    """The default Python has another version, and the search path holds no other Python."""
     other = other_python()
     if other is None:
         pytest.skip("no Python 3 other than 3.13 with pip on this machine")
@@ -122,10 +120,10 @@ def test_the_stack_builds_where_no_python_3_13_is(
 
 
 def other_python() -> Path | None:
-    """A Python 3 with pip that is not 3.13."""
+    """Return a Python 3 with pip whose version is not 3.13, or None."""
     probe = "import pip, sys; sys.exit(sys.version_info[:2] == (3, 13))"
     for folder in (Path("/usr/bin"), *sorted(Path.home().glob(".pyenv/versions/3.*/bin"))):
-        # The real file: a link to a link into a virtual environment would lose its packages.
+        # The real file: through two links a virtual environment would lose its packages.
         python = (folder / "python3").resolve()
         if python.exists() and subprocess.run([python, "-c", probe], check=False).returncode == 0:
             return python

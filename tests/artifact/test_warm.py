@@ -1,4 +1,4 @@
-"""Runs in one container leave nothing behind; `make bench-warm` plays a thousand."""
+"""Many runs in one container leave memory as it was; `make bench-warm` measures a thousand."""
 
 import shutil
 import sys
@@ -14,26 +14,28 @@ from bench.warm_page import claims
 from lab.lambda_runtime.packages import LambdaPath
 from tests.artifact.artifact import ROOT
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the figures are those of /proc")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the figures come from /proc")
 
 
-@pytest.mark.parametrize("course", [sync_course, worker_course])
-def test_two_hundred_runs_leave_memory_as_it_was(
+def test_200_runs_of_the_reconciler_leave_memory_as_it_was(
+    lambda_path: LambdaPath, tmp_path: Path
+) -> None:
+    assert_memory_stays(sync_course, lambda_path, tmp_path / "log", runs=200)
+
+
+@pytest.mark.parametrize(
+    ("folder", "course", "runs"),
+    [("fleet_worker", worker_course, 200), ("fleet_sweep", sweep_course, 60)],
+)
+def test_many_runs_of_a_fleet_function_leave_memory_as_it_was(
+    folder: str,
     course: Callable[[LambdaPath, Path], AbstractContextManager[Course]],
+    runs: int,
     lambda_path: LambdaPath,
     tmp_path: Path,
 ) -> None:
-    """Both doors are in the artifact of the sync function."""
-    assert_memory_stays(course, lambda_path, tmp_path / "log", runs=200)
-
-
-def test_sixty_sweeps_of_a_fleet_leave_memory_as_it_was(
-    lambda_path: LambdaPath, tmp_path: Path
-) -> None:
-    """Its artifact is the door alone, beside the same layer."""
-    door = shutil.copytree(ROOT / "functions" / "fleet_sweep", tmp_path / "door")
-    path = replace(lambda_path, task=door)
-    assert_memory_stays(sweep_course, path, tmp_path / "log", runs=60)
+    task = shutil.copytree(ROOT / "functions" / folder, tmp_path / "task")
+    assert_memory_stays(course, replace(lambda_path, task=task), tmp_path / "log", runs)
 
 
 def assert_memory_stays(
@@ -44,6 +46,6 @@ def assert_memory_stays(
 ) -> None:
     with course(path, log) as begun:
         subject = measure("function", begun, runs=runs, stretch=runs // 4)
-    told = list(claims([subject]))
-    assert len(told) == 3
-    assert [claim for claim in told if not claim.holds] == []
+    made = list(claims([subject]))
+    assert len(made) == 3
+    assert [claim for claim in made if not claim.holds] == []

@@ -25,7 +25,6 @@ from tests.template.stack import (
     resources,
     statements,
 )
-from tests.template.test_lint import BIN, EXCEPTIONS, run
 from tests.template.test_resources import (
     LIMITS,
     LONGEST_STACK_NAME,
@@ -33,6 +32,7 @@ from tests.template.test_resources import (
     NO_RESOURCE_LEVEL,
     WHOLE_TYPES,
 )
+from tests.template.test_security_checks import EXCEPTIONS
 
 TEMPLATE = load(FLEET_TEMPLATE)
 PARAMETERS: dict[str, dict[str, Any]] = TEMPLATE["Parameters"]
@@ -95,22 +95,11 @@ def queue_of(function: str) -> Mapping[str, Any]:
     return QUEUES[mapping(function)["EventSourceArn"]["Fn::GetAtt"][0]]
 
 
-# -------------------------------------------------------------------------------------- lint
-
-
-def test_cfn_lint_finds_nothing_in_any_of_some_regions() -> None:
-    regions = ("us-east-1", "eu-west-1", "ap-northeast-1")
-    options = ("--include-checks", "I", "--regions", *regions)
-    assert run(BIN / "cfn-lint", *options, "--", FLEET_TEMPLATE) == ""
-
-
-def test_sam_accepts_the_template() -> None:
-    output = run(BIN / "sam", "validate", "--config-env", "fleet")
-    assert "fleet.yaml is a valid SAM Template" in output
+# --------------------------------------------------------------------------- security checks
 
 
 @pytest.mark.parametrize("logical_id", TEMPLATE["Resources"])
-def test_every_exception_from_a_security_check_is_known_and_says_why(logical_id: str) -> None:
+def test_skips_only_the_known_security_checks_and_says_why(logical_id: str) -> None:
     resource = TEMPLATE["Resources"][logical_id]
     skipped = resource.get("Metadata", {}).get("checkov", {}).get("skip", [])
     assert all(re.fullmatch(r"\w.{20,}", entry["comment"]) for entry in skipped)

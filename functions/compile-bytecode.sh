@@ -1,0 +1,1 @@
+../layers/target_sync/compile-bytecode.sh

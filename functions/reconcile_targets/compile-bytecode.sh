@@ -1,1 +1,0 @@
-../../layers/target_sync/compile-bytecode.sh
