@@ -1,4 +1,4 @@
-"""What a benchmark claims of its figures."""
+"""The claims of a benchmark about its figures."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from cost.markdown import table_row
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What is claimed, what was measured, and whether that is so."""
+    """A claim, the measured value, and whether the claim holds."""
 
     text: str
     measured: str
@@ -16,7 +16,7 @@ class Claim:
 
 
 def claim_rows(claims: Iterable[Claim]) -> str:
-    """The rows of a table of claims, as Markdown."""
+    """Return the rows of a table of claims, as Markdown."""
     return "\n".join(
         table_row(claim.text, claim.measured, "holds" if claim.holds else "does not hold")
         for claim in claims

@@ -1,7 +1,7 @@
-"""How fast each strategy follows a failover: many random ones, on a virtual clock.
+"""Simulate many random failovers, to see how fast each strategy follows them.
 
-The runs are the real ``Synchronizer`` with the real planner; see ``docs/bench/failover.md`` for
-the world that they meet. The figures depend on the seed and the number of failovers alone.
+The runs use the shipped ``Reconciler`` on a virtual clock; ``docs/bench/failover.md`` describes the
+world. The figures depend only on the seed and on the number of failovers.
 """
 
 import argparse
@@ -15,23 +15,23 @@ from pathlib import Path
 
 from bench.bounds import bounds
 from bench.figure import draw_figure
-from bench.page import Report, price_of_vigilance, steady_month, to_markdown
+from bench.page import Report, price_of_polling, steady_month, to_markdown
 from bench.prices import Prices
 from bench.results import COMBINATIONS, FAILOVERS, Combination, Row, make_row, month, play_some
 from bench.simulation import MONTH_RUNS, Costs, Outcome
-from bench.strategies import VIGILANCE, WARM_STANDBY, WATCH
+from bench.strategies import CONTINUOUS_POLLING, SERVING_STANDBY, WATCH
 from bench.world import Kind
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "bench"
 SAMPLE = FOLDER / "failover-sample.json"
 SEED = 1
-#: So many failovers, and so many runs of a quiet month, are played again by the tests.
+#: The tests repeat this many failovers, and this many runs of a steady month.
 SAMPLE_FAILOVERS, SAMPLE_RUNS = 200, 60
 _CHUNK = 500
 
 
 def main() -> None:
-    """Play, print, write, and fail if a bound that we claim does not hold."""
+    """Simulate, print, write, and exit with an error if a claim does not hold."""
     arguments = _arguments()
     if arguments.check:
         _check_sample()
@@ -41,11 +41,11 @@ def main() -> None:
     if folder is not None:
         _write(report, folder)
     if any(bound.claimed and not bound.holds for bound in report.bounds):
-        sys.exit("A bound that we claim does not hold: see above.")
+        sys.exit("A claim does not hold: see above.")
 
 
 def sample() -> Sequence[Mapping[str, object]]:
-    """The rows of a few failovers, which the tests play again."""
+    """Return the rows of a few failovers, which the tests repeat."""
     rows = play_all(SEED, SAMPLE_FAILOVERS, runs=SAMPLE_RUNS)
     return [row.to_document() for row in rows]
 
@@ -53,13 +53,13 @@ def sample() -> Sequence[Mapping[str, object]]:
 def play_all(
     seed: int, failovers: int, *, runs: int = MONTH_RUNS, processes: int = 1
 ) -> Sequence[Row]:
-    """A row for each strategy and kind.
+    """Return a row for each strategy and kind.
 
     Args:
-        seed: With the number of a failover it decides everything about it.
-        failovers: How many are played.
-        runs: How many scheduled runs a month has.
-        processes: How many processes share the work. The figures do not depend on it.
+        seed: The seed and the number of a failover determine everything about it.
+        failovers: The number of failovers.
+        runs: The number of scheduled runs of a month.
+        processes: The number of processes. The figures do not depend on it.
     """
     chunks = [
         (combination, seed, range(start, min(start + _CHUNK, failovers)))
@@ -69,7 +69,7 @@ def play_all(
     months = [(combination, runs) for combination in COMBINATIONS]
     if processes == 1:
         return list(_rows(seed, failovers, map(_play_month, months), map(_play_chunk, chunks)))
-    # Spawned: a test that forks has the threads of other tests.
+    # Spawned, because a forked process would have the threads of other tests.
     with get_context("spawn").Pool(processes) as pool:
         quiet = pool.map(_play_month, months, chunksize=1)
         return list(_rows(seed, failovers, quiet, pool.imap(_play_chunk, chunks)))
@@ -89,13 +89,13 @@ def _rows(
     months: Iterable[Costs],
     chunks: Iterator[Sequence[Outcome]],
 ) -> Iterator[Row]:
-    """The rows, each as soon as its failovers have been played: there is not room for all."""
+    """Yield each row when its failovers are done: memory cannot hold all outcomes."""
     for combination, quiet in zip(COMBINATIONS, months, strict=True):
         outcomes = list[Outcome]()
         while len(outcomes) < failovers:
             outcomes += next(chunks)
         yield make_row(combination, seed, outcomes, quiet)
-        print(f"played: {combination.title}", file=sys.stderr, flush=True)
+        print(f"done: {combination.title}", file=sys.stderr, flush=True)
 
 
 def _arguments() -> argparse.Namespace:
@@ -111,13 +111,13 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--check",
         action="store_true",
-        help=f"first play the {SAMPLE_FAILOVERS} failovers of the committed sample again",
+        help=f"first repeat the {SAMPLE_FAILOVERS} failovers of the committed sample",
     )
     parser.add_argument(
         "--output",
         type=Path,
-        help=f"folder for the page, the figure and the JSON; without it {FAILOVERS} failovers"
-        " write to docs/bench, any other number nothing",
+        help=f"folder for the page, the figure and the JSON; by default docs/bench for a run of"
+        f" {FAILOVERS} failovers, and none for any other number",
     )
     parser.add_argument("--usd-per-gb-second", type=float, default=prices.gb_second)
     parser.add_argument("--usd-per-million-requests", type=float, default=prices.million_requests)
@@ -128,9 +128,9 @@ def _arguments() -> argparse.Namespace:
 def _check_sample() -> None:
     if as_json(sample()) != SAMPLE.read_text():
         sys.exit(
-            f"The figures differ from those of {SAMPLE}. Run `make bench` and read the change."
+            f"The figures differ from those of {SAMPLE}. Run `make bench` and review the change."
         )
-    print(f"The committed sample is what {SAMPLE_FAILOVERS} failovers give.")
+    print(f"The committed sample equals the figures of {SAMPLE_FAILOVERS} failovers.")
 
 
 def _report(arguments: argparse.Namespace) -> Report:
@@ -151,7 +151,7 @@ def _report(arguments: argparse.Namespace) -> Report:
 
 
 def _command(arguments: argparse.Namespace) -> str:
-    """The command that gives the same figures: what else was given does not change them."""
+    """Return the command that gives the same figures, without options that do not change them."""
     given = [
         f"--{name} {value}"
         for name, value, usual in (
@@ -184,18 +184,18 @@ def _print(report: Report) -> None:
         )
     print()
     for bound in report.bounds:
-        verdict = "holds" if bound.holds else "does not hold"
+        result = "holds" if bound.holds else "does not hold"
         reason = f" ({bound.prevented_by})" if bound.prevented_by and not bound.holds else ""
-        kind = "claim" if bound.claimed else "wish"
+        kind = "claim" if bound.claimed else "goal"
         print(
-            f"{verdict}: {bound.figure}: {bound.measured:g}, at most {bound.limit:g}, a"
+            f"{result}: {bound.figure}: {bound.measured:g}, at most {bound.limit:g}, a"
             f" {kind}{reason}"
         )
     print()
-    for strategy in (WATCH, WARM_STANDBY, VIGILANCE):
+    for strategy in (WATCH, SERVING_STANDBY, CONTINUOUS_POLLING):
         print(steady_month(report.row(strategy.name, Kind.INSTANCE)))
     print(steady_month(report.row(WATCH.name, Kind.CLUSTER)))
-    print(price_of_vigilance(report.row(VIGILANCE.name, Kind.INSTANCE), report.prices))
+    print(price_of_polling(report.row(CONTINUOUS_POLLING.name, Kind.INSTANCE), report.prices))
 
 
 def _write(report: Report, folder: Path) -> None:
@@ -208,12 +208,12 @@ def _write(report: Report, folder: Path) -> None:
 
 
 def caption(report: Report) -> str:
-    """What stands above the figure."""
-    return f"{report.failovers:,} simulated failovers each, seed {report.seed}: p50 · p99 · worst"
+    """Return the caption of the figure."""
+    return f"{report.failovers:,} simulated failovers each, seed {report.seed}: p50 · p99 · maximum"
 
 
 def as_json(rows: Sequence[Mapping[str, object]]) -> str:
-    """The rows as the text of a file."""
+    """Return the rows as the text of a file."""
     return json.dumps(rows, indent=1) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""The figure: where each strategy's half, 99 % and worst failover lie. Plain SVG, no script."""
+"""The figure: p50, p99 and maximum of each strategy. Plain SVG, no script."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -12,11 +12,11 @@ from bench.strategies import OURS
 from bench.world import Kind
 
 _WIDTH, _LEFT, _RIGHT, _ROW, _HEAD, _FOOT, _TOP = 860, 210, 170, 24, 46, 34, 40
-#: Everything below is drawn here: a logarithm has no zero.
+#: Smaller values are drawn here, because the axis is logarithmic.
 _LEAST = 0.3
 _TICKS = (_LEAST, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 900.0)
 
-#: Of every figure of the benchmarks, in the light and in the dark.
+#: The style of every figure of the benchmarks, for light and dark pages.
 STYLE = """
   text { font: 12px system-ui, sans-serif; fill: #24292f }
   .head { font-size: 14px; font-weight: 600 }
@@ -50,7 +50,7 @@ _PANELS = (
         lambda row: row.stale_s,
     ),
     _Panel(
-        "Instance: from when the new primary listens until traffic flows to it",
+        "Instance: from the moment the new primary listens until traffic flows to it",
         Kind.INSTANCE,
         lambda row: row.flowing_s,
     ),
@@ -63,7 +63,7 @@ _PANELS = (
 
 
 def draw_figure(rows: Sequence[Row], *, caption: str) -> str:
-    """The figure as SVG."""
+    """Return the figure as SVG."""
     parts, y = list[str](), float(_TOP)
     for panel in _PANELS:
         of_kind = [row for row in rows if row.kind == panel.kind]

@@ -1,4 +1,4 @@
-"""The page with the results, as Markdown. Everything on it is written by the bench."""
+"""The page with the results, as Markdown. The benchmark writes all of it."""
 
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
@@ -10,11 +10,11 @@ from bench.prices import Prices
 from bench.results import COUNTED_EVERY, FAILOVERS, Row
 from bench.simulation import MISSED_SECONDS, MONTH_RUNS
 from bench.strategies import (
+    CONTINUOUS_POLLING,
     DNS_POLL_INTERVAL_SECONDS,
     OURS,
+    SERVING_STANDBY,
     STRATEGIES,
-    VIGILANCE,
-    WARM_STANDBY,
     WATCH,
 )
 from bench.world import Kind, World, described
@@ -25,7 +25,7 @@ _COLUMNS = 110
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """Everything that the page tells."""
+    """Everything that the page shows."""
 
     seed: int
     failovers: int
@@ -36,39 +36,39 @@ class Report:
     prices: Prices
 
     def row(self, strategy: str, kind: Kind) -> Row:
-        """The row of a strategy and a kind."""
+        """Return the row of a strategy and a kind."""
         return next(r for r in self.rows if (r.strategy, r.kind) == (strategy, kind))
 
 
 def to_markdown(report: Report) -> str:
-    """The page."""
+    """Return the page."""
     return "\n\n".join(_sections(report)) + "\n"
 
 
 def _sections(report: Report) -> Iterator[str]:
-    yield "# Failovers, simulated: how fast each strategy follows"
+    yield "# Simulated failovers: how fast each strategy follows"
     yield _text(
-        f"{report.failovers:,} random failovers for each strategy and kind, the same ones for"
-        " every strategy, on a virtual clock. The runs of this stack are the shipped `Reconciler`"
-        " with its planner, its convergence loop and its reader of a cluster's topology; only the"
-        " clock, DNS, the AWS APIs and the target group are models. **Nothing here was measured on"
-        " AWS.** What the world is made of stands below, so that you can disagree with it."
+        f"The benchmark simulates {report.failovers:,} random failovers for each strategy and kind,"
+        " on a virtual clock. Every strategy meets the same failovers. The runs of this stack use"
+        " the shipped `Reconciler`, planner, loop and cluster endpoint; the clock, DNS, the AWS"
+        " APIs and the target group are models. **Nothing here was measured on AWS.** The section"
+        " *The world* lists every assumption."
     )
     yield _text(
         f"Made by `{report.command}` on {report.date}, seed {report.seed}. The same seed gives the"
-        " same figures to the digit, on any machine and any number of processes. The figures are"
-        " in [failover.json](failover.json) too."
+        " same figures to the digit, on any machine and with any number of processes."
+        " [failover.json](failover.json) holds the figures."
     )
     if report.failovers < FAILOVERS:
         yield _text(
-            f"**This is not the full run.** It has {report.failovers:,} failovers, the full one"
-            f" {FAILOVERS:,}: `make bench` plays it. The worst case and, less so, p99 rest on"
-            " fewer failovers here."
+            f"**This is not the full run.** It has {report.failovers:,} failovers; the full run"
+            f" (`make bench`) has {FAILOVERS:,}. With fewer failovers the maximum and p99 are less"
+            " certain."
         )
-    yield "![Half, 99 % and the worst of the failovers, by strategy](failover.svg)"
+    yield "![p50, p99 and the maximum of each strategy](failover.svg)"
     yield _text(
-        "In the figure a dot is the half of the failovers (p50), the bar ends at 99 % (p99), the"
-        " tick is the worst one. Blue is this stack."
+        "In the figure the dot is p50, the bar ends at p99, and the tick is the maximum. Blue is"
+        " this stack."
     )
     yield from _strategies()
     yield from _results(report)
@@ -82,22 +82,22 @@ def _strategies() -> Iterator[str]:
     yield "## The strategies"
     yield table(("strategy", "what it does"), ((s.name, s.meaning) for s in STRATEGIES))
     yield _text(
-        "The first four are what others do, in a loop of this benchmark's own: one look describes"
-        " the target group, asks DNS for the name, registers what is new and deregisters what is"
-        " not in the answer. It confirms nothing and asks no second source, as they do not either."
-        " The others are the code that ships, with the template's defaults:"
-        " `EventWatchDurationSeconds` 300, a function of 600 s."
+        "The first four strategies are a plain loop, as others use it. One iteration describes the"
+        " target group, looks up the name, registers new addresses and deregisters the addresses"
+        " that DNS left out. It has no confirm window and no second source. The other strategies"
+        " are the shipped code with the template's defaults: `EventWatchDurationSeconds` 300, and"
+        " a function time-out of 600 s."
     )
 
 
 def _results(report: Report) -> Iterator[str]:
     yield "## The results"
     yield _text(
-        "Seconds as p50 / p90 / p99 / max. *Stale* counts from the flip of the name until the new"
-        " primary is a target for good; 0 if it was one already. *Announced* is the same where an"
-        " event preceded the flip and was not lost. *Flowing* counts from when the new primary"
-        " listens until the load balancer has it healthy. *Missed* means not followed within 15"
-        f" minutes; such a failover counts with {MISSED_SECONDS:g} s everywhere, shown as never."
+        "Seconds as p50 / p90 / p99 / max. *Stale* is the time from the flip of the name until the"
+        " new primary stays a target; 0 if it was already a target. *Stale, announced* is the same"
+        " for failovers with an event before the flip. *Flowing* is the time from the moment the"
+        " new primary listens until the load balancer finds it healthy. *Missed* failovers were not"
+        f" followed within 15 minutes; each counts as {MISSED_SECONDS:g} s, shown as never."
     )
     for kind in Kind:
         yield f"### {kind.capitalize()}"
@@ -116,19 +116,25 @@ def _results(report: Report) -> Iterator[str]:
         )
     announced = report.row(WATCH.name, Kind.INSTANCE)
     yield _text(
-        f"In {announced.event_before_flip / announced.failovers:.1%} of the failovers of an"
-        " instance an event preceded the flip and was not lost."
+        f"{announced.event_before_flip / announced.failovers:.1%} of the failovers of an instance"
+        " had an event before the flip that was not lost."
     )
     yield "### On the wrong server"
     yield _text(
-        "While new connections could reach the old writer of a cluster: it is registered, healthy"
-        " and not the writer any more. Counted from the flip, from the promotion of the new writer"
-        " (which nobody can see before the name or the API moves), and from when a run was first"
-        " answered the new address. The old primary of an instance accepts no connection any more,"
-        " so for instances it is 0 by construction."
+        "The time in which new connections could reach the old writer of a cluster: it is"
+        " registered and healthy, but no longer the writer. The table counts it from the flip, from"
+        " the promotion of the new writer (not visible before the name or the API changes), and"
+        " from the first observation of the new address. The old primary of an instance accepts no"
+        " connections, so the time is 0 for instances."
     )
     yield table(
-        ("strategy", "from the flip", "announced", "from the promotion", "from the first answer"),
+        (
+            "strategy",
+            "from the flip",
+            "announced",
+            "from the promotion",
+            "from the first observation",
+        ),
         (
             (
                 row.strategy,
@@ -146,8 +152,7 @@ def _results(report: Report) -> Iterator[str]:
 def _bounds(report: Report) -> Iterator[str]:
     yield "## The bounds"
     yield _text(
-        "What we claim has to hold, or the benchmark fails. A wish that does not hold says what"
-        " prevents it."
+        "The benchmark fails if a claim does not hold. A goal that does not hold gives the reason."
     )
     yield table(
         ("figure", "measured", "limit", "", "holds"),
@@ -156,21 +161,21 @@ def _bounds(report: Report) -> Iterator[str]:
                 bound.figure,
                 f"{bound.measured:,.10g}",
                 f"{bound.limit:,.10g}",
-                "claim" if bound.claimed else "wish",
-                _verdict(bound),
+                "claim" if bound.claimed else "goal",
+                _holds(bound),
             )
             for bound in report.bounds
         ),
     )
-    cold, warm = (report.row(s.name, Kind.INSTANCE).flowing_s for s in (WATCH, WARM_STANDBY))
+    watch, serving = (report.row(s.name, Kind.INSTANCE).flowing_s for s in (WATCH, SERVING_STANDBY))
     yield _text(
-        f"With a warm standby traffic flows {warm.p50:.1f} s (p50) to {warm.p99:.1f} s (p99) after"
-        f" the new primary listens; without one it takes {cold.p50:.0f} s to {cold.p99:.0f} s, of"
-        " which the registration at the load balancer alone is 90 to 180 s in this world."
+        f"With a serving standby traffic flows {serving.p50:.1f} s (p50) to {serving.p99:.1f} s"
+        f" (p99) after the new primary listens. Without it, it takes {watch.p50:.0f} s to"
+        f" {watch.p99:.0f} s: the registration of a target alone takes 90 to 180 s in this world."
     )
 
 
-def _verdict(bound: Bound) -> str:
+def _holds(bound: Bound) -> str:
     if bound.holds:
         return "yes"
     return f"no: {bound.prevented_by}" if bound.prevented_by else "**no**"
@@ -179,9 +184,9 @@ def _verdict(bound: Bound) -> str:
 def _costs(report: Report) -> Iterator[str]:
     yield "## The costs"
     yield _text(
-        f"A month in which nothing happens has {MONTH_RUNS:,} scheduled runs, every one of them"
-        " played. What a failover costs beside them is the mean of every"
-        f" {COUNTED_EVERY}th failover, played until its last run has ended."
+        f"A steady month has {MONTH_RUNS:,} scheduled runs; the benchmark simulates each of them."
+        f" The additional cost of a failover is the mean of every {COUNTED_EVERY}th failover,"
+        " simulated until its last run ends."
     )
     yield table(
         (
@@ -206,16 +211,15 @@ def _costs(report: Report) -> Iterator[str]:
     )
     yield _text(steady_month(report.row(WATCH.name, Kind.INSTANCE)))
     yield _text(
-        "A look at a cluster makes two calls to the RDS API and looks up a second name. Keeping a"
-        " standby costs one call to the EC2 API in each run. The authoritative lookup also asks"
-        " for the zone and its name servers, once a minute to once an hour; that is not in the"
-        " table."
+        "An iteration for a cluster makes two calls to the RDS API and looks up a second name. A"
+        " serving standby costs one call to the EC2 API in each run. Authoritative DNS also queries"
+        " the zone and its name servers, once a minute to once an hour; the table leaves that out."
     )
-    yield _text(price_of_vigilance(report.row(VIGILANCE.name, Kind.INSTANCE), report.prices))
+    yield _text(price_of_polling(report.row(CONTINUOUS_POLLING.name, Kind.INSTANCE), report.prices))
 
 
 def steady_month(row: Row) -> str:
-    """The sentence on a month in which nothing happens."""
+    """Return the sentence on the calls of a steady month."""
     return (
         f"Steady month of the {row.strategy} ({row.kind}): {MONTH_RUNS:,} runs,"
         f" {_many(row.aws_calls_per_month / MONTH_RUNS, 'AWS call', 'AWS calls')} and"
@@ -227,15 +231,14 @@ def _many(number: float, one: str, more: str) -> str:
     return f"{number:g} {one if number == 1 else more}"
 
 
-def price_of_vigilance(row: Row, prices: Prices) -> str:
-    """The sentence on what vigilance costs."""
+def price_of_polling(row: Row, prices: Prices) -> str:
+    """Return the sentence on the price of continuous polling."""
     seconds = row.waiting_s_per_month
     return (
-        f"Price of vigilance with `DnsPollIntervalSeconds={DNS_POLL_INTERVAL_SECONDS:g}`:"
-        " the runs of a month wait"
-        f" {seconds:,.0f} s, at {prices.memory_mb:g} MB that is"
+        f"Price of continuous polling with `DnsPollIntervalSeconds={DNS_POLL_INTERVAL_SECONDS:g}`:"
+        f" the runs of a month wait {seconds:,.0f} s. At {prices.memory_mb:g} MB that is"
         f" {seconds * prices.memory_mb / 1024:,.0f} GB-seconds, ${prices.of_waiting(seconds):.2f}"
-        f" at ${prices.gb_second:.10f} each. There are no more invocations than without it:"
+        f" at ${prices.gb_second:.10f} each. The number of invocations does not change:"
         f" ${prices.of_requests(MONTH_RUNS):.2f} for {MONTH_RUNS:,}, at"
         f" ${prices.million_requests:.2f} a million. Prices: {prices.SOURCE}."
     )
@@ -243,32 +246,30 @@ def price_of_vigilance(row: Row, prices: Prices) -> str:
 
 def _world() -> Iterator[str]:
     yield "## The world"
-    yield _text("Every span is drawn evenly, anew for each failover.")
+    yield _text("Each failover draws every span from a uniform distribution.")
     yield table(("value", "what it is", "source"), described(World()))
     yield _text(
-        "Every strategy meets the same failovers. The old writer of a cluster accepts connections"
-        " all the time: it is the harsh case, and one that the load balancer's health checks cannot"
-        " see. A cluster's member names stay where they are; only the name of the cluster moves."
+        "The old writer of a cluster accepts connections all the time: this is the worst case,"
+        " which health checks cannot detect. Only the name of the cluster moves; the names of its"
+        " members do not."
     )
 
 
 def _limits() -> Iterator[str]:
     yield "## What is not in it"
     yield _bullets(
-        "Calls take no time, and none fails. On AWS each step comes later by the time of its calls,"
-        " which was not measured. What happens when calls fail is what the failure stories and the"
-        " properties in the tests are for.",
-        "A deregistered target gets no new connection from that moment on. On AWS others have seen"
-        " new connections at one for about 120 s; that is AWS's part and the same for every"
-        " strategy.",
-        "A closed port fails a check at once. A server that answers nothing at all takes 4 s longer"
-        " for each.",
-        "Traffic flows when the new target is healthy. While no target is healthy the load balancer"
-        " sends connections to all of them, which may help earlier; it is not counted.",
-        "The zone's own name servers change all at once. Whether Route 53's differ for a moment was"
-        " not measured.",
-        "A kept standby rests on a behaviour that AWS does not document: that the former primary"
-        " comes back at its address with its port closed.",
+        "Calls take no time and never fail. On AWS each call takes time, which was not measured."
+        " The failure scenarios and the properties of the tests cover failing calls.",
+        "A deregistered target gets no new connections at once. On AWS, others observed new"
+        " connections for about 120 s; this is the same for every strategy.",
+        "A closed port fails a health check at once. A server that does not respond adds 4 s to"
+        " each check.",
+        "Traffic flows when the new target is healthy. While no target is healthy, the load"
+        " balancer sends connections to all of them. The benchmark does not count that.",
+        "All name servers of the zone change at once. Whether those of Route 53 do was not"
+        " measured.",
+        "A serving standby relies on a behaviour that AWS does not document: the former primary"
+        " returns at its address, with its port closed.",
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Percentiles:
-    """Of a set of seconds, each by the nearest rank, to the millisecond."""
+    """Percentiles of a set of seconds, by the nearest rank, to the millisecond."""
 
     p50: float
     p90: float
@@ -16,7 +16,7 @@ class Percentiles:
 
     @classmethod
     def of(cls, seconds: Iterable[float]) -> "Percentiles":
-        """Those of at least one value."""
+        """Return the percentiles of at least one value."""
         ordered = sorted(seconds)
 
         def rank(share: float) -> float:

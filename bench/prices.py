@@ -1,4 +1,4 @@
-"""What the waiting of runs costs. The prices themselves stand in ``cost/prices.toml``."""
+"""The price of waiting runs. The prices themselves are in ``cost/prices.toml``."""
 
 from dataclasses import dataclass
 
@@ -13,8 +13,8 @@ class Prices:
     """Prices of Lambda in USD, and the memory of the function.
 
     Attributes:
-        gb_second: For one GB of memory for one second, arm64, first tier.
-        million_requests: For a million invocations.
+        gb_second: Price of one GB of memory for one second, arm64, first tier.
+        million_requests: Price of a million invocations.
         memory_mb: Memory of the function (template.yaml).
     """
 
@@ -28,9 +28,9 @@ class Prices:
     )
 
     def of_waiting(self, seconds: float) -> float:
-        """The price of so many seconds in which a function waits."""
+        """Return the price of a function that waits for these seconds."""
         return seconds * self.memory_mb / 1024 * self.gb_second
 
     def of_requests(self, runs: int) -> float:
-        """The price of so many invocations."""
+        """Return the price of these invocations."""
         return runs / 1_000_000 * self.million_requests

@@ -1,4 +1,4 @@
-"""What many failovers came to: percentiles, costs, and one row for each strategy and kind."""
+"""The results of many failovers: percentiles and costs, one row for each strategy and kind."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -8,9 +8,9 @@ from bench.simulation import MONTH_RUNS, Costs, Outcome, play, play_month
 from bench.strategies import STRATEGIES, Strategy
 from bench.world import Kind, World, draw
 
-#: How many failovers a full run plays, of each strategy and kind.
+#: How many failovers a full run simulates for each strategy and kind.
 FAILOVERS = 100_000
-#: Of so many failovers one is played to the end of all its runs, to count what they cost.
+#: One failover in this many is simulated to the end of all its runs, to count their costs.
 COUNTED_EVERY = 50
 
 
@@ -23,7 +23,7 @@ class Combination:
 
     @property
     def title(self) -> str:
-        """Both, for a person."""
+        """The name of the combination."""
         return f"{self.strategy.name}, {self.kind}"
 
 
@@ -36,12 +36,12 @@ COMBINATIONS = tuple(
 
 
 def month(combination: Combination, runs: int = MONTH_RUNS) -> Costs:
-    """What a month costs in which nothing happens."""
+    """Return the costs of a month in which nothing happens."""
     return play_month(World(), combination.kind, combination.strategy, runs)
 
 
 def play_some(combination: Combination, seed: int, indexes: Iterable[int]) -> Sequence[Outcome]:
-    """Play the failovers with these indexes."""
+    """Simulate the failovers with these indexes, and return their outcomes."""
     world, kind = World(), combination.kind
     return [
         play(
@@ -59,19 +59,20 @@ class Row:
     """The figures of one strategy and kind: an object of failover.json.
 
     Attributes:
-        failovers: How many were played.
-        event_before_flip: Of how many an event preceded the flip and was not lost.
-        missed: How many were not followed within 15 minutes.
-        changed_later: In how many of those played to the end the group changed after it had been
-            right when everybody knew.
-        stale_s: From the flip until the new primary is a target for good.
-        flowing_s: From when the new primary listens until the load balancer has it healthy.
+        failovers: The number of simulated failovers.
+        event_before_flip: The number with an event before the flip that was not lost.
+        missed: The number that no run followed within 15 minutes.
+        changed_later: The number in which the group changed although it was in sync and all
+            sources agreed; only failovers simulated to the end are counted.
+        stale_s: From the flip until the new primary stays a target.
+        flowing_s: From the moment the new primary listens until the load balancer finds it
+            healthy.
         wrong_server_s: After the flip, while new connections could reach the old writer.
-        wrong_server_s_since_promotion: The same after the new writer became one.
-        wrong_server_s_since_seen: The same after a run was first answered the new address.
-        aws_calls_per_failover: Mean number beside what the scheduled runs make anyhow.
-        dns_queries_per_failover: The same of queries.
-        waiting_s_per_month: Seconds that the runs of a quiet month wait.
+        wrong_server_s_since_promotion: The same, after the promotion of the new writer.
+        wrong_server_s_since_seen: The same, after a run first observed the new address.
+        aws_calls_per_failover: Mean number in addition to the calls of the scheduled runs.
+        dns_queries_per_failover: The same for DNS queries.
+        waiting_s_per_month: Seconds that the runs of a steady month wait.
     """
 
     strategy: str
@@ -100,13 +101,13 @@ class Row:
 
 
 def make_row(combination: Combination, seed: int, outcomes: Sequence[Outcome], quiet: Costs) -> Row:
-    """Sum up.
+    """Return the row of a strategy and kind.
 
     Args:
-        combination: Who followed what.
+        combination: The strategy and the kind.
         seed: The seed.
-        outcomes: What the failovers came to.
-        quiet: What a month costs in which nothing happens.
+        outcomes: The outcomes of the failovers.
+        quiet: The costs of a month in which nothing happens.
     """
     announced = [o for o in outcomes if o.announced]
     counted = [o.costs for o in outcomes if o.costs is not None]

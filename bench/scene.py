@@ -1,6 +1,6 @@
-"""What the strategies meet in one failover: DNS, the RDS API, the EC2 API and the target group.
+"""The models of one failover: DNS, the RDS API, the EC2 API and the target group.
 
-Calls take no time, and nothing fails but what the world says. Both are said on the page.
+Calls take no time and never fail. The page says so.
 """
 
 from collections.abc import Mapping
@@ -58,16 +58,16 @@ _CLUSTERS = {
 
 @dataclass(slots=True)
 class VirtualClock:
-    """Implements ``target_sync.ports.Clock``: whoever holds it moves it."""
+    """Implements ``target_sync.ports.Clock``. The simulation moves it."""
 
     moment: float = FIRST_EVENT
 
     def now(self) -> float:
-        """The moment."""
+        """Return the moment in seconds."""
         return self.moment
 
     def sleep_until(self, at: float) -> None:
-        """Be there at once."""
+        """Move the clock to this moment."""
         self.moment = max(self.moment, at)
 
 
@@ -75,9 +75,9 @@ class VirtualClock:
 class Names:
     """DNS. Implements ``target_sync.ports.NameResolver``.
 
-    The name of the database moves at the flip, and each cache learns of it when what it holds
-    has run out. The names of the members of a cluster stay where they are. ``moved_at`` is when
-    somebody was first answered the new address.
+    The name of the database moves at the flip. Each cache gives the new address when its entry has
+    expired. The names of the members of a cluster do not move. ``moved_at`` is the moment of the
+    first answer with the new address.
     """
 
     clock: VirtualClock
@@ -89,7 +89,7 @@ class Names:
     moved_at: float = inf
 
     def resolve(self, name: str) -> Observation:
-        """Look a name up once."""
+        """Look up a name once."""
         self.queries += 1
         now, caches = self.clock.moment, self.failover.caches
         cache = caches[0] if len(caches) == 1 else caches[self.chances.random() < 0.5]  # noqa: PLR2004 - one of two
@@ -111,20 +111,20 @@ class Names:
 
 @dataclass(slots=True)
 class RdsApi:
-    """The two calls of an RDS client that tell the members of a cluster."""
+    """The two calls of an RDS client that list the members of a cluster."""
 
     clock: VirtualClock
     failover: Failover
     calls: int = 0
 
     def describe_db_clusters(self, **_: object) -> Mapping[str, Any]:
-        """Who writes."""
+        """Return which member is the writer."""
         self.calls += 1
         old, new = MEMBERS
         return _CLUSTERS[new if self.clock.moment >= self.failover.api else old]
 
     def describe_db_instances(self, **_: object) -> Mapping[str, Any]:
-        """Where each member is."""
+        """Return the endpoint of each member."""
         self.calls += 1
         return _INSTANCES
 
@@ -136,18 +136,17 @@ class OwnAddresses:
     calls: int = 0
 
     def check(self, addresses: frozenset[IPAddress]) -> StandbyCheck:
-        """One call for all addresses."""
+        """Confirm all addresses with one call."""
         self.calls += 1
         return StandbyCheck(confirmed=addresses)
 
 
 @dataclass(slots=True, kw_only=True)
 class Scene:
-    """One failover on the stage.
+    """The models of one failover, connected.
 
     Attributes:
-        both_registered: Whether the new primary's address is a target from the start.
-        both_right: Whether the old primary's address is to stay one.
+        both_registered: Whether both addresses are targets from the start, and stay so.
     """
 
     world: World
@@ -180,12 +179,12 @@ class Scene:
             self.group.put(NEW_TARGET, self.failover.new_checks_from)
 
     def random(self, purpose: str) -> Random:
-        """Chances of one purpose, independent of how often the others are taken."""
+        """Return random numbers for one purpose, independent of the other purposes."""
         return Random(f"{self.failover.chances}/{purpose}")  # noqa: S311 - a simulation
 
     def _ports(self) -> Mapping[IPAddress, Port]:
         if self.failover.kind is Kind.CLUSTER:
-            # The harsh case: the old writer never stops to accept connections.
+            # The worst case: the old writer never stops accepting connections.
             always = Port(open_at_first=True)
             return {OLD: always, NEW: always}
         return {
@@ -195,24 +194,24 @@ class Scene:
 
     @property
     def name(self) -> DnsEndpoint:
-        """The database by its name alone."""
+        """The database, observed by its name alone."""
         return DnsEndpoint(NAME, self.names)
 
     @property
     def endpoint(self) -> Endpoint:
-        """The database as our stack observes it."""
+        """The database, observed as the stack does."""
         if self.failover.kind is Kind.INSTANCE:
             return self.name
         cluster = RdsCluster(cast("RDSClient", self.rds), "orders")
         return ClusterWriterEndpoint(NAME, cluster, self.names, self.clock.now)
 
     @property
-    def right(self) -> bool:
-        """Whether the group has the targets that are right after the failover."""
-        right = {NEW_TARGET, OLD_TARGET} if self.both_registered else {NEW_TARGET}
-        return self.group.registered == right
+    def in_sync(self) -> bool:
+        """Whether the group has exactly the desired targets of after the failover."""
+        desired = {NEW_TARGET, OLD_TARGET} if self.both_registered else {NEW_TARGET}
+        return self.group.registered == desired
 
     @property
     def aws_calls(self) -> int:
-        """How many calls to AWS APIs there were."""
+        """The number of calls to AWS APIs so far."""
         return self.group.calls + self.rds.calls + self.standbys.calls

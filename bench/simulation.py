@@ -1,4 +1,4 @@
-"""Plays one failover, or one month without any, with all runs taking turns on one clock."""
+"""Simulates one failover, or one month without any, with all runs on one virtual clock."""
 
 from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
@@ -6,16 +6,16 @@ from itertools import count
 from math import inf
 
 from bench.scene import NEW_TARGET, OLD_TARGET, Scene
-from bench.strategies import Course, Events, MakeRun, Strategy
+from bench.strategies import Events, Run, StartRun, Strategy
 from bench.world import Failover, Kind, World, draw
 
-#: A failover that is not followed by then counts as missed, and its times as so long.
+#: A failover that no run has followed by then counts as missed, with this many seconds.
 MISSED_SECONDS = 900.0
-#: For so long after everything is right scheduled runs still begin, where costs are counted: no
-#: run of ours lasts longer, but one that never sees its targets healthy.
+#: Where costs are counted, scheduled runs still start this long after the group is in sync. No run
+#: of ours lasts longer, except one whose targets never become healthy.
 _AFTERMATH_SECONDS = 300.0
 MONTH_RUNS = 30 * 24 * 60
-#: Beyond every month.
+#: A moment after the end of every month.
 _NEVER = 1e9
 
 
@@ -27,7 +27,7 @@ class Costs:
         scheduled: How many scheduled runs there were.
         aws_calls: Calls to AWS APIs.
         dns_queries: DNS queries.
-        waiting: Seconds that they waited, all together. Their calls take no time here.
+        waiting: Seconds that all of them waited. Calls take no time here.
     """
 
     scheduled: int
@@ -38,18 +38,18 @@ class Costs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What one failover came to. Seconds; ``MISSED_SECONDS`` stands for never.
+    """The outcome of one failover, in seconds. ``MISSED_SECONDS`` means never.
 
     Attributes:
         announced: Whether an event preceded the flip.
-        stale: From the flip until the new primary is a target for good.
-        flowing: From when the new primary listens until the load balancer has it healthy.
+        stale: From the flip until the new primary stays a target.
+        flowing: From the moment the new primary listens until the load balancer finds it healthy.
         wrong: After the flip, while new connections could reach the old writer.
-        wrong_since_promotion: The same after the new writer became one.
-        wrong_since_seen: The same after a run was first answered the new address.
-        missed: Whether the group was not right in time.
-        costs: What all runs cost, quiet ones too; None if not played to the end.
-        changed_later: Whether the group changed after it was right and everybody knew.
+        wrong_since_promotion: The same, after the promotion of the new writer.
+        wrong_since_seen: The same, after a run first observed the new address.
+        missed: Whether the group was not in sync in time.
+        costs: The costs of all runs; None if the simulation stopped early.
+        changed_later: Whether the group changed although it was in sync and all sources agreed.
     """
 
     announced: bool
@@ -64,13 +64,13 @@ class Outcome:
 
 
 @dataclass(slots=True)
-class _Stage:
-    """The runs of a scene, in the order of the moments at which they go on.
+class _RunQueue:
+    """The runs of a scene, in the order of the moments at which they continue.
 
     Attributes:
         scene: The scene.
         end: When the last scheduled run is due.
-        most_runs: How many scheduled runs there are at most.
+        most_runs: The highest number of scheduled runs.
     """
 
     scene: Scene
@@ -78,47 +78,47 @@ class _Stage:
     most_runs: float = inf
     scheduled: int = 0
     waited: float = 0.0
-    _waiting: list[tuple[float, int, float, Course]] = field(default_factory=list)
+    _waiting: list[tuple[float, int, float, Run]] = field(default_factory=list)
     _numbers: "count[int]" = field(default_factory=count)
 
-    def add(self, at: float, run: Course) -> None:
-        """Have a run begin at a moment."""
+    def add(self, at: float, run: Run) -> None:
+        """Start a run at a moment."""
         self._push(at, at, run)
 
-    def begin_schedule(self, make_run: MakeRun) -> None:
-        """Have a run begin every minute, a little late each time."""
+    def begin_schedule(self, start_run: StartRun) -> None:
+        """Start a run every minute, each a little late."""
         first = self.scene.failover.schedule
-        self._push(first, inf, self._schedule(first, make_run))
+        self._push(first, inf, self._schedule(first, start_run))
 
-    def _schedule(self, due: float, make_run: MakeRun) -> Course:
+    def _schedule(self, due: float, start_run: StartRun) -> Run:
         world, lateness = self.scene.world, self.scene.random("schedule")
         while due < self.end and self.scheduled < self.most_runs:
-            self.add(due + world.start.draw(lateness), make_run(None))
+            self.add(due + world.start.draw(lateness), start_run(None))
             self.scheduled += 1
             due += world.schedule
             yield due
 
-    def _push(self, at: float, began_at: float, course: Course) -> None:
-        heappush(self._waiting, (at, next(self._numbers), began_at, course))
+    def _push(self, at: float, began_at: float, run: Run) -> None:
+        heappush(self._waiting, (at, next(self._numbers), began_at, run))
 
     @property
     def next_at(self) -> float:
-        """When somebody goes on; never if all is over."""
+        """The moment at which the next run continues; infinity if none waits."""
         return self._waiting[0][0] if self._waiting else inf
 
-    def go_on(self) -> None:
-        """Let the one whose turn it is go on to its next wait, or until another one is due."""
-        at, _, began_at, course = heappop(self._waiting)
+    def step(self) -> None:
+        """Continue the next run until it waits again, or until another run is due."""
+        at, _, began_at, run = heappop(self._waiting)
         self.scene.clock.moment = at
-        for next_at in course:
+        for next_at in run:
             if next_at > at or self.next_at <= at:
-                self._push(max(at, next_at), began_at, course)
+                self._push(max(at, next_at), began_at, run)
                 return
         self.waited += max(0.0, at - began_at)
 
     @property
     def costs(self) -> Costs:
-        """What it has all cost so far."""
+        """The costs so far."""
         scene = self.scene
         return Costs(
             scheduled=self.scheduled,
@@ -131,34 +131,34 @@ class _Stage:
 def play(
     world: World, failover: Failover, strategy: Strategy, *, to_the_end: bool = False
 ) -> Outcome:
-    """Play a failover.
+    """Simulate a failover and return its outcome.
 
     Args:
-        world: What it was drawn from.
+        world: The world from which the failover was drawn.
         failover: The failover.
-        strategy: Who follows it.
-        to_the_end: Whether to play every run to its end, so that its costs are known. Else it
-            is over once the group is right and everybody gives the new answer.
+        strategy: The strategy that follows it.
+        to_the_end: Whether to run every run to its end, so that its costs are known. Else the
+            simulation stops when the group is in sync and every source gives the new address.
     """
-    stage = _stage(world, failover, strategy)
-    stage.end = failover.flip + MISSED_SECONDS
-    right_at = inf
-    while (at := stage.next_at) < inf:
-        if at >= failover.settled and right_at == inf and stage.scene.right:
-            right_at = at
+    runs = _queue(world, failover, strategy)
+    runs.end = failover.flip + MISSED_SECONDS
+    in_sync_at = inf
+    while (at := runs.next_at) < inf:
+        if at >= failover.settled and in_sync_at == inf and runs.scene.in_sync:
+            in_sync_at = at
             if not to_the_end:
                 break
-            stage.end = min(stage.end, at + _AFTERMATH_SECONDS)
-        stage.go_on()
+            runs.end = min(runs.end, at + _AFTERMATH_SECONDS)
+        runs.step()
     return _outcome(
-        stage.scene,
-        costs=stage.costs if to_the_end else None,
-        changed_later=stage.scene.group.changed_at > right_at,
+        runs.scene,
+        costs=runs.costs if to_the_end else None,
+        changed_later=runs.scene.group.changed_at > in_sync_at,
     )
 
 
 def play_month(world: World, kind: Kind, strategy: Strategy, runs: int = MONTH_RUNS) -> Costs:
-    """Play a month in which nothing happens, every run of it."""
+    """Simulate every run of a month in which nothing happens, and return the costs."""
     never = replace(
         draw(world, kind, 0, 0),
         dies=_NEVER,
@@ -168,27 +168,27 @@ def play_month(world: World, kind: Kind, strategy: Strategy, runs: int = MONTH_R
         events=(),
         caches=(_NEVER,),
     )
-    stage = _stage(world, never, strategy)
-    stage.most_runs = runs
-    while stage.next_at < inf:
-        stage.go_on()
-    return stage.costs
+    queue = _queue(world, never, strategy)
+    queue.most_runs = runs
+    while queue.next_at < inf:
+        queue.step()
+    return queue.costs
 
 
-def _stage(world: World, failover: Failover, strategy: Strategy) -> _Stage:
-    """Everything in its place, and nothing begun."""
+def _queue(world: World, failover: Failover, strategy: Strategy) -> _RunQueue:
+    """Return the queue with the schedule and the events of a failover, before the first step."""
     scene = Scene(
         world=world,
         failover=failover,
         authoritative=strategy.authoritative,
-        both_registered=strategy.keeps_standby,
+        both_registered=strategy.serving_standby,
     )
-    stage, make_run = _Stage(scene), strategy.runs(scene)
+    queue, start_run = _RunQueue(scene), strategy.runs(scene)
     if strategy.scheduled:
-        stage.begin_schedule(make_run)
+        queue.begin_schedule(start_run)
     for event in failover.events[: _MOST_EVENTS[strategy.events]]:
-        stage.add(event.arrives, make_run(event))
-    return stage
+        queue.add(event.arrives, start_run(event))
+    return queue
 
 
 _MOST_EVENTS = {Events.NONE: 0, Events.FIRST: 1, Events.ALL: None}
@@ -205,7 +205,7 @@ def _outcome(scene: Scene, *, costs: Costs | None, changed_later: bool) -> Outco
         wrong=_wrong(scene, flip),
         wrong_since_promotion=_wrong(scene, listens),
         wrong_since_seen=_wrong(scene, max(flip, scene.names.moved_at)),
-        missed=not scene.right or scene.group.changed_at > flip + MISSED_SECONDS,
+        missed=not scene.in_sync or scene.group.changed_at > flip + MISSED_SECONDS,
         costs=costs,
         changed_later=changed_later,
     )
@@ -218,7 +218,7 @@ def _seconds(since: float, at: float | None) -> float:
 def _wrong(scene: Scene, since: float) -> float:
     """Seconds in which new connections could reach the old writer.
 
-    The old primary of an instance accepts none any more: its port is closed.
+    The old primary of an instance accepts none: its port is closed.
     """
     if scene.failover.kind is Kind.INSTANCE:
         return 0.0

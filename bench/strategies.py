@@ -1,4 +1,4 @@
-"""The strategies that are compared: what makes a run begin, and what a run does."""
+"""The strategies that the benchmark compares: what starts a run, and what the run does."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -16,19 +16,19 @@ from target_sync.reconcile.triggers import Trigger, TriggerKind
 #: Timeout of the function and the default of EventWatchDurationSeconds (template.yaml).
 FUNCTION_SECONDS = 600.0
 EVENT_WATCH_DURATION_SECONDS = 300.0
-#: DnsPollIntervalSeconds of the strategy with vigilance.
+#: DnsPollIntervalSeconds of the strategy that polls continuously.
 DNS_POLL_INTERVAL_SECONDS = 5.0
 
 SCHEDULE = Trigger(kind=TriggerKind.SCHEDULE)
 
-#: A run as a course of moments at which it wants to go on.
-Course: TypeAlias = Iterator[float]
-#: Makes the run of an event, or that of the schedule.
-MakeRun: TypeAlias = Callable[[Event | None], Course]
+#: A run, as the moments until which it waits.
+Run: TypeAlias = Iterator[float]
+#: Starts the run of an event, or a scheduled run if there is no event.
+StartRun: TypeAlias = Callable[[Event | None], Run]
 
 
 class Events(Enum):
-    """At which events a run begins."""
+    """The events that start a run."""
 
     NONE = "none"
     FIRST = "the first"
@@ -40,11 +40,12 @@ class Strategy:
     """A way to follow a failover.
 
     Attributes:
-        name: As it stands in the table.
+        name: Its name in the table.
         meaning: What it does, for the page.
-        scheduled: Whether a run begins every minute.
-        events: At which events a run begins.
-        ours: Whether the runs are those of the stack; else each is a single look.
+        scheduled: Whether a run starts every minute.
+        events: The events that start a run.
+        ours: Whether it runs the shipped reconciler; else each run is one iteration of a
+            plain loop.
     """
 
     name: str
@@ -54,16 +55,16 @@ class Strategy:
     ours: bool = True
     authoritative: bool = False
     dns_poll_seconds: float = 0.0
-    keeps_standby: bool = False
+    serving_standby: bool = False
     kinds: tuple[Kind, ...] = field(default=tuple(Kind))
 
-    def runs(self, scene: Scene) -> MakeRun:
-        """Set up what makes this strategy's runs in a scene."""
+    def runs(self, scene: Scene) -> StartRun:
+        """Return the function that starts a run of this strategy in a scene."""
         if not self.ours:
-            return lambda _: single_look(scene)
-        reconciler = self._synchronizer(scene)
+            return lambda _: single_iteration(scene)
+        reconciler = self._reconciler(scene)
 
-        def run(event: Event | None) -> Course:
+        def run(event: Event | None) -> Run:
             return reconciler.run_in_steps(
                 SCHEDULE if event is None else _trigger(scene.failover.kind, event),
                 remaining_seconds=FUNCTION_SECONDS,
@@ -72,97 +73,97 @@ class Strategy:
 
         return run
 
-    def _synchronizer(self, scene: Scene) -> Reconciler:
+    def _reconciler(self, scene: Scene) -> Reconciler:
         return Reconciler(
             endpoint=scene.endpoint,
             target_group=scene.group,
             policy=SyncPolicy(
-                port=PORT, allowed_networks=(NETWORK,), serving_standby=self.keeps_standby
+                port=PORT, allowed_networks=(NETWORK,), serving_standby=self.serving_standby
             ),
             clock=scene.clock,
-            reporter=_Silence(),
+            reporter=_NoReporter(),
             watch_seconds=EVENT_WATCH_DURATION_SECONDS,
             dns_poll_seconds=self.dns_poll_seconds,
-            standbys=scene.standbys if self.keeps_standby else None,
+            standbys=scene.standbys if self.serving_standby else None,
         )
 
 
 MINUTE_SCHEDULE = Strategy(
-    name="minute schedule",
-    meaning="a look every minute",
+    name="schedule only",
+    meaning="one iteration every minute",
     events=Events.NONE,
     ours=False,
 )
-FIRST_EVENT_LOOK = Strategy(
-    name="single look at the event",
-    meaning="one look when the first event comes, and none after it",
+FIRST_EVENT = Strategy(
+    name="first event only",
+    meaning="one iteration when the first event arrives, and none after it",
     scheduled=False,
     events=Events.FIRST,
     ours=False,
 )
-EVENT_LOOKS = Strategy(
-    name="a look at each event",
-    meaning="the same, and one look when the event comes that says the failover is complete",
+EACH_EVENT = Strategy(
+    name="each event",
+    meaning="the same, and one iteration when the event arrives that reports the failover complete",
     scheduled=False,
     ours=False,
 )
 SCHEDULE_AND_EVENTS = Strategy(
     name="schedule and events",
-    meaning="a look every minute and one at each of the two events",
+    meaning="one iteration every minute and one at each of the two events",
     ours=False,
 )
 WATCH = Strategy(
     name="watch",
-    meaning="this stack as it is by default: each event arms a watch, each minute has a run",
+    meaning="this stack with its defaults: each event starts a watch, each minute starts a run",
 )
 AUTHORITATIVE = Strategy(
-    name="watch, authoritative lookup",
-    meaning="the same with `DnsResolution=authoritative`: no cache between the run and the zone",
+    name="watch, authoritative DNS",
+    meaning="the watch with `DnsResolution=authoritative`: no cache between the run and the zone",
     authoritative=True,
 )
-VIGILANCE = Strategy(
-    name="vigilance",
-    meaning=f"the same as the watch with `DnsPollIntervalSeconds={DNS_POLL_INTERVAL_SECONDS:g}`",
+CONTINUOUS_POLLING = Strategy(
+    name="continuous polling",
+    meaning=f"the watch with `DnsPollIntervalSeconds={DNS_POLL_INTERVAL_SECONDS:g}`",
     dns_poll_seconds=DNS_POLL_INTERVAL_SECONDS,
 )
-WARM_STANDBY = Strategy(
-    name="warm standby",
-    meaning="the same as the watch with `StandbyTargets=serving`; both addresses are targets"
-    " already, as they are from the first failover on",
-    keeps_standby=True,
+SERVING_STANDBY = Strategy(
+    name="serving standby",
+    meaning="the watch with `StandbyTargets=serving`; both addresses are already targets, as after"
+    " a first failover",
+    serving_standby=True,
     kinds=(Kind.INSTANCE,),
 )
 
 STRATEGIES = (
     MINUTE_SCHEDULE,
-    FIRST_EVENT_LOOK,
-    EVENT_LOOKS,
+    FIRST_EVENT,
+    EACH_EVENT,
     SCHEDULE_AND_EVENTS,
     WATCH,
     AUTHORITATIVE,
-    VIGILANCE,
-    WARM_STANDBY,
+    CONTINUOUS_POLLING,
+    SERVING_STANDBY,
 )
-#: The names of those whose runs are the stack's.
+#: The names of the strategies that run the shipped reconciler.
 OURS = frozenset(strategy.name for strategy in STRATEGIES if strategy.ours)
 
 
-def single_look(scene: Scene) -> Course:
-    """One look as others make it: register what is new, deregister what is not in the answer.
+def single_iteration(scene: Scene) -> Run:
+    """One iteration of a plain loop: register new addresses, deregister all that DNS left out.
 
-    It knows no confirmation and no second source. It is honest in everything else: it describes
-    before it changes, registers first, and calls nothing that is not needed.
+    It has no confirm window and no second source. In everything else it is fair: it registers
+    before it deregisters, and makes no needless call.
     """
     yield scene.clock.now()
-    answer = scene.name.observe()
-    if isinstance(answer, FailedObservation):
+    observation = scene.name.observe()
+    if isinstance(observation, FailedObservation):
         return
-    wanted = frozenset(Target(address, PORT) for address in answer.addresses)
+    desired = frozenset(Target(address, PORT) for address in observation.addresses)
     registered = scene.group.describe().registered
-    if wanted - registered:
-        scene.group.register(sorted(wanted - registered, key=str))
-    if registered - wanted:
-        scene.group.deregister(sorted(registered - wanted, key=str))
+    if desired - registered:
+        scene.group.register(sorted(desired - registered, key=str))
+    if registered - desired:
+        scene.group.deregister(sorted(registered - desired, key=str))
 
 
 #: The first event and the last one, by kind (RDS and Aurora user guides, event messages).
@@ -180,11 +181,11 @@ def _trigger(kind: Kind, event: Event) -> Trigger:
     )
 
 
-class _Silence:
+class _NoReporter:
     """Implements ``target_sync.reconcile.reconciler.Reporter``."""
 
     def report_iteration(self, run: RunState) -> None:
-        """Nothing is to be told."""
+        """Do nothing."""
 
     def report(self, result: SyncResult) -> None:
-        """Nothing is to be told."""
+        """Do nothing."""

@@ -1,7 +1,6 @@
-"""The world in which the strategies are compared: what is drawn for one failover, and from what.
+"""The simulated world: the values of one failover, and the spans from which they are drawn.
 
-Moments are seconds of the clock that the simulation moves. The first event of RDS is at
-``FIRST_EVENT``.
+Moments are seconds of the simulation's clock. The first RDS event occurs at ``FIRST_EVENT``.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,12 +9,12 @@ from enum import StrEnum
 from random import Random
 from typing import NamedTuple
 
-#: Far enough from zero for everything that happens before the first event.
+#: Leaves room for everything that happens before the first event.
 FIRST_EVENT = 1_000.0
 
 
 class Kind(StrEnum):
-    """Which kind of database fails over."""
+    """The kind of database that fails over."""
 
     INSTANCE = "instance"
     CLUSTER = "cluster"
@@ -23,13 +22,13 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A number of seconds, drawn evenly from a span."""
+    """A span of seconds, with a uniform distribution."""
 
     low: float
     high: float
 
     def draw(self, random: Random) -> float:
-        """Draw one."""
+        """Draw a number of seconds."""
         return random.uniform(self.low, self.high)
 
     def __str__(self) -> str:
@@ -42,7 +41,7 @@ def _signed(seconds: float) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """What a failover is drawn from; ``SOURCES`` says what each value is and where it is from."""
+    """The values from which a failover is drawn. ``SOURCES`` describes each of them."""
 
     flip: Span = Span(-30.0, 60.0)
     listens_before_flip: Span = Span(0.0, 10.0)
@@ -64,74 +63,74 @@ _A_RULE = "set for this benchmark; AWS documents no bound"
 _MEASURED = "forced failovers of a Multi-AZ instance, measured by others on AWS"
 
 
-class Told(NamedTuple):
-    """What the page tells of a value of the world: what it is, and where it is from."""
+class Described(NamedTuple):
+    """What a value of the world means, and its source."""
 
     meaning: str
     source: str
 
 
-SOURCES: Mapping[str, Told] = {
-    "flip": Told("the name moves, counted from the first event", _A_RULE),
-    "listens_before_flip": Told(
-        "so long before the name moves the new primary accepts connections and is the writer",
+SOURCES: Mapping[str, Described] = {
+    "flip": Described("the name moves, counted from the first event", _A_RULE),
+    "listens_before_flip": Described(
+        "seconds before the flip from which the new primary accepts connections and is the writer",
         _AN_ASSUMPTION,
     ),
-    "dead_before_that": Told(
-        "instance: so long before the new primary listens the old one's port closes, or at the"
-        " first event if that is earlier",
+    "dead_before_that": Described(
+        "instance: seconds before the new primary listens at which the port of the old one closes;"
+        " at the first event if that is earlier",
         f"17 to 39 s without writes in {_MEASURED}",
     ),
-    "api_after_flip": Told(
-        "cluster: the RDS API names the new writer, counted from the flip, but not before it is"
-        " one",
+    "api_after_flip": Described(
+        "cluster: when the RDS API names the new writer, counted from the flip; not before its"
+        " promotion",
         _AN_ASSUMPTION,
     ),
-    "completed_after": Told(
-        "the event that says the failover is complete, counted from the flip; never before the"
+    "completed_after": Described(
+        "the event that reports the failover complete, counted from the flip; never before the"
         " first event",
         _MEASURED,
     ),
-    "delivery": Told(
-        "from an event until its run begins, cold start included",
+    "delivery": Described(
+        "from an event until its run starts, cold start included",
         f"{_AN_ASSUMPTION}; AWS says near real time",
     ),
-    "lost_events": Told(
-        "share of the failovers of which every event is lost",
-        f"{_A_RULE}; all of a failover together is the harsh case",
+    "lost_events": Described(
+        "share of the failovers that lose every event",
+        f"{_A_RULE}; losing all of them is the worst case",
     ),
-    "ttl": Told(
-        "seconds for which a resolver's cache holds an answer; others keep it filled all the time,"
-        " so it asks anew every so often, at a random phase",
+    "ttl": Described(
+        "seconds that a resolver caches an answer; other clients keep the cache filled, so it"
+        " refreshes at this interval, at a random phase",
         "TTL of RDS's names (RDS user guide, switching a blue/green deployment)",
     ),
-    "two_caches": Told(
-        "share of the failovers with two caches out of phase, each query to either by chance;"
-        " else there is one",
+    "two_caches": Described(
+        "share of the failovers with two caches out of phase, each query to one of them at random;"
+        " the others have one",
         _AN_ASSUMPTION,
     ),
-    "registration": Told(
-        "from RegisterTargets until the first health check, for each registration",
+    "registration": Described(
+        "from RegisterTargets until the first health check",
         "seen by others (kubernetes-sigs/aws-load-balancer-controller#1834); AWS says a few"
         " minutes",
     ),
-    "interval": Told(
-        "seconds between two health checks, at a random phase; two equal ones turn a state",
+    "interval": Described(
+        "seconds between two health checks, at a random phase; two equal results change the state",
         "template.yaml (HealthCheckIntervalSeconds, HealthyThresholdCount)",
     ),
-    "schedule": Told(
+    "schedule": Described(
         "seconds between two scheduled runs, at a random phase",
         "template.yaml (EveryMinute)",
     ),
-    "start": Told(
-        "from when a scheduled run is due until it begins, each time anew",
+    "start": Described(
+        "from when a scheduled run is due until it starts",
         _AN_ASSUMPTION,
     ),
 }
 
 
 def described(world: World) -> Iterator[tuple[str, str, str]]:
-    """Each value of the world, what it is, and where it is from."""
+    """Yield each value of the world, its meaning, and its source."""
     for name, (meaning, source) in SOURCES.items():
         value = getattr(world, name)
         yield str(value) if isinstance(value, Span) else f"{value:g}", meaning, source
@@ -139,7 +138,7 @@ def described(world: World) -> Iterator[tuple[str, str, str]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """An event of RDS: when it occurred, when its run begins, and whether it is the last one."""
+    """An RDS event: when it occurs, when its run starts, and whether it is the last one."""
 
     occurs: float
     arrives: float
@@ -148,21 +147,21 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failover:
-    """One failover: what happens when.
+    """One failover, as moments.
 
     Attributes:
-        kind: Of what.
+        kind: The kind of database.
         dies: When the old primary's port closes.
         listens: When the new primary listens and writes.
         flip: When the name moves.
         api: When the RDS API names the new writer.
         events: The events that are not lost, in order.
-        caches: For each cache of a resolver, when it learns of the flip.
-        schedule: When a scheduled run is due for the first time, long before all that.
-        old_checks_from: When the checks of the old primary began.
-        new_checks_from: When those of the new one did, if it was a target before.
-        chances: Seed of everything that depends on what a strategy does: which cache a query
-            meets, how late a scheduled run begins, how long a registration takes.
+        caches: For each DNS cache, when it first gives the new address.
+        schedule: When the first scheduled run is due, before all other moments.
+        old_checks_from: When the health checks of the old primary started.
+        new_checks_from: When the health checks of the new primary started, if it was a target.
+        chances: Seed for everything that depends on the strategy: the cache that a query meets,
+            the delay of a scheduled run, the seconds of a registration.
     """
 
     kind: Kind
@@ -184,12 +183,12 @@ class Failover:
 
     @property
     def settled(self) -> float:
-        """From when on everybody gives the new answer."""
+        """The moment from which every source gives the new address."""
         return max(self.flip, self.api, *self.caches)
 
 
 def draw(world: World, kind: Kind, seed: int, index: int) -> Failover:
-    """Draw one failover: the same one for the same seed and index, in whatever process."""
+    """Draw one failover. The same seed and index give the same failover in every process."""
     # Seeded by text, which Python hashes in the same way everywhere (random.seed, version 2).
     random = Random(f"{seed}/{kind}/{index}")  # noqa: S311 - a simulation
     flip = FIRST_EVENT + world.flip.draw(random)
@@ -204,7 +203,7 @@ def draw(world: World, kind: Kind, seed: int, index: int) -> Failover:
     lost = random.random() < world.lost_events
     phases = [random.uniform(0.0, world.ttl) for _ in range(2)]
     caches = phases if random.random() < world.two_caches else phases[:1]
-    # A scheduled run is under way, or keeps its vigil, before the name or the API move.
+    # A scheduled run is active, or polls, before the name or the API change.
     earliest = min(dies, flip, FIRST_EVENT) - world.schedule
     return Failover(
         kind=kind,

@@ -14,7 +14,7 @@ from bench.percentiles import Percentiles
 from bench.prices import Prices
 from bench.results import COMBINATIONS, Row
 from bench.simulation import MONTH_RUNS
-from bench.strategies import VIGILANCE, WATCH
+from bench.strategies import CONTINUOUS_POLLING, WATCH
 from bench.world import Kind
 
 
@@ -70,7 +70,7 @@ def test_a_steady_month_is_43200_runs_of_one_call_and_one_query() -> None:
     assert steady_month(watch) == (
         "Steady month of the watch (instance): 43,200 runs, 1 AWS call and 1 DNS query each."
     )
-    (vigilance,) = (
-        r for r in committed() if (r.strategy, r.kind) == (VIGILANCE.name, Kind.INSTANCE)
+    (polling,) = (
+        r for r in committed() if (r.strategy, r.kind) == (CONTINUOUS_POLLING.name, Kind.INSTANCE)
     )
-    assert vigilance.waiting_s_per_month == MONTH_RUNS * 60
+    assert polling.waiting_s_per_month == MONTH_RUNS * 60

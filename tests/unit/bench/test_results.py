@@ -10,7 +10,7 @@ import pytest
 from bench import failover
 from bench.bounds import Bound
 from bench.failover import SEED, play_all
-from bench.page import price_of_vigilance
+from bench.page import price_of_polling
 from bench.percentiles import Percentiles
 from bench.prices import Prices
 from bench.results import Row
@@ -57,7 +57,10 @@ def test_a_bound_that_is_claimed_and_does_not_hold_fails_the_bench(
     monkeypatch.setattr(sys, "argv", ["failover", "--failovers", "24"])
     with pytest.raises(SystemExit, match="does not hold"):
         failover.main()
-    assert "does not hold: this stack, in every way: missed failovers: 1" in capsys.readouterr().out
+    assert (
+        "does not hold: all strategies of this stack: missed failovers: 1"
+        in capsys.readouterr().out
+    )
 
 
 def in_no_time(row: Row) -> Row:
@@ -105,7 +108,7 @@ def test_a_sample_that_differs_fails_the_check(
         failover.main()
 
 
-def test_the_price_of_vigilance_is_that_of_the_seconds_it_waits(small: Sequence[Row]) -> None:
+def test_the_price_of_polling_is_the_price_of_its_waiting_seconds(small: Sequence[Row]) -> None:
     row = replace(small[0], waiting_s_per_month=4000.0)
-    text = price_of_vigilance(row, Prices(gb_second=0.5, million_requests=0.2, memory_mb=512.0))
-    assert "wait 4,000 s, at 512 MB that is 2,000 GB-seconds, $1000.00" in text
+    text = price_of_polling(row, Prices(gb_second=0.5, million_requests=0.2, memory_mb=512.0))
+    assert "wait 4,000 s. At 512 MB that is 2,000 GB-seconds, $1000.00" in text

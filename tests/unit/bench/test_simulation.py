@@ -9,12 +9,12 @@ from bench.results import COMBINATIONS, Combination
 from bench.simulation import MISSED_SECONDS, Outcome, play, play_month
 from bench.strategies import (
     AUTHORITATIVE,
-    EVENT_LOOKS,
-    FIRST_EVENT_LOOK,
+    CONTINUOUS_POLLING,
+    EACH_EVENT,
+    FIRST_EVENT,
     MINUTE_SCHEDULE,
     SCHEDULE_AND_EVENTS,
-    VIGILANCE,
-    WARM_STANDBY,
+    SERVING_STANDBY,
     WATCH,
     Strategy,
 )
@@ -60,19 +60,19 @@ def test_the_minute_schedule_follows_with_its_next_look() -> None:
 
 
 def test_a_single_look_before_the_flip_follows_never() -> None:
-    outcome = play(WORLD, failover(Kind.CLUSTER), FIRST_EVENT_LOOK)
+    outcome = play(WORLD, failover(Kind.CLUSTER), FIRST_EVENT)
     assert outcome.missed
     assert (outcome.stale, outcome.flowing, outcome.wrong) == (MISSED_SECONDS,) * 3
 
 
 def test_a_single_look_after_the_flip_follows_at_once() -> None:
-    outcome = followed(FIRST_EVENT_LOOK, failover(listens=985.0, flip=990.0, caches=(992.0,)))
+    outcome = followed(FIRST_EVENT, failover(listens=985.0, flip=990.0, caches=(992.0,)))
     assert outcome.stale == 11.0
     assert outcome.flowing == 1001.0 + HEALTHY_AFTER - 985.0
 
 
 def test_a_look_at_the_last_event_too_follows_then() -> None:
-    assert followed(EVENT_LOOKS, failover()).stale == 21.0
+    assert followed(EACH_EVENT, failover()).stale == 21.0
     assert followed(SCHEDULE_AND_EVENTS, failover(schedule=899.0)).stale == 9.0
 
 
@@ -108,12 +108,13 @@ def test_past_the_caches_the_watch_sees_the_flip_within_a_second() -> None:
     assert followed(AUTHORITATIVE, failover(flip=1010.5)).stale == 0.5
 
 
-def test_vigilance_needs_no_event() -> None:
-    assert followed(VIGILANCE, failover(events=(), schedule=853.0)).stale == 3.0  # …, 1008, 1013
+def test_continuous_polling_needs_no_event() -> None:
+    # It polls at 1008 and 1013.
+    assert followed(CONTINUOUS_POLLING, failover(events=(), schedule=853.0)).stale == 3.0
 
 
-def test_a_warm_standby_needs_two_health_checks() -> None:
-    outcome = followed(WARM_STANDBY, failover())  # checks at 1010 and 1015
+def test_a_serving_standby_needs_two_health_checks() -> None:
+    outcome = followed(SERVING_STANDBY, failover())  # checks at 1010 and 1015
     assert outcome.stale == 0.0
     assert outcome.flowing == 8.0
 
@@ -163,11 +164,11 @@ def test_a_quiet_run_of_the_stack_makes_one_call_and_one_query() -> None:
 QUIET: Sequence[tuple[Strategy, Kind, int, int]] = [
     (WATCH, Kind.CLUSTER, 3, 2),
     (AUTHORITATIVE, Kind.INSTANCE, 1, 1),
-    (WARM_STANDBY, Kind.INSTANCE, 2, 1),
-    (VIGILANCE, Kind.INSTANCE, 1, 13),
-    (VIGILANCE, Kind.CLUSTER, 27, 26),
+    (SERVING_STANDBY, Kind.INSTANCE, 2, 1),
+    (CONTINUOUS_POLLING, Kind.INSTANCE, 1, 13),
+    (CONTINUOUS_POLLING, Kind.CLUSTER, 27, 26),
     (MINUTE_SCHEDULE, Kind.CLUSTER, 1, 1),
-    (FIRST_EVENT_LOOK, Kind.INSTANCE, 0, 0),
+    (FIRST_EVENT, Kind.INSTANCE, 0, 0),
 ]
 
 
