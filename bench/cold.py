@@ -37,7 +37,7 @@ BARE_CLIENT = 'import boto3; boto3.client("elbv2")'
 ARTIFACTS = {
     "ReconcileTargetsFunction": "from target_sync.reconcile.build import reconciler; reconciler()",
     "ReportStatusFunction": "from target_sync.status.build import surveyor; surveyor()",
-    "ReviewConnectionsFunction": "from target_sync.connections.build import answerer; answerer()",
+    "ReviewConnectionsFunction": "from target_sync.connections.build import reviewer; reviewer()",
     "ProvisionStackFunction": (
         "from target_sync.provisioning.build import stack_manager;"
         ' stack_manager("arn:aws:lambda:eu-west-1:111122223333:function:bench")'

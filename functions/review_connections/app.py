@@ -1,4 +1,4 @@
-"""The door for every trigger: a connection notification, the schedule, a person."""
+"""Handler of ReviewConnectionsFunction: accepts and rejects connection requests."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 def handler(event: object, _context: "LambdaContext") -> Mapping[str, object]:
-    """Answer every request that waits, and answer with the run's document.
+    """Review every pending connection request, and return the result document.
 
     Raises:
-        TargetSyncError: Something failed. Lambda then retries, and the Errors alarm rings.
+        TargetSyncError: Something failed. Lambda then retries, and the Errors alarm goes off.
     """
     return reviewer().run(parse_trigger(event)).to_document()

@@ -1,7 +1,7 @@
-"""What every implementation of the endpoint service port does, and how the adapters translate.
+"""The behaviour that every endpoint service port shares, and the errors of the real adapter.
 
-moto has none of these calls, so the shared expectations run over the fake of the other tests
-and over the real adapter on the lab's emulator.
+moto has none of these calls. The shared tests run over the fake of the other tests, and over the
+real adapter with the lab's emulator.
 """
 
 import itertools
@@ -22,25 +22,25 @@ from target_sync.errors import (
 from target_sync.model import ConnectionState, EndpointConnection
 from target_sync.ports import EndpointServicePort
 from tests.lab.emulator_process import CONSUMER, STRANGER, Emulator, create_vpc
-from tests.support.connections import NOBODYS_ENDPOINT, SERVICE_ID, FakeEndpointService
+from tests.support.connections import SERVICE_ID, UNKNOWN_ENDPOINT, FakeEndpointService
 
-_names = (f"answers-{number}" for number in itertools.count())
+_names = (f"reviews-{number}" for number in itertools.count())
 
 
 @dataclass(frozen=True)
 class Service:
-    """A service under test, and a consumer's way to ask for a connection."""
+    """A service under test, and a function that requests a connection as an account."""
 
     id: str
     port: EndpointServicePort
-    asks: Callable[[str], str]
+    request: Callable[[str], str]
 
     def states(self) -> dict[str, ConnectionState]:
         return {c.endpoint_id: c.state for c in self.port.connections()}
 
 
 def emulated_service(emulator: Emulator) -> Service:
-    """A service of its own behind a load balancer of its own, open to two accounts."""
+    """Create a service behind a new load balancer, open to two accounts."""
     ec2, elbv2 = emulator.client("ec2"), emulator.client("elbv2")
     _, subnets = create_vpc(emulator)
     balancer = elbv2.create_load_balancer(
@@ -54,7 +54,7 @@ def emulated_service(emulator: Emulator) -> Service:
         AddAllowedPrincipals=[f"arn:aws:iam::{a}:root" for a in (CONSUMER, STRANGER)],
     )
 
-    def asks(account: str) -> str:
+    def request_as(account: str) -> str:
         consumer = emulator.client("ec2", account)
         theirs = consumer.create_vpc(CidrBlock="10.8.0.0/16")["Vpc"]["VpcId"]
         endpoint = consumer.create_vpc_endpoint(
@@ -63,7 +63,7 @@ def emulated_service(emulator: Emulator) -> Service:
         return str(endpoint["VpcEndpoint"]["VpcEndpointId"])
 
     id_ = service["ServiceId"]
-    return Service(id_, Ec2EndpointService(ec2, id_), asks)
+    return Service(id_, Ec2EndpointService(ec2, id_), request_as)
 
 
 @pytest.fixture(params=["fake", pytest.param("emulator", marks=pytest.mark.lab)])
@@ -71,15 +71,15 @@ def service(request: pytest.FixtureRequest) -> Service:
     if request.param == "emulator":
         return emulated_service(request.getfixturevalue("emulator"))
     fake = FakeEndpointService()
-    return Service(SERVICE_ID, fake, fake.asks)
+    return Service(SERVICE_ID, fake, fake.request)
 
 
-def test_a_service_without_consumers_lists_nothing(service: Service) -> None:
+def test_lists_no_connection_of_a_service_without_consumers(service: Service) -> None:
     assert service.port.connections() == ()
 
 
-def test_a_request_is_listed_with_its_account_and_waits(service: Service) -> None:
-    endpoint = service.asks(CONSUMER)
+def test_lists_a_pending_request_with_its_account(service: Service) -> None:
+    endpoint = service.request(CONSUMER)
 
     assert service.port.connections() == (
         EndpointConnection(
@@ -88,8 +88,8 @@ def test_a_request_is_listed_with_its_account_and_waits(service: Service) -> Non
     )
 
 
-def test_each_request_is_answered_alone(service: Service) -> None:
-    accepted, rejected, left = (service.asks(a) for a in (CONSUMER, STRANGER, CONSUMER))
+def test_accepts_and_rejects_one_request_only(service: Service) -> None:
+    accepted, rejected, pending = (service.request(a) for a in (CONSUMER, STRANGER, CONSUMER))
 
     service.port.accept(accepted)
     service.port.reject(rejected)
@@ -97,20 +97,20 @@ def test_each_request_is_answered_alone(service: Service) -> None:
     assert service.states() == {
         accepted: ConnectionState.AVAILABLE,
         rejected: ConnectionState.REJECTED,
-        left: ConnectionState.PENDING_ACCEPTANCE,
+        pending: ConnectionState.PENDING_ACCEPTANCE,
     }
 
 
-def test_answering_an_endpoint_that_is_not_there_fails(service: Service) -> None:
-    for answer in (service.port.accept, service.port.reject):
+def test_fails_to_accept_or_reject_an_unknown_endpoint(service: Service) -> None:
+    for call in (service.port.accept, service.port.reject):
         with pytest.raises(EndpointServiceError, match=r"InvalidVpcEndpointId\.NotFound"):
-            answer(NOBODYS_ENDPOINT)
+            call(UNKNOWN_ENDPOINT)
 
 
 @pytest.mark.lab
-def test_another_services_connections_are_not_listed(emulator: Emulator) -> None:
+def test_does_not_list_the_connections_of_another_service(emulator: Emulator) -> None:
     one, other = emulated_service(emulator), emulated_service(emulator)
-    endpoint = one.asks(CONSUMER)
+    endpoint = one.request(CONSUMER)
 
     assert other.port.connections() == ()
     with pytest.raises(EndpointServiceError):
@@ -118,7 +118,7 @@ def test_another_services_connections_are_not_listed(emulator: Emulator) -> None
     assert one.states() == {endpoint: ConnectionState.PENDING_ACCEPTANCE}
 
 
-# --- How the adapters translate ------------------------------------------------------------------
+# --- The real adapter: its calls and its errors ------------------------------------------------
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ def listed(number: int, state: str = "pendingAcceptance") -> dict[str, str]:
     }
 
 
-def test_every_page_is_read_and_only_of_this_service(
+def test_reads_every_page_of_this_service_only(
     stubbed: tuple[Ec2EndpointService, Stubber],
 ) -> None:
     service, stubber = stubbed
@@ -157,7 +157,7 @@ def test_every_page_is_read_and_only_of_this_service(
 
 
 @pytest.mark.parametrize("field", ["VpcEndpointId", "VpcEndpointOwner", "VpcEndpointState"])
-def test_a_connection_without_one_of_its_fields_decides_nothing(
+def test_rejects_a_connection_with_a_missing_field(
     stubbed: tuple[Ec2EndpointService, Stubber], field: str
 ) -> None:
     service, stubber = stubbed
@@ -168,15 +168,15 @@ def test_a_connection_without_one_of_its_fields_decides_nothing(
         service.connections()
 
 
-@pytest.mark.parametrize("answer", ["accept", "reject"])
-def test_an_answer_names_the_service_and_the_one_endpoint(
-    stubbed: tuple[Ec2EndpointService, Stubber], answer: str
+@pytest.mark.parametrize("action", ["accept", "reject"])
+def test_a_call_names_the_service_and_one_endpoint(
+    stubbed: tuple[Ec2EndpointService, Stubber], action: str
 ) -> None:
     service, stubber = stubbed
     expected = {"ServiceId": SERVICE_ID, "VpcEndpointIds": ["vpce-1"]}
-    stubber.add_response(f"{answer}_vpc_endpoint_connections", {"Unsuccessful": []}, expected)
+    stubber.add_response(f"{action}_vpc_endpoint_connections", {"Unsuccessful": []}, expected)
 
-    getattr(service, answer)("vpce-1")
+    getattr(service, action)("vpce-1")
 
     stubber.assert_no_pending_responses()
 
@@ -191,17 +191,17 @@ def test_an_answer_names_the_service_and_the_one_endpoint(
         ({"ResourceId": "vpce-1"}, "Unknown: no reason given"),
     ],
 )
-@pytest.mark.parametrize("answer", ["accept", "reject"])
-def test_a_reply_of_200_with_something_unsuccessful_is_a_failure(
-    stubbed: tuple[Ec2EndpointService, Stubber], answer: str, item: dict[str, Any], words: str
+@pytest.mark.parametrize("action", ["accept", "reject"])
+def test_a_successful_reply_with_an_unsuccessful_item_is_a_failure(
+    stubbed: tuple[Ec2EndpointService, Stubber], action: str, item: dict[str, Any], words: str
 ) -> None:
     service, stubber = stubbed
-    stubber.add_response(f"{answer}_vpc_endpoint_connections", {"Unsuccessful": [item]})
+    stubber.add_response(f"{action}_vpc_endpoint_connections", {"Unsuccessful": [item]})
 
     with pytest.raises(EndpointServiceError, match=words) as raised:
-        getattr(service, answer)("vpce-1")
+        getattr(service, action)("vpce-1")
 
-    assert raised.value.operation == f"{answer.capitalize()}VpcEndpointConnections"
+    assert raised.value.operation == f"{action.capitalize()}VpcEndpointConnections"
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ def test_a_reply_of_200_with_something_unsuccessful_is_a_failure(
         ("InvalidVpcEndpointServiceId.NotFound", 400, False),
     ],
 )
-def test_an_error_is_told_by_its_code(
+def test_keeps_the_code_of_an_error(
     stubbed: tuple[Ec2EndpointService, Stubber], code: str, http_status: int, retryable: bool
 ) -> None:
     service, stubber = stubbed
@@ -228,7 +228,7 @@ def test_an_error_is_told_by_its_code(
     assert raised.value.retryable is retryable
 
 
-def test_an_api_that_cannot_be_reached_names_the_missing_endpoint() -> None:
+def test_the_error_of_an_unreachable_api_names_the_missing_interface_endpoint() -> None:
     class _Unreachable:
         def accept_vpc_endpoint_connections(self, **_: object) -> None:
             raise ConnectTimeoutError(endpoint_url="https://ec2.example")

@@ -406,7 +406,7 @@ class World(Account):
         return problem or " ".join(answer["undelivered_notifications"])
 
     def _answer(self, name: str, situation: str) -> str:
-        trusted, untrusted = self.service.asks(CONSUMER), self.service.asks(STRANGER)
+        trusted, untrusted = self.service.request(CONSUMER), self.service.request(STRANGER)
         problem, answer = self.functions.invoke(name, load_event("connection-request"))
         if problem or answer["undelivered_notifications"]:
             return problem or " ".join(answer["undelivered_notifications"])
@@ -491,7 +491,7 @@ class World(Account):
         ]
 
     def _is_asked(self) -> None:
-        self.service.asks(CONSUMER)
+        self.service.request(CONSUMER)
 
     def _attach(self) -> None:
         self.client("autoscaling").attach_load_balancer_target_groups(

@@ -66,7 +66,7 @@ def an_event_was_not_delivered(scenario: MonitoredScenario) -> None:
 
 
 def a_stranger_asks_for_a_connection(scenario: MonitoredScenario) -> None:
-    scenario.reviews.service.asks(OTHER)
+    scenario.reviews.service.request(OTHER)
 
 
 def ports_run_out(scenario: MonitoredScenario) -> None:

@@ -1,4 +1,4 @@
-"""The function that answers, from its door: requests of known and unknown accounts, and faults."""
+"""ReviewConnectionsFunction, called through its handler: requests, messages and faults."""
 
 import json
 
@@ -6,8 +6,9 @@ import pytest
 
 from functions.review_connections import app
 from target_sync.connections import build
-from target_sync.connections.decisions import ReviewStatus, decide
+from target_sync.connections.decisions import decide
 from target_sync.connections.reporting import PowertoolsReviewReporter
+from target_sync.connections.result import ReviewStatus
 from target_sync.endpoint_service import Ec2EndpointService
 from target_sync.errors import (
     EndpointServiceError,
@@ -18,10 +19,10 @@ from target_sync.errors import (
 from target_sync.model import ConnectionState, EndpointConnection
 from target_sync.notifications.sender import NotificationSender
 from tests.support.connections import (
-    NOBODYS_ENDPOINT,
     OTHER,
     TRUSTED,
-    Desk,
+    UNKNOWN_ENDPOINT,
+    ReviewedService,
     forbidden,
     throttled,
 )
@@ -30,76 +31,80 @@ from tests.support.notifications import FakeBus, FakeTopic
 
 ACCEPT, REJECT = "AcceptVpcEndpointConnections", "RejectVpcEndpointConnections"
 DESCRIBE = "DescribeVpcEndpointConnections"
-NOTIFICATION, SWEEP = load_event("connection-request"), load_event("schedule")
+NOTIFICATION, SCHEDULE = load_event("connection-request"), load_event("schedule")
 
 
-def sit(monkeypatch: pytest.MonkeyPatch, desk: Desk) -> Desk:
-    """Put a desk behind the function's door."""
-    monkeypatch.setattr(app, "reviewer", lambda: desk.reviewer)
-    return desk
-
-
-@pytest.fixture
-def desk(monkeypatch: pytest.MonkeyPatch) -> Desk:
-    return sit(monkeypatch, Desk())
+def installed(monkeypatch: pytest.MonkeyPatch, reviewed: ReviewedService) -> ReviewedService:
+    """Let the handler use this reviewer."""
+    monkeypatch.setattr(app, "reviewer", lambda: reviewed.reviewer)
+    return reviewed
 
 
 @pytest.fixture
-def strict_desk(monkeypatch: pytest.MonkeyPatch) -> Desk:
-    return sit(monkeypatch, Desk(reject_untrusted=True))
+def reviewed(monkeypatch: pytest.MonkeyPatch) -> ReviewedService:
+    return installed(monkeypatch, ReviewedService())
 
 
-@pytest.mark.parametrize("event", [NOTIFICATION, SWEEP, {}])
-def test_a_trusted_accounts_request_is_accepted_and_told(desk: Desk, event: object) -> None:
-    endpoint = desk.service.asks(TRUSTED)
-
-    answer = app.handler(event, context())
-
-    assert desk.service.state(endpoint) is ConnectionState.AVAILABLE
-    assert answer["status"] == "reviewed"
-    (told,) = desk.people.messages
-    assert "accepted" in told.subject
-    assert endpoint in told.text
-    (event,) = desk.bus.events
-    assert (event.detail_type, event.detail["answer"]) == ("Connection Answered", "accept")
+@pytest.fixture
+def strict(monkeypatch: pytest.MonkeyPatch) -> ReviewedService:
+    return installed(monkeypatch, ReviewedService(reject_untrusted=True))
 
 
-def test_an_untrusted_request_is_left_for_a_person(desk: Desk) -> None:
-    endpoint = desk.service.asks(OTHER)
+@pytest.mark.parametrize("event", [NOTIFICATION, SCHEDULE, {}])
+def test_accepts_a_request_of_a_trusted_account_and_notifies(
+    reviewed: ReviewedService, event: object
+) -> None:
+    endpoint = reviewed.service.request(TRUSTED)
 
-    answer = app.handler(NOTIFICATION, context())
+    document = app.handler(event, context())
 
-    assert desk.service.state(endpoint) is ConnectionState.PENDING_ACCEPTANCE
-    assert answer["status"] == "waiting"
-    (told,) = desk.people.messages
-    assert "waits for you" in told.subject
-
-
-def test_the_sweep_does_not_tell_again_who_waits(desk: Desk) -> None:
-    desk.service.asks(OTHER)
-
-    answer = app.handler(SWEEP, context())
-
-    assert answer["status"] == "waiting"
-    assert not desk.people.messages
+    assert reviewed.service.state(endpoint) is ConnectionState.AVAILABLE
+    assert document["status"] == "reviewed"
+    (mail,) = reviewed.topic.messages
+    assert "accepted" in mail.subject
+    assert endpoint in mail.text
+    (event,) = reviewed.bus.events
+    assert (event.detail_type, event.detail["action"]) == ("Connection Reviewed", "accept")
 
 
-def test_an_untrusted_request_is_rejected_when_asked_for(strict_desk: Desk) -> None:
-    stranger, friend = strict_desk.service.asks(OTHER), strict_desk.service.asks(TRUSTED)
+def test_leaves_an_untrusted_request_for_a_person(reviewed: ReviewedService) -> None:
+    endpoint = reviewed.service.request(OTHER)
 
-    answer = app.handler(NOTIFICATION, context())
+    document = app.handler(NOTIFICATION, context())
 
-    assert strict_desk.service.state(stranger) is ConnectionState.REJECTED
-    assert strict_desk.service.state(friend) is ConnectionState.AVAILABLE
-    assert answer["status"] == "reviewed"
-    assert [message.subject.split()[-1] for message in strict_desk.people.messages] == [
+    assert reviewed.service.state(endpoint) is ConnectionState.PENDING_ACCEPTANCE
+    assert document["status"] == "waiting"
+    (mail,) = reviewed.topic.messages
+    assert "waits for you" in mail.subject
+
+
+def test_a_scheduled_run_does_not_notify_again_of_a_waiting_request(
+    reviewed: ReviewedService,
+) -> None:
+    reviewed.service.request(OTHER)
+
+    document = app.handler(SCHEDULE, context())
+
+    assert document["status"] == "waiting"
+    assert not reviewed.topic.messages
+
+
+def test_rejects_an_untrusted_request_if_configured(strict: ReviewedService) -> None:
+    untrusted, trusted = strict.service.request(OTHER), strict.service.request(TRUSTED)
+
+    document = app.handler(NOTIFICATION, context())
+
+    assert strict.service.state(untrusted) is ConnectionState.REJECTED
+    assert strict.service.state(trusted) is ConnectionState.AVAILABLE
+    assert document["status"] == "reviewed"
+    assert [message.subject.split()[-1] for message in strict.topic.messages] == [
         "rejected",
         "accepted",
     ]
 
 
-def test_a_forged_notification_accepts_nobody(desk: Desk) -> None:
-    endpoint = desk.service.asks(OTHER)
+def test_a_forged_notification_accepts_no_request(reviewed: ReviewedService) -> None:
+    endpoint = reviewed.service.request(OTHER)
     forged = load_event("connection-request")
     forged["Records"][0]["Sns"]["Message"] = json.dumps(
         {
@@ -111,78 +116,82 @@ def test_a_forged_notification_accepts_nobody(desk: Desk) -> None:
 
     app.handler(forged, context())
 
-    assert desk.service.state(endpoint) is ConnectionState.PENDING_ACCEPTANCE
-    assert not desk.service.calls[ACCEPT]
+    assert reviewed.service.state(endpoint) is ConnectionState.PENDING_ACCEPTANCE
+    assert not reviewed.service.calls[ACCEPT]
 
 
-def test_a_notification_about_an_endpoint_that_is_not_there_changes_nothing(desk: Desk) -> None:
-    answer = app.handler(NOTIFICATION, context())
+def test_a_notification_about_an_unknown_endpoint_changes_nothing(
+    reviewed: ReviewedService,
+) -> None:
+    document = app.handler(NOTIFICATION, context())
 
-    assert answer["status"] == "no_requests"
-    assert desk.service.calls == {DESCRIBE: 1}
+    assert document["status"] == "no_requests"
+    assert reviewed.service.calls == {DESCRIBE: 1}
 
 
-def test_a_notification_whose_text_is_no_json_still_means_look_now(desk: Desk) -> None:
-    endpoint = desk.service.asks(TRUSTED)
+def test_a_notification_with_unreadable_text_still_starts_a_review(
+    reviewed: ReviewedService,
+) -> None:
+    endpoint = reviewed.service.request(TRUSTED)
     event = load_event("connection-request")
     event["Records"][0]["Sns"]["Message"] = "An endpoint has connected."
 
     app.handler(event, context())
 
-    assert desk.service.state(endpoint) is ConnectionState.AVAILABLE
+    assert reviewed.service.state(endpoint) is ConnectionState.AVAILABLE
 
 
-def test_what_is_answered_is_not_answered_or_told_twice(desk: Desk) -> None:
-    desk.service.asks(TRUSTED)
+def test_reviews_and_notifies_fails_after_one_call(reviewed: ReviewedService) -> None:
+    reviewed.service.request(TRUSTED)
 
     app.handler(NOTIFICATION, context())
-    answer = app.handler(NOTIFICATION, context())
+    document = app.handler(NOTIFICATION, context())
 
-    assert answer["status"] == "no_requests"
-    assert desk.service.calls[ACCEPT] == 1
-    assert len(desk.people.messages) == 1
+    assert document["status"] == "no_requests"
+    assert reviewed.service.calls[ACCEPT] == 1
+    assert len(reviewed.topic.messages) == 1
 
 
 @pytest.mark.parametrize(
     "state", sorted(set(ConnectionState) - {ConnectionState.PENDING_ACCEPTANCE})
 )
-def test_a_connection_in_any_other_state_is_left_alone(
-    strict_desk: Desk, state: ConnectionState
+def test_leaves_a_connection_in_any_other_state(
+    strict: ReviewedService, state: ConnectionState
 ) -> None:
     for owner in (TRUSTED, OTHER):
-        strict_desk.service.asks(owner, state)
+        strict.service.request(owner, state)
 
-    answer = app.handler(SWEEP, context())
+    document = app.handler(SCHEDULE, context())
 
-    assert answer["status"] == "no_requests"
-    assert strict_desk.service.calls == {DESCRIBE: 1}
+    assert document["status"] == "no_requests"
+    assert strict.service.calls == {DESCRIBE: 1}
 
 
-def test_a_dry_run_says_what_it_would_do_and_does_nothing(strict_desk: Desk) -> None:
-    friend, stranger = strict_desk.service.asks(TRUSTED), strict_desk.service.asks(OTHER)
+def test_a_dry_run_lists_the_actions_and_changes_nothing(strict: ReviewedService) -> None:
+    trusted, untrusted = strict.service.request(TRUSTED), strict.service.request(OTHER)
 
-    answer = json.loads(json.dumps(app.handler(load_event("manual-dry-run"), context())))
+    document = json.loads(json.dumps(app.handler(load_event("manual-dry-run"), context())))
 
-    assert answer == {
+    assert document == {
         "status": "dry_run",
-        "summary": f"To accept: {friend} of {TRUSTED}. To reject: {stranger} of {OTHER}."
+        "summary": f"To accept: {trusted} of {TRUSTED}. To reject: {untrusted} of {OTHER}."
         " Dry run: nothing was changed.",
         "trigger": {"kind": "manual"},
         "accepted": [],
         "rejected": [],
         "planned": [
             {
-                "endpoint": friend,
+                "endpoint": trusted,
                 "account": TRUSTED,
                 "state": "pendingAcceptance",
-                "answer": "accept",
+                "action": "accept",
                 "reason": "its account is trusted",
             },
             {
-                "endpoint": stranger,
+                "endpoint": untrusted,
                 "account": OTHER,
                 "state": "pendingAcceptance",
-                "answer": "reject",
+                "action": "reject",
                 "reason": "its account is not trusted",
             },
         ],
@@ -191,38 +200,40 @@ def test_a_dry_run_says_what_it_would_do_and_does_nothing(strict_desk: Desk) -> 
         "failures": [],
         "undelivered_notifications": [],
     }
-    assert strict_desk.service.calls == {DESCRIBE: 1}
-    assert not strict_desk.people.messages
+    assert strict.service.calls == {DESCRIBE: 1}
+    assert not strict.topic.messages
 
 
-def test_without_a_topic_requests_are_answered_all_the_same(
+def test_reviews_requests_without_a_topic(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    desk = sit(monkeypatch, Desk(has_topic=False))
-    endpoint = desk.service.asks(TRUSTED)
+    reviewed = installed(monkeypatch, ReviewedService(has_topic=False))
+    endpoint = reviewed.service.request(TRUSTED)
 
     app.handler(NOTIFICATION, context())
 
-    assert desk.service.state(endpoint) is ConnectionState.AVAILABLE
-    assert len(desk.bus.events) == 1
-    assert not desk.people.messages
+    assert reviewed.service.state(endpoint) is ConnectionState.AVAILABLE
+    assert len(reviewed.bus.events) == 1
+    assert not reviewed.topic.messages
 
 
-@pytest.mark.parametrize("payload", [{"Records": []}, {"accept": NOBODYS_ENDPOINT}, []])
-def test_a_wrong_payload_is_refused_before_anything_is_asked(desk: Desk, payload: object) -> None:
+@pytest.mark.parametrize("payload", [{"Records": []}, {"accept": UNKNOWN_ENDPOINT}, []])
+def test_rejects_an_invalid_payload_before_any_call(
+    reviewed: ReviewedService, payload: object
+) -> None:
     with pytest.raises(TriggerError):
         app.handler(payload, context())
 
-    assert not desk.service.calls
+    assert not reviewed.service.calls
 
 
 # --- Faults ----------------------------------------------------------------------------------
 
 
-def test_one_answer_that_fails_holds_up_no_other(strict_desk: Desk) -> None:
-    first, second = strict_desk.service.asks(TRUSTED), strict_desk.service.asks(TRUSTED)
-    third = strict_desk.service.asks(OTHER)
-    strict_desk.service.faults[first] = [
+def test_a_failed_call_does_not_block_the_others(strict: ReviewedService) -> None:
+    first, second = strict.service.request(TRUSTED), strict.service.request(TRUSTED)
+    third = strict.service.request(OTHER)
+    strict.service.faults[first] = [
         EndpointServiceError(ACCEPT, "InvalidState", "not now")  # as from `Unsuccessful`
     ]
 
@@ -230,169 +241,168 @@ def test_one_answer_that_fails_holds_up_no_other(strict_desk: Desk) -> None:
         app.handler(NOTIFICATION, context())
 
     assert str(raised.value) == f"{first}: {ACCEPT} failed with InvalidState: not now"
-    assert strict_desk.service.state(second) is ConnectionState.AVAILABLE
-    assert strict_desk.service.state(third) is ConnectionState.REJECTED
-    assert len(strict_desk.people.messages) == 2
-    document = strict_desk.reporter.results[-1].to_document()
+    assert strict.service.state(second) is ConnectionState.AVAILABLE
+    assert strict.service.state(third) is ConnectionState.REJECTED
+    assert len(strict.topic.messages) == 2
+    document = strict.reporter.results[-1].to_document()
     assert document["status"] == "failed"
     assert [d["endpoint"] for d in document["planned"]] == [first]  # type: ignore[attr-defined]
 
 
-def test_every_failure_is_named(desk: Desk) -> None:
-    endpoints = [desk.service.asks(TRUSTED) for _ in range(2)]
-    desk.service.faults[ACCEPT] = [forbidden(ACCEPT), throttled(ACCEPT)]
+def test_the_error_names_every_failure(reviewed: ReviewedService) -> None:
+    endpoints = [reviewed.service.request(TRUSTED) for _ in range(2)]
+    reviewed.service.faults[ACCEPT] = [forbidden(ACCEPT), throttled(ACCEPT)]
 
     with pytest.raises(RequestsFailedError) as raised:
-        app.handler(SWEEP, context())
+        app.handler(SCHEDULE, context())
 
     first, second = raised.value.failures
     assert (endpoints[0] in first, "UnauthorizedOperation" in first) == (True, True)
     assert (endpoints[1] in second, "RequestLimitExceeded" in second) == (True, True)
 
 
-def test_an_answer_whose_reply_was_lost_counts_as_given(desk: Desk) -> None:
-    endpoint = desk.service.asks(TRUSTED)
-    desk.service.lost_replies[ACCEPT] = [throttled(ACCEPT)]
+def test_an_acceptance_with_a_lost_reply_counts_as_done(reviewed: ReviewedService) -> None:
+    endpoint = reviewed.service.request(TRUSTED)
+    reviewed.service.lost_replies[ACCEPT] = [throttled(ACCEPT)]
 
-    answer = app.handler(NOTIFICATION, context())
+    document = app.handler(NOTIFICATION, context())
 
-    assert answer["status"] == "reviewed"
-    assert desk.service.state(endpoint) is ConnectionState.AVAILABLE
-    assert len(desk.people.messages) == 1
+    assert document["status"] == "reviewed"
+    assert reviewed.service.state(endpoint) is ConnectionState.AVAILABLE
+    assert len(reviewed.topic.messages) == 1
 
 
-def test_a_rejection_whose_reply_was_lost_counts_as_given(strict_desk: Desk) -> None:
-    strict_desk.service.asks(OTHER)
-    strict_desk.service.lost_replies[REJECT] = [throttled(REJECT)]
+def test_a_rejection_with_a_lost_reply_counts_as_done(strict: ReviewedService) -> None:
+    strict.service.request(OTHER)
+    strict.service.lost_replies[REJECT] = [throttled(REJECT)]
 
     assert app.handler(NOTIFICATION, context())["status"] == "reviewed"
 
 
-def test_when_it_cannot_look_again_the_first_failure_stands(desk: Desk) -> None:
-    desk.service.asks(TRUSTED)
-    desk.service.faults[ACCEPT] = [throttled(ACCEPT)]
-    seen = desk.service.connections()
-    answers = iter([seen])
+def test_reports_the_first_failure_if_the_second_list_fails(reviewed: ReviewedService) -> None:
+    reviewed.service.request(TRUSTED)
+    reviewed.service.faults[ACCEPT] = [throttled(ACCEPT)]
+    replies = iter([reviewed.service.connections()])
 
-    def only_once() -> object:
+    def fails_after_one_call() -> object:
         try:
-            return next(answers)
+            return next(replies)
         except StopIteration:
             raise throttled(DESCRIBE) from None
 
-    desk.service.connections = only_once  # type: ignore[assignment,method-assign]
+    reviewed.service.connections = fails_after_one_call  # type: ignore[assignment,method-assign]
 
     with pytest.raises(RequestsFailedError, match=ACCEPT):
         app.handler(NOTIFICATION, context())
 
 
 @pytest.mark.parametrize("state", [ConnectionState.REJECTED, ConnectionState.DELETING])
-def test_a_request_that_somebody_else_ended_is_neither_a_failure_nor_our_answer(
-    desk: Desk, state: ConnectionState
+def test_a_request_that_another_party_ended_is_not_a_failure_and_not_reported(
+    reviewed: ReviewedService, state: ConnectionState
 ) -> None:
-    endpoint = desk.service.asks(TRUSTED)
-    accept = desk.service.accept
+    endpoint = reviewed.service.request(TRUSTED)
+    accept = reviewed.service.accept
 
-    def too_late(endpoint_id: str) -> None:
-        desk.service.becomes(endpoint_id, state)
-        desk.service.faults[ACCEPT] = [EndpointServiceError(ACCEPT, "InvalidState", "too late")]
+    def accept_too_late(endpoint_id: str) -> None:
+        reviewed.service.set_state(endpoint_id, state)
+        reviewed.service.faults[ACCEPT] = [EndpointServiceError(ACCEPT, "InvalidState", "too late")]
         accept(endpoint_id)
 
-    desk.service.accept = too_late  # type: ignore[method-assign]
+    reviewed.service.accept = accept_too_late  # type: ignore[method-assign]
 
     app.handler(NOTIFICATION, context())
 
-    assert desk.service.state(endpoint) is state
-    assert not desk.people.messages
+    assert reviewed.service.state(endpoint) is state
+    assert not reviewed.topic.messages
 
 
-def test_an_endpoint_that_is_deleted_meanwhile_is_no_failure(desk: Desk) -> None:
-    endpoint = desk.service.asks(TRUSTED)
-    accept = desk.service.accept
+def test_an_endpoint_that_was_deleted_meanwhile_is_not_a_failure(reviewed: ReviewedService) -> None:
+    endpoint = reviewed.service.request(TRUSTED)
+    accept = reviewed.service.accept
 
-    def too_late(endpoint_id: str) -> None:
-        desk.service.goes(endpoint_id)
+    def accept_too_late(endpoint_id: str) -> None:
+        reviewed.service.delete(endpoint_id)
         accept(endpoint_id)
 
-    desk.service.accept = too_late  # type: ignore[method-assign]
+    reviewed.service.accept = accept_too_late  # type: ignore[method-assign]
 
     app.handler(NOTIFICATION, context())
 
-    assert endpoint not in {c.endpoint_id for c in desk.service.connections()}
-    assert not desk.people.messages
+    assert endpoint not in {c.endpoint_id for c in reviewed.service.connections()}
+    assert not reviewed.topic.messages
 
 
-def test_a_list_that_cannot_be_had_fails_the_run_and_answers_nothing(desk: Desk) -> None:
-    endpoint = desk.service.asks(TRUSTED)
-    desk.service.faults[DESCRIBE] = [forbidden(DESCRIBE)]
+def test_a_failed_list_fails_the_run_and_changes_nothing(reviewed: ReviewedService) -> None:
+    endpoint = reviewed.service.request(TRUSTED)
+    reviewed.service.faults[DESCRIBE] = [forbidden(DESCRIBE)]
 
     with pytest.raises(EndpointServiceError, match=DESCRIBE):
         app.handler(NOTIFICATION, context())
 
-    assert desk.service.state(endpoint) is ConnectionState.PENDING_ACCEPTANCE
-    assert desk.reporter.results[-1].status is ReviewStatus.FAILED
+    assert reviewed.service.state(endpoint) is ConnectionState.PENDING_ACCEPTANCE
+    assert reviewed.reporter.results[-1].status is ReviewStatus.FAILED
 
 
-def test_when_nobody_can_be_told_the_answers_stand_and_nothing_is_said_twice(desk: Desk) -> None:
-    endpoints = [desk.service.asks(TRUSTED) for _ in range(2)]
-    desk.people.is_broken = True
+def test_an_undelivered_mail_undoes_nothing_and_is_not_repeated(reviewed: ReviewedService) -> None:
+    endpoints = [reviewed.service.request(TRUSTED) for _ in range(2)]
+    reviewed.topic.is_broken = True
 
-    answer = app.handler(NOTIFICATION, context())
-    again = app.handler(NOTIFICATION, context())
+    document = app.handler(NOTIFICATION, context())
+    second = app.handler(NOTIFICATION, context())
 
     for endpoint in endpoints:
-        assert desk.service.state(endpoint) is ConnectionState.AVAILABLE
-    assert answer["status"] == "reviewed"
+        assert reviewed.service.state(endpoint) is ConnectionState.AVAILABLE
+    assert document["status"] == "reviewed"
     assert (
-        answer["undelivered_notifications"]
+        document["undelivered_notifications"]
         == ["nobody was told: Publish failed with NotFound: Topic does not exist"] * 2
     )
-    assert again["undelivered_notifications"] == []
-    assert len(desk.bus.events) == 2
+    assert second["undelivered_notifications"] == []
+    assert len(reviewed.bus.events) == 2
 
 
-def test_programs_are_told_who_waits(desk: Desk) -> None:
-    endpoint = desk.service.asks(OTHER)
+def test_an_event_reports_a_waiting_request(reviewed: ReviewedService) -> None:
+    endpoint = reviewed.service.request(OTHER)
 
     app.handler(NOTIFICATION, context())
 
-    (event,) = desk.bus.events
-    assert (event.detail_type, event.detail["answer"]) == ("Connection Waiting", "leave")
+    (event,) = reviewed.bus.events
+    assert (event.detail_type, event.detail["action"]) == ("Connection Waiting", "leave")
     assert event.detail["endpoint"] == endpoint
     assert event.detail["account"] == OTHER
 
 
-# --- The record and the figures ---------------------------------------------------------------
+# --- The log record and the metrics ---------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("_powertools")
 @pytest.mark.parametrize(("is_broken", "level"), [(False, "INFO"), (True, "ERROR")])
-def test_a_run_writes_one_record_and_its_figures(
-    strict_desk: Desk, capsys: pytest.CaptureFixture[str], is_broken: bool, level: str
+def test_a_run_writes_one_record_and_its_metrics(
+    strict: ReviewedService, capsys: pytest.CaptureFixture[str], is_broken: bool, level: str
 ) -> None:
-    strict_desk.service.asks(TRUSTED)
-    strict_desk.service.asks(OTHER)
+    strict.service.request(TRUSTED)
+    strict.service.request(OTHER)
     if is_broken:
-        strict_desk.service.faults[REJECT] = [forbidden(REJECT)]
+        strict.service.faults[REJECT] = [forbidden(REJECT)]
         with pytest.raises(RequestsFailedError):
             app.handler(NOTIFICATION, context())
     else:
         app.handler(NOTIFICATION, context())
-    result = strict_desk.reporter.results[-1]
+    result = strict.reporter.results[-1]
 
     PowertoolsReviewReporter().report(result)
 
-    record, figures = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    record, metrics = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert record["level"] == level
     assert record["result"] == json.loads(json.dumps(result.to_document()))
-    assert figures["ConnectionsAccepted"] == [1]
-    assert figures["ConnectionsRejected"] == [int(not is_broken)]
-    assert figures["ConnectionsWaiting"] == [0]
-    assert figures["ConnectionReviewsFailed"] == [int(is_broken)]
-    assert figures["NotificationsFailed"] == [0]
+    assert metrics["ConnectionsAccepted"] == [1]
+    assert metrics["ConnectionsRejected"] == [int(not is_broken)]
+    assert metrics["ConnectionsWaiting"] == [0]
+    assert metrics["ConnectionReviewsFailed"] == [int(is_broken)]
+    assert metrics["NotificationsFailed"] == [0]
 
 
-# --- The wiring ---------------------------------------------------------------------------------
+# --- The build ------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -405,7 +415,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_environment", "_powertools")
-def test_the_parts_are_put_together_from_the_environment_once_per_container() -> None:
+def test_builds_the_reviewer_from_the_environment_once_per_container() -> None:
     reviewer = build.reviewer()
 
     assert reviewer.policy.trusted_accounts == {TRUSTED}
@@ -414,25 +424,25 @@ def test_the_parts_are_put_together_from_the_environment_once_per_container() ->
 
 
 @pytest.mark.usefixtures("_environment", "_powertools")
-def test_the_answer_goes_to_the_topic_of_the_environment(
+def test_notifies_the_topic_of_the_environment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     topic = "arn:aws:sns:eu-west-1:111122223333:alarms"
     monkeypatch.setenv("ALARM_TOPIC_ARN", topic)
-    people, bus = FakeTopic(), FakeBus()
-    couriers = {topic: NotificationSender(topic=people, bus=bus)}
-    monkeypatch.setattr(build, "notification_sender", couriers.__getitem__)
+    mails, bus = FakeTopic(), FakeBus()
+    senders = {topic: NotificationSender(topic=mails, bus=bus)}
+    monkeypatch.setattr(build, "notification_sender", senders.__getitem__)
     request = EndpointConnection(
         endpoint_id="vpce-0abc", owner=TRUSTED, state=ConnectionState.PENDING_ACCEPTANCE
     )
     reviewer = build.reviewer()
 
     assert reviewer.notifier.notify(decide(request, reviewer.policy)) == ()
-    assert len(people.messages) == len(bus.events) == 1
+    assert len(mails.messages) == len(bus.events) == 1
 
 
 @pytest.mark.usefixtures("_environment")
-def test_a_missing_variable_is_named_at_the_first_invocation(
+def test_the_first_invocation_names_a_missing_variable(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("ENDPOINT_SERVICE_ID")

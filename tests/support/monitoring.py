@@ -16,7 +16,7 @@ from target_sync.model import SyncPolicy
 from target_sync.reconcile.loop import RunState
 from target_sync.reconcile.result import SyncResult
 from target_sync.reconcile.triggers import Trigger
-from tests.support.connections import Desk
+from tests.support.connections import ReviewedService
 from tests.support.notifications import FakeNotifier
 from tests.support.scenario import POLICY, SCHEDULE, A, B, Scenario
 from tests.support.scenarios import run_metrics, written_metrics
@@ -95,7 +95,7 @@ class MonitoredScenario(Scenario):
     def __init__(self, *registered: object, policy: SyncPolicy = POLICY) -> None:
         standbys = FakeStandbys(A, B) if policy.serving_standby else None
         super().__init__(*registered, policy=policy, standbys=standbys)
-        self.reviews = Desk()
+        self.reviews = ReviewedService()
         self.notifier = FakeNotifier()
         self.reconciler = replace(
             self.reconciler, notifier=self.notifier, reporter=_MetricReporter(self)

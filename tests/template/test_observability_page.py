@@ -11,7 +11,7 @@ from target_sync.connections.messages import notification_of as connection_notic
 from target_sync.notifications.messages import RUNBOOK, SOURCE, BusEvent
 from target_sync.status.checks.result import CheckId
 from tests.functional.test_notifications import NotifiedScenario
-from tests.support.connections import OTHER, SENDER, TRUSTED, FakeEndpointService
+from tests.support.connections import ORIGIN, OTHER, TRUSTED, FakeEndpointService
 from tests.support.monitoring import alarms
 from tests.support.scenario import COMPLETED, EVENT, A, B
 from tests.template.pages import ROOT, anchors, blocks, read, sections, tables
@@ -38,10 +38,10 @@ def veto_event() -> BusEvent:
 
 def connection_event(account: str) -> BusEvent:
     service = FakeEndpointService()
-    service.asks(account)
+    service.request(account)
     policy = ConnectionPolicy(trusted_accounts=frozenset({TRUSTED}))
     (decision,) = (decide(connection, policy) for connection in service.connections())
-    return connection_notice(decision, SENDER, at=0.0).event
+    return connection_notice(decision, ORIGIN, at=0.0).event
 
 
 def first_column(number: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""Which endpoint connections are answered, and how."""
+"""Decisions about connection requests, and the messages about them."""
 
 import string
 
@@ -14,14 +14,14 @@ from target_sync.connections.decisions import (
 )
 from target_sync.connections.messages import notification_of
 from target_sync.model import ConnectionState, EndpointConnection
-from tests.support.connections import OTHER, SENDER, SERVICE_ID, TRUSTED
+from tests.support.connections import ORIGIN, OTHER, SERVICE_ID, TRUSTED
 
 OPEN = ConnectionPolicy(trusted_accounts=frozenset({TRUSTED}))
 STRICT = ConnectionPolicy(trusted_accounts=frozenset({TRUSTED}), reject_untrusted=True)
 NO_REQUESTS = sorted(set(ConnectionState) - {ConnectionState.PENDING_ACCEPTANCE})
 
 accounts = st.text(string.digits, min_size=12, max_size=12)
-#: What might stand where an account should: also parts of one, and more than one.
+#: Account fields, including incomplete ones and several in one text.
 owners = accounts | st.text(string.digits + " ,*:", max_size=30) | st.just(TRUSTED)
 
 
@@ -32,7 +32,7 @@ def connection(
 
 
 @pytest.mark.parametrize(
-    ("owner", "policy", "answer", "reason"),
+    ("owner", "policy", "action", "reason"),
     [
         (TRUSTED, OPEN, ConnectionAction.ACCEPT, DecisionReason.TRUSTED),
         (TRUSTED, STRICT, ConnectionAction.ACCEPT, DecisionReason.TRUSTED),
@@ -40,31 +40,31 @@ def connection(
         (OTHER, STRICT, ConnectionAction.REJECT, DecisionReason.UNTRUSTED),
     ],
 )
-def test_a_request_is_answered_by_its_account(
-    owner: str, policy: ConnectionPolicy, answer: ConnectionAction, reason: DecisionReason
+def test_the_account_decides_about_a_request(
+    owner: str, policy: ConnectionPolicy, action: ConnectionAction, reason: DecisionReason
 ) -> None:
     decision = decide(connection(owner), policy)
 
-    assert (decision.answer, decision.reason) == (answer, reason)
-    assert decision.waits == (answer is ConnectionAction.LEAVE)
+    assert (decision.action, decision.reason) == (action, reason)
+    assert decision.waits == (action is ConnectionAction.LEAVE)
 
 
 @pytest.mark.parametrize("policy", [OPEN, STRICT])
 @pytest.mark.parametrize("owner", [TRUSTED, OTHER])
 @pytest.mark.parametrize("state", NO_REQUESTS)
-def test_what_is_no_request_is_left_alone(
+def test_leaves_a_connection_that_is_no_request(
     state: ConnectionState, owner: str, policy: ConnectionPolicy
 ) -> None:
     decision = decide(connection(owner, state), policy)
 
-    assert (decision.answer, decision.reason) == (ConnectionAction.LEAVE, DecisionReason.NO_REQUEST)
+    assert (decision.action, decision.reason) == (ConnectionAction.LEAVE, DecisionReason.NO_REQUEST)
     assert not decision.waits
 
 
-def test_without_a_trusted_account_nobody_is_accepted() -> None:
+def test_accepts_no_request_without_a_trusted_account() -> None:
     decision = decide(connection(), ConnectionPolicy(trusted_accounts=frozenset()))
 
-    assert decision.answer is ConnectionAction.LEAVE
+    assert decision.action is ConnectionAction.LEAVE
 
 
 @given(
@@ -73,27 +73,27 @@ def test_without_a_trusted_account_nobody_is_accepted() -> None:
     trusted=st.frozensets(accounts, max_size=4),
     reject=st.booleans(),
 )
-def test_an_account_that_is_not_on_the_list_is_never_accepted(
+def test_never_accepts_an_account_outside_the_list(
     owner: str, state: ConnectionState, trusted: frozenset[str], reject: bool
 ) -> None:
     policy = ConnectionPolicy(trusted_accounts=trusted, reject_untrusted=reject)
 
-    answer = decide(connection(owner, state), policy).answer
+    action = decide(connection(owner, state), policy).action
 
-    assert answer is not ConnectionAction.ACCEPT or owner in trusted
-    assert answer is not ConnectionAction.REJECT or owner not in trusted
+    assert action is not ConnectionAction.ACCEPT or owner in trusted
+    assert action is not ConnectionAction.REJECT or owner not in trusted
 
 
 @pytest.mark.parametrize("text", ["pendingAcceptance", "PendingAcceptance", "PENDINGACCEPTANCE"])
-def test_states_are_compared_without_case(text: str) -> None:
+def test_reads_a_state_in_any_letter_case(text: str) -> None:
     assert ConnectionState.of(text) is ConnectionState.PENDING_ACCEPTANCE
 
 
-def test_a_state_that_we_do_not_know_is_left_alone() -> None:
+def test_leaves_a_connection_in_an_unknown_state() -> None:
     state = ConnectionState.of("Sleeping")
 
     assert state is ConnectionState.UNKNOWN
-    assert decide(connection(state=state), STRICT).answer is ConnectionAction.LEAVE
+    assert decide(connection(state=state), STRICT).action is ConnectionAction.LEAVE
 
 
 @pytest.mark.parametrize(
@@ -104,16 +104,16 @@ def test_a_state_that_we_do_not_know_is_left_alone() -> None:
         (OTHER, OPEN, "waiting", ["accept", "reject"]),
     ],
 )
-def test_a_message_says_what_happened_and_what_a_person_can_do(
+def test_a_mail_states_the_action_and_the_commands_for_a_person(
     owner: str, policy: ConnectionPolicy, verb: str, commands: list[str]
 ) -> None:
-    told = notification_of(decide(connection(owner), policy), SENDER, at=0.0).message
+    mail = notification_of(decide(connection(owner), policy), ORIGIN, at=0.0).message
 
-    assert told.text.startswith(
+    assert mail.text.startswith(
         f"The request of endpoint vpce-0abc, account {owner}, to endpoint service {SERVICE_ID} "
     )
-    assert verb in told.text
-    lines = [line.partition("aws ec2 ")[2] for line in told.text.splitlines() if "aws ec2" in line]
+    assert verb in mail.text
+    lines = [line.partition("aws ec2 ")[2] for line in mail.text.splitlines() if "aws ec2" in line]
     assert lines == [
         f"{command}-vpc-endpoint-connections --service-id {SERVICE_ID} --vpc-endpoint-ids vpce-0abc"
         for command in commands
@@ -122,8 +122,8 @@ def test_a_message_says_what_happened_and_what_a_person_can_do(
 
 @pytest.mark.parametrize("policy", [OPEN, STRICT])
 @pytest.mark.parametrize("owner", [TRUSTED, OTHER])
-def test_a_subject_is_one_that_sns_takes(owner: str, policy: ConnectionPolicy) -> None:
-    subject = notification_of(decide(connection(owner), policy), SENDER, at=0.0).message.subject
+def test_sns_accepts_every_subject(owner: str, policy: ConnectionPolicy) -> None:
+    subject = notification_of(decide(connection(owner), policy), ORIGIN, at=0.0).message.subject
 
     assert subject.isascii()
     assert len(subject) < 100

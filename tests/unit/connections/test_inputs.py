@@ -1,4 +1,4 @@
-"""The environment and the triggers of the function that answers; every mistake is named."""
+"""The environment and the triggers of ReviewConnectionsFunction."""
 
 import pytest
 
@@ -21,7 +21,7 @@ ENVIRONMENT = {
 }
 
 
-def test_a_complete_environment_becomes_settings() -> None:
+def test_reads_a_complete_environment() -> None:
     assert load_settings(ENVIRONMENT) == ConnectionSettings(
         service_id="vpce-svc-0a1b2c3d4e5f60718",
         policy=ConnectionPolicy(
@@ -32,11 +32,11 @@ def test_a_complete_environment_becomes_settings() -> None:
 
 
 @pytest.mark.parametrize("empty", [{"TRUSTED_ACCOUNTS": "", "ALARM_TOPIC_ARN": ""}, {}])
-def test_accounts_and_topic_may_be_left_out(empty: dict[str, str]) -> None:
+def test_accounts_and_topic_are_optional(empty: dict[str, str]) -> None:
     names = ("ENDPOINT_SERVICE_ID", "REJECT_UNTRUSTED")
-    kept = {name: ENVIRONMENT[name] for name in names} | {"REJECT_UNTRUSTED": "false"}
+    present = {name: ENVIRONMENT[name] for name in names} | {"REJECT_UNTRUSTED": "false"}
 
-    settings = load_settings(kept | empty)
+    settings = load_settings(present | empty)
 
     assert settings.policy == ConnectionPolicy(trusted_accounts=frozenset())
     assert settings.alarm_topic_arn == ""
@@ -58,12 +58,12 @@ def test_accounts_and_topic_may_be_left_out(empty: dict[str, str]) -> None:
         ("ALARM_TOPIC_ARN", "alarms"),
     ],
 )
-def test_a_wrong_value_is_refused_with_the_variables_name(name: str, value: str) -> None:
+def test_rejects_an_invalid_value_and_names_the_variable(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=name):
         load_settings({**ENVIRONMENT, name: value})
 
 
-def test_to_reject_everybody_is_refused() -> None:
+def test_refuses_to_reject_every_request() -> None:
     with pytest.raises(SettingsError, match="REJECT_UNTRUSTED is true and TRUSTED_ACCOUNTS"):
         load_settings({**ENVIRONMENT, "TRUSTED_ACCOUNTS": " , "})
 
@@ -76,11 +76,11 @@ def test_to_reject_everybody_is_refused() -> None:
         ("manual-sync", ConnectionTriggerKind.MANUAL),
     ],
 )
-def test_the_triggers_are_told_apart(event: str, kind: ConnectionTriggerKind) -> None:
+def test_recognizes_each_trigger(event: str, kind: ConnectionTriggerKind) -> None:
     assert parse_trigger(load_event(event)) == ConnectionTrigger(kind=kind)
 
 
-def test_a_person_may_ask_for_a_dry_run() -> None:
+def test_a_manual_trigger_may_be_a_dry_run() -> None:
     assert parse_trigger(load_event("manual-dry-run")).dry_run
 
 
@@ -98,8 +98,6 @@ def test_a_person_may_ask_for_a_dry_run() -> None:
         ({"Records": [{"EventSource": "aws:sqs"}]}, "Records"),
     ],
 )
-def test_any_other_payload_is_refused_and_what_is_wrong_is_named(
-    payload: object, named: str
-) -> None:
+def test_rejects_any_other_payload_and_names_the_mistake(payload: object, named: str) -> None:
     with pytest.raises(TriggerError, match=named):
         parse_trigger(payload)

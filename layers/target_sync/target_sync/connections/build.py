@@ -1,4 +1,4 @@
-"""Puts the parts together, once per container."""
+"""Builds the reviewer from the environment, once per container."""
 
 import functools
 import os
@@ -19,32 +19,39 @@ from target_sync.notifications.messages import Origin
 
 @functools.cache
 def reviewer() -> ConnectionReviewer:
-    """The answerer of this container, made on the first call from its environment.
+    """Return the reviewer of this container, built from its environment on the first call.
 
     Raises:
-        SettingsError: A variable of the environment is missing or wrong.
+        SettingsError: An environment variable is missing or invalid.
     """
     return build_reviewer(os.environ)
 
 
 def build_reviewer(environ: Mapping[str, str]) -> ConnectionReviewer:
-    """Make an answerer from an environment."""
+    """Build a reviewer from an environment.
+
+    Raises:
+        SettingsError: An environment variable is missing or invalid.
+    """
     settings = load_settings(environ)
     return ConnectionReviewer(
         service=Ec2EndpointService(make_client("ec2"), settings.service_id),
         policy=settings.policy,
-        notifier=_LazyNotifier(settings),
+        notifier=_ReviewNotifier(settings),
         reporter=PowertoolsReviewReporter(),
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _LazyNotifier:
-    """Implements ``target_sync.connections.reviewer.ConnectionTeller``."""
+class _ReviewNotifier:
+    """Implements ``target_sync.connections.reviewer.ConnectionNotifier``.
+
+    It makes the clients of SNS and EventBridge when there is something to notify.
+    """
 
     settings: ConnectionSettings
 
     def notify(self, decision: Decision) -> tuple[str, ...]:
-        sender = Origin(stack=self.settings.stack, resource=self.settings.service_id)
-        notice = notification_of(decision, sender, at=time.time())
-        return notification_sender(self.settings.alarm_topic_arn).send(notice)
+        origin = Origin(stack=self.settings.stack, resource=self.settings.service_id)
+        notification = notification_of(decision, origin, at=time.time())
+        return notification_sender(self.settings.alarm_topic_arn).send(notification)

@@ -1,4 +1,4 @@
-"""What is told about a connection request: that it was answered, or that a person has to."""
+"""The mail and the event about a connection request."""
 
 from collections.abc import Mapping
 
@@ -18,54 +18,54 @@ _REJECT = "aws ec2 reject-vpc-endpoint-connections"
 _MAILS: Mapping[ConnectionAction, Email] = {
     ConnectionAction.ACCEPT: Email(
         "endpoint connection accepted",
-        "was accepted: {why}.\n\nTo end the connection: " + _REJECT + " {which}",
+        "was accepted: {reason}.\n\nTo end the connection: " + _REJECT + " {options}",
     ),
     ConnectionAction.REJECT: Email(
         "endpoint connection rejected",
-        "was rejected: {why}.\n\nIf the account is to have access, add it to TrustedAccounts and"
-        " let the consumer create its endpoint anew.",
+        "was rejected: {reason}.\n\nTo give the account access, add it to TrustedAccounts and"
+        " let the consumer create its endpoint again.",
     ),
     ConnectionAction.LEAVE: Email(
         "endpoint connection waits for you",
-        "is waiting: {why}.\n\nTo let the account in, now and later, add it to TrustedAccounts."
-        "\nTo accept this request only: " + _ACCEPT + " {which}"
-        "\nTo refuse it: " + _REJECT + " {which}",
+        "is waiting: {reason}.\n\nTo accept every request of the account, add it to"
+        " TrustedAccounts.\nTo accept this request only: " + _ACCEPT + " {options}"
+        "\nTo reject it: " + _REJECT + " {options}",
     ),
 }
 
 
-def notification_of(decision: Decision, sender: Origin, *, at: float) -> Notification:
-    """The news about a request: what happened, why, and what a person can do about it.
+def notification_of(decision: Decision, origin: Origin, *, at: float) -> Notification:
+    """Return the mail and the event about a decision.
 
     Args:
-        decision: The answer that was given, or that a person has to give.
-        sender: Who tells; its resource is the ID of the endpoint service.
+        decision: The action of the run, or the decision that a person has to make.
+        origin: The stack and the ID of the endpoint service.
         at: When, in seconds since the epoch.
     """
-    kind = "Connection Waiting" if decision.waits else "Connection Answered"
+    detail_type = "Connection Waiting" if decision.waits else "Connection Reviewed"
     detail = {
         "version": VERSION,
-        "id": f"{decision.connection.endpoint_id}-{decision.answer.value}",
-        "stack": sender.stack,
-        "endpoint_service": sender.resource,
+        "id": f"{decision.connection.endpoint_id}-{decision.action.value}",
+        "stack": origin.stack,
+        "endpoint_service": origin.resource,
         "at": round(at, 3),
         "endpoint": plain(decision.connection.endpoint_id),
         "account": plain(decision.connection.owner),
-        "answer": decision.answer.value,
+        "action": decision.action.value,
         "reason": decision.reason.value,
     }
-    return Notification(_mail(decision, sender), BusEvent(kind, detail, sender.resource))
+    return Notification(_mail(decision, origin), BusEvent(detail_type, detail, origin.resource))
 
 
-def _mail(decision: Decision, sender: Origin) -> Email:
+def _mail(decision: Decision, origin: Origin) -> Email:
     endpoint = plain(decision.connection.endpoint_id)
-    account, service = plain(decision.connection.owner), sender.resource
-    template = _MAILS[decision.answer]
-    which = f"--service-id {service} --vpc-endpoint-ids {endpoint}"
+    account, service = plain(decision.connection.owner), origin.resource
+    template = _MAILS[decision.action]
+    options = f"--service-id {service} --vpc-endpoint-ids {endpoint}"
     return mail(
-        f"{sender.stack}: {template.subject}",
+        f"{origin.stack}: {template.subject}",
         [
             f"The request of endpoint {endpoint}, account {account}, to endpoint service {service} "
-            + template.text.format(why=decision.reason, which=which)
+            + template.text.format(reason=decision.reason, options=options)
         ],
     )

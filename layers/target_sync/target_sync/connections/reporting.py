@@ -1,13 +1,13 @@
-"""One record and a few figures per run, through Powertools: JSON and EMF on standard output."""
+"""One log record (JSON) and the metrics (EMF) of each run, on standard output."""
 
 from aws_lambda_powertools.logging import Logger
 from aws_lambda_powertools.metrics import Metrics, MetricUnit
 
-from target_sync.connections.decisions import ReviewResult
+from target_sync.connections.result import ReviewResult
 
 
 class PowertoolsReviewReporter:
-    """Implements ``target_sync.connections.reviewer.AnswerReporter``.
+    """Implements ``target_sync.connections.reviewer.ReviewReporter``.
 
     Service, namespace and level come from the ``POWERTOOLS_*`` variables of the template.
     """
@@ -17,9 +17,9 @@ class PowertoolsReviewReporter:
         self._metrics = Metrics()
 
     def report(self, result: ReviewResult) -> None:
-        """Write the run's one record, and its metrics."""
+        """Write one log record and the metrics of the run."""
         log = self._logger.error if result.failures else self._logger.info
-        log("answer run ended", extra={"result": result.to_document()})
+        log("connection review ended", extra={"result": result.to_document()})
         counts = {
             "ConnectionsAccepted": len(result.accepted),
             "ConnectionsRejected": len(result.rejected),

@@ -1,4 +1,4 @@
-"""The only sequencing: look, decide, answer, tell, report."""
+"""The sequence of a run: list the connections, decide, act, notify, report."""
 
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -7,41 +7,41 @@ from target_sync.connections.decisions import (
     ConnectionAction,
     ConnectionPolicy,
     Decision,
-    ReviewResult,
     decide,
 )
+from target_sync.connections.result import ReviewResult
 from target_sync.connections.triggers import ConnectionTrigger, ConnectionTriggerKind
 from target_sync.errors import EndpointServiceError, RequestsFailedError
 from target_sync.ports import EndpointServicePort
 
 
 class ConnectionNotifier(Protocol):
-    """Who tells people and programs."""
+    """Notifies people and programs."""
 
     def notify(self, decision: Decision) -> tuple[str, ...]:
-        """Tell of one decision, at most once, and answer with what may have reached nobody."""
+        """Notify of one decision, without a retry.
+
+        Returns:
+            A sentence for each message that may not have been delivered.
+        """
         ...
 
 
 class ReviewReporter(Protocol):
-    """Where the result of a run goes, beside the caller."""
+    """Writes the result of a run to the log and the metrics."""
 
     def report(self, result: ReviewResult) -> None:
-        """Write the one record of this run."""
+        """Write one log record and the metrics of the run."""
         ...
 
 
-#: A decision that could not be carried out, and what went wrong.
-_Failed = tuple[Decision, EndpointServiceError]
+#: A decision that was not carried out, and the error of the call.
+_FailedDecision = tuple[Decision, EndpointServiceError]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionReviewer:
-    """Answers the requests to one endpoint service. Runs may overlap.
-
-    Attributes:
-        teller: Who tells people and programs.
-    """
+    """Accepts and rejects the requests to one endpoint service. Runs may overlap."""
 
     service: EndpointServicePort
     policy: ConnectionPolicy
@@ -49,11 +49,11 @@ class ConnectionReviewer:
     reporter: ReviewReporter
 
     def run(self, trigger: ConnectionTrigger) -> ReviewResult:
-        """Answer every request that waits. One that fails holds up no other.
+        """Review every pending request. A request that fails does not block the others.
 
         Raises:
             EndpointServiceError: The connections could not be listed.
-            UnansweredError: Something failed after that. The message names each failure.
+            RequestsFailedError: A later call failed. The message names each failure.
         """
         result = ReviewResult(trigger=trigger.to_document(), dry_run=trigger.dry_run)
         try:
@@ -63,69 +63,65 @@ class ConnectionReviewer:
             raise
         result = replace(result, decisions=tuple(decide(c, self.policy) for c in connections))
         if not trigger.dry_run:
-            result = self._answer(result)
-            result = self._tell(result, trigger)
+            result = self._notify(self._apply(result), trigger)
         self.reporter.report(result)
         if result.failures:
             raise RequestsFailedError(result.failures)
         return result
 
-    def _answer(self, result: ReviewResult) -> ReviewResult:
-        given: list[Decision] = []
-        failed: list[_Failed] = []
+    def _apply(self, result: ReviewResult) -> ReviewResult:
+        applied: list[Decision] = []
+        failed: list[_FailedDecision] = []
         for decision in result.planned:
             try:
-                self._give(decision)
+                self._accept_or_reject(decision)
             except EndpointServiceError as error:
                 failed.append((decision, error))
             else:
-                given.append(decision)
+                applied.append(decision)
         if failed:
-            late, failed = self._looked_again(failed)
-            given += late
+            applied_after_all, failed = self._check_again(failed)
+            applied += applied_after_all
         return replace(
             result,
-            answered=tuple(given),
+            applied=tuple(applied),
             failures=tuple(f"{d.connection.endpoint_id}: {error}" for d, error in failed),
         )
 
-    def _give(self, decision: Decision) -> None:
-        act = (
-            self.service.accept
-            if decision.answer is ConnectionAction.ACCEPT
-            else self.service.reject
-        )
-        act(decision.connection.endpoint_id)
+    def _accept_or_reject(self, decision: Decision) -> None:
+        is_accepted = decision.action is ConnectionAction.ACCEPT
+        call = self.service.accept if is_accepted else self.service.reject
+        call(decision.connection.endpoint_id)
 
-    def _looked_again(self, failed: list[_Failed]) -> tuple[list[Decision], list[_Failed]]:
-        """Sort what failed by what is so now: the answers that were given, and what is left.
+    def _check_again(
+        self, failed: list[_FailedDecision]
+    ) -> tuple[list[Decision], list[_FailedDecision]]:
+        """Return the decisions that took effect after all, and those that still failed.
 
-        A reply may have been lost after the answer was given, a run beside this one may have
-        been faster, and the consumer may have deleted its endpoint: none of them is a failure.
+        AWS may have acted although its reply was lost. A concurrent run or a person may have
+        decided first, or the consumer may have deleted the endpoint. None of these is a failure.
         """
         try:
-            now = {c.endpoint_id: c for c in self.service.connections()}
+            current = {c.endpoint_id: c for c in self.service.connections()}
         except EndpointServiceError:
             return [], failed
-        given: list[Decision] = []
-        left: list[_Failed] = []
+        applied: list[Decision] = []
+        still_failed: list[_FailedDecision] = []
         for decision, error in failed:
-            connection = now.get(decision.connection.endpoint_id)
+            connection = current.get(decision.connection.endpoint_id)
             if connection is None:
                 continue
-            if decision.shows_in(connection):
-                given.append(decision)
+            if decision.is_applied_in(connection):
+                applied.append(decision)
             elif connection.is_request:
-                left.append((decision, error))
-        return given, left
+                still_failed.append((decision, error))
+        return applied, still_failed
 
-    def _tell(self, result: ReviewResult, trigger: ConnectionTrigger) -> ReviewResult:
-        """Tell people about each answer, and about who waits if that is news."""
-        news = result.answered
-        # The sweep would say it again each time it finds the same request.
+    def _notify(self, result: ReviewResult, trigger: ConnectionTrigger) -> ReviewResult:
+        """Notify of each action, and of waiting requests if a notification started the run."""
+        decisions = result.applied
+        # A scheduled run finds the same waiting request each time and would repeat the message.
         if trigger.kind is ConnectionTriggerKind.NOTIFICATION:
-            news += result.waiting
-        undelivered_notifications = [
-            failure for decision in news for failure in self.notifier.notify(decision)
-        ]
-        return replace(result, undelivered_notifications=tuple(undelivered_notifications))
+            decisions += result.waiting
+        undelivered = (text for decision in decisions for text in self.notifier.notify(decision))
+        return replace(result, undelivered_notifications=tuple(undelivered))

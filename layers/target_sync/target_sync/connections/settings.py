@@ -1,4 +1,4 @@
-"""The function's environment, read once into a frozen value."""
+"""The environment of ReviewConnectionsFunction, as a value."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ _ACCOUNT = r"[0-9]{12}"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionSettings:
-    """What the template told the function.
+    """The settings of the function.
 
     Attributes:
         service_id: The endpoint service (``ENDPOINT_SERVICE_ID``).
-        policy: Who may connect (``TRUSTED_ACCOUNTS``, ``REJECT_UNTRUSTED``).
-        alarm_topic_arn: Where people are told; empty for nowhere (``ALARM_TOPIC_ARN``).
+        policy: Which accounts may connect (``TRUSTED_ACCOUNTS``, ``REJECT_UNTRUSTED``).
+        alarm_topic_arn: The topic of the messages; empty for none (``ALARM_TOPIC_ARN``).
         stack: The stack's name, for the messages (``POWERTOOLS_SERVICE_NAME``).
     """
 
@@ -40,7 +40,7 @@ def load_settings(environ: Mapping[str, str]) -> ConnectionSettings:
     """Read the settings from the environment.
 
     Raises:
-        SettingsError: A variable is missing or wrong. The message names it.
+        SettingsError: A variable is missing or invalid. The message names it.
     """
     return ConnectionSettings(
         service_id=matching(
@@ -63,7 +63,7 @@ def _policy(environ: Mapping[str, str]) -> ConnectionPolicy:
     reject = one_of("REJECT_UNTRUSTED", required(environ, "REJECT_UNTRUSTED"), FLAGS)
     if reject and not trusted:
         raise SettingsError(
-            "REJECT_UNTRUSTED is true and TRUSTED_ACCOUNTS is empty: every request would be"
-            " rejected; name an account or set it to false"
+            "REJECT_UNTRUSTED is true and TRUSTED_ACCOUNTS is empty, so every request would be"
+            " rejected. Set TRUSTED_ACCOUNTS to an account, or set REJECT_UNTRUSTED to false"
         )
     return ConnectionPolicy(trusted_accounts=trusted, reject_untrusted=reject)

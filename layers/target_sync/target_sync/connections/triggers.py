@@ -1,7 +1,7 @@
-"""What set a run off: a connection notification, the schedule, or a person.
+"""The trigger of a run: a connection notification, the schedule, or a person.
 
-A notification only means "look now". Nothing in it is believed, and its text is not even read:
-who asks, and for what, is what EC2 says.
+A notification only starts a run. Its text is not read: the requests and their accounts come from
+EC2, so a forged notification has no effect.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from target_sync.triggers import as_object, options
 
 
 class ConnectionTriggerKind(StrEnum):
-    """Who asked for the run."""
+    """What started the run."""
 
     NOTIFICATION = "notification"
     SCHEDULE = "schedule"
@@ -21,42 +21,42 @@ class ConnectionTriggerKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionTrigger:
-    """Why this run takes place, and what it was asked to do.
+    """What started the run, and its options.
 
     Attributes:
-        kind: Who asked.
-        dry_run: Decide, and change nothing.
+        kind: What started the run.
+        dry_run: Decide only, and change nothing.
     """
 
     kind: ConnectionTriggerKind
     dry_run: bool = False
 
     def to_document(self) -> Mapping[str, object]:
-        """The trigger as it stands in the result."""
+        """Return the trigger as the result shows it."""
         return {"kind": self.kind.value}
 
 
-#: What a person may send, and what holds where it is not said.
+#: The options of a manual payload, with their defaults.
 _MANUAL_DEFAULTS: Mapping[str, bool] = {"dry_run": False}
 
 
 def parse_trigger(event: object) -> ConnectionTrigger:
-    """Tell the three triggers apart.
+    """Return the trigger that a payload stands for.
 
     Raises:
-        TriggerError: The payload is none of them. The message names the key that is wrong.
+        TriggerError: The payload is invalid. The message names the key.
     """
-    event = as_object(event, by_hand='to look by hand send {} or {"dry_run": true}')
+    event = as_object(event, by_hand='to start a review send {} or {"dry_run": true}')
     if _is_notification(event.get("Records")):
         return ConnectionTrigger(kind=ConnectionTriggerKind.NOTIFICATION)
     if event.get("source") == "aws.scheduler":
         return ConnectionTrigger(kind=ConnectionTriggerKind.SCHEDULE)
-    asked = options(event, _MANUAL_DEFAULTS)
-    return ConnectionTrigger(kind=ConnectionTriggerKind.MANUAL, dry_run=asked["dry_run"])
+    requested = options(event, _MANUAL_DEFAULTS)
+    return ConnectionTrigger(kind=ConnectionTriggerKind.MANUAL, dry_run=requested["dry_run"])
 
 
 def _is_notification(records: object) -> bool:
-    """Whether this is how SNS invokes a function (Lambda guide, *Using Lambda with SNS*)."""
+    """Return whether SNS sent the payload (Lambda guide, *Using Lambda with SNS*)."""
     return (
         isinstance(records, list)
         and bool(records)
