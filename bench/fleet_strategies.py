@@ -20,7 +20,7 @@ from bench.fleet_world import (
     name_of,
 )
 from lab.simulation.queues import EventQueue, Message, WorkQueue
-from target_sync.errors import TargetGroupUnavailableError, TargetSyncError
+from target_sync.errors import AwsUnavailableError, TargetSyncError
 from target_sync.fleet.bindings import read_listing
 from target_sync.fleet.bound_groups import BoundGroups
 from target_sync.fleet.checkpoints import SigningKey, write_checkpoint
@@ -375,5 +375,5 @@ class Naive:
                 if targets:
                     client.call(Call.REGISTRATION, lambda d=deed, t=targets: d(list(t)))  # type: ignore[misc]
                     self.world.note(arn)
-        except TargetGroupUnavailableError:
+        except AwsUnavailableError:
             self.failed += 1

@@ -13,7 +13,7 @@ from botocore.retries.standard import ExponentialBackoff
 
 from lab.simulation.clock import Turns
 from lab.simulation.target_group import ComputedGroup
-from target_sync.errors import TargetGroupUnavailableError
+from target_sync.errors import AwsUnavailableError
 from target_sync.fleet.model import ENDPOINT_TAG, GroupFacts, Limits, TaggedGroup
 from target_sync.fleet.name_lookups import THREADS
 from target_sync.fleet.rate_limits import ACCOUNT_QUOTA, QUOTAS, Call, Quota
@@ -124,7 +124,7 @@ class Client:
         """Make a call, counted by its own name if it has one.
 
         Raises:
-            TargetGroupUnavailableError: It was throttled at every attempt.
+            AwsUnavailableError: It was throttled at every attempt.
         """
         backoff = ExponentialBackoff(random=self.chances.random)
         taken = 0
@@ -140,7 +140,7 @@ class Client:
             context = cast("RetryContext", SimpleNamespace(attempt_number=attempt))
             delay = backoff.delay_amount(context)
             self.elb.clock.sleep_until(self.elb.clock.now() + delay)
-        raise TargetGroupUnavailableError(call, "ThrottlingException", "Rate exceeded")
+        raise AwsUnavailableError(call, "ThrottlingException", "Rate exceeded")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,12 @@ from moto import mock_aws
 
 from target_sync.endpoints.cluster import RdsCluster
 from target_sync.endpoints.ec2 import InstanceEndpoint
-from target_sync.endpoints.topology import (
-    TopologyDeniedError,
-    TopologyError,
-    TopologyMissingError,
-    TopologyReplyError,
+from target_sync.endpoints.failures import failed_observation
+from target_sync.errors import (
+    AwsAccessDeniedError,
+    AwsCallError,
+    AwsNotFoundError,
+    AwsReplyError,
 )
 from target_sync.model import FailedObservation, LookupFailure, Observation
 from tests.support.databases import CLUSTER, INSTANCE_ID, FakeEc2, FakeRds, api_error
@@ -82,7 +83,7 @@ def test_the_members_of_a_cluster_are_listed_with_their_part_and_their_endpoint(
 
 
 def test_a_cluster_that_does_not_exist_is_said_to_be_missing(rds: Any) -> None:
-    with pytest.raises(TopologyMissingError, match="DescribeDBClusters"):
+    with pytest.raises(AwsNotFoundError, match="DescribeDBClusters"):
         RdsCluster(rds, "nobody").members()
 
 
@@ -193,10 +194,10 @@ def test_an_error_is_told_by_its_code(fault: Exception, failure: LookupFailure) 
     rds: Any = FakeRds("orders-1")
     rds.fault = fault
 
-    with pytest.raises(TopologyError) as raised:
+    with pytest.raises(AwsCallError) as raised:
         RdsCluster(rds, CLUSTER).members()
 
-    seen = raised.value.to_observation("orders", 7.0)
+    seen = failed_observation(raised.value, "orders", 7.0)
     assert (seen.name, seen.failure, seen.at) == ("orders", failure, 7.0)
     assert "DescribeDBClusters failed with" in seen.detail
 
@@ -204,13 +205,13 @@ def test_an_error_is_told_by_its_code(fault: Exception, failure: LookupFailure) 
 @pytest.mark.parametrize(
     ("failing", "remedy"),
     [
-        (TopologyDeniedError("X", "AccessDenied", "no."), "role this permission."),
-        (TopologyMissingError("X", "NotFound", "no."), "new endpoint."),
-        (TopologyError("X", "Throttling", "no."), "Throttling: no."),
+        (AwsAccessDeniedError("X", "AccessDenied", "no."), "role this permission."),
+        (AwsNotFoundError("X", "NotFound", "no."), "new endpoint."),
+        (AwsCallError("X", "Throttling", "no."), "Throttling: no."),
     ],
 )
-def test_a_failure_ends_with_what_to_do(failing: TopologyError, remedy: str) -> None:
-    assert failing.to_observation("orders", 7.0).detail.endswith(remedy)
+def test_a_failure_ends_with_what_to_do(failing: AwsCallError, remedy: str) -> None:
+    assert failed_observation(failing, "orders", 7.0).detail.endswith(remedy)
 
 
 @pytest.mark.parametrize(
@@ -230,10 +231,10 @@ def test_a_reply_without_the_documented_shape_decides_nothing(reply: object) -> 
 
     odd: Any = _Odd("orders-1")
 
-    with pytest.raises(TopologyReplyError, match="documented shape") as raised:
+    with pytest.raises(AwsReplyError, match="documented shape") as raised:
         RdsCluster(odd, CLUSTER).members()
 
-    assert raised.value.to_observation("orders", 7.0).failure is LookupFailure.BAD_ANSWER
+    assert failed_observation(raised.value, "orders", 7.0).failure is LookupFailure.BAD_ANSWER
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from botocore.exceptions import ConnectTimeoutError
 from botocore.stub import Stubber
 from moto import mock_aws
 
-from target_sync.errors import StackCallError, StackCallUnavailableError
+from target_sync.errors import AwsCallError, AwsUnavailableError
 from target_sync.model import AwsScope, DatabaseKind
 from target_sync.provisioning.catalog import AwsDatabaseCatalog
 from target_sync.provisioning.lookup import Database, Subnet
@@ -364,7 +364,7 @@ def test_an_instance_that_is_still_being_created_is_none(rds: Stubber) -> None:
 def test_a_refused_call_is_named_with_its_code(rds: Stubber) -> None:
     rds.add_client_error("describe_db_instances", "AccessDenied", "no")
 
-    with pytest.raises(StackCallError, match="DescribeDBInstances failed with AccessDenied: no"):
+    with pytest.raises(AwsCallError, match="DescribeDBInstances failed with AccessDenied: no"):
         catalog(rds).instance("orders")
 
 
@@ -376,7 +376,7 @@ def test_an_unreachable_api_is_told_from_a_refusal(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(client, "_make_api_call", times_out)
 
-    with pytest.raises(StackCallUnavailableError, match="interface endpoint for rds"):
+    with pytest.raises(AwsUnavailableError, match="interface endpoint for rds"):
         AwsDatabaseCatalog(client, boto3.client("ec2", PLACE.region), PLACE).instance("orders")
 
 

@@ -16,8 +16,8 @@ from botocore.stub import Stubber
 
 from target_sync.endpoint_service import Ec2EndpointService
 from target_sync.errors import (
-    EndpointServiceError,
-    EndpointServiceUnavailableError,
+    AwsCallError,
+    AwsUnavailableError,
 )
 from target_sync.model import ConnectionState, EndpointConnection
 from target_sync.ports import EndpointServicePort
@@ -103,7 +103,7 @@ def test_accepts_and_rejects_one_request_only(service: Service) -> None:
 
 def test_fails_to_accept_or_reject_an_unknown_endpoint(service: Service) -> None:
     for call in (service.port.accept, service.port.reject):
-        with pytest.raises(EndpointServiceError, match=r"InvalidVpcEndpointId\.NotFound"):
+        with pytest.raises(AwsCallError, match=r"InvalidVpcEndpointId\.NotFound"):
             call(UNKNOWN_ENDPOINT)
 
 
@@ -113,7 +113,7 @@ def test_does_not_list_the_connections_of_another_service(emulator: Emulator) ->
     endpoint = one.request(CONSUMER)
 
     assert other.port.connections() == ()
-    with pytest.raises(EndpointServiceError):
+    with pytest.raises(AwsCallError):
         other.port.accept(endpoint)
     assert one.states() == {endpoint: ConnectionState.PENDING_ACCEPTANCE}
 
@@ -164,7 +164,7 @@ def test_rejects_a_connection_with_a_missing_field(
     item = {key: value for key, value in listed(1).items() if key != field}
     stubber.add_response("describe_vpc_endpoint_connections", {"VpcEndpointConnections": [item]})
 
-    with pytest.raises(EndpointServiceError, match=f"documented shape: '{field}' is missing"):
+    with pytest.raises(AwsCallError, match=f"documented shape: '{field}' is missing"):
         service.connections()
 
 
@@ -198,7 +198,7 @@ def test_a_successful_reply_with_an_unsuccessful_item_is_a_failure(
     service, stubber = stubbed
     stubber.add_response(f"{action}_vpc_endpoint_connections", {"Unsuccessful": [item]})
 
-    with pytest.raises(EndpointServiceError, match=words) as raised:
+    with pytest.raises(AwsCallError, match=words) as raised:
         getattr(service, action)("vpce-1")
 
     assert raised.value.operation == f"{action.capitalize()}VpcEndpointConnections"
@@ -221,10 +221,10 @@ def test_keeps_the_code_of_an_error(
         "describe_vpc_endpoint_connections", code, "in AWS's words", http_status
     )
 
-    with pytest.raises(EndpointServiceError, match="in AWS's words") as raised:
+    with pytest.raises(AwsCallError, match="in AWS's words") as raised:
         service.connections()
 
-    assert isinstance(raised.value, EndpointServiceUnavailableError) is retryable
+    assert isinstance(raised.value, AwsUnavailableError) is retryable
     assert raised.value.retryable is retryable
 
 
@@ -235,5 +235,5 @@ def test_the_error_of_an_unreachable_api_names_the_missing_interface_endpoint() 
 
     client: Any = _Unreachable()
 
-    with pytest.raises(EndpointServiceUnavailableError, match="interface endpoint for ec2"):
+    with pytest.raises(AwsUnavailableError, match="interface endpoint for ec2"):
         Ec2EndpointService(client, SERVICE_ID).accept("vpce-1")

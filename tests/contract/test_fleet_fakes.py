@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from target_sync.errors import FleetCallUnavailableError, TargetGroupError, TargetGroupNotFoundError
+from target_sync.errors import AwsCallError, AwsNotFoundError, AwsUnavailableError
 from target_sync.fleet.model import AUDIT_TAG, ENDPOINT_TAG, RECORD_TAG
 from target_sync.fleet.work_items import CursorWorkItem
 from tests.support.clock import FakeClock
@@ -157,9 +157,9 @@ def test_equal_orders_of_a_minute_are_one() -> None:
 
 def test_a_planned_fault_strikes_once() -> None:
     queue = FakeWorkQueue(FakeClock())
-    queue.queue.faults.plan(FleetCallUnavailableError("SendMessageBatch", "Throttling", "slower"))
+    queue.queue.faults.plan(AwsUnavailableError("SendMessageBatch", "Throttling", "slower"))
 
-    with pytest.raises(FleetCallUnavailableError):
+    with pytest.raises(AwsUnavailableError):
         queue.waiting()
     assert queue.waiting() == 0
 
@@ -199,7 +199,7 @@ def test_a_listing_lags_behind_the_tags() -> None:
 
 def test_a_group_that_does_not_exist_takes_no_tag() -> None:
     groups = FakeTaggedGroups(FakeClock())
-    with pytest.raises(TargetGroupNotFoundError):
+    with pytest.raises(AwsNotFoundError):
         groups.write(arn(1), RECORD_TAG, "a record")
 
 
@@ -207,7 +207,7 @@ def test_a_group_that_does_not_exist_takes_no_tag() -> None:
 def test_a_value_that_elb_does_not_take_is_refused(value: str) -> None:
     groups = FakeTaggedGroups(FakeClock())
     groups.put(arn(1), {})
-    with pytest.raises(TargetGroupError):
+    with pytest.raises(AwsCallError):
         groups.write(arn(1), RECORD_TAG, value)
     assert groups.tags(arn(1)) == {}
 
@@ -218,5 +218,5 @@ def test_a_group_takes_no_fifty_first_tag() -> None:
     groups.write(arn(1), RECORD_TAG, "a record")
     groups.write(arn(1), RECORD_TAG, "another record")
 
-    with pytest.raises(TargetGroupError, match="TooManyTags"):
+    with pytest.raises(AwsCallError, match="TooManyTags"):
         groups.write(arn(1), AUDIT_TAG, "a mark")

@@ -14,12 +14,10 @@ from botocore.stub import Stubber
 from moto import mock_aws
 
 from target_sync.errors import (
-    FleetCallError,
-    FleetCallUnavailableError,
-    TargetGroupAccessError,
-    TargetGroupError,
-    TargetGroupNotFoundError,
-    TargetGroupUnavailableError,
+    AwsAccessDeniedError,
+    AwsCallError,
+    AwsNotFoundError,
+    AwsUnavailableError,
 )
 from target_sync.fleet.group_facts import ElbGroupFacts
 from target_sync.fleet.model import ENDPOINT_TAG, RECORD_TAG, GroupFacts, TaggedGroup
@@ -167,7 +165,7 @@ def test_a_group_that_does_not_exist_takes_no_tag(account: Account) -> None:
     group = account.make("ip", {ENDPOINT_TAG: "orders.example.com"})
     account.delete(group)
 
-    with pytest.raises(TargetGroupNotFoundError):
+    with pytest.raises(AwsNotFoundError):
         account.tags.write(group, RECORD_TAG, "1 0a1b 2c3d")
 
 
@@ -250,7 +248,7 @@ def test_if_one_page_fails_there_is_no_listing() -> None:
         page = {"PaginationToken": "2", "ResourceTagMappingList": [{"ResourceARN": arn(1)}]}
         stubber.add_response("get_resources", page)
         stubber.add_client_error("get_resources", "PaginationTokenExpiredException", "x", 400)
-        with pytest.raises(FleetCallUnavailableError, match="GetResources failed with Pagination"):
+        with pytest.raises(AwsUnavailableError, match="GetResources failed with Pagination"):
             TaggedGroups(client).listing()
 
 
@@ -260,7 +258,7 @@ def test_a_listing_that_never_ends_is_refused() -> None:
             stubber.add_response(
                 "get_resources", {"PaginationToken": "2", "ResourceTagMappingList": []}
             )
-        with pytest.raises(FleetCallError, match="does not have the documented shape"):
+        with pytest.raises(AwsCallError, match="does not have the documented shape"):
             TaggedGroups(client).listing()
 
 
@@ -341,14 +339,14 @@ def failing_tag(code: str, status: int) -> None:
 def test_facts_that_may_come_with_the_next_try_are_told_apart(
     code: str, status: int, *, in_ec2: bool
 ) -> None:
-    with pytest.raises(FleetCallUnavailableError, match=code):
+    with pytest.raises(AwsUnavailableError, match=code):
         failing_facts(code, status, in_ec2=in_ec2)
 
 
 @pytest.mark.parametrize(("code", "status"), [("AccessDenied", 403), ("ValidationError", 400)])
 @pytest.mark.parametrize("in_ec2", [True, False])
 def test_facts_that_will_not_come_are_final(code: str, status: int, *, in_ec2: bool) -> None:
-    with pytest.raises(FleetCallError, match=f"{code}: in AWS's words") as raised:
+    with pytest.raises(AwsCallError, match=f"{code}: in AWS's words") as raised:
         failing_facts(code, status, in_ec2=in_ec2)
     assert not raised.value.retryable
 
@@ -364,7 +362,7 @@ def test_facts_that_will_not_come_are_final(code: str, status: int, *, in_ec2: b
     ],
 )
 def test_failures_of_the_listing_are_told_apart(code: str, status: int, *, retryable: bool) -> None:
-    with pytest.raises(FleetCallError, match=f"GetResources failed with {code}") as raised:
+    with pytest.raises(AwsCallError, match=f"GetResources failed with {code}") as raised:
         failing_listing(code, status)
     assert raised.value.retryable is retryable
 
@@ -372,10 +370,10 @@ def test_failures_of_the_listing_are_told_apart(code: str, status: int, *, retry
 @pytest.mark.parametrize(
     ("code", "error"),
     [
-        ("TargetGroupNotFound", TargetGroupNotFoundError),
-        ("AccessDenied", TargetGroupAccessError),
-        ("TooManyTags", TargetGroupError),
-        ("Throttling", TargetGroupUnavailableError),
+        ("TargetGroupNotFound", AwsNotFoundError),
+        ("AccessDenied", AwsAccessDeniedError),
+        ("TooManyTags", AwsCallError),
+        ("Throttling", AwsUnavailableError),
     ],
 )
 def test_failures_of_a_tag_are_those_of_the_group(code: str, error: type[Exception]) -> None:
@@ -433,7 +431,7 @@ WRONG: list[Callable[[], object]] = [
 
 @pytest.mark.parametrize("ask", WRONG)
 def test_a_wrong_reply_is_refused(ask: Callable[[], object]) -> None:
-    with pytest.raises(FleetCallError, match="does not have the documented shape") as raised:
+    with pytest.raises(AwsCallError, match="does not have the documented shape") as raised:
         ask()
     assert not raised.value.retryable
 
@@ -452,5 +450,5 @@ SILENT = ConnectTimeoutError(endpoint_url="https://aws.example")
 def test_a_service_that_does_not_answer_is_unavailable(
     service: str, ask: Callable[[], object]
 ) -> None:
-    with pytest.raises(FleetCallUnavailableError, match=f"interface endpoint for {service}"):
+    with pytest.raises(AwsUnavailableError, match=f"interface endpoint for {service}"):
         ask()

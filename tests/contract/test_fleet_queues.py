@@ -13,7 +13,7 @@ from botocore.exceptions import ReadTimeoutError
 from botocore.stub import ANY, Stubber
 from moto import mock_aws
 
-from target_sync.errors import FleetCallError, FleetCallUnavailableError
+from target_sync.errors import AwsCallError, AwsUnavailableError
 from target_sync.fleet.database_events import SqsDatabaseEvents
 from target_sync.fleet.model import WorkReason
 from target_sync.fleet.ports import DatabaseEvent, DatabaseEventsPort, WorkQueuePort
@@ -274,7 +274,7 @@ CALLS: dict[str, Callable[[Any], object]] = {
 def test_what_passes_is_told_apart(method: str, code: str, status: int) -> None:
     with stubbed() as (client, stubber):
         stubber.add_client_error(method, code, "in AWS's words", status)
-        with pytest.raises(FleetCallUnavailableError, match=code):
+        with pytest.raises(AwsUnavailableError, match=code):
             CALLS[method](client)
 
 
@@ -283,7 +283,7 @@ def test_what_passes_is_told_apart(method: str, code: str, status: int) -> None:
 def test_what_does_not_pass_is_final(method: str, code: str) -> None:
     with stubbed() as (client, stubber):
         stubber.add_client_error(method, code, "in AWS's words", 400)
-        with pytest.raises(FleetCallError, match=f"{code}: in AWS's words") as raised:
+        with pytest.raises(AwsCallError, match=f"{code}: in AWS's words") as raised:
             CALLS[method](client)
     assert not raised.value.retryable
 
@@ -297,7 +297,7 @@ def test_a_queue_that_does_not_answer_is_unavailable(method: str) -> None:
 
             return ask
 
-    with pytest.raises(FleetCallUnavailableError, match="interface endpoint for sqs"):
+    with pytest.raises(AwsUnavailableError, match="interface endpoint for sqs"):
         CALLS[method](_Silent())
 
 
@@ -333,7 +333,7 @@ WRONG_REPLIES: dict[str, tuple[object, ...]] = {
     ("method", "reply"), [(method, it) for method, found in WRONG_REPLIES.items() for it in found]
 )
 def test_a_wrong_reply_is_refused(method: str, reply: object) -> None:
-    with pytest.raises(FleetCallError, match="does not have the documented shape") as raised:
+    with pytest.raises(AwsCallError, match="does not have the documented shape") as raised:
         CALLS[method](_Says(reply))
     assert not raised.value.retryable
 
@@ -352,7 +352,7 @@ def test_an_entry_that_failed_in_a_call_that_succeeded_is_a_failure(
 ) -> None:
     with stubbed() as (client, stubber):
         stubber.add_response(method, {"Successful": [], "Failed": [failed(code, ours=ours)]})
-        with pytest.raises(FleetCallError, match=f"{code}: 1 of 1 entries: in AWS's") as raised:
+        with pytest.raises(AwsCallError, match=f"{code}: 1 of 1 entries: in AWS's") as raised:
             CALLS[method](client)
     assert raised.value.retryable is retryable
 
@@ -367,7 +367,7 @@ def test_of_several_that_failed_the_one_that_is_final_counts() -> None:
             ],
         }
         stubber.add_response("send_message_batch", reply)
-        with pytest.raises(FleetCallError, match=r"Contents: 2 of 2 entries") as raised:
+        with pytest.raises(AwsCallError, match=r"Contents: 2 of 2 entries") as raised:
             SqsWorkQueue(client, URL).send([MARK, sync(2)], AT)
     assert not raised.value.retryable
 
@@ -379,7 +379,7 @@ def test_nothing_is_sent_after_a_call_that_failed() -> None:
         ]
         reply = {"Successful": done, "Failed": [failed("InternalError", ours=False, number="9")]}
         stubber.add_response("send_message_batch", reply, {"QueueUrl": URL, "Entries": ANY})
-        with pytest.raises(FleetCallUnavailableError):
+        with pytest.raises(AwsUnavailableError):
             SqsWorkQueue(client, URL).send([sync(number) for number in range(11)], AT)
 
 

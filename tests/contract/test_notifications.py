@@ -10,11 +10,9 @@ import pytest
 from botocore.exceptions import ReadTimeoutError
 from botocore.stub import Stubber
 
-from target_sync.errors import NotificationError
-from target_sync.notifications.build import CLIENT_CONFIG
-from target_sync.notifications.event_bus import EventBus
+from target_sync.errors import AwsCallError
 from target_sync.notifications.messages import BusEvent, Email
-from target_sync.notifications.topic import SnsTopic
+from target_sync.notifications.sender import CLIENT_CONFIG, EventBus, SnsTopic
 from tests.lab.emulator_process import Emulator
 
 _names = (f"messages-{number}" for number in itertools.count())
@@ -43,7 +41,7 @@ def test_a_message_that_the_topic_does_not_take_is_a_failure() -> None:
     client = boto3.client("sns", "eu-west-1")
     with Stubber(client) as stubber:
         stubber.add_client_error("publish", "AuthorizationError", "not authorized", 403)
-        with pytest.raises(NotificationError, match="Publish failed with AuthorizationError"):
+        with pytest.raises(AwsCallError, match="Publish failed with AuthorizationError"):
             SnsTopic(client, TOPIC).publish(MESSAGE)
 
 
@@ -62,7 +60,7 @@ def test_an_event_that_the_bus_does_not_take_is_a_failure_even_in_an_answer_that
     with Stubber(client) as stubber:
         answer = {"FailedEntryCount": 1, "Entries": [refused]}
         stubber.add_response("put_events", answer, {"Entries": [ENTRY]})
-        with pytest.raises(NotificationError, match="PutEvents failed with InternalFailure: try"):
+        with pytest.raises(AwsCallError, match="PutEvents failed with InternalFailure: try"):
             EventBus(client).put(EVENT)
 
 
@@ -80,7 +78,7 @@ def test_a_service_that_does_not_answer_is_a_failure(send: Callable[[Any], None]
 
         put_events = publish
 
-    with pytest.raises(NotificationError, match="interface endpoint"):
+    with pytest.raises(AwsCallError, match="interface endpoint"):
         send(_Silent())
 
 

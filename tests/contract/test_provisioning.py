@@ -16,7 +16,7 @@ from botocore.stub import Stubber
 from moto import mock_aws
 
 from lab.addresses import free_port
-from target_sync.errors import CustomResourceResponseError, StackCallError
+from target_sync.errors import AwsCallError, CustomResourceResponseError
 from target_sync.provisioning.cloudformation import TRY_SECONDS, ResponseUrl
 from target_sync.provisioning.functions import LambdaFunctions
 from target_sync.provisioning.lookup import AutoScalingPort
@@ -200,12 +200,12 @@ def test_a_function_that_raised_is_told_from_one_that_answered(functions: Stubbe
 def test_an_answer_that_is_no_document_is_an_error(functions: Stubber, text: str) -> None:
     answers(functions, text)
 
-    with pytest.raises(StackCallError, match="sync answered"):
+    with pytest.raises(AwsCallError, match="sync answered"):
         invoke(functions)
 
 
 def test_an_invocation_that_is_not_allowed_is_an_error_with_its_code(functions: Stubber) -> None:
     functions.add_client_error("invoke", "AccessDeniedException", "no")
 
-    with pytest.raises(StackCallError, match="Invoke failed with AccessDeniedException: no"):
+    with pytest.raises(AwsCallError, match="Invoke failed with AccessDeniedException: no"):
         invoke(functions)

@@ -14,7 +14,7 @@ from botocore.stub import ANY, Stubber
 
 from lab.addresses import free_port
 from target_sync.endpoint_service import Ec2EndpointService
-from target_sync.errors import EndpointServiceError, StatusCallError, StatusCallUnavailableError
+from target_sync.errors import AwsCallError, AwsUnavailableError
 from target_sync.model import EndpointService, TargetState
 from target_sync.status.facts import (
     DescribedTarget,
@@ -208,7 +208,7 @@ def test_what_is_gone_is_none_and_what_is_denied_is_an_error(
         ask = getattr(ElbLoadBalancers(client), method)
 
         assert ask("arn") is None
-        with pytest.raises(StatusCallError) as raised:
+        with pytest.raises(AwsCallError) as raised:
             ask("arn")
 
     assert (raised.value.code, raised.value.retryable) == ("AccessDenied", False)
@@ -218,14 +218,14 @@ def test_what_is_gone_is_none_and_what_is_denied_is_an_error(
 def test_throttling_may_pass() -> None:
     with stubbed("elbv2") as (client, stubber):
         stubber.add_client_error("describe_target_groups", "Throttling", http_status_code=400)
-        with pytest.raises(StatusCallUnavailableError):
+        with pytest.raises(AwsUnavailableError):
             ElbLoadBalancers(client).group("arn")
 
 
 def test_a_reply_of_another_shape_is_an_error() -> None:
     with stubbed("elbv2") as (client, stubber):
         stubber.add_response("describe_target_groups", {"TargetGroups": []})
-        with pytest.raises(StatusCallError, match="documented shape"):
+        with pytest.raises(AwsCallError, match="documented shape"):
             ElbLoadBalancers(client).group("arn")
 
 
@@ -271,7 +271,7 @@ def test_the_rules_of_the_wanted_groups_are_read() -> None:
 def test_rules_of_another_shape_are_an_error() -> None:
     with stubbed("ec2") as (client, stubber):
         stubber.add_response("describe_security_groups", {"SecurityGroups": [{"GroupId": "sg-1"}]})
-        with pytest.raises(StatusCallError, match="documented shape"):
+        with pytest.raises(AwsCallError, match="documented shape"):
             Ec2SecurityGroups(client).rules(["sg-1"])
 
 
@@ -349,7 +349,7 @@ def test_the_way_out_of_a_subnet_is_its_default_route(
 def test_a_subnet_of_another_shape_is_an_error() -> None:
     with stubbed("ec2") as (client, stubber):
         stubber.add_response("describe_subnets", {"Subnets": []})
-        with pytest.raises(StatusCallError, match="documented shape"):
+        with pytest.raises(AwsCallError, match="documented shape"):
             Ec2Networks(client).of_function(["subnet-f"])
 
 
@@ -399,7 +399,7 @@ def test_a_service_that_is_gone_is_none(method: str, operation: str) -> None:
         ask = getattr(Ec2EndpointService(client, SERVICE_ID), method)
 
         assert ask() is None
-        with pytest.raises(EndpointServiceError, match="UnauthorizedOperation"):
+        with pytest.raises(AwsCallError, match="UnauthorizedOperation"):
             ask()
 
 
@@ -408,7 +408,7 @@ def test_a_service_of_another_shape_is_an_error() -> None:
         stubber.add_response(
             "describe_vpc_endpoint_service_configurations", {"ServiceConfigurations": []}
         )
-        with pytest.raises(EndpointServiceError, match="documented shape"):
+        with pytest.raises(AwsCallError, match="documented shape"):
             Ec2EndpointService(client, SERVICE_ID).service()
 
 
@@ -446,7 +446,7 @@ def test_a_schedule_that_is_gone_is_none() -> None:
         schedule = EventBridgeSchedule(client, "every-minute")
 
         assert schedule.is_enabled() is None
-        with pytest.raises(StatusCallError):
+        with pytest.raises(AwsCallError):
             schedule.is_enabled()
 
 
@@ -473,9 +473,9 @@ def test_a_queue_that_is_gone_is_none_and_another_shape_an_error() -> None:
         queues = SqsQueues(client)
 
         assert queues.messages(URL) is None
-        with pytest.raises(StatusCallError, match="AccessDenied"):
+        with pytest.raises(AwsCallError, match="AccessDenied"):
             queues.messages(URL)
-        with pytest.raises(StatusCallError, match="documented shape"):
+        with pytest.raises(AwsCallError, match="documented shape"):
             queues.messages(URL)
 
 
@@ -551,7 +551,7 @@ def test_no_change_is_none() -> None:
 
 @pytest.mark.parametrize("results", [[], [{"Id": "m9", "Timestamps": [], "Values": []}]])
 def test_metrics_of_another_shape_are_an_error(results: list[Any]) -> None:
-    with metrics(*results) as (found, _), pytest.raises(StatusCallError, match="documented shape"):
+    with metrics(*results) as (found, _), pytest.raises(AwsCallError, match="documented shape"):
         found.recent_runs()
 
 

@@ -15,12 +15,11 @@ from botocore.stub import Stubber
 from moto import mock_aws
 
 from target_sync.errors import (
-    TargetGroupAccessError,
-    TargetGroupError,
-    TargetGroupNotFoundError,
-    TargetGroupReplyError,
-    TargetGroupUnavailableError,
-    TargetRefusedError,
+    AwsAccessDeniedError,
+    AwsCallError,
+    AwsNotFoundError,
+    AwsReplyError,
+    AwsUnavailableError,
 )
 from target_sync.model import Target, TargetState
 from target_sync.ports import TargetGroupPort
@@ -162,7 +161,7 @@ def test_deregistering_an_absent_target_succeeds_and_changes_nothing(situation: 
 
 
 def test_a_public_address_is_refused_and_takes_nothing_with_it(situation: Situation) -> None:
-    with pytest.raises(TargetRefusedError, match="InvalidTarget"):
+    with pytest.raises(AwsCallError, match="InvalidTarget"):
         situation.group.register([target(A), target("8.8.8.8")])
 
     assert situation.group.describe().targets == ()
@@ -184,7 +183,7 @@ def test_an_address_outside_the_vpc_becomes_a_healthy_target_too(situation: Situ
 def test_a_group_that_does_not_exist_is_said_to_be_missing() -> None:
     client = boto3.client("elbv2", "eu-west-1")
 
-    with pytest.raises(TargetGroupNotFoundError, match="DescribeTargetHealth") as raised:
+    with pytest.raises(AwsNotFoundError, match="DescribeTargetHealth") as raised:
         ElbTargetGroup(client, NOBODYS_ARN).describe()
 
     assert not raised.value.retryable
@@ -200,28 +199,28 @@ def stubbed() -> Iterator[tuple[ElbTargetGroup, Stubber]]:
 @pytest.mark.parametrize(
     ("code", "http_status", "kind", "retryable"),
     [
-        ("ThrottlingException", 400, TargetGroupUnavailableError, True),
-        ("Throttling", 400, TargetGroupUnavailableError, True),
-        ("InternalFailure", 500, TargetGroupUnavailableError, True),
-        ("ServiceUnavailable", 503, TargetGroupUnavailableError, True),
-        ("AccessDenied", 403, TargetGroupAccessError, False),
-        ("TargetGroupNotFound", 400, TargetGroupNotFoundError, False),
-        ("InvalidTarget", 400, TargetRefusedError, False),
-        ("TooManyTargets", 400, TargetRefusedError, False),
-        ("SomethingNew", 400, TargetGroupError, False),
+        ("ThrottlingException", 400, AwsUnavailableError, True),
+        ("Throttling", 400, AwsUnavailableError, True),
+        ("InternalFailure", 500, AwsUnavailableError, True),
+        ("ServiceUnavailable", 503, AwsUnavailableError, True),
+        ("AccessDenied", 403, AwsAccessDeniedError, False),
+        ("TargetGroupNotFound", 400, AwsNotFoundError, False),
+        ("InvalidTarget", 400, AwsCallError, False),
+        ("TooManyTargets", 400, AwsCallError, False),
+        ("SomethingNew", 400, AwsCallError, False),
     ],
 )
 def test_an_error_is_told_by_its_code(
     stubbed: tuple[ElbTargetGroup, Stubber],
     code: str,
     http_status: int,
-    kind: type[TargetGroupError],
+    kind: type[AwsCallError],
     retryable: bool,
 ) -> None:
     group, stubber = stubbed
     stubber.add_client_error("register_targets", code, "in AWS's words", http_status)
 
-    with pytest.raises(TargetGroupError) as raised:
+    with pytest.raises(AwsCallError) as raised:
         group.register([target(A)])
 
     assert type(raised.value) is kind
@@ -240,7 +239,7 @@ def test_an_api_that_cannot_be_reached_names_the_missing_endpoint(
 
     client: Any = _Unreachable()
 
-    with pytest.raises(TargetGroupUnavailableError, match="interface endpoint") as raised:
+    with pytest.raises(AwsUnavailableError, match="interface endpoint") as raised:
         ElbTargetGroup(client, NOBODYS_ARN).describe()
 
     assert raised.value.retryable
@@ -264,7 +263,7 @@ def test_a_reply_without_the_documented_shape_decides_nothing(reply: object) -> 
 
     client: Any = _Odd()
 
-    with pytest.raises(TargetGroupReplyError, match="documented shape"):
+    with pytest.raises(AwsReplyError, match="documented shape"):
         ElbTargetGroup(client, NOBODYS_ARN).describe()
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from target_sync.errors import TargetGroupAccessError
+from target_sync.errors import AwsAccessDeniedError
 from tests.support.connections import OTHER
 from tests.support.monitoring import MINUTE, MonitoredScenario, alarms
 from tests.support.scenario import COMPLETED, EVENT, POLICY, A, B, C, throttled
@@ -17,8 +17,8 @@ Fault = Callable[[MonitoredScenario], None]
 KEEPS = replace(POLICY, serving_standby=True)
 
 
-def forbidden() -> TargetGroupAccessError:
-    return TargetGroupAccessError("DescribeTargetHealth", "AccessDenied", "not authorized")
+def forbidden() -> AwsAccessDeniedError:
+    return AwsAccessDeniedError("DescribeTargetHealth", "AccessDenied", "not authorized")
 
 
 def the_schedule_is_off(scenario: MonitoredScenario) -> None:

@@ -118,11 +118,10 @@ def test_a_container_imports_the_sdk_the_reporting_and_dns_and_no_other_package(
         "multiprocessing",  # comes with boto3
         "target_sync.endpoints.authoritative",
         "target_sync.endpoints.ec2",
-        "target_sync.notifications.event_bus",
+        "target_sync.notifications.sender",
         "target_sync.targets.network_interfaces",
-        "target_sync.notifications.topic",
         "target_sync.endpoints.cluster",
-        "target_sync.endpoints.topology",
+        "target_sync.endpoints.failures",
         "target_sync.notifications.messages",
         "target_sync.notifications",
     ],

@@ -15,9 +15,9 @@ from lab.processes import Supervisor
 from target_sync.endpoints import dns as dns_adapter
 from target_sync.endpoints.dns import DnsEndpoint
 from target_sync.errors import (
+    AwsNotFoundError,
+    AwsUnavailableError,
     ObservationError,
-    TargetGroupNotFoundError,
-    TargetGroupUnavailableError,
 )
 from target_sync.model import LookupFailure, RunStatus
 from target_sync.reconcile.planner import Reason, VetoCode
@@ -410,7 +410,7 @@ def test_a_scheduled_run_that_cannot_see_the_group_fails_at_once_and_changes_not
     scenario = Scenario(A)
     scenario.group.faults["DescribeTargetHealth"] = [throttled("DescribeTargetHealth")]
 
-    with pytest.raises(TargetGroupUnavailableError, match="ThrottlingException"):
+    with pytest.raises(AwsUnavailableError, match="ThrottlingException"):
         scenario.run(SCHEDULE)
 
     assert scenario.elapsed == 0
@@ -428,7 +428,7 @@ def test_a_call_that_goes_on_failing_is_an_error_in_the_end_and_nothing_is_remov
     scenario.fail_over(B)
     scenario.group.faults["RegisterTargets"] = [throttled("RegisterTargets")] * 1000
 
-    with pytest.raises(TargetGroupUnavailableError, match="ThrottlingException"):
+    with pytest.raises(AwsUnavailableError, match="ThrottlingException"):
         scenario.run(EVENT)
 
     assert scenario.registered == {str(target(A))}
@@ -446,7 +446,7 @@ def _loses_the_reply_to(operation: str) -> Scenario:
     scenario = Scenario(A)
     scenario.fail_over(B)
     scenario.group.lost_replies[operation] = [
-        TargetGroupUnavailableError(operation, "ReadTimeoutError", "no reply")
+        AwsUnavailableError(operation, "ReadTimeoutError", "no reply")
     ]
 
     result = scenario.run(EVENT)
@@ -479,10 +479,10 @@ def test_a_deleted_target_group_ends_even_a_watch_at_once() -> Scenario:
     scenario = Scenario(addresses=[A])
     scenario.clock.advance(30)
     scenario.group.faults["DescribeTargetHealth"] = [
-        TargetGroupNotFoundError("DescribeTargetHealth", "TargetGroupNotFound", "not found")
+        AwsNotFoundError("DescribeTargetHealth", "TargetGroupNotFound", "not found")
     ]
 
-    with pytest.raises(TargetGroupNotFoundError, match="not found"):
+    with pytest.raises(AwsNotFoundError, match="not found"):
         scenario.run(EVENT)
 
     assert [operation for operation, _ in scenario.group.history] == ["DescribeTargetHealth"]

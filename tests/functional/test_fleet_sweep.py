@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from functions.fleet_sweep import app
 from target_sync.endpoints.cluster import ClusterReadersEndpoint
 from target_sync.errors import (
-    FleetCallError,
-    FleetCallUnavailableError,
+    AwsAccessDeniedError,
+    AwsCallError,
+    AwsUnavailableError,
     SettingsError,
     TriggerError,
 )
@@ -49,8 +50,8 @@ from tests.unit.fleet.builders import FACTS, KEY, A, B, arn, binding, name
 
 ROOM = SweepCapacity.of()
 DRY = SweepTrigger(kind=SweepTriggerKind.MANUAL, dry_run=True)
-THROTTLED = FleetCallUnavailableError("GetResources", "ThrottledException", "slow down")
-DENIED = FleetCallError("GetResources", "AccessDenied", "no")
+THROTTLED = AwsUnavailableError("GetResources", "ThrottledException", "slow down")
+DENIED = AwsAccessDeniedError("GetResources", "AccessDenied", "no")
 FUNCTION = "arn:aws:lambda:eu-west-1:123456789012:function:fleet-sweep"
 ENVIRONMENT = {
     "AWS_DEFAULT_REGION": "eu-west-1",
@@ -387,13 +388,13 @@ def test_a_group_that_elb_does_not_know_is_asked_for_again_after_some_minutes() 
 )
 @pytest.mark.parametrize("error", [THROTTLED, DENIED])
 def test_a_call_that_fails_ends_the_sweep_before_anything_is_sent(
-    plan: Callable[[Scene, FleetCallError], None], error: FleetCallError
+    plan: Callable[[Scene, AwsCallError], None], error: AwsCallError
 ) -> None:
     scene = Scene()
     scene.add_verified(*range(30))
     scene.moves(1, B)
     plan(scene, error)
-    with pytest.raises(FleetCallError) as raised:
+    with pytest.raises(AwsCallError) as raised:
         scene.sweep()
     assert raised.value is error
     assert scene.queue.sent == []
@@ -418,7 +419,7 @@ def test_a_queue_that_takes_no_more_orders_costs_a_minute() -> None:
 
     scene.queue.queue.send = failing  # type: ignore[method-assign]
     scene.work(5)
-    with pytest.raises(FleetCallUnavailableError):
+    with pytest.raises(AwsUnavailableError):
         scene.sweep()
     assert marks(scene) == []
     for _ in range(16):
@@ -457,7 +458,7 @@ def test_whatever_fails_every_group_is_right_two_sweeps_after_the_last_failure(
         scene.moves(mover, B if number % 2 else A)
         try:
             scene.sweep()
-        except FleetCallUnavailableError:
+        except AwsUnavailableError:
             assert fault != "none"
     scene.facts.faults = Faults()
     for number in moved:

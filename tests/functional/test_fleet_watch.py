@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from functions.fleet_watch import app
 from target_sync.endpoints.dns import LOOKUP_SECONDS
 from target_sync.errors import (
-    FleetCallError,
-    FleetCallUnavailableError,
+    AwsAccessDeniedError,
+    AwsCallError,
+    AwsUnavailableError,
     SettingsError,
     TriggerError,
 )
@@ -31,8 +32,8 @@ from tests.support.fleet import lambda_event
 from tests.support.fleet_scene import NOW, WATCH_TIMEOUT, Scene
 from tests.unit.fleet.builders import FACTS, KEY, A, B, arn, binding, name
 
-THROTTLED = FleetCallUnavailableError("SendMessage", "RequestThrottled", "slow down")
-DENIED = FleetCallError("SendMessage", "AccessDenied", "no")
+THROTTLED = AwsUnavailableError("SendMessage", "RequestThrottled", "slow down")
+DENIED = AwsAccessDeniedError("SendMessage", "AccessDenied", "no")
 FUNCTION = "arn:aws:lambda:eu-west-1:123456789012:function:fleet-watch"
 ENVIRONMENT = {
     "AWS_DEFAULT_REGION": "eu-west-1",
@@ -262,11 +263,11 @@ def test_without_time_nothing_is_asked() -> None:
 
 @pytest.mark.parametrize("error", [THROTTLED, DENIED])
 def test_a_listing_that_fails_ends_the_watch_and_the_events_come_again(
-    error: FleetCallError,
+    error: AwsCallError,
 ) -> None:
     scene = watched(1)
     scene.tagged.faults.plan(error)
-    with pytest.raises(FleetCallError):
+    with pytest.raises(AwsCallError):
         scene.watch("db-1")
     assert scene.reports.all == []
     scene.moves(1, B)
@@ -288,7 +289,7 @@ def test_a_queue_that_may_not_be_used_ends_the_watch() -> None:
     scene = watched(1)
     scene.moves(1, B)
     scene.queue.queue.faults.plan(DENIED)
-    with pytest.raises(FleetCallError, match="AccessDenied"):
+    with pytest.raises(AwsCallError, match="AccessDenied"):
         scene.watch("db-1")
     assert scene.reports.all == []
 

@@ -18,12 +18,12 @@ from lab.processes import Supervisor
 from target_sync.aws import make_client
 from target_sync.endpoints.cluster import ClusterReadersEndpoint, ClusterWriterEndpoint
 from target_sync.errors import (
+    AwsAccessDeniedError,
+    AwsCallError,
+    AwsUnavailableError,
     ObservationError,
     RateLimitExceededError,
     SettingsError,
-    TargetGroupAccessError,
-    TargetGroupError,
-    TargetGroupUnavailableError,
     TargetSyncError,
 )
 from target_sync.fleet import worker_build
@@ -167,7 +167,7 @@ def test_a_look_that_failed_for_now_comes_again_and_says_nothing_of_the_group(
     group = fleet.adds(1, A, answer=A, record_of=A)
     fleet.line.faults = {0: fault}
 
-    with pytest.raises(TargetGroupUnavailableError):
+    with pytest.raises(AwsUnavailableError):
         carry_out(fleet, fleet.order(group, WorkReason.AUDIT))
 
     assert fleet.line.operations == [DESCRIBE]
@@ -190,7 +190,7 @@ def test_what_was_found_wrong_and_not_mended_has_no_record_while_the_order_waits
     group = fleet.adds(1, A, answer=B, record_of=A)
     fleet.line.faults = {1: Fault.THROTTLED}
 
-    with pytest.raises(TargetGroupUnavailableError):
+    with pytest.raises(AwsUnavailableError):
         carry_out(fleet, fleet.order(group))
 
     assert fleet.line.operations == [DESCRIBE, REGISTER, TAG]
@@ -252,14 +252,14 @@ def test_a_tag_that_may_not_be_written_is_reported_with_its_group(fleet: Fleet) 
 
     ((subject, error),) = fleet.reports.failures
     assert subject["target_group"] == group.arn
-    assert isinstance(error, TargetGroupAccessError)
+    assert isinstance(error, AwsAccessDeniedError)
 
 
 def test_a_tag_that_could_not_be_written_for_now_brings_the_order_again(fleet: Fleet) -> None:
     group = fleet.adds(1, A, answer=A)
     fleet.line.faults = {1: Fault.THROTTLED}
 
-    with pytest.raises(TargetGroupUnavailableError):
+    with pytest.raises(AwsUnavailableError):
         carry_out(fleet, fleet.order(group, WorkReason.UNVERIFIED))
 
 
@@ -649,7 +649,7 @@ def test_every_reply_that_says_slow_down_is_counted(
     client = elb_that_says(monkeypatch, *replies)
     throttlings = Throttlings(client)
 
-    with contextlib.suppress(TargetGroupError):
+    with contextlib.suppress(AwsCallError):
         ElbTargetGroup(client, arn_of(1)).describe()
 
     assert throttlings.count() == count

@@ -174,8 +174,8 @@ def test_a_message_that_fails_neither_fails_the_run_nor_is_tried_again() -> None
 
     assert result.status is RunStatus.SYNCED
     assert result.undelivered_notifications == (
-        "nobody was told: PutEvents failed with AccessDeniedException: not authorized",
-        "nobody was told: Publish failed with NotFound: Topic does not exist",
+        "not delivered: PutEvents failed with AccessDeniedException: not authorized",
+        "not delivered: Publish failed with NotFound: Topic does not exist",
     )
     assert scenario.reporter.results[0].to_document()["undelivered_notifications"] == list(
         result.undelivered_notifications

@@ -211,7 +211,7 @@ def test_a_name_that_does_not_resolve_fails_the_deployment_in_the_functions_own_
 
 def test_a_target_group_that_is_not_there_fails_the_deployment(stack: Stack) -> None:
     sentence = "DescribeTargetHealth failed with TargetGroupNotFound: no such group."
-    stack.functions.answers = [FunctionError("TargetGroupNotFoundError", sentence)]
+    stack.functions.answers = [FunctionError("AwsNotFoundError", sentence)]
 
     answer = stack.asks("Create", "FirstSync", **SYNC)
 
@@ -241,7 +241,7 @@ def test_a_sync_that_registered_nothing_fails_the_deployment(
     assert reason.startswith("No target was registered for DatabaseEndpoint")
 
 
-@pytest.mark.parametrize("error", ["TargetGroupAccessError", "ObservationDeniedError"])
+@pytest.mark.parametrize("error", ["AwsAccessDeniedError", "ObservationDeniedError"])
 def test_a_policy_of_the_sync_function_that_does_not_hold_yet_is_waited_for(
     stack: Stack, error: str
 ) -> None:
@@ -251,13 +251,13 @@ def test_a_policy_of_the_sync_function_that_does_not_hold_yet_is_waited_for(
 
 
 def test_a_permission_that_the_sync_function_lacks_fails_the_deployment(stack: Stack) -> None:
-    stack.functions.answers = [FunctionError("TargetGroupAccessError", "not authorized")]
+    stack.functions.answers = [FunctionError("AwsAccessDeniedError", "not authorized")]
     began = stack.clock.now()
 
     answer = stack.asks("Create", "FirstSync", **SYNC)
 
     assert answer["Status"] == "FAILED"
-    assert "TargetGroupAccessError): not authorized" in answer["Reason"]
+    assert "AwsAccessDeniedError): not authorized" in answer["Reason"]
     assert stack.clock.now() - began == 20
 
 

@@ -11,16 +11,14 @@ from moto import mock_aws
 from functions.reconcile_targets import app
 from target_sync.aws import CLIENT_CONFIG
 from target_sync.errors import (
+    AwsAccessDeniedError,
+    AwsNotFoundError,
     ObservationError,
     SettingsError,
-    TargetGroupAccessError,
-    TargetGroupNotFoundError,
     TriggerError,
 )
 from target_sync.model import LookupFailure
-from target_sync.notifications.build import notification_sender
-from target_sync.notifications.sender import NotificationSender
-from target_sync.notifications.topic import SnsTopic
+from target_sync.notifications.sender import NotificationSender, SnsTopic, notification_sender
 from target_sync.reconcile import build
 from target_sync.reconcile.reporting import PowertoolsReporter
 from target_sync.reconcile.triggers import parse_trigger
@@ -161,10 +159,10 @@ def test_a_failed_run_raises_and_its_record_says_what_was_seen(scenario: Scenari
 
 def test_a_run_that_never_got_to_look_has_no_observation_in_its_record(scenario: Scenario) -> None:
     scenario.group.faults["DescribeTargetHealth"] = [
-        TargetGroupAccessError("DescribeTargetHealth", "AccessDenied", "not authorized")
+        AwsAccessDeniedError("DescribeTargetHealth", "AccessDenied", "not authorized")
     ]
 
-    with pytest.raises(TargetGroupAccessError):
+    with pytest.raises(AwsAccessDeniedError):
         app.handler({}, context())
 
     document = scenario.reporter.results[-1].to_document()
@@ -329,7 +327,9 @@ def test_a_change_goes_to_the_topic_and_in_the_name_of_the_environment(
     monkeypatch.setattr("time.time", lambda: 1795341603.25)
     people, bus = FakeTopic(), FakeBus()
     couriers = {topic: NotificationSender(topic=people, bus=bus)}
-    monkeypatch.setattr("target_sync.notifications.build.notification_sender", couriers.__getitem__)
+    monkeypatch.setattr(
+        "target_sync.notifications.sender.notification_sender", couriers.__getitem__
+    )
     wired = build.reconciler().notifier
     assert wired is not None
 
@@ -358,7 +358,7 @@ def test_detail_in_the_log_never_shows_a_requests_credentials(
     caplog.set_level(logging.DEBUG)  # what Lambda does to the root logger
     group = build.reconciler().target_group
 
-    with mock_aws(), pytest.raises(TargetGroupNotFoundError):
+    with mock_aws(), pytest.raises(AwsNotFoundError):
         group.describe()
 
     said = [record for record in caplog.records if record.name.startswith("botocore")]

@@ -12,10 +12,10 @@ from target_sync.endpoint_service import Ec2EndpointService
 from target_sync.endpoints.dns import DnsEndpoint
 from target_sync.endpoints.ec2 import InstanceEndpoint
 from target_sync.errors import (
-    EndpointServiceError,
+    AwsAccessDeniedError,
+    AwsCallError,
+    AwsUnavailableError,
     SettingsError,
-    StatusCallError,
-    StatusCallUnavailableError,
     TriggerError,
 )
 from target_sync.model import FailedObservation, LookupFailure, TargetState
@@ -348,7 +348,7 @@ def test_a_load_balancer_that_is_gone_leaves_nothing_behind_it_to_ask(aws: FakeA
 def test_a_missing_permission_makes_its_steps_unknown_and_is_named(
     aws: FakeAws, method: str, action: str, steps: set[CheckId]
 ) -> None:
-    aws.errors[method] = StatusCallError("Call", "AccessDenied", "not authorized")
+    aws.errors[method] = AwsAccessDeniedError("Call", "AccessDenied", "not authorized")
 
     found = make_surveyor(aws).run()
 
@@ -360,7 +360,7 @@ def test_a_missing_permission_makes_its_steps_unknown_and_is_named(
 
 
 def test_what_rests_on_something_unknown_is_unknown_for_the_same_reason(aws: FakeAws) -> None:
-    aws.errors["load_balancer"] = StatusCallError("Call", "AccessDenied", "no")
+    aws.errors["load_balancer"] = AwsAccessDeniedError("Call", "AccessDenied", "no")
 
     found = make_surveyor(aws).run()
 
@@ -376,9 +376,9 @@ def test_what_rests_on_something_unknown_is_unknown_for_the_same_reason(aws: Fak
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (StatusCallUnavailableError("Call", "Throttling", "slow down"), "in a minute"),
-        (StatusCallError("Call", "InternalFailure", "oops"), "Read the error"),
-        (EndpointServiceError("Call", "UnauthorizedOperation", "no"), "may not call ec2:Call"),
+        (AwsUnavailableError("Call", "Throttling", "slow down"), "in a minute"),
+        (AwsCallError("Call", "InternalFailure", "oops"), "Read the error"),
+        (AwsAccessDeniedError("Call", "UnauthorizedOperation", "no"), "may not call ec2:Call"),
     ],
 )
 def test_why_something_is_unknown_is_told(aws: FakeAws, error: Exception, words: str) -> None:

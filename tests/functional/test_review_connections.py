@@ -11,7 +11,7 @@ from target_sync.connections.reporting import PowertoolsReviewReporter
 from target_sync.connections.result import ReviewStatus
 from target_sync.endpoint_service import Ec2EndpointService
 from target_sync.errors import (
-    EndpointServiceError,
+    AwsCallError,
     RequestsFailedError,
     SettingsError,
     TriggerError,
@@ -234,7 +234,7 @@ def test_a_failed_call_does_not_block_the_others(strict: ReviewedService) -> Non
     first, second = strict.service.request(TRUSTED), strict.service.request(TRUSTED)
     third = strict.service.request(OTHER)
     strict.service.faults[first] = [
-        EndpointServiceError(ACCEPT, "InvalidState", "not now")  # as from `Unsuccessful`
+        AwsCallError(ACCEPT, "InvalidState", "not now")  # as from `Unsuccessful`
     ]
 
     with pytest.raises(RequestsFailedError) as raised:
@@ -305,7 +305,7 @@ def test_a_request_that_another_party_ended_is_not_a_failure_and_not_reported(
 
     def accept_too_late(endpoint_id: str) -> None:
         reviewed.service.set_state(endpoint_id, state)
-        reviewed.service.faults[ACCEPT] = [EndpointServiceError(ACCEPT, "InvalidState", "too late")]
+        reviewed.service.faults[ACCEPT] = [AwsCallError(ACCEPT, "InvalidState", "too late")]
         accept(endpoint_id)
 
     reviewed.service.accept = accept_too_late  # type: ignore[method-assign]
@@ -336,7 +336,7 @@ def test_a_failed_list_fails_the_run_and_changes_nothing(reviewed: ReviewedServi
     endpoint = reviewed.service.request(TRUSTED)
     reviewed.service.faults[DESCRIBE] = [forbidden(DESCRIBE)]
 
-    with pytest.raises(EndpointServiceError, match=DESCRIBE):
+    with pytest.raises(AwsCallError, match=DESCRIBE):
         app.handler(NOTIFICATION, context())
 
     assert reviewed.service.state(endpoint) is ConnectionState.PENDING_ACCEPTANCE
@@ -355,7 +355,7 @@ def test_an_undelivered_mail_undoes_nothing_and_is_not_repeated(reviewed: Review
     assert document["status"] == "reviewed"
     assert (
         document["undelivered_notifications"]
-        == ["nobody was told: Publish failed with NotFound: Topic does not exist"] * 2
+        == ["not delivered: Publish failed with NotFound: Topic does not exist"] * 2
     )
     assert second["undelivered_notifications"] == []
     assert len(reviewed.bus.events) == 2

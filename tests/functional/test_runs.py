@@ -3,10 +3,10 @@
 import pytest
 
 from target_sync.errors import (
+    AwsAccessDeniedError,
+    AwsUnavailableError,
     ObservationDeniedError,
     ObservationError,
-    TargetGroupAccessError,
-    TargetGroupUnavailableError,
 )
 from target_sync.model import LookupFailure, RunStatus, TargetGroup
 from tests.support.scenario import (
@@ -216,7 +216,7 @@ def test_a_scheduled_run_whose_call_goes_on_failing_is_an_error_in_the_end() -> 
     scenario.fail_over(B)
     scenario.group.faults["RegisterTargets"] = [throttled("RegisterTargets")] * 1000
 
-    with pytest.raises(TargetGroupUnavailableError, match="ThrottlingException"):
+    with pytest.raises(AwsUnavailableError, match="ThrottlingException"):
         scenario.run(SCHEDULE)
 
     assert scenario.registered == {str(target(A))}
@@ -231,7 +231,7 @@ def test_a_failed_registration_is_never_followed_by_a_removal_in_the_same_plan()
     # Both are due in one plan: A comes back from draining, B has been gone for the window.
     scenario.group.faults["RegisterTargets"] = [throttled("RegisterTargets")] * 100
 
-    with pytest.raises(TargetGroupUnavailableError):
+    with pytest.raises(AwsUnavailableError):
         scenario.run(SCHEDULE, remaining_seconds=60)
 
     assert {operation for operation, _ in scenario.changes} == {"RegisterTargets"}
@@ -242,11 +242,11 @@ def test_an_error_that_will_not_pass_ends_even_a_watch_at_once() -> None:
     scenario = Scenario(A)
     scenario.fail_over(B)
     scenario.group.faults["RegisterTargets"] = [
-        TargetGroupAccessError("RegisterTargets", "AccessDenied", "not authorized")
+        AwsAccessDeniedError("RegisterTargets", "AccessDenied", "not authorized")
     ]
     began = scenario.clock.now()
 
-    with pytest.raises(TargetGroupAccessError, match="not authorized"):
+    with pytest.raises(AwsAccessDeniedError, match="not authorized"):
         scenario.run(EVENT)
 
     assert scenario.clock.now() == began

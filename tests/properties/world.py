@@ -12,8 +12,8 @@ from itertools import count
 
 from lab.simulation.target_group import ComputedGroup, Port
 from target_sync.errors import (
-    TargetGroupAccessError,
-    TargetGroupUnavailableError,
+    AwsAccessDeniedError,
+    AwsUnavailableError,
     TargetSyncError,
 )
 from target_sync.model import (
@@ -351,9 +351,9 @@ class Run:
         if fault in (FaultKind.TIMED_OUT, FaultKind.SLOW):
             self._takes_long()
         if fault is FaultKind.DENIED:
-            raise TargetGroupAccessError(operation, "AccessDenied", "not allowed")
+            raise AwsAccessDeniedError(operation, "AccessDenied", "not allowed")
         if fault not in (None, FaultKind.SLOW):
-            raise TargetGroupUnavailableError(operation, "Throttling", str(fault))
+            raise AwsUnavailableError(operation, "Throttling", str(fault))
 
     def _change(
         self,
@@ -367,7 +367,7 @@ class Run:
         self._fail_before(operation, None if lost else fault)
         self._world.changes(self.name, change, targets)
         if lost:
-            raise TargetGroupUnavailableError(operation, "RequestTimeout", str(fault))
+            raise AwsUnavailableError(operation, "RequestTimeout", str(fault))
 
 
 def _notified(what: object) -> str:

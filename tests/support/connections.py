@@ -7,7 +7,7 @@ from target_sync.connections.decisions import ConnectionPolicy, Decision
 from target_sync.connections.messages import notification_of
 from target_sync.connections.result import ReviewResult
 from target_sync.connections.reviewer import ConnectionReviewer
-from target_sync.errors import EndpointServiceError, EndpointServiceUnavailableError
+from target_sync.errors import AwsAccessDeniedError, AwsCallError, AwsUnavailableError
 from target_sync.model import ConnectionState, EndpointConnection
 from target_sync.notifications.messages import Origin
 from target_sync.notifications.sender import NotificationSender
@@ -19,14 +19,14 @@ TRUSTED, OTHER = "222222222222", "444444444444"
 UNKNOWN_ENDPOINT = "vpce-00000000000000000"
 
 
-def throttled(operation: str) -> EndpointServiceUnavailableError:
+def throttled(operation: str) -> AwsUnavailableError:
     """Return the adapter's error for a throttled call."""
-    return EndpointServiceUnavailableError(operation, "RequestLimitExceeded", "slow down")
+    return AwsUnavailableError(operation, "RequestLimitExceeded", "slow down")
 
 
-def forbidden(operation: str) -> EndpointServiceError:
+def forbidden(operation: str) -> AwsCallError:
     """Return the adapter's error for a missing permission."""
-    return EndpointServiceError(operation, "UnauthorizedOperation", "not authorized")
+    return AwsAccessDeniedError(operation, "UnauthorizedOperation", "not authorized")
 
 
 class FakeEndpointService:
@@ -40,8 +40,8 @@ class FakeEndpointService:
 
     def __init__(self) -> None:
         self.calls: Counter[str] = Counter()
-        self.faults: dict[str, list[EndpointServiceError]] = {}
-        self.lost_replies: dict[str, list[EndpointServiceError]] = {}
+        self.faults: dict[str, list[AwsCallError]] = {}
+        self.lost_replies: dict[str, list[AwsCallError]] = {}
         self._connections: dict[str, EndpointConnection] = {}
 
     def request(
@@ -85,7 +85,7 @@ class FakeEndpointService:
     def _change(self, operation: str, endpoint_id: str, state: ConnectionState) -> None:
         self._count(operation, endpoint_id)
         if endpoint_id not in self._connections:
-            raise EndpointServiceError(
+            raise AwsCallError(
                 operation, "InvalidVpcEndpointId.NotFound", "the endpoint does not exist"
             )
         self.set_state(endpoint_id, state, self._connections[endpoint_id].owner)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from typing import Any
 
-from target_sync.errors import CustomResourceResponseError, StackCallError
+from target_sync.errors import AwsAccessDeniedError, AwsCallError, CustomResourceResponseError
 from target_sync.model import AwsScope, ConnectionState, DatabaseKind, EndpointConnection, IPNetwork
 from target_sync.provisioning.lookup import Database, Subnet
 from target_sync.provisioning.manager import StackManager
@@ -108,7 +108,7 @@ class FakeCatalog:
         self.happens()
         if self.refusals:
             self.refusals -= 1
-            raise StackCallError("DescribeDBInstances", "AccessDenied", "not authorized")
+            raise AwsAccessDeniedError("DescribeDBInstances", "AccessDenied", "not authorized")
         return self.instances.get(identifier)
 
     def cluster(self, identifier: str) -> Database | None:
@@ -200,7 +200,7 @@ class FakeService:
     def reject(self, endpoint_id: str) -> None:
         self.rejected.append(endpoint_id)
         if code := self.failing.get(endpoint_id):
-            raise StackCallError("RejectVpcEndpointConnections", code, "rejected")
+            raise AwsCallError("RejectVpcEndpointConnections", code, "rejected")
         if endpoint_id not in self.stuck:
             self.states[endpoint_id] = ConnectionState.REJECTED
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
-from target_sync.errors import TargetGroupError, TargetGroupNotFoundError
+from target_sync.errors import AwsCallError, AwsNotFoundError
 from target_sync.fleet.events import identifier_of
 from target_sync.fleet.model import ENDPOINT_TAG, EndpointKey, GroupFacts, TaggedGroup
 from target_sync.fleet.ports import DatabaseEvent
@@ -77,7 +77,7 @@ class FakeTaggedGroups:
         """What is on a group now, whatever a listing says."""
         tags = self._history[arn][-1][1] if arn in self._history else None
         if tags is None:
-            raise TargetGroupNotFoundError("AddTags", "TargetGroupNotFound", arn)
+            raise AwsNotFoundError("AddTags", "TargetGroupNotFound", arn)
         return tags
 
     def listing(self) -> Sequence[TaggedGroup]:
@@ -94,9 +94,9 @@ class FakeTaggedGroups:
     def write(self, arn: str, key: str, value: str) -> None:
         self.write_faults.strike()
         if not _TAG_VALUE.fullmatch(value):
-            raise TargetGroupError("AddTags", "ValidationError", value)
+            raise AwsCallError("AddTags", "ValidationError", value)
         if len({*self.tags(arn), key}) > _MOST_TAGS:
-            raise TargetGroupError("AddTags", "TooManyTags", arn)
+            raise AwsCallError("AddTags", "TooManyTags", arn)
         self.writes.append((arn, key, value))
         self.tag(arn, key, value)
 

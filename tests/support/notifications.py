@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from target_sync.errors import NotificationError
+from target_sync.errors import AwsAccessDeniedError, AwsCallError
 from target_sync.notifications.messages import BusEvent, Email, Origin
 from target_sync.notifications.sender import NotificationSender
 from target_sync.reconcile.messages import notification_of
@@ -23,7 +23,7 @@ class FakeTopic:
 
     def publish(self, message: Email) -> None:
         if self.is_broken:
-            raise NotificationError("Publish", "NotFound", "Topic does not exist")
+            raise AwsCallError("Publish", "NotFound", "Topic does not exist")
         self.messages.append(message)
 
 
@@ -36,7 +36,7 @@ class FakeBus:
 
     def put(self, event: BusEvent) -> None:
         if self.is_broken:
-            raise NotificationError("PutEvents", "AccessDeniedException", "not authorized")
+            raise AwsAccessDeniedError("PutEvents", "AccessDeniedException", "not authorized")
         self.events.append(event)
 
 

@@ -20,9 +20,8 @@ from lab.emulator.target_group import (
     TargetRequest,
 )
 from target_sync.errors import (
-    TargetGroupError,
-    TargetGroupUnavailableError,
-    TargetRefusedError,
+    AwsCallError,
+    AwsUnavailableError,
     TargetSyncError,
 )
 from target_sync.model import (
@@ -64,9 +63,9 @@ def target(address: object, port: int = PORT) -> Target:
     return Target(ip_address(str(address)), port)
 
 
-def throttled(operation: str) -> TargetGroupUnavailableError:
+def throttled(operation: str) -> AwsUnavailableError:
     """Return the error that the adapter raises when AWS throttles a call."""
-    return TargetGroupUnavailableError(operation, "ThrottlingException", "Rate exceeded")
+    return AwsUnavailableError(operation, "ThrottlingException", "Rate exceeded")
 
 
 class FakeTargetGroup:
@@ -88,8 +87,8 @@ class FakeTargetGroup:
         self.history: list[tuple[str, tuple[Target, ...]]] = []
         self.call_times: list[float] = []
         self._clock = clock
-        self.faults: dict[str, list[TargetGroupError]] = {}
-        self.lost_replies: dict[str, list[TargetGroupError]] = {}
+        self.faults: dict[str, list[AwsCallError]] = {}
+        self.lost_replies: dict[str, list[AwsCallError]] = {}
         self.fewest_registered: int | None = None
         self.model = EmulatedTargetGroup(
             GroupSettings(
@@ -156,7 +155,7 @@ class FakeTargetGroup:
         try:
             change([_request(t) for t in targets])
         except ApiError as error:
-            raise TargetRefusedError(operation, error.code, str(error)) from error
+            raise AwsCallError(operation, error.code, str(error)) from error
         count = len(self.snapshot().registered)
         fewest = self.fewest_registered
         self.fewest_registered = count if fewest is None else min(fewest, count)

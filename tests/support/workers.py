@@ -15,9 +15,9 @@ from itertools import count
 from typing import TypeVar
 
 from target_sync.errors import (
-    TargetGroupAccessError,
-    TargetGroupNotFoundError,
-    TargetGroupUnavailableError,
+    AwsAccessDeniedError,
+    AwsNotFoundError,
+    AwsUnavailableError,
     TargetSyncError,
 )
 from target_sync.fleet.checkpoints import SigningKey, read_checkpoint, write_checkpoint
@@ -90,16 +90,16 @@ class Line:
         match fault:
             case Fault.THROTTLED:
                 self.throttled += 1
-                raise TargetGroupUnavailableError(operation, "Throttling", "Rate exceeded")
+                raise AwsUnavailableError(operation, "Throttling", "Rate exceeded")
             case Fault.TIMED_OUT:
-                raise TargetGroupUnavailableError(operation, "ReadTimeoutError", "no reply")
+                raise AwsUnavailableError(operation, "ReadTimeoutError", "no reply")
             case Fault.DENIED:
-                raise TargetGroupAccessError(operation, "AccessDenied", "not authorized")
+                raise AwsAccessDeniedError(operation, "AccessDenied", "not authorized")
             case Fault.DELETED:
-                raise TargetGroupNotFoundError(operation, "TargetGroupNotFound", arn)
+                raise AwsNotFoundError(operation, "TargetGroupNotFound", arn)
         result = deed()
         if fault is Fault.REPLY_LOST:
-            raise TargetGroupUnavailableError(operation, "ConnectionClosedError", "no reply")
+            raise AwsUnavailableError(operation, "ConnectionClosedError", "no reply")
         return result
 
     @property
@@ -129,7 +129,7 @@ class _LinedGroup:
 
     def _found(self) -> FakeTargetGroup:
         if self.group is None:
-            raise TargetGroupNotFoundError("a call", "TargetGroupNotFound", self.arn)
+            raise AwsNotFoundError("a call", "TargetGroupNotFound", self.arn)
         return self.group
 
 

@@ -1,10 +1,10 @@
-"""Clients of AWS APIs, and one call to them, its failures told apart by AWS's code."""
+"""Clients of AWS APIs, and calls to them. Failures become errors by AWS's error code."""
 
 import functools
 import logging
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -14,22 +14,65 @@ import botocore.session
 from botocore.config import Config
 from botocore.loaders import Loader
 
-from target_sync.errors import AwsCallError
+from target_sync.errors import (
+    AwsAccessDeniedError,
+    AwsCallError,
+    AwsNotFoundError,
+    AwsReplyError,
+    AwsUnavailableError,
+)
 from target_sync.model import IPNetwork
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
-#: How AWS's APIs say slow down (common error codes of the AWS APIs).
+#: The error codes of throttling (common error codes of the AWS APIs).
 THROTTLED_CODES = frozenset(
     {"RequestLimitExceeded", "Throttling", "ThrottlingException", "TooManyRequestsException"}
 )
-#: What passes by itself, after the client's own retries.
-_UNAVAILABLE = THROTTLED_CODES | {"RequestTimeout"}
+#: The codes of other errors that pass by themselves: of any API, of SQS with KMS behind it (SQS
+#: API reference, SendMessageBatch and ReceiveMessage), and of the resource groups tagging API
+#: (GetResources).
+_UNAVAILABLE_CODES = (
+    "RequestTimeout",
+    *("RequestThrottled", "KmsThrottled", "KMS.ThrottlingException", "OverLimit"),
+    *("ThrottledException", "PaginationTokenExpiredException"),
+)
+#: The codes that need another handling than a general failure (references of the APIs).
+_ERRORS: Mapping[str, type[AwsCallError]] = {
+    **dict.fromkeys((*THROTTLED_CODES, *_UNAVAILABLE_CODES), AwsUnavailableError),
+    **dict.fromkeys(
+        ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation"), AwsAccessDeniedError
+    ),
+    **dict.fromkeys(
+        (
+            "AWS.SimpleQueueService.NonExistentQueue",
+            "DBClusterEndpointNotFoundFault",
+            "DBClusterNotFoundFault",
+            "DBInstanceNotFound",
+            "DBProxyEndpointNotFoundFault",
+            "DBProxyNotFoundFault",
+            "InvalidInstanceID.Malformed",
+            "InvalidInstanceID.NotFound",
+            "InvalidSubnetID.Malformed",
+            "InvalidSubnetID.NotFound",
+            "InvalidVpcEndpointServiceId.NotFound",
+            "InvalidVpcID.Malformed",
+            "InvalidVpcID.NotFound",
+            "InvalidVpcId.Malformed",
+            "ListenerNotFound",
+            "LoadBalancerNotFound",
+            "QueueDoesNotExist",
+            "ResourceNotFoundException",
+            "TargetGroupNotFound",
+        ),
+        AwsNotFoundError,
+    ),
+}
 _SERVER_ERROR = 500
 
-#: Short time-outs: a function that cannot reach the API must say so within seconds. The
-#: retries are botocore's, with its back-off; there are none on top of them.
+#: Short time-outs, because a function that cannot reach the API must say so within seconds. The
+#: retries are botocore's, with its back-off; the project adds none.
 CLIENT_CONFIG = Config(
     connect_timeout=2,
     read_timeout=5,
@@ -38,78 +81,74 @@ CLIENT_CONFIG = Config(
 
 
 def make_client(service: str, config: Config = CLIENT_CONFIG) -> Any:
-    """A client of an API, for the adapter that knows its type.
+    """Return a client of an API. The adapter that gets it declares its type.
 
-    botocore without boto3: the same client for less import time (docs/adr/0006).
+    botocore without boto3 gives the same client in less import time (docs/adr/0006).
     """
-    # Lambda gives the root logger the level of LogLevel. At DEBUG botocore would write every
-    # request with its headers, the role's session token among them.
+    # Lambda sets the root logger to LogLevel. At DEBUG, botocore would log every request with its
+    # headers, which contain the role's session token.
     logging.getLogger("botocore").setLevel(logging.INFO)
     return _session().create_client(service, config=config)
 
 
 @functools.cache
 def _session() -> botocore.session.Session:
-    """The one session of this container: each new one would read botocore's tables again."""
+    """Return the one session of this container: a new one would read botocore's tables again."""
     session = botocore.session.get_session()
     session.register_component("data_loader", _DataLoader())
     return session
 
 
 class _DataLoader(Loader):
-    """botocore's loader of its own data, without what no client of ours needs."""
+    """botocore's loader of its own data, without the data that our clients do not need."""
 
     def list_available_services(self, type_name: str) -> list[str]:  # noqa: ARG002 - botocore's
-        """The services that have a folder, whatever is in it.
+        """Return the services that have a folder, whatever the folder contains.
 
-        botocore looks into more than 400 folders twice for each kind of client, only to find out
-        whether it knows the service. One that has no model still fails, where it is loaded.
+        For each kind of client, botocore reads more than 400 folders twice, only to check that
+        it knows the service. A service without a model still fails when its model is loaded.
         """
         folders = (path for path in self.search_paths if Path(path).is_dir())
         return sorted({entry.name for folder in folders for entry in os.scandir(folder)})
 
     def load_data_with_path(self, name: str) -> tuple[Any, str]:
-        """Data by its name, and where it is from.
+        """Return data by its name, and its path.
 
-        The endpoints of every service, 1.2 MB of JSON, are left out. They are from before each
-        service had rules for its endpoints, by which botocore sends and signs requests today: it
-        looks a service up here first and needs no answer, as for a Region that is newer than it.
+        The table of all services' endpoints (1.2 MB of JSON) is left empty. Today botocore uses
+        each service's own endpoint rules. It searches the old table first and works without an
+        entry, as it does for a Region that is newer than the table.
         """
         if name == "endpoints":
             return {"version": 3, "partitions": []}, self.BUILTIN_DATA_PATH
         return super().load_data_with_path(name)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failures:
-    """How the failures of one API become errors of ours.
+@dataclass(frozen=True, slots=True)
+class AwsApi:
+    """Calls to one API, whose failures become errors of this package.
+
+    botocore's retries are the only ones.
 
     Attributes:
-        service: The API's name in interface endpoints, for example ``elasticloadbalancing``.
-        other: The error for a code that is not known.
-        unavailable: The error for what passes by itself: throttled, timed out, unreachable.
-        by_code: The error for each code that has a remedy of its own.
+        service: The name of the API in interface endpoints, for example ``ec2``.
     """
 
     service: str
-    other: type[AwsCallError]
-    unavailable: type[AwsCallError]
-    by_code: Mapping[str, type[AwsCallError]] = field(default_factory=dict)
 
     def call(
         self, operation: str, method: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs
     ) -> _R:
-        """Make one call. The client's own retries are the only ones.
+        """Return the result of one call of a client.
 
         Raises:
-            AwsCallError: One of the errors above.
+            AwsCallError: The call failed.
         """
         try:
             return method(*args, **kwargs)
         except botocore.exceptions.ClientError as error:
-            raise self._translated(operation, error) from error
+            raise _error_of(operation, error) from error
         except (botocore.exceptions.ConnectionError, botocore.exceptions.HTTPClientError) as error:
-            raise self.unavailable(
+            raise AwsUnavailableError(
                 operation,
                 type(error).__name__,
                 f"{error}. A function inside a VPC needs an interface endpoint for"
@@ -117,35 +156,55 @@ class Failures:
             ) from error
 
     def read(self, operation: str, read: Callable[[], _R]) -> _R:
-        """Make calls while reading their replies, as with pages.
+        """Return what a function reads from the replies to its calls, for example from pages.
 
         Raises:
-            AwsCallError: One of the errors above; ``other`` if a reply does not have the
-                documented shape.
+            AwsCallError: A call failed.
+            AwsReplyError: A reply does not have the documented shape.
         """
         try:
             return self.call(operation, read)
         except (
             AttributeError,
-            KeyError,
+            LookupError,
             TypeError,
             ValueError,
             botocore.exceptions.PaginationError,
         ) as error:
-            raise self.other.wrong_reply(operation, error) from error
+            raise AwsReplyError(operation, error) from error
 
-    def _translated(self, operation: str, error: botocore.exceptions.ClientError) -> AwsCallError:
-        code = error.response.get("Error", {}).get("Code", "Unknown")
-        message = error.response.get("Error", {}).get("Message", str(error))
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        kind = self.by_code.get(code, self.other)
-        if code in _UNAVAILABLE or (code not in self.by_code and status >= _SERVER_ERROR):
-            kind = self.unavailable
-        return kind(operation, code, message)
+    def find(self, operation: str, read: Callable[[], _R]) -> _R | None:
+        """Return the same as `read`, or None if the resource does not exist.
+
+        Raises:
+            AwsCallError: A call failed for another reason.
+        """
+        try:
+            return self.read(operation, read)
+        except AwsNotFoundError:
+            return None
+
+
+def error_for(operation: str, code: str, message: str, *, http_status: int = 0) -> AwsCallError:
+    """Return the error for an AWS error code."""
+    kind = _ERRORS.get(code, AwsCallError)
+    if code not in _ERRORS and http_status >= _SERVER_ERROR:
+        kind = AwsUnavailableError
+    return kind(operation, code, message)
+
+
+def _error_of(operation: str, error: botocore.exceptions.ClientError) -> AwsCallError:
+    details = error.response.get("Error", {})
+    return error_for(
+        operation,
+        details.get("Code", "Unknown"),
+        details.get("Message", str(error)),
+        http_status=error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0),
+    )
 
 
 def networks_of(vpc: Mapping[str, Any]) -> tuple[IPNetwork, ...]:
-    """The IPv4 networks of a VPC that hold, in order."""
+    """Return the IPv4 networks that are associated with a VPC, in order."""
     blocks = {
         block["CidrBlock"]
         for block in vpc.get("CidrBlockAssociationSet", [])

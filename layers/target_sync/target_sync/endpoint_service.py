@@ -1,22 +1,15 @@
-"""An endpoint service behind the EC2 API."""
+"""An endpoint service behind the EC2 API, for the status, the review and the clean deletion."""
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from target_sync.aws import Failures
-from target_sync.errors import EndpointServiceError, EndpointServiceUnavailableError
+from target_sync.aws import AwsApi, error_for
 from target_sync.model import ConnectionState, EndpointConnection, EndpointService
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.client import EC2Client
 
-_R = TypeVar("_R")
-_T = TypeVar("_T")
-_FAILURES = Failures(
-    service="ec2", other=EndpointServiceError, unavailable=EndpointServiceUnavailableError
-)
-#: EC2 API reference, error codes.
-_MISSING = frozenset({"InvalidVpcEndpointServiceId.NotFound"})
+_EC2 = AwsApi("ec2")
 
 
 class Ec2EndpointService:
@@ -25,7 +18,7 @@ class Ec2EndpointService:
     Implements ``target_sync.ports.EndpointServicePort`` and
     ``target_sync.status.ports.ServicePort``.
 
-    Each endpoint is answered by a call of its own, so that one that fails holds up no other.
+    Each request is accepted or rejected in a call of its own, so a failure affects no other.
     """
 
     def __init__(self, client: "EC2Client", service_id: str) -> None:
@@ -33,88 +26,67 @@ class Ec2EndpointService:
         self._service_id = service_id
 
     def connections(self) -> tuple[EndpointConnection, ...]:
-        """List the connections, page by page. EC2 itself says who owns each endpoint."""
-        operation = "DescribeVpcEndpointConnections"
+        """Return all connections, from all pages. EC2 itself names the owner of each endpoint."""
         pages = self._client.get_paginator("describe_vpc_endpoint_connections").paginate(
             Filters=[{"Name": "service-id", "Values": [self._service_id]}]
         )
-        found = _FAILURES.call(
-            operation, lambda: [item for page in pages for item in page["VpcEndpointConnections"]]
+        return _EC2.read(
+            "DescribeVpcEndpointConnections",
+            lambda: tuple(
+                _connection(item) for page in pages for item in page["VpcEndpointConnections"]
+            ),
         )
-        try:
-            return tuple(_connection(item) for item in found)
-        except KeyError as error:
-            raise _wrong_reply(operation, error) from error
 
     def service(self) -> EndpointService | None:
-        """The service itself; None if it does not exist."""
-        operation = "DescribeVpcEndpointServiceConfigurations"
-        return self._described(
-            operation,
-            lambda: self._client.describe_vpc_endpoint_service_configurations(
-                ServiceIds=[self._service_id]
+        """Return the service, or None if it does not exist."""
+        return _EC2.find(
+            "DescribeVpcEndpointServiceConfigurations",
+            lambda: _service(
+                self._client.describe_vpc_endpoint_service_configurations(
+                    ServiceIds=[self._service_id]
+                )["ServiceConfigurations"][0]
             ),
-            lambda reply: _service(reply["ServiceConfigurations"][0]),
         )
 
     def principals(self) -> frozenset[str] | None:
-        """Those that may connect; None if the service does not exist."""
+        """Return the principals that may connect, or None if the service does not exist."""
         pages = self._client.get_paginator("describe_vpc_endpoint_service_permissions").paginate(
             ServiceId=self._service_id
         )
-        return self._described(
+        return _EC2.find(
             "DescribeVpcEndpointServicePermissions",
-            lambda: [item for page in pages for item in page["AllowedPrincipals"]],
-            lambda found: frozenset(item["Principal"] for item in found),
+            lambda: frozenset(
+                item["Principal"] for page in pages for item in page["AllowedPrincipals"]
+            ),
         )
 
-    def _described(
-        self, operation: str, ask: Callable[[], _R], read: Callable[[_R], _T]
-    ) -> _T | None:
-        try:
-            return read(_FAILURES.call(operation, ask))
-        except EndpointServiceError as error:
-            if error.code in _MISSING:
-                return None
-            raise
-        except (IndexError, KeyError) as error:
-            raise _wrong_reply(operation, error) from error
-
     def accept(self, endpoint_id: str) -> None:
-        """Accept a request. A reply of 200 with something unsuccessful in it is a failure."""
-        self._answer(
+        """Accept a request. A reply with status 200 can still report a failure."""
+        self._act(
             "AcceptVpcEndpointConnections",
             self._client.accept_vpc_endpoint_connections,
             endpoint_id,
         )
 
     def reject(self, endpoint_id: str) -> None:
-        """Reject a request. A reply of 200 with something unsuccessful in it is a failure."""
-        self._answer(
+        """Reject a request. A reply with status 200 can still report a failure."""
+        self._act(
             "RejectVpcEndpointConnections",
             self._client.reject_vpc_endpoint_connections,
             endpoint_id,
         )
 
-    def _answer(
+    def _act(
         self, operation: str, method: Callable[..., Mapping[str, Any]], endpoint_id: str
     ) -> None:
-        reply = _FAILURES.call(
+        reply = _EC2.call(
             operation, method, ServiceId=self._service_id, VpcEndpointIds=[endpoint_id]
         )
         for item in reply.get("Unsuccessful", []):
             error = item.get("Error", {})
-            raise EndpointServiceError(
+            raise error_for(
                 operation, error.get("Code", "Unknown"), error.get("Message", "no reason given")
             )
-
-
-def _wrong_reply(operation: str, error: Exception) -> EndpointServiceError:
-    return EndpointServiceError(
-        operation,
-        type(error).__name__,
-        f"the reply does not have the documented shape: {error} is missing",
-    )
 
 
 def _service(item: Mapping[str, Any]) -> EndpointService:

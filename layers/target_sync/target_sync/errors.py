@@ -1,44 +1,41 @@
-"""What can go wrong, by what to do about it.
+"""The errors of this package, sorted by what to do about them.
 
-A retryable error is raised so that Lambda tries again; a final one so that a person looks.
-Neither is ever turned into a result.
+A retryable error is raised so that Lambda retries the run. A final error is raised so that an
+alarm rings. No error is ever turned into a successful result.
 """
-
-from typing import Self
 
 
 class TargetSyncError(Exception):
-    """The root of every error that this package raises on purpose."""
+    """The base of every error that this package raises on purpose."""
 
     retryable = False
 
 
 class SettingsError(TargetSyncError):
-    """An environment variable is missing or wrong. The message names it."""
+    """An environment variable is missing or invalid. The message names it."""
 
 
 class TriggerError(TargetSyncError):
-    """The payload of an invocation is not one that we know. The message names what is wrong."""
+    """The payload of an invocation is not supported. The message names the key."""
 
 
 class ObservationError(TargetSyncError):
-    """The endpoint gave no addresses. Nothing was changed."""
+    """The endpoint gave no addresses. The run changed nothing."""
 
     retryable = True
 
 
 class ObservationDeniedError(ObservationError):
-    """The function may not ask the API that knows the database's servers."""
+    """The role lacks a permission for the API that lists the database's servers."""
 
     retryable = False
 
 
-#: What AWS's APIs call a missing permission, each in its own way.
-DENIED_CODES = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
-
-
 class AwsCallError(TargetSyncError):
-    """A call to an AWS API failed.
+    """A call to an AWS API failed. The subclasses need different handling.
+
+    A failed Lambda invocation reports the name of the class as its ``errorType``, which
+    ``Custom::FirstSync`` reads.
 
     Attributes:
         operation: The API action, for example ``RegisterTargets``.
@@ -50,61 +47,38 @@ class AwsCallError(TargetSyncError):
         self.operation = operation
         self.code = code
 
-    @classmethod
-    def wrong_reply(cls, operation: str, error: Exception) -> Self:
-        """The error for a reply that does not have the documented shape."""
-        return cls(
+
+class AwsUnavailableError(AwsCallError):
+    """The API throttled the call, timed out, or was unreachable, after the client's retries."""
+
+    retryable = True
+
+
+class AwsAccessDeniedError(AwsCallError):
+    """The role lacks the permission for the call."""
+
+
+class AwsNotFoundError(AwsCallError):
+    """The resource that the call names does not exist."""
+
+
+class AwsReplyError(AwsCallError):
+    """The reply does not have the documented shape. Nothing is decided from it."""
+
+    def __init__(self, operation: str, error: Exception) -> None:
+        missing = " is missing" if isinstance(error, KeyError) else ""
+        super().__init__(
             operation,
             type(error).__name__,
-            f"the reply does not have the documented shape: {error}",
+            f"the reply does not have the documented shape: {error}{missing}",
         )
 
 
-class TargetGroupError(AwsCallError):
-    """A call on the target group failed."""
-
-
-class TargetGroupNotFoundError(TargetGroupError):
-    """The target group does not exist (any more)."""
-
-
-class TargetGroupAccessError(TargetGroupError):
-    """The function may not make this call."""
-
-
-class TargetRefusedError(TargetGroupError):
-    """AWS does not take this target: a wrong kind of address, or too many targets."""
-
-
-class TargetGroupReplyError(TargetGroupError):
-    """AWS's reply does not have the documented shape. Nothing is decided from it."""
-
-
-class TargetGroupUnavailableError(TargetGroupError):
-    """Throttled, timed out, or unreachable, after the client's own retries."""
-
-    retryable = True
-
-
-class EndpointServiceError(AwsCallError):
-    """A call on the endpoint service or on one of its connections failed."""
-
-
-class EndpointServiceUnavailableError(EndpointServiceError):
-    """Throttled, timed out, or unreachable, after the client's own retries."""
-
-    retryable = True
-
-
-class NotificationError(AwsCallError):
-    """A topic or the event bus may not have taken a message. It is told, never raised by a run."""
-
-
 class RequestsFailedError(TargetSyncError):
-    """Some endpoint connections could not be answered. The others were.
+    """The review of some connection requests failed. The others were reviewed.
 
     Attributes:
-        failures: What failed, a sentence each.
+        failures: A sentence for each failure.
     """
 
     retryable = True
@@ -114,55 +88,25 @@ class RequestsFailedError(TargetSyncError):
         self.failures = failures
 
 
-class StackCallError(AwsCallError):
-    """A call that a custom resource of the stack needs failed."""
-
-
-class StackCallUnavailableError(StackCallError):
-    """Throttled, timed out, or unreachable, after the client's own retries."""
-
-    retryable = True
-
-
-class StatusCallError(AwsCallError):
-    """A call that the diagnosis needs failed. The step that rests on it is then unknown."""
-
-
-class StatusCallUnavailableError(StatusCallError):
-    """Throttled, timed out, or unreachable, after the client's own retries."""
-
-    retryable = True
-
-
-class FleetCallError(AwsCallError):
-    """A call that the fleet's sweep, its watch or its queues need failed."""
-
-
-class FleetCallUnavailableError(FleetCallError):
-    """Throttled, timed out, or unreachable, after the client's own retries."""
-
-    retryable = True
-
-
 class RateLimitExceededError(TargetSyncError):
-    """The fleet's share of the calls had none left for this work in the time that it had."""
+    """The fleet's call budget had no call left for a work item within the function's time."""
 
     retryable = True
 
 
 class CustomResourceRequestError(TargetSyncError):
-    """A payload that is no request of CloudFormation, or one for a resource that we do not have."""
+    """The payload is not a request of CloudFormation, or names an unknown resource type."""
 
 
 class CustomResourceResponseError(TargetSyncError):
-    """CloudFormation did not take the answer, after several tries."""
+    """CloudFormation did not take the response, after several tries."""
 
     retryable = True
 
 
 class RejectedInputError(Exception):
-    """The deployment cannot go on as asked.
+    """The deployment cannot go on with these parameters.
 
-    The message is one sentence that names the parameter and the remedy. It is what a person
-    reads in the stack's events, so nothing is put in front of it.
+    The message is one sentence that names the parameter and the remedy. People read it in the
+    stack's events, so no prefix is added.
     """

@@ -41,8 +41,8 @@ class Standbys(Protocol):
 class TargetGroupPort(Protocol):
     """One target group of a network load balancer.
 
-    Every method raises ``TargetGroupUnavailableError`` for what may pass (throttling, no
-    reply) and another ``TargetGroupError`` for what will not. A change whose reply was lost
+    Every method raises ``AwsUnavailableError`` for what may pass (throttling, no
+    reply) and another ``AwsCallError`` for what will not. A change whose reply was lost
     may have been made.
     """
 
@@ -93,8 +93,8 @@ class Clock(Protocol):
 class EndpointServicePort(Protocol):
     """One endpoint service and its connections.
 
-    Every method raises ``EndpointServiceUnavailableError`` for what may pass and another
-    ``EndpointServiceError`` for what will not. An answer whose reply was lost may have been given.
+    Every method raises ``AwsUnavailableError`` for what may pass and another
+    ``AwsCallError`` for what will not. An answer whose reply was lost may have been given.
     """
 
     def connections(self) -> tuple[EndpointConnection, ...]:

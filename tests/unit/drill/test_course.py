@@ -17,7 +17,7 @@ from drill.decisions import FailoverCall, Resource
 from drill.story import RdsNews
 from drill.watches import ConnectionWatch, NameWatch
 from lab.records import SyncRecord
-from target_sync.errors import TargetGroupAccessError
+from target_sync.errors import AwsAccessDeniedError
 from target_sync.model import (
     FailedObservation,
     Observation,
@@ -256,7 +256,7 @@ def test_a_report_that_cannot_be_written_is_noticed_before_anything_is_touched(
 
 def test_a_missing_permission_before_the_call_touches_nothing(drilled: Run) -> None:
     aws = FakeAws()
-    denied = TargetGroupAccessError("DescribeTargetHealth", "AccessDenied", "not authorized")
+    denied = AwsAccessDeniedError("DescribeTargetHealth", "AccessDenied", "not authorized")
     aws.describe = raising(denied)  # type: ignore[method-assign]
     done = drilled(aws)
     assert (done.code, aws.calls) == (2, [])

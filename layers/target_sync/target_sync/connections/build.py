@@ -13,8 +13,8 @@ from target_sync.connections.reporting import PowertoolsReviewReporter
 from target_sync.connections.reviewer import ConnectionReviewer
 from target_sync.connections.settings import ConnectionSettings, load_settings
 from target_sync.endpoint_service import Ec2EndpointService
-from target_sync.notifications.build import notification_sender
 from target_sync.notifications.messages import Origin
+from target_sync.notifications.sender import notification_sender
 
 
 @functools.cache

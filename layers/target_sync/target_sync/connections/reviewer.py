@@ -11,7 +11,7 @@ from target_sync.connections.decisions import (
 )
 from target_sync.connections.result import ReviewResult
 from target_sync.connections.triggers import ConnectionTrigger, ConnectionTriggerKind
-from target_sync.errors import EndpointServiceError, RequestsFailedError
+from target_sync.errors import AwsCallError, RequestsFailedError
 from target_sync.ports import EndpointServicePort
 
 
@@ -36,7 +36,7 @@ class ReviewReporter(Protocol):
 
 
 #: A decision that was not carried out, and the error of the call.
-_FailedDecision = tuple[Decision, EndpointServiceError]
+_FailedDecision = tuple[Decision, AwsCallError]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,13 +52,13 @@ class ConnectionReviewer:
         """Review every pending request. A request that fails does not block the others.
 
         Raises:
-            EndpointServiceError: The connections could not be listed.
+            AwsCallError: The connections could not be listed.
             RequestsFailedError: A later call failed. The message names each failure.
         """
         result = ReviewResult(trigger=trigger.to_document(), dry_run=trigger.dry_run)
         try:
             connections = self.service.connections()
-        except EndpointServiceError as error:
+        except AwsCallError as error:
             self.reporter.report(replace(result, failures=(str(error),)))
             raise
         result = replace(result, decisions=tuple(decide(c, self.policy) for c in connections))
@@ -75,7 +75,7 @@ class ConnectionReviewer:
         for decision in result.planned:
             try:
                 self._accept_or_reject(decision)
-            except EndpointServiceError as error:
+            except AwsCallError as error:
                 failed.append((decision, error))
             else:
                 applied.append(decision)
@@ -103,7 +103,7 @@ class ConnectionReviewer:
         """
         try:
             current = {c.endpoint_id: c for c in self.service.connections()}
-        except EndpointServiceError:
+        except AwsCallError:
             return [], failed
         applied: list[Decision] = []
         still_failed: list[_FailedDecision] = []

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from target_sync.endpoints.topology import TopologyError, TopologyReplyError, topology_failures
+from target_sync.aws import AwsApi
+from target_sync.endpoints.failures import failed_observation
+from target_sync.errors import AwsCallError
 from target_sync.model import DatabaseKind, FailedObservation, LookupFailure, Observation
 from target_sync.ports import Endpoint, NameResolver
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 #: Who says so, where the answer rests on both.
 BOTH_SOURCES = "dns+rds"
 
-_FAILURES = topology_failures("rds", ["DBClusterNotFoundFault"])
+_RDS = AwsApi("rds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,34 +45,28 @@ class RdsCluster:
         A cluster has at most 16 instances, which is less than a page of DescribeDBInstances.
 
         Raises:
-            TopologyError: The API could not be asked, or its reply could not be used.
+            AwsCallError: The API could not be asked, or its reply could not be used.
         """
-        clusters = _FAILURES.call(
+        listed = _RDS.read(
             "DescribeDBClusters",
-            self._client.describe_db_clusters,
-            DBClusterIdentifier=self.identifier,
+            lambda: [
+                (member["DBInstanceIdentifier"], member["IsClusterWriter"])
+                for member in self._client.describe_db_clusters(
+                    DBClusterIdentifier=self.identifier
+                )["DBClusters"][0]["DBClusterMembers"]
+            ],
         )
         # Without an instance's identifier AWS checks the call against the resource db:*.
-        instances = _FAILURES.call(
+        endpoints = _RDS.read(
             "DescribeDBInstances",
-            self._client.describe_db_instances,
-            Filters=[{"Name": "db-cluster-id", "Values": [self.identifier]}],
-        )
-        try:
-            endpoints = {
+            lambda: {
                 instance["DBInstanceIdentifier"]: instance.get("Endpoint", {}).get("Address")
-                for instance in instances["DBInstances"]
-            }
-            return tuple(
-                Member(
-                    member["DBInstanceIdentifier"],
-                    member["IsClusterWriter"],
-                    endpoints.get(member["DBInstanceIdentifier"]),
-                )
-                for member in clusters["DBClusters"][0]["DBClusterMembers"]
-            )
-        except (AttributeError, IndexError, KeyError, TypeError) as error:
-            raise TopologyReplyError.wrong_reply("DescribeDBClusters", error) from error
+                for instance in self._client.describe_db_instances(
+                    Filters=[{"Name": "db-cluster-id", "Values": [self.identifier]}]
+                )["DBInstances"]
+            },
+        )
+        return tuple(Member(id_, is_writer, endpoints.get(id_)) for id_, is_writer in listed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +92,10 @@ class ClusterWriterEndpoint:
         silence = f"the RDS API names no writer of the cluster {self.cluster.identifier}"
         try:
             members = self.cluster.members()
-        except TopologyError as error:
-            if error.failure is not LookupFailure.API_UNAVAILABLE:
-                return error.to_observation(self.name, self.now())
+        except AwsCallError as error:
+            failed = failed_observation(error, self.name, self.now())
+            if failed.failure is not LookupFailure.API_UNAVAILABLE:
+                return failed
             silence = f"the RDS API could not be asked: {error}".rstrip(".")
         by_name = self.resolver.resolve(self.name)
         if isinstance(by_name, FailedObservation):
@@ -137,8 +134,8 @@ class ClusterReadersEndpoint:
         """
         try:
             members = self.cluster.members()
-        except TopologyError as error:
-            return error.to_observation(self.name, self.now())
+        except AwsCallError as error:
+            return failed_observation(error, self.name, self.now())
         answers = []
         for endpoint in self._followed(members):
             answer = self.resolver.resolve(endpoint)

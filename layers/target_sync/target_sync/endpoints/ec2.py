@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-from target_sync.endpoints.topology import TopologyError, TopologyReplyError, topology_failures
+from target_sync.aws import AwsApi
+from target_sync.endpoints.failures import failed_observation
+from target_sync.errors import AwsCallError
 from target_sync.model import FailedObservation, LookupFailure, Observation
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.client import EC2Client
 
-_FAILURES = topology_failures("ec2", ["InvalidInstanceID.NotFound", "InvalidInstanceID.Malformed"])
+_EC2 = AwsApi("ec2")
 #: A stopped instance keeps its private address; one in these states gives it up (EC2 user
 #: guide, *Instance lifecycle*).
 _GONE = frozenset({"shutting-down", "terminated"})
@@ -29,8 +31,8 @@ class InstanceEndpoint:
         """Describe the instance once."""
         try:
             state, address = self._describe()
-        except TopologyError as error:
-            return error.to_observation(self.instance_id, self.now())
+        except AwsCallError as error:
+            return failed_observation(error, self.instance_id, self.now())
         if not address or state in _GONE:
             return FailedObservation(
                 name=self.instance_id,
@@ -48,11 +50,9 @@ class InstanceEndpoint:
         )
 
     def _describe(self) -> tuple[str, str]:
-        reply = _FAILURES.call(
-            "DescribeInstances", self.client.describe_instances, InstanceIds=[self.instance_id]
-        )
-        try:
+        def read() -> tuple[str, str]:
+            reply = self.client.describe_instances(InstanceIds=[self.instance_id])
             instance = reply["Reservations"][0]["Instances"][0]
             return instance["State"]["Name"], instance.get("PrivateIpAddress", "")
-        except (AttributeError, IndexError, KeyError, TypeError) as error:
-            raise TopologyReplyError.wrong_reply("DescribeInstances", error) from error
+
+        return _EC2.read("DescribeInstances", read)

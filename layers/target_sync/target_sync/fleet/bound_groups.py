@@ -48,7 +48,7 @@ class BoundGroups:
         """The bindings, and what is wrong with groups that have a tag and no binding.
 
         Raises:
-            FleetCallError: The groups could not be listed, or ELB could not be asked.
+            AwsCallError: The groups could not be listed, or ELB could not be asked.
         """
         groups = self.groups.listing()
         arns = frozenset(group.arn for group in groups)

@@ -3,15 +3,12 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from target_sync.errors import FleetCallError
 from target_sync.fleet.events import identifier_of
 from target_sync.fleet.ports import DatabaseEvent
-from target_sync.sqs import FLEET_FAILURES, MOST_ENTRIES, in_batches
+from target_sync.sqs import MOST_ENTRIES, SQS, in_batches
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs.client import SQSClient
-
-_RECEIVE = "ReceiveMessage"
 
 
 class SqsDatabaseEvents:
@@ -28,20 +25,17 @@ class SqsDatabaseEvents:
 
     def receive(self, wait_seconds: int) -> Sequence[DatabaseEvent]:
         """What is there, or comes; shorter than the client's read time-out, which would fail it."""
-        reply = FLEET_FAILURES.call(
-            _RECEIVE,
-            self._client.receive_message,
-            QueueUrl=self._url,
-            MaxNumberOfMessages=MOST_ENTRIES,
-            WaitTimeSeconds=wait_seconds,
-        )
-        try:
+
+        def read() -> list[DatabaseEvent]:
+            reply = self._client.receive_message(
+                QueueUrl=self._url, MaxNumberOfMessages=MOST_ENTRIES, WaitTimeSeconds=wait_seconds
+            )
             return [
                 DatabaseEvent(identifier_of(message["Body"]), message["ReceiptHandle"])
                 for message in reply.get("Messages", ())
             ]
-        except (AttributeError, KeyError, TypeError) as error:
-            raise FleetCallError.wrong_reply(_RECEIVE, error) from error
+
+        return SQS.read("ReceiveMessage", read)
 
     def forget(self, events: Sequence[DatabaseEvent]) -> None:
         """Delete these, ten in a call; one that Lambda received is Lambda's to delete."""

@@ -3,8 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
-from target_sync.aws import Failures, networks_of
-from target_sync.errors import FleetCallError, FleetCallUnavailableError
+from target_sync.aws import AwsApi, networks_of
 from target_sync.fleet.model import GroupFacts
 from target_sync.model import IPNetwork
 
@@ -12,10 +11,7 @@ if TYPE_CHECKING:
     from mypy_boto3_ec2.client import EC2Client
     from mypy_boto3_elbv2.client import ElasticLoadBalancingv2Client
 
-_ELB = Failures(
-    service="elasticloadbalancing", other=FleetCallError, unavailable=FleetCallUnavailableError
-)
-_EC2 = Failures(service="ec2", other=FleetCallError, unavailable=FleetCallUnavailableError)
+_ELB, _EC2 = AwsApi("elasticloadbalancing"), AwsApi("ec2")
 #: The most that the APIs give (ELBv2 API reference, DescribeTargetGroups, PageSize; EC2 API
 #: reference, DescribeVpcs, MaxResults).
 _GROUPS_PAGE, _VPCS_PAGE = 400, 1000

@@ -25,8 +25,8 @@ class DatabaseEvent:
 class TaggedGroupsPort(Protocol):
     """The target groups of this account and Region that have an endpoint tag.
 
-    Every method raises ``FleetCallUnavailableError`` for what may pass and another
-    ``FleetCallError`` for what will not.
+    Every method raises ``AwsUnavailableError`` for what may pass and another
+    ``AwsCallError`` for what will not.
     """
 
     def listing(self) -> Sequence[TaggedGroup]:

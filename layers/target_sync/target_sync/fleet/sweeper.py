@@ -85,7 +85,7 @@ class Sweeper:
             remaining_seconds: The time that the function has left.
 
         Raises:
-            FleetCallError: The groups could not be listed, or the queue took no order.
+            AwsCallError: The groups could not be listed, or the queue took no order.
         """
         began = self.clock.now()
         listed, findings = self.groups.read()

@@ -3,21 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from target_sync.aws import Failures
-from target_sync.errors import FleetCallError, FleetCallUnavailableError
+from target_sync.aws import AwsApi
 from target_sync.fleet.model import ENDPOINT_TAG, TaggedGroup
 
 if TYPE_CHECKING:
     from mypy_boto3_resourcegroupstaggingapi.client import ResourceGroupsTaggingAPIClient
 
-#: Both pass with the next listing (tagging API reference, GetResources, *Errors*).
-_PASSING = ("ThrottledException", "PaginationTokenExpiredException")
-_FAILURES = Failures(
-    service="tagging",
-    other=FleetCallError,
-    unavailable=FleetCallUnavailableError,
-    by_code=dict.fromkeys(_PASSING, FleetCallUnavailableError),
-)
+_TAGGING = AwsApi("tagging")
 _TARGET_GROUPS = "elasticloadbalancing:targetgroup"
 #: The most that the API gives (tagging API reference, GetResources, ResourcesPerPage).
 _PAGE = 100
@@ -40,7 +32,7 @@ class TaggedGroups:
             ResourceTypeFilters=[_TARGET_GROUPS],
             PaginationConfig={"PageSize": _PAGE},
         )
-        return _FAILURES.read(
+        return _TAGGING.read(
             "GetResources",
             lambda: [_group(it) for page in pages for it in page["ResourceTagMappingList"]],
         )

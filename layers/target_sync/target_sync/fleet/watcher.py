@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from target_sync.errors import FleetCallUnavailableError
+from target_sync.errors import AwsUnavailableError
 from target_sync.fleet.bound_groups import BoundGroups
 from target_sync.fleet.checkpoints import SigningKey, read_checkpoint
 from target_sync.fleet.model import ListedGroup, WorkReason
@@ -62,7 +62,7 @@ class Watcher:
             remaining_seconds: The time that the function has left.
 
         Raises:
-            FleetCallError: The groups could not be listed, or a call will never succeed.
+            AwsCallError: The groups could not be listed, or a call will never succeed.
         """
         began = self.clock.now()
         ends = began + remaining_seconds - RESERVE_SECONDS
@@ -112,7 +112,7 @@ class Watcher:
             return
         try:
             self.queue.send(orders, self.epoch())
-        except FleetCallUnavailableError as error:
+        except AwsUnavailableError as error:
             # Nobody was told, so the next look sends the same orders, and equal ones are one.
             watch.failed(error)
         else:
@@ -139,7 +139,7 @@ class Watcher:
                 continue
             try:
                 events = self.events.receive(ITERATION_SECONDS)
-            except FleetCallUnavailableError as error:
+            except AwsUnavailableError as error:
                 watch.failed(error)
                 self.clock.sleep_until(due)
             else:
@@ -148,7 +148,7 @@ class Watcher:
     def _forget(self, watch: "_Watch") -> None:
         try:
             self.events.forget(watch.taken)
-        except FleetCallUnavailableError as error:
+        except AwsUnavailableError as error:
             # They come again, and are watched again.
             watch.failed(error)
 
@@ -214,7 +214,7 @@ class _Watch:
         self.told |= news
         self.times.update(news.keys())
 
-    def failed(self, error: FleetCallUnavailableError) -> None:
+    def failed(self, error: AwsUnavailableError) -> None:
         """A call failed that may succeed the next time."""
         self.failures += 1
         self.last_failure = str(error)

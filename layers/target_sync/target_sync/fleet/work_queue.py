@@ -5,7 +5,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from target_sync.fleet.work_items import WorkItem, write_work_item
-from target_sync.sqs import FLEET_FAILURES, count_messages, in_batches
+from target_sync.sqs import count_messages, in_batches
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs.client import SQSClient
@@ -37,7 +37,7 @@ class SqsWorkQueue:
 
     def waiting(self) -> int:
         """How many orders there are, as many as SQS knows of."""
-        return count_messages(self._client, self._url, FLEET_FAILURES)
+        return count_messages(self._client, self._url)
 
 
 def _entry(arn: str, body: str, minute: int) -> dict[str, str]:

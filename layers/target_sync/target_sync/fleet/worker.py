@@ -5,7 +5,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from target_sync.errors import RateLimitExceededError, TargetGroupNotFoundError, TargetSyncError
+from target_sync.errors import AwsNotFoundError, RateLimitExceededError, TargetSyncError
 from target_sync.fleet.checkpoints import SigningKey, write_checkpoint
 from target_sync.fleet.model import AUDIT_TAG, RECORD_TAG, Binding
 from target_sync.fleet.ports import GroupTagsPort
@@ -139,7 +139,7 @@ class Worker:
         run = result.run
         if result.status in _RIGHT:
             return write_checkpoint(order.binding, run.observations[-1].addresses, self.key)
-        if isinstance(failure, TargetGroupNotFoundError):
+        if isinstance(failure, AwsNotFoundError):
             return None
         if failure is not None and failure.retryable and run.detected_at is None:
             # Nothing was found wrong, and the order comes again: the record is as good as it was.
@@ -153,7 +153,7 @@ class Worker:
             yield from RateLimitedTags(self.tags, self.rate_limiter, self.clock).write(
                 arn, key, value
             )
-        except TargetGroupNotFoundError:
+        except AwsNotFoundError:
             # Deleted since it was listed. The sweep names it if it stays in the listing.
             return
         except TargetSyncError as error:

@@ -1,15 +1,32 @@
-"""Each message and event once: what fails is said, and neither repeated nor raised."""
+"""Sends each notification once, by SNS to people and by EventBridge to programs.
 
+A failure is returned. It is neither retried nor raised.
+"""
+
+import functools
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
-from target_sync.errors import NotificationError
-from target_sync.notifications.messages import BusEvent, Email, Notification
+from botocore.config import Config
+
+from target_sync.aws import AwsApi, make_client
+from target_sync.errors import AwsCallError
+from target_sync.notifications.messages import SOURCE, BusEvent, Email, Notification
+
+#: One attempt, because a second one after a lost reply would send the message twice. Short, because
+#: notifications are sent at the end of the function's time.
+CLIENT_CONFIG = Config(
+    connect_timeout=1,
+    read_timeout=2,
+    retries={"mode": "standard", "total_max_attempts": 1},
+)
+_SNS, _EVENTS = AwsApi("sns"), AwsApi("events")
 
 
 class Topic(Protocol):
-    """Where people are told. Raises ``NotificationError``."""
+    """Takes messages for people. Raises ``AwsCallError``."""
 
     def publish(self, message: Email) -> None:
         """Publish one message."""
@@ -17,37 +34,103 @@ class Topic(Protocol):
 
 
 class Bus(Protocol):
-    """Where programs are told. Raises ``NotificationError``."""
+    """Takes events for programs. Raises ``AwsCallError``."""
 
     def put(self, event: BusEvent) -> None:
         """Put one event on the bus."""
         ...
 
 
+class SnsTopic:
+    """An SNS topic that people subscribe to. Implements `Topic`.
+
+    Args:
+        client: A client of SNS. Untyped, because the project has no stubs for SNS.
+        arn: The ARN of the topic.
+    """
+
+    def __init__(self, client: Any, arn: str) -> None:
+        self._client = client
+        self._arn = arn
+
+    def publish(self, message: Email) -> None:
+        """Publish a message.
+
+        Raises:
+            AwsCallError: SNS may not have published the message.
+        """
+        _SNS.call(
+            "Publish",
+            self._client.publish,
+            TopicArn=self._arn,
+            Subject=message.subject,
+            Message=message.text,
+        )
+
+
+class EventBus:
+    """The default event bus of the account and Region. Implements `Bus`.
+
+    Args:
+        client: A client of EventBridge.
+    """
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def put(self, event: BusEvent) -> None:
+        """Put an event on the bus.
+
+        Raises:
+            AwsCallError: The event may not be on the bus. A call can succeed and its reply name
+                an entry that failed (EventBridge API reference, PutEvents).
+        """
+        entry = {
+            "Source": SOURCE,
+            "DetailType": event.detail_type,
+            "Detail": json.dumps(event.detail),
+            "Resources": [event.resource],
+        }
+        reply = _EVENTS.call("PutEvents", self._client.put_events, Entries=[entry])
+        if reply.get("FailedEntryCount"):
+            (failed,) = reply["Entries"]
+            code, message = failed.get("ErrorCode", "Unknown"), failed.get("ErrorMessage", "")
+            raise AwsCallError("PutEvents", code, message)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotificationSender:
-    """Sends notices.
+    """Sends notifications.
 
     Attributes:
-        topic: Where people are told; None for nowhere.
-        bus: Where programs are told.
+        topic: Takes messages for people; None if the stack has no topic.
+        bus: Takes events for programs.
     """
 
     topic: Topic | None
     bus: Bus
 
-    def send(self, notice: Notification) -> tuple[str, ...]:
-        """Send a notice to both, and answer with what may have reached nobody."""
-        failures = [_failure(lambda: self.bus.put(notice.event))]
+    def send(self, notification: Notification) -> tuple[str, ...]:
+        """Send a notification to both, and return a sentence for each failure."""
+        failures = [_failure(lambda: self.bus.put(notification.event))]
         if self.topic is not None:
             topic = self.topic
-            failures.append(_failure(lambda: topic.publish(notice.message)))
+            failures.append(_failure(lambda: topic.publish(notification.message)))
         return tuple(filter(None, failures))
 
 
 def _failure(send: Callable[[], None]) -> str:
     try:
         send()
-    except NotificationError as error:
-        return f"nobody was told: {error}"
+    except AwsCallError as error:
+        return f"not delivered: {error}"
     return ""
+
+
+@functools.cache
+def notification_sender(topic_arn: str) -> NotificationSender:
+    """Return the sender of this container: to the event bus, and to a topic if its ARN is given."""
+    return NotificationSender(
+        topic=SnsTopic(make_client("sns", CLIENT_CONFIG), topic_arn) if topic_arn else None,
+        bus=EventBus(make_client("events", CLIENT_CONFIG)),
+    )

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from target_sync.aws import Failures, networks_of
-from target_sync.errors import StackCallError, StackCallUnavailableError
+from target_sync.aws import AwsApi, networks_of
+from target_sync.errors import AwsCallError, AwsNotFoundError
 from target_sync.model import AwsScope, DatabaseKind, IPNetwork
 from target_sync.provisioning.lookup import DEFAULT_PORT, Database, Subnet
 
@@ -15,27 +15,7 @@ if TYPE_CHECKING:
 _R = TypeVar("_R")
 _Item = Mapping[str, Any]
 
-_RDS = Failures(service="rds", other=StackCallError, unavailable=StackCallUnavailableError)
-_EC2 = Failures(service="ec2", other=StackCallError, unavailable=StackCallUnavailableError)
-#: What the APIs answer for a name that they do not know (RDS and EC2 API references).
-_NOT_FOUND = frozenset(
-    {
-        "DBClusterEndpointNotFoundFault",
-        "DBClusterNotFoundFault",
-        "DBInstanceNotFound",
-        "DBProxyEndpointNotFoundFault",
-        "DBProxyNotFoundFault",
-        "InvalidInstanceID.Malformed",
-        "InvalidInstanceID.NotFound",
-        "InvalidSubnetID.Malformed",
-        "InvalidSubnetID.NotFound",
-        "InvalidVpcID.Malformed",
-        "InvalidVpcID.NotFound",
-        "InvalidVpcId.Malformed",
-        # A name with characters that no identifier may have.
-        "InvalidParameterValue",
-    }
-)
+_RDS, _EC2 = AwsApi("rds"), AwsApi("ec2")
 _TERMINATED = frozenset({"shutting-down", "terminated"})
 
 
@@ -250,8 +230,11 @@ class AwsDatabaseCatalog:
 def _unless_not_found(call: Callable[[], _R]) -> _R | None:
     try:
         return call()
-    except StackCallError as error:
-        if error.code in _NOT_FOUND:
+    except AwsNotFoundError:
+        return None
+    except AwsCallError as error:
+        # A name with characters that no identifier may have.
+        if error.code == "InvalidParameterValue":
             return None
         raise
 

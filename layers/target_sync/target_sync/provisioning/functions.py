@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from botocore.config import Config
 
-from target_sync.aws import CLIENT_CONFIG, Failures
-from target_sync.errors import StackCallError, StackCallUnavailableError
+from target_sync.aws import CLIENT_CONFIG, AwsApi
+from target_sync.errors import AwsCallError
 from target_sync.provisioning.progress import FunctionError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 INVOKE_CONFIG = CLIENT_CONFIG.merge(
     Config(read_timeout=100, retries={"mode": "standard", "total_max_attempts": 1})
 )
-_FAILURES = Failures(service="lambda", other=StackCallError, unavailable=StackCallUnavailableError)
+_LAMBDA = AwsApi("lambda")
 
 
 class LambdaFunctions:
@@ -32,9 +32,9 @@ class LambdaFunctions:
         """Run a function and wait for its answer, or for the error that it raised.
 
         Raises:
-            StackCallError: It could not be run, or its answer is no JSON object.
+            AwsCallError: It could not be run, or its answer is no JSON object.
         """
-        reply = _FAILURES.call(
+        reply = _LAMBDA.call(
             "Invoke", self._client.invoke, FunctionName=name, Payload=json.dumps(payload).encode()
         )
         text = reply["Payload"].read()
@@ -43,7 +43,7 @@ class LambdaFunctions:
         except ValueError:
             answer = None
         if not isinstance(answer, Mapping):
-            raise StackCallError("Invoke", "BadAnswer", f"{name} answered {text[:200]!r}")
+            raise AwsCallError("Invoke", "BadAnswer", f"{name} answered {text[:200]!r}")
         if reply.get("FunctionError"):
             return FunctionError(
                 str(answer.get("errorType", "Unknown")), str(answer.get("errorMessage", ""))

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from target_sync.errors import (
-    DENIED_CODES,
-    AwsCallError,
+    AwsAccessDeniedError,
     CustomResourceRequestError,
     RejectedInputError,
     TargetSyncError,
@@ -125,9 +124,9 @@ class StackManager:
         while True:
             try:
                 return self._once(request, deadline)
-            except AwsCallError as error:
+            except AwsAccessDeniedError:
                 now = self.clock.now()
-                if error.code not in DENIED_CODES or now >= patience:
+                if now >= patience:
                     raise
                 self.clock.sleep_until(min(patience, now + _POLICY_PAUSE_SECONDS))
 

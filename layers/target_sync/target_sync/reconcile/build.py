@@ -64,8 +64,8 @@ class _LazyNotifier:
 
     def notify(self, result: SyncResult, *, changed_ago: float) -> tuple[str, ...]:
         # Most runs have nothing to notify, so they start without these modules.
-        from target_sync.notifications.build import notification_sender  # noqa: PLC0415
         from target_sync.notifications.messages import Origin  # noqa: PLC0415
+        from target_sync.notifications.sender import notification_sender  # noqa: PLC0415
         from target_sync.reconcile.messages import notification_of  # noqa: PLC0415
 
         origin = Origin(stack=self.settings.stack, resource=self.settings.target_group_arn)

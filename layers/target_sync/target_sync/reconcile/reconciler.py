@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from typing import Protocol, TypeAlias
 
 from target_sync.errors import (
+    AwsCallError,
     ObservationDeniedError,
     ObservationError,
-    TargetGroupError,
     TargetSyncError,
 )
 from target_sync.model import (
@@ -106,7 +106,7 @@ class Reconciler:
 
         Raises:
             ObservationError: The endpoint gave no addresses, or may not be looked at.
-            TargetGroupError: A call on the target group failed.
+            AwsCallError: A call on the target group failed.
         """
         run_in_steps = self.run_in_steps(
             trigger, remaining_seconds=remaining_seconds, age_seconds=age_seconds
@@ -185,7 +185,7 @@ class Reconciler:
             yield from self.rate_limiter.before_snapshot()
         try:
             group = self.target_group.describe()
-        except TargetGroupError as error:
+        except AwsCallError as error:
             return self._after_error(run, error)
         yield self.clock.now()
         observation = self.endpoint.observe()
@@ -228,7 +228,7 @@ class Reconciler:
             if plan.to_deregister and not run.is_stale(self.clock.now()):
                 self.target_group.deregister([v.target for v in plan.to_deregister])
                 run = run.after_deregistration(plan.to_deregister)
-        except TargetGroupError as error:
+        except AwsCallError as error:
             return self._after_error(run, error)
         return run, run.after_change(step), None
 
@@ -238,7 +238,7 @@ class Reconciler:
             yield from self.rate_limiter.before_change()
         yield self.clock.now()
 
-    def _after_error(self, run: RunState, error: TargetGroupError) -> _Taken:
+    def _after_error(self, run: RunState, error: AwsCallError) -> _Taken:
         run, step = run.after_failure(str(error), self.clock.now())
         return run, _after(error, step), error
 

@@ -6,7 +6,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Generic, TypeVar
 
-from target_sync.errors import DENIED_CODES, AwsCallError
+from target_sync.errors import AwsAccessDeniedError, AwsCallError
 from target_sync.status.facts import Fact, Skipped, Unknown
 
 _T = TypeVar("_T")
@@ -101,7 +101,7 @@ class ParallelQueries:
 
 def _unknown(error: AwsCallError, service: str) -> Unknown:
     why = str(error)
-    if error.code in DENIED_CODES:
+    if isinstance(error, AwsAccessDeniedError):
         action = f"{service}:{error.operation}"
         return Unknown(
             f"The function may not call {action}: {why}",

@@ -3,12 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from target_sync.aws import Failures
-from target_sync.errors import StackCallError, StackCallUnavailableError
+from target_sync.aws import AwsApi
 
-_FAILURES = Failures(
-    service="autoscaling", other=StackCallError, unavailable=StackCallUnavailableError
-)
+_AUTO_SCALING = AwsApi("autoscaling")
 
 
 class AutoScalingClient(Protocol):
@@ -49,18 +46,20 @@ class AutoScalingGroups:
 
     def attached_target_groups(self, group: str) -> frozenset[str] | None:
         """ARNs of the target groups of an Auto Scaling group; None if it does not exist."""
-        reply = _FAILURES.call(
+        described = _AUTO_SCALING.read(
             "DescribeAutoScalingGroups",
-            self._client.describe_auto_scaling_groups,
-            AutoScalingGroupNames=[group],
+            lambda: [
+                frozenset(item.get("TargetGroupARNs", ()))
+                for item in self._client.describe_auto_scaling_groups(
+                    AutoScalingGroupNames=[group]
+                )["AutoScalingGroups"]
+            ],
         )
-        for found in reply["AutoScalingGroups"]:
-            return frozenset(found.get("TargetGroupARNs", ()))
-        return None
+        return described[0] if described else None
 
     def attach(self, group: str, target_group_arn: str) -> None:
         """Attach a target group: AWS registers every instance, now and in future."""
-        _FAILURES.call(
+        _AUTO_SCALING.call(
             "AttachLoadBalancerTargetGroups",
             self._client.attach_load_balancer_target_groups,
             AutoScalingGroupName=group,
@@ -69,7 +68,7 @@ class AutoScalingGroups:
 
     def detach(self, group: str, target_group_arn: str) -> None:
         """Detach a target group: AWS deregisters the group's instances."""
-        _FAILURES.call(
+        _AUTO_SCALING.call(
             "DetachLoadBalancerTargetGroups",
             self._client.detach_load_balancer_target_groups,
             AutoScalingGroupName=group,

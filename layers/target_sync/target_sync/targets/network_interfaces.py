@@ -5,14 +5,9 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, ip_address
 from typing import TYPE_CHECKING
 
-from target_sync.aws import make_client
+from target_sync.aws import AwsApi, make_client
 from target_sync.config import Settings
-from target_sync.endpoints.topology import (
-    TopologyDeniedError,
-    TopologyError,
-    TopologyReplyError,
-    topology_failures,
-)
+from target_sync.errors import AwsAccessDeniedError, AwsCallError
 from target_sync.model import IPAddress, StandbyCheck
 from target_sync.ports import Standbys
 
@@ -21,7 +16,7 @@ if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import NetworkInterfaceTypeDef
 
 _OPERATION = "DescribeNetworkInterfaces"
-_FAILURES = topology_failures("ec2", ())
+_EC2 = AwsApi("ec2")
 #: What RDS writes into the description of its interfaces. Seen everywhere, documented nowhere.
 _DESCRIPTION = "RDSNetworkInterface"
 #: Most values of one filter (EC2 user guide, *List and filter using the CLI and API*).
@@ -60,35 +55,34 @@ class RdsNetworkInterfaces:
         try:
             for start in range(0, len(wanted), _MOST_VALUES):
                 held |= self._held(wanted[start : start + _MOST_VALUES])
-        except TopologyDeniedError as error:
+        except AwsAccessDeniedError as error:
             return _failed(error, f"Give the function's role the permission ec2:{_OPERATION}.")
-        except TopologyError as error:
+        except AwsCallError as error:
             return _failed(error, "No target is removed for that; the next run asks again.")
         return StandbyCheck(confirmed=addresses & held)
 
     def _held(self, addresses: Sequence[str]) -> set[IPAddress]:
         """The addresses of the database's interfaces that have any of these."""
-        reply = _FAILURES.call(
-            _OPERATION,
-            self.client.describe_network_interfaces,
-            Filters=[
-                {"Name": "addresses.private-ip-address", "Values": addresses},
-                {"Name": "vpc-id", "Values": [self.vpc_id]},
-                {"Name": "description", "Values": [_DESCRIPTION]},
-                {"Name": "group-id", "Values": self.security_groups},
-            ],
-        )
-        if reply.get("NextToken"):
-            raise TopologyReplyError.wrong_reply(_OPERATION, ValueError("only a part of it came"))
-        try:
+
+        def read() -> set[IPAddress]:
+            reply = self.client.describe_network_interfaces(
+                Filters=[
+                    {"Name": "addresses.private-ip-address", "Values": addresses},
+                    {"Name": "vpc-id", "Values": [self.vpc_id]},
+                    {"Name": "description", "Values": [_DESCRIPTION]},
+                    {"Name": "group-id", "Values": self.security_groups},
+                ]
+            )
+            if reply.get("NextToken"):
+                raise ValueError("it is only the first page")
             return {
                 ip_address(entry["PrivateIpAddress"])
                 for interface in reply["NetworkInterfaces"]
                 if self._is_of_the_database(interface)
                 for entry in interface["PrivateIpAddresses"]
             }
-        except (KeyError, TypeError, ValueError) as error:
-            raise TopologyReplyError.wrong_reply(_OPERATION, error) from error
+
+        return _EC2.read(_OPERATION, read)
 
     def _is_of_the_database(self, interface: "NetworkInterfaceTypeDef") -> bool:
         """Whether an interface is what was asked for; a filter alone is not trusted."""
@@ -101,14 +95,10 @@ class RdsNetworkInterfaces:
         )
 
 
-def _failed(error: TopologyError, remedy: str) -> StandbyCheck:
+def _failed(error: AwsCallError, remedy: str) -> StandbyCheck:
     return StandbyCheck(failure=f"{str(error).rstrip('.')}. {remedy}")
 
 
 def standbys_of(settings: Settings) -> Standbys:
     """Who knows whether an address is the database's, where its standby's target stays."""
-    from target_sync.targets.network_interfaces import (  # noqa: PLC0415 - see above
-        RdsNetworkInterfaces,
-    )
-
     return RdsNetworkInterfaces(make_client("ec2"), settings.vpc_id, settings.security_groups)

@@ -4,16 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
-from target_sync.aws import Failures
-from target_sync.errors import (
-    DENIED_CODES,
-    TargetGroupAccessError,
-    TargetGroupError,
-    TargetGroupNotFoundError,
-    TargetGroupReplyError,
-    TargetGroupUnavailableError,
-    TargetRefusedError,
-)
+from target_sync.aws import AwsApi
 from target_sync.model import IPNetwork, Target, TargetGroup, TargetHealth, TargetState
 
 if TYPE_CHECKING:
@@ -25,18 +16,7 @@ CHUNK = 200
 
 _EVERY_ZONE = "all"
 
-_FAILURES = Failures(
-    service="elasticloadbalancing",
-    other=TargetGroupError,
-    unavailable=TargetGroupUnavailableError,
-    by_code={
-        "TargetGroupNotFound": TargetGroupNotFoundError,
-        **dict.fromkeys(DENIED_CODES, TargetGroupAccessError),
-        "InvalidTarget": TargetRefusedError,
-        "TooManyTargets": TargetRefusedError,
-        "TooManyRegistrationsForTargetId": TargetRefusedError,
-    },
-)
+_ELB = AwsApi("elasticloadbalancing")
 _KNOWN_STATES = frozenset(TargetState)
 
 
@@ -64,15 +44,12 @@ class ElbTargetGroup:
 
     def describe(self) -> TargetGroup:
         """List the targets. One call: DescribeTargetHealth has no pages."""
-        reply = _FAILURES.call(
-            "DescribeTargetHealth", self._client.describe_target_health, TargetGroupArn=self._arn
-        )
-        try:
-            return TargetGroup(
-                tuple(_target_health(item) for item in reply["TargetHealthDescriptions"])
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise TargetGroupReplyError.wrong_reply("DescribeTargetHealth", error) from error
+
+        def read() -> TargetGroup:
+            reply = self._client.describe_target_health(TargetGroupArn=self._arn)
+            return TargetGroup(tuple(map(_target_health, reply["TargetHealthDescriptions"])))
+
+        return _ELB.read("DescribeTargetHealth", read)
 
     def register(self, targets: Sequence[Target]) -> None:
         """Register targets, each with its port; outside the VPC, for every zone.
@@ -81,7 +58,7 @@ class ElbTargetGroup:
         (ELBv2 API reference, TargetDescription, AvailabilityZone).
         """
         for chunk in _chunks([self._registration(target) for target in targets]):
-            _FAILURES.call(
+            _ELB.call(
                 "RegisterTargets",
                 self._client.register_targets,
                 TargetGroupArn=self._arn,
@@ -91,7 +68,7 @@ class ElbTargetGroup:
     def deregister(self, targets: Sequence[Target]) -> None:
         """Deregister targets, each with its port: without it AWS would not find an override."""
         for chunk in _chunks([_identity(target) for target in targets]):
-            _FAILURES.call(
+            _ELB.call(
                 "DeregisterTargets",
                 self._client.deregister_targets,
                 TargetGroupArn=self._arn,
@@ -114,7 +91,7 @@ class ElbGroupTags:
 
     def write(self, arn: str, key: str, value: str) -> None:
         """Set one tag; one of this key that is there already gets the new value."""
-        _FAILURES.call(
+        _ELB.call(
             "AddTags",
             self._client.add_tags,
             ResourceArns=[arn],

@@ -18,7 +18,7 @@ class AutoScalingAttachment:
 
         Raises:
             RefusalError: There is no such Auto Scaling group.
-            StackCallError: A call failed.
+            AwsCallError: A call failed.
         """
         wanted = _pair(request.properties)
         attached = self.groups.attached_target_groups(wanted[0])
@@ -37,7 +37,7 @@ class AutoScalingAttachment:
         """Detach; a group that is gone, or was never attached, is fine.
 
         Raises:
-            StackCallError: A call failed.
+            AwsCallError: A call failed.
         """
         self._detach(*_pair(request.properties))
 

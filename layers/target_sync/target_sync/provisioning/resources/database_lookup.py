@@ -38,7 +38,7 @@ class DatabaseLookup:
 
         Raises:
             RefusalError: It is not there, cannot be followed, or the parameters contradict it.
-            StackCallError: A call failed.
+            AwsCallError: A call failed.
         """
         properties = request.properties
         kind = read_kind(properties.text("DatabaseKind"))

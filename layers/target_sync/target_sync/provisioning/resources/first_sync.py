@@ -13,14 +13,14 @@ HEALTH_SECONDS = 60.0
 #: Seconds for which the sync function may lack its permissions: its policy is as fresh as ours.
 POLICY_SECONDS = 20.0
 _PAUSE_SECONDS = 5.0
-_ACCESS_ERRORS = frozenset({"TargetGroupAccessError", "ObservationDeniedError"})
+_ACCESS_ERRORS = frozenset({"AwsAccessDeniedError", "ObservationDeniedError"})
 #: Which parameter to correct, by the class of the sync function's error.
 _REMEDIES: Mapping[str, str] = {
     "ObservationError": (
         " Correct DatabaseEndpoint, or set Resolvers to the DNS servers that know it, and deploy"
         " again."
     ),
-    "TargetGroupNotFoundError": (
+    "AwsNotFoundError": (
         " Set ExistingTargetGroupArn to a target group of this account and Region, and deploy"
         " again."
     ),
@@ -39,7 +39,7 @@ class FirstSyncResource:
 
         Raises:
             RefusalError: The sync function failed, or refused what the database's name gave.
-            StackCallError: The invocation failed.
+            AwsCallError: The invocation failed.
         """
         name = request.properties.required("FunctionName")
         end = min(deadline, self.clock.now() + HEALTH_SECONDS)

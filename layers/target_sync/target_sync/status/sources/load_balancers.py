@@ -1,22 +1,16 @@
 """Target group, listeners and load balancer as the ELBv2 API tells them; nothing is changed."""
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-from target_sync.aws import Failures
-from target_sync.errors import StatusCallError, StatusCallUnavailableError
+from target_sync.aws import AwsApi
 from target_sync.model import TargetState
 from target_sync.status.facts import DescribedTarget, GroupDetails, Listener, LoadBalancer
 
 if TYPE_CHECKING:
     from mypy_boto3_elbv2.client import ElasticLoadBalancingv2Client
 
-_T = TypeVar("_T")
-_FAILURES = Failures(
-    service="elasticloadbalancing", other=StatusCallError, unavailable=StatusCallUnavailableError
-)
-#: ELBv2 API reference, common to the Describe actions.
-_MISSING = frozenset({"TargetGroupNotFound", "LoadBalancerNotFound", "ListenerNotFound"})
+_ELB = AwsApi("elasticloadbalancing")
 _KNOWN_STATES = frozenset(TargetState)
 
 
@@ -31,42 +25,45 @@ class ElbLoadBalancers:
 
     def targets(self, group_arn: str) -> tuple[DescribedTarget, ...] | None:
         """Every target of a group, draining ones included."""
-        return _asked(
-            "DescribeTargetHealth",
-            lambda: self._client.describe_target_health(TargetGroupArn=group_arn),
-            lambda reply: tuple(_target(it) for it in reply["TargetHealthDescriptions"]),
-        )
+
+        def read() -> tuple[DescribedTarget, ...]:
+            reply = self._client.describe_target_health(TargetGroupArn=group_arn)
+            return tuple(map(_target, reply["TargetHealthDescriptions"]))
+
+        return _ELB.find("DescribeTargetHealth", read)
 
     def group(self, arn: str) -> GroupDetails | None:
         """A target group."""
-        return _asked(
-            "DescribeTargetGroups",
-            lambda: self._client.describe_target_groups(TargetGroupArns=[arn]),
-            lambda reply: _group(reply["TargetGroups"][0]),
-        )
+
+        def read() -> GroupDetails:
+            reply = self._client.describe_target_groups(TargetGroupArns=[arn])
+            return _group(reply["TargetGroups"][0])
+
+        return _ELB.find("DescribeTargetGroups", read)
 
     def group_attributes(self, arn: str) -> Mapping[str, str] | None:
         """The attributes of a target group."""
-        return _asked(
+        return _ELB.find(
             "DescribeTargetGroupAttributes",
-            lambda: self._client.describe_target_group_attributes(TargetGroupArn=arn),
-            _attributes,
+            lambda: _attributes(self._client.describe_target_group_attributes(TargetGroupArn=arn)),
         )
 
     def load_balancer(self, arn: str) -> LoadBalancer | None:
         """A load balancer."""
-        return _asked(
-            "DescribeLoadBalancers",
-            lambda: self._client.describe_load_balancers(LoadBalancerArns=[arn]),
-            lambda reply: _balancer(reply["LoadBalancers"][0]),
-        )
+
+        def read() -> LoadBalancer:
+            reply = self._client.describe_load_balancers(LoadBalancerArns=[arn])
+            return _balancer(reply["LoadBalancers"][0])
+
+        return _ELB.find("DescribeLoadBalancers", read)
 
     def load_balancer_attributes(self, arn: str) -> Mapping[str, str] | None:
         """The attributes of a load balancer."""
-        return _asked(
+        return _ELB.find(
             "DescribeLoadBalancerAttributes",
-            lambda: self._client.describe_load_balancer_attributes(LoadBalancerArn=arn),
-            _attributes,
+            lambda: _attributes(
+                self._client.describe_load_balancer_attributes(LoadBalancerArn=arn)
+            ),
         )
 
     def listeners(self, balancer_arn: str) -> tuple[Listener, ...] | None:
@@ -74,31 +71,17 @@ class ElbLoadBalancers:
         pages = self._client.get_paginator("describe_listeners").paginate(
             LoadBalancerArn=balancer_arn
         )
-        return _asked(
+        return _ELB.find(
             "DescribeListeners",
-            lambda: [listener for page in pages for listener in page["Listeners"]],
-            lambda found: tuple(map(_listener, found)),
+            lambda: tuple(_listener(item) for page in pages for item in page["Listeners"]),
         )
 
     def listener_attributes(self, arn: str) -> Mapping[str, str] | None:
         """The attributes of a listener."""
-        return _asked(
+        return _ELB.find(
             "DescribeListenerAttributes",
-            lambda: self._client.describe_listener_attributes(ListenerArn=arn),
-            _attributes,
+            lambda: _attributes(self._client.describe_listener_attributes(ListenerArn=arn)),
         )
-
-
-def _asked(operation: str, ask: Callable[[], Any], read: Callable[[Any], _T]) -> _T | None:
-    """One call, and its reply read; None if AWS says that the thing does not exist."""
-    try:
-        return read(_FAILURES.call(operation, ask))
-    except StatusCallError as error:
-        if error.code in _MISSING:
-            return None
-        raise
-    except (IndexError, KeyError, TypeError, ValueError) as error:
-        raise StatusCallError.wrong_reply(operation, error) from error
 
 
 def _attributes(reply: Mapping[str, Any]) -> Mapping[str, str]:

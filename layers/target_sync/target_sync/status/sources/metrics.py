@@ -4,14 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from target_sync.aws import Failures
-from target_sync.errors import StatusCallError, StatusCallUnavailableError
+from target_sync.aws import AwsApi
 from target_sync.status.facts import FollowedChange, FollowedChanges, RecentRuns
 
-_OPERATION = "GetMetricData"
-_FAILURES = Failures(
-    service="monitoring", other=StatusCallError, unavailable=StatusCallUnavailableError
-)
+_CLOUDWATCH = AwsApi("monitoring")
 RECENT_SECONDS = 900.0
 #: CloudWatch keeps points of one minute for 15 days (CloudWatch user guide, *Metrics retention*).
 DAYS = 14
@@ -80,18 +76,16 @@ class CloudWatchMetrics:
 
     def _points(self, names: Sequence[str], statistic: str, seconds: float) -> dict[str, _Points]:
         end = self._now()
-        reply = _FAILURES.call(
-            _OPERATION,
-            self._client.get_metric_data,
-            MetricDataQueries=[
-                self._query(number, name, statistic) for number, name in enumerate(names)
-            ],
-            StartTime=datetime.fromtimestamp(end - seconds, UTC),
-            EndTime=datetime.fromtimestamp(end + _PERIOD, UTC),
-            ScanBy="TimestampDescending",
-            MaxDatapoints=_MOST_POINTS,
-        )
-        try:
+        queries = [self._query(number, name, statistic) for number, name in enumerate(names)]
+
+        def read() -> dict[str, _Points]:
+            reply = self._client.get_metric_data(
+                MetricDataQueries=queries,
+                StartTime=datetime.fromtimestamp(end - seconds, UTC),
+                EndTime=datetime.fromtimestamp(end + _PERIOD, UTC),
+                ScanBy="TimestampDescending",
+                MaxDatapoints=_MOST_POINTS,
+            )
             found = {
                 names[int(result["Id"][1:])]: {
                     at.timestamp(): value
@@ -100,8 +94,8 @@ class CloudWatchMetrics:
                 for result in reply["MetricDataResults"]
             }
             return {name: found[name] for name in names}
-        except (IndexError, KeyError, ValueError) as error:
-            raise StatusCallError.wrong_reply(_OPERATION, error) from error
+
+        return _CLOUDWATCH.read("GetMetricData", read)
 
     def _query(self, number: int, name: str, statistic: str) -> Mapping[str, Any]:
         return {

@@ -1,18 +1,16 @@
 """Subnets, their routes and a VPC's interface endpoints, as the EC2 API tells them."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_network
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from target_sync.aws import Failures
-from target_sync.errors import StatusCallError, StatusCallUnavailableError
+from target_sync.aws import AwsApi
 from target_sync.status.facts import FunctionNetwork, SubnetNetwork, SubnetRoute
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.client import EC2Client
 
-_T = TypeVar("_T")
-_FAILURES = Failures(service="ec2", other=StatusCallError, unavailable=StatusCallUnavailableError)
+_EC2 = AwsApi("ec2")
 _EVERYWHERE = "0.0.0.0/0"
 #: Where a default route may lead (EC2 API reference, Route). An internet gateway is left out: the
 #: network interface of a function has no public address (Lambda guide, *Internet access for
@@ -36,52 +34,41 @@ class Ec2Networks:
 
     def subnets(self, vpc_id: str) -> tuple[SubnetNetwork, ...]:
         """The subnets of a VPC."""
-        operation = "DescribeSubnets"
-        found = self._all(
-            operation, "describe_subnets", "Subnets", [{"Name": "vpc-id", "Values": [vpc_id]}]
-        )
-        return _read(
-            operation,
+        return _EC2.read(
+            "DescribeSubnets",
             lambda: tuple(
                 SubnetNetwork(ip_network(item["CidrBlock"]), item["AvailabilityZone"])
-                for item in found
+                for item in self._of_vpc("describe_subnets", "Subnets", vpc_id)
             ),
         )
 
     def of_function(self, subnet_ids: Sequence[str]) -> FunctionNetwork:
         """What leads from these subnets, all of one VPC, to AWS."""
-        operation = "DescribeSubnets"
-        found = _FAILURES.call(operation, self._client.describe_subnets, SubnetIds=list(subnet_ids))
-        vpc_id = _read(operation, lambda: found["Subnets"][0]["VpcId"])
-        of_vpc = [{"Name": "vpc-id", "Values": [vpc_id]}]
-        tables = self._all("DescribeRouteTables", "describe_route_tables", "RouteTables", of_vpc)
-        endpoints = self._all(
-            "DescribeVpcEndpoints", "describe_vpc_endpoints", "VpcEndpoints", of_vpc
+        vpc_id = _EC2.read(
+            "DescribeSubnets",
+            lambda: self._client.describe_subnets(SubnetIds=list(subnet_ids))["Subnets"][0][
+                "VpcId"
+            ],
         )
+
+        def routes() -> tuple[SubnetRoute, ...]:
+            tables = self._of_vpc("describe_route_tables", "RouteTables", vpc_id)
+            return tuple(SubnetRoute(id_, _default_route(id_, tables)) for id_ in subnet_ids)
+
+        def services() -> frozenset[str]:
+            endpoints = self._of_vpc("describe_vpc_endpoints", "VpcEndpoints", vpc_id)
+            return frozenset(map(_service, filter(_serves_everyone, endpoints)))
+
         return FunctionNetwork(
-            _read(
-                "DescribeRouteTables",
-                lambda: tuple(SubnetRoute(id_, _default_route(id_, tables)) for id_ in subnet_ids),
-            ),
-            _read(
-                "DescribeVpcEndpoints",
-                lambda: frozenset(map(_service, filter(_serves_everyone, endpoints))),
-            ),
+            _EC2.read("DescribeRouteTables", routes), _EC2.read("DescribeVpcEndpoints", services)
         )
 
-    def _all(
-        self, operation: str, method: str, key: str, filters: Sequence[Mapping[str, Any]]
-    ) -> list[Any]:
+    def _of_vpc(self, method: str, key: str, vpc_id: str) -> list[Any]:
         client: Any = self._client
-        pages = client.get_paginator(method).paginate(Filters=filters)
-        return _FAILURES.call(operation, lambda: [item for page in pages for item in page[key]])
-
-
-def _read(operation: str, read: Callable[[], _T]) -> _T:
-    try:
-        return read()
-    except (IndexError, KeyError, TypeError, ValueError) as error:
-        raise StatusCallError.wrong_reply(operation, error) from error
+        pages = client.get_paginator(method).paginate(
+            Filters=[{"Name": "vpc-id", "Values": [vpc_id]}]
+        )
+        return [item for page in pages for item in page[key]]
 
 
 def _default_route(subnet_id: str, tables: Iterable[Mapping[str, Any]]) -> str:

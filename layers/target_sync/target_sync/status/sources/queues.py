@@ -2,15 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from target_sync.aws import Failures
-from target_sync.errors import StatusCallError, StatusCallUnavailableError
+from target_sync.errors import AwsNotFoundError
 from target_sync.sqs import count_messages
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs.client import SQSClient
-
-_FAILURES = Failures(service="sqs", other=StatusCallError, unavailable=StatusCallUnavailableError)
-_MISSING = frozenset({"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"})
 
 
 class SqsQueues:
@@ -22,8 +18,6 @@ class SqsQueues:
     def messages(self, url: str) -> int | None:
         """How many messages a queue has; None if it does not exist."""
         try:
-            return count_messages(self._client, url, _FAILURES)
-        except StatusCallError as error:
-            if error.code in _MISSING:
-                return None
-            raise
+            return count_messages(self._client, url)
+        except AwsNotFoundError:
+            return None

@@ -2,15 +2,12 @@
 
 from typing import TYPE_CHECKING
 
-from target_sync.aws import Failures
-from target_sync.errors import StatusCallError, StatusCallUnavailableError
+from target_sync.aws import AwsApi
 
 if TYPE_CHECKING:
     from mypy_boto3_scheduler.client import EventBridgeSchedulerClient
 
-_FAILURES = Failures(
-    service="scheduler", other=StatusCallError, unavailable=StatusCallUnavailableError
-)
+_SCHEDULER = AwsApi("scheduler")
 
 
 class EventBridgeSchedule:
@@ -22,10 +19,7 @@ class EventBridgeSchedule:
 
     def is_enabled(self) -> bool | None:
         """Whether it is switched on; None if it does not exist."""
-        try:
-            reply = _FAILURES.call("GetSchedule", self._client.get_schedule, Name=self._name)
-        except StatusCallError as error:
-            if error.code == "ResourceNotFoundException":
-                return None
-            raise
-        return reply.get("State") == "ENABLED"
+        return _SCHEDULER.find(
+            "GetSchedule",
+            lambda: self._client.get_schedule(Name=self._name).get("State") == "ENABLED",
+        )

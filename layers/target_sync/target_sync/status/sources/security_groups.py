@@ -4,15 +4,13 @@ from collections.abc import Iterable, Mapping
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 
-from target_sync.aws import Failures
-from target_sync.errors import StatusCallError, StatusCallUnavailableError
+from target_sync.aws import AwsApi
 from target_sync.status.facts import Rule, SecurityGroup
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.client import EC2Client
 
-_OPERATION = "DescribeSecurityGroups"
-_FAILURES = Failures(service="ec2", other=StatusCallError, unavailable=StatusCallUnavailableError)
+_EC2 = AwsApi("ec2")
 
 
 class Ec2SecurityGroups:
@@ -30,20 +28,18 @@ class Ec2SecurityGroups:
         pages = self._client.get_paginator("describe_security_groups").paginate(
             Filters=[{"Name": "group-id", "Values": wanted}]
         )
-        found = _FAILURES.call(
-            _OPERATION, lambda: [group for page in pages for group in page["SecurityGroups"]]
-        )
-        try:
-            return {
+        return _EC2.read(
+            "DescribeSecurityGroups",
+            lambda: {
                 group["GroupId"]: SecurityGroup(
                     inbound=_rules(group["IpPermissions"]),
                     outbound=_rules(group["IpPermissionsEgress"]),
                 )
-                for group in found
+                for page in pages
+                for group in page["SecurityGroups"]
                 if group["GroupId"] in wanted
-            }
-        except (KeyError, TypeError, ValueError) as error:
-            raise StatusCallError.wrong_reply(_OPERATION, error) from error
+            },
+        )
 
 
 def _rules(permissions: Iterable[Mapping[str, Any]]) -> tuple[Rule, ...]:
