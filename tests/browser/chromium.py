@@ -101,7 +101,7 @@ def page_of(widget: str, *, dark: bool) -> str:
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Dashboard</title>'
         f"<style>body{{margin:0;background:{background};color:{text}}}</style></head><body><main>"
-        f'<div style="{hidden}"><h1>Dashboard</h1><h2>The road to PostgreSQL</h2></div>'
+        f'<div style="{hidden}"><h1>Dashboard</h1><h2>Connection path to PostgreSQL</h2></div>'
         f"{widget}</main></body></html>"
     )
 

@@ -17,8 +17,8 @@ PAGE = sections(read("docs/status.md"), 2)["The dashboard"]
 TOLD = [row[0] for row in tables(PAGE)[0]]
 SYNC = {
     "Seconds to follow a change",
-    "Runs of the sync",
-    "Failures of the sync",
+    "Runs of the reconciler",
+    "Failures of the reconciler",
     "Targets changed",
 }
 NETWORK = {
@@ -99,7 +99,7 @@ def test_the_road_comes_first_and_over_the_whole_width(situation: str) -> None:
 
     assert (first["type"], first["width"]) == ("custom", 24)
     assert first["properties"] == {
-        "title": "The road to PostgreSQL",
+        "title": "Connection path to PostgreSQL",
         "endpoint": "<ReportStatusFunction.Arn>",
         "params": {},
         "updateOn": {"refresh": True, "resize": True, "timeRange": False},

@@ -23,7 +23,7 @@ _WIDEST = 100_000
 
 #: What a person reads who adds the widget to another dashboard by hand. CloudWatch takes Markdown.
 DESCRIPTION = """\
-## The road to PostgreSQL
+## Connection path to PostgreSQL
 
 Shows whether each step from the database to the consumers works, what to do if one does not, the
 current targets, and how long the last failover took. It only reads.
