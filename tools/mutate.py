@@ -1,9 +1,9 @@
-"""Change the planner and the state machine in every small way and see that a test fails.
+"""Make every small change to the planner and the state machine, and check that a test fails.
 
     make mutants
 
-cosmic-ray makes the changes in copies of the tree; the working tree is never changed. Exits with
-1 when a mutant lives that docs/mutation.md does not give a reason for.
+cosmic-ray changes copies of the tree. Exits with 1 if a mutant survives for which docs/mutation.md
+has no reason.
 """
 
 import os
@@ -22,24 +22,29 @@ LOCK = REPOSITORY / "requirements/mutation.txt"
 VENV = REPOSITORY / "build/mutation"
 PYTHON = VENV / "bin/python"
 PAGE = REPOSITORY / "docs/mutation.md"
-CORE = "layers/target_sync/target_sync/core"
-MUTATED = ("planning.py", "convergence.py")
-#: The quick tests first: most mutants need no more.
+FOLDER = "layers/target_sync/target_sync/reconcile"
+MUTATED = ("planner.py", "loop.py")
+#: The quick tests come first, because they detect most mutants.
 STAGES = (
-    ("test_model.py", "test_planner.py", "test_loop.py"),
-    (
-        *("test_runs.py", "test_continuous_polling.py", "test_serving_standby.py"),
-        *("test_database_kinds.py", "test_failover_scenarios.py"),
+    tuple(
+        f"tests/unit/{name}"
+        for name in ("test_model.py", "reconcile/test_planner.py", "reconcile/test_loop.py")
+    ),
+    tuple(
+        f"tests/functional/test_{name}.py"
+        for name in (
+            *("runs", "continuous_polling", "serving_standby"),
+            *("database_kinds", "failover_scenarios"),
+        )
     ),
 )
-FOLDERS = ("tests/unit", "tests/functional")
-#: A mutant that never ends counts as noticed. A stage takes some seconds.
+#: A mutant that never ends counts as detected. A stage takes some seconds.
 STAGE_SECONDS = 120
 NOT_COPIED = (".git", ".venv", ".aws-sam", ".hypothesis", "__pycache__", "build")
 
 
 class Mutant(NamedTuple):
-    """A file and its one changed line, before and after."""
+    """A file and its changed line, before and after."""
 
     file: str
     before: str
@@ -47,31 +52,31 @@ class Mutant(NamedTuple):
 
 
 def main() -> int:
-    """Try every mutant of both files; print those that live."""
+    """Try every mutant of both files, and print the survivors."""
     if sys.argv[1:] == ["test"]:
         return run_stages()
     set_up()
     with ThreadPoolExecutor() as pool:
-        living = [mutant for found in pool.map(survivors, MUTATED) for mutant in found]
+        surviving = [mutant for mutants in pool.map(survivors, MUTATED) for mutant in mutants]
     known = equivalents()
-    unknown = [mutant for mutant in living if mutant not in known]
+    unknown = [mutant for mutant in surviving if mutant not in known]
     for mutant in unknown:
-        print(f"LIVES  {mutant.file}\n  - {mutant.before}\n  + {mutant.after}")
-    for mutant in sorted(known - set(living)):
-        print(f"in {PAGE.name}, but it does not live: {mutant.file}: {mutant.after}")
-    print(f"{len(living)} mutants live, {len(unknown)} of them without a reason in {PAGE.name}")
+        print(f"SURVIVES  {mutant.file}\n  - {mutant.before}\n  + {mutant.after}")
+    for mutant in sorted(known - set(surviving)):
+        print(f"in {PAGE.name}, but it does not survive: {mutant.file}: {mutant.after}")
+    print(f"{len(surviving)} mutants survive, {len(unknown)} without a reason in {PAGE.name}")
     return 1 if unknown else 0
 
 
 def run_stages() -> int:
-    """Run the tests as cosmic-ray does for each mutant, in the copy that it has changed."""
-    for folder, files in zip(FOLDERS, STAGES, strict=True):
-        # The "ci" profile draws the same examples for each mutant and remembers none of another:
-        # a property that fails by chance would else seem to notice every mutant from then on.
+    """Run the tests of one mutant. cosmic-ray calls this in its copy of the tree."""
+    for files in STAGES:
+        # The "ci" profile draws the same examples for each mutant and stores none. Otherwise one
+        # example that fails by chance would seem to detect every later mutant.
         command = [
             *(sys.executable, "-m", "pytest", "-x", "-q", "--hypothesis-profile=ci"),
             *("-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:cov"),
-            *(f"{folder}/{file}" for file in files),
+            *files,
         ]
         try:
             subprocess.run(command, timeout=STAGE_SECONDS, check=True)
@@ -81,7 +86,7 @@ def run_stages() -> int:
 
 
 def set_up() -> None:
-    """Make the locked environment of cosmic-ray and the tests, unless it is there."""
+    """Create the locked environment of cosmic-ray and the tests, unless it exists."""
     stamp = VENV / "locked.txt"
     if stamp.exists() and stamp.read_text() == LOCK.read_text():
         return
@@ -98,7 +103,7 @@ def set_up() -> None:
 
 
 def survivors(file: str) -> list[Mutant]:
-    """The mutants of one file of the core that no test notices."""
+    """Return the mutants of a file that no test detects."""
     with tempfile.TemporaryDirectory() as directory:
         copy, session = Path(directory) / "copy", Path(directory) / "session.sqlite"
         shutil.copytree(REPOSITORY, copy, ignore=shutil.ignore_patterns(*NOT_COPIED))
@@ -106,7 +111,7 @@ def survivors(file: str) -> list[Mutant]:
         config = Path(directory) / "cosmic-ray.toml"
         config.write_text(
             "[cosmic-ray]\n"
-            f'module-path = "{CORE}/{file}"\n'
+            f'module-path = "{FOLDER}/{file}"\n'
             f"timeout = {STAGE_SECONDS * len(STAGES) + 10}.0\n"
             "excluded-modules = []\n"
             f"test-command = \"'{PYTHON}' tools/mutate.py test\"\n"
@@ -115,11 +120,11 @@ def survivors(file: str) -> list[Mutant]:
         cosmic_ray, both = VENV / "bin/cosmic-ray", [config, session]
         for step, files in (("baseline", [config]), ("init", both), ("exec", both)):
             subprocess.run([cosmic_ray, step, *files], cwd=copy, check=True)
-        return living_in(session, file)
+        return survivors_in(session, file)
 
 
 def compile_all(copy: Path) -> None:
-    """Compile once what every mutant's tests import."""
+    """Compile the modules once for the tests of all mutants."""
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     folders = ("layers", "functions", "lab", "tests")
     subprocess.run(
@@ -127,8 +132,8 @@ def compile_all(copy: Path) -> None:
     )
 
 
-def living_in(session: Path, file: str) -> list[Mutant]:
-    """The survivors of a session, of which every mutant must have been tried."""
+def survivors_in(session: Path, file: str) -> list[Mutant]:
+    """Return the survivors of a session. Exit if a mutant was not tried."""
     query = (
         "select test_outcome, worker_outcome, diff from mutation_specs"
         " left join work_results using (job_id)"
@@ -143,7 +148,7 @@ def living_in(session: Path, file: str) -> list[Mutant]:
 
 
 def mutant_of(diff: str, file: str) -> Mutant:
-    """The mutant that a diff makes."""
+    """Return the mutant of a diff."""
     lines = diff[diff.index("@@") :].splitlines()
     before, after = (
         " ".join(line[1:].strip() for line in lines if line.startswith(sign)) for sign in "-+"
@@ -152,7 +157,7 @@ def mutant_of(diff: str, file: str) -> Mutant:
 
 
 def equivalents() -> set[Mutant]:
-    """The mutants that the page gives a reason for."""
+    """Return the mutants for which the page has a reason."""
     rows = [re.split(r"(?<!\\)\|", line)[1:-1] for line in PAGE.read_text().splitlines()]
     cells = [[cell.strip(" `").replace(r"\|", "|") for cell in row] for row in rows]
     return {Mutant(*row[:3]) for row in cells if row and row[0] in MUTATED}

@@ -1,9 +1,9 @@
-"""The door for every trigger: an RDS event, the schedule, a person."""
+"""The handler for every trigger: an RDS event, an EC2 event, the schedule, a person."""
 
 import gc
 
-# All that is imported stays. To look for garbage in it, now and in every run, would find none and
-# take 7 % of the start (docs/bench/cold.md).
+# Imported modules stay in memory. Collecting garbage among them finds nothing, and takes 7 % of the
+# cold start (docs/bench/cold.md).
 gc.disable()
 
 import time  # noqa: E402 - see above
@@ -21,10 +21,10 @@ gc.enable()
 
 
 def handler(event: object, context: "LambdaContext") -> Mapping[str, object]:
-    """Converge the target group and answer with the run's document.
+    """Reconcile the target group and return the result of the run.
 
     Raises:
-        TargetSyncError: Something failed. Lambda then retries, and the Errors alarm rings.
+        TargetSyncError: The run failed. Lambda retries it and counts the error.
     """
     trigger = parse_trigger(event)
     occurred_at = trigger.occurred_at

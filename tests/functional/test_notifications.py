@@ -59,9 +59,11 @@ def test_a_failover_is_told_once_with_targets_reason_and_seconds() -> None:
 
     assert scenario.subjects == ["orders-privatelink: target group synced to 10.0.2.12:5432"]
     (mail,) = scenario.mails
-    assert "now leads to 10.0.2.12:5432. Before this run it led to 10.0.1.11:5432." in mail
-    assert "Registered 10.0.2.12:5432: in the answer and not registered." in mail
-    assert "started the run (RDS-EVENT-0013). It was seen after 0.0 s, registered after" in mail
+    assert "privatelink: 10.0.2.12:5432. Before this run: 10.0.1.11:5432." in mail
+    assert "Registered 10.0.2.12:5432: desired and not registered." in mail
+    assert (
+        "started the run (RDS-EVENT-0013). The change was detected after 0.0 s, registered" in mail
+    )
     assert "What to do: nothing." in mail
     (event,) = scenario.notifier.bus.events
     assert (event.detail_type, event.resource) == ("Target Group Synced", GROUP_ARN)
@@ -203,11 +205,11 @@ def test_a_veto_after_a_completed_failover_is_told_with_what_to_look_at() -> Non
     scenario.run(COMPLETED)
 
     assert scenario.subjects == [
-        "orders-privatelink: sync vetoed, the target group still leads to 10.0.1.11:5432"
+        "orders-privatelink: sync vetoed, the targets are still 10.0.1.11:5432"
     ]
     (mail,) = scenario.mails
     assert "outside_allowed_networks: " in mail
-    assert "Refused: 8.8.8.8:5432." in mail
+    assert "Rejected: 8.8.8.8:5432." in mail
     assert "docs/runbook.md#sync-vetoed" in mail
     (event,) = scenario.notifier.bus.events
     assert event.detail_type == "Sync Vetoed"
@@ -232,7 +234,7 @@ def test_a_change_that_a_guard_refused_in_part_is_one_message() -> None:
     scenario.run(COMPLETED)
 
     (mail,) = scenario.mails
-    assert "a guard refused a part of the plan" in mail
+    assert "a guard vetoed a part of the plan" in mail
     (event,) = scenario.notifier.bus.events
     assert (event.detail_type, event.detail["status"]) == ("Target Group Synced", "vetoed")
 
@@ -258,7 +260,7 @@ def test_a_resync_by_hand_that_does_not_wait_says_that_health_is_still_to_come()
     scenario.run(MANUAL)
 
     assert scenario.subjects == ["orders-privatelink: target group changed to 10.0.2.12:5432"]
-    assert "The run was started by hand." in scenario.mails[0]
+    assert "A manual invocation started the run." in scenario.mails[0]
     assert "which takes some minutes" in scenario.mails[0]
 
 
@@ -269,7 +271,7 @@ def test_what_is_left_for_the_next_run_is_said() -> None:
 
     scenario.run(EVENT)
 
-    assert "waits to be confirmed" in scenario.mails[0]
+    assert "waits for confirmation" in scenario.mails[0]
 
 
 def test_the_first_target_of_a_new_stack_replaces_none() -> None:
@@ -278,7 +280,7 @@ def test_the_first_target_of_a_new_stack_replaces_none() -> None:
 
     scenario.run(MANUAL)
 
-    assert "Before this run it led to no target." in scenario.mails[0]
+    assert "Before this run: none." in scenario.mails[0]
 
 
 @pytest.mark.parametrize("trigger", [EVENT, MANUAL])

@@ -69,7 +69,7 @@ def test_the_answer_says_what_was_done_and_why(monkeypatch: pytest.MonkeyPatch) 
     assert json.loads(json.dumps(answer)) == {
         "status": "synced",
         "summary": "Registered 10.0.2.12:5432. Deregistered 10.0.1.11:5432."
-        " The target group is right.",
+        " The target group is in sync.",
         "healthy": True,
         "trigger": answer["trigger"],
         "age_seconds": 12.5,
@@ -85,7 +85,7 @@ def test_the_answer_says_what_was_done_and_why(monkeypatch: pytest.MonkeyPatch) 
             {
                 "target": "10.0.2.12:5432",
                 "action": "register",
-                "reason": "in the answer and not registered",
+                "reason": "desired and not registered",
                 "state": "healthy",
                 "state_reason": None,
             }
@@ -94,7 +94,7 @@ def test_the_answer_says_what_was_done_and_why(monkeypatch: pytest.MonkeyPatch) 
             {
                 "target": "10.0.1.11:5432",
                 "action": "deregister",
-                "reason": "in no answer of the confirm window",
+                "reason": "in no observation of the confirm window",
                 "state": None,
                 "state_reason": None,
             }
@@ -104,7 +104,7 @@ def test_the_answer_says_what_was_done_and_why(monkeypatch: pytest.MonkeyPatch) 
             {
                 "target": "10.0.2.12:5432",
                 "action": "keep",
-                "reason": "in the answer and registered",
+                "reason": "desired and already registered",
                 "state": "healthy",
                 "state_reason": None,
             }
@@ -131,7 +131,7 @@ def test_a_vetoed_run_names_the_veto_and_the_refused_address(scenario: Scenario)
     assert answer["vetoes"][0]["code"] == "outside_allowed_networks"
     assert answer["vetoes"][0]["phases"] == ["deregister"]
     assert answer["rejected"][0]["target"] == "8.8.8.8:5432"
-    assert "On hold: 10.0.1.11:5432. Refused: 8.8.8.8:5432." in answer["summary"]
+    assert "On hold: 10.0.1.11:5432. Rejected: 8.8.8.8:5432." in answer["summary"]
 
 
 @pytest.mark.parametrize("payload", [{"dry-run": True}, {"dry_run": 1}, []])

@@ -91,7 +91,7 @@ def test_without_an_answer_of_the_api_the_former_address_stays_and_the_run_says_
     result = scenario.run(SCHEDULE)
 
     assert result.status is RunStatus.UNFINISHED
-    assert _reason(result, A) is Reason.STANDBY_UNKNOWN
+    assert _reason(result, A) is Reason.STANDBY_CHECK_FAILED
     assert not scenario.changes
     return scenario
 

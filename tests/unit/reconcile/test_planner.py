@@ -86,16 +86,16 @@ def verdict(plan: Plan, wanted: Target) -> tuple[Action, Reason]:
             id="a new address is registered at once",
         ),
         pytest.param(
-            healthy(A), [said(0, A)], Action.KEEP, Reason.RIGHT,
+            healthy(A), [said(0, A)], Action.KEEP, Reason.REGISTERED,
             id="a registered address in the answer is kept",
         ),
         pytest.param(
-            group((target(A), TargetState.UNHEALTHY)), [said(0, A)], Action.KEEP, Reason.RIGHT,
+            group((target(A), TargetState.UNHEALTHY)), [said(0, A)], Action.KEEP, Reason.REGISTERED,
             id="health does not decide who is registered",
         ),
         pytest.param(
             group((target(A), TargetState.UNHEALTHY_DRAINING)), [said(0, A)],
-            Action.KEEP, Reason.RIGHT,
+            Action.KEEP, Reason.REGISTERED,
             id="an unhealthy target in its grace period is still registered",
         ),
         pytest.param(
@@ -158,7 +158,7 @@ def verdict(plan: Plan, wanted: Target) -> tuple[Action, Reason]:
         ),
         pytest.param(
             group((target(A), TargetState.DRAINING), (target(B), TargetState.HEALTHY)),
-            [said(0, B)], Action.IGNORE, Reason.LEAVING,
+            [said(0, B)], Action.IGNORE, Reason.DRAINING,
             id="a draining address that is not wanted is left to drain",
         ),
     ],
@@ -269,14 +269,14 @@ def test_a_veto_names_the_newest_answer(answer: tuple[object, ...]) -> None:
 def test_only_an_address_that_the_group_does_not_know_is_missing(reason: Reason) -> None:
     plan = Plan((Change(target(A), Action.KEEP, reason),))
 
-    assert plan.finds_missing is (reason is Reason.NOT_REGISTERED)
+    assert plan.has_missing_targets is (reason is Reason.NOT_REGISTERED)
 
 
 @pytest.mark.parametrize("reason", Reason)
 def test_only_what_could_not_be_found_out_is_a_doubt(reason: Reason) -> None:
     plan = Plan((Change(target(A), Action.KEEP, reason),))
 
-    assert plan.has_unknowns is (reason is Reason.STANDBY_UNKNOWN)
+    assert plan.has_failed_checks is (reason is Reason.STANDBY_CHECK_FAILED)
 
 
 def test_a_right_address_is_registered_although_the_removal_is_vetoed() -> None:
@@ -502,7 +502,7 @@ def test_a_draining_address_that_only_the_second_source_names_is_left_to_drain()
 
     plan = make_plan(leaving, [by_two(0, A, A), by_two(1, A, B)], POLICY)
 
-    assert verdict(plan, target(B)) == (Action.IGNORE, Reason.LEAVING)
+    assert verdict(plan, target(B)) == (Action.IGNORE, Reason.DRAINING)
 
 
 def test_a_vetoed_registration_is_vetoed_for_what_is_announced_too() -> None:
@@ -610,7 +610,7 @@ def test_a_dead_former_target_that_is_still_the_databases_is_kept() -> None:
 
     assert verdict(plan, target(A)) == (Action.KEEP, Reason.STANDBY)
     assert plan.is_complete
-    assert not plan.has_unknowns
+    assert not plan.has_failed_checks
 
 
 def test_a_former_target_is_kept_by_the_number_of_its_port() -> None:
@@ -622,9 +622,9 @@ def test_a_former_target_is_kept_by_the_number_of_its_port() -> None:
 def test_while_nobody_can_say_whose_it_is_a_former_target_is_held_without_a_term() -> None:
     plan = kept(FORMER_AT_A, steadily(B), check=UNKNOWN)
 
-    assert verdict(plan, target(A)) == (Action.HOLD, Reason.STANDBY_UNKNOWN)
+    assert verdict(plan, target(A)) == (Action.HOLD, Reason.STANDBY_CHECK_FAILED)
     assert plan.is_complete
-    assert plan.has_unknowns
+    assert plan.has_failed_checks
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Puts the parts together, once per container."""
+"""Builds the reconciler, once per container."""
 
 import functools
 import os
@@ -19,16 +19,16 @@ from target_sync.targets.target_group import ElbTargetGroup
 
 @functools.cache
 def reconciler() -> Reconciler:
-    """The synchronizer of this container, made on the first call from its environment.
+    """Return the reconciler of this container, built from its environment on the first call.
 
     Raises:
-        SettingsError: A variable of the environment is missing or wrong.
+        SettingsError: A variable of the environment is missing or invalid.
     """
     return build_reconciler(os.environ)
 
 
 def build_reconciler(environ: Mapping[str, str]) -> Reconciler:
-    """Make a synchronizer from an environment."""
+    """Build a reconciler from an environment."""
     settings = load_settings(environ)
     clock = SystemClock()
     return Reconciler(
@@ -46,11 +46,8 @@ def build_reconciler(environ: Mapping[str, str]) -> Reconciler:
     )
 
 
-# What only some stacks or runs need is imported where it is needed: the others start without it.
-
-
 def _standbys(settings: Settings) -> Standbys:
-    # Few stacks need the EC2 API, so the others start without it.
+    # Imported here: most stacks do not need the EC2 API, and start faster without it.
     from target_sync.targets.network_interfaces import standbys_of  # noqa: PLC0415
 
     return standbys_of(settings)
@@ -58,12 +55,12 @@ def _standbys(settings: Settings) -> Standbys:
 
 @dataclass(frozen=True, slots=True)
 class _LazyNotifier:
-    """Implements ``target_sync.reconcile.reconciler.Teller``."""
+    """Implements ``target_sync.reconcile.reconciler.Notifier``."""
 
     settings: Settings
 
     def notify(self, result: SyncResult, *, changed_ago: float) -> tuple[str, ...]:
-        # Most runs have nothing to notify, so they start without these modules.
+        # Imported here: most runs notify nobody, and start faster without these modules.
         from target_sync.notifications.messages import Origin  # noqa: PLC0415
         from target_sync.notifications.sender import notification_sender  # noqa: PLC0415
         from target_sync.reconcile.messages import notification_of  # noqa: PLC0415

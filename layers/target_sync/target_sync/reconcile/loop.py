@@ -1,9 +1,8 @@
-"""The loop as a state machine without I/O: given what was seen, it answers what to do next.
+"""The loop as a state machine without I/O: it maps what a run has seen to the next step.
 
-A *look* is one description of the target group followed by one observation of the endpoint. A
-*poll* is an observation alone: as long as the answer stays what it was, the group needs no
-description. The answer to both is one of four steps: apply a plan, look at a time, poll at a
-time, or done. The caller owns the clock, the waiting and the calls; this module only decides.
+An *iteration* takes a snapshot (the target group as described, then an observation), makes a plan
+and applies it. A *DNS poll* is an observation alone: while the observation stays the same, the
+group needs no new description. The caller owns the clock, the waits and the calls.
 """
 
 from collections.abc import Iterable, Mapping
@@ -28,40 +27,39 @@ from target_sync.reconcile.planner import (
     make_plan,
 )
 
-#: Between two descriptions of the group while nothing is to be done. AWS checks the targets every
-#: 5 s (template.yaml), so their states change no faster.
+#: The interval of descriptions while there is nothing to change. AWS checks the health of targets
+#: every 5 s (template.yaml), so their states change no faster.
 DESCRIBE_SECONDS = 5.0
-#: After an event that says a failover is complete, a group that has been right and healthy for so
-#: long is settled: by then a primary that died has failed its health checks, and no cache holds
-#: the old answer.
+#: How long the group must be in sync and healthy before a run after a completed failover ends. By
+#: then a dead primary has failed its health checks, and no cache holds its address.
 STABLE_SECONDS = 30.0
-#: For so long a run waits for health after its last registration. AWS's guide says "a few minutes",
-#: others saw 90 to 180 s; what takes longer is for a person to look at, and an alarm rings.
+#: How long a run waits for health after its last registration. AWS's guide says "a few minutes",
+#: others measured 90 to 180 s. After that an alarm calls a person.
 HEALTHY_WITHIN_SECONDS = 300.0
-#: A plan older than this, after a slow call or a frozen container, is made anew.
+#: The age at which a plan is discarded, after a slow call or a frozen container.
 STALE_SECONDS = 5.0
-#: Longest pause after failures in a row, each of which doubles it.
+#: The longest pause after failures. Each failure in a row doubles the pause.
 LONGEST_PAUSE_SECONDS = 4.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunConfig:
-    """What a run has to do. Moments and durations are in seconds of one clock.
+    """The task and the limits of a run. Times and durations are in seconds of one clock.
 
     Attributes:
         started_at: When the run began.
-        deadline: When it has to have ended, whatever is left.
-        watch_until: Until when it keeps looking for a change that an event announced; equal
-            to ``started_at`` if nothing was announced.
-        watch_seconds: How long it outlives failures once it has found something to do.
-        settles: Whether the event said that the change is complete.
-        vigil_until: Until when it goes on polling although nothing was announced; equal to
-            ``started_at`` if it does not.
-        poll_seconds: Time between two polls of the vigil.
-        wait_for_healthy: Whether a run that changed something stays until the right targets
-            are healthy.
-        dry_run: Plan once and change nothing.
-        look_seconds: Time between two observations when something is to be expected.
+        deadline: When the run must have ended.
+        watch_until: Until when the run waits for a change that an event announced; equal to
+            ``started_at`` if no event did.
+        watch_seconds: How long the run retries after failures once it has detected a change.
+        change_completed: Whether the event reports that the change is complete.
+        poll_until: Until when the run polls DNS without an announced change; ``started_at`` or
+            earlier if it does not.
+        dns_poll_seconds: The interval of those polls.
+        wait_for_healthy: Whether a run that changed something waits until the desired targets are
+            healthy.
+        dry_run: Whether the run plans once and changes nothing.
+        iteration_seconds: The interval between observations while a change is expected.
     """
 
     started_at: float
@@ -78,12 +76,10 @@ class RunConfig:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The group as described, then the endpoint as observed: the observation is the fresher.
+    """The group as described, and the observation made after it.
 
     Attributes:
-        group: The group.
-        observation: What the endpoint said.
-        standby: Whose the registered addresses outside the answer are; None if nobody was asked.
+        standby: The check of the undesired targets' addresses; None without a check.
     """
 
     group: TargetGroup
@@ -93,7 +89,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A call that failed in a way that may pass."""
+    """A failed call."""
 
     detail: str
     at: float
@@ -101,7 +97,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Apply:
-    """Register, then deregister, what the plan says; then look again at the time given."""
+    """Apply the plan, then take a snapshot at this time."""
 
     plan: Plan
     next_snapshot_at: float
@@ -109,21 +105,21 @@ class Apply:
 
 @dataclass(frozen=True, slots=True)
 class TakeSnapshot:
-    """Nothing to change now: look again at this time."""
+    """Take a snapshot at this time."""
 
     at: float
 
 
 @dataclass(frozen=True, slots=True)
 class PollDns:
-    """Nothing to change as long as the answer stays what it is: observe again at this time."""
+    """Poll DNS at this time."""
 
     at: float
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The run is over."""
+    """End the run with this status."""
 
     status: RunStatus
 
@@ -133,35 +129,32 @@ Step: TypeAlias = Apply | TakeSnapshot | PollDns | Done
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunState:
-    """What a run knows so far. Every method answers a new value and leaves this one alone.
+    """What a run knows so far. Every method returns a new value.
 
     Attributes:
-        observations: The successful observations, oldest first. Of a series that said the same
-            only the first and the last are kept.
-        look: The last look; None before the first.
-        plan: The plan made from it; None when the observation failed.
-        found: The targets that were registered when this run looked first; None before that.
-        left: The targets that are registered as far as this run knows.
-        described_at: When that look was complete.
-        answering_since: Since when a target outside the answer has been healthy beside a right
-            one that did not look dead.
-        older: The targets that were registered when this run found a right one missing, and when
-            that was.
-        registered_since: Since when each registered target has been in the group at every look.
-        absent_since: Since when each target that was registered has not been.
-        looks: How many looks there were.
-        polls: How many polls there were.
-        registered: What this run has registered, and why.
-        deregistered: What this run has deregistered, and why.
-        detected_at: When it was first seen that the answer had changed or the group was not
-            right.
+        observations: The successful observations, oldest first. A series of equal observations
+            keeps only its first and last one.
+        snapshot: The newest snapshot; None before the first.
+        plan: The plan made from it; None if its observation failed.
+        initially_registered: The targets registered in the first snapshot; None before it.
+        registered_now: The targets registered as far as this run knows.
+        described_at: The time of the newest snapshot.
+        undesired_healthy_since: See ``Evidence``.
+        superseded_since: See ``Evidence``.
+        registered_since: See ``Evidence``.
+        absent_since: See ``Evidence``.
+        iterations: The number of snapshots.
+        dns_polls: The number of DNS polls.
+        registered: What this run has registered, with the reasons.
+        deregistered: What this run has deregistered, with the reasons.
+        detected_at: When this run first saw changed addresses or drift.
         registered_at: When the last registration of this run succeeded.
-        healthy_at: Since when, after that, every right target has been healthy.
-        right_since: Since when the group has been right and healthy at every look.
-        failure: The failure of the last look, poll or change, if it failed.
-        failures: How many failures there were.
-        failures_in_a_row: How many there were since a look that left nothing to apply, or a change
-            that succeeded.
+        healthy_at: Since when, after the detection, every desired target has been healthy.
+        in_sync_since: Since when every snapshot has shown the group in sync and healthy.
+        failure: The failure of the last call, if it failed.
+        failures: The number of failures.
+        failures_in_a_row: The number of failures since the last snapshot with nothing to apply,
+            or the last successful change.
     """
 
     run_config: RunConfig
@@ -195,42 +188,42 @@ class RunState:
 
     @property
     def addresses_changed(self) -> bool:
-        """Whether the endpoint's addresses changed while this run was looking."""
+        """Whether the addresses differed in any two observations of this run."""
         return any(o.addresses != self.observations[0].addresses for o in self.observations)
 
     @property
-    def addresses_moved(self) -> bool:
-        """Whether the newest answer is another one than this run began with.
+    def addresses_differ_from_first(self) -> bool:
+        """Whether the newest addresses differ from the first ones.
 
-        An answer that came and went, from a resolver with another cache, is no move.
+        Addresses that only one resolver's cache gave in between do not count.
         """
         return self.observations[-1].addresses != self.observations[0].addresses
 
     def is_stale(self, now: float) -> bool:
-        """Whether the newest observation is too old to change anything because of it."""
+        """Whether the newest observation is too old for a change."""
         return now > self.observations[-1].at + STALE_SECONDS
 
     @property
     def sources_disagree(self) -> bool:
-        """Whether the newest answer is one on which its sources disagree."""
+        """Whether the sources of the newest observation disagree."""
         return bool(self.observations and self.observations[-1].disagreement)
 
     @property
     def healthy(self) -> bool:
-        """Whether every target that the newest answer asks for is registered and healthy."""
+        """Whether every desired target is registered and healthy."""
         if self.snapshot is None or isinstance(self.snapshot.observation, FailedObservation):
             return False
         desired = desired_targets(self.observations[-1], self.policy)
         return bool(desired) and self.snapshot.group.healthy.issuperset(desired)
 
     def after_snapshot(self, snapshot: Snapshot) -> tuple["RunState", Step]:
-        """Take in a look and decide the next step."""
+        """Return the state after a snapshot, and the next step."""
         observation = snapshot.observation
         if isinstance(observation, FailedObservation):
-            seen = replace(self.with_snapshot(snapshot), plan=None)
-            return seen.after_failure(observation.detail, observation.at)
+            failed = replace(self.with_snapshot(snapshot), plan=None)
+            return failed.after_failure(observation.detail, observation.at)
 
-        seen = replace(
+        state = replace(
             self.with_snapshot(snapshot).with_observation(observation),
             described_at=observation.at,
             registered_since={
@@ -249,58 +242,58 @@ class RunState:
         )
         plan = make_plan(
             snapshot.group,
-            seen.observations,
+            state.observations,
             self.policy,
             Evidence(
                 check=snapshot.standby,
-                undesired_healthy_since=seen.undesired_healthy_since,
-                superseded_since=seen.superseded_since,
-                registered_since=seen.registered_since,
-                absent_since=seen.absent_since,
+                undesired_healthy_since=state.undesired_healthy_since,
+                superseded_since=state.superseded_since,
+                registered_since=state.registered_since,
+                absent_since=state.absent_since,
             ),
         )
-        if plan.finds_missing:
+        if plan.has_missing_targets:
             desired = desired_targets(observation, self.policy)
-            drift = dict.fromkeys(snapshot.group.registered - desired, observation.at)
-            seen = replace(seen, superseded_since={**drift, **seen.superseded_since})
-        seen = replace(seen, plan=plan).with_plan(plan, observation.at)
-        step = seen.next_step(plan, observation.at)
+            superseded = dict.fromkeys(snapshot.group.registered - desired, observation.at)
+            state = replace(state, superseded_since={**superseded, **state.superseded_since})
+        state = replace(state, plan=plan).with_plan(plan, observation.at)
+        step = state.next_step(plan, observation.at)
         if isinstance(step, Apply):
-            return seen, step
-        return replace(seen, failures_in_a_row=0), step
+            return state, step
+        return replace(state, failures_in_a_row=0), step
 
     def after_dns_poll(
         self, observation: Observation | FailedObservation
     ) -> tuple["RunState", Step]:
-        """Take in an observation made without a look, after a look that did not fail."""
-        seen = replace(self, dns_polls=self.dns_polls + 1)
+        """Return the state after a DNS poll, and the next step."""
+        state = replace(self, dns_polls=self.dns_polls + 1)
         if isinstance(observation, FailedObservation):
-            return seen.after_failure(observation.detail, observation.at)
+            return state.after_failure(observation.detail, observation.at)
         same = observation.says_the_same(self.observations[-1])
-        seen = seen.with_observation(observation)
+        state = state.with_observation(observation)
         if self.plan is None or not same:
             # A plan needs an observation that is fresher than the description of the group.
-            return seen, TakeSnapshot(observation.at)
-        return seen, seen.wait(self.plan, observation.at)
+            return state, TakeSnapshot(observation.at)
+        return state, state.wait(self.plan, observation.at)
 
-    def after_registration(self, done: Iterable[Change], at: float) -> "RunState":
-        """Take in that these targets were registered."""
-        done = tuple(done)
+    def after_registration(self, changes: Iterable[Change], at: float) -> "RunState":
+        """Return the state after these registrations."""
+        changes = tuple(changes)
         return replace(
             self,
-            registered=(*self.registered, *done),
-            registered_now=self.registered_now.union(v.target for v in done),
+            registered=(*self.registered, *changes),
+            registered_now=self.registered_now.union(c.target for c in changes),
             registered_at=at,
             failures_in_a_row=0,
         )
 
-    def after_deregistration(self, done: Iterable[Change]) -> "RunState":
-        """Take in that these targets were deregistered."""
-        done = tuple(done)
-        removed = {v.target for v in done}
+    def after_deregistration(self, changes: Iterable[Change]) -> "RunState":
+        """Return the state after these deregistrations."""
+        changes = tuple(changes)
+        removed = {c.target for c in changes}
         return replace(
             self,
-            deregistered=(*self.deregistered, *done),
+            deregistered=(*self.deregistered, *changes),
             registered_now=self.registered_now - removed,
             registered_since={t: s for t, s in self.registered_since.items() if t not in removed},
             absent_since={**self.absent_since, **dict.fromkeys(removed, self.described_at)},
@@ -308,24 +301,24 @@ class RunState:
         )
 
     def after_change(self, applied: Apply) -> Step:
-        """What follows a plan that was applied: as a rule a look, to see what came of it.
+        """Return the step after an applied plan: a snapshot, to see the effect.
 
-        Who does not wait for health and has registered alone sees it at the look that has to come
-        before anything is removed, and until then polls.
+        A run that only registered and does not wait for health polls DNS instead. A removal is
+        still to be confirmed, and that takes a snapshot anyway.
         """
-        task, at, due = self.run_config, applied.next_snapshot_at, applied.plan.confirmation_due_at
-        if task.wait_for_healthy or applied.plan.to_deregister or due is None:
+        config, at = self.run_config, applied.next_snapshot_at
+        due = applied.plan.confirmation_due_at
+        if config.wait_for_healthy or applied.plan.to_deregister or due is None:
             return TakeSnapshot(at)
-        return (
-            PollDns(at) if at < due < task.deadline - task.iteration_seconds else TakeSnapshot(at)
-        )
+        polls = at < due < config.deadline - config.iteration_seconds
+        return PollDns(at) if polls else TakeSnapshot(at)
 
     def after_failure(self, detail: str, at: float) -> tuple["RunState", Step]:
-        """Take in that a look, a poll or a change failed in a way that may pass.
+        """Return the state after a failed call, and the next step.
 
-        A run that an event told to keep looking, or that keeps a vigil, does so until that ends;
-        one that has found something to do goes on as if an event had told it. Any other run
-        fails at once: the next one is a minute away, and the alarm must hear of it.
+        The run retries while it waits for an announced change, while it polls DNS, or for
+        ``watch_seconds`` after it detected a change. Any other run fails at once, so that the
+        alarm sees it; the next run starts a minute later.
         """
         in_a_row = self.failures_in_a_row + 1
         failed = replace(
@@ -335,13 +328,13 @@ class RunState:
             failures_in_a_row=in_a_row,
         )
         pause = min(self.run_config.iteration_seconds * 2 ** (in_a_row - 1), LONGEST_PAUSE_SECONDS)
-        patient_until = max(self._armed_until, self.run_config.poll_until)
-        if at + pause < min(patient_until, self.run_config.deadline):
+        retry_until = max(self._watch_until, self.run_config.poll_until)
+        if at + pause < min(retry_until, self.run_config.deadline):
             return failed, TakeSnapshot(at + pause)
         return failed, Done(RunStatus.FAILED)
 
     def with_snapshot(self, snapshot: Snapshot) -> "RunState":
-        """Remember what the group was at this look, and at the first one."""
+        """Return the state with this snapshot."""
         registered = snapshot.group.registered
         return replace(
             self,
@@ -354,23 +347,23 @@ class RunState:
         )
 
     def with_observation(self, observation: Observation) -> "RunState":
-        """Remember what the endpoint said."""
+        """Return the state with this observation."""
         return replace(
             self,
-            observations=_remembered(self.observations, observation),
+            observations=_condensed(self.observations, observation),
             failure=None,
         )
 
     def with_plan(self, plan: Plan, now: float) -> "RunState":
-        """Note the moments: when something was detected, when it was right, when healthy."""
-        found = not plan.is_complete or self.addresses_changed or self._contested
-        detected_at = _first(self.detected_at, now, found)
+        """Return the state with the times that follow from this plan."""
+        detected = not plan.is_complete or self.addresses_changed or self._contested
+        detected_at = _first_time(self.detected_at, now, detected)
         healthy = self.healthy
         return replace(
             self,
             detected_at=detected_at,
-            healthy_at=_since(self.healthy_at, now, healthy and detected_at is not None),
-            in_sync_since=_since(self.in_sync_since, now, healthy and plan.is_complete),
+            healthy_at=_unbroken_since(self.healthy_at, now, healthy and detected_at is not None),
+            in_sync_since=_unbroken_since(self.in_sync_since, now, healthy and plan.is_complete),
         )
 
     @property
@@ -378,15 +371,15 @@ class RunState:
         return bool(self.observations[-1].contested)
 
     @property
-    def _armed_until(self) -> float:
-        """Until when this run watches: because of an event, or of what it has found itself."""
-        task = self.run_config
+    def _watch_until(self) -> float:
+        """Until when this run expects a change, announced by an event or detected by itself."""
+        config = self.run_config
         if self.detected_at is None:
-            return task.watch_until
-        return max(task.watch_until, self.detected_at + task.watch_seconds)
+            return config.watch_until
+        return max(config.watch_until, self.detected_at + config.watch_seconds)
 
     def next_step(self, plan: Plan, now: float) -> Step:
-        """Decide what follows from the plan of the look that was just taken in."""
+        """Return the step that follows from the newest plan."""
         if self.run_config.dry_run:
             return Done(RunStatus.DRY_RUN)
         if plan.has_calls and now < self.run_config.deadline:
@@ -394,65 +387,68 @@ class RunState:
         return self.wait(plan, now)
 
     def wait(self, plan: Plan, now: float) -> Step:
-        """Poll or look again while that is worth while, else be done."""
-        task = self.run_config
-        until = self._stay_until(plan, now)
-        at = now + task.iteration_seconds
-        if at < until:
+        """Return the next observation while a change is expected, or else the end of the run."""
+        config = self.run_config
+        at = now + config.iteration_seconds
+        if at < self._change_expected_until(plan, now):
             return TakeSnapshot(at) if at >= self._snapshot_due_at(plan) else PollDns(at)
-        if now + task.dns_poll_seconds < min(task.poll_until, task.deadline):
-            return PollDns(now + task.dns_poll_seconds)
+        if now + config.dns_poll_seconds < min(config.poll_until, config.deadline):
+            return PollDns(now + config.dns_poll_seconds)
         return Done(self._status(plan))
 
     def _snapshot_due_at(self, plan: Plan) -> float:
-        """When the group has to be described again, as long as the answer stays what it is.
+        """Return when the next snapshot is due while the observation stays the same.
 
-        Who does not wait for health saves a description shortly before the one that a
-        confirmation needs anyway.
+        A run that does not wait for health skips a description if a confirmation needs another
+        one shortly after.
         """
-        task, due = self.run_config, plan.confirmation_due_at
+        config, due = self.run_config, plan.confirmation_due_at
         stale_at = self.described_at + DESCRIBE_SECONDS
         if due is None:
             return stale_at
-        if not task.wait_for_healthy and due < stale_at + 2 * task.iteration_seconds:
+        if not config.wait_for_healthy and due < stale_at + 2 * config.iteration_seconds:
             return due
         return min(due, stale_at)
 
-    def _stay_until(self, plan: Plan, now: float) -> float:
-        """Until when it is worth observing every second, seen from this plan."""
-        task = self.run_config
+    def _change_expected_until(self, plan: Plan, now: float) -> float:
+        """Return until when the run observes every second."""
+        config = self.run_config
         due = plan.confirmation_due_at
-        if due is not None and due < task.deadline:
-            return task.deadline
-        wait = task.wait_for_healthy
+        if due is not None and due < config.deadline:
+            return config.deadline
+        wait = config.wait_for_healthy
         if self.changed and wait and not self.healthy and not plan.vetoes:
-            return min(max(task.watch_until, self._healthy_by), task.deadline)
+            return min(max(config.watch_until, self._healthy_expected_by), config.deadline)
         if self._contested:
-            # A dispute is the beginning or the end of a failover, announced or not.
-            return min(self._armed_until, task.deadline)
-        followed = (self.registered or self.addresses_moved) and not self.sources_disagree
-        if (followed and (self.healthy or not wait)) or self._stable_after_change(now):
+            # Sources disagree at the beginning or the end of a failover, announced or not.
+            return min(self._watch_until, config.deadline)
+        if self._has_followed_change(now):
             return now
-        return min(task.watch_until, task.deadline)
+        return min(config.watch_until, config.deadline)
 
-    @property
-    def _healthy_by(self) -> float:
-        """Until when a run that changed something waits for health."""
-        since = self.detected_at if self.registered_at is None else self.registered_at
-        return (since or 0.0) + HEALTHY_WITHIN_SECONDS
-
-    def _stable_after_change(self, now: float) -> bool:
+    def _has_followed_change(self, now: float) -> bool:
+        """Whether the change that an event announced is over."""
+        if self.sources_disagree:
+            return False
+        followed = self.registered or self.addresses_differ_from_first
+        if followed and (self.healthy or not self.run_config.wait_for_healthy):
+            return True
         return (
             self.run_config.change_completed
             and self.in_sync_since is not None
             and now >= self.in_sync_since + STABLE_SECONDS
-            and not self.sources_disagree
         )
+
+    @property
+    def _healthy_expected_by(self) -> float:
+        """Until when a run that changed something waits for health."""
+        since = self.detected_at if self.registered_at is None else self.registered_at
+        return (since or 0.0) + HEALTHY_WITHIN_SECONDS
 
     def _status(self, plan: Plan) -> RunStatus:
         if plan.vetoes:
             return RunStatus.VETOED
-        if not plan.is_complete or plan.has_unknowns or self.sources_disagree:
+        if not plan.is_complete or plan.has_failed_checks or self.sources_disagree:
             return RunStatus.UNFINISHED
         if not self.changed:
             return RunStatus.IN_SYNC
@@ -461,24 +457,24 @@ class RunState:
         return RunStatus.SYNCED
 
 
-def _first(before: float | None, now: float, holds: bool) -> float | None:  # noqa: FBT001
-    """When something was so for the first time."""
+def _first_time(before: float | None, now: float, holds: bool) -> float | None:  # noqa: FBT001
+    """Return when a condition first held."""
     return now if before is None and holds else before
 
 
-def _since(before: float | None, now: float, holds: bool) -> float | None:  # noqa: FBT001
-    """Since when something has been so without a break."""
+def _unbroken_since(before: float | None, now: float, holds: bool) -> float | None:  # noqa: FBT001
+    """Return since when a condition has held without a break."""
     if not holds:
         return None
     return now if before is None else before
 
 
-def _remembered(
+def _condensed(
     observations: tuple[Observation, ...], newest: Observation
 ) -> tuple[Observation, ...]:
-    """The observations with the newest one: of a series that says the same, its two ends.
+    """Append the newest observation, and keep only both ends of a series of equal ones.
 
-    Every rule asks only how long a series has lasted, and for the longest TTL.
+    The rules only need the duration of a series and its longest TTL.
     """
     if len(observations) < 2 or not all(newest.says_the_same(o) for o in observations[-2:]):  # noqa: PLR2004 - the two ends
         return (*observations, newest)

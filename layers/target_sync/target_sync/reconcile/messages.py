@@ -1,4 +1,4 @@
-"""What a run of the sync tells: that it changed the target group, or that a guard refused to."""
+"""The notifications of a run: the target group changed, or a guard vetoed a change."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -17,41 +17,41 @@ from target_sync.notifications.messages import (
     plain,
 )
 from target_sync.reconcile.loop import RunState
-from target_sync.reconcile.planner import Action, Plan, Veto
+from target_sync.reconcile.planner import Action, Plan
 from target_sync.reconcile.result import SyncResult
 
 
-def notification_of(result: SyncResult, sender: Origin, *, at: float) -> Notification:
-    """The news of a run.
+def notification_of(result: SyncResult, origin: Origin, *, at: float) -> Notification:
+    """Return the mail and the event about a run.
 
     Args:
-        result: A run that has news (``SyncResult.is_notable``).
-        sender: Who tells.
-        at: When the group was changed, or else when the run ended, in seconds since the epoch.
+        result: A run that needs a notification.
+        origin: The stack and the target group.
+        at: When the run changed the group, or else ended, in seconds since the epoch.
     """
-    detail = _detail(result, sender, at)
+    detail = _detail(result, origin, at)
     if result.run.changed:
-        kind, message = "Target Group Synced", _of_a_change(result, sender, str(detail["id"]))
+        kind, message = "Target Group Synced", _change_mail(result, origin, str(detail["id"]))
     else:
-        kind, message = "Sync Vetoed", _of_a_veto(result, sender)
-    return Notification(message, BusEvent(kind, detail, sender.resource))
+        kind, message = "Sync Vetoed", _veto_mail(result, origin)
+    return Notification(message, BusEvent(kind, detail, origin.resource))
 
 
-def _detail(result: SyncResult, sender: Origin, at: float) -> Document:
+def _detail(result: SyncResult, origin: Origin, at: float) -> Document:
     run, document = result.run, result.to_document()
     plan = run.plan or Plan(())
     before, after = _texts(run.initially_registered), _texts(run.registered_now)
     return {
         "version": VERSION,
-        "id": _id(result, sender, before, after),
-        "stack": sender.stack,
-        "target_group": sender.resource,
+        "id": _id(result, origin, before, after),
+        "stack": origin.stack,
+        "target_group": origin.resource,
         "at": round(at, 3),
         "status": result.status.value,
         "summary": plain(document["summary"]),
         "healthy": run.healthy,
-        "trigger": _plainly(result.trigger),
-        "endpoint": _plainly(cast("Document", document["observation"])),
+        "trigger": _plain_texts(result.trigger),
+        "endpoint": _plain_texts(cast("Document", document["observation"])),
         "old_targets": before,
         "new_targets": after,
         "registered": document["registered"],
@@ -64,17 +64,16 @@ def _detail(result: SyncResult, sender: Origin, at: float) -> Document:
     }
 
 
-def _plainly(document: Document) -> Document:
-    """A document whose texts are such as may stand in an event."""
+def _plain_texts(document: Document) -> Document:
     return {key: plain(v) if isinstance(v, str) else v for key, v in document.items()}
 
 
-def _id(result: SyncResult, sender: Origin, before: list[str], after: list[str]) -> str:
-    """The same for every run that makes the same change of the same group, or has the same veto."""
+def _id(result: SyncResult, origin: Origin, before: list[str], after: list[str]) -> str:
+    """Return an ID that all runs with the same change, or the same veto, of a group share."""
     plan = result.run.plan or Plan(())
     vetoes = [] if result.run.changed else [veto.code.value for veto in plan.vetoes]
-    told = " ".join((sender.resource, *before, "to", *after, *vetoes))
-    return hashlib.sha256(told.encode()).hexdigest()[:16]
+    content = " ".join((origin.resource, *before, "to", *after, *vetoes))
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def _texts(targets: Iterable[Target] | None) -> list[str]:
@@ -84,22 +83,28 @@ def _texts(targets: Iterable[Target] | None) -> list[str]:
 # ----------------------------------------------------------------------------------------- mails
 
 
-def _of_a_change(result: SyncResult, sender: Origin, change: str) -> Email:
+def _change_mail(result: SyncResult, origin: Origin, change_id: str) -> Email:
     run = result.run
     before, after = _listed(run.initially_registered), _listed(run.registered_now)
-    meaning, remedy = _meaning(result)
+    meaning, remedy = _meaning_and_remedy(result)
     return mail(
-        f"{sender.stack}: {_headline(result)} {after}",
+        f"{origin.stack}: {_headline(result)} {after}",
         [
-            _notified(
-                f"The target group of stack {plain(sender.stack)} now leads to {after}.",
-                f"Before this run it led to {before}.",
+            _joined(
+                f"Registered targets of stack {plain(origin.stack)}: {after}.",
+                f"Before this run: {before}.",
             ),
-            _notified("What happened:", _answer(run), _deeds(run), _reason(result), _times(result)),
+            _joined(
+                "What happened:",
+                _addresses(run),
+                _changes(run),
+                _trigger(result),
+                _times(result),
+            ),
             f"What it means: {meaning}",
             f"What to do: {remedy}",
-            _notified(
-                f"Target group: {sender.resource}\nChange: {change}",
+            _joined(
+                f"Target group: {origin.resource}\nChange: {change_id}",
                 "(another message with this ID within a minute is about the same change)",
             ),
         ],
@@ -114,116 +119,111 @@ def _headline(result: SyncResult) -> str:
     return "target group changed to"
 
 
-def _meaning(result: SyncResult) -> tuple[str, str]:
-    """What it means for the clients, and what a person has to do."""
+def _meaning_and_remedy(result: SyncResult) -> tuple[str, str]:
     run = result.run
     if result.status is RunStatus.FAILED:
-        why = plain(run.failure.detail) if run.failure else "see the log"
+        failure = plain(run.failure.detail) if run.failure else "see the log"
         return (
-            f"the change was made, and then the run failed: {why}",
-            "nothing yet. The next run, a minute later, goes on; an alarm rings if it cannot.",
+            f"the change was made, and then the run failed: {failure}",
+            "nothing yet. The next run starts within a minute. An alarm reports it if it fails.",
         )
     if result.status is RunStatus.VETOED:
         return (
-            f"a guard refused a part of the plan. {_refusals(run)}",
+            f"a guard vetoed a part of the plan. {_vetoes(run)}",
             f"see {RUNBOOK}#sync-vetoed.",
         )
     if result.status is RunStatus.UNHEALTHY:
         return (
-            "the load balancer does not reach a new target, so clients may not be able to connect.",
+            "the load balancer cannot reach a new target, so clients may be unable to connect.",
             f"see {RUNBOOK}#failover-not-healthy.",
         )
     if result.status is RunStatus.UNFINISHED:
         return (
-            "a part of the change waits to be confirmed; the next run, a minute later, goes on.",
-            "nothing. An alarm rings if it stays so.",
+            "a part of the change waits for confirmation. The next run continues in a minute.",
+            "nothing. An alarm reports it if this does not end.",
         )
     if not run.healthy:
         return (
-            "the new targets are being checked by the load balancer, which takes some minutes.",
-            "nothing. An alarm rings if no target becomes healthy.",
+            "the load balancer still checks the new targets, which takes some minutes.",
+            "nothing. An alarm reports it if no target becomes healthy.",
         )
     return (
-        "clients reach the database again. Connections to a target that left have ended.",
+        "clients reach the database again. Connections to deregistered targets have ended.",
         "nothing.",
     )
 
 
-def _of_a_veto(result: SyncResult, sender: Origin) -> Email:
+def _veto_mail(result: SyncResult, origin: Origin) -> Email:
     run = result.run
     targets = _listed(run.registered_now)
     return mail(
-        f"{sender.stack}: sync vetoed, the target group still leads to {targets}",
+        f"{origin.stack}: sync vetoed, the targets are still {targets}",
         [
-            _notified(
-                f"A guard of stack {plain(sender.stack)} refused to follow a failover.",
-                f"The target group still leads to {targets}.",
+            _joined(
+                f"A guard of stack {plain(origin.stack)} vetoed the change after a failover.",
+                f"The registered targets are still {targets}.",
             ),
-            _notified("What happened:", _answer(run), _refusals(run), _reason(result)),
-            "What it means: if the database has moved, clients do not reach it.",
+            _joined("What happened:", _addresses(run), _vetoes(run), _trigger(result)),
+            "What it means: if the database has moved, clients cannot reach it.",
             f"What to do: see {RUNBOOK}#sync-vetoed.",
-            f"Target group: {sender.resource}",
+            f"Target group: {origin.resource}",
         ],
     )
 
 
-def _notified(*sentences: str) -> str:
+def _joined(*sentences: str) -> str:
     return " ".join(filter(None, sentences))
 
 
 def _listed(targets: Iterable[Target] | None) -> str:
-    return ", ".join(_texts(targets)) or "no target"
+    return ", ".join(_texts(targets)) or "none"
 
 
-def _answer(run: RunState) -> str:
+def _addresses(run: RunState) -> str:
     newest = run.observations[-1]
     addresses = ", ".join(sorted(map(str, newest.addresses))) or "no address"
-    told = f"{plain(newest.name)} has {plain(addresses)}."
-    return f"{told} {plain(newest.disagreement)}".strip()
+    return _joined(f"{plain(newest.name)} has {plain(addresses)}.", plain(newest.disagreement))
 
 
-def _deeds(run: RunState) -> str:
-    told = [
-        f"{verb} {v.target}: {v.reason.value}."
+def _changes(run: RunState) -> str:
+    return " ".join(
+        f"{verb} {change.target}: {change.reason.value}."
         for verb, changes in (("Registered", run.registered), ("Deregistered", run.deregistered))
-        for v in changes
-    ]
-    return " ".join(told)
+        for change in changes
+    )
 
 
-def _refusals(run: RunState) -> str:
+def _vetoes(run: RunState) -> str:
     plan = run.plan or Plan(())
-    refused = ", ".join(str(v.target) for v in plan.of(Action.REJECT))
-    told = " ".join(_sentence(veto) for veto in plan.vetoes)
-    return f"{told} Refused: {plain(refused)}." if refused else told
-
-
-def _sentence(veto: Veto) -> str:
-    return f"{veto.code.value}: {plain(veto.detail)}"
+    rejected = ", ".join(str(change.target) for change in plan.of(Action.REJECT))
+    return _joined(
+        *(f"{veto.code.value}: {plain(veto.detail)}" for veto in plan.vetoes),
+        f"Rejected: {plain(rejected)}." if rejected else "",
+    )
 
 
 _STARTED_BY: Mapping[object, str] = {
-    "rds_event": "An event of RDS started the run",
-    "ec2_event": "An event of EC2 started the run",
+    "rds_event": "An RDS event started the run",
+    "ec2_event": "An EC2 event started the run",
     "schedule": "The schedule started the run",
-    "manual": "The run was started by hand",
+    "manual": "A manual invocation started the run",
 }
 
 
-def _reason(result: SyncResult) -> str:
+def _trigger(result: SyncResult) -> str:
     event = result.trigger["event_id"]
-    told = _STARTED_BY[result.trigger["kind"]]
-    return f"{told} ({plain(event)})." if event else f"{told}."
+    started_by = _STARTED_BY[result.trigger["kind"]]
+    return f"{started_by} ({plain(event)})." if event else f"{started_by}."
 
 
 def _times(result: SyncResult) -> str:
-    told = [
+    times = [
         f"{word} after {seconds:.1f} s"
         for word, seconds in (
-            ("seen", result.seconds["to_detect"]),
+            ("detected", result.seconds["to_detect"]),
             ("registered", result.seconds["to_register"]),
             ("healthy", result.seconds["to_healthy"]),
         )
         if seconds is not None
     ]
-    return f"It was {', '.join(told)}." if told else ""
+    return f"The change was {', '.join(times)}." if times else ""

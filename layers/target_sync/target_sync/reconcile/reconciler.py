@@ -1,4 +1,4 @@
-"""The only sequencing: observe, decide, apply, report."""
+"""The sequence of a run: take a snapshot, plan, apply, notify, report."""
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
@@ -34,55 +34,53 @@ from target_sync.reconcile.loop import (
 from target_sync.reconcile.result import SyncResult
 from target_sync.reconcile.triggers import Trigger
 
-#: Seconds kept back at the end of a function's time: the last call with all its retries, and
-#: the report.
+#: The time kept for the last call with its retries, and for the report.
 RESERVE_SECONDS = 15.0
-#: Between two scheduled runs (template.yaml, EveryMinute).
+#: The interval of scheduled runs (template.yaml, EveryMinute).
 SCHEDULE_SECONDS = 60.0
 
 
-#: What a step leaves behind: the run so far, the next step, and the error of this one.
-_Taken: TypeAlias = tuple[RunState, Step, TargetSyncError | None]
-#: The same, after waits in between.
-_Course: TypeAlias = Generator[float, None, _Taken]
+#: What a step returns: the new state, the next step, and the error if the step failed.
+_Outcome: TypeAlias = tuple[RunState, Step, TargetSyncError | None]
+#: A step that yields the times at which it continues.
+_SteppedOutcome: TypeAlias = Generator[float, None, _Outcome]
 
 
 class Reporter(Protocol):
-    """Where the result of a run goes, beside the caller."""
+    """Writes the log and the metrics of a run."""
 
     def report_iteration(self, run: RunState) -> None:
-        """Take note of one look; for whoever has to find out why a run did what it did."""
+        """Write the details of one iteration, for debugging."""
         ...
 
     def report(self, result: SyncResult) -> None:
-        """Write the one record of this run."""
+        """Write the result of the run."""
         ...
 
 
 class Notifier(Protocol):
-    """Whom and what to tell of a run that has news."""
+    """Notifies people and programs about a run."""
 
     def notify(self, result: SyncResult, *, changed_ago: float) -> tuple[str, ...]:
-        """Tell it, at most once, and answer with what may have reached nobody.
+        """Notify each recipient at most once, and return a sentence for each failure.
 
         Args:
-            result: A run that has news.
-            changed_ago: Seconds since the group was changed, or else since the run ended.
+            result: A run that needs a notification.
+            changed_ago: Seconds since the last change of the group, or since the end of the run.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reconciler:
-    """Keeps one target group equal to what one endpoint says.
+    """Keeps one target group equal to the addresses of one endpoint.
 
     Attributes:
-        watch_seconds: How long a run keeps looking for what an event announced.
-        poll_seconds: Time between two polls of a scheduled run until the next one starts; 0 if
-            it is over once all is right.
-        standbys: Who knows the addresses of a standby; None if none is kept.
-        teller: Who tells people and programs; None for nobody.
-        pace: Who says when calls on the group may go; None if they always may.
+        watch_seconds: How long a run waits for a change that an event announced.
+        dns_poll_seconds: The interval of DNS polls between two scheduled runs; 0 for no polls.
+        standbys: Checks the addresses of a standby; None if no standby is kept.
+        notifier: Notifies people and programs; None for no notifications.
+        rate_limiter: Delays calls on the group; None for no delay.
     """
 
     endpoint: Endpoint
@@ -97,15 +95,15 @@ class Reconciler:
     rate_limiter: RateLimiter | None = None
 
     def run(self, trigger: Trigger, *, remaining_seconds: float, age_seconds: float) -> SyncResult:
-        """Converge.
+        """Reconcile until the group is in sync or the time is up.
 
         Args:
-            trigger: What set this run off.
+            trigger: The event, schedule or request that started this run.
             remaining_seconds: The time that the function has left.
-            age_seconds: How long ago the trigger occurred.
+            age_seconds: The age of the trigger.
 
         Raises:
-            ObservationError: The endpoint gave no addresses, or may not be looked at.
+            ObservationError: The endpoint gave no addresses, or access to it is denied.
             AwsCallError: A call on the target group failed.
         """
         run_in_steps = self.run_in_steps(
@@ -114,20 +112,19 @@ class Reconciler:
         while True:
             try:
                 self.clock.sleep_until(next(run_in_steps))
-            except StopIteration as ended:
-                result: SyncResult = ended.value
+            except StopIteration as end:
+                result: SyncResult = end.value
                 return result
 
     def run_in_steps(
         self, trigger: Trigger, *, remaining_seconds: float, age_seconds: float
     ) -> Generator[float, None, SyncResult]:
-        """The run as a course of waits: each value is the moment at which it is to go on.
+        """Run as ``run`` does, but yield the time of each wait instead of waiting.
 
-        So many runs can share one virtual clock, take turns between any two of their calls, and
-        be abandoned in the middle, as Lambda abandons a function whose time is up. ``run`` is
-        this with a real wait; arguments and errors are the same.
+        Tests drive many runs on one virtual clock this way, and stop a run between any two
+        calls, as Lambda does at a time-out.
         """
-        run = RunState(run_config=self._assignment(trigger, remaining_seconds), policy=self.policy)
+        run = RunState(run_config=self._run_config(trigger, remaining_seconds), policy=self.policy)
         began_at = run.run_config.started_at - max(0.0, age_seconds)
         error: TargetSyncError | None = None
         step: Step = TakeSnapshot(run.run_config.started_at)
@@ -136,25 +133,25 @@ class Reconciler:
                 run, step, error = yield from self._apply(run, step)
             elif isinstance(step, PollDns):
                 yield step.at
-                run, step, error = self._poll(run)
+                run, step, error = self._poll_dns(run)
             else:
                 yield step.at
-                run, step, error = yield from self._look(run)
+                run, step, error = yield from self._take_snapshot(run)
         result = SyncResult(
             status=step.status,
             run=run,
             trigger=trigger.to_document(),
             began_at=began_at,
         )
-        result = self._notified(result)
+        # Notify first: the report includes the undelivered notifications.
+        result = self._notify(result)
         self.reporter.report(result)
         if error is not None:
             raise error
         return result
 
-    def _notified(self, result: SyncResult) -> SyncResult:
-        """Tell before the report, so that the one record says whether it was told."""
-        if self.notifier is None or not result.is_notable:
+    def _notify(self, result: SyncResult) -> SyncResult:
+        if self.notifier is None or not result.needs_notification:
             return result
         changed_at = result.run.registered_at
         ago = 0.0 if changed_at is None else self.clock.now() - changed_at
@@ -162,7 +159,7 @@ class Reconciler:
             result, undelivered_notifications=self.notifier.notify(result, changed_ago=ago)
         )
 
-    def _assignment(self, trigger: Trigger, remaining_seconds: float) -> RunConfig:
+    def _run_config(self, trigger: Trigger, remaining_seconds: float) -> RunConfig:
         now = self.clock.now()
         watches = trigger.announces_a_change
         polls_dns = trigger.is_scheduled and self.dns_poll_seconds > 0
@@ -172,14 +169,14 @@ class Reconciler:
             watch_until=now + (self.watch_seconds if watches else 0.0),
             watch_seconds=self.watch_seconds if watches or trigger.is_scheduled else 0.0,
             change_completed=trigger.completes_a_change,
-            # One poll longer than until the next run is due, which may start a little late.
+            # The next run may start a little late, so poll once more after it is due.
             poll_until=now + (SCHEDULE_SECONDS + self.dns_poll_seconds if polls_dns else 0.0),
             dns_poll_seconds=self.dns_poll_seconds,
             wait_for_healthy=trigger.wait_for_healthy,
             dry_run=trigger.dry_run,
         )
 
-    def _look(self, run: RunState) -> _Course:
+    def _take_snapshot(self, run: RunState) -> _SteppedOutcome:
         """Describe the group first, so that the observation is the fresher of the two."""
         if self.rate_limiter is not None:
             yield from self.rate_limiter.before_snapshot()
@@ -189,68 +186,67 @@ class Reconciler:
             return self._after_error(run, error)
         yield self.clock.now()
         observation = self.endpoint.observe()
-        look = Snapshot(group, observation, self._standby_check(group, observation))
-        run, step = run.after_snapshot(look)
+        snapshot = Snapshot(group, observation, self._standby_check(group, observation))
+        run, step = run.after_snapshot(snapshot)
         self.reporter.report_iteration(run)
-        return _taken(run, step, observation)
+        return _outcome(run, step, observation)
 
     def _standby_check(
         self, group: TargetGroup, observation: Observation | FailedObservation
     ) -> StandbyCheck | None:
-        """Ask only about targets that are there and that the answer does not explain."""
         if self.standbys is None or isinstance(observation, FailedObservation):
             return None
-        outside = undesired_targets(group, observation, self.policy)
-        if not outside:
+        undesired = undesired_targets(group, observation, self.policy)
+        if not undesired:
             return None
-        return self.standbys.check(frozenset(t.address for t in outside))
+        return self.standbys.check(frozenset(t.address for t in undesired))
 
-    def _poll(self, run: RunState) -> _Taken:
+    def _poll_dns(self, run: RunState) -> _Outcome:
         observation = self.endpoint.observe()
         run, step = run.after_dns_poll(observation)
-        return _taken(run, step, observation)
+        return _outcome(run, step, observation)
 
-    def _apply(self, run: RunState, step: Apply) -> _Course:
-        """Register first; deregister only when every registration has succeeded.
+    def _apply(self, run: RunState, step: Apply) -> _SteppedOutcome:
+        """Register first, and deregister only if every registration succeeded.
 
-        A plan that has become old, after a slow call or a frozen container, is made anew.
+        A stale plan is discarded for a new snapshot.
         """
         plan = step.plan
-        yield from self._wait_to_change()
+        yield from self._wait_before_change()
         if run.is_stale(self.clock.now()):
             return run, TakeSnapshot(self.clock.now()), None
         try:
             if plan.to_register:
-                self.target_group.register([v.target for v in plan.to_register])
+                self.target_group.register([c.target for c in plan.to_register])
                 run = run.after_registration(plan.to_register, self.clock.now())
                 if plan.to_deregister:
-                    yield from self._wait_to_change()
+                    yield from self._wait_before_change()
             if plan.to_deregister and not run.is_stale(self.clock.now()):
-                self.target_group.deregister([v.target for v in plan.to_deregister])
+                self.target_group.deregister([c.target for c in plan.to_deregister])
                 run = run.after_deregistration(plan.to_deregister)
         except AwsCallError as error:
             return self._after_error(run, error)
         return run, run.after_change(step), None
 
-    def _wait_to_change(self) -> Iterator[float]:
-        """Wait before the plan is found fresh or stale, so that none gets old in waiting."""
+    def _wait_before_change(self) -> Iterator[float]:
+        """Wait for the rate limiter. The caller checks afterwards whether the plan is stale."""
         if self.rate_limiter is not None:
             yield from self.rate_limiter.before_change()
         yield self.clock.now()
 
-    def _after_error(self, run: RunState, error: AwsCallError) -> _Taken:
+    def _after_error(self, run: RunState, error: AwsCallError) -> _Outcome:
         run, step = run.after_failure(str(error), self.clock.now())
-        return run, _after(error, step), error
+        return run, _step_after(error, step), error
 
 
-def _taken(run: RunState, step: Step, observation: Observation | FailedObservation) -> _Taken:
+def _outcome(run: RunState, step: Step, observation: Observation | FailedObservation) -> _Outcome:
     if not isinstance(observation, FailedObservation):
         return run, step, None
     denied = observation.failure is LookupFailure.ACCESS_DENIED
     error = (ObservationDeniedError if denied else ObservationError)(observation.detail)
-    return run, _after(error, step), error
+    return run, _step_after(error, step), error
 
 
-def _after(error: TargetSyncError, step: Step) -> Step:
-    """The step after an error: looking again helps only against one that may pass."""
+def _step_after(error: TargetSyncError, step: Step) -> Step:
+    """Return the planned step, or the end of the run if a retry cannot help."""
     return step if error.retryable else Done(RunStatus.FAILED)

@@ -1,7 +1,7 @@
-"""One record and a few figures per run, through Powertools: JSON and EMF on standard output.
+"""The log entry and the metrics of a run, written by Powertools as JSON on standard output.
 
-EMF needs no permission and no endpoint: CloudWatch reads the metrics out of the log
-(CloudWatch user guide, embedded metric format).
+The embedded metric format (EMF) needs no permission and no endpoint: CloudWatch extracts the
+metrics from the log.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from target_sync.model import RunStatus
 from target_sync.reconcile.loop import RunState
 from target_sync.reconcile.result import SyncResult
 
-#: Each of these came to its end. What is wrong with one of them has a count of its own.
+#: The run did not fail. Problems within such a run have metrics of their own.
 _SUCCEEDED = frozenset(
     {
         RunStatus.IN_SYNC,
@@ -31,7 +31,7 @@ class PowertoolsReporter:
     Service, namespace and level come from the ``POWERTOOLS_*`` variables of the template.
 
     Args:
-        subject: What the run is about, for the log, where one function serves several.
+        subject: Log fields that identify the target group, if a function serves several.
     """
 
     def __init__(self, subject: Mapping[str, str] | None = None) -> None:
@@ -40,21 +40,20 @@ class PowertoolsReporter:
         self._metrics = Metrics()
 
     def report_iteration(self, run: RunState) -> None:
-        """Log one look in detail, at level DEBUG only."""
-        seen = {"snapshot": run.snapshot, "plan": run.plan}
-        self._logger.debug("iteration", extra={**self._subject, **seen})
+        """Log an iteration at level DEBUG."""
+        details = {"snapshot": run.snapshot, "plan": run.plan}
+        self._logger.debug("iteration", extra={**self._subject, **details})
 
     def report(self, result: SyncResult) -> None:
-        """Write the run's one record, and its metrics."""
+        """Write the log entry and the metrics of a run."""
         log = self._logger.error if result.status is RunStatus.FAILED else self._logger.info
         log("sync run ended", extra={**self._subject, "result": result.to_document()})
-        for name, unit, value in _figures(result):
+        for name, unit, value in _metrics(result):
             self._metrics.add_metric(name=name, unit=unit, value=value)
         self._metrics.flush_metrics()
 
 
-def _figures(result: SyncResult) -> list[tuple[str, MetricUnit, float]]:
-    """The metrics of a run. A success stamp that stays away is what an alarm listens for."""
+def _metrics(result: SyncResult) -> list[tuple[str, MetricUnit, float]]:
     run = result.run
     counts = {
         "SyncSucceeded": int(result.status in _SUCCEEDED),
@@ -62,19 +61,20 @@ def _figures(result: SyncResult) -> list[tuple[str, MetricUnit, float]]:
         "SyncUnfinished": int(result.status is RunStatus.UNFINISHED),
         "SyncVetoed": int(result.status is RunStatus.VETOED),
         "SyncUnhealthy": int(result.status is RunStatus.UNHEALTHY),
-        # Failures that the run outlived count too.
+        # Failures of retried calls count too.
         "CallsFailed": run.failures,
         "NotificationsFailed": len(result.undelivered_notifications),
         "TargetsRegistered": len(run.registered),
         "TargetsDeregistered": len(run.deregistered),
     }
-    figures: list[tuple[str, MetricUnit, float]] = [
-        (name, MetricUnit.Count, value) for name, value in counts.items()
+    return [
+        *((name, MetricUnit.Count, value) for name, value in counts.items()),
+        *(
+            (_SECONDS[name], MetricUnit.Seconds, seconds)
+            for name, seconds in result.seconds.items()
+            if seconds is not None
+        ),
     ]
-    for name, seconds in result.seconds.items():
-        if seconds is not None:
-            figures.append((_SECONDS[name], MetricUnit.Seconds, seconds))
-    return figures
 
 
 _SECONDS = {

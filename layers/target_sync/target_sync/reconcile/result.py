@@ -1,4 +1,4 @@
-"""What a run did, as one document: the answer to the caller and the record in the log."""
+"""The result of a run, as one document for the caller and the log."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,26 +11,26 @@ from target_sync.reconcile.planner import Action, Change, Plan
 Document: TypeAlias = Mapping[str, object]
 
 _ENDINGS: Mapping[RunStatus, str] = {
-    RunStatus.IN_SYNC: "The target group is right; nothing was changed.",
-    RunStatus.SYNCED: "The target group is right.",
-    RunStatus.UNHEALTHY: "The target group is right, but its targets are not healthy yet.",
-    RunStatus.UNFINISHED: "Not everything is confirmed yet; the next run goes on.",
-    RunStatus.VETOED: "A guard refused a part of the plan; see vetoes.",
+    RunStatus.IN_SYNC: "The target group is in sync; nothing was changed.",
+    RunStatus.SYNCED: "The target group is in sync.",
+    RunStatus.UNHEALTHY: "The target group is in sync, but its targets are not healthy yet.",
+    RunStatus.UNFINISHED: "Not everything is confirmed yet; the next run continues.",
+    RunStatus.VETOED: "A guard vetoed a part of the plan; see vetoes.",
     RunStatus.DRY_RUN: "Dry run: nothing was changed.",
-    RunStatus.FAILED: "The last look or change failed; see last_failure.",
+    RunStatus.FAILED: "The last call failed; see last_failure.",
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncResult:
-    """The end of a run.
+    """The result of a run.
 
     Attributes:
-        status: How it ended.
-        convergence: Everything that the run saw and did.
-        trigger: What set it off, as it is to stand in the document.
-        began_at: The moment from which the seconds are counted: when the trigger occurred.
-        untold: Messages that may have reached nobody, a sentence each.
+        status: How the run ended.
+        run: The last state of the run.
+        trigger: The trigger, as the document shows it.
+        began_at: When the trigger occurred. ``seconds`` count from here.
+        undelivered_notifications: A sentence for each notification that may not have arrived.
     """
 
     status: RunStatus
@@ -40,18 +40,18 @@ class SyncResult:
     undelivered_notifications: tuple[str, ...] = ()
 
     @property
-    def is_notable(self) -> bool:
-        """Whether people and programs are told.
+    def needs_notification(self) -> bool:
+        """Whether the run notifies people and programs.
 
-        Of every change, by the run that made it. Of a veto only by the run of an event that says
-        a failover is complete: a scheduled run would tell it again every minute (docs/adr/0017).
+        It does so of its changes. Of a veto it does so only after an event that reports a complete
+        failover; scheduled runs would repeat it every minute (docs/adr/0017).
         """
         run = self.run
         return run.changed or (self.status is RunStatus.VETOED and run.run_config.change_completed)
 
     @property
     def seconds(self) -> Mapping[str, float | None]:
-        """Seconds from the trigger until the change was seen, registered, and healthy."""
+        """Seconds from the trigger until a change was detected, registered and healthy."""
         run = self.run
         return {
             "to_detect": self._since_trigger(run.detected_at),
@@ -63,13 +63,13 @@ class SyncResult:
         return None if at is None else round(max(0.0, at - self.began_at), 3)
 
     def to_document(self) -> Document:
-        """The result as JSON-ready values, in a stable order."""
+        """Return the result as JSON-ready values, in a stable order."""
         run = self.run
         health = {t.target: t for t in run.snapshot.group.targets} if run.snapshot else {}
         plan = run.plan or Plan(())
 
         def targets(changes: Iterable[Change]) -> list[Document]:
-            return [_target(v, health.get(v.target)) for v in changes]
+            return [_target(c, health.get(c.target)) for c in changes]
 
         return {
             "status": self.status.value,
@@ -99,7 +99,7 @@ class SyncResult:
 
 
 def _last_failure(run: RunState) -> str | None:
-    """Of a call that failed, also of one that the run can do without."""
+    """Return the failure of the last call, or else of the last standby check."""
     if run.failure:
         return run.failure.detail
     standby = run.snapshot.standby if run.snapshot else None
@@ -107,30 +107,30 @@ def _last_failure(run: RunState) -> str | None:
 
 
 def summarize(result: SyncResult) -> str:
-    """A few short sentences for a person."""
+    """Return a few short sentences."""
     run = result.run
     plan = run.plan or Plan(())
-    deeds = (
+    parts = (
         ("Registered", run.registered),
         ("Deregistered", run.deregistered),
         ("To register:", plan.to_register),
         ("To deregister:", plan.to_deregister),
         ("On hold:", plan.of(Action.HOLD)),
-        ("Refused:", plan.of(Action.REJECT)),
+        ("Rejected:", plan.of(Action.REJECT)),
     )
-    told = [f"{verb} {_listed(changes)}." for verb, changes in deeds if changes]
-    return " ".join([*told, _ENDINGS[result.status]])
+    sentences = [f"{label} {_listed(changes)}." for label, changes in parts if changes]
+    return " ".join([*sentences, _ENDINGS[result.status]])
 
 
 def _listed(changes: Iterable[Change]) -> str:
-    return ", ".join(str(v.target) for v in changes)
+    return ", ".join(str(c.target) for c in changes)
 
 
-def _target(verdict: Change, health: TargetHealth | None) -> Document:
+def _target(change: Change, health: TargetHealth | None) -> Document:
     return {
-        "target": str(verdict.target),
-        "action": verdict.action.value,
-        "reason": verdict.reason.value,
+        "target": str(change.target),
+        "action": change.action.value,
+        "reason": change.reason.value,
         "state": health.state.value if health else None,
         "state_reason": (health.reason or None) if health else None,
     }
@@ -139,14 +139,18 @@ def _target(verdict: Change, health: TargetHealth | None) -> Document:
 def _observation(run: RunState) -> Document | None:
     if run.snapshot is None:
         return None
-    seen = run.snapshot.observation
-    if isinstance(seen, FailedObservation):
-        return {"name": seen.name, "failure": seen.failure.value, "detail": seen.detail}
+    observation = run.snapshot.observation
+    if isinstance(observation, FailedObservation):
+        return {
+            "name": observation.name,
+            "failure": observation.failure.value,
+            "detail": observation.detail,
+        }
     return {
-        "name": seen.name,
-        "addresses": sorted(map(str, seen.addresses)),
-        "source": seen.source,
-        "ttl": seen.ttl,
-        "corroborated": seen.corroborated,
-        "disagreement": seen.disagreement or None,
+        "name": observation.name,
+        "addresses": sorted(map(str, observation.addresses)),
+        "source": observation.source,
+        "ttl": observation.ttl,
+        "corroborated": observation.corroborated,
+        "disagreement": observation.disagreement or None,
     }

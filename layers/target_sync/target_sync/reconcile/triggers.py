@@ -1,7 +1,7 @@
-"""What set a run off: an event of the database, the schedule, or a person.
+"""The triggers of a run: an event of the database, the schedule, or a person.
 
-An event only means "look now, and keep looking for a while". Nothing in it is taken for an
-address, and an event that is late, doubled or about another database does no harm.
+An event only means "check now, and keep checking for a while". It never supplies an address, so an
+event that is late, duplicated or about another database does no harm.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from target_sync.triggers import as_object, options
 
 
 class TriggerKind(StrEnum):
-    """Who asked for the run."""
+    """What started the run."""
 
     RDS_EVENT = "rds_event"
     EC2_EVENT = "ec2_event"
@@ -23,15 +23,15 @@ class TriggerKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trigger:
-    """Why this run takes place, and what it was asked to do.
+    """What started a run, and with which options.
 
     Attributes:
-        kind: Who asked.
-        event_id: RDS's event ID, for example ``RDS-EVENT-0049``; empty if it was no such event.
+        event_id: RDS's event ID, for example ``RDS-EVENT-0049``; empty for other triggers.
         occurred_at: When the event occurred or the schedule was due, in seconds since the
-            epoch; None if not said.
-        dry_run: Plan, and change nothing.
-        wait_for_healthy: After a change, stay until the right targets are healthy.
+            epoch; None if unknown.
+        dry_run: Whether the run only plans.
+        wait_for_healthy: Whether the run waits after a change until the desired targets are
+            healthy.
     """
 
     kind: TriggerKind
@@ -42,21 +42,21 @@ class Trigger:
 
     @property
     def announces_a_change(self) -> bool:
-        """Whether the run has to keep looking for what the event announced."""
+        """Whether the run waits for a change of the database."""
         return self.kind in _EVENT_SOURCES.values()
 
     @property
     def completes_a_change(self) -> bool:
-        """Whether the event says that a failover is complete. DNS may still move after it."""
+        """Whether the event reports a complete failover. DNS may still change after it."""
         return self.event_id in _COMPLETING_EVENTS
 
     @property
     def is_scheduled(self) -> bool:
-        """Whether another run follows by itself."""
+        """Whether the schedule started the run, so that another run follows."""
         return self.kind is TriggerKind.SCHEDULE
 
     def to_document(self) -> Mapping[str, object]:
-        """The trigger as it stands in the result."""
+        """Return the trigger as the result shows it."""
         return {
             "kind": self.kind.value,
             "event_id": self.event_id or None,
@@ -64,15 +64,15 @@ class Trigger:
         }
 
 
-#: Every event of these sources that a rule lets through means the same. The rule knows the
-#: detail types, categories and resources.
+#: All events of these sources mean the same. The event rule selects the detail types, categories
+#: and resources.
 _EVENT_SOURCES: Mapping[str, TriggerKind] = {
     "aws.rds": TriggerKind.RDS_EVENT,
     "aws.ec2": TriggerKind.EC2_EVENT,
 }
 
-#: The end of a failover, an activation or a recovery: of an instance, then of a cluster. An ID
-#: that is missing here only makes a run look for longer.
+#: The events that end a failover, an activation or a recovery, of an instance or a cluster. If an
+#: ID is missing here, the run only watches for longer.
 #: https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/USER_Events.Messages.html
 _COMPLETING_EVENTS = frozenset(
     {
@@ -85,20 +85,20 @@ _COMPLETING_EVENTS = frozenset(
     }
 )
 
-#: What a person may send, and what holds where it is not said. Waiting for health is off,
-#: because the AWS CLI and SAM give up on an invocation after 60 seconds by default.
+#: The options of a manual run, with their defaults. It does not wait for health, because the AWS
+#: CLI and SAM time out after 60 seconds by default.
 _MANUAL_DEFAULTS: Mapping[str, bool] = {"dry_run": False, "wait_for_healthy": False}
 
 
 def parse_trigger(event: object) -> Trigger:
-    """Tell the triggers apart.
+    """Return the trigger of a payload.
 
     Raises:
-        TriggerError: The payload is none of them. The message names the key that is wrong.
+        TriggerError: The payload is invalid. The message names the key.
     """
     event = as_object(event, by_hand='for a resync by hand send {} or {"dry_run": true}')
     source = event.get("source")
-    # A payload may hold anything as its source, a list too.
+    # The source may be of any type, for example a list.
     if isinstance(source, str) and source in _EVENT_SOURCES:
         return _event(event, _EVENT_SOURCES[source])
     if source == "aws.scheduler":
@@ -112,26 +112,26 @@ def _event(event: Mapping[str, object], kind: TriggerKind) -> Trigger:
     return Trigger(
         kind=kind,
         event_id=str(detail.get("EventID", "")),
-        # The envelope's time has whole seconds; detail.Date, of RDS only, has milliseconds.
+        # The event's time has whole seconds; RDS adds detail.Date with milliseconds.
         occurred_at=_epoch_seconds(detail.get("Date")) or _epoch_seconds(event.get("time")),
     )
 
 
 def _epoch_seconds(text: object) -> float | None:
-    """A time that cannot be read is only a figure missing from the report."""
+    """Return None for an invalid time: the result then only lacks a value."""
     if not isinstance(text, str):
         return None
     try:
-        moment = datetime.fromisoformat(text)
+        time = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return moment.timestamp() if moment.tzinfo else None
+    return time.timestamp() if time.tzinfo else None
 
 
 def _manual(event: Mapping[str, object]) -> Trigger:
-    asked = options(event, _MANUAL_DEFAULTS)
+    given = options(event, _MANUAL_DEFAULTS)
     return Trigger(
         kind=TriggerKind.MANUAL,
-        dry_run=asked["dry_run"],
-        wait_for_healthy=asked["wait_for_healthy"],
+        dry_run=given["dry_run"],
+        wait_for_healthy=given["wait_for_healthy"],
     )
