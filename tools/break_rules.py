@@ -457,8 +457,8 @@ BREAKS = [
     Break(
         "an action whose reply was lost counts as done",
         "connections/reviewer.py",
-        "                given.append(decision)\n            elif",
-        "                left.append((decision, error))\n            elif",
+        "                applied.append(decision)\n            elif",
+        "                still_failed.append((decision, error))\n            elif",
     ),
 ]
 
