@@ -1,4 +1,4 @@
-"""For every suite: in which order the files are played, and what no test may see.
+"""The order of the test files, Hypothesis settings, and isolation from the machine.
 
 No credentials and no settings of the machine reach a test.
 """
@@ -6,8 +6,13 @@ No credentials and no settings of the machine reach a test.
 import os
 
 import pytest
+from hypothesis import settings
 
-#: The files that last longest. Most of them wait more than they work, and the others fill the time.
+# A slow machine must not fail a test, so no example has a time limit.
+settings.register_profile("no-deadline", parent=settings(), deadline=None)
+settings.load_profile("no-deadline")
+
+#: The slowest files start first: they mostly wait, so the other files run beside them.
 _FIRST = (
     "test_scenarios.py",
     "test_documented_commands.py",
@@ -24,7 +29,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _nobodys_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def _isolated_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [n for n in os.environ if n.startswith(("AWS_", "POWERTOOLS_", "SAM_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")

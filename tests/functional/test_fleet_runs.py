@@ -391,7 +391,7 @@ _HISTORIES = st.builds(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(_HISTORIES)
 def test_any_history_loses_nothing_and_ends_right(history: History) -> None:
     fleet = Fleet(containers=history.containers)

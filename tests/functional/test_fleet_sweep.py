@@ -433,7 +433,7 @@ def test_a_queue_that_takes_no_more_orders_costs_a_minute() -> None:
 faults = st.sampled_from(["listing", "facts", "queue", "none", "none"])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.lists(st.tuples(faults, st.integers(0, 9)), max_size=12),
     st.sets(st.integers(0, 39)),

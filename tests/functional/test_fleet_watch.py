@@ -344,7 +344,7 @@ moves = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     moves,
     st.lists(st.tuples(st.integers(0, 5), st.floats(0.0, 160.0)), max_size=10),

@@ -211,7 +211,7 @@ def test_the_newest_mark_of_a_listing_is_how_far_the_audit_is() -> None:
     assert newest_cursor([], KEY, NOW) is None
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 @given(st.integers(1, 1_020), st.integers(0, 10**6), st.integers(0, 300))
 def test_every_group_is_audited_within_15_minutes_even_in_a_storm(
     size: int, seed: int, storm: int
@@ -228,7 +228,7 @@ def test_every_group_is_audited_within_15_minutes_even_in_a_storm(
     assert seen >= calm
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.integers(0, 40),
     st.integers(0, 40),
@@ -260,7 +260,7 @@ def test_no_group_starves_whatever_stays_broken(
     assert seen == {group.binding.arn for group in groups}
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 75), st.integers(0, 400), st.integers(0, 400), st.integers(0, 10**6))
 def test_a_failover_is_handed_out_by_the_next_sweep(
     failovers: int, bad: int, calm: int, seed: int
