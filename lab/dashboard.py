@@ -1,4 +1,4 @@
-"""The stack's dashboard, as CloudWatch shows it to a person."""
+"""Checks of the stack's dashboard, as CloudWatch shows it."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -11,12 +11,12 @@ from lab.scenarios.base import Stage
 _EVENTS = Path(__file__).parents[1] / "events"
 
 
-def look_at_dashboard(stage: Stage, target: Endpoint) -> None:
-    """Note what the dashboard has, and what its widget says of a road that works.
+def check_dashboard(stage: Stage, target: Endpoint) -> None:
+    """Check the dashboard, and its widget on a working connection path.
 
     Args:
-        stage: Where the stack is deployed.
-        target: The only target of the road.
+        stage: The stage of the deployed stack.
+        target: The only target.
     """
     stage.progress.say("A person opens the dashboard")
     path, *graphs = _widgets(stage)
@@ -40,10 +40,13 @@ def look_at_dashboard(stage: Stage, target: Endpoint) -> None:
     )
     shown = _ask(stage, function, "status-widget")
     stage.expect(
-        "the widget shows the road and its target, in the dashboard's theme",
+        "the widget shows the connection path and its target, in the dashboard's theme",
         isinstance(shown, str)
         and shown.startswith("<div")
-        and all(text in shown for text in ("The road works.", f"<td>{target}</td>", "#161d26")),
+        and all(
+            text in shown
+            for text in ("The connection path works.", f"<td>{target}</td>", "#161d26")
+        ),
         f"{len(str(shown).encode())} bytes",
     )
 

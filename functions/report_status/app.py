@@ -1,4 +1,4 @@
-"""The door for a person, a pipeline or a dashboard that asks whether the road works."""
+"""Reports the status of the connection path to people, pipelines and dashboards."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 def handler(event: object, _context: "LambdaContext") -> Mapping[str, object] | str:
-    """Look at every step of the road, and answer in the form that was asked for.
+    """Return the status report in the requested format.
 
     Raises:
-        TriggerError: The payload asks for something else.
-        SettingsError: A variable of the environment is missing or wrong.
+        TriggerError: The payload is not a valid request.
+        SettingsError: A variable of the environment is missing or invalid.
     """
-    return parse_request(event).answer(lambda: status_collector().run())
+    return parse_request(event).respond(lambda: status_collector().run())

@@ -531,7 +531,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         name="drift: a foreign target whose removal cannot be confirmed",
         step="drift",
-        remedy="resync by hand",
+        remedy="invoke ReconcileTargetsFunction",
         alarms=("sync-unfinished",),
         lasting=_drift,
     ),

@@ -1,7 +1,7 @@
 """A Multi-AZ RDS instance: one parameter, one failover, and a look at the dashboard."""
 
 from lab.aws import create_database
-from lab.dashboard import look_at_dashboard
+from lab.dashboard import check_dashboard
 from lab.scenarios.base import Scenario, Stage
 
 
@@ -19,7 +19,7 @@ def _play(stage: Stage) -> None:
         path.expect_right("the target group follows the failover", [failover.new])
         writing.wait_for_writes_by(stage.servers.primary)
         writing.expect_no_write_by(demoted, since=failover.promoted_at)
-        look_at_dashboard(stage, failover.new)
+        check_dashboard(stage, failover.new)
 
 
 SCENARIO = Scenario(

@@ -2,7 +2,7 @@
 
     make screenshots
 
-They show the states that the tests look at, and are small: no more than 256 colours each.
+They show the states of the browser tests. Each has at most 256 colours, so that it is small.
 """
 
 import io
@@ -17,7 +17,7 @@ from tests.browser.states import STATES
 
 
 def main() -> int:
-    """Draw each of them anew."""
+    """Draw every picture again."""
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir()
     with chromium() as browser:

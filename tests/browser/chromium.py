@@ -1,4 +1,4 @@
-"""A real Chromium, and a dashboard's page around the widget."""
+"""A real Chromium, and a dashboard page around the widget."""
 
 import os
 import shutil
@@ -15,26 +15,26 @@ _FETCHED = Path(__file__).parents[2] / ".venv/browser"
 _AXE = _FETCHED / "axe.min.js"
 _INSTALLED = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _OPTIONS = (
-    "--no-sandbox",  # of Chromium; it refuses root otherwise. Nothing from outside is loaded.
+    "--no-sandbox",  # Root needs this. No page loads anything.
     "--disable-gpu",
     "--disable-quic",
     "--no-first-run",
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    "--font-render-hinting=none",  # the same letters on every machine
+    "--font-render-hinting=none",  # The letters are the same on every machine.
 )
 
 
 class NoBrowserError(Exception):
-    """There is nothing to draw the widget with; the message says what to do."""
+    """A browser tool is missing. The message says what to do."""
 
 
 def executable() -> Path:
-    """The Chromium to take: the one that CHROMIUM names, the locked one, or one of the system.
+    """Return the path of Chromium: from CHROMIUM, the locked one, or one of the system.
 
     Raises:
-        NoBrowserError: There is none.
+        NoBrowserError: There is no Chromium.
     """
     if given := os.environ.get("CHROMIUM"):
         return Path(given)
@@ -44,16 +44,16 @@ def executable() -> Path:
         if found := shutil.which(name):
             return Path(found)
     raise NoBrowserError(
-        "There is no Chromium: run `make browser`, or where it has none for the machine (it has one"
-        " for Linux on x86-64), install Chromium or set CHROMIUM to the path of one."
+        "There is no Chromium. On Linux x86-64 run `make browser`. Elsewhere install Chromium, or"
+        " set CHROMIUM to its path."
     )
 
 
 def axe() -> str:
-    """The source of axe-core.
+    """Return the source of axe-core.
 
     Raises:
-        NoBrowserError: It was not fetched.
+        NoBrowserError: axe-core was not downloaded.
     """
     if not _AXE.exists():
         raise NoBrowserError("There is no axe-core: run `make browser`.")
@@ -62,7 +62,7 @@ def axe() -> str:
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """A browser with a profile of its own, until the block ends."""
+    """Run a browser with a new profile until the block ends."""
     path = executable()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
@@ -73,7 +73,7 @@ def chromium() -> Iterator[Browser]:
 
 
 def _environment(path: Path) -> Mapping[str, str]:
-    """The locked one brings the libraries that it needs, and its fonts."""
+    """Return the environment. The locked Chromium has its own libraries and fonts."""
     if path.parent != _FETCHED:
         return os.environ
     return {
@@ -85,16 +85,16 @@ def _environment(path: Path) -> Mapping[str, str]:
 
 @contextmanager
 def dashboard(browser: Browser, width: int, *, height: int = 540) -> Iterator[Page]:
-    """A page as wide as a widget, in a session of its own that reaches no network."""
+    """Open a page of the width of a widget, in a new session without a network."""
     with browser.new_context(viewport={"width": width, "height": height}, offline=True) as session:
         yield session.new_page()
 
 
 def page_of(widget: str, *, dark: bool) -> str:
-    """A dashboard's page with nothing on it but the widget, from edge to edge.
+    """Return the HTML of a dashboard page with only the widget, over its full width.
 
-    The colours behind are those of the console (Cloudscape, light and dark), the headings those
-    that a dashboard and a widget have there.
+    The colours of the page are the console's (Cloudscape). The headings are those of a dashboard
+    and a widget in the console.
     """
     background, text = ("#161d26", "#d1d5db") if dark else ("#ffffff", "#16191f")
     hidden = "position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)"
@@ -106,10 +106,8 @@ def page_of(widget: str, *, dark: bool) -> str:
     )
 
 
-def show(page: Page, status_report: StatusReport, *, dark: bool = False) -> None:
-    """Let the page show the widget as wide as it is itself."""
+def show(page: Page, report: StatusReport, *, dark: bool = False) -> None:
+    """Show the widget over the full width of the page."""
     size = page.viewport_size
     assert size is not None
-    page.set_content(
-        page_of(to_html(status_report, Frame(width=size["width"], dark=dark)), dark=dark)
-    )
+    page.set_content(page_of(to_html(report, Frame(width=size["width"], dark=dark)), dark=dark))

@@ -1,4 +1,4 @@
-"""One browser for each file."""
+"""One browser for each test module."""
 
 from collections.abc import Iterator
 

@@ -1,10 +1,10 @@
-"""What a page with the widget is asked inside the browser."""
+"""Queries about a page with the widget, which run inside the browser."""
 
 from typing import Any
 
 from playwright.sync_api import Page
 
-#: Text that leaves its place: beyond the widget, beyond its own element, or over another text.
+#: Finds text outside the widget, outside its own element, or over another text.
 _LAYOUT = """() => {
   const widget = document.querySelector(".ppl"), frame = widget.getBoundingClientRect();
   const found = [], lines = [];
@@ -46,7 +46,7 @@ _ELEMENTS = """() => [...document.querySelectorAll("*")].map(element => [
 ])"""
 _FOCUSABLE = """() => [...document.querySelectorAll(".ppl, .ppl *")]
   .filter(element => element.tabIndex >= 0).map(element => element.outerHTML)"""
-#: All that axe-core has, with what it leaves out unless asked: AAA, and rules on trial.
+#: Runs every rule of axe-core, also level AAA and experimental rules.
 _AXE = """() => axe.run(document, {
   resultTypes: ["violations", "incomplete", "passes"],
   rules: Object.fromEntries(axe.getRules().map(rule => [rule.ruleId, { enabled: true }])),
@@ -57,27 +57,27 @@ _AXE = """() => axe.run(document, {
 
 
 def layout_faults(page: Page) -> list[str]:
-    """Whatever text cannot be read because of where it stands, a sentence each."""
+    """Return a sentence for each text that is unreadable because of its position."""
     faults: list[str] = page.evaluate(_LAYOUT)
     return faults
 
 
 def elements(page: Page) -> list[list[str]]:
-    """Every element of the page as the browser has understood it, with its attributes."""
+    """Return every element of the page as the browser parsed it, with its attributes."""
     found: list[list[str]] = page.evaluate(_ELEMENTS)
     return found
 
 
 def focusable(page: Page) -> list[str]:
-    """What the keyboard can reach within the widget."""
+    """Return the elements of the widget that can have the keyboard focus."""
     found: list[str] = page.evaluate(_FOCUSABLE)
     return found
 
 
 def axe_findings(page: Page, source: str) -> dict[str, list[list[str]]]:
-    """The `violations` of axe-core, what it could not decide (`incomplete`), and its `passes`.
+    """Return the `violations`, the undecided (`incomplete`) and the `passes` of axe-core.
 
-    Each is the name of a rule with the places on the page.
+    Each is the name of a rule, followed by the elements of the page.
     """
     page.evaluate(source)
     found: dict[str, Any] = page.evaluate(_AXE)

@@ -1,4 +1,4 @@
-"""Which pictures of the widget the pages have."""
+"""The pictures of the widget in the documentation."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ FOLDER = Path(__file__).parents[2] / "docs/widget"
 
 @dataclass(frozen=True)
 class Picture:
-    """A state as it looks in a theme, at a width in pixels."""
+    """A picture of a state in a theme, with a width in pixels."""
 
     state: str
     dark: bool

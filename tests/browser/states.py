@@ -1,4 +1,4 @@
-"""The states of the widget that the tests look at, and docs/widget shows."""
+"""The states of the widget for the browser tests and the pictures in docs/widget."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -31,10 +31,12 @@ _CHANGE = FollowedChange(at=NOW - 7_260, to_detect=4.2, to_register=4.9, to_heal
 _FOLLOWED = replace(FACTS, changes=FollowedChanges(_CHANGE, 14))
 _DENIED = Unknown(
     "The role may not call elasticloadbalancing:DescribeTargetHealth.",
-    "Give the role of ReportStatusFunction this permission back: somebody changed the role, or a"
-    " boundary or a policy of the organization forbids it.",
+    "Give the role of ReportStatusFunction this permission again. Its policy was changed, or a"
+    " permissions boundary or a policy of the organization denies the call.",
 )
-_THROTTLED = Unknown("AWS throttled the call: Rate exceeded.", "Look again in a minute.")
+_THROTTLED = Unknown(
+    "AWS throttled the call: Rate exceeded.", "Ask for the status again in a minute."
+)
 
 STATES: Mapping[str, StatusReport] = {
     name: make_report(facts, DEPLOYMENT)

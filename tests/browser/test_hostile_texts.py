@@ -20,72 +20,74 @@ from target_sync.status.report import StatusReport, make_report
 from tests.browser.chromium import dashboard, page_of, show
 from tests.browser.page import elements, focusable, layout_faults
 from tests.support.status import BALANCER_ARN, DEPLOYMENT, FACTS, NAME, A, B, observation, target
-from tests.support.widget import HOSTILE, SUSPECT, UNRULY, every_state, status_report, with_texts
+from tests.support.widget import HOSTILE, SUSPECT, UNRULY, every_state, make_report_with, with_texts
 
-ATTEMPTS = [*HOSTILE, *SUSPECT, *UNRULY]
-#: Text that fills its place and does nothing.
+TEXTS = [*HOSTILE, *SUSPECT, *UNRULY]
+#: A text without any effect.
 HARMLESS = "harmless-words"
 
 
 @contextmanager
 def watched(browser: Browser, width: int) -> Iterator[tuple[Page, list[str]]]:
-    """A page, and the list of all that was done on it behind the reader's back."""
-    deeds: list[str] = []
+    """Open a page, and yield it with the list of its side effects."""
+    effects: list[str] = []
 
-    def asked(request: Request) -> None:
-        deeds.append(f"asked for {request.url}")
+    def requested(request: Request) -> None:
+        effects.append(f"requested {request.url}")
 
     def opened(dialog: Dialog) -> None:
-        deeds.append(f"opened a dialog: {dialog.message}")
+        effects.append(f"opened a dialog: {dialog.message}")
         dialog.dismiss()
 
     with dashboard(browser, width) as page:
-        page.on("request", asked)
+        page.on("request", requested)
         page.on("dialog", opened)
-        page.on("popup", lambda _: deeds.append("opened a window"))
-        page.on("console", lambda message: deeds.append(f"wrote {message.text}"))
-        page.on("pageerror", lambda error: deeds.append(f"failed: {error}"))
-        yield page, deeds
+        page.on("popup", lambda _: effects.append("opened a window"))
+        page.on("console", lambda message: effects.append(f"wrote {message.text}"))
+        page.on("pageerror", lambda error: effects.append(f"failed: {error}"))
+        yield page, effects
         if page.evaluate("'attacked' in window"):
-            deeds.append("ran a script")
+            effects.append("ran a script")
 
 
-def stays_as_it_is(browser: Browser, diagnosed: Callable[[str], StatusReport], width: int) -> None:
-    """Assert that no attempt changes the page, does anything on it, or breaks its layout."""
-    with watched(browser, width) as (page, deeds):
-        show(page, diagnosed(HARMLESS))
-        assert HARMLESS in page.inner_text(".ppl"), "it does not come in at all"
+def assert_unchanged(
+    browser: Browser, report_with: Callable[[str], StatusReport], width: int
+) -> None:
+    """Assert that no text changes the page, has a side effect, or breaks the layout."""
+    with watched(browser, width) as (page, effects):
+        show(page, report_with(HARMLESS))
+        assert HARMLESS in page.inner_text(".ppl"), "the text is not on the page"
         built = elements(page)
-        for text in ATTEMPTS:
-            show(page, diagnosed(text))
+        for text in TEXTS:
+            show(page, report_with(text))
             assert elements(page) == built, text
             assert (layout_faults(page), focusable(page)) == ([], []), text
-    assert deeds == []
+    assert effects == []
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_the_attempt_is_one(browser: Browser, text: str) -> None:
-    """On a page that takes it as it is, it does something: so the tests below can fail."""
-    with watched(browser, 1180) as (page, deeds):
+def test_a_hostile_text_attacks_a_page_without_escaping(browser: Browser, text: str) -> None:
+    """Without escaping it has an effect, so the tests below can fail."""
+    with watched(browser, 1180) as (page, effects):
         page.set_content(page_of(f"<p title='{HARMLESS}'>{HARMLESS}</p>", dark=False))
         before = elements(page)
-        # At the start of an element, and where an attribute would be.
+        # The text stands at the start of an element, after an attribute.
         page.set_content(page_of(f"<p title='{HARMLESS}'>{text}</p>", dark=False))
         after = elements(page)
-    assert deeds or after != before
+    assert effects or after != before
 
 
 @pytest.mark.parametrize("width", [1180, 580, 280])
-def test_in_every_text_at_once_it_stays_a_text(browser: Browser, width: int) -> None:
-    stays_as_it_is(browser, lambda text: with_texts(every_state(), text), width)
+def test_a_hostile_text_in_every_place_stays_a_text(browser: Browser, width: int) -> None:
+    assert_unchanged(browser, lambda text: with_texts(every_state(), text), width)
 
 
-def test_it_can_be_read_as_it_was_written(browser: Browser) -> None:
+def test_a_hostile_text_is_shown_as_written(browser: Browser) -> None:
     with dashboard(browser, 1180) as page:
         for text in HOSTILE + SUSPECT:
             show(page, with_texts(every_state(), text))
-            told = page.locator("td").first.inner_text()
-            assert told == f"{' '.join(text.split())}:5432"
+            shown = page.locator("td").first.inner_text()
+            assert shown == f"{' '.join(text.split())}:5432"
 
 
 def _connection(text: str) -> EndpointConnection:
@@ -98,36 +100,36 @@ def _failed(text: str) -> FailedObservation:
     return FailedObservation(name=NAME, failure=LookupFailure.SERVERS_FAILED, detail=text, at=0.0)
 
 
-#: Where a text from outside comes in: DNS, AWS, a consumer, whoever named the stack.
-PLACES: Mapping[str, Callable[[str], StatusReport]] = {
-    "the name of the endpoint": lambda text: status_report(
+#: The sources of texts from outside: DNS, AWS, consumers, and the name of the stack.
+SOURCES: Mapping[str, Callable[[str], StatusReport]] = {
+    "the name of the endpoint": lambda text: make_report_with(
         observation=observation(name=text, source=text, disagreement=text)
     ),
-    "the answer of a name server": lambda text: status_report(observation=_failed(text)),
-    "a target's reason": lambda text: status_report(
+    "the error of a name server": lambda text: make_report_with(observation=_failed(text)),
+    "a target's reason": lambda text: make_report_with(
         targets=(target(A, TargetState.UNHEALTHY, text), target(B, reason=text))
     ),
     "the name of the stack": lambda text: make_report(FACTS, replace(DEPLOYMENT, stack=text)),
-    "a principal": lambda text: status_report(principals=frozenset({text})),
-    "a connection": lambda text: status_report(connections=(_connection(text),)),
-    "an error of AWS": lambda text: status_report(
+    "a principal": lambda text: make_report_with(principals=frozenset({text})),
+    "a connection": lambda text: make_report_with(connections=(_connection(text),)),
+    "an error of AWS": lambda text: make_report_with(
         listeners=Unknown(text, text), changes=Unknown(text, text), group=Skipped(text)
     ),
-    "a load balancer": lambda text: status_report(
+    "a load balancer": lambda text: make_report_with(
         load_balancer=LoadBalancer(
             arn=BALANCER_ARN, state=text, vpc_id=text, zones={text: text}, security_groups=(text,)
         )
     ),
-    "an attribute": lambda text: status_report(
+    "an attribute": lambda text: make_report_with(
         group_attributes={text: text, "deregistration_delay.timeout_seconds": text},
         listener_attributes={"tcp.idle_timeout.seconds": text},
     ),
-    "the endpoint service": lambda text: status_report(
+    "the endpoint service": lambda text: make_report_with(
         service=EndpointService(state=text, acceptance_required=True, load_balancer_arns=(text,))
     ),
 }
 
 
-@pytest.mark.parametrize("place", PLACES)
-def test_wherever_it_comes_in_it_stays_a_text(browser: Browser, place: str) -> None:
-    stays_as_it_is(browser, PLACES[place], 580)
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_hostile_text_from_each_source_stays_a_text(browser: Browser, source: str) -> None:
+    assert_unchanged(browser, SOURCES[source], 580)

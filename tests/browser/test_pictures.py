@@ -1,4 +1,4 @@
-"""The pictures in docs/widget: one of each state in each theme, and all of them on the page."""
+"""The pictures in docs/widget: one for each state and theme, and all of them on the page."""
 
 import re
 
@@ -12,7 +12,7 @@ from tests.template.pages import read, sections
 EACH = pytest.mark.parametrize("picture", PICTURES, ids=lambda picture: picture.name)
 
 
-def test_there_is_one_of_each_state_in_each_theme() -> None:
+def test_each_state_has_a_picture_in_each_theme() -> None:
     assert {(p.state, p.dark) for p in PICTURES} == {
         (state, dark) for state in STATES for dark in (False, True)
     }
@@ -20,14 +20,14 @@ def test_there_is_one_of_each_state_in_each_theme() -> None:
 
 
 @EACH
-def test_it_is_small(picture: Picture) -> None:
+def test_a_picture_is_small(picture: Picture) -> None:
     path = FOLDER / picture.name
     assert path.stat().st_size <= 60_000
     with Image.open(path) as image:
         assert (image.format, image.width) == ("PNG", picture.width)
 
 
-def test_the_page_shows_all_of_them_and_tells_what_is_seen() -> None:
+def test_the_page_shows_and_describes_every_picture() -> None:
     page = sections(read("docs/status.md"), 2)["The dashboard"]
     shown = re.findall(r"!\[(.*?)\]\(widget/(.*?)\)", page)
     assert sorted(name for _, name in shown) == sorted(p.name for p in PICTURES)

@@ -1,4 +1,4 @@
-"""How the adapters of the status read AWS's replies, and what they make of its errors."""
+"""How the adapters of the status report read AWS's replies and errors."""
 
 import socket
 import threading
@@ -33,10 +33,8 @@ from target_sync.status.facts import (
 from target_sync.status.sources.load_balancers import ElbLoadBalancers
 from target_sync.status.sources.metrics import RECENT_SECONDS, CloudWatchMetrics
 from target_sync.status.sources.networks import Ec2Networks
+from target_sync.status.sources.operation import EventBridgeSchedule, SqsQueues
 from target_sync.status.sources.postgres import PostgresProbe
-from target_sync.status.sources.queues import SqsQueues
-from target_sync.status.sources.scheduler import EventBridgeSchedule
-from target_sync.status.sources.security_groups import Ec2SecurityGroups
 from tests.support.status import (
     BALANCER_ARN,
     GROUP_ARN,
@@ -61,7 +59,7 @@ def stubbed(service: str) -> Iterator[tuple[Any, Stubber]]:
 # --------------------------------------------------------------------------------- load balancers
 
 
-def test_targets_are_read_with_state_and_reason_whatever_they_are() -> None:
+def test_targets_have_their_state_and_reason() -> None:
     with stubbed("elbv2") as (client, stubber):
         reply = {
             "TargetHealthDescriptions": [
@@ -84,7 +82,7 @@ def test_targets_are_read_with_state_and_reason_whatever_they_are() -> None:
         )
 
 
-def test_a_group_is_read_with_its_health_checks() -> None:
+def test_a_target_group_has_its_health_checks() -> None:
     with stubbed("elbv2") as (client, stubber):
         group = {
             "TargetType": "ip",
@@ -109,7 +107,7 @@ def test_a_group_is_read_with_its_health_checks() -> None:
         )
 
 
-def test_a_load_balancer_is_read_with_zones_and_enforcement() -> None:
+def test_a_load_balancer_has_its_zones_and_its_enforcement() -> None:
     balancer = {
         "LoadBalancerArn": BALANCER_ARN,
         "State": {"Code": "active"},
@@ -122,10 +120,12 @@ def test_a_load_balancer_is_read_with_zones_and_enforcement() -> None:
         "EnforceSecurityGroupInboundRulesOnPrivateLinkTraffic": "on",
     }
     with stubbed("elbv2") as (client, stubber):
-        for it in (balancer, guarded):
+        for described in (balancer, guarded):
             expected = {"LoadBalancerArns": [BALANCER_ARN]}
-            stubber.add_response("describe_load_balancers", {"LoadBalancers": [it]}, expected)
-        scenario = ElbLoadBalancers(client)
+            stubber.add_response(
+                "describe_load_balancers", {"LoadBalancers": [described]}, expected
+            )
+        adapter = ElbLoadBalancers(client)
 
         bare = LoadBalancer(
             arn=BALANCER_ARN,
@@ -133,13 +133,13 @@ def test_a_load_balancer_is_read_with_zones_and_enforcement() -> None:
             vpc_id="vpc-1",
             zones={"eu-west-1a": "subnet-a"},
         )
-        assert scenario.load_balancer(BALANCER_ARN) == bare
-        found = scenario.load_balancer(BALANCER_ARN)
+        assert adapter.load_balancer(BALANCER_ARN) == bare
+        found = adapter.load_balancer(BALANCER_ARN)
         assert found is not None
-        assert (found.security_groups, found.enforces) == (("sg-1",), True)
+        assert (found.security_groups, found.enforces_inbound_rules) == (("sg-1",), True)
 
 
-def test_every_page_of_listeners_is_read_and_where_each_forwards() -> None:
+def test_the_listeners_of_every_page_have_their_target_groups() -> None:
     plain = {"Type": "forward", "TargetGroupArn": GROUP_ARN}
     weighted = {
         "Type": "forward",
@@ -180,7 +180,7 @@ ATTRIBUTES = {"Attributes": [{"Key": "a", "Value": "1"}, {"Key": "b", "Value": "
         ("listener_attributes", "listener", LISTENER_ARN, "ListenerArn"),
     ],
 )
-def test_attributes_are_read_by_their_keys(
+def test_attributes_are_returned_by_key(
     method: str, operation: str, arn: str, parameter: str
 ) -> None:
     with stubbed("elbv2") as (client, stubber):
@@ -199,23 +199,23 @@ def test_attributes_are_read_by_their_keys(
         ("listener_attributes", "describe_listener_attributes", "ListenerNotFound"),
     ],
 )
-def test_what_is_gone_is_none_and_what_is_denied_is_an_error(
+def test_a_missing_resource_is_none_and_a_denied_call_an_error(
     method: str, operation: str, code: str
 ) -> None:
     with stubbed("elbv2") as (client, stubber):
         stubber.add_client_error(operation, code, http_status_code=400)
         stubber.add_client_error(operation, "AccessDenied", http_status_code=403)
-        ask = getattr(ElbLoadBalancers(client), method)
+        call = getattr(ElbLoadBalancers(client), method)
 
-        assert ask("arn") is None
+        assert call("arn") is None
         with pytest.raises(AwsCallError) as raised:
-            ask("arn")
+            call("arn")
 
     assert (raised.value.code, raised.value.retryable) == ("AccessDenied", False)
     assert raised.value.operation == "".join(word.title() for word in operation.split("_"))
 
 
-def test_throttling_may_pass() -> None:
+def test_throttling_is_retryable() -> None:
     with stubbed("elbv2") as (client, stubber):
         stubber.add_client_error("describe_target_groups", "Throttling", http_status_code=400)
         with pytest.raises(AwsUnavailableError):
@@ -236,15 +236,15 @@ def permission(**given: Any) -> dict[str, Any]:
     return {"IpProtocol": "tcp", "FromPort": 5432, "ToPort": 5432, **given}
 
 
-def test_the_rules_of_the_wanted_groups_are_read() -> None:
+def test_only_the_requested_security_groups_are_returned() -> None:
     open_ = {"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}
-    there = permission(
+    allowed = permission(
         IpRanges=[{"CidrIp": "10.0.0.0/8"}],
         Ipv6Ranges=[{"CidrIpv6": "fd00::/8"}],
         UserIdGroupPairs=[{"GroupId": "sg-9"}],
         PrefixListIds=[{"PrefixListId": "pl-1"}],
     )
-    group = {"GroupId": "sg-1", "IpPermissions": [there], "IpPermissionsEgress": [open_]}
+    group = {"GroupId": "sg-1", "IpPermissions": [allowed], "IpPermissionsEgress": [open_]}
     other = {"GroupId": "sg-7", "IpPermissions": [], "IpPermissionsEgress": []}
     with stubbed("ec2") as (client, stubber):
         expected = {"Filters": [{"Name": "group-id", "Values": ["sg-1", "sg-2"]}]}
@@ -252,7 +252,7 @@ def test_the_rules_of_the_wanted_groups_are_read() -> None:
             "describe_security_groups", {"SecurityGroups": [group, other]}, expected
         )
 
-        found = Ec2SecurityGroups(client).rules(["sg-2", "sg-1"])
+        found = Ec2Networks(client).security_groups(["sg-2", "sg-1"])
 
     inbound = Rule(
         protocol="tcp",
@@ -272,13 +272,13 @@ def test_rules_of_another_shape_are_an_error() -> None:
     with stubbed("ec2") as (client, stubber):
         stubber.add_response("describe_security_groups", {"SecurityGroups": [{"GroupId": "sg-1"}]})
         with pytest.raises(AwsCallError, match="documented shape"):
-            Ec2SecurityGroups(client).rules(["sg-1"])
+            Ec2Networks(client).security_groups(["sg-1"])
 
 
 # --------------------------------------------------------------------------------------- networks
 
 
-def test_the_subnets_of_a_vpc_are_read_with_their_zones() -> None:
+def test_the_subnets_of_a_vpc_have_their_zones() -> None:
     with stubbed("ec2") as (client, stubber):
         subnets = [{"CidrBlock": "10.0.1.0/24", "AvailabilityZone": "eu-west-1a"}]
         expected = {"Filters": [{"Name": "vpc-id", "Values": ["vpc-1"]}]}
@@ -324,7 +324,7 @@ def endpoint(name: str, **given: Any) -> dict[str, Any]:
         ([], ""),
     ],
 )
-def test_the_way_out_of_a_subnet_is_its_default_route(
+def test_a_subnet_reaches_aws_by_its_default_route(
     tables: list[dict[str, Any]], route: str
 ) -> None:
     endpoints = [
@@ -356,7 +356,7 @@ def test_a_subnet_of_another_shape_is_an_error() -> None:
 # ------------------------------------------------------------------------------- endpoint service
 
 
-def test_the_service_is_read_with_its_load_balancer() -> None:
+def test_the_endpoint_service_has_its_load_balancer() -> None:
     configuration = {
         "ServiceState": "Available",
         "AcceptanceRequired": True,
@@ -373,7 +373,7 @@ def test_the_service_is_read_with_its_load_balancer() -> None:
         )
 
 
-def test_every_page_of_principals_is_read() -> None:
+def test_the_principals_of_every_page_are_returned() -> None:
     operation = "describe_vpc_endpoint_service_permissions"
     with stubbed("ec2") as (client, stubber):
         expected = {"ServiceId": SERVICE_ID}
@@ -392,15 +392,15 @@ def test_every_page_of_principals_is_read() -> None:
         ("principals", "describe_vpc_endpoint_service_permissions"),
     ],
 )
-def test_a_service_that_is_gone_is_none(method: str, operation: str) -> None:
+def test_a_missing_endpoint_service_is_none(method: str, operation: str) -> None:
     with stubbed("ec2") as (client, stubber):
         stubber.add_client_error(operation, "InvalidVpcEndpointServiceId.NotFound")
         stubber.add_client_error(operation, "UnauthorizedOperation")
-        ask = getattr(Ec2EndpointService(client, SERVICE_ID), method)
+        call = getattr(Ec2EndpointService(client, SERVICE_ID), method)
 
-        assert ask() is None
+        assert call() is None
         with pytest.raises(AwsCallError, match="UnauthorizedOperation"):
-            ask()
+            call()
 
 
 def test_a_service_of_another_shape_is_an_error() -> None:
@@ -412,13 +412,13 @@ def test_a_service_of_another_shape_is_an_error() -> None:
             Ec2EndpointService(client, SERVICE_ID).service()
 
 
-def test_a_connection_is_read_with_the_moment_of_its_endpoint() -> None:
-    made = datetime(2026, 11, 22, 9, tzinfo=UTC)
+def test_a_connection_has_the_creation_time_of_its_endpoint() -> None:
+    created = datetime(2026, 11, 22, 9, tzinfo=UTC)
     item = {
         "VpcEndpointId": "vpce-1",
         "VpcEndpointOwner": "222222222222",
         "VpcEndpointState": "available",
-        "CreationTimestamp": made,
+        "CreationTimestamp": created,
     }
     with stubbed("ec2") as (client, stubber):
         stubber.add_response(
@@ -426,7 +426,7 @@ def test_a_connection_is_read_with_the_moment_of_its_endpoint() -> None:
         )
         (found,) = Ec2EndpointService(client, SERVICE_ID).connections()
 
-    assert found.created_at == made.timestamp()
+    assert found.created_at == created.timestamp()
 
 
 # -------------------------------------------------------------------------- schedule and queues
@@ -439,7 +439,7 @@ def test_a_schedule_is_on_or_off(state: str, enabled: bool) -> None:
         assert EventBridgeSchedule(client, "every-minute").is_enabled() is enabled
 
 
-def test_a_schedule_that_is_gone_is_none() -> None:
+def test_a_missing_schedule_is_none() -> None:
     with stubbed("scheduler") as (client, stubber):
         stubber.add_client_error("get_schedule", "ResourceNotFoundException")
         stubber.add_client_error("get_schedule", "AccessDeniedException")
@@ -453,7 +453,7 @@ def test_a_schedule_that_is_gone_is_none() -> None:
 URL = "https://sqs.eu-west-1.amazonaws.com/111122223333/failed"
 
 
-def test_waiting_messages_and_those_being_read_are_counted() -> None:
+def test_visible_and_invisible_messages_are_counted() -> None:
     counts = {
         "ApproximateNumberOfMessages": "2",
         "ApproximateNumberOfMessagesNotVisible": "1",
@@ -464,7 +464,7 @@ def test_waiting_messages_and_those_being_read_are_counted() -> None:
         assert SqsQueues(client).messages(URL) == 3
 
 
-def test_a_queue_that_is_gone_is_none_and_another_shape_an_error() -> None:
+def test_a_missing_queue_is_none_and_another_shape_an_error() -> None:
     operation = "get_queue_attributes"
     with stubbed("sqs") as (client, stubber):
         stubber.add_client_error(operation, "AWS.SimpleQueueService.NonExistentQueue")
@@ -496,30 +496,30 @@ def series(number: int, *points: tuple[float, float]) -> dict[str, Any]:
 
 @contextmanager
 def metrics(*results: dict[str, Any]) -> Iterator[tuple[CloudWatchMetrics, list[Any]]]:
-    """The adapter over a client that answers with these series, and what it was asked."""
-    asked: list[Any] = []
+    """The adapter with a client that returns these series, and the client's calls."""
+    calls: list[Any] = []
 
     class Client:
         def get_metric_data(self, **query: Any) -> dict[str, Any]:
-            asked.append(query)
+            calls.append(query)
             return {"MetricDataResults": list(results)}
 
-    yield CloudWatchMetrics(Client(), "PostgresPrivateLink", STACK, lambda: NOW), asked
+    yield CloudWatchMetrics(Client(), "PostgresPrivateLink", STACK, lambda: NOW), calls
 
 
-def test_the_newest_runs_are_told_by_their_counts() -> None:
+def test_the_newest_runs_are_counted() -> None:
     with metrics(
         series(0, (60.0, 0.0), (120.0, 2.0), (180.0, 1.0)),
         series(1, (60.0, 1.0), (120.0, 1.0)),
         series(2, (60.0, 1.0)),
         series(3),
-    ) as (found, asked):
-        runs = found.recent_runs()
+    ) as (adapter, calls):
+        runs = adapter.recent_runs()
 
-    # The point is for the minute that begins there.
+    # A point stands for the minute after its time.
     assert runs.succeeded_at == NOW - 120 + 60
     assert (runs.failures, runs.vetoes, runs.deregistrations) == (2, 1, 0)
-    (query,) = asked
+    (query,) = calls
     assert query["StartTime"] == moment(RECENT_SECONDS)
     (first, *_) = query["MetricDataQueries"]
     assert first["MetricStat"]["Metric"] == {
@@ -529,34 +529,37 @@ def test_the_newest_runs_are_told_by_their_counts() -> None:
     }
 
 
-def test_a_function_that_never_succeeded_says_so() -> None:
-    with metrics(*(series(number) for number in range(4))) as (found, _):
-        assert found.recent_runs().succeeded_at is None
+def test_a_function_without_a_successful_run_has_no_success_time() -> None:
+    with metrics(*(series(number) for number in range(4))) as (adapter, _):
+        assert adapter.recent_runs().succeeded_at is None
 
 
-def test_the_newest_change_has_the_figures_of_one_run() -> None:
+def test_the_newest_change_has_the_values_of_one_run() -> None:
     with metrics(
         series(0, (600.0, 1.5), (3600.0, 9.0)), series(1, (600.0, 2.0)), series(2, (3600.0, 95.0))
-    ) as (found, asked):
-        assert found.changes() == FollowedChanges(
+    ) as (adapter, calls):
+        assert adapter.changes() == FollowedChanges(
             FollowedChange(at=NOW - 600, to_detect=1.5, to_register=2.0), days=14
         )
-    assert asked[0]["StartTime"] == moment(14 * 86400)
+    assert calls[0]["StartTime"] == moment(14 * 86400)
 
 
 def test_no_change_is_none() -> None:
-    with metrics(series(0), series(1), series(2)) as (found, _):
-        assert found.changes() == FollowedChanges(None, 14)
+    with metrics(series(0), series(1), series(2)) as (adapter, _):
+        assert adapter.changes() == FollowedChanges(None, 14)
 
 
 @pytest.mark.parametrize("results", [[], [{"Id": "m9", "Timestamps": [], "Values": []}]])
 def test_metrics_of_another_shape_are_an_error(results: list[Any]) -> None:
-    with metrics(*results) as (found, _), pytest.raises(AwsCallError, match="documented shape"):
-        found.recent_runs()
+    with (
+        metrics(*results) as (adapter, _),
+        pytest.raises(AwsCallError, match="documented shape"),
+    ):
+        adapter.recent_runs()
 
 
-def test_the_query_is_one_that_cloudwatch_takes() -> None:
-    """Botocore's own model checks it."""
+def test_the_query_is_valid_for_cloudwatch() -> None:
+    """The Stubber checks the query with botocore's model."""
     with stubbed("cloudwatch") as (client, stubber):
         results = [series(number) for number in range(4)]
         stubber.add_response(
@@ -577,13 +580,13 @@ def test_the_query_is_one_that_cloudwatch_takes() -> None:
 
 
 @contextmanager
-def server(answers: Callable[[socket.socket], object]) -> Iterator[DescribedTarget]:
-    """A server that takes one connection."""
+def server(serve_one: Callable[[socket.socket], object]) -> Iterator[DescribedTarget]:
+    """A server that accepts one connection."""
 
     def serve() -> None:
         connection, _ = listener.accept()
         with connection:
-            answers(connection)
+            serve_one(connection)
 
     with socket.create_server((HOST, 0)) as listener:
         thread = threading.Thread(target=serve)
@@ -592,12 +595,12 @@ def server(answers: Callable[[socket.socket], object]) -> Iterator[DescribedTarg
         thread.join()
 
 
-def answering(reply: bytes) -> Callable[[socket.socket], object]:
-    def answer(connection: socket.socket) -> None:
+def replying(reply: bytes) -> Callable[[socket.socket], object]:
+    def reply_once(connection: socket.socket) -> None:
         assert connection.recv(8) == b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
         connection.sendall(reply)
 
-    return answer
+    return reply_once
 
 
 @pytest.mark.parametrize(
@@ -609,18 +612,18 @@ def answering(reply: bytes) -> Callable[[socket.socket], object]:
         (b"", SslReply.OTHER),
     ],
 )
-def test_a_server_is_told_by_its_answer_to_an_ssl_request(reply: bytes, meaning: SslReply) -> None:
-    with server(answering(reply)) as it:
-        assert PostgresProbe().ask(it) is meaning
+def test_the_reply_to_an_ssl_request_is_classified(reply: bytes, meaning: SslReply) -> None:
+    with server(replying(reply)) as address:
+        assert PostgresProbe().ask(address) is meaning
 
 
-def test_a_server_that_says_nothing_is_not_postgresql() -> None:
-    quiet = threading.Event()
-    with server(lambda _: quiet.wait(10)) as it:
-        assert PostgresProbe(seconds=0.1).ask(it) is SslReply.OTHER
-        quiet.set()
+def test_a_silent_server_is_not_postgresql() -> None:
+    released = threading.Event()
+    with server(lambda _: released.wait(10)) as address:
+        assert PostgresProbe(seconds=0.1).ask(address) is SslReply.OTHER
+        released.set()
 
 
-def test_a_port_that_is_closed_is_no_connection() -> None:
+def test_a_closed_port_is_no_connection() -> None:
     closed = target(HOST, port=free_port(HOST))
     assert PostgresProbe(seconds=1.0).ask(closed) is SslReply.NO_CONNECTION

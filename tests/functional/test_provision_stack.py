@@ -169,7 +169,7 @@ def test_a_run_that_fails_while_health_is_waited_for_does_not_fail_the_deploymen
         ("Target.Timeout", "DatabasePort is wrong"),
         ("Target.NotInUse", "SubnetIds"),
         ("Target.InvalidState", "Start it"),
-        ("Elb.InitialHealthChecking", "Nothing is to be done"),
+        ("Elb.InitialHealthChecking", "Wait until it is healthy"),
         ("Something.New", "EC2 console"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The function that says whether the road works, from its door: facts, faults, and time."""
+"""ReportStatusFunction from its handler: the formats, the queries, failed and slow calls."""
 
 import json
 from collections.abc import Iterator
@@ -49,18 +49,18 @@ from tests.support.status import (
     B,
     FakeAws,
     FakeReporter,
+    make_collector,
     target,
 )
-from tests.support.status import status_collector as make_surveyor
 
 
-def states(found: StatusReport, state: CheckState) -> set[CheckId]:
-    return {check.step for check in found.checks if check.state is state}
+def states(report: StatusReport, state: CheckState) -> set[CheckId]:
+    return {check.id for check in report.checks if check.state is state}
 
 
-def seen(found: StatusReport, step: CheckId) -> str:
-    (check,) = [check for check in found.checks if check.step is step]
-    return " ".join([*check.seen, check.remedy])
+def texts(report: StatusReport, id_: CheckId) -> str:
+    (check,) = [check for check in report.checks if check.id is id_]
+    return " ".join([*check.details, check.remedy])
 
 
 @pytest.fixture
@@ -70,25 +70,25 @@ def aws() -> Iterator[FakeAws]:
     it.released.set()
 
 
-# ------------------------------------------------------------------------------------- the door
+# ---------------------------------------------------------------------------------- the handler
 
 
 @pytest.fixture
 def reporter(aws: FakeAws, monkeypatch: pytest.MonkeyPatch) -> FakeReporter:
-    status_collector = make_surveyor(aws)
-    monkeypatch.setattr(app, "status_collector", lambda: status_collector)
-    assert isinstance(status_collector.reporter, FakeReporter)
-    return status_collector.reporter
+    collector = make_collector(aws)
+    monkeypatch.setattr(app, "status_collector", lambda: collector)
+    assert isinstance(collector.reporter, FakeReporter)
+    return collector.reporter
 
 
 @pytest.mark.usefixtures("reporter")
 def test_a_pipeline_can_gate_on_healthy() -> None:
-    answer = json.loads(json.dumps(app.handler(load_event("status"), context())))
+    response = json.loads(json.dumps(app.handler(load_event("status"), context())))
 
-    assert answer["healthy"] is True
-    assert answer["summary"] == "The road works."
-    assert [check["id"] for check in answer["checks"]] == [step.value for step in CheckId]
-    assert answer["stack"] == STACK
+    assert response["healthy"] is True
+    assert response["summary"] == "The connection path works."
+    assert [check["id"] for check in response["checks"]] == [id_.value for id_ in CheckId]
+    assert response["stack"] == STACK
 
 
 @pytest.mark.usefixtures("reporter")
@@ -96,12 +96,12 @@ def test_a_person_gets_a_text() -> None:
     text = app.handler(load_event("status-text"), context())
 
     assert isinstance(text, str)
-    assert text.startswith(f"{STACK}, 2026-11-22T10:00:00Z: healthy\nThe road works.\n")
+    assert text.startswith(f"{STACK}, 2026-11-22T10:00:00Z: healthy\nThe connection path works.\n")
 
 
-def test_every_look_is_reported_once(reporter: FakeReporter) -> None:
+def test_every_report_is_logged_once(reporter: FakeReporter) -> None:
     app.handler({}, context())
-    assert [status_report.healthy for status_report in reporter.reported] == [True]
+    assert [report.healthy for report in reporter.reported] == [True]
 
 
 @pytest.mark.parametrize(
@@ -116,32 +116,32 @@ def test_every_look_is_reported_once(reporter: FakeReporter) -> None:
         ([], "must be a JSON object, not list"),
     ],
 )
-def test_a_wrong_payload_is_named_before_anything_is_asked(
+def test_rejects_an_invalid_payload_before_any_query(
     aws: FakeAws, reporter: FakeReporter, payload: object, words: str
 ) -> None:
     with pytest.raises(TriggerError, match=words.replace("[", "\\[")):
         app.handler(payload, context())
 
-    assert not aws.asked
+    assert not aws.calls
     assert not reporter.reported
 
 
-def test_json_may_be_asked_for_by_name() -> None:
+def test_json_can_be_requested_by_name() -> None:
     assert parse_request({"format": "json"}) is ReportFormat.JSON
 
 
 def test_a_dashboard_gets_the_widget_in_its_frame(reporter: FakeReporter) -> None:
     html = app.handler(load_event("status-widget"), context())
 
-    (found,) = reporter.reported
-    assert html == to_html(found, Frame(width=1180.0, dark=True))
+    (report,) = reporter.reported
+    assert html == to_html(report, Frame(width=1180.0, dark=True))
 
 
-@pytest.mark.parametrize("asked", [{}, load_event("status-widget")])
-def test_a_dashboard_is_told_what_the_widget_is_without_a_look(
-    reporter: FakeReporter, asked: dict[str, Any]
+@pytest.mark.parametrize("payload", [{}, load_event("status-widget")])
+def test_a_dashboard_gets_the_description_without_a_report(
+    reporter: FakeReporter, payload: dict[str, Any]
 ) -> None:
-    text = app.handler(load_event("status-describe") | asked, context())
+    text = app.handler(load_event("status-describe") | payload, context())
 
     assert isinstance(text, str)
     assert text.startswith("## ")
@@ -150,7 +150,7 @@ def test_a_dashboard_is_told_what_the_widget_is_without_a_look(
 
 
 @pytest.mark.parametrize(
-    "told",
+    "frame",
     [
         None,
         {},
@@ -161,183 +161,185 @@ def test_a_dashboard_is_told_what_the_widget_is_without_a_look(
         {"theme": ["dark"]},
     ],
 )
-def test_a_frame_that_cannot_be_read_is_no_reason_to_show_nothing(told: object) -> None:
-    assert parse_request({"widgetContext": told}) == Widget(Frame(width=600.0, dark=False))
+def test_an_invalid_frame_gets_the_default_frame(frame: object) -> None:
+    assert parse_request({"widgetContext": frame}) == Widget(Frame(width=600.0, dark=False))
 
 
-# -------------------------------------------------------------------------------- what is asked
+# ---------------------------------------------------------------------------------- the queries
 
 
-def test_every_question_is_about_this_stack(aws: FakeAws) -> None:
-    make_surveyor(aws).run()
+def test_every_query_is_about_this_stack(aws: FakeAws) -> None:
+    make_collector(aws).run()
 
-    asked = dict(entry[:2] if len(entry) > 1 else (entry[0], None) for entry in aws.asked)
+    asked = dict(call[:2] if len(call) > 1 else (call[0], None) for call in aws.calls)
     assert asked["targets"] == asked["group"] == asked["group_attributes"] == GROUP_ARN
     assert asked["load_balancer"] == asked["listeners"] == BALANCER_ARN
     assert asked["load_balancer_attributes"] == BALANCER_ARN
     assert asked["listener_attributes"] == LISTENER_ARN
-    assert asked["rules"] == {BALANCER_GROUP, DATABASE_GROUP}
+    assert asked["security_groups"] == {BALANCER_GROUP, DATABASE_GROUP}
     assert asked["subnets"] == "vpc-0a1b2c3d"
     assert {"check", "of_function", "ask", "attached_target_groups"}.isdisjoint(asked)
 
 
-def test_the_road_is_judged_by_what_was_found(aws: FakeAws) -> None:
-    aws.world = replace(FACTS, schedule_enabled=False, failed_runs=2)
+def test_the_report_is_made_from_the_facts(aws: FakeAws) -> None:
+    aws.facts = replace(FACTS, schedule_enabled=False, failed_runs=2)
 
-    found = make_surveyor(aws).run()
+    report = make_collector(aws).run()
 
-    assert found == make_report(make_surveyor(aws).facts(), DEPLOYMENT)
-    assert states(found, CheckState.BROKEN) == {CheckId.SCHEDULE, CheckId.DEAD_LETTER_QUEUES}
+    assert report == make_report(make_collector(aws).facts(), DEPLOYMENT)
+    assert states(report, CheckState.BROKEN) == {CheckId.SCHEDULE, CheckId.DEAD_LETTER_QUEUES}
 
 
-def test_with_somebodys_own_group_its_load_balancer_is_looked_at(aws: FakeAws) -> None:
-    found = make_surveyor(aws, OWN_GROUP).run()
+def test_the_load_balancer_of_an_existing_group_is_checked(aws: FakeAws) -> None:
+    report = make_collector(aws, OWN_GROUP).run()
 
-    assert found.healthy
-    assert ("load_balancer", BALANCER_ARN) in aws.asked
-    assert states(found, CheckState.SKIPPED) >= {
+    assert report.healthy
+    assert ("load_balancer", BALANCER_ARN) in aws.calls
+    assert states(report, CheckState.SKIPPED) >= {
         CheckId.ENDPOINT_SERVICE,
         CheckId.ALLOWED_PRINCIPALS,
         CheckId.ENDPOINT_CONNECTIONS,
     }
-    assert "ExistingTargetGroupArn" in seen(found, CheckId.ENDPOINT_SERVICE)
+    assert "ExistingTargetGroupArn" in texts(report, CheckId.ENDPOINT_SERVICE)
 
 
 @pytest.mark.parametrize("group", [None, replace(GROUP, load_balancer_arns=())])
-def test_somebodys_own_group_may_have_no_load_balancer(aws: FakeAws, group: Any) -> None:
-    aws.world = replace(FACTS, group=group)
+def test_an_existing_group_without_a_load_balancer_is_broken(aws: FakeAws, group: Any) -> None:
+    aws.facts = replace(FACTS, group=group)
 
-    found = make_surveyor(aws, OWN_GROUP).run()
+    report = make_collector(aws, OWN_GROUP).run()
 
     root = CheckId.TARGET_GROUP if group is None else CheckId.LOAD_BALANCER
-    assert states(found, CheckState.BROKEN) == {root}
-    assert not [entry for entry in aws.asked if entry[0] in {"load_balancer", "listeners"}]
+    assert states(report, CheckState.BROKEN) == {root}
+    assert not [call for call in aws.calls if call[0] in {"load_balancer", "listeners"}]
 
 
-def test_a_scaling_group_is_asked_whether_it_is_attached(aws: FakeAws) -> None:
-    aws.world = replace(
+def test_a_scaling_group_is_checked_for_its_attachment(aws: FakeAws) -> None:
+    aws.facts = replace(
         FACTS,
         targets=(target("i-0a1b2c3d4e5f60718"),),
         group=replace(GROUP, target_type="instance"),
     )
 
-    found = make_surveyor(aws, SCALING).run()
+    report = make_collector(aws, SCALING).run()
 
-    assert found.healthy
-    assert ("attached_target_groups", "databases") in aws.asked
-    assert states(found, CheckState.SKIPPED) >= {
+    assert report.healthy
+    assert ("attached_target_groups", "databases") in aws.calls
+    assert states(report, CheckState.SKIPPED) >= {
         CheckId.DRIFT,
         CheckId.LAST_SYNC,
         CheckId.LAST_FAILOVER,
         CheckId.SCHEDULE,
     }
-    assert not {"observe", "recent_runs", "is_enabled"} & {entry[0] for entry in aws.asked}
+    assert not {"observe", "recent_runs", "is_enabled"} & {call[0] for call in aws.calls}
 
 
-def test_a_scaling_group_that_is_gone_is_broken(aws: FakeAws) -> None:
-    status_collector = make_surveyor(aws, SCALING)
+def test_a_missing_scaling_group_is_broken(aws: FakeAws) -> None:
+    collector = make_collector(aws, SCALING)
     aws.attached = None
 
-    assert states(status_collector.run(), CheckState.BROKEN) >= {CheckId.ENDPOINT_NAME}
+    assert states(collector.run(), CheckState.BROKEN) >= {CheckId.ENDPOINT_NAME}
 
 
-KEEPING = replace(DEPLOYMENT, policy=replace(DEPLOYMENT.policy, serving_standby=True))
+SERVING_STANDBY = replace(DEPLOYMENT, policy=replace(DEPLOYMENT.policy, serving_standby=True))
 STANDBY = target(B, TargetState.UNHEALTHY, "Target.FailedHealthChecks")
-LEAVING = target("10.0.2.99", TargetState.DRAINING)
+DRAINING = target("10.0.2.99", TargetState.DRAINING)
 
 
-def test_only_addresses_outside_the_answer_are_looked_up(aws: FakeAws) -> None:
-    aws.world = replace(FACTS, targets=(target(), STANDBY, LEAVING))
+def test_only_addresses_outside_the_observation_are_looked_up(aws: FakeAws) -> None:
+    aws.facts = replace(FACTS, targets=(target(), STANDBY, DRAINING))
     aws.confirmed = frozenset({B})
 
-    found = make_surveyor(aws, KEEPING, keeps=True).run()
+    report = make_collector(aws, SERVING_STANDBY, serves_standby=True).run()
 
-    assert ("check", {B}) in aws.asked
-    assert CheckId.DRIFT in states(found, CheckState.OK) | states(found, CheckState.WARNING)
-    assert "kept as the standby's" in seen(found, CheckId.DRIFT)
-
-
-def test_without_such_addresses_nobody_is_asked(aws: FakeAws) -> None:
-    assert make_surveyor(aws, KEEPING, keeps=True).run().healthy
-    assert not [entry for entry in aws.asked if entry[0] == "check"]
+    assert ("check", {B}) in aws.calls
+    assert CheckId.DRIFT in states(report, CheckState.OK) | states(report, CheckState.WARNING)
+    assert "belongs to the standby" in texts(report, CheckId.DRIFT)
 
 
-def test_without_an_answer_the_standby_is_told_from_no_one(aws: FakeAws) -> None:
+def test_without_such_addresses_nothing_is_looked_up(aws: FakeAws) -> None:
+    assert make_collector(aws, SERVING_STANDBY, serves_standby=True).run().healthy
+    assert not [call for call in aws.calls if call[0] == "check"]
+
+
+def test_without_an_observation_the_name_alone_is_broken(aws: FakeAws) -> None:
     gone = FailedObservation(
         name="x", failure=LookupFailure.NAME_DOES_NOT_EXIST, detail="x is gone.", at=0.0
     )
-    aws.world = replace(FACTS, observation=gone, targets=(target(),))
+    aws.facts = replace(FACTS, observation=gone, targets=(target(),))
     aws.confirmed = frozenset({A})
 
-    found = make_surveyor(aws, KEEPING, keeps=True).run()
+    report = make_collector(aws, SERVING_STANDBY, serves_standby=True).run()
 
-    assert states(found, CheckState.BROKEN) == {CheckId.ENDPOINT_NAME}
+    assert states(report, CheckState.BROKEN) == {CheckId.ENDPOINT_NAME}
 
 
-def test_from_inside_the_vpc_healthy_targets_are_connected_to(aws: FakeAws) -> None:
-    aws.world = replace(FACTS, targets=(target(), STANDBY))
+def test_a_function_in_the_vpc_connects_to_the_healthy_targets(aws: FakeAws) -> None:
+    aws.facts = replace(FACTS, targets=(target(), STANDBY))
     aws.reply = SslReply.PLAIN
     aws.network = FunctionNetwork((SubnetRoute("subnet-f", "nat-1"),), frozenset())
 
-    found = make_surveyor(aws, in_vpc=True).run()
+    report = make_collector(aws, in_vpc=True).run()
 
-    assert [entry for entry in aws.asked if entry[0] == "ask"] == [("ask", target())]
-    assert "10.0.1.11:5432 is PostgreSQL and takes no TLS." in seen(found, CheckId.POSTGRESQL)
-    assert seen(found, CheckId.FUNCTION_NETWORK) == "subnet-f leaves by nat-1. "
-    assert ("of_function", ("subnet-f",)) in aws.asked
-
-
-def test_without_a_healthy_target_there_is_nothing_to_connect_to(aws: FakeAws) -> None:
-    aws.world = replace(FACTS, targets=(STANDBY,))
-
-    found = make_surveyor(aws, in_vpc=True).run()
-
-    assert seen(found, CheckId.POSTGRESQL) == "No target is healthy. "
+    assert [call for call in aws.calls if call[0] == "ask"] == [("ask", target())]
+    assert "10.0.1.11:5432 is PostgreSQL and does not accept TLS." in texts(
+        report, CheckId.POSTGRESQL
+    )
+    assert texts(report, CheckId.FUNCTION_NETWORK) == "subnet-f reaches AWS through nat-1. "
+    assert ("of_function", ("subnet-f",)) in aws.calls
 
 
-def test_from_outside_the_vpc_nothing_is_connected_to(aws: FakeAws) -> None:
-    found = make_surveyor(aws).run()
-    assert "FunctionSubnetIds" in seen(found, CheckId.POSTGRESQL)
+def test_without_a_healthy_target_postgresql_is_skipped(aws: FakeAws) -> None:
+    aws.facts = replace(FACTS, targets=(STANDBY,))
+
+    report = make_collector(aws, in_vpc=True).run()
+
+    assert texts(report, CheckId.POSTGRESQL) == "No target is healthy. "
 
 
-def test_security_groups_are_not_asked_for_where_there_are_none(aws: FakeAws) -> None:
+def test_a_function_outside_the_vpc_connects_to_no_target(aws: FakeAws) -> None:
+    report = make_collector(aws).run()
+    assert "FunctionSubnetIds" in texts(report, CheckId.POSTGRESQL)
+
+
+def test_without_security_groups_none_are_read(aws: FakeAws) -> None:
     bare = replace(FACTS.load_balancer, security_groups=())  # type: ignore[type-var]
-    aws.world = replace(FACTS, load_balancer=bare)
+    aws.facts = replace(FACTS, load_balancer=bare)
 
-    found = make_surveyor(aws, replace(DEPLOYMENT, database_security_groups=())).run()
+    report = make_collector(aws, replace(DEPLOYMENT, database_security_groups=())).run()
 
-    assert found.healthy
-    assert not [entry for entry in aws.asked if entry[0] == "rules"]
+    assert report.healthy
+    assert not [call for call in aws.calls if call[0] == "security_groups"]
 
 
-def test_a_listener_of_another_group_has_no_attributes_to_look_at(aws: FakeAws) -> None:
+def test_the_attributes_of_a_listener_of_another_group_are_not_read(aws: FakeAws) -> None:
     other = replace(LISTENER, target_group_arns=frozenset({"arn:other"}))
-    aws.world = replace(FACTS, listeners=(other,))
+    aws.facts = replace(FACTS, listeners=(other,))
 
-    found = make_surveyor(aws).run()
+    report = make_collector(aws).run()
 
-    assert states(found, CheckState.BROKEN) == {CheckId.LISTENER}
-    assert not [entry for entry in aws.asked if entry[0] == "listener_attributes"]
-
-
-def test_a_load_balancer_that_is_gone_leaves_nothing_behind_it_to_ask(aws: FakeAws) -> None:
-    aws.world = replace(FACTS, load_balancer=None, listeners=None)
-
-    found = make_surveyor(aws).run()
-
-    assert states(found, CheckState.BROKEN) == {CheckId.LOAD_BALANCER}
-    assert not {"rules", "subnets"} & {entry[0] for entry in aws.asked}
+    assert states(report, CheckState.BROKEN) == {CheckId.LISTENER}
+    assert not [call for call in aws.calls if call[0] == "listener_attributes"]
 
 
-# ----------------------------------------------------------------------------- what cannot be seen
+def test_without_a_load_balancer_no_rules_or_subnets_are_read(aws: FakeAws) -> None:
+    aws.facts = replace(FACTS, load_balancer=None, listeners=None)
+
+    report = make_collector(aws).run()
+
+    assert states(report, CheckState.BROKEN) == {CheckId.LOAD_BALANCER}
+    assert not {"security_groups", "subnets"} & {call[0] for call in aws.calls}
+
+
+# ---------------------------------------------------------------------------- unavailable facts
 
 
 @pytest.mark.parametrize(
-    ("method", "action", "steps"),
+    ("method", "action", "ids"),
     [
         ("targets", "elasticloadbalancing:Call", {CheckId.TARGET_HEALTH, CheckId.DRIFT}),
         ("listeners", "elasticloadbalancing:Call", {CheckId.LISTENER}),
-        ("rules", "ec2:Call",
+        ("security_groups", "ec2:Call",
          {CheckId.LOAD_BALANCER_SECURITY_GROUP, CheckId.DATABASE_SECURITY_GROUP}),
         ("connections", "ec2:Call", {CheckId.ENDPOINT_CONNECTIONS}),
         ("recent_runs", "cloudwatch:Call", {CheckId.LAST_SYNC}),
@@ -345,32 +347,32 @@ def test_a_load_balancer_that_is_gone_leaves_nothing_behind_it_to_ask(aws: FakeA
         ("messages", "sqs:Call", {CheckId.DEAD_LETTER_QUEUES}),
     ],
 )  # fmt: skip
-def test_a_missing_permission_makes_its_steps_unknown_and_is_named(
-    aws: FakeAws, method: str, action: str, steps: set[CheckId]
+def test_a_missing_permission_makes_its_checks_unknown_and_is_named(
+    aws: FakeAws, method: str, action: str, ids: set[CheckId]
 ) -> None:
     aws.errors[method] = AwsAccessDeniedError("Call", "AccessDenied", "not authorized")
 
-    found = make_surveyor(aws).run()
+    report = make_collector(aws).run()
 
-    assert states(found, CheckState.UNKNOWN) == steps
-    assert not states(found, CheckState.BROKEN)
-    for step in steps:
-        assert f"The function may not call {action}" in seen(found, step)
-        assert f"the permission {action}" in seen(found, step)
+    assert states(report, CheckState.UNKNOWN) == ids
+    assert not states(report, CheckState.BROKEN)
+    for id_ in ids:
+        assert f"The function may not call {action}" in texts(report, id_)
+        assert f"the permission {action}" in texts(report, id_)
 
 
-def test_what_rests_on_something_unknown_is_unknown_for_the_same_reason(aws: FakeAws) -> None:
+def test_a_check_that_needs_an_unknown_fact_has_the_same_reason(aws: FakeAws) -> None:
     aws.errors["load_balancer"] = AwsAccessDeniedError("Call", "AccessDenied", "no")
 
-    found = make_surveyor(aws).run()
+    report = make_collector(aws).run()
 
-    assert states(found, CheckState.UNKNOWN) == {
+    assert states(report, CheckState.UNKNOWN) == {
         CheckId.LOAD_BALANCER,
         CheckId.AVAILABILITY_ZONES,
         CheckId.LOAD_BALANCER_SECURITY_GROUP,
         CheckId.DATABASE_SECURITY_GROUP,
     }
-    assert "elasticloadbalancing:Call" in seen(found, CheckId.DATABASE_SECURITY_GROUP)
+    assert "elasticloadbalancing:Call" in texts(report, CheckId.DATABASE_SECURITY_GROUP)
 
 
 @pytest.mark.parametrize(
@@ -381,59 +383,58 @@ def test_what_rests_on_something_unknown_is_unknown_for_the_same_reason(aws: Fak
         (AwsAccessDeniedError("Call", "UnauthorizedOperation", "no"), "may not call ec2:Call"),
     ],
 )
-def test_why_something_is_unknown_is_told(aws: FakeAws, error: Exception, words: str) -> None:
+def test_an_unknown_check_says_why(aws: FakeAws, error: Exception, words: str) -> None:
     aws.errors["service"] = error
 
-    found = make_surveyor(aws).run()
+    report = make_collector(aws).run()
 
-    assert states(found, CheckState.UNKNOWN) == {CheckId.ENDPOINT_SERVICE}
-    assert words in seen(found, CheckId.ENDPOINT_SERVICE)
-    assert not found.healthy
+    assert states(report, CheckState.UNKNOWN) == {CheckId.ENDPOINT_SERVICE}
+    assert words in texts(report, CheckId.ENDPOINT_SERVICE)
+    assert not report.healthy
 
 
-def test_an_api_that_hangs_does_not_hold_up_the_rest(aws: FakeAws) -> None:
-    """The time of the look is over at once, on a clock that stands still for the others."""
+def test_an_api_that_hangs_does_not_delay_the_other_checks(aws: FakeAws) -> None:
     aws.hanging = frozenset({"service"})
 
-    found = make_surveyor(aws, seconds=0.5).run()
+    report = make_collector(aws, seconds=0.5).run()
 
-    assert states(found, CheckState.UNKNOWN) == {CheckId.ENDPOINT_SERVICE}
-    assert "It took too long to find out the endpoint service." in seen(
-        found, CheckId.ENDPOINT_SERVICE
+    assert states(report, CheckState.UNKNOWN) == {CheckId.ENDPOINT_SERVICE}
+    assert "It took too long to read the endpoint service." in texts(
+        report, CheckId.ENDPOINT_SERVICE
     )
 
 
-def test_what_waits_for_something_that_hangs_is_not_waited_for(aws: FakeAws) -> None:
+def test_a_query_that_needs_a_hanging_one_is_not_waited_for(aws: FakeAws) -> None:
     aws.hanging = frozenset({"load_balancer"})
 
-    found = make_surveyor(aws, seconds=0.5).run()
+    report = make_collector(aws, seconds=0.5).run()
 
-    assert states(found, CheckState.UNKNOWN) >= {
+    assert states(report, CheckState.UNKNOWN) >= {
         CheckId.LOAD_BALANCER,
         CheckId.DATABASE_SECURITY_GROUP,
     }
-    assert not states(found, CheckState.BROKEN)
+    assert not states(report, CheckState.BROKEN)
 
 
-def test_a_bug_is_not_taken_for_an_answer(aws: FakeAws) -> None:
+def test_a_bug_is_raised(aws: FakeAws) -> None:
     aws.errors["group"] = ZeroDivisionError("a bug")
 
     with pytest.raises(ZeroDivisionError):
-        make_surveyor(aws).run()
+        make_collector(aws).run()
 
 
-# ------------------------------------------------------------------- the record and the wiring
+# -------------------------------------------------------------------- the record and the build
 
 
 @pytest.mark.usefixtures("_powertools")
-def test_a_look_writes_one_record(aws: FakeAws, capsys: pytest.CaptureFixture[str]) -> None:
-    found = make_surveyor(aws).run()
+def test_a_report_writes_one_record(aws: FakeAws, capsys: pytest.CaptureFixture[str]) -> None:
+    report = make_collector(aws).run()
 
-    PowertoolsStatusReporter().report(found)
+    PowertoolsStatusReporter().report(report)
 
     (record,) = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert record["message"] == "status reported"
-    assert record["result"] == json.loads(json.dumps(found.to_document()))
+    assert record["result"] == json.loads(json.dumps(report.to_document()))
 
 
 ENVIRONMENT = {
@@ -483,28 +484,28 @@ def _region(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     build.status_collector.cache_clear()
 
 
-def test_the_environment_becomes_what_the_road_is_held_against() -> None:
+def test_the_environment_becomes_the_deployment() -> None:
     deployment: Deployment = load_status_settings(ENVIRONMENT).deployment
     assert deployment == DEPLOYMENT
 
 
 @pytest.mark.usefixtures("_region", "_powertools")
-def test_the_parts_are_put_together_once_per_container(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_collector_is_built_once_per_container(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
 
-    found = build.status_collector()
+    collector = build.status_collector()
 
-    assert isinstance(found.endpoint, DnsEndpoint)
-    assert isinstance(found.service, Ec2EndpointService)
-    assert found.standbys is None
-    assert found.probe is None
-    assert build.status_collector() is found
+    assert isinstance(collector.endpoint, DnsEndpoint)
+    assert isinstance(collector.service, Ec2EndpointService)
+    assert collector.standbys is None
+    assert collector.probe is None
+    assert build.status_collector() is collector
 
 
 @pytest.mark.usefixtures("_region", "_powertools")
 def test_each_stack_gets_the_parts_that_it_needs() -> None:
-    keeping = build.build_status_collector(
+    serving_standby = build.build_status_collector(
         {**ENVIRONMENT, "STANDBY_TARGETS": "serving", "VPC_ID": "vpc-0a1b2c3d"}
     )
     inside = build.build_status_collector({**ENVIRONMENT, "FUNCTION_SUBNETS": "subnet-a,subnet-b"})
@@ -518,7 +519,7 @@ def test_each_stack_gets_the_parts_that_it_needs() -> None:
         }
     )
 
-    assert isinstance(keeping.standbys, RdsNetworkInterfaces)
+    assert isinstance(serving_standby.standbys, RdsNetworkInterfaces)
     assert isinstance(inside.probe, PostgresProbe)
     assert inside.settings.function_subnets == ("subnet-a", "subnet-b")
     assert (scaling.endpoint, scaling.schedule) == (None, None)
@@ -546,7 +547,7 @@ def test_each_stack_gets_the_parts_that_it_needs() -> None:
         ("DATABASE_PORT", "none"),
     ],
 )
-def test_a_wrong_variable_is_named(name: str, value: str) -> None:
+def test_an_invalid_variable_is_named(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=name):
         load_status_settings({**ENVIRONMENT, name: value})
     if name == "DATABASE_PORT":

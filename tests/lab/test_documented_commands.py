@@ -137,7 +137,7 @@ PRINTS = {
     GUIDED: "Deploy this changeset",
     "make help": r"(?m)^demo +Run the main job",
     ".venv/bin/sam list stack-outputs": "support@getdbt.com|ConsumerRequest",
-    ".venv/bin/sam remote invoke ReportStatusFunction": r"The road works\.",
+    ".venv/bin/sam remote invoke ReportStatusFunction": r"The connection path works\.",
     ".venv/bin/sam remote invoke ReconcileTargetsFunction": r'"status": ?"',
     ".venv/bin/sam remote invoke ReviewConnectionsFunction": r'"status": ?"no_requests"',
     r".venv/bin/sam logs .* ago'$": "sync run ended",

@@ -364,7 +364,9 @@ SEEN = SeenFault(
     alarms=("failed-runs", "sync-errors"),
     as_expected=True,
 )
-UNSEEN = replace(SEEN, name=HOSTILE, step="The road works.", alarms=(), as_expected=False)
+UNSEEN = replace(
+    SEEN, name=HOSTILE, step="The connection path works.", alarms=(), as_expected=False
+)
 
 
 def test_the_terminal_shows_each_fault_with_its_step_and_its_alarms() -> None:
@@ -375,7 +377,9 @@ def test_the_terminal_shows_each_fault_with_its_step_and_its_alarms() -> None:
     printed = file.getvalue()
     (row,) = [line for line in printed.splitlines() if "schedule off" in line]
     assert re.search(r"pass .*schedule off .*schedule .*Switch it on .*failed-runs", row)
-    assert re.search(r"FAIL .*The road works\. .*EventBridge Scheduler\. .*none", printed)
+    assert re.search(
+        r"FAIL .*The connection path works\. .*EventBridge Scheduler\. .*none", printed
+    )
 
 
 def test_the_page_shows_faults_with_their_whole_remedies(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A road on which everything is right, as values and behind fakes of every port."""
+"""The facts of a working connection path, and fakes of every port that return them."""
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,7 +17,7 @@ from target_sync.model import (
     SyncPolicy,
     TargetState,
 )
-from target_sync.status.checks.network import GROUP_ATTRIBUTES
+from target_sync.status.checks.load_balancer import GROUP_ATTRIBUTES
 from target_sync.status.collector import StatusCollector
 from target_sync.status.facts import (
     Deployment,
@@ -78,13 +78,13 @@ OWN_GROUP = replace(
     manages_ingress=False,
     principals=frozenset(),
 )
-"""With ExistingTargetGroupArn: the group is somebody's own."""
+"""A deployment with ExistingTargetGroupArn."""
 SCALING = replace(DEPLOYMENT, kind=DatabaseKind.EC2_ASG, database_security_groups=())
-"""An Auto Scaling group."""
+"""A deployment for an Auto Scaling group."""
 
 
 def observation(*addresses: IPAddress, **changes: Any) -> Observation:
-    """What the database's name says."""
+    """An observation of the database."""
     given = {"name": NAME, "source": "dns", "ttl": 5, "at": 0.0, **changes}
     return Observation(addresses=frozenset(addresses or (A,)), **given)
 
@@ -92,7 +92,7 @@ def observation(*addresses: IPAddress, **changes: Any) -> Observation:
 def target(
     id_: object = A, state: TargetState = TargetState.HEALTHY, reason: str = "", port: int = PORT
 ) -> DescribedTarget:
-    """A line of DescribeTargetHealth."""
+    """A target as DescribeTargetHealth returns it."""
     return DescribedTarget(id=str(id_), port=port, state=state, reason=reason)
 
 
@@ -151,7 +151,7 @@ FACTS = Facts(
     observation=observation(),
     attached=Skipped("There is no Auto Scaling group."),
     targets=(target(),),
-    standbys=Skipped("No standby's target is kept."),
+    standbys=Skipped("The standby's target does not stay registered."),
     probes=OUTSIDE,
     group=GROUP,
     group_attributes=GROUP_ATTRIBUTES,
@@ -173,7 +173,7 @@ FACTS = Facts(
     failed_runs=0,
     undelivered_events=0,
 )
-"""A road on which everything is right."""
+"""A connection path on which every check is ok or skipped."""
 
 
 @dataclass
@@ -191,28 +191,28 @@ class FakeAws:
     """Implements every port of ``target_sync.status.ports`` with given facts.
 
     Attributes:
-        world: What is there.
-        errors: What a method raises, by its name.
-        hanging: Methods that do not answer before `released` is set.
-        asked: What each method was called with, in order.
+        facts: The facts that the methods return.
+        errors: The exception that a method raises, by the method's name.
+        hanging: Methods that wait until `released` is set.
+        calls: The name and the arguments of each call, in order.
         network: The function's network.
-        reply: What every server answers.
-        confirmed: The addresses that are the standby's.
+        reply: The reply of every server.
+        confirmed: The addresses of the standby.
         attached: The target groups of the Auto Scaling group.
     """
 
-    world: Facts = FACTS
+    facts: Facts = FACTS
     errors: dict[str, Exception] = field(default_factory=dict)
     hanging: frozenset[str] = frozenset()
     released: threading.Event = field(default_factory=threading.Event)
-    asked: list[tuple[Any, ...]] = field(default_factory=list)
+    calls: list[tuple[Any, ...]] = field(default_factory=list)
     network: FunctionNetwork = NO_WAY_OUT
     reply: SslReply = SslReply.TLS
     confirmed: frozenset[IPAddress] = frozenset()
     attached: frozenset[str] | None = frozenset({GROUP_ARN})
 
-    def _answer(self, method: str, value: Any, *given: Any) -> Any:
-        self.asked.append((method, *given))
+    def _call(self, method: str, value: Any, *arguments: Any) -> Any:
+        self.calls.append((method, *arguments))
         if method in self.hanging:
             self.released.wait(30)
         if method in self.errors:
@@ -220,80 +220,80 @@ class FakeAws:
         return value
 
     def observe(self) -> Any:
-        return self._answer("observe", self.world.observation)
+        return self._call("observe", self.facts.observation)
 
     def check(self, addresses: frozenset[IPAddress]) -> Any:
-        return self._answer("check", StandbyCheck(confirmed=addresses & self.confirmed), addresses)
+        return self._call("check", StandbyCheck(confirmed=addresses & self.confirmed), addresses)
 
     def targets(self, group_arn: str) -> Any:
-        return self._answer("targets", self.world.targets, group_arn)
+        return self._call("targets", self.facts.targets, group_arn)
 
     def group(self, arn: str) -> Any:
-        return self._answer("group", self.world.group, arn)
+        return self._call("group", self.facts.group, arn)
 
     def group_attributes(self, arn: str) -> Any:
-        return self._answer("group_attributes", self.world.group_attributes, arn)
+        return self._call("group_attributes", self.facts.group_attributes, arn)
 
     def load_balancer(self, arn: str) -> Any:
-        return self._answer("load_balancer", self.world.load_balancer, arn)
+        return self._call("load_balancer", self.facts.load_balancer, arn)
 
     def load_balancer_attributes(self, arn: str) -> Any:
-        return self._answer("load_balancer_attributes", self.world.load_balancer_attributes, arn)
+        return self._call("load_balancer_attributes", self.facts.load_balancer_attributes, arn)
 
     def listeners(self, balancer_arn: str) -> Any:
-        return self._answer("listeners", self.world.listeners, balancer_arn)
+        return self._call("listeners", self.facts.listeners, balancer_arn)
 
     def listener_attributes(self, arn: str) -> Any:
-        return self._answer("listener_attributes", self.world.listener_attributes, arn)
+        return self._call("listener_attributes", self.facts.listener_attributes, arn)
 
-    def rules(self, ids: Iterable[str]) -> Any:
-        return self._answer("rules", self.world.security_groups, frozenset(ids))
+    def security_groups(self, ids: Iterable[str]) -> Any:
+        return self._call("security_groups", self.facts.security_groups, frozenset(ids))
 
     def subnets(self, vpc_id: str) -> Any:
-        return self._answer("subnets", self.world.subnets, vpc_id)
+        return self._call("subnets", self.facts.subnets, vpc_id)
 
     def of_function(self, subnet_ids: Sequence[str]) -> Any:
-        return self._answer("of_function", self.network, subnet_ids)
+        return self._call("of_function", self.network, subnet_ids)
 
     def service(self) -> Any:
-        return self._answer("service", self.world.service)
+        return self._call("service", self.facts.service)
 
     def principals(self) -> Any:
-        return self._answer("principals", self.world.principals)
+        return self._call("principals", self.facts.principals)
 
     def connections(self) -> Any:
-        return self._answer("connections", self.world.connections)
+        return self._call("connections", self.facts.connections)
 
     def recent_runs(self) -> Any:
-        return self._answer("recent_runs", self.world.recent_runs)
+        return self._call("recent_runs", self.facts.recent_runs)
 
     def changes(self) -> Any:
-        return self._answer("changes", self.world.changes)
+        return self._call("changes", self.facts.changes)
 
     def is_enabled(self) -> Any:
-        return self._answer("is_enabled", self.world.schedule_enabled)
+        return self._call("is_enabled", self.facts.schedule_enabled)
 
     def messages(self, url: str) -> Any:
-        counts = {"failed": self.world.failed_runs, "lost": self.world.undelivered_events}
-        return self._answer("messages", counts[url], url)
+        counts = {"failed": self.facts.failed_runs, "lost": self.facts.undelivered_events}
+        return self._call("messages", counts[url], url)
 
     def attached_target_groups(self, group: str) -> Any:
-        return self._answer("attached_target_groups", self.attached, group)
+        return self._call("attached_target_groups", self.attached, group)
 
     def ask(self, target: DescribedTarget) -> Any:
-        return self._answer("ask", self.reply, target)
+        return self._call("ask", self.reply, target)
 
 
-def status_collector(
+def make_collector(
     aws: FakeAws,
     deployment: Deployment = DEPLOYMENT,
     *,
-    keeps: bool = False,
+    serves_standby: bool = False,
     in_vpc: bool = False,
     now: Callable[[], float] = lambda: 0.0,
     seconds: float = 5.0,
 ) -> StatusCollector:
-    """The surveyor of a stack in front of this AWS."""
+    """A collector of a stack with this AWS."""
     settings = StatusSettings(
         deployment=deployment,
         sync=None,
@@ -308,9 +308,8 @@ def status_collector(
     return StatusCollector(
         settings=settings,
         endpoint=aws if deployment.syncs else None,
-        standbys=aws if keeps else None,
+        standbys=aws if serves_standby else None,
         balancers=aws,
-        security_groups=aws,
         networks=aws,
         scaling=aws,
         service=aws if deployment.owns_network else None,

@@ -1,4 +1,4 @@
-"""A diagnosis with something in every part of the widget, and texts that attack a page."""
+"""A report that fills every part of the widget, and texts that attack a page."""
 
 from dataclasses import fields, is_dataclass, replace
 from enum import Enum
@@ -10,8 +10,8 @@ from target_sync.status.facts import FollowedChange, FollowedChanges
 from target_sync.status.report import StatusReport, make_report
 from tests.support.status import DEPLOYMENT, FACTS, NOW, B, target
 
-#: Each of them runs a script, loads something, adds an element or a style if a page takes it as it
-#: is, on its own or behind what would end the place that it stands in.
+#: Without escaping, each of these runs a script, loads something, or adds an element or a style.
+#: Some first end the attribute or the element around them.
 HOSTILE = (
     "<script>window.attacked = 1</script>",
     "<img src=x onerror=window.attacked=1>",
@@ -25,7 +25,7 @@ HOSTILE = (
     "--><img src=x onerror=window.attacked=1><!--",
     "]]><body onpageshow=window.attacked=1>",
 )
-#: These try what no escaping stops: quotes as the end of an attribute, entities, templates.
+#: These try to pass the escaping: quotes that end an attribute, entities, templates.
 SUSPECT = (
     '"onmouseover="window.attacked=1" style="position:fixed',
     "&lt;script&gt;window.attacked=1&lt;/script&gt; &amp; &#60;b&#62;",
@@ -33,7 +33,7 @@ SUSPECT = (
     "url(//evil.example/x.png); @import '//evil.example/x.css'",
     "{{7*7}} ${7*7} <%= 7*7 %>",
 )
-#: These try the layout.
+#: These try to break the layout.
 UNRULY = (
     "w" * 1000,
     "W.-" * 300,
@@ -46,14 +46,14 @@ UNRULY = (
 )
 
 
-def status_report(**changes: Any) -> StatusReport:
-    """What is found on the road on which everything is right, but for these facts."""
+def make_report_with(**changes: Any) -> StatusReport:
+    """The report on a working connection path with these facts changed."""
     return make_report(replace(FACTS, **changes), DEPLOYMENT)
 
 
 def every_state() -> StatusReport:
-    """A road with something to say in every part of the widget."""
-    found = status_report(
+    """A report that fills every part of the widget, with checks in every state."""
+    report = make_report_with(
         targets=(target(), target(B, TargetState.UNHEALTHY, "Target.FailedHealthChecks")),
         changes=FollowedChanges(
             FollowedChange(at=NOW - 600, to_detect=4.2, to_register=4.9, to_healthy=184.0), 14
@@ -61,14 +61,14 @@ def every_state() -> StatusReport:
     )
     states = [*CheckState] * 4
     checks = [
-        replace(check, state=state, seen=("It was seen.", "And more."), remedy="Do this.")
-        for check, state in zip(found.checks, states, strict=False)
+        replace(check, state=state, details=("A detail.", "And more."), remedy="Do this.")
+        for check, state in zip(report.checks, states, strict=False)
     ]
-    return replace(found, checks=tuple(checks))
+    return replace(report, checks=tuple(checks))
 
 
 def with_texts(value: Any, text: str) -> Any:
-    """The value with every string in it replaced, however deep it lies."""
+    """The value with every string in it replaced, at any depth."""
     if isinstance(value, Enum):
         return value
     if isinstance(value, str):

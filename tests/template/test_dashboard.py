@@ -1,4 +1,4 @@
-"""The dashboard: the widget above graphs of this stack's metrics, in the form that AWS takes."""
+"""The dashboard: the status widget, and graphs of this stack's metrics."""
 
 import json
 import re
@@ -14,7 +14,7 @@ TYPE = "AWS::CloudWatch::Dashboard"
 SHOWN = [name for name, given in SITUATIONS.items() if given.get("Dashboard") != "false"]
 EVERYWHERE = pytest.mark.parametrize("situation", SHOWN)
 PAGE = sections(read("docs/status.md"), 2)["The dashboard"]
-TOLD = [row[0] for row in tables(PAGE)[0]]
+TITLES = [row[0] for row in tables(PAGE)[0]]
 SYNC = {
     "Seconds to follow a change",
     "Runs of the reconciler",
@@ -44,7 +44,7 @@ def graphs(situation: str = "acceptance") -> list[dict[str, Any]]:
 
 
 def metrics(situation: str = "acceptance") -> Iterator[tuple[str, str, dict[str, str]]]:
-    """Namespace, name and dimensions of all that is drawn."""
+    """The namespace, the name and the dimensions of every drawn metric."""
     for graph in graphs(situation):
         for line in graph["metrics"]:
             namespace, name, *pairs = [part for part in line if isinstance(part, str)]
@@ -55,7 +55,7 @@ def metrics(situation: str = "acceptance") -> Iterator[tuple[str, str, dict[str,
 
 
 @EVERYWHERE
-def test_a_widget_has_a_size_and_no_place(situation: str) -> None:
+def test_a_widget_has_a_size_and_no_position(situation: str) -> None:
     for widget in widgets(situation):
         assert widget.keys() == {"type", "width", "height", "properties"}
         assert 1 <= widget["width"] <= 24
@@ -63,7 +63,7 @@ def test_a_widget_has_a_size_and_no_place(situation: str) -> None:
 
 
 @EVERYWHERE
-def test_a_graph_is_one_as_cloudwatch_takes_it(situation: str) -> None:
+def test_a_graph_is_valid_for_cloudwatch(situation: str) -> None:
     assert {widget["type"] for widget in widgets(situation)[1:]} == {"metric"}
     for graph in graphs(situation):
         assert graph.keys() == {"title", "view", "region", "period", "stat", "metrics"}
@@ -75,7 +75,7 @@ def test_a_graph_is_one_as_cloudwatch_takes_it(situation: str) -> None:
 
 
 @EVERYWHERE
-def test_a_metric_is_namespace_name_and_pairs_and_then_how_it_is_drawn(situation: str) -> None:
+def test_a_metric_is_a_namespace_a_name_dimensions_and_options(situation: str) -> None:
     for graph in graphs(situation):
         assert graph["metrics"]
         for line in graph["metrics"]:
@@ -86,15 +86,15 @@ def test_a_metric_is_namespace_name_and_pairs_and_then_how_it_is_drawn(situation
 
 
 @EVERYWHERE
-def test_nothing_is_left_to_put_in(situation: str) -> None:
+def test_every_variable_is_substituted(situation: str) -> None:
     assert "${" not in json.dumps(widgets(situation))
 
 
-# ------------------------------------------------------------------------------------ what it shows
+# ---------------------------------------------------------------------------------- the content
 
 
 @EVERYWHERE
-def test_the_road_comes_first_and_over_the_whole_width(situation: str) -> None:
+def test_the_status_widget_comes_first_over_the_whole_width(situation: str) -> None:
     first = widgets(situation)[0]
 
     assert (first["type"], first["width"]) == ("custom", 24)
@@ -107,7 +107,7 @@ def test_the_road_comes_first_and_over_the_whole_width(situation: str) -> None:
 
 
 @EVERYWHERE
-def test_whatever_rings_can_be_seen(situation: str) -> None:
+def test_the_metric_of_every_alarm_is_drawn(situation: str) -> None:
     alarms = Resolver(SITUATIONS[situation]).of_type("AWS::CloudWatch::Alarm").values()
     drawn = list(metrics(situation))
     for alarm in alarms:
@@ -115,8 +115,8 @@ def test_whatever_rings_can_be_seen(situation: str) -> None:
         assert (alarm["Namespace"], alarm["MetricName"], dimensions) in drawn
 
 
-def test_the_metrics_of_our_own_are_those_that_the_functions_write() -> None:
-    told = {
+def test_our_metrics_are_documented_metrics_of_the_functions() -> None:
+    documented = {
         row[0].strip("`")
         for page, section in (
             ("docs/architecture.md", "Metrics"),
@@ -126,11 +126,11 @@ def test_the_metrics_of_our_own_are_those_that_the_functions_write() -> None:
         for row in table
     }
     own = {name for namespace, name, _ in metrics() if namespace == "PostgresPrivateLink"}
-    assert own <= told
+    assert own <= documented
     assert {"SecondsToDetect", "SecondsToRegister", "SecondsToHealthy"} <= own
 
 
-def test_the_metrics_of_aws_are_of_this_stacks_parts() -> None:
+def test_the_metrics_of_aws_are_of_this_stacks_resources() -> None:
     balancer = {"LoadBalancer": "<LoadBalancer.LoadBalancerFullName>"}
     group = {"TargetGroup": "<DatabaseTargetGroup.TargetGroupFullName>"}
     found = {name: dims for namespace, name, dims in metrics() if namespace == "AWS/NetworkELB"}
@@ -160,21 +160,21 @@ def test_the_metrics_of_aws_are_of_this_stacks_parts() -> None:
         ("ec2-asg", {"Connection requests", *SYNC}),
     ],
 )
-def test_what_a_stack_does_not_have_is_not_drawn(situation: str, missing: set[str]) -> None:
+def test_a_resource_that_the_stack_lacks_is_not_drawn(situation: str, missing: set[str]) -> None:
     drawn = [graph["title"] for graph in graphs(situation)]
-    assert drawn == [title for title in TOLD if title not in missing]
+    assert drawn == [title for title in TITLES if title not in missing]
 
 
 @EVERYWHERE
-def test_it_may_be_one_of_the_three_that_cost_nothing(situation: str) -> None:
-    """They may have 50 metrics each (CloudWatch pricing, free tier)."""
+def test_the_dashboard_fits_the_free_tier(situation: str) -> None:
+    """Three dashboards of 50 metrics each are free (CloudWatch pricing, free tier)."""
     assert len(list(metrics(situation))) <= 50
 
 
-# ------------------------------------------------------------------------------------- around it
+# ------------------------------------------------------------------------------------ the resource
 
 
-def test_it_can_be_switched_off() -> None:
+def test_the_dashboard_can_be_switched_off() -> None:
     assert not Resolver({"Dashboard": "false"}).of_type(TYPE)
 
 
@@ -185,15 +185,15 @@ def test_the_same_stack_in_two_regions_has_two_dashboards() -> None:
     assert re.fullmatch(r"[A-Za-z0-9_-]{1,255}", dashboard["DashboardName"])
 
 
-def test_nobody_else_may_invoke_the_function_for_it() -> None:
-    """CloudWatch calls it with the rights of whoever looks."""
+def test_no_permission_to_invoke_the_function_is_needed() -> None:
+    """CloudWatch calls the function with the permissions of the viewer."""
     permissions = Resolver(SITUATIONS["acceptance"]).of_type("AWS::Lambda::Permission").values()
     assert "<ReportStatusFunction" not in json.dumps(list(permissions))
     assert "FunctionUrlConfig" not in load()["Resources"]["ReportStatusFunction"]["Properties"]
 
 
-def test_the_page_tells_every_graph_in_its_order() -> None:
-    assert [graph["title"] for graph in graphs()] == TOLD
+def test_the_page_lists_every_graph_in_its_order() -> None:
+    assert [graph["title"] for graph in graphs()] == TITLES
     for row, graph in zip(tables(PAGE)[0], graphs(), strict=True):
         for line in graph["metrics"]:
             assert f"`{line[1]}`" in row[1]

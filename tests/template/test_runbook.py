@@ -30,7 +30,7 @@ def test_each_alarm_has_an_entry() -> None:
     assert sorted(named("Alarms")) == sorted(names)
 
 
-def test_each_step_that_can_be_broken_has_an_entry_in_the_order_of_the_road() -> None:
+def test_each_check_that_can_be_broken_has_an_entry_in_the_order_of_the_report() -> None:
     never = [step for step in CheckId if "Never broken" in STEPS[step]]
     assert never == [CheckId.LAST_FAILOVER]
     assert named("Broken steps") == [step.value for step in CheckId if step not in never]
@@ -43,12 +43,12 @@ def test_an_entry_has_meaning_first_look_and_remedy(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", named("Broken steps"))
-def test_an_entry_for_a_step_has_a_command_or_leads_to_one(name: str) -> None:
+def test_an_entry_for_a_check_has_a_command_or_links_to_one(name: str) -> None:
     first_look, remedy = re.split(r"^\*\*Remedy", ENTRIES[name], flags=re.MULTILINE)
     for text in (first_look, remedy):
         assert "```sh" in text or re.search(r"\]\(.*#", text)
 
 
-def test_the_pages_lead_to_each_other() -> None:
+def test_the_pages_link_to_each_other() -> None:
     assert "runbook.md#broken-steps" in sections(read("docs/status.md"), 2)["The steps"]
     assert "status.md#the-steps" in PARTS["Broken steps"]

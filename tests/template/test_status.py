@@ -1,11 +1,11 @@
-"""The status function as the template makes it: it reads, and sees what the sync sees."""
+"""ReportStatusFunction in the template: it only reads, and observes as the sync function does."""
 
 from typing import Any
 
 import pytest
 
 from target_sync.model import DatabaseKind
-from target_sync.status.checks.network import GROUP_ATTRIBUTES, HEALTH_CHECK
+from target_sync.status.checks.load_balancer import GROUP_ATTRIBUTES, HEALTH_CHECK
 from target_sync.status.checks.result import CheckId, CheckState
 from target_sync.status.collector import SECONDS
 from target_sync.status.report import make_report
@@ -24,7 +24,7 @@ ENDPOINTS = {
 
 
 def variables(situation: str, kind: str = "", **given: str) -> dict[str, str]:
-    """The function's environment, with what the lookup would have answered."""
+    """The function's environment, with example results of the database look-up."""
     kind = kind or (situation if situation in set(DatabaseKind) else "rds-instance")
     resolver = Resolver(
         {**SITUATIONS[situation], **given},
@@ -52,7 +52,7 @@ def settings(situation: str, **given: str) -> StatusSettings:
 
 
 def actions(situation: str, *, by_lambda: bool) -> set[str]:
-    """What its role may do: what Lambda does around it, or what the function itself may."""
+    """The actions of its role, either those of Lambda itself or those of the function."""
     lambdas_own = {"WriteLog", "SendTraces", "CreateInterfaces", "ChangeInterfaces"}
     lambdas_own |= {"DeleteInterfaces", "ReadInterfaces"}
     return {
@@ -64,13 +64,13 @@ def actions(situation: str, *, by_lambda: bool) -> set[str]:
 
 
 @EVERYWHERE
-def test_it_only_reads(situation: str) -> None:
+def test_the_function_only_reads(situation: str) -> None:
     for action in actions(situation, by_lambda=False):
         assert action.partition(":")[2].startswith(("Describe", "Get")), action
 
 
 @EVERYWHERE
-def test_what_is_not_reading_is_lambdas_own(situation: str) -> None:
+def test_only_lambda_itself_may_write(situation: str) -> None:
     assert actions(situation, by_lambda=True) <= {
         "ec2:AssignPrivateIpAddresses",
         "ec2:CreateNetworkInterface",
@@ -85,7 +85,7 @@ def test_what_is_not_reading_is_lambdas_own(situation: str) -> None:
 
 
 @EVERYWHERE
-def test_it_is_told_all_that_the_sync_is_told_for_looking(situation: str) -> None:
+def test_the_function_has_the_sync_functions_variables(situation: str) -> None:
     functions = Resolver(SITUATIONS[situation]).of_type("AWS::Lambda::Function")
     if "ReconcileTargetsFunction" not in functions:
         return
@@ -94,12 +94,12 @@ def test_it_is_told_all_that_the_sync_is_told_for_looking(situation: str) -> Non
         for name in ("ReconcileTargetsFunction", "ReportStatusFunction")
     )
     shared = {name: value for name, value in status.items() if name in sync}
-    # Whom to tell of a change is for the one that makes it.
+    # Only the sync function sends notifications.
     assert shared == {name: value for name, value in sync.items() if name != "ALARM_TOPIC_ARN"}
 
 
 @EVERYWHERE
-def test_it_can_read_the_settings_that_the_template_gives(situation: str) -> None:
+def test_the_function_reads_the_settings_of_the_template(situation: str) -> None:
     found = settings(situation)
 
     assert found.deployment.policy.port == 5433
@@ -109,7 +109,7 @@ def test_it_can_read_the_settings_that_the_template_gives(situation: str) -> Non
     assert bool(found.schedule) == (situation != "ec2-asg")
 
 
-def test_it_knows_what_the_rest_of_the_stack_was_told() -> None:
+def test_the_deployment_has_the_parameters_of_the_stack() -> None:
     deployment = settings(
         "rejection",
         EnforceSecurityGroupInboundRulesOnPrivateLinkTraffic="on",
@@ -118,7 +118,7 @@ def test_it_knows_what_the_rest_of_the_stack_was_told() -> None:
         TrustedAccounts="444455556666",
     ).deployment
 
-    assert deployment.enforces
+    assert deployment.enforces_inbound_rules
     assert str(deployment.consumer_network) == "10.9.0.0/16"
     assert deployment.idle_timeout == 600
     assert deployment.manages_ingress
@@ -137,13 +137,13 @@ def test_it_knows_what_the_rest_of_the_stack_was_told() -> None:
         {"AllowedPrincipals": "arn:aws:iam::1:root,arn:aws:iam::2:root"},
     ],
 )
-def test_it_expects_the_principals_that_the_service_allows(given: dict[str, str]) -> None:
+def test_the_expected_principals_are_those_of_the_service(given: dict[str, str]) -> None:
     (permissions,) = Resolver(given).of_type("AWS::EC2::VPCEndpointServicePermissions").values()
     expected = settings("rds-instance", **given).deployment.principals
     assert expected == frozenset(permissions["AllowedPrincipals"])
 
 
-def test_no_idle_timeout_is_expected_where_none_may_be_set() -> None:
+def test_no_idle_timeout_is_expected_in_another_region() -> None:
     assert settings("rds-instance").deployment.idle_timeout == 350
     assert settings("rds-instance", SupportedRegions="us-east-1").deployment.idle_timeout is None
 
@@ -157,7 +157,9 @@ def test_no_idle_timeout_is_expected_where_none_may_be_set() -> None:
         ("former targets kept", ("elasticloadbalancing", "ec2")),
     ],
 )
-def test_it_knows_what_the_sync_calls(situation: str, apis: tuple[str, ...]) -> None:
+def test_the_deployment_has_the_apis_of_the_sync_function(
+    situation: str, apis: tuple[str, ...]
+) -> None:
     kind = {"cluster": "rds-cluster-writer", "instance": "ec2-instance"}.get(
         situation.partition(",")[0], ""
     )
@@ -169,12 +171,12 @@ def group() -> dict[str, Any]:
     return properties
 
 
-def test_it_expects_the_attributes_that_the_template_sets() -> None:
+def test_the_expected_attributes_are_those_of_the_template() -> None:
     written = {entry["Key"]: entry["Value"] for entry in group()["TargetGroupAttributes"]}
     assert written == GROUP_ATTRIBUTES
 
 
-def test_it_expects_the_health_checks_that_the_template_sets() -> None:
+def test_the_expected_health_checks_are_those_of_the_template() -> None:
     properties = group()
     assert {
         "health_check_protocol": properties["HealthCheckProtocol"],
@@ -184,33 +186,33 @@ def test_it_expects_the_health_checks_that_the_template_sets() -> None:
     } == HEALTH_CHECK
 
 
-def test_it_asks_about_this_stacks_own_parts_only() -> None:
-    may = {
+def test_the_function_reads_only_this_stacks_resources() -> None:
+    allowed = {
         action: as_list(statement["Resource"])
         for role, statement in policies("rds-instance")
         for action in as_list(statement["Action"])
         if role == "ReportStatusRole"
     }
     here = "eu-west-1:111122223333"
-    assert may["scheduler:GetSchedule"] == [
+    assert allowed["scheduler:GetSchedule"] == [
         f"arn:aws:scheduler:{here}:schedule/default/<ReconcileTargetsFunctionEveryMinute>"
     ]
-    assert may["ec2:DescribeVpcEndpointServicePermissions"] == [
+    assert allowed["ec2:DescribeVpcEndpointServicePermissions"] == [
         f"arn:aws:ec2:{here}:vpc-endpoint-service/<EndpointService>"
     ]
-    assert may["sqs:GetQueueAttributes"] == [
+    assert allowed["sqs:GetQueueAttributes"] == [
         "<FailedRunsQueue.Arn>",
         "<UndeliveredEventsQueue.Arn>",
     ]
 
 
-def test_a_look_ends_before_its_function_does() -> None:
+def test_a_report_ends_before_the_functions_timeout() -> None:
     timeout = Resolver().of_type("AWS::Lambda::Function")["ReportStatusFunction"]["Timeout"]
     assert SECONDS + 5 < timeout < 60
 
 
-def test_the_page_explains_every_step_in_its_order() -> None:
-    assert list(sections(read("docs/status.md"), 3)) == [step.value for step in CheckId]
+def test_the_page_explains_every_check_in_its_order() -> None:
+    assert list(sections(read("docs/status.md"), 3)) == [id_.value for id_ in CheckId]
 
 
 def test_the_page_explains_every_state_and_every_field() -> None:

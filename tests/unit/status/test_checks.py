@@ -1,4 +1,4 @@
-"""Each step of the road: what is seen, whether it is broken, what to do, and what explains it."""
+"""Each status check: its state, its details, its remedy and its cause."""
 
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
@@ -67,21 +67,21 @@ BROKEN, WARNING, OK = CheckState.BROKEN, CheckState.WARNING, CheckState.OK
 
 
 def status_report(deployment: Deployment = DEPLOYMENT, **changes: Any) -> StatusReport:
-    """What is said of the right road with these facts changed."""
+    """The report on a working connection path with these facts changed."""
     return make_report(replace(FACTS, **changes), deployment)
 
 
-def check(step: CheckId, deployment: Deployment = DEPLOYMENT, **changes: Any) -> StatusCheck:
-    return of(status_report(deployment, **changes), step)
+def check(id_: CheckId, deployment: Deployment = DEPLOYMENT, **changes: Any) -> StatusCheck:
+    return of(status_report(deployment, **changes), id_)
 
 
-def of(found: StatusReport, step: CheckId) -> StatusCheck:
-    (check,) = [check for check in found.checks if check.step is step]
+def of(report: StatusReport, id_: CheckId) -> StatusCheck:
+    (check,) = [check for check in report.checks if check.id is id_]
     return check
 
 
-def broken(found: StatusReport) -> list[CheckId]:
-    return [check.step for check in found.checks if check.state is BROKEN]
+def broken(report: StatusReport) -> list[CheckId]:
+    return [check.id for check in report.checks if check.state is BROKEN]
 
 
 def failed(failure: LookupFailure) -> FailedObservation:
@@ -92,24 +92,24 @@ def group_of(inbound: tuple[Rule, ...] = (), outbound: tuple[Rule, ...] = ()) ->
     return SecurityGroup(inbound=inbound, outbound=outbound)
 
 
-def sick(reason: str, state: TargetState = TargetState.UNHEALTHY) -> Any:
+def unhealthy(reason: str, state: TargetState = TargetState.UNHEALTHY) -> Any:
     return (target(state=state, reason=reason),)
 
 
-# ------------------------------------------------------------------------------- the whole road
+# ------------------------------------------------------------------------------- the whole path
 
 
-def test_on_a_right_road_every_step_is_ok_or_has_nothing_to_look_at() -> None:
-    found = status_report()
+def test_every_check_of_a_working_path_is_ok_or_skipped() -> None:
+    report = status_report()
 
-    assert found.healthy
-    assert found.summary == "The road works."
-    assert {check.state for check in found.checks} == {OK, CheckState.SKIPPED}
-    assert [check.step for check in found.checks] == list(CheckId)
-    assert not [check for check in found.checks if check.remedy]
+    assert report.healthy
+    assert report.summary == "The connection path works."
+    assert {check.state for check in report.checks} == {OK, CheckState.SKIPPED}
+    assert [check.id for check in report.checks] == list(CheckId)
+    assert not [check for check in report.checks if check.remedy]
 
 
-def test_the_document_says_everything_in_a_stable_order() -> None:
+def test_the_document_has_every_field_in_a_stable_order() -> None:
     document: Any = status_report(schedule_enabled=False).to_document()
 
     assert list(document) == [
@@ -122,13 +122,13 @@ def test_the_document_says_everything_in_a_stable_order() -> None:
         "stack",
     ]
     assert document["healthy"] is False
-    assert document["summary"] == "The road is broken at schedule."
+    assert document["summary"] == "The connection path is broken at schedule."
     assert document["at"] == "2026-11-22T10:00:00Z"
     assert document["stack"] == STACK
     (schedule,) = [entry for entry in document["checks"] if entry["id"] == "schedule"]
     assert schedule == {
         "id": "schedule",
-        "title": "The schedule is on",
+        "title": "Schedule",
         "state": "broken",
         "details": ["The schedule is switched off."],
         "remedy": "Switch it on: EventBridge Scheduler, Schedules, Enable.",
@@ -136,10 +136,10 @@ def test_the_document_says_everything_in_a_stable_order() -> None:
     }
 
 
-def test_the_document_has_the_targets_and_the_last_change_for_a_program() -> None:
+def test_the_document_has_the_targets_and_the_last_change() -> None:
     change = FollowedChange(at=NOW - 600, to_detect=4.2, to_register=4.9)
     document = status_report(
-        targets=sick("Target.FailedHealthChecks"), changes=FollowedChanges(change, 14)
+        targets=unhealthy("Target.FailedHealthChecks"), changes=FollowedChanges(change, 14)
     ).to_document()
 
     assert document["targets"] == [
@@ -157,20 +157,20 @@ def test_the_document_has_the_targets_and_the_last_change_for_a_program() -> Non
     }
 
 
-@pytest.mark.parametrize("unseen", [Unknown("reason", "do"), Skipped("reason"), None])
-def test_without_targets_and_changes_there_is_nothing_for_a_program(unseen: Any) -> None:
-    changes = FollowedChanges(None, 14) if unseen is None else unseen
-    document = status_report(targets=unseen, changes=changes).to_document()
+@pytest.mark.parametrize("unavailable", [Unknown("reason", "do"), Skipped("reason"), None])
+def test_the_document_has_null_for_unknown_targets_and_changes(unavailable: Any) -> None:
+    changes = FollowedChanges(None, 14) if unavailable is None else unavailable
+    document = status_report(targets=unavailable, changes=changes).to_document()
     assert document["targets"] is None
     assert document["last_change"] is None
 
 
 @pytest.mark.parametrize(
-    ("changes", "step"),
+    ("changes", "id_"),
     [
         ({"observation": failed(LookupFailure.NAME_DOES_NOT_EXIST)}, CheckId.ENDPOINT_NAME),
         ({"observation": observation(PUBLIC)}, CheckId.ALLOWED_ADDRESSES),
-        ({"targets": sick("Target.InvalidState")}, CheckId.TARGET_HEALTH),
+        ({"targets": unhealthy("Target.InvalidState")}, CheckId.TARGET_HEALTH),
         ({"probes": {f"{A}:5432": SslReply.OTHER}}, CheckId.POSTGRESQL),
         ({"targets": (target(), target(B))}, CheckId.DRIFT),
         ({"group": None}, CheckId.TARGET_GROUP),
@@ -178,7 +178,8 @@ def test_without_targets_and_changes_there_is_nothing_for_a_program(unseen: Any)
         ({"load_balancer": None, "listeners": None}, CheckId.LOAD_BALANCER),
         ({"load_balancer": replace(BALANCER, zones={"eu-west-1b": "b", "eu-west-1c": "c"})},
          CheckId.AVAILABILITY_ZONES),
-        ({"load_balancer": replace(BALANCER, enforces=True)}, CheckId.LOAD_BALANCER_SECURITY_GROUP),
+        ({"load_balancer": replace(BALANCER, enforces_inbound_rules=True)},
+         CheckId.LOAD_BALANCER_SECURITY_GROUP),
         ({"security_groups": {**GROUPS, DATABASE_GROUP: group_of()}},
          CheckId.DATABASE_SECURITY_GROUP),
         ({"service": None}, CheckId.ENDPOINT_SERVICE),
@@ -192,89 +193,89 @@ def test_without_targets_and_changes_there_is_nothing_for_a_program(unseen: Any)
         ({"failed_runs": 3}, CheckId.DEAD_LETTER_QUEUES),
     ],
 )  # fmt: skip
-def test_one_fault_is_one_broken_step(changes: dict[str, Any], step: CheckId) -> None:
-    found = status_report(**changes)
+def test_one_fault_is_one_broken_check(changes: dict[str, Any], id_: CheckId) -> None:
+    report = status_report(**changes)
 
-    assert broken(found) == [step]
-    assert not found.healthy
-    assert found.summary.startswith(f"The road is broken at {step}.")
-    assert of(found, step).remedy
-
-
-# ------------------------------------------------------------------ causes and what follows them
+    assert broken(report) == [id_]
+    assert not report.healthy
+    assert report.summary.startswith(f"The connection path is broken at {id_}.")
+    assert of(report, id_).remedy
 
 
-def test_a_closed_security_group_explains_the_unhealthy_target() -> None:
-    found = status_report(
-        targets=sick("Target.FailedHealthChecks"),
+# ---------------------------------------------------------------------------- causes and effects
+
+
+def test_a_closed_security_group_causes_the_unhealthy_target() -> None:
+    report = status_report(
+        targets=unhealthy("Target.FailedHealthChecks"),
         security_groups={**GROUPS, DATABASE_GROUP: group_of()},
     )
 
-    follower = of(found, CheckId.TARGET_HEALTH)
-    assert broken(found) == [CheckId.DATABASE_SECURITY_GROUP]
-    assert follower.state is WARNING
-    assert follower.caused_by is CheckId.DATABASE_SECURITY_GROUP
-    assert follower.remedy == "This follows from database-security-group: remedy that first."
-    assert "unhealthy" in follower.seen[0]
-    assert follower.to_document()["caused_by"] == "database-security-group"
+    effect = of(report, CheckId.TARGET_HEALTH)
+    assert broken(report) == [CheckId.DATABASE_SECURITY_GROUP]
+    assert effect.state is WARNING
+    assert effect.caused_by is CheckId.DATABASE_SECURITY_GROUP
+    assert effect.remedy == "The cause is database-security-group: fix that first."
+    assert "unhealthy" in effect.details[0]
+    assert effect.to_document()["caused_by"] == "database-security-group"
 
 
 def test_a_chain_of_causes_ends_at_its_root() -> None:
-    """No schedule, so no run, so the moved database is not followed and runs are lost."""
-    found = status_report(
+    """No schedule, therefore no run: the targets stay at the old address, and runs fail."""
+    report = status_report(
         schedule_enabled=False,
         recent_runs=replace(RUNS, succeeded_at=NOW - 3600),
         observation=observation(B),
         failed_runs=1,
     )
 
-    followers = {check.step: check.caused_by for check in found.checks if check.caused_by}
-    assert broken(found) == [CheckId.SCHEDULE]
-    assert followers == dict.fromkeys(
+    effects = {check.id: check.caused_by for check in report.checks if check.caused_by}
+    assert broken(report) == [CheckId.SCHEDULE]
+    assert effects == dict.fromkeys(
         (CheckId.TARGET_HEALTH, CheckId.DRIFT, CheckId.LAST_SYNC, CheckId.DEAD_LETTER_QUEUES),
         CheckId.SCHEDULE,
     )
 
 
-def test_a_name_that_is_gone_explains_failed_and_lost_runs() -> None:
-    found = status_report(
+def test_a_missing_name_causes_failed_runs() -> None:
+    report = status_report(
         observation=failed(LookupFailure.NAME_DOES_NOT_EXIST),
         recent_runs=replace(RUNS, succeeded_at=None, failures=9),
         failed_runs=4,
     )
 
-    assert broken(found) == [CheckId.ENDPOINT_NAME]
-    assert of(found, CheckId.ALLOWED_ADDRESSES).state is CheckState.SKIPPED
-    assert of(found, CheckId.DRIFT).state is CheckState.SKIPPED
-    assert of(found, CheckId.TARGET_HEALTH).state is OK
+    assert broken(report) == [CheckId.ENDPOINT_NAME]
+    assert of(report, CheckId.ALLOWED_ADDRESSES).state is CheckState.SKIPPED
+    assert of(report, CheckId.DRIFT).state is CheckState.SKIPPED
+    assert of(report, CheckId.TARGET_HEALTH).state is OK
 
 
-def test_a_gone_listener_explains_an_unused_target() -> None:
-    found = status_report(listeners=(), targets=sick("Target.NotInUse", TargetState.UNUSED))
+def test_a_missing_listener_causes_an_unused_target() -> None:
+    report = status_report(listeners=(), targets=unhealthy("Target.NotInUse", TargetState.UNUSED))
 
-    assert broken(found) == [CheckId.LISTENER]
-    assert of(found, CheckId.TARGET_HEALTH).caused_by is CheckId.LISTENER
+    assert broken(report) == [CheckId.LISTENER]
+    assert of(report, CheckId.TARGET_HEALTH).caused_by is CheckId.LISTENER
 
 
-def test_a_missing_load_balancer_leaves_nothing_to_look_at_behind_it() -> None:
-    found = status_report(load_balancer=None, load_balancer_attributes=None, listeners=None)
+def test_checks_that_need_the_load_balancer_are_skipped_without_it() -> None:
+    report = status_report(load_balancer=None, load_balancer_attributes=None, listeners=None)
 
-    states = {check.step: check.state for check in found.checks}
-    assert broken(found) == [CheckId.LOAD_BALANCER]
+    states = {check.id: check.state for check in report.checks}
+    assert broken(report) == [CheckId.LOAD_BALANCER]
     assert states[CheckId.AVAILABILITY_ZONES] is CheckState.SKIPPED
     assert states[CheckId.LOAD_BALANCER_SECURITY_GROUP] is CheckState.SKIPPED
     assert states[CheckId.DATABASE_SECURITY_GROUP] is CheckState.SKIPPED
-    assert of(found, CheckId.LISTENER).caused_by is CheckId.LOAD_BALANCER
+    assert of(report, CheckId.LISTENER).caused_by is CheckId.LOAD_BALANCER
 
 
-def test_two_causes_are_two_broken_steps() -> None:
-    found = status_report(schedule_enabled=False, principals=frozenset())
+def test_two_causes_are_two_broken_checks() -> None:
+    report = status_report(schedule_enabled=False, principals=frozenset())
 
-    assert broken(found) == [CheckId.ALLOWED_PRINCIPALS, CheckId.SCHEDULE]
-    assert found.summary == "The road is broken at allowed-principals, schedule."
+    assert broken(report) == [CheckId.ALLOWED_PRINCIPALS, CheckId.SCHEDULE]
+    assert report.summary == "The connection path is broken at allowed-principals, schedule."
 
 
-# ----------------------------------------------------------------------------- what is not known
+# -------------------------------------------------------------------------------- unknown facts
 
 
 @pytest.mark.parametrize(
@@ -283,20 +284,22 @@ def test_two_causes_are_two_broken_steps() -> None:
      "security_groups", "service", "principals", "connections", "load_balancer_attributes",
      "group_attributes"],
 )  # fmt: skip
-def test_a_road_of_which_something_vital_is_unknown_is_not_healthy(fact: str) -> None:
+def test_a_path_with_an_unknown_check_of_traffic_is_unknown(fact: str) -> None:
     changes: dict[str, Any] = {fact: DENIED}
-    found = status_report(**changes)
+    report = status_report(**changes)
 
-    unknown = [check for check in found.checks if check.state is CheckState.UNKNOWN]
-    assert not found.healthy
-    assert not broken(found)
+    unknown = [check for check in report.checks if check.state is CheckState.UNKNOWN]
+    assert not report.healthy
+    assert not broken(report)
     assert unknown
-    assert {(check.seen, check.remedy) for check in unknown} == {((DENIED.why,), DENIED.remedy)}
-    assert found.summary.startswith("Whether the road works is not known: ")
+    assert {(check.details, check.remedy) for check in unknown} == {
+        ((DENIED.reason,), DENIED.remedy)
+    }
+    assert report.summary.startswith("The state of the connection path is unknown. Not checked: ")
 
 
 @pytest.mark.parametrize(
-    ("fact", "step"),
+    ("fact", "id_"),
     [
         ("function_network", CheckId.FUNCTION_NETWORK),
         ("recent_runs", CheckId.LAST_SYNC),
@@ -307,40 +310,42 @@ def test_a_road_of_which_something_vital_is_unknown_is_not_healthy(fact: str) ->
         ("probes", CheckId.POSTGRESQL),
     ],
 )
-def test_a_road_works_even_if_its_past_is_unknown(fact: str, step: CheckId) -> None:
+def test_a_path_works_if_only_checks_of_the_past_are_unknown(fact: str, id_: CheckId) -> None:
     changes: dict[str, Any] = {fact: DENIED}
-    found = status_report(**changes)
+    report = status_report(**changes)
 
-    assert found.healthy
-    assert of(found, step).state is CheckState.UNKNOWN
-    assert found.summary == "The road works. Besides: 1 unknown."
+    assert report.healthy
+    assert of(report, id_).state is CheckState.UNKNOWN
+    assert report.summary == "The connection path works. Also: 1 unknown."
 
 
-def test_what_is_named_as_not_known_is_not_counted_again() -> None:
-    found = status_report(listeners=DENIED, changes=DENIED)
+def test_the_summary_does_not_count_the_unknown_checks_that_it_names() -> None:
+    report = status_report(listeners=DENIED, changes=DENIED)
 
-    assert found.summary == "Whether the road works is not known: listener. Besides: 1 unknown."
+    assert report.summary == (
+        "The state of the connection path is unknown. Not checked: listener. Also: 1 unknown."
+    )
 
 
 def test_an_unknown_idle_timeout_leaves_the_listener_ok() -> None:
-    found = check(CheckId.LISTENER, listener_attributes=DENIED)
+    result = check(CheckId.LISTENER, listener_attributes=DENIED)
 
-    assert found.state is OK
-    assert DENIED.why in found.seen[1]
+    assert result.state is OK
+    assert DENIED.reason in result.details[1]
 
 
 # ---------------------------------------------------------------------------------- the endpoint
 
 
-def test_the_name_is_told_with_its_addresses_ttl_and_source() -> None:
-    found = check(CheckId.ENDPOINT_NAME, observation=observation(B, A))
-    assert found.seen == (f"{NAME} is 10.0.1.11, 10.0.2.12 (source dns, TTL 5 s).",)
+def test_the_endpoint_name_has_its_addresses_ttl_and_source() -> None:
+    result = check(CheckId.ENDPOINT_NAME, observation=observation(B, A))
+    assert result.details == (f"{NAME}: 10.0.1.11, 10.0.2.12 (source dns, TTL 5 s).",)
 
 
-def test_given_addresses_have_no_ttl() -> None:
+def test_static_addresses_have_no_ttl() -> None:
     static = observation(name="10.0.1.11", source="static", ttl=None)
-    assert check(CheckId.ENDPOINT_NAME, observation=static).seen == (
-        "10.0.1.11 is 10.0.1.11 (source static).",
+    assert check(CheckId.ENDPOINT_NAME, observation=static).details == (
+        "10.0.1.11: 10.0.1.11 (source static).",
     )
 
 
@@ -354,45 +359,47 @@ def test_given_addresses_have_no_ttl() -> None:
         (LookupFailure.BAD_ANSWER, "DatabaseEndpoint"),
     ],
 )
-def test_a_name_that_says_nothing_is_broken(failure: LookupFailure, words: str) -> None:
-    found = check(CheckId.ENDPOINT_NAME, observation=failed(failure))
+def test_a_name_without_an_address_is_broken(failure: LookupFailure, words: str) -> None:
+    result = check(CheckId.ENDPOINT_NAME, observation=failed(failure))
 
-    assert found.state is BROKEN
-    assert found.seen == (f"{NAME}: {failure}.",)
-    assert words in found.remedy
+    assert result.state is BROKEN
+    assert result.details == (f"{NAME}: {failure}.",)
+    assert words in result.remedy
 
 
 @pytest.mark.parametrize("failure", [LookupFailure.API_UNAVAILABLE, LookupFailure.ACCESS_DENIED])
-def test_an_api_that_does_not_answer_says_nothing_of_the_name(failure: LookupFailure) -> None:
-    found = status_report(observation=failed(failure))
+def test_a_failed_api_call_leaves_the_name_unknown(failure: LookupFailure) -> None:
+    report = status_report(observation=failed(failure))
 
-    assert of(found, CheckId.ENDPOINT_NAME).state is CheckState.UNKNOWN
-    assert not broken(found)
-    assert not found.healthy
+    assert of(report, CheckId.ENDPOINT_NAME).state is CheckState.UNKNOWN
+    assert not broken(report)
+    assert not report.healthy
 
 
-def test_two_sources_that_disagree_are_told() -> None:
-    found = check(CheckId.ENDPOINT_NAME, observation=observation(disagreement="RDS says B."))
-    assert (found.state, found.seen[1]) == (WARNING, "RDS says B.")
+def test_two_sources_that_disagree_are_a_warning() -> None:
+    result = check(CheckId.ENDPOINT_NAME, observation=observation(disagreement="RDS says B."))
+    assert (result.state, result.details[1]) == (WARNING, "RDS says B.")
 
 
 @pytest.mark.parametrize(("ttl", "state"), [(540, OK), (541, WARNING)])
-def test_a_time_to_live_that_outlasts_a_run_is_told(ttl: int, state: CheckState) -> None:
+def test_a_ttl_longer_than_a_run_is_a_warning(ttl: int, state: CheckState) -> None:
     assert check(CheckId.ENDPOINT_NAME, observation=observation(ttl=ttl)).state is state
 
 
 def test_an_address_outside_the_allowed_networks_is_broken() -> None:
-    found = check(CheckId.ALLOWED_ADDRESSES, observation=observation(A, PUBLIC))
+    result = check(CheckId.ALLOWED_ADDRESSES, observation=observation(A, PUBLIC))
 
-    assert found.state is BROKEN
-    assert found.seen == ("8.8.8.8 may not be a target; allowed are 10.0.0.0/16.",)
+    assert result.state is BROKEN
+    assert result.details == (
+        "8.8.8.8 may not become a target. The allowed networks are 10.0.0.0/16.",
+    )
 
 
 @pytest.mark.parametrize(("most", "state"), [(2, OK), (1, BROKEN)])
 def test_too_many_addresses_are_broken(most: int, state: CheckState) -> None:
     deployment = replace(DEPLOYMENT, policy=replace(DEPLOYMENT.policy, max_targets=most))
-    found = check(CheckId.ALLOWED_ADDRESSES, deployment, observation=observation(A, B))
-    assert found.state is state
+    result = check(CheckId.ALLOWED_ADDRESSES, deployment, observation=observation(A, B))
+    assert result.state is state
 
 
 # ----------------------------------------------------------------------------------- the targets
@@ -405,59 +412,59 @@ def test_too_many_addresses_are_broken(most: int, state: CheckState) -> None:
         ("Target.Timeout", TargetState.UNHEALTHY, "cannot open", "DatabasePort is wrong"),
         ("Target.InvalidState", TargetState.UNHEALTHY, "stopped or terminated", "Start it"),
         ("Target.IpUnusable", TargetState.UNUSED, "a load balancer", "DatabaseEndpoint"),
-        ("Elb.InitialHealthChecking", TargetState.INITIAL, "still registering", "wait"),
+        ("Elb.InitialHealthChecking", TargetState.INITIAL, "still registering", "Wait"),
         ("Elb.InternalError", TargetState.UNAVAILABLE, "internal error", "later"),
-        ("Some.NewReason", TargetState.UNHEALTHY, "no reason that is known", "EC2 console"),
+        ("Some.NewReason", TargetState.UNHEALTHY, "no known reason", "EC2 console"),
     ],
 )
-def test_a_targets_state_is_translated(
+def test_the_reason_of_a_target_is_explained(
     reason: str, state: TargetState, meaning: str, remedy: str
 ) -> None:
-    found = check(CheckId.TARGET_HEALTH, targets=sick(reason, state))
+    result = check(CheckId.TARGET_HEALTH, targets=unhealthy(reason, state))
 
-    assert found.state is BROKEN
-    assert found.seen[0].startswith(f"10.0.1.11:5432 is {state} ({reason}): ")
-    assert meaning in found.seen[0]
-    assert remedy in found.remedy
+    assert result.state is BROKEN
+    assert result.details[0].startswith(f"10.0.1.11:5432 is {state} ({reason}): ")
+    assert meaning in result.details[0]
+    assert remedy in result.remedy
 
 
-def test_an_address_that_is_not_registered_is_broken() -> None:
-    found = check(CheckId.TARGET_HEALTH, observation=observation(B), targets=())
+def test_an_unregistered_address_is_broken() -> None:
+    result = check(CheckId.TARGET_HEALTH, observation=observation(B), targets=())
 
-    assert found.state is BROKEN
-    assert found.seen == ("10.0.2.12:5432 is not registered.",)
-    assert "ReconcileTargetsFunction" in found.remedy
+    assert result.state is BROKEN
+    assert result.details == ("10.0.2.12:5432 is not registered.",)
+    assert "ReconcileTargetsFunction" in result.remedy
 
 
 def test_a_draining_target_is_not_registered() -> None:
-    found = check(CheckId.TARGET_HEALTH, targets=sick("", TargetState.DRAINING))
-    assert (found.state, found.seen) == (BROKEN, ("10.0.1.11:5432 is draining.",))
+    result = check(CheckId.TARGET_HEALTH, targets=unhealthy("", TargetState.DRAINING))
+    assert (result.state, result.details) == (BROKEN, ("10.0.1.11:5432 is draining.",))
 
 
-def test_the_right_address_on_another_port_is_another_target() -> None:
-    found = check(CheckId.TARGET_HEALTH, targets=(target(port=5433),))
-    assert found.seen == ("10.0.1.11:5432 is not registered.",)
+def test_the_desired_address_on_another_port_is_another_target() -> None:
+    result = check(CheckId.TARGET_HEALTH, targets=(target(port=5433),))
+    assert result.details == ("10.0.1.11:5432 is not registered.",)
 
 
 @pytest.mark.parametrize(
     "targets",
     [(target(), target(B, TargetState.UNHEALTHY, "Target.Timeout")), (target(),)],
 )
-def test_a_road_that_lost_one_of_two_targets_still_works(targets: Any) -> None:
-    found = status_report(observation=observation(A, B), targets=targets)
+def test_a_path_with_one_of_two_targets_works(targets: Any) -> None:
+    report = status_report(observation=observation(A, B), targets=targets)
 
-    assert found.healthy
-    assert of(found, CheckId.TARGET_HEALTH).state is WARNING
+    assert report.healthy
+    assert of(report, CheckId.TARGET_HEALTH).state is WARNING
 
 
-def test_without_an_answer_the_registered_targets_are_judged() -> None:
-    gone = failed(LookupFailure.NAME_DOES_NOT_EXIST)
-    well = check(CheckId.TARGET_HEALTH, observation=gone)
-    none = check(CheckId.TARGET_HEALTH, observation=gone, targets=())
+def test_without_an_observation_the_registered_targets_count() -> None:
+    failure = failed(LookupFailure.NAME_DOES_NOT_EXIST)
+    healthy = check(CheckId.TARGET_HEALTH, observation=failure)
+    empty = check(CheckId.TARGET_HEALTH, observation=failure, targets=())
 
-    assert well.state is OK
-    assert none.seen == ("No target is registered.",)
-    assert none.caused_by is CheckId.ENDPOINT_NAME
+    assert healthy.state is OK
+    assert empty.details == ("No target is registered.",)
+    assert empty.caused_by is CheckId.ENDPOINT_NAME
 
 
 def test_addresses_of_another_ip_version_are_not_expected() -> None:
@@ -465,15 +472,15 @@ def test_addresses_of_another_ip_version_are_not_expected() -> None:
         DEPLOYMENT,
         policy=replace(DEPLOYMENT.policy, allowed_networks=(IPv6Network("fd00::/8"),)),
     )
-    found = check(CheckId.TARGET_HEALTH, deployment, targets=())
-    assert found.seen == ("No target is registered.",)
+    result = check(CheckId.TARGET_HEALTH, deployment, targets=())
+    assert result.details == ("No target is registered.",)
 
 
-def test_a_target_group_that_is_gone_is_one_fault() -> None:
-    found = status_report(targets=None, group=None, group_attributes=None, listeners=())
+def test_a_missing_target_group_is_one_fault() -> None:
+    report = status_report(targets=None, group=None, group_attributes=None, listeners=())
 
-    assert broken(found) == [CheckId.TARGET_GROUP]
-    assert of(found, CheckId.DRIFT).state is CheckState.SKIPPED
+    assert broken(report) == [CheckId.TARGET_GROUP]
+    assert of(report, CheckId.DRIFT).state is CheckState.SKIPPED
 
 
 # ------------------------------------------------------------------------------ PostgreSQL itself
@@ -482,65 +489,76 @@ def test_a_target_group_that_is_gone_is_one_fault() -> None:
 @pytest.mark.parametrize(
     ("reply", "state", "words"),
     [
-        (SslReply.TLS, OK, "takes TLS"),
-        (SslReply.PLAIN, WARNING, "no TLS"),
-        (SslReply.OTHER, BROKEN, "does not answer as PostgreSQL"),
-        (SslReply.NO_CONNECTION, CheckState.SKIPPED, "let FunctionSecurityGroup in"),
+        (SslReply.TLS, OK, "accepts TLS"),
+        (SslReply.PLAIN, WARNING, "does not accept TLS"),
+        (SslReply.OTHER, BROKEN, "does not reply as PostgreSQL"),
+        (SslReply.NO_CONNECTION, CheckState.SKIPPED, "allow FunctionSecurityGroup"),
     ],
 )
-def test_what_answers_is_told(reply: SslReply, state: CheckState, words: str) -> None:
-    found = check(CheckId.POSTGRESQL, probes={f"{A}:5432": reply})
+def test_the_reply_of_a_server_sets_the_state(
+    reply: SslReply, state: CheckState, words: str
+) -> None:
+    result = check(CheckId.POSTGRESQL, probes={f"{A}:5432": reply})
 
-    assert found.state is state
-    assert words in found.seen[0]
+    assert result.state is state
+    assert words in result.details[0]
 
 
-def test_the_worst_of_several_answers_counts() -> None:
+def test_the_worst_of_several_replies_counts() -> None:
     probes = {f"{A}:5432": SslReply.TLS, f"{B}:5432": SslReply.OTHER}
-    found = check(CheckId.POSTGRESQL, probes=probes)
-    assert (found.state, len(found.seen)) == (BROKEN, 2)
+    result = check(CheckId.POSTGRESQL, probes=probes)
+    assert (result.state, len(result.details)) == (BROKEN, 2)
 
 
 # ------------------------------------------------------------------------------------------ drift
 
 
-def test_a_target_that_is_not_the_database_is_drift() -> None:
-    found = check(CheckId.DRIFT, targets=(target(), target(B)))
+def test_a_foreign_target_is_drift() -> None:
+    result = check(CheckId.DRIFT, targets=(target(), target(B)))
 
-    assert found.state is BROKEN
-    assert found.seen == ("10.0.2.12:5432 is registered and is not where the database is.",)
+    assert result.state is BROKEN
+    assert result.details == (
+        "10.0.2.12:5432 is registered, but is not an address of the database.",
+    )
 
 
-KEEPING = replace(DEPLOYMENT, policy=replace(DEPLOYMENT.policy, serving_standby=True))
+SERVING_STANDBY = replace(DEPLOYMENT, policy=replace(DEPLOYMENT.policy, serving_standby=True))
 UNHEALTHY_STANDBY = target(B, TargetState.UNHEALTHY, "Target.FailedHealthChecks")
 
 
-def test_a_kept_standby_is_no_drift_and_no_sick_target() -> None:
-    found = status_report(
-        KEEPING,
+def test_the_standbys_target_is_no_drift_and_need_not_be_healthy() -> None:
+    report = status_report(
+        SERVING_STANDBY,
         targets=(target(), UNHEALTHY_STANDBY),
         standbys=StandbyCheck(confirmed=frozenset({B})),
     )
 
-    assert found.healthy
-    assert of(found, CheckId.TARGET_HEALTH).state is OK
-    assert of(found, CheckId.DRIFT).seen == ("10.0.2.12:5432 is kept as the standby's.",)
-
-
-def test_what_is_not_the_standbys_is_drift_even_where_one_is_kept() -> None:
-    found = check(
-        CheckId.DRIFT, KEEPING, targets=(target(), UNHEALTHY_STANDBY), standbys=StandbyCheck()
+    assert report.healthy
+    assert of(report, CheckId.TARGET_HEALTH).state is OK
+    assert of(report, CheckId.DRIFT).details == (
+        "10.0.2.12:5432 belongs to the standby and stays registered.",
     )
-    assert found.state is BROKEN
+
+
+def test_a_target_that_is_not_the_standbys_is_drift() -> None:
+    result = check(
+        CheckId.DRIFT,
+        SERVING_STANDBY,
+        targets=(target(), UNHEALTHY_STANDBY),
+        standbys=StandbyCheck(),
+    )
+    assert result.state is BROKEN
 
 
 @pytest.mark.parametrize("standbys", [DENIED, StandbyCheck(failure="The API is throttled.")])
-def test_whether_it_is_the_standbys_may_be_unknown(standbys: Any) -> None:
-    found = status_report(KEEPING, targets=(target(), UNHEALTHY_STANDBY), standbys=standbys)
+def test_drift_is_unknown_if_the_owner_of_a_target_is_unknown(standbys: Any) -> None:
+    report = status_report(
+        SERVING_STANDBY, targets=(target(), UNHEALTHY_STANDBY), standbys=standbys
+    )
 
-    assert of(found, CheckId.DRIFT).state is CheckState.UNKNOWN
-    assert "10.0.2.12:5432" in of(found, CheckId.DRIFT).seen[0]
-    assert not found.healthy
+    assert of(report, CheckId.DRIFT).state is CheckState.UNKNOWN
+    assert "10.0.2.12:5432" in of(report, CheckId.DRIFT).details[0]
+    assert not report.healthy
 
 
 @pytest.mark.parametrize(
@@ -551,12 +569,14 @@ def test_whether_it_is_the_standbys_may_be_unknown(standbys: Any) -> None:
         (DENIED, OK),
     ],
 )
-def test_what_drains_for_long_is_told(runs: Any, state: CheckState) -> None:
-    leaving = target(B, TargetState.DRAINING, "Target.DeregistrationInProgress")
-    found = check(CheckId.DRIFT, targets=(target(), leaving), recent_runs=runs)
+def test_a_target_that_drains_without_a_deregistration_is_a_warning(
+    runs: Any, state: CheckState
+) -> None:
+    draining = target(B, TargetState.DRAINING, "Target.DeregistrationInProgress")
+    result = check(CheckId.DRIFT, targets=(target(), draining), recent_runs=runs)
 
-    assert found.state is state
-    assert found.seen == ("10.0.2.12:5432 is draining.",)
+    assert result.state is state
+    assert result.details == ("10.0.2.12:5432 is draining.",)
 
 
 # --------------------------------------------------------------------------------- target group
@@ -571,14 +591,12 @@ def test_what_drains_for_long_is_told(runs: Any, state: CheckState) -> None:
         ("target_health_state.unhealthy.connection_termination.enabled", "false", WARNING),
     ],
 )
-def test_an_attribute_that_was_changed_is_told(
-    attribute: str, value: str, state: CheckState
-) -> None:
+def test_a_changed_attribute_is_reported(attribute: str, value: str, state: CheckState) -> None:
     attributes = {**dict(FACTS.group_attributes), attribute: value}  # type: ignore[arg-type]
-    found = check(CheckId.TARGET_GROUP, group_attributes=attributes)
+    result = check(CheckId.TARGET_GROUP, group_attributes=attributes)
 
-    assert found.state is state
-    assert found.seen[0].startswith(f"{attribute} is {value}, and should be ")
+    assert result.state is state
+    assert result.details[0].startswith(f"{attribute} is {value}, but should be ")
 
 
 @pytest.mark.parametrize(
@@ -590,76 +608,76 @@ def test_an_attribute_that_was_changed_is_told(
         ({"health_check_port": "8080"}, WARNING),
     ],
 )
-def test_a_group_that_was_changed_is_told(change: dict[str, Any], state: CheckState) -> None:
+def test_a_changed_target_group_is_reported(change: dict[str, Any], state: CheckState) -> None:
     assert check(CheckId.TARGET_GROUP, group=replace(GROUP, **change)).state is state
 
 
-def test_somebodys_own_group_may_have_its_own_attributes() -> None:
-    theirs = {"preserve_client_ip.enabled": "true", "proxy_protocol_v2.enabled": "false"}
-    fit = check(CheckId.TARGET_GROUP, OWN_GROUP, group_attributes=theirs)
+def test_an_existing_group_may_have_other_attributes() -> None:
+    attributes = {"preserve_client_ip.enabled": "true", "proxy_protocol_v2.enabled": "false"}
+    fit = check(CheckId.TARGET_GROUP, OWN_GROUP, group_attributes=attributes)
     unfit = check(
         CheckId.TARGET_GROUP,
         OWN_GROUP,
-        group_attributes={**theirs, "proxy_protocol_v2.enabled": "true"},
+        group_attributes={**attributes, "proxy_protocol_v2.enabled": "true"},
     )
-    gone = check(CheckId.TARGET_GROUP, OWN_GROUP, group=None)
+    missing = check(CheckId.TARGET_GROUP, OWN_GROUP, group=None)
 
-    assert (fit.state, unfit.state, gone.state) == (OK, BROKEN, BROKEN)
-    assert "ExistingTargetGroupArn" in gone.remedy
+    assert (fit.state, unfit.state, missing.state) == (OK, BROKEN, BROKEN)
+    assert "ExistingTargetGroupArn" in missing.remedy
 
 
 # -------------------------------------------------------------------------------------- listener
 
 
-def test_a_gone_listener_is_broken_with_the_command_that_makes_it() -> None:
-    found = check(CheckId.LISTENER, listeners=())
+def test_a_missing_listener_is_broken_and_the_remedy_creates_it() -> None:
+    result = check(CheckId.LISTENER, listeners=())
 
-    assert found.state is BROKEN
-    assert f"--load-balancer-arn {BALANCER_ARN}" in found.remedy
-    assert f"TargetGroupArn={GROUP_ARN}" in found.remedy
+    assert result.state is BROKEN
+    assert f"--load-balancer-arn {BALANCER_ARN}" in result.remedy
+    assert f"TargetGroupArn={GROUP_ARN}" in result.remedy
 
 
-def test_of_several_listeners_the_one_on_the_databases_port_counts() -> None:
-    found = check(CheckId.LISTENER, listeners=(replace(LISTENER, port=6432), LISTENER))
-    assert found.seen[0] == "TCP on port 5432 goes to the target group."
+def test_the_listener_on_the_databases_port_counts() -> None:
+    result = check(CheckId.LISTENER, listeners=(replace(LISTENER, port=6432), LISTENER))
+    assert result.details[0] == "It forwards TCP port 5432 to the target group."
 
 
 @pytest.mark.parametrize("change", [{"port": 6432}, {"protocol": "TLS"}])
-def test_a_listener_that_was_changed_is_broken_unless_it_is_somebodys_own(
+def test_a_changed_listener_is_broken_unless_the_group_is_an_existing_one(
     change: dict[str, Any],
 ) -> None:
     listeners = (replace(LISTENER, **change),)
-    found = check(CheckId.LISTENER, listeners=listeners)
-    assert found.state is BROKEN
-    assert f"--listener-arn {LISTENER.arn} --protocol TCP --port 5432" in found.remedy
+    result = check(CheckId.LISTENER, listeners=listeners)
+    assert result.state is BROKEN
+    assert f"--listener-arn {LISTENER.arn} --protocol TCP --port 5432" in result.remedy
     assert check(CheckId.LISTENER, OWN_GROUP, listeners=listeners).state is OK
 
 
 @pytest.mark.parametrize(
     ("attributes", "state", "words"),
     [
-        ({"tcp.idle_timeout.seconds": "60"}, WARNING, "after 60 s, and should after 350 s"),
-        (None, WARNING, "after not set s"),
-        ({"tcp.idle_timeout.seconds": "350"}, OK, "after 350 s"),
+        ({"tcp.idle_timeout.seconds": "60"}, WARNING, "is 60 s, but should be 350 s"),
+        (None, WARNING, "is not set, but should be 350 s"),
+        ({"tcp.idle_timeout.seconds": "350"}, OK, "is 350 s"),
     ],
 )
 def test_the_idle_timeout_is_compared(attributes: Any, state: CheckState, words: str) -> None:
-    found = check(CheckId.LISTENER, listener_attributes=attributes)
-    assert found.state is state
-    assert words in found.seen[1]
+    result = check(CheckId.LISTENER, listener_attributes=attributes)
+    assert result.state is state
+    assert words in result.details[1]
 
 
 # --------------------------------------------------------------------------------- load balancer
 
 
 @pytest.mark.parametrize(
-    ("state", "verdict"),
+    ("state", "expected"),
     [("active", OK), ("active_impaired", WARNING), ("provisioning", BROKEN), ("failed", BROKEN)],
 )
-def test_the_load_balancers_state_is_told(state: str, verdict: CheckState) -> None:
-    found = check(CheckId.LOAD_BALANCER, load_balancer=replace(BALANCER, state=state))
-    assert found.state is verdict
-    assert found.seen[0] == f"It is {state} in eu-west-1a, eu-west-1b."
+def test_the_load_balancers_state_is_reported(state: str, expected: CheckState) -> None:
+    result = check(CheckId.LOAD_BALANCER, load_balancer=replace(BALANCER, state=state))
+    assert result.state is expected
+    assert result.details[0] == f"It is {state} in eu-west-1a, eu-west-1b."
 
 
 CROSS_ZONE = "load_balancing.cross_zone.enabled"
@@ -674,29 +692,29 @@ CROSS_ZONE = "load_balancing.cross_zone.enabled"
         ("true", "false", BROKEN),
     ],
 )
-def test_cross_zone_load_balancing_is_the_groups_word_or_the_load_balancers(
+def test_the_group_overrides_the_load_balancers_cross_zone_setting(
     balancer: str, group: str, state: CheckState
 ) -> None:
-    found = check(
+    result = check(
         CheckId.LOAD_BALANCER,
         load_balancer_attributes={CROSS_ZONE: balancer},
         group_attributes={**dict(FACTS.group_attributes), CROSS_ZONE: group},  # type: ignore[arg-type]
     )
-    assert found.state is state
+    assert result.state is state
 
 
-def test_somebodys_own_load_balancer_may_stay_within_its_zones() -> None:
-    found = check(CheckId.LOAD_BALANCER, OWN_GROUP, load_balancer_attributes={})
-    unseen = check(CheckId.LOAD_BALANCER, group_attributes=DENIED)
-    assert (found.state, unseen.state) == (WARNING, OK)
+def test_another_load_balancer_may_have_cross_zone_load_balancing_off() -> None:
+    result = check(CheckId.LOAD_BALANCER, OWN_GROUP, load_balancer_attributes={})
+    unknown = check(CheckId.LOAD_BALANCER, group_attributes=DENIED)
+    assert (result.state, unknown.state) == (WARNING, OK)
 
 
 def test_a_group_without_a_load_balancer_is_broken() -> None:
-    found = status_report(
+    report = status_report(
         OWN_GROUP, load_balancer=None, load_balancer_attributes=None, listeners=None
     )
-    assert broken(found) == [CheckId.LOAD_BALANCER]
-    assert "Forward a listener" in of(found, CheckId.LOAD_BALANCER).remedy
+    assert broken(report) == [CheckId.LOAD_BALANCER]
+    assert "Let a listener of" in of(report, CheckId.LOAD_BALANCER).remedy
 
 
 # ------------------------------------------------------------------------------------------ zones
@@ -704,32 +722,32 @@ def test_a_group_without_a_load_balancer_is_broken() -> None:
 
 def test_a_zone_without_the_load_balancer_is_broken() -> None:
     third = IPv4Address("10.0.3.13")
-    found = check(
+    result = check(
         CheckId.AVAILABILITY_ZONES, observation=observation(third), targets=(target(third),)
     )
 
-    assert found.state is BROKEN
-    assert found.seen == ("A target is in eu-west-1c, where the load balancer has no subnet.",)
-    assert "SubnetIds" in found.remedy
+    assert result.state is BROKEN
+    assert result.details == ("A target is in eu-west-1c, where the load balancer has no subnet.",)
+    assert "SubnetIds" in result.remedy
 
 
 def test_a_target_outside_the_vpc_is_in_no_zone() -> None:
-    found = check(
+    result = check(
         CheckId.AVAILABILITY_ZONES, observation=observation(ELSEWHERE), targets=(target(ELSEWHERE),)
     )
-    assert found.state is OK
-    assert found.seen[0].endswith("; no target in its VPC.")
+    assert result.state is OK
+    assert result.details[0].endswith(". No target is in its VPC.")
 
 
-def test_one_zone_alone_is_told() -> None:
+def test_a_single_zone_is_a_warning() -> None:
     alone = replace(BALANCER, zones={"eu-west-1a": "subnet-a"})
     assert check(CheckId.AVAILABILITY_ZONES, load_balancer=alone).state is WARNING
 
 
-def test_zones_are_judged_by_the_answer_alone_while_the_targets_are_unknown() -> None:
-    found = check(CheckId.AVAILABILITY_ZONES, targets=DENIED)
+def test_the_zones_need_either_the_targets_or_the_observation() -> None:
+    result = check(CheckId.AVAILABILITY_ZONES, targets=DENIED)
     failed_requests = check(CheckId.AVAILABILITY_ZONES, observation=DENIED)
-    assert (found.state, failed_requests.state) == (OK, OK)
+    assert (result.state, failed_requests.state) == (OK, OK)
 
 
 # ----------------------------------------------------------------- the load balancer's own groups
@@ -751,15 +769,15 @@ OPEN_OUT = (rule(EVERYWHERE),)
         (rule(EVERYWHERE, protocol="udp"),),
     ],
 )
-def test_a_group_that_lets_nothing_out_to_the_database_is_broken(
+def test_a_group_without_an_outbound_rule_to_the_database_is_broken(
     outbound: tuple[Rule, ...],
 ) -> None:
-    found = check(
+    result = check(
         CheckId.LOAD_BALANCER_SECURITY_GROUP,
         security_groups=own_rules((rule(CONSUMERS),), outbound),
     )
-    assert found.state is BROKEN
-    assert f"authorize-security-group-egress --group-id {BALANCER_GROUP}" in found.remedy
+    assert result.state is BROKEN
+    assert f"authorize-security-group-egress --group-id {BALANCER_GROUP}" in result.remedy
 
 
 @pytest.mark.parametrize(
@@ -772,23 +790,23 @@ def test_a_group_that_lets_nothing_out_to_the_database_is_broken(
         (rule(prefix_lists=("pl-1",)),),
     ],
 )
-def test_a_group_may_let_traffic_out_in_many_ways(outbound: tuple[Rule, ...]) -> None:
-    found = check(
+def test_every_kind_of_outbound_rule_to_the_database_is_ok(outbound: tuple[Rule, ...]) -> None:
+    result = check(
         CheckId.LOAD_BALANCER_SECURITY_GROUP,
         security_groups=own_rules((rule(CONSUMERS),), outbound),
     )
-    assert found.state is OK
+    assert result.state is OK
 
 
 @pytest.mark.parametrize(("enforces", "word"), [(True, "off"), (False, "on")])
-def test_an_enforcement_that_was_switched_is_broken(enforces: bool, word: str) -> None:
-    found = check(
+def test_a_changed_enforcement_is_broken(enforces: bool, word: str) -> None:
+    result = check(
         CheckId.LOAD_BALANCER_SECURITY_GROUP,
-        replace(DEPLOYMENT, enforces=not enforces),
-        load_balancer=replace(BALANCER, enforces=enforces),
+        replace(DEPLOYMENT, enforces_inbound_rules=not enforces),
+        load_balancer=replace(BALANCER, enforces_inbound_rules=enforces),
     )
-    assert found.state is BROKEN
-    assert found.remedy.endswith(
+    assert result.state is BROKEN
+    assert result.remedy.endswith(
         f"--enforce-security-group-inbound-rules-on-private-link-traffic {word}."
     )
 
@@ -805,47 +823,47 @@ def test_an_enforcement_that_was_switched_is_broken(enforces: bool, word: str) -
     ],
 )
 @pytest.mark.parametrize("enforces", [True, False])
-def test_who_may_not_come_in_matters_where_rules_hold_for_privatelink(
+def test_a_missing_inbound_rule_is_broken_only_with_enforcement(
     inbound: tuple[Rule, ...], open_: bool, enforces: bool
 ) -> None:
-    found = check(
+    result = check(
         CheckId.LOAD_BALANCER_SECURITY_GROUP,
-        replace(DEPLOYMENT, enforces=enforces),
-        load_balancer=replace(BALANCER, enforces=enforces),
+        replace(DEPLOYMENT, enforces_inbound_rules=enforces),
+        load_balancer=replace(BALANCER, enforces_inbound_rules=enforces),
         security_groups=own_rules(inbound, OPEN_OUT),
     )
     closed = BROKEN if enforces else WARNING
-    assert found.state is (OK if open_ else closed)
+    assert result.state is (OK if open_ else closed)
 
 
 @pytest.mark.parametrize(
-    ("deployment", "network"), [(DEPLOYMENT, str(CONSUMERS)), (OWN_GROUP, "and their network")]
+    ("deployment", "network"), [(DEPLOYMENT, str(CONSUMERS)), (OWN_GROUP, "CONSUMER_CIDR")]
 )
-def test_the_remedy_names_one_group_of_several_and_the_consumers_network(
+def test_the_remedy_names_the_first_group_and_the_consumers_network(
     deployment: Deployment, network: str
 ) -> None:
     balancer = replace(BALANCER, security_groups=(BALANCER_GROUP, "sg-second"))
 
-    shut = check(
+    closed = check(
         CheckId.LOAD_BALANCER_SECURITY_GROUP,
         deployment,
         load_balancer=balancer,
         security_groups=own_rules((), OPEN_OUT),
     )
 
-    assert shut.state is not OK
+    assert closed.state is not OK
     assert (
-        f"--group-id {BALANCER_GROUP} --protocol tcp --port 5432 --cidr {network}." in shut.remedy
+        f"--group-id {BALANCER_GROUP} --protocol tcp --port 5432 --cidr {network}." in closed.remedy
     )
 
 
-def test_somebodys_own_group_lets_in_whom_it_likes() -> None:
+def test_the_group_of_another_load_balancer_may_allow_any_network() -> None:
     groups = own_rules((rule(IPv4Network("10.9.0.0/16")),), OPEN_OUT)
-    found = check(CheckId.LOAD_BALANCER_SECURITY_GROUP, OWN_GROUP, security_groups=groups)
-    assert found.state is OK
+    result = check(CheckId.LOAD_BALANCER_SECURITY_GROUP, OWN_GROUP, security_groups=groups)
+    assert result.state is OK
 
 
-def test_a_load_balancer_without_groups_filters_nothing() -> None:
+def test_a_load_balancer_without_groups_is_ok() -> None:
     bare = replace(BALANCER, security_groups=())
     assert check(CheckId.LOAD_BALANCER_SECURITY_GROUP, load_balancer=bare).state is OK
 
@@ -868,37 +886,39 @@ def database_rules(*rules: Rule) -> dict[str, SecurityGroup]:
         ((rule(prefix_lists=("pl-1",)),), WARNING),
     ],
 )
-def test_the_database_lets_the_load_balancer_in_or_not(
+def test_a_rule_of_the_database_must_allow_the_load_balancer(
     rules: tuple[Rule, ...], state: CheckState
 ) -> None:
-    found = check(CheckId.DATABASE_SECURITY_GROUP, security_groups=database_rules(*rules))
-    assert found.state is state
+    result = check(CheckId.DATABASE_SECURITY_GROUP, security_groups=database_rules(*rules))
+    assert result.state is state
 
 
-def test_a_closed_database_is_told_with_the_command_that_opens_it() -> None:
-    found = check(CheckId.DATABASE_SECURITY_GROUP, security_groups=database_rules())
+def test_the_remedy_for_a_closed_database_adds_the_rule() -> None:
+    result = check(CheckId.DATABASE_SECURITY_GROUP, security_groups=database_rules())
 
-    assert found.seen == (f"No rule of {DATABASE_GROUP} lets {BALANCER_GROUP} in on port {PORT}.",)
-    assert found.remedy == (
-        "Let it in (the stack's own rule, DatabaseIngress, is gone): aws ec2"
+    assert result.details == (
+        f"No rule of {DATABASE_GROUP} allows {BALANCER_GROUP} on port {PORT}.",
+    )
+    assert result.remedy == (
+        "Allow it (the stack's own rule, DatabaseIngress, is missing): aws ec2"
         f" authorize-security-group-ingress --group-id {DATABASE_GROUP} --protocol tcp"
         f" --port {PORT} --source-group {BALANCER_GROUP}."
     )
 
 
-def test_a_load_balancer_without_groups_is_let_in_by_its_subnets() -> None:
-    found = check(
+def test_a_load_balancer_without_groups_needs_a_rule_for_its_subnets() -> None:
+    result = check(
         CheckId.DATABASE_SECURITY_GROUP,
         OWN_GROUP,
         load_balancer=replace(BALANCER, security_groups=()),
         security_groups={},
         subnets=SUBNETS,
     )
-    assert found.seen[0].endswith("lets the load balancer's subnets in on port 5432.")
-    assert "--cidr and its subnets" in found.remedy
+    assert result.details[0].endswith("allows the load balancer's subnets on port 5432.")
+    assert "--cidr SUBNET_CIDR" in result.remedy
 
 
-def test_a_database_whose_groups_aws_does_not_know_is_not_judged() -> None:
+def test_a_database_without_known_groups_is_skipped() -> None:
     deployment = replace(DEPLOYMENT, database_security_groups=())
     assert check(CheckId.DATABASE_SECURITY_GROUP, deployment).state is CheckState.SKIPPED
 
@@ -907,48 +927,49 @@ def test_a_database_whose_groups_aws_does_not_know_is_not_judged() -> None:
 
 
 @pytest.mark.parametrize("state", ["Pending", "Deleting", "Failed"])
-def test_a_service_that_is_not_available_is_broken(state: str) -> None:
+def test_an_unavailable_endpoint_service_is_broken(state: str) -> None:
     service: Any = replace(FACTS.service, state=state)  # type: ignore[type-var]
     assert check(CheckId.ENDPOINT_SERVICE, service=service).state is BROKEN
 
 
-def test_a_service_on_another_load_balancer_is_broken() -> None:
+def test_an_endpoint_service_on_another_load_balancer_is_broken() -> None:
     service: Any = replace(FACTS.service, load_balancer_arns=("arn:other",))  # type: ignore[type-var]
-    found = check(CheckId.ENDPOINT_SERVICE, service=service)
-    assert (found.state, BALANCER_ARN in found.remedy) == (BROKEN, True)
+    result = check(CheckId.ENDPOINT_SERVICE, service=service)
+    assert (result.state, BALANCER_ARN in result.remedy) == (BROKEN, True)
 
 
 @pytest.mark.parametrize(("now", "option"), [(True, "--no-accept"), (False, "--accept")])
-def test_acceptance_that_was_switched_is_told(now: bool, option: str) -> None:
+def test_a_changed_acceptance_is_a_warning(now: bool, option: str) -> None:
     service: Any = replace(FACTS.service, acceptance_required=now)  # type: ignore[type-var]
     deployment = replace(DEPLOYMENT, acceptance_required=not now)
-    found = check(CheckId.ENDPOINT_SERVICE, deployment, service=service)
-    assert found.state is WARNING
-    assert option in found.remedy
+    result = check(CheckId.ENDPOINT_SERVICE, deployment, service=service)
+    assert result.state is WARNING
+    assert option in result.remedy
 
 
-def test_the_service_is_judged_while_the_load_balancer_is_unknown() -> None:
+def test_the_endpoint_service_is_ok_while_the_load_balancer_is_unknown() -> None:
     assert check(CheckId.ENDPOINT_SERVICE, load_balancer=DENIED).state is OK
 
 
 def test_a_missing_principal_is_broken() -> None:
-    found = check(CheckId.ALLOWED_PRINCIPALS, principals=frozenset({"arn:aws:iam::9:root"}))
-    assert found.state is BROKEN
-    assert f"--add-allowed-principals {PRINCIPAL}" in found.remedy
+    result = check(CheckId.ALLOWED_PRINCIPALS, principals=frozenset({"arn:aws:iam::9:root"}))
+    assert result.state is BROKEN
+    assert f"--add-allowed-principals {PRINCIPAL}" in result.remedy
     assert (
-        check(CheckId.ALLOWED_PRINCIPALS, principals=frozenset()).seen[0] == "Nobody may connect."
+        check(CheckId.ALLOWED_PRINCIPALS, principals=frozenset()).details[0]
+        == "No principal is allowed."
     )
 
 
-def test_principals_of_a_gone_service_follow_from_that() -> None:
-    found = status_report(service=None, principals=None)
-    assert broken(found) == [CheckId.ENDPOINT_SERVICE]
+def test_a_missing_endpoint_service_causes_missing_principals() -> None:
+    report = status_report(service=None, principals=None)
+    assert broken(report) == [CheckId.ENDPOINT_SERVICE]
 
 
-def test_a_principal_too_many_is_told() -> None:
-    found = check(CheckId.ALLOWED_PRINCIPALS, principals=frozenset({PRINCIPAL, "*"}))
-    assert found.state is WARNING
-    assert "--remove-allowed-principals *" in found.remedy
+def test_an_unexpected_principal_is_a_warning() -> None:
+    result = check(CheckId.ALLOWED_PRINCIPALS, principals=frozenset({PRINCIPAL, "*"}))
+    assert result.state is WARNING
+    assert "--remove-allowed-principals *" in result.remedy
 
 
 ACCEPTING = replace(DEPLOYMENT, acceptance_required=True)
@@ -965,21 +986,21 @@ WAITING = ConnectionState.PENDING_ACCEPTANCE
         (DEPLOYMENT, TRUSTED, 10.0, BROKEN, "accept-vpc-endpoint-connections"),
     ],
 )
-def test_a_request_that_waits_is_the_functions_to_answer_or_a_persons(
+def test_a_waiting_request_names_who_accepts_it(
     deployment: Deployment, owner: str, age: float | None, state: CheckState, words: str
 ) -> None:
-    found = check(
+    result = check(
         CheckId.ENDPOINT_CONNECTIONS, deployment, connections=(connection(WAITING, owner, age),)
     )
-    assert found.state is state
-    assert words in found.remedy
-    assert found.seen[0].startswith(
-        f"vpce-0a1b2c3d4e5f60718 of account {owner} waits to be accepted"
+    assert result.state is state
+    assert words in result.remedy
+    assert result.details[0].startswith(
+        f"vpce-0a1b2c3d4e5f60718 of account {owner} waits for acceptance"
     )
 
 
 @pytest.mark.parametrize(
-    ("states", "verdict"),
+    ("states", "expected"),
     [
         ((ConnectionState.AVAILABLE,), OK),
         ((ConnectionState.PARTIAL,), OK),
@@ -991,17 +1012,17 @@ def test_a_request_that_waits_is_the_functions_to_answer_or_a_persons(
         ((), WARNING),
     ],
 )
-def test_connections_in_other_states_are_told(
-    states: tuple[ConnectionState, ...], verdict: CheckState
+def test_the_state_of_the_connections_is_reported(
+    states: tuple[ConnectionState, ...], expected: CheckState
 ) -> None:
-    found = status_report(connections=tuple(map(connection, states)))
-    assert of(found, CheckId.ENDPOINT_CONNECTIONS).state is verdict
-    assert found.healthy
+    report = status_report(connections=tuple(map(connection, states)))
+    assert of(report, CheckId.ENDPOINT_CONNECTIONS).state is expected
+    assert report.healthy
 
 
-def test_a_connection_is_told_with_its_account_and_age() -> None:
-    assert check(CheckId.ENDPOINT_CONNECTIONS).seen == (
-        f"vpce-0a1b2c3d4e5f60718 of account {TRUSTED} is available, made 60 minutes ago.",
+def test_a_connection_has_its_account_and_age() -> None:
+    assert check(CheckId.ENDPOINT_CONNECTIONS).details == (
+        f"vpce-0a1b2c3d4e5f60718 of account {TRUSTED} is available, created 60 minutes ago.",
     )
 
 
@@ -1015,68 +1036,68 @@ def test_a_connection_is_told_with_its_account_and_age() -> None:
         (259200, "3 days ago"),
     ],
 )
-def test_a_time_is_told_in_one_unit(seconds: float, words: str) -> None:
+def test_a_duration_has_one_unit(seconds: float, words: str) -> None:
     assert ago(seconds) == words
 
 
 # -------------------------------------------------------------------------------------- operation
 
 
-def way(route: str = "", *services: str) -> FunctionNetwork:
-    return FunctionNetwork((SubnetRoute("subnet-f", route),), frozenset(services))
+def network(gateway: str = "", *services: str) -> FunctionNetwork:
+    return FunctionNetwork((SubnetRoute("subnet-f", gateway),), frozenset(services))
 
 
 CLUSTER = replace(DEPLOYMENT, apis=("elasticloadbalancing", "rds"))
 
 
 @pytest.mark.parametrize(
-    ("network", "state", "words"),
+    ("function_network", "state", "words"),
     [
-        (way("nat-1"), OK, "subnet-f leaves by nat-1."),
-        (way("", "elasticloadbalancing", "rds"), OK, "leaves by interface endpoints"),
-        (way("", "elasticloadbalancing"), BROKEN, "leads to rds."),
-        (way(), BROKEN, "leads to elasticloadbalancing, rds."),
+        (network("nat-1"), OK, "subnet-f reaches AWS through nat-1."),
+        (network("", "elasticloadbalancing", "rds"), OK, "through interface endpoints"),
+        (network("", "elasticloadbalancing"), BROKEN, "to reach rds."),
+        (network(), BROKEN, "to reach elasticloadbalancing, rds."),
     ],
 )
-def test_a_function_in_a_vpc_needs_a_way_to_what_it_calls(
-    network: FunctionNetwork, state: CheckState, words: str
+def test_a_function_in_a_vpc_must_reach_the_apis_that_it_calls(
+    function_network: FunctionNetwork, state: CheckState, words: str
 ) -> None:
-    found = check(CheckId.FUNCTION_NETWORK, CLUSTER, function_network=network)
-    assert found.state is state
-    assert words in found.seen[0]
+    result = check(CheckId.FUNCTION_NETWORK, CLUSTER, function_network=function_network)
+    assert result.state is state
+    assert words in result.details[0]
 
 
 @pytest.mark.parametrize(
     ("seconds", "state"), [(-5.0, OK), (30.0, OK), (300.0, OK), (301.0, BROKEN)]
 )
-def test_the_last_successful_run_has_to_be_fresh(seconds: float, state: CheckState) -> None:
+def test_the_last_successful_run_must_be_fresh(seconds: float, state: CheckState) -> None:
     runs = replace(RUNS, succeeded_at=NOW - seconds)
     assert check(CheckId.LAST_SYNC, recent_runs=runs).state is state
 
 
-def test_runs_that_fail_are_told() -> None:
-    never = check(CheckId.LAST_SYNC, recent_runs=replace(RUNS, succeeded_at=None, failures=3))
-    now_and_then = check(CheckId.LAST_SYNC, recent_runs=replace(RUNS, failures=3))
+def test_failed_runs_are_reported() -> None:
+    failing = check(CheckId.LAST_SYNC, recent_runs=replace(RUNS, succeeded_at=None, failures=3))
+    mixed = check(CheckId.LAST_SYNC, recent_runs=replace(RUNS, failures=3))
 
-    assert never.seen == (
-        "The last successful run: none within 15 minutes.",
-        "3 runs failed within 15 minutes.",
+    assert failing.details == (
+        "No run succeeded in the last 15 minutes.",
+        "3 runs failed in the last 15 minutes.",
     )
-    assert f"--stack-name {STACK}" in never.remedy
-    assert (now_and_then.state, now_and_then.seen[1]) == (OK, never.seen[1])
+    assert f"--stack-name {STACK}" in failing.remedy
+    assert (mixed.state, mixed.details[1]) == (OK, failing.details[1])
 
 
-def test_runs_that_stay_away_are_told_from_runs_that_fail() -> None:
-    found = check(CheckId.LAST_SYNC, recent_runs=replace(RUNS, succeeded_at=None))
+def test_missing_runs_have_another_remedy_than_failed_runs() -> None:
+    result = check(CheckId.LAST_SYNC, recent_runs=replace(RUNS, succeeded_at=None))
 
-    assert found.seen == ("The last successful run: none within 15 minutes.",)
-    assert "schedule's rate and target" in found.remedy
-    assert "newest errors" not in found.remedy
+    assert result.details == ("No run succeeded in the last 15 minutes.",)
+    assert "schedule's rate and target" in result.remedy
+    assert "newest errors" not in result.remedy
 
 
-def test_a_veto_is_told() -> None:
-    found = check(CheckId.LAST_SYNC, recent_runs=replace(RUNS, vetoes=2))
-    assert (found.state, "vetoes" in found.remedy) == (WARNING, True)
+def test_a_veto_is_a_warning() -> None:
+    result = check(CheckId.LAST_SYNC, recent_runs=replace(RUNS, vetoes=2))
+    assert (result.state, "vetoes" in result.remedy) == (WARNING, True)
 
 
 FOLLOWED = FollowedChange(at=NOW - 7200, to_detect=1.0, to_register=1.5, to_healthy=95.25)
@@ -1091,33 +1112,33 @@ FOLLOWED = FollowedChange(at=NOW - 7200, to_detect=1.0, to_register=1.5, to_heal
         (FollowedChange(at=NOW, to_detect=1.0), OK),
     ],
 )
-def test_the_last_change_is_told_with_its_seconds(
-    change: FollowedChange, state: CheckState
-) -> None:
+def test_a_slow_change_is_a_warning(change: FollowedChange, state: CheckState) -> None:
     assert check(CheckId.LAST_FAILOVER, changes=FollowedChanges(change, 14)).state is state
 
 
-def test_the_seconds_of_a_change_are_told() -> None:
-    (seen,) = check(CheckId.LAST_FAILOVER, changes=FollowedChanges(FOLLOWED, 14)).seen
-    assert seen.startswith("The last change, 2 hours ago: ")
-    assert seen.endswith(": seen after 1.0 s, registered after 1.5 s, healthy after 95.2 s.")
+def test_the_seconds_of_a_change_are_reported() -> None:
+    (detail,) = check(CheckId.LAST_FAILOVER, changes=FollowedChanges(FOLLOWED, 14)).details
+    assert detail.startswith("The last change was 2 hours ago: ")
+    assert detail.endswith(": detected after 1.0 s, registered after 1.5 s, healthy after 95.2 s.")
 
 
 @pytest.mark.parametrize(
     ("counts", "state", "words"),
     [
-        ((0, 0), OK, "Both are empty."),
+        ((0, 0), OK, "Both queues are empty."),
         ((1, 0), BROKEN, "FailedRunsQueue has 1 message."),
         ((0, 2), BROKEN, "UndeliveredEventsQueue has 2 messages."),
         ((None, 0), BROKEN, "FailedRunsQueue does not exist."),
     ],
 )
-def test_messages_that_were_lost_are_told(counts: Any, state: CheckState, words: str) -> None:
+def test_messages_in_a_dead_letter_queue_are_broken(
+    counts: Any, state: CheckState, words: str
+) -> None:
     failed_runs, undelivered = counts
-    found = check(
+    result = check(
         CheckId.DEAD_LETTER_QUEUES, failed_runs=failed_runs, undelivered_events=undelivered
     )
-    assert (found.state, found.seen) == (state, (words,))
+    assert (result.state, result.details) == (state, (words,))
 
 
 @pytest.mark.parametrize(
@@ -1138,82 +1159,101 @@ def test_messages_that_were_lost_are_told(counts: Any, state: CheckState, words:
         (ACCEPTING, DENIED, [CheckId.DEAD_LETTER_QUEUES]),
     ],
 )
-def test_an_answer_that_does_not_come_explains_the_runs_that_failed(
+def test_an_overdue_request_causes_failed_runs(
     deployment: Deployment, connections: Any, expected: list[CheckId]
 ) -> None:
-    found = status_report(deployment, connections=connections, failed_runs=1)
-    assert broken(found) == expected
+    report = status_report(deployment, connections=connections, failed_runs=1)
+    assert broken(report) == expected
 
 
 # --------------------------------------------------------------------------- an Auto Scaling group
 
-NONE_HERE = Skipped("An Auto Scaling group registers its instances itself.")
+NO_SYNC = Skipped("An Auto Scaling group registers its instances itself.")
 INSTANCE = "i-0a1b2c3d4e5f60718"
 
 
 def scaling(**changes: Any) -> StatusReport:
     given = {
-        "observation": NONE_HERE,
+        "observation": NO_SYNC,
         "attached": True,
         "targets": (target(INSTANCE),),
         "group": replace(GROUP, target_type="instance"),
-        "recent_runs": NONE_HERE,
-        "changes": NONE_HERE,
-        "schedule_enabled": NONE_HERE,
+        "recent_runs": NO_SYNC,
+        "changes": NO_SYNC,
+        "schedule_enabled": NO_SYNC,
         **changes,
     }
     return status_report(SCALING, **given)
 
 
-def test_a_scaling_group_is_healthy_by_its_instances() -> None:
-    found = scaling()
+def test_a_scaling_group_with_healthy_instances_is_healthy() -> None:
+    report = scaling()
 
-    assert found.healthy
-    assert of(found, CheckId.ENDPOINT_NAME).seen == (
+    assert report.healthy
+    assert of(report, CheckId.ENDPOINT_NAME).details == (
         "The Auto Scaling group is attached to the target group.",
     )
-    assert of(found, CheckId.TARGET_HEALTH).seen == (f"{INSTANCE}:5432 is healthy.",)
-    assert of(found, CheckId.DRIFT).state is CheckState.SKIPPED
-    assert of(found, CheckId.LAST_SYNC).state is CheckState.SKIPPED
+    assert of(report, CheckId.TARGET_HEALTH).details == (f"{INSTANCE}:5432 is healthy.",)
+    assert of(report, CheckId.DRIFT).state is CheckState.SKIPPED
+    assert of(report, CheckId.LAST_SYNC).state is CheckState.SKIPPED
 
 
 @pytest.mark.parametrize("attached", [False, None])
-def test_a_scaling_group_that_is_not_attached_is_broken(attached: bool | None) -> None:
-    found = scaling(attached=attached, targets=())
+def test_a_detached_scaling_group_is_broken(attached: bool | None) -> None:
+    report = scaling(attached=attached, targets=())
 
-    assert broken(found) == [CheckId.ENDPOINT_NAME]
+    assert broken(report) == [CheckId.ENDPOINT_NAME]
 
 
 def test_a_scaling_group_without_instances_is_broken() -> None:
-    found = of(scaling(targets=()), CheckId.TARGET_HEALTH)
-    assert (found.state, "Auto Scaling group" in found.remedy) == (BROKEN, True)
+    result = of(scaling(targets=()), CheckId.TARGET_HEALTH)
+    assert (result.state, "Auto Scaling group" in result.remedy) == (BROKEN, True)
 
 
 # --------------------------------------------------------------------------------- for a terminal
 
 
 def test_the_text_fits_a_terminal_and_needs_no_colour() -> None:
-    found = status_report(
+    report = status_report(
         schedule_enabled=False,
         recent_runs=replace(RUNS, succeeded_at=None),
         changes=DENIED,
     )
 
-    text = to_text(found)
+    text = to_text(report)
 
     lines = text.splitlines()
     assert lines[:4] == [
         f"{STACK}, 2026-11-22T10:00:00Z: not healthy",
-        "The road is broken at schedule. Besides: 1 warning, 1 unknown.",
+        "The connection path is broken at schedule. Also: 1 warning, 1 unknown.",
         "",
-        "✓ ok        The database's name says where it is [endpoint-name]",
+        "✗ broken    Schedule [schedule]",
     ]
-    assert "✗ broken    The schedule is on [schedule]" in lines
     assert "            -> Switch it on: EventBridge Scheduler, Schedules, Enable." in lines
-    assert "! warning   The function's runs succeed [last-sync]" in lines
-    assert "? unknown   The last change was followed [last-failover]" in lines
-    assert "- skipped   PostgreSQL answers there [postgresql]" in lines
+    assert "! warning   Last sync [last-sync]" in lines
+    assert "? unknown   Last failover [last-failover]" in lines
+    assert "✓ ok        Endpoint name [endpoint-name]" in lines
+    assert "- skipped   PostgreSQL [postgresql]" in lines
     assert max(map(len, lines)) <= 100
+
+
+def test_the_text_lists_the_most_urgent_state_first() -> None:
+    report = status_report(
+        schedule_enabled=False, recent_runs=replace(RUNS, succeeded_at=None), changes=DENIED
+    )
+
+    lines = [line for line in to_text(report).splitlines()[3:] if not line.startswith(" ")]
+
+    states = [line.split()[1] for line in lines]
+    assert list(dict.fromkeys(states)) == ["broken", "unknown", "warning", "ok", "skipped"]
+    assert states == sorted(states, key=list(dict.fromkeys(states)).index)
+    ok = [line.partition("[")[2].rstrip("]") for line in lines if line.split()[1] == "ok"]
+    assert ok == [check.id for check in report.checks if check.state is OK]
+    assert len(lines) == len(CheckId)
+
+
+def test_the_text_of_an_unknown_path_is_headed_unknown() -> None:
+    assert to_text(status_report(listeners=DENIED)).splitlines()[0].endswith("Z: unknown")
 
 
 def test_a_long_command_is_not_cut() -> None:
@@ -1221,6 +1261,6 @@ def test_a_long_command_is_not_cut() -> None:
     assert f"Type=forward,TargetGroupArn={GROUP_ARN}." in text
 
 
-def test_the_text_of_a_right_road_says_so_first() -> None:
+def test_the_text_begins_with_the_state_of_the_path() -> None:
     assert to_text(status_report()).splitlines()[0].endswith(": healthy")
-    assert OUTSIDE.why in to_text(status_report())
+    assert OUTSIDE.reason in to_text(status_report())

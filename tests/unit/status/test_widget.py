@@ -1,4 +1,4 @@
-"""The widget: what it shows, that it stays small, and that no text becomes a part of the page."""
+"""The widget: its content, its size, and that no text becomes a part of the page."""
 
 import re
 from collections.abc import Iterator
@@ -12,9 +12,9 @@ import pytest
 from target_sync.status.checks.result import CheckId, CheckState
 from target_sync.status.facts import FollowedChange, FollowedChanges, Skipped, Unknown
 from target_sync.status.report import StatusCheck, StatusReport, make_report
-from target_sync.status.widget import DARK, LIGHT, MARKS, Frame, Theme, to_html
+from target_sync.status.widget import DARK, LIGHT, SYMBOL_PATHS, Frame, Theme, to_html
 from tests.support.status import DEPLOYMENT, FACTS, NOW, SCALING, STACK, target
-from tests.support.widget import HOSTILE, SUSPECT, every_state, status_report, with_texts
+from tests.support.widget import HOSTILE, SUSPECT, every_state, make_report_with, with_texts
 
 ATTRIBUTES = {
     "aria-hidden", "class", "cx", "cy", "d", "height", "r", "scope", "stroke-dasharray",
@@ -27,11 +27,11 @@ ELEMENTS = {
 
 
 class Page(HTMLParser):
-    """What a page consists of.
+    """The content of a page.
 
     Attributes:
-        parts: Its elements with their attributes, and their ends, in order.
-        texts: What can be read on it.
+        parts: Its start tags with their attributes and its end tags, in order.
+        texts: Its visible texts.
     """
 
     def __init__(self, html: str) -> None:
@@ -58,7 +58,7 @@ class Page(HTMLParser):
         raise AssertionError(data)
 
     def values(self, tag: str, name: str) -> list[str | None]:
-        """The attribute of each element of a kind, in order."""
+        """The attribute of each element with this tag, in order."""
         return [dict(attributes).get(name) for found, attributes in self.parts if found == tag]
 
     @property
@@ -66,50 +66,50 @@ class Page(HTMLParser):
         return "\n".join(self.texts)
 
 
-def page(found: StatusReport, *, width: float = 1180.0, dark: bool = False) -> Page:
-    return Page(to_html(found, Frame(width=width, dark=dark)))
+def page(report: StatusReport, *, width: float = 1180.0, dark: bool = False) -> Page:
+    return Page(to_html(report, Frame(width=width, dark=dark)))
 
 
-# ----------------------------------------------------------------------------------- what it shows
+# ------------------------------------------------------------------------------------ the content
 
 
-def test_each_step_is_told_by_a_symbol_and_a_word() -> None:
-    found = every_state()
+def test_each_check_has_a_symbol_and_a_word() -> None:
+    report = every_state()
 
-    shown = page(found)
+    shown = page(report)
 
-    first, end = shown.texts.index("The road, step by step") + 1, shown.texts.index("Targets")
-    scenario = shown.texts[first:end]
-    told = list(zip(scenario[::2], scenario[1::2], strict=True))
-    assert told == [(check.state.value, check.step.value) for check in found.checks]
-    marks = shown.values("path", "d")[-len(found.checks) :]
-    assert marks == [MARKS[check.state] for check in found.checks]
+    first, end = shown.texts.index("Status checks") + 1, shown.texts.index("Targets")
+    words = shown.texts[first:end]
+    pairs = list(zip(words[::2], words[1::2], strict=True))
+    assert pairs == [(check.state.value, check.id.value) for check in report.checks]
+    symbols = shown.values("path", "d")[-len(report.checks) :]
+    assert symbols == [SYMBOL_PATHS[check.state] for check in report.checks]
 
 
 def test_each_state_has_a_symbol_of_its_own() -> None:
-    assert MARKS.keys() == set(CheckState)
-    assert len(set(MARKS.values())) == len(CheckState)
+    assert SYMBOL_PATHS.keys() == set(CheckState)
+    assert len(set(SYMBOL_PATHS.values())) == len(CheckState)
 
 
-def test_a_right_road_asks_for_nothing() -> None:
-    shown = page(status_report())
+def test_a_working_path_shows_no_problems() -> None:
+    shown = page(make_report_with())
 
-    assert shown.values("path", "d")[0] == MARKS[CheckState.OK]
+    assert shown.values("path", "d")[0] == SYMBOL_PATHS[CheckState.OK]
     assert shown.texts[:3] == [
         "healthy",
-        "The road works.",
-        f"{STACK}, seen 2026-11-22T10:00:00Z",
+        "The connection path works.",
+        f"{STACK}, 2026-11-22T10:00:00Z",
     ]
     assert "What to do" not in shown.texts
 
 
-def test_what_is_broken_comes_first_with_its_remedy() -> None:
-    shown = page(status_report(failed_runs=2, recent_runs=Unknown("No permission.", "Give it.")))
+def test_a_broken_check_comes_first_with_its_remedy() -> None:
+    shown = page(make_report_with(failed_runs=2, recent_runs=Unknown("No permission.", "Give it.")))
 
     assert shown.values("path", "d")[:3] == [
-        MARKS[CheckState.BROKEN],
-        MARKS[CheckState.BROKEN],
-        MARKS[CheckState.UNKNOWN],
+        SYMBOL_PATHS[CheckState.BROKEN],
+        SYMBOL_PATHS[CheckState.BROKEN],
+        SYMBOL_PATHS[CheckState.UNKNOWN],
     ]
     assert shown.texts[0] == "not healthy"
     first = shown.texts.index("What to do") + 1
@@ -118,7 +118,7 @@ def test_what_is_broken_comes_first_with_its_remedy() -> None:
         "FailedRunsQueue has 2 messages.",
         "Remedy:",
         (
-            " Read them, which say what failed and why, remove the cause, and purge the queue:"
+            " Read the messages, which say what failed and why. Fix the cause, and purge the queue:"
             " aws sqs receive-message, aws sqs purge-queue."
         ),
         "unknown: last-sync",
@@ -128,36 +128,36 @@ def test_what_is_broken_comes_first_with_its_remedy() -> None:
     ]
 
 
-def test_a_road_that_cannot_be_seen_is_not_told_broken() -> None:
-    shown = page(status_report(listeners=Unknown("No permission.", "Give it.")))
-    assert shown.texts[0] == "not healthy"
-    assert shown.values("path", "d")[0] == MARKS[CheckState.UNKNOWN]
-    assert MARKS[CheckState.BROKEN] not in shown.values("path", "d")
+def test_an_unknown_path_is_headed_unknown() -> None:
+    shown = page(make_report_with(listeners=Unknown("No permission.", "Give it.")))
+    assert shown.texts[0] == "unknown"
+    assert shown.values("path", "d")[0] == SYMBOL_PATHS[CheckState.UNKNOWN]
+    assert SYMBOL_PATHS[CheckState.BROKEN] not in shown.values("path", "d")
 
 
-def test_a_trouble_without_a_remedy_asks_for_none() -> None:
-    assert "Remedy:" not in page(status_report(listeners=Unknown("No permission.", ""))).texts
+def test_a_problem_without_a_remedy_shows_none() -> None:
+    assert "Remedy:" not in page(make_report_with(listeners=Unknown("No permission.", ""))).texts
 
 
-def test_no_more_is_told_than_can_be_read() -> None:
-    found = every_state()
+def test_long_lists_are_cut() -> None:
+    report = every_state()
     broken = [
-        replace(check, state=CheckState.BROKEN, seen=tuple("abcde"), remedy="")
-        for check in found.checks
+        replace(check, state=CheckState.BROKEN, details=tuple("abcde"), remedy="")
+        for check in report.checks
     ]
 
-    shown = page(replace(found, checks=tuple(broken), targets=(target(),) * 10)).text
+    shown = page(replace(report, checks=tuple(broken), targets=(target(),) * 10)).text
 
     assert "… and 11 more" in shown
     assert "… and 4 more" in shown
     assert "\na b c …\n" in shown
 
 
-def test_the_line_is_broken_where_the_road_is_and_ends_with_it() -> None:
-    found = every_state()
-    dashes = page(found).values("line", "stroke-dasharray")
+def test_the_line_is_dashed_after_a_broken_check_and_ends_at_the_last() -> None:
+    report = every_state()
+    dashes = page(report).values("line", "stroke-dasharray")
     assert [dash is not None for dash in dashes] == [
-        check.state is CheckState.BROKEN for check in found.checks[:-1]
+        check.state is CheckState.BROKEN for check in report.checks[:-1]
     ]
 
 
@@ -172,62 +172,68 @@ def test_the_targets_are_shown_with_their_state_and_its_meaning() -> None:
 
 
 def test_no_reason_has_no_column() -> None:
-    assert "Why" in page(every_state()).texts
-    assert "Why" not in page(status_report()).texts
+    assert "Reason" in page(every_state()).texts
+    assert "Reason" not in page(make_report_with()).texts
 
 
-def test_an_empty_group_is_told() -> None:
-    assert "No target is registered." in page(status_report(targets=())).texts
+def test_an_empty_group_shows_no_target() -> None:
+    assert "No target is registered." in page(make_report_with(targets=())).texts
 
 
-def test_targets_that_cannot_be_seen_are_told_as_the_step_tells_them() -> None:
-    texts = page(status_report(targets=Unknown("It took too long.", "Look again."))).texts
+def test_unknown_targets_show_the_details_of_the_check() -> None:
+    texts = page(make_report_with(targets=Unknown("It took too long.", "Look again."))).texts
     assert texts[texts.index("Targets") + 1] == "It took too long."
 
 
 def test_the_last_failover_is_drawn_in_seconds() -> None:
     shown = page(every_state())
 
-    assert "Followed 2026-11-22T09:50:00Z; seconds after its trigger:" in shown.texts
-    laps = shown.texts[shown.texts.index("detected") :]
-    assert laps == ["detected", "4.2 s", "registered", "4.9 s", "healthy", "184.0 s"]
+    assert "Run of 2026-11-22T09:50:00Z, seconds after its trigger:" in shown.texts
+    phases = shown.texts[shown.texts.index("detected") :]
+    assert phases == ["detected", "4.2 s", "registered", "4.9 s", "healthy", "184.0 s"]
     assert shown.values("rect", "width") == ["2.3%", "2.7%", "100.0%"]
 
 
-def test_what_a_run_did_not_see_is_not_drawn() -> None:
+def test_unknown_seconds_have_no_bar() -> None:
     shown = page(
-        status_report(changes=FollowedChanges(FollowedChange(at=NOW, to_register=0.0), 14))
+        make_report_with(changes=FollowedChanges(FollowedChange(at=NOW, to_register=0.0), 14))
     )
 
-    assert [text for text in shown.texts if text == "not seen"] == ["not seen"] * 2
+    assert [text for text in shown.texts if text == "unknown"] == ["unknown"] * 2
     assert shown.values("rect", "width") == ["0.0%"]
 
 
 @pytest.mark.parametrize(
     ("deployment", "changes", "words"),
     [
-        (DEPLOYMENT, FollowedChanges(None, 14), "No change was followed within 14 days."),
+        (
+            DEPLOYMENT,
+            FollowedChanges(None, 14),
+            "The function followed no change in the last 14 days.",
+        ),
         (SCALING, Skipped("There is no sync function."), "There is no sync function."),
     ],
 )
-def test_without_a_failover_that_is_told(deployment: Any, changes: Any, words: str) -> None:
+def test_without_a_failover_the_details_of_the_check_are_shown(
+    deployment: Any, changes: Any, words: str
+) -> None:
     texts = page(make_report(replace(FACTS, changes=changes), deployment)).texts
     assert texts[texts.index("Last failover") + 1] == words
 
 
-# -------------------------------------------------------------------------------- how it is shown
+# ------------------------------------------------------------------------------------- the layout
 
 
 @pytest.mark.parametrize(
     ("width", "columns"), [(60, 1), (240, 2), (588, 5), (1180, 10), (3800, 10)]
 )
-def test_the_road_is_broken_into_rows_that_fit(width: float, columns: int) -> None:
-    assert f"repeat({columns},minmax(0,1fr))" in to_html(status_report(), Frame(width=width))
+def test_the_checks_stand_in_rows_that_fit(width: float, columns: int) -> None:
+    assert f"repeat({columns},minmax(0,1fr))" in to_html(make_report_with(), Frame(width=width))
 
 
-def test_the_last_row_is_not_left_nearly_empty() -> None:
-    """19 steps, of which nine fit: 7, 7 and 5 rather than 9, 9 and 1."""
-    assert "repeat(7," in to_html(status_report(), Frame(width=1040))
+def test_the_rows_have_about_the_same_length() -> None:
+    """19 checks, nine of which fit in a row: 7, 7 and 5 instead of 9, 9 and 1."""
+    assert "repeat(7," in to_html(make_report_with(), Frame(width=1040))
 
 
 def luminance(colour: str) -> float:
@@ -285,7 +291,9 @@ def test_a_text_never_becomes_a_part_of_the_page(text: str) -> None:
 
 @pytest.mark.parametrize("text", HOSTILE + SUSPECT)
 @pytest.mark.parametrize("changes", [{"targets": None}, {"last_change": None}, {"targets": ()}])
-def test_nor_where_something_cannot_be_drawn(text: str, changes: dict[str, Any]) -> None:
+def test_a_text_never_becomes_a_part_of_the_page_where_something_is_unknown(
+    text: str, changes: dict[str, Any]
+) -> None:
     found = replace(every_state(), **changes)
     harmless, hostile = (to_html(with_texts(found, words), Frame()) for words in ("words", text))
     assert Page(hostile).parts == Page(harmless).parts
@@ -303,30 +311,30 @@ def strings(value: Any) -> Iterator[str]:
             yield from strings(getattr(value, field.name))
 
 
-def test_the_attempt_reaches_every_text() -> None:
-    """The helper of the tests above leaves no text as it was."""
+def test_the_hostile_text_replaces_every_text() -> None:
+    """The helper of the tests above replaces all texts."""
     texts = list(strings(with_texts(every_state(), "attempt")))
     assert set(texts) == {"attempt"}
     assert len(texts) == 1 + len(CheckId) * 4 + 2 * 2
 
 
-def test_control_characters_and_marks_of_direction_do_not_reach_the_page() -> None:
+def test_control_and_direction_characters_do_not_reach_the_page() -> None:
     html = to_html(with_texts(every_state(), "a\x1b[31m\u202eb\ud800\n\x00c"), Frame())
     assert "a [31m b c" in html
     assert html.replace("\n", "").isprintable()
 
 
 @pytest.mark.parametrize("text", ['"' * 5000, "é" * 5000, "😀" * 5000, "words " * 5000])
-def test_it_stays_small_whatever_the_texts(text: str) -> None:
-    found = every_state()
+def test_it_stays_small_with_any_text(text: str) -> None:
+    report = every_state()
     checks: tuple[StatusCheck, ...] = tuple(
-        replace(check, state=CheckState.BROKEN, seen=("",) * 50) for check in found.checks
+        replace(check, state=CheckState.BROKEN, details=("",) * 50) for check in report.checks
     )
-    huge = with_texts(replace(found, checks=checks, targets=(target(),) * 100), text)
+    huge = with_texts(replace(report, checks=checks, targets=(target(),) * 100), text)
 
     assert len(to_html(huge, Frame()).encode()) < 30_000
     assert "…" in to_html(huge, Frame())
 
 
 def test_a_usual_widget_is_far_smaller() -> None:
-    assert len(to_html(status_report(), Frame()).encode()) < 10_000
+    assert len(to_html(make_report_with(), Frame()).encode()) < 10_000

@@ -6,7 +6,7 @@ from typing import Protocol, TypeAlias
 
 from target_sync.errors import RejectedInputError
 from target_sync.model import RunStatus, TargetState
-from target_sync.targets.health_reasons import explained
+from target_sync.targets.health_reasons import explain
 
 Document: TypeAlias = Mapping[str, object]
 
@@ -120,4 +120,4 @@ def _hint(targets: Iterable[RegisteredTarget]) -> str:
     sick = [target for target in targets if not target.healthy]
     if not sick:
         return "Every target is healthy; nothing is to be done."
-    return " ".join(f"{t.target}: {explained(t.reason)}" for t in sick)
+    return " ".join(f"{t.target}: {explain(t.reason)}" for t in sick)

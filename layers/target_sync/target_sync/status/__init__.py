@@ -1,1 +1,1 @@
-"""Report whether the connection path works, check by check."""
+"""The status report: whether each element of the connection path works, and what to do."""

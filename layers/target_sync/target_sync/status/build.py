@@ -1,4 +1,4 @@
-"""Puts the parts of ReportStatusFunction together, once per container."""
+"""Builds the parts of ReportStatusFunction, once per container."""
 
 import functools
 import os
@@ -17,14 +17,12 @@ from target_sync.status.settings import load_status_settings
 from target_sync.status.sources.load_balancers import ElbLoadBalancers
 from target_sync.status.sources.metrics import CloudWatchMetrics
 from target_sync.status.sources.networks import Ec2Networks
+from target_sync.status.sources.operation import EventBridgeSchedule, SqsQueues
 from target_sync.status.sources.postgres import PostgresProbe
-from target_sync.status.sources.queues import SqsQueues
-from target_sync.status.sources.scheduler import EventBridgeSchedule
-from target_sync.status.sources.security_groups import Ec2SecurityGroups
 from target_sync.targets.auto_scaling import AutoScalingGroups
 from target_sync.targets.network_interfaces import standbys_of
 
-#: Two tries fit into the time of a look. Many questions are asked at once, each on a connection.
+#: Two attempts of a call fit into the time for a report. Parallel queries need many connections.
 STATUS_CONFIG = CLIENT_CONFIG.merge(
     Config(
         max_pool_connections=16,
@@ -36,16 +34,16 @@ STATUS_CONFIG = CLIENT_CONFIG.merge(
 
 @functools.cache
 def status_collector() -> StatusCollector:
-    """The surveyor of this container, made on the first call from its environment.
+    """Return the collector of this container, and build it on the first call.
 
     Raises:
-        SettingsError: A variable of the environment is missing or wrong.
+        SettingsError: A variable of the environment is missing or invalid.
     """
     return build_status_collector(os.environ)
 
 
 def build_status_collector(environ: Mapping[str, str]) -> StatusCollector:
-    """Make a surveyor from an environment."""
+    """Build a collector from an environment."""
     settings = load_status_settings(environ)
     deployment, sync, clock = settings.deployment, settings.sync, SystemClock()
     ec2 = make_client("ec2", STATUS_CONFIG)
@@ -54,7 +52,6 @@ def build_status_collector(environ: Mapping[str, str]) -> StatusCollector:
         endpoint=endpoint_of(sync, clock.now) if sync else None,
         standbys=standbys_of(sync) if sync and sync.policy.serving_standby else None,
         balancers=ElbLoadBalancers(make_client("elbv2", STATUS_CONFIG)),
-        security_groups=Ec2SecurityGroups(ec2),
         networks=Ec2Networks(ec2),
         scaling=AutoScalingGroups(make_client("autoscaling", STATUS_CONFIG)),
         service=Ec2EndpointService(ec2, deployment.service_id) if deployment.service_id else None,

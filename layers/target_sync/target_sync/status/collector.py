@@ -1,22 +1,17 @@
-"""Gathers every fact about the road, all at once."""
+"""Collects every fact about the connection path in parallel, and makes the report."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from target_sync.model import (
-    FailedObservation,
-    IPAddress,
-    Observation,
-    StandbyCheck,
-    TargetState,
-)
+from target_sync.model import FailedObservation, Observation, StandbyCheck, TargetState
 from target_sync.ports import Endpoint, Standbys
 from target_sync.status.facts import (
     Deployment,
     DescribedTarget,
     Facts,
+    FactUnavailableError,
     FunctionNetwork,
     GroupDetails,
     Listener,
@@ -24,6 +19,7 @@ from target_sync.status.facts import (
     SecurityGroup,
     Skipped,
     SslReply,
+    require_load_balancer,
 )
 from target_sync.status.ports import (
     LoadBalancersPort,
@@ -33,52 +29,48 @@ from target_sync.status.ports import (
     QueuesPort,
     ScalingPort,
     SchedulePort,
-    SecurityGroupsPort,
     ServicePort,
 )
-from target_sync.status.queries import NoQueryError, ParallelQueries, Query
+from target_sync.status.queries import ParallelQueries, Query
 from target_sync.status.report import StatusReport, make_report
 from target_sync.status.settings import StatusSettings
 
-#: Within so many seconds every answer is there, or its step is unknown.
+#: After this time a fact is unknown.
 SECONDS = 18.0
-_ELB, _EC2 = "elasticloadbalancing", "ec2"
-#: Each may take some seconds.
-_MOST_PROBES = 3
+#: Each probe may take some seconds.
+_MAX_PROBES = 3
+_ELB, _EC2, _CLOUDWATCH = "elasticloadbalancing", "ec2", "cloudwatch"
 _NO_SYNC = "An Auto Scaling group registers its instances itself: there is no sync function."
 _T = TypeVar("_T")
 
 
 class StatusReporter(Protocol):
-    """Where the result of a look goes, beside the caller."""
+    """Writes the log record of a report."""
 
     def report(self, status_report: StatusReport) -> None:
-        """Write the one record of this look."""
+        """Write one record."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusCollector:
-    """Looks at the road of one stack. It changes nothing.
+    """Reads the facts of one stack, and makes the report. It changes nothing.
 
     Attributes:
-        settings: What the stack is.
-        endpoint: How the database is observed; None for an Auto Scaling group.
-        standbys: Whose an address is; None unless a standby's target is kept.
+        endpoint: Observes the database; None for an Auto Scaling group.
+        standbys: Recognizes the standby's addresses; None unless its target stays registered.
         service: The endpoint service; None if the stack has none.
-        schedule: The sync function's; None if there is no such function.
+        schedule: The schedule of the sync function; None if there is no such function.
         probe: Connects to the targets; None for a function outside the VPC.
-        reporter: Where the result goes, beside the caller.
-        now: Seconds of a monotonic clock.
-        wall_clock: Seconds since the epoch.
-        seconds: How long it may take.
+        now: A monotonic clock in seconds.
+        wall_clock: Returns seconds since the epoch.
+        seconds: The time for all facts.
     """
 
     settings: StatusSettings
     endpoint: Endpoint | None
     standbys: Standbys | None
     balancers: LoadBalancersPort
-    security_groups: SecurityGroupsPort
     networks: NetworksPort
     scaling: ScalingPort
     service: ServicePort | None
@@ -92,96 +84,81 @@ class StatusCollector:
     seconds: float = SECONDS
 
     def run(self) -> StatusReport:
-        """Look at everything, judge it, and write the record of it."""
+        """Collect the facts, make the report and log it."""
         status_report = make_report(self.facts(), self.settings.deployment)
         self.reporter.report(status_report)
         return status_report
 
     def facts(self) -> Facts:
-        """Look at everything."""
-        queries = ParallelQueries(self.now, self.seconds)
-        group_arn = self._deployment.target_group_arn
-        balancers, queues = self.balancers, self.queues
+        """Read every fact, or learn why it is unavailable."""
+        start = ParallelQueries(self.now, self.seconds).start
+        settings, elb, group_arn = self.settings, self.balancers, self._deployment.target_group_arn
 
-        observation = queries.ask("where the database is", "rds", self._observe)
-        targets = queries.ask("the targets", _ELB, lambda: balancers.targets(group_arn))
-        group = queries.ask("the target group", _ELB, lambda: balancers.group(group_arn))
-        group_attributes = queries.ask(
-            "the attributes of the target group",
-            _ELB,
-            lambda: balancers.group_attributes(group_arn),
+        observation = start("the database's addresses", "rds", self._observe)
+        targets = start("the targets", _ELB, lambda: elb.targets(group_arn))
+        group = start("the target group", _ELB, lambda: elb.group(group_arn))
+        balancer = start(
+            "the load balancer", _ELB, lambda: self._of_balancer(group, elb.load_balancer)
         )
-        balancer = queries.ask(
-            "the load balancer", _ELB, lambda: self._of_balancer(group, balancers.load_balancer)
-        )
-        balancer_attributes = queries.ask(
-            "the attributes of the load balancer",
-            _ELB,
-            lambda: self._of_balancer(group, balancers.load_balancer_attributes),
-        )
-        listeners = queries.ask(
-            "the listeners", _ELB, lambda: self._of_balancer(group, balancers.listeners)
-        )
-        listener_attributes = queries.ask(
-            "the attributes of the listener",
-            _ELB,
-            lambda: self._listener_attributes(listeners),
-        )
-        subnets = queries.ask(
-            "the subnets", _EC2, lambda: self.networks.subnets(_present(balancer).vpc_id)
-        )
-        security_groups = queries.ask(
-            "the security groups", _EC2, lambda: self._security_groups(balancer)
-        )
-        standbys = queries.ask(
-            "whose the other addresses are", _EC2, lambda: self._standbys(observation, targets)
-        )
-        probes = queries.ask("what the targets answer", _ELB, lambda: self._probes(targets))
-        attached = queries.ask("the Auto Scaling group", "autoscaling", self._attached)
-        service = queries.ask("the endpoint service", _EC2, lambda: self._service().service())
-        principals = queries.ask(
-            "the allowed principals", _EC2, lambda: self._service().principals()
-        )
-        connections = queries.ask(
-            "the endpoint connections", _EC2, lambda: self._service().connections()
-        )
-        network = queries.ask("the function's network", _EC2, self._function_network)
-        runs = queries.ask("the newest runs", "cloudwatch", lambda: self._metrics().recent_runs())
-        changes = queries.ask("the newest change", "cloudwatch", lambda: self._metrics().changes())
-        schedule = queries.ask("the schedule", "scheduler", self._schedule_enabled)
-        failed = queries.ask(
-            "the failed runs", "sqs", lambda: queues.messages(self.settings.failed_runs_queue)
-        )
-        undelivered = queries.ask(
-            "the undelivered events",
-            "sqs",
-            lambda: queues.messages(self.settings.undelivered_events_queue),
-        )
-        return Facts(
-            now=self.wall_clock(),
-            observation=observation.fact(),
-            attached=attached.fact(),
-            targets=targets.fact(),
-            standbys=standbys.fact(),
-            probes=probes.fact(),
-            group=group.fact(),
-            group_attributes=group_attributes.fact(),
-            listeners=listeners.fact(),
-            listener_attributes=listener_attributes.fact(),
-            load_balancer=balancer.fact(),
-            load_balancer_attributes=balancer_attributes.fact(),
-            subnets=subnets.fact(),
-            security_groups=security_groups.fact(),
-            service=service.fact(),
-            principals=principals.fact(),
-            connections=connections.fact(),
-            function_network=network.fact(),
-            recent_runs=runs.fact(),
-            changes=changes.fact(),
-            schedule_enabled=schedule.fact(),
-            failed_runs=failed.fact(),
-            undelivered_events=undelivered.fact(),
-        )
+        listeners = start("the listeners", _ELB, lambda: self._of_balancer(group, elb.listeners))
+        queries: dict[str, Query[Any]] = {
+            "observation": observation,
+            "attached": start("the Auto Scaling group", "autoscaling", self._attached),
+            "targets": targets,
+            "standbys": start(
+                "the owners of the other addresses",
+                _EC2,
+                lambda: self._standbys(observation, targets),
+            ),
+            "probes": start("the targets' replies", _ELB, lambda: self._probes(targets)),
+            "group": group,
+            "group_attributes": start(
+                "the attributes of the target group", _ELB, lambda: elb.group_attributes(group_arn)
+            ),
+            "listeners": listeners,
+            "listener_attributes": start(
+                "the attributes of the listener",
+                _ELB,
+                lambda: self._listener_attributes(listeners),
+            ),
+            "load_balancer": balancer,
+            "load_balancer_attributes": start(
+                "the attributes of the load balancer",
+                _ELB,
+                lambda: self._of_balancer(group, elb.load_balancer_attributes),
+            ),
+            "subnets": start(
+                "the subnets",
+                _EC2,
+                lambda: self.networks.subnets(require_load_balancer(balancer.fact()).vpc_id),
+            ),
+            "security_groups": start(
+                "the security groups", _EC2, lambda: self._security_groups(balancer)
+            ),
+            "service": start("the endpoint service", _EC2, lambda: self._service().service()),
+            "principals": start(
+                "the allowed principals", _EC2, lambda: self._service().principals()
+            ),
+            "connections": start(
+                "the endpoint connections", _EC2, lambda: self._service().connections()
+            ),
+            "function_network": start("the function's network", _EC2, self._function_network),
+            "recent_runs": start(
+                "the newest runs", _CLOUDWATCH, lambda: self._metrics().recent_runs()
+            ),
+            "changes": start("the newest change", _CLOUDWATCH, lambda: self._metrics().changes()),
+            "schedule_enabled": start("the schedule", "scheduler", self._schedule_enabled),
+            "failed_runs": start(
+                "the failed runs", "sqs", lambda: self.queues.messages(settings.failed_runs_queue)
+            ),
+            "undelivered_events": start(
+                "the undelivered events",
+                "sqs",
+                lambda: self.queues.messages(settings.undelivered_events_queue),
+            ),
+        }
+        now = self.wall_clock()
+        return Facts(now=now, **{name: query.fact() for name, query in queries.items()})
 
     @property
     def _deployment(self) -> Deployment:
@@ -189,60 +166,58 @@ class StatusCollector:
 
     def _observe(self) -> Observation | FailedObservation:
         if self.endpoint is None:
-            raise _skip("An Auto Scaling group has no endpoint to look up.")
+            raise _skip("An Auto Scaling group has no endpoint.")
         return self.endpoint.observe()
 
     def _of_balancer(
-        self, group: "Query[GroupDetails | None]", ask: Callable[[str], _T | None]
+        self, group: "Query[GroupDetails | None]", read: Callable[[str], _T | None]
     ) -> _T | None:
-        """Ask about the stack's own load balancer, or the one that uses somebody else's group."""
+        """Read from the stack's load balancer, or from the one that uses an existing group."""
         if self.settings.load_balancer_arn:
-            return ask(self.settings.load_balancer_arn)
-        found = group.needed()
+            return read(self.settings.load_balancer_arn)
+        found = group.required()
         arns = found.load_balancer_arns if found else ()
-        return ask(arns[0]) if arns else None
+        return read(arns[0]) if arns else None
 
     def _listener_attributes(
         self, listeners: "Query[tuple[Listener, ...] | None]"
     ) -> Mapping[str, str] | None:
-        group_arn = self._deployment.target_group_arn
-        for listener in listeners.needed() or ():
-            if group_arn in listener.target_group_arns:
+        for listener in listeners.required() or ():
+            if self._deployment.target_group_arn in listener.target_group_arns:
                 return self.balancers.listener_attributes(listener.arn)
         return None
 
     def _security_groups(
         self, balancer: "Query[LoadBalancer | None]"
     ) -> Mapping[str, SecurityGroup]:
-        ids = {*_present(balancer).security_groups, *self._deployment.database_security_groups}
-        return self.security_groups.rules(ids) if ids else {}
+        own = require_load_balancer(balancer.fact()).security_groups
+        ids = {*own, *self._deployment.database_security_groups}
+        return self.networks.security_groups(ids) if ids else {}
 
     def _standbys(
         self,
         observation: "Query[Observation | FailedObservation]",
         targets: "Query[tuple[DescribedTarget, ...] | None]",
     ) -> StandbyCheck:
-        """Ask only about targets that are there and that the answer does not explain."""
+        """Check only the registered addresses outside the observation."""
         if self.standbys is None:
-            raise _skip("No standby's target is kept.")
-        seen = observation.needed()
-        known: frozenset[IPAddress] = (
-            seen.addresses if isinstance(seen, Observation) else frozenset()
-        )
-        registered = {ip_address(t.id) for t in targets.needed() or () if t.is_registered}
-        outside = frozenset(registered - known)
+            raise _skip("The standby's target does not stay registered.")
+        observed = observation.required()
+        desired = observed.addresses if isinstance(observed, Observation) else frozenset()
+        registered = {ip_address(t.id) for t in targets.required() or () if t.is_registered}
+        outside = frozenset(registered - desired)
         return self.standbys.check(outside) if outside else StandbyCheck()
 
     def _probes(
         self, targets: "Query[tuple[DescribedTarget, ...] | None]"
     ) -> Mapping[str, SslReply]:
-        """Connect to the healthy targets. An unhealthy one has a step of its own."""
+        """Connect to the healthy targets. The check `target-health` covers the others."""
         if self.probe is None:
-            raise _skip("The function is outside the VPC; FunctionSubnetIds would put it there.")
-        well = [t for t in targets.needed() or () if t.state is TargetState.HEALTHY]
-        if not well:
+            raise _skip("The function is outside the VPC. Set FunctionSubnetIds to enable this.")
+        healthy = [t for t in targets.required() or () if t.state is TargetState.HEALTHY]
+        if not healthy:
             raise _skip("No target is healthy.")
-        return {str(target): self.probe.ask(target) for target in well[:_MOST_PROBES]}
+        return {str(target): self.probe.ask(target) for target in healthy[:_MAX_PROBES]}
 
     def _attached(self) -> bool | None:
         if not self.settings.scaling_group:
@@ -271,12 +246,5 @@ class StatusCollector:
         return self.schedule.is_enabled()
 
 
-def _skip(why: str) -> NoQueryError:
-    return NoQueryError(Skipped(why))
-
-
-def _present(balancer: "Query[LoadBalancer | None]") -> LoadBalancer:
-    found = balancer.needed()
-    if found is None:
-        raise _skip("There is no load balancer to look at.")
-    return found
+def _skip(reason: str) -> FactUnavailableError:
+    return FactUnavailableError(Skipped(reason))

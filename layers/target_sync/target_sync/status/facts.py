@@ -1,6 +1,6 @@
-"""What can be seen of the road, as values. Nothing here judges.
+"""The collected facts about the connection path, as values.
 
-Moments are seconds since the epoch: they come from AWS, whose clock is nobody's monotonic one.
+Moments are seconds since the epoch, because they come from AWS.
 """
 
 from collections.abc import Mapping
@@ -24,37 +24,54 @@ from target_sync.model import (
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """Something that could not be found out.
+    """Stands for a fact that the function could not read.
 
     Attributes:
-        why: A sentence: a permission is missing, the API is throttled, it took too long.
-        remedy: What to do about that.
+        reason: A sentence, for example that a permission is missing.
+        remedy: What to do about it.
     """
 
-    why: str
+    reason: str
     remedy: str
 
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """Something that there is no reason, or no way, to look at."""
+    """Stands for a fact that this stack does not have, or that needs a missing one."""
 
-    why: str
+    reason: str
 
 
 _T = TypeVar("_T")
-#: A fact, or why there is none.
-Fact: TypeAlias = _T | Unknown | Skipped
+Unavailable: TypeAlias = Unknown | Skipped
+Fact: TypeAlias = _T | Unavailable
+
+
+class FactUnavailableError(Exception):
+    """A check or a query needs a fact that is unavailable."""
+
+    def __init__(self, fact: Unavailable) -> None:
+        super().__init__(fact.reason)
+        self.fact = fact
+
+
+def require(fact: Fact[_T]) -> _T:
+    """Return the fact itself.
+
+    Raises:
+        FactUnavailableError: The fact is unavailable.
+    """
+    if isinstance(fact, Unavailable):
+        raise FactUnavailableError(fact)
+    return fact
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DescribedTarget:
-    """One line of DescribeTargetHealth, whatever the type of the group.
+    """A target as DescribeTargetHealth returns it.
 
     Attributes:
         id: An address, or the ID of an instance.
-        port: The target's port.
-        state: Its health.
         reason: AWS's code for the state; may be empty.
     """
 
@@ -65,7 +82,7 @@ class DescribedTarget:
 
     @property
     def is_registered(self) -> bool:
-        """Whether it is in the group; a draining one has left it."""
+        """Whether the target is in the group. A draining target is not."""
         return self.state is not TargetState.DRAINING
 
     def __str__(self) -> str:
@@ -74,11 +91,7 @@ class DescribedTarget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupDetails:
-    """A target group apart from its targets. Health check intervals are seconds.
-
-    Attributes:
-        load_balancer_arns: The load balancers whose listeners forward to it.
-    """
+    """A target group without its targets. `health_check_interval` is in seconds."""
 
     target_type: str
     protocol: str
@@ -105,9 +118,9 @@ class LoadBalancer:
 
     Attributes:
         state: `active`, `provisioning`, `active_impaired` or `failed`.
-        zones: Its subnet in each Availability Zone that is enabled.
-        security_groups: Their IDs; empty if it was made without.
-        enforces: Whether the groups' inbound rules hold for PrivateLink traffic too.
+        zones: The ID of its subnet in each of its Availability Zones.
+        security_groups: Their IDs; empty if it was created without security groups.
+        enforces_inbound_rules: Whether inbound rules apply to PrivateLink traffic too.
     """
 
     arn: str
@@ -115,7 +128,7 @@ class LoadBalancer:
     vpc_id: str
     zones: Mapping[str, str]
     security_groups: tuple[str, ...] = ()
-    enforces: bool = False
+    enforces_inbound_rules: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,10 +136,10 @@ class Rule:
     """One rule of a security group.
 
     Attributes:
-        first_port: The lowest port, and `last_port` the highest; every port if both are None.
+        first_port: The lowest port; None for every port, as `last_port` is then.
         networks: The CIDR blocks on the other side.
-        groups: The security groups on the other side.
-        prefix_lists: The prefix lists on the other side, which are not looked into.
+        groups: The IDs of the security groups on the other side.
+        prefix_lists: The IDs of the prefix lists on the other side. The checks do not read these.
     """
 
     protocol: str
@@ -137,7 +150,7 @@ class Rule:
     prefix_lists: tuple[str, ...] = ()
 
     def covers(self, port: int) -> bool:
-        """Whether it is about TCP on this port."""
+        """Whether the rule applies to TCP on this port."""
         if self.protocol == "-1":
             return True
         if self.protocol not in {"tcp", "6"}:
@@ -149,7 +162,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class SecurityGroup:
-    """A security group's rules."""
+    """The rules of a security group."""
 
     inbound: tuple[Rule, ...]
     outbound: tuple[Rule, ...]
@@ -157,7 +170,7 @@ class SecurityGroup:
 
 @dataclass(frozen=True, slots=True)
 class SubnetNetwork:
-    """A subnet's place."""
+    """The network and the Availability Zone of a subnet."""
 
     network: IPNetwork
     zone: str
@@ -168,39 +181,38 @@ class SubnetRoute:
     """How a subnet reaches AWS.
 
     Attributes:
-        subnet_id: The subnet.
-        by_default_route: Where its default route leads, for example a NAT gateway; empty if it
-            has none. An internet gateway is no way out for a function, which has no public address.
+        default_gateway: Where its default route leads, for example a NAT gateway; empty if it has
+            none. An internet gateway does not count: a function has no public address.
     """
 
     subnet_id: str
-    by_default_route: str
+    default_gateway: str
 
 
 @dataclass(frozen=True, slots=True)
 class FunctionNetwork:
-    """What a function inside a VPC can leave it by.
+    """How a function in a VPC reaches AWS.
 
     Attributes:
-        ways: The way of each of its subnets.
-        services: The services that have an interface endpoint with private DNS in the VPC,
-            by their names there, for example `elasticloadbalancing`.
+        routes: One for each of its subnets.
+        interface_endpoints: The services that have an interface endpoint with private DNS in the
+            VPC, by their names there, for example `elasticloadbalancing`.
     """
 
-    ways: tuple[SubnetRoute, ...]
-    services: frozenset[str]
+    routes: tuple[SubnetRoute, ...]
+    interface_endpoints: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecentRuns:
-    """What the function's own metrics say of its newest runs.
+    """The newest runs of ReconcileTargetsFunction, by its own metrics.
 
     Attributes:
         succeeded_at: When a run last succeeded; None if none did within `seconds`.
-        failures: How many runs failed within that time.
-        vetoes: How many were vetoed.
-        deregistrations: How many targets were deregistered.
-        seconds: How far back was looked.
+        failures: The number of runs that failed within `seconds`.
+        vetoes: The number of runs with a veto.
+        deregistrations: The number of deregistered targets.
+        seconds: The period that the counts cover.
     """
 
     succeeded_at: float | None
@@ -212,7 +224,7 @@ class RecentRuns:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FollowedChange:
-    """The newest change that the function followed; seconds from its trigger.
+    """The newest change that the function followed, in seconds after its trigger.
 
     Attributes:
         at: When its run ended, to the minute.
@@ -226,49 +238,40 @@ class FollowedChange:
 
 @dataclass(frozen=True, slots=True)
 class FollowedChanges:
-    """What the metrics say of changes.
-
-    Attributes:
-        last: The newest; None if there was none within `days`.
-    """
+    """The newest change; `last` is None if there was none within `days`."""
 
     last: FollowedChange | None
     days: int
 
 
 class SslReply(StrEnum):
-    """What a server answers to an SSLRequest (PostgreSQL, *Message Formats*)."""
+    """A server's reply to an SSLRequest (PostgreSQL, *Message Formats*)."""
 
-    #: It takes TLS.
     TLS = "S"
-    #: It is PostgreSQL, and takes no TLS.
+    #: PostgreSQL without TLS.
     PLAIN = "N"
-    #: It accepted the connection, and answers as PostgreSQL does not.
+    #: The server accepts the connection, but its reply is not PostgreSQL's.
     OTHER = "other"
-    #: No connection from here. The load balancer may have one all the same.
+    #: The function cannot connect. The load balancer may be able to.
     NO_CONNECTION = "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
-    """What the stack was told: what the facts are held against.
+    """The stack as deployed. The checks compare the facts with it.
 
     Attributes:
         stack: The stack's name.
-        kind: How the database is followed.
-        policy: Port, allowed networks, and whether the standby's target stays.
-        target_group_arn: The group that is kept right.
-        service_id: The endpoint service; empty without an own network.
-        owns_network: Whether load balancer and endpoint service are the stack's own.
-        enforces: `EnforceSecurityGroupInboundRulesOnPrivateLinkTraffic`.
-        consumer_network: `ConsumerNetwork`; None without an own network.
-        idle_timeout: `IdleTimeoutSeconds`; None where it is AWS's own.
-        database_security_groups: Those of the database, as far as AWS knows them.
-        manages_ingress: Whether the stack opens the database's security group.
-        acceptance_required: `AcceptanceRequired`.
-        principals: Those that may connect.
-        trusted_accounts: Those that are accepted without a person.
-        apis: What the sync function calls, by the names of interface endpoints.
+        service_id: The ID of the endpoint service; empty with an existing target group.
+        owns_network: Whether the load balancer and the endpoint service belong to the stack.
+        enforces_inbound_rules: `EnforceSecurityGroupInboundRulesOnPrivateLinkTraffic`.
+        consumer_network: `ConsumerNetwork`; None with an existing target group.
+        idle_timeout: `IdleTimeoutSeconds`; None where AWS allows only its own value.
+        database_security_groups: The IDs of the database's groups, as far as AWS reports them.
+        manages_ingress: Whether the stack adds a rule to the database's security group.
+        principals: The ARNs that may connect.
+        trusted_accounts: The accounts whose requests ReviewConnectionsFunction accepts.
+        apis: The APIs that the sync function calls, by the names of their interface endpoints.
     """
 
     stack: str
@@ -277,7 +280,7 @@ class Deployment:
     target_group_arn: str
     service_id: str = ""
     owns_network: bool = True
-    enforces: bool = False
+    enforces_inbound_rules: bool = False
     consumer_network: IPNetwork | None = None
     idle_timeout: int | None = None
     database_security_groups: tuple[str, ...] = ()
@@ -289,38 +292,27 @@ class Deployment:
 
     @property
     def syncs(self) -> bool:
-        """Whether there is a sync function; an Auto Scaling group registers its own instances."""
+        """Whether the stack has a sync function. An Auto Scaling group needs none."""
         return self.kind is not DatabaseKind.EC2_ASG
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """Everything that was seen at one moment. `None` in a fact: AWS says that it does not exist.
+    """Everything that the function read at one moment.
+
+    `None` as a fact: AWS says that the resource does not exist.
 
     Attributes:
-        now: The moment.
-        observation: What the endpoint answers.
         attached: Whether the Auto Scaling group is attached to the target group.
-        targets: The targets with their health.
-        standbys: Whose the addresses outside the answer are.
-        probes: What each target answers to an SSLRequest.
-        group: The target group.
-        group_attributes: Its attributes.
-        listeners: The load balancer's listeners.
-        listener_attributes: Those of the listener that forwards to the group.
-        load_balancer: The load balancer.
-        load_balancer_attributes: Its attributes.
-        subnets: The subnets of its VPC.
-        security_groups: Its own and the database's, by ID; one that is missing is left out.
-        service: The endpoint service.
-        principals: Those that may connect.
-        connections: The endpoint connections.
-        function_network: The way of a function in a VPC to AWS.
-        recent_runs: What the metrics say of the newest runs.
-        changes: What they say of changes.
-        schedule_enabled: Whether the schedule is switched on.
-        failed_runs: How many messages wait in the queue of failed runs.
-        undelivered_events: How many wait in the queue of undelivered events.
+        standbys: Whether the database owns the registered addresses outside the observation.
+        probes: The reply of each target to an SSLRequest, by address and port.
+        load_balancer: The stack's own, or the first one that uses an existing target group.
+        listener_attributes: The attributes of the listener that forwards to the group.
+        subnets: The subnets of the load balancer's VPC.
+        security_groups: The groups of the load balancer and the database that exist, by ID.
+        principals: The ARNs that may connect to the endpoint service.
+        failed_runs: The number of messages in the queue of failed runs.
+        undelivered_events: The number of messages in the queue of undelivered events.
     """
 
     now: float
@@ -349,5 +341,27 @@ class Facts:
 
 
 def zone_of(address: IPAddress, subnets: tuple[SubnetNetwork, ...]) -> str:
-    """The Availability Zone of an address; empty if it is in none of the subnets."""
+    """Return the Availability Zone of an address; empty if it is in none of the subnets."""
     return next((subnet.zone for subnet in subnets if address in subnet.network), "")
+
+
+def require_load_balancer(fact: Fact[LoadBalancer | None]) -> LoadBalancer:
+    """Return the load balancer.
+
+    Raises:
+        FactUnavailableError: It does not exist, or the fact is unavailable.
+    """
+    balancer = require(fact)
+    if balancer is None:
+        raise FactUnavailableError(Skipped("There is no load balancer."))
+    return balancer
+
+
+def target_addresses(facts: Facts, deployment: Deployment) -> frozenset[str]:
+    """Return the addresses of the targets, registered or desired; none for instances."""
+    if not deployment.syncs:
+        return frozenset()
+    observation = facts.observation
+    desired = observation.addresses if isinstance(observation, Observation) else ()
+    targets = facts.targets if isinstance(facts.targets, tuple) else ()
+    return frozenset({*map(str, desired), *(t.id for t in targets if t.is_registered)})

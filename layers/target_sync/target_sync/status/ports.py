@@ -1,6 +1,7 @@
-"""What the diagnosis needs of the outside world, as Protocols. The adapters keep them.
+"""What the status report needs of AWS and of PostgreSQL, as Protocols.
 
-Every method raises an ``AwsCallError`` if it cannot say. What AWS does not know is None.
+Every method raises an ``AwsCallError`` if its call fails, unless it says otherwise. It returns None
+for a resource that does not exist.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,51 +26,47 @@ class LoadBalancersPort(Protocol):
     """The API of target groups and load balancers."""
 
     def targets(self, group_arn: str) -> tuple[DescribedTarget, ...] | None:
-        """Every target of a group, draining ones included."""
+        """Return every target of a group, including draining ones."""
         ...
 
     def group(self, arn: str) -> GroupDetails | None:
-        """A target group."""
+        """Return a target group."""
         ...
 
     def group_attributes(self, arn: str) -> Mapping[str, str] | None:
-        """The attributes of a target group."""
+        """Return the attributes of a target group."""
         ...
 
     def load_balancer(self, arn: str) -> LoadBalancer | None:
-        """A load balancer."""
+        """Return a load balancer."""
         ...
 
     def load_balancer_attributes(self, arn: str) -> Mapping[str, str] | None:
-        """The attributes of a load balancer."""
+        """Return the attributes of a load balancer."""
         ...
 
     def listeners(self, balancer_arn: str) -> tuple[Listener, ...] | None:
-        """The listeners of a load balancer."""
+        """Return the listeners of a load balancer."""
         ...
 
     def listener_attributes(self, arn: str) -> Mapping[str, str] | None:
-        """The attributes of a listener."""
-        ...
-
-
-class SecurityGroupsPort(Protocol):
-    """The API of security groups."""
-
-    def rules(self, ids: Iterable[str]) -> Mapping[str, SecurityGroup]:
-        """These security groups by ID; one that does not exist is left out."""
+        """Return the attributes of a listener."""
         ...
 
 
 class NetworksPort(Protocol):
-    """The API of VPCs."""
+    """The API of VPCs and security groups."""
 
     def subnets(self, vpc_id: str) -> tuple[SubnetNetwork, ...]:
-        """The subnets of a VPC."""
+        """Return the subnets of a VPC."""
+        ...
+
+    def security_groups(self, ids: Iterable[str]) -> Mapping[str, SecurityGroup]:
+        """Return the security groups that exist, by ID."""
         ...
 
     def of_function(self, subnet_ids: Sequence[str]) -> FunctionNetwork:
-        """What leads from these subnets to AWS."""
+        """Return how a function in these subnets reaches AWS."""
         ...
 
 
@@ -77,27 +74,27 @@ class ServicePort(Protocol):
     """One endpoint service."""
 
     def service(self) -> EndpointService | None:
-        """The service itself."""
+        """Return the service itself."""
         ...
 
     def principals(self) -> frozenset[str] | None:
-        """Those that may connect."""
+        """Return the ARNs that may connect."""
         ...
 
     def connections(self) -> tuple[EndpointConnection, ...]:
-        """Every connection of the service, whatever its state."""
+        """Return every connection of the service in every state."""
         ...
 
 
 class MetricsPort(Protocol):
-    """The sync function's own metrics."""
+    """The metrics of the sync function."""
 
     def recent_runs(self) -> RecentRuns:
-        """The newest runs."""
+        """Return the newest runs."""
         ...
 
     def changes(self) -> FollowedChanges:
-        """The newest change that was followed."""
+        """Return the newest change that the function followed."""
         ...
 
 
@@ -105,7 +102,7 @@ class SchedulePort(Protocol):
     """One schedule."""
 
     def is_enabled(self) -> bool | None:
-        """Whether it is switched on."""
+        """Return whether the schedule is on."""
         ...
 
 
@@ -113,7 +110,7 @@ class QueuesPort(Protocol):
     """The API of queues."""
 
     def messages(self, url: str) -> int | None:
-        """How many messages a queue has."""
+        """Return the number of messages in a queue."""
         ...
 
 
@@ -121,13 +118,13 @@ class ScalingPort(Protocol):
     """The API of Auto Scaling groups."""
 
     def attached_target_groups(self, group: str) -> frozenset[str] | None:
-        """ARNs of the target groups of an Auto Scaling group."""
+        """Return the ARNs of the target groups of an Auto Scaling group."""
         ...
 
 
 class ProbePort(Protocol):
-    """A connection to a server. A failure is a value."""
+    """A connection to a server."""
 
     def ask(self, target: DescribedTarget) -> SslReply:
-        """What a server answers when it is asked for TLS."""
+        """Return the server's reply to an SSLRequest. A failure is a value, not an exception."""
         ...

@@ -1,4 +1,4 @@
-"""Asks many questions at once, and answers each within one deadline."""
+"""Runs queries in parallel, and returns the fact of each before one common deadline."""
 
 import threading
 from collections.abc import Callable
@@ -7,107 +7,98 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Generic, TypeVar
 
 from target_sync.errors import AwsAccessDeniedError, AwsCallError
-from target_sync.status.facts import Fact, Skipped, Unknown
+from target_sync.status.facts import Fact, FactUnavailableError, Unknown, require
 
 _T = TypeVar("_T")
 
 
-class NoQueryError(Exception):
-    """A question that does not arise, or that another one's answer leaves open.
-
-    Attributes:
-        fact: What stands instead of an answer.
-    """
-
-    def __init__(self, fact: Unknown | Skipped) -> None:
-        super().__init__(fact.why)
-        self.fact = fact
-
-
 class Query(Generic[_T]):
-    """One question that is being asked.
+    """A query that runs in a thread of its own.
 
     Args:
-        what: What is asked, for a person: `the listeners`.
+        subject: What the query reads, in words: `the listeners`.
         service: The prefix of the IAM actions that it needs, for example `ec2`.
-        future: Holds the answer.
-        until: The seconds of `now` at which it has to be there.
-        now: A monotonic clock.
+        future: Receives the result.
+        deadline: The reading of `now` after which the fact is unknown.
+        now: A monotonic clock in seconds.
     """
 
     def __init__(
         self,
-        what: str,
+        subject: str,
         service: str,
         future: "Future[_T]",
-        until: float,
+        deadline: float,
         now: Callable[[], float],
     ) -> None:
-        self._what = what
+        self._subject = subject
         self._service = service
         self._future = future
-        self._until = until
+        self._deadline = deadline
         self._now = now
 
     def fact(self) -> Fact[_T]:
-        """The answer, or why there is none. Waits no longer than until the deadline."""
+        """Return the fact. Waits until the deadline at most."""
         try:
-            return self._future.result(timeout=max(0.0, self._until - self._now()))
+            return self._future.result(timeout=max(0.0, self._deadline - self._now()))
         except FutureTimeoutError:
             return Unknown(
-                f"It took too long to find out {self._what}.",
-                f"Look again; if it stays, see whether the function reaches {self._service}.",
+                f"It took too long to read {self._subject}.",
+                "Ask for the status again. If it stays unknown, check that the function reaches"
+                f" {self._service}.",
             )
-        except NoQueryError as error:
+        except FactUnavailableError as error:
             return error.fact
         except AwsCallError as error:
             return _unknown(error, self._service)
 
-    def needed(self) -> _T:
-        """The answer, for a question that rests on it.
+    def required(self) -> _T:
+        """Return the fact for a query that depends on it.
 
         Raises:
-            NothingToAskError: There is none.
+            FactUnavailableError: The fact is unavailable.
         """
-        fact = self.fact()
-        if isinstance(fact, Unknown | Skipped):
-            raise NoQueryError(fact)
-        return fact
+        return require(self.fact())
 
 
 class ParallelQueries:
-    """Asks each question in a thread of its own, so that one may wait for another.
+    """Starts each query in a thread of its own, so that a query can wait for another one.
 
-    A thread that hangs is left behind: its call ends by its own time-out, and nobody waits for it.
+    Nothing waits for a thread that hangs. The time-out of its call ends it.
     """
 
     def __init__(self, now: Callable[[], float], seconds: float) -> None:
         self._now = now
-        self._until = now() + seconds
+        self._deadline = now() + seconds
 
-    def ask(self, what: str, service: str, find_out: Callable[[], _T]) -> Query[_T]:
-        """Begin to find something out."""
+    def start(self, subject: str, service: str, read: Callable[[], _T]) -> Query[_T]:
+        """Start a query and return it at once."""
         future: Future[_T] = Future()
 
         def run() -> None:
             try:
-                future.set_result(find_out())
-            except BaseException as error:  # noqa: BLE001 - raised again where it is asked for
+                future.set_result(read())
+            except BaseException as error:  # noqa: BLE001 - Query.fact raises it again
                 future.set_exception(error)
 
-        threading.Thread(target=run, name=what, daemon=True).start()
-        return Query(what, service, future, self._until, self._now)
+        threading.Thread(target=run, name=subject, daemon=True).start()
+        return Query(subject, service, future, self._deadline, self._now)
 
 
 def _unknown(error: AwsCallError, service: str) -> Unknown:
-    why = str(error)
+    reason = str(error)
     if isinstance(error, AwsAccessDeniedError):
         action = f"{service}:{error.operation}"
         return Unknown(
-            f"The function may not call {action}: {why}",
+            f"The function may not call {action}: {reason}",
             f"Give the role of ReportStatusFunction the permission {action}: deploy the stack"
-            " again, and look for a boundary or an organization's policy that denies it.",
+            " again, and check that no permissions boundary or policy of the organization denies"
+            " it.",
         )
     if error.retryable:
-        return Unknown(why, "Look again in a minute; if it stays, see whether AWS is reachable.")
-    return Unknown(why, "Read the error, which is AWS's own, and look again.")
+        return Unknown(
+            reason,
+            "Ask for the status again in a minute. If it stays unknown, check that the function"
+            " reaches AWS.",
+        )
+    return Unknown(reason, "Read the error, which comes from AWS, and ask for the status again.")

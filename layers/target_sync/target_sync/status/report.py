@@ -1,13 +1,10 @@
-"""Walks the road step by step, and says where it is broken, why, and what to do.
+"""Makes the status report from the facts: runs every check, and finds the cause of each result.
 
-A broken step explains what only follows from it. Such a step is a warning that names its cause, so
-that one cause is one broken step:
+One cause shows as one broken check. A result may name checks that explain it
+(`CheckResult.possible_causes`). The first of these that is broken, or the cause of that check, is
+the cause. A check with a cause becomes a `warning`, and `caused_by` names the cause.
 
-- a step says which others would explain what it found (`CheckResult.possible_causes`);
-- the first of them that is broken is the cause, or else the cause of that one;
-- a step with a cause is a `warning`, and `caused_by` names the cause, which is to be remedied.
-
-Healthy is a road without a broken step, of which every step that carries traffic could be seen.
+The connection path is healthy if no check is broken and every check of traffic has its facts.
 """
 
 import textwrap
@@ -16,117 +13,94 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeAlias
 
-from target_sync.status.checks import consumers, network, operation, targets
-from target_sync.status.checks.result import CheckId, CheckResult, CheckState, FactMissingError
+from target_sync.status.checks import consumers, load_balancer, operation, security_groups, targets
+from target_sync.status.checks.result import CheckId, CheckResult, CheckState, unavailable
 from target_sync.status.facts import (
     Deployment,
     DescribedTarget,
     Facts,
+    FactUnavailableError,
     FollowedChange,
     FollowedChanges,
 )
 
 Document: TypeAlias = Mapping[str, object]
 
-_WIDTH = 100
-
 
 @dataclass(frozen=True, slots=True)
 class _Definition:
-    """How a step is looked at.
+    """A status check.
 
     Attributes:
-        title: What holds if it is ok.
-        look: Judges it.
-        carries: Whether the road cannot be said to work as long as this is unknown. The others
-            tell of the past, or of what follows the next change.
+        carries_traffic: Whether the path can be healthy only if this check is not unknown. The
+            other checks show past runs, or what the next change needs.
     """
 
     title: str
-    look: Callable[[Facts, Deployment], CheckResult]
-    carries: bool = True
+    run: Callable[[Facts, Deployment], CheckResult]
+    carries_traffic: bool = True
 
 
-_STEPS: Mapping[CheckId, _Definition] = {
-    CheckId.ENDPOINT_NAME: _Definition(
-        "The database's name says where it is", targets.endpoint_name
-    ),
-    CheckId.ALLOWED_ADDRESSES: _Definition(
-        "Its addresses may be targets", targets.allowed_addresses
-    ),
-    CheckId.TARGET_HEALTH: _Definition("They are registered and healthy", targets.target_health),
-    CheckId.POSTGRESQL: _Definition("PostgreSQL answers there", targets.postgresql, carries=False),
-    CheckId.DRIFT: _Definition("Nothing else is registered", targets.drift),
-    CheckId.TARGET_GROUP: _Definition(
-        "The target group is as it was deployed", network.target_group
-    ),
-    CheckId.LISTENER: _Definition("A listener forwards to the target group", network.listener),
-    CheckId.LOAD_BALANCER: _Definition(
-        "The load balancer works across its zones", network.load_balancer
-    ),
-    CheckId.AVAILABILITY_ZONES: _Definition(
-        "The load balancer is in the targets' zones", network.availability_zones
-    ),
+_DEFINITIONS: Mapping[CheckId, _Definition] = {
+    CheckId.ENDPOINT_NAME: _Definition("Endpoint name", targets.endpoint_name),
+    CheckId.ALLOWED_ADDRESSES: _Definition("Allowed addresses", targets.allowed_addresses),
+    CheckId.TARGET_HEALTH: _Definition("Targets", targets.target_health),
+    CheckId.POSTGRESQL: _Definition("PostgreSQL", targets.postgresql, carries_traffic=False),
+    CheckId.DRIFT: _Definition("Drift", targets.drift),
+    CheckId.TARGET_GROUP: _Definition("Target group", load_balancer.target_group),
+    CheckId.LISTENER: _Definition("Listener", load_balancer.listener),
+    CheckId.LOAD_BALANCER: _Definition("Load balancer", load_balancer.load_balancer),
+    CheckId.AVAILABILITY_ZONES: _Definition("Availability Zones", load_balancer.availability_zones),
     CheckId.LOAD_BALANCER_SECURITY_GROUP: _Definition(
-        "The load balancer's security group lets traffic through",
-        network.load_balancer_security_group,
+        "Load balancer security group", security_groups.load_balancer_security_group
     ),
     CheckId.DATABASE_SECURITY_GROUP: _Definition(
-        "The database's security group lets the load balancer in",
-        network.database_security_group,
+        "Database security group", security_groups.database_security_group
     ),
-    CheckId.ENDPOINT_SERVICE: _Definition(
-        "The endpoint service is available", consumers.endpoint_service
-    ),
-    CheckId.ALLOWED_PRINCIPALS: _Definition(
-        "The consumers may connect", consumers.allowed_principals
-    ),
+    CheckId.ENDPOINT_SERVICE: _Definition("Endpoint service", consumers.endpoint_service),
+    CheckId.ALLOWED_PRINCIPALS: _Definition("Allowed principals", consumers.allowed_principals),
     CheckId.ENDPOINT_CONNECTIONS: _Definition(
-        "A consumer is connected, and none waits", consumers.endpoint_connections
+        "Endpoint connections", consumers.endpoint_connections
     ),
     CheckId.FUNCTION_NETWORK: _Definition(
-        "The function reaches AWS", operation.function_network, carries=False
+        "Function network", operation.function_network, carries_traffic=False
     ),
-    CheckId.LAST_SYNC: _Definition(
-        "The function's runs succeed", operation.last_sync, carries=False
-    ),
+    CheckId.LAST_SYNC: _Definition("Last sync", operation.last_sync, carries_traffic=False),
     CheckId.LAST_FAILOVER: _Definition(
-        "The last change was followed", operation.last_failover, carries=False
+        "Last failover", operation.last_failover, carries_traffic=False
     ),
-    CheckId.SCHEDULE: _Definition("The schedule is on", operation.schedule, carries=False),
+    CheckId.SCHEDULE: _Definition("Schedule", operation.schedule, carries_traffic=False),
     CheckId.DEAD_LETTER_QUEUES: _Definition(
-        "No run and no event was lost", operation.dead_letter_queues, carries=False
+        "Dead-letter queues", operation.dead_letter_queues, carries_traffic=False
     ),
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusCheck:
-    """One step as a person reads it.
+    """One check of the report.
 
     Attributes:
-        step: Which one.
-        title: What holds if it is ok.
-        state: The verdict, with the other steps in view.
-        seen: What was seen, a sentence each.
-        remedy: What to do about it, in one sentence; empty if there is nothing to do.
-        follows_from: The broken step that explains this one.
+        state: The state after the search for a cause.
+        details: What the check found, a sentence each.
+        remedy: What to do about it; empty if there is nothing to do.
+        caused_by: The broken check that explains this one.
     """
 
-    step: CheckId
+    id: CheckId
     title: str
     state: CheckState
-    seen: tuple[str, ...]
+    details: tuple[str, ...]
     remedy: str
     caused_by: CheckId | None = None
 
     def to_document(self) -> Document:
-        """The check as it stands in the answer."""
+        """Return the check as JSON-ready values."""
         return {
-            "id": self.step.value,
+            "id": self.id.value,
             "title": self.title,
             "state": self.state.value,
-            "details": list(self.seen),
+            "details": list(self.details),
             "remedy": self.remedy,
             "caused_by": self.caused_by and self.caused_by.value,
         }
@@ -134,13 +108,13 @@ class StatusCheck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusReport:
-    """Every step of one stack's road at one moment.
+    """The state of one stack's connection path.
 
     Attributes:
         stack: The stack's name.
-        at: The moment, in seconds since the epoch.
-        checks: The steps in order.
-        targets: The targets of now; None if they could not be seen.
+        at: When the facts were read, in seconds since the epoch.
+        checks: In the order of `CheckId`.
+        targets: The current targets; None if unknown.
         last_change: The newest change that the function followed; None if none is known.
     """
 
@@ -152,39 +126,49 @@ class StatusReport:
 
     @property
     def healthy(self) -> bool:
-        """Whether nothing is broken, and everything that carries traffic could be seen."""
-        return not self._of(CheckState.BROKEN) and not self._unseen()
+        """Whether no check is broken, and no check of traffic is unknown."""
+        return self.state is CheckState.OK
 
-    def _of(self, state: CheckState) -> tuple[StatusCheck, ...]:
-        return tuple(check for check in self.checks if check.state is state)
+    @property
+    def state(self) -> CheckState:
+        """The state of the whole path: `OK`, `BROKEN` or `UNKNOWN`."""
+        if self._in_state(CheckState.BROKEN):
+            return CheckState.BROKEN
+        return CheckState.UNKNOWN if self._unknown_traffic() else CheckState.OK
 
-    def _unseen(self) -> tuple[StatusCheck, ...]:
-        """What could not be seen and has to be."""
-        return tuple(c for c in self._of(CheckState.UNKNOWN) if _STEPS[c.step].carries)
+    @property
+    def heading(self) -> str:
+        """The state of the whole path in one or two words."""
+        words = {CheckState.OK: "healthy", CheckState.BROKEN: "not healthy"}
+        return words.get(self.state, "unknown")
+
+    def _in_state(self, state: CheckState) -> list[StatusCheck]:
+        return [check for check in self.checks if check.state is state]
+
+    def _unknown_traffic(self) -> list[StatusCheck]:
+        return [c for c in self._in_state(CheckState.UNKNOWN) if _DEFINITIONS[c.id].carries_traffic]
 
     @property
     def summary(self) -> str:
-        """A few short sentences for a person."""
-        wrong = self._of(CheckState.BROKEN)
-        unseen = () if wrong else self._unseen()
-        if wrong:
-            told = f"The road is broken at {_listed(wrong)}."
-        elif unseen:
-            told = f"Whether the road works is not known: {_listed(unseen)}."
+        """One or two sentences for a person."""
+        broken = self._in_state(CheckState.BROKEN)
+        unknown = [] if broken else self._unknown_traffic()
+        if broken:
+            summary = f"The connection path is broken at {_ids(broken)}."
+        elif unknown:
+            summary = f"The state of the connection path is unknown. Not checked: {_ids(unknown)}."
         else:
-            told = "The road works."
-        warnings, unknown = (
-            len(self._of(CheckState.WARNING)),
-            len(self._of(CheckState.UNKNOWN)) - len(unseen),
-        )
+            summary = "The connection path works."
+        warnings = len(self._in_state(CheckState.WARNING))
+        other_unknown = len(self._in_state(CheckState.UNKNOWN)) - len(unknown)
         others = [
             *([f"{warnings} warning{'s' if warnings > 1 else ''}"] if warnings else []),
-            *([f"{unknown} unknown"] if unknown else []),
+            *([f"{other_unknown} unknown"] if other_unknown else []),
         ]
-        return f"{told} Besides: {', '.join(others)}." if others else told
+        return f"{summary} Also: {', '.join(others)}." if others else summary
 
     def to_document(self) -> Document:
-        """The diagnosis as JSON-ready values, in a stable order."""
+        """Return the report as JSON-ready values, in a stable order."""
         return {
             "healthy": self.healthy,
             "summary": self.summary,
@@ -198,8 +182,8 @@ class StatusReport:
         }
 
 
-def _listed(checks: Iterable[StatusCheck]) -> str:
-    return ", ".join(check.step.value for check in checks)
+def _ids(checks: Iterable[StatusCheck]) -> str:
+    return ", ".join(check.id.value for check in checks)
 
 
 def _target_document(target: DescribedTarget) -> Document:
@@ -216,92 +200,89 @@ def _change_document(change: FollowedChange) -> Document:
 
 
 def moment(at: float) -> str:
-    """A moment for people and programs, for example 2026-11-22T10:00:00Z."""
+    """Return a moment in ISO 8601, for example 2026-11-22T10:00:00Z."""
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def make_report(facts: Facts, deployment: Deployment) -> StatusReport:
-    """Judge every step, and let a broken one explain what follows from it."""
-    findings = {step: _look(plan, facts, deployment) for step, plan in _STEPS.items()}
+    """Return the report on these facts."""
+    results = {id_: _run(definition, facts, deployment) for id_, definition in _DEFINITIONS.items()}
     return StatusReport(
         stack=deployment.stack,
         at=facts.now,
-        checks=tuple(_check(step, findings) for step in _STEPS),
+        checks=tuple(_status_check(id_, results) for id_ in results),
         targets=facts.targets if isinstance(facts.targets, tuple) else None,
         last_change=facts.changes.last if isinstance(facts.changes, FollowedChanges) else None,
     )
 
 
-def _look(plan: _Definition, facts: Facts, deployment: Deployment) -> CheckResult:
+def _run(definition: _Definition, facts: Facts, deployment: Deployment) -> CheckResult:
     try:
-        return plan.look(facts, deployment)
-    except FactMissingError as error:
-        return error.finding
+        return definition.run(facts, deployment)
+    except FactUnavailableError as error:
+        return unavailable(error.fact)
 
 
-def _check(step: CheckId, findings: Mapping[CheckId, CheckResult]) -> StatusCheck:
-    finding, title = findings[step], _STEPS[step].title
-    cause = _cause(step, findings)
-    if cause is None:
-        return StatusCheck(
-            step=step,
-            title=title,
-            state=finding.state,
-            seen=finding.seen,
-            remedy=finding.remedy,
-        )
+def _status_check(id_: CheckId, results: Mapping[CheckId, CheckResult]) -> StatusCheck:
+    result = results[id_]
+    state, remedy, cause = result.state, result.remedy, _cause(id_, results)
+    if cause is not None:
+        state = CheckState.WARNING
+        remedy = f"The cause is {cause.value}: fix that first."
     return StatusCheck(
-        step=step,
-        title=title,
-        state=CheckState.WARNING,
-        seen=finding.seen,
-        remedy=f"This follows from {cause.value}: remedy that first.",
+        id=id_,
+        title=_DEFINITIONS[id_].title,
+        state=state,
+        details=result.details,
+        remedy=remedy,
         caused_by=cause,
     )
 
 
-def _cause(step: CheckId, findings: Mapping[CheckId, CheckResult]) -> CheckId | None:
-    """The broken step that this one follows from, and that follows from none itself."""
-    for cause in findings[step].possible_causes:
-        if findings[cause].state is CheckState.BROKEN:
-            return _cause(cause, findings) or cause
+def _cause(id_: CheckId, results: Mapping[CheckId, CheckResult]) -> CheckId | None:
+    """Return the broken check that explains this one and has no cause itself."""
+    for cause in results[id_].possible_causes:
+        if results[cause].state is CheckState.BROKEN:
+            return _cause(cause, results) or cause
     return None
 
 
-#: So that a state can be told without a colour.
+#: A symbol for each state, so that a reader needs no colours. The most urgent state comes first.
 SYMBOLS: Mapping[CheckState, str] = {
-    CheckState.OK: "✓",
-    CheckState.WARNING: "!",
     CheckState.BROKEN: "✗",
     CheckState.UNKNOWN: "?",
+    CheckState.WARNING: "!",
+    CheckState.OK: "✓",
     CheckState.SKIPPED: "-",
 }
+_WIDTH = 100
 _INDENT = " " * 12
 
 
-def to_text(status_report: StatusReport) -> str:
-    """The diagnosis for a terminal: at most 100 columns, no colour, a symbol and a word a step."""
-    verdict = "healthy" if status_report.healthy else "not healthy"
+def by_urgency(checks: Sequence[StatusCheck]) -> list[StatusCheck]:
+    """Return the checks with the most urgent state first."""
+    states = list(SYMBOLS)
+    return sorted(checks, key=lambda check: states.index(check.state))
+
+
+def to_text(report: StatusReport) -> str:
+    """Return the report for a terminal: at most 100 columns, no colour, the most urgent first."""
     lines = [
-        *_wrapped(f"{status_report.stack}, {moment(status_report.at)}: {verdict}"),
-        *_wrapped(status_report.summary),
+        *_wrapped(f"{report.stack}, {moment(report.at)}: {report.heading}"),
+        *_wrapped(report.summary),
         "",
     ]
-    for check in status_report.checks:
-        lines += _paragraph(check)
+    for check in by_urgency(report.checks):
+        lines.append(f"{SYMBOLS[check.state]} {check.state.value:<9} {check.title} [{check.id}]")
+        for detail in check.details:
+            lines += _wrapped(detail, _INDENT)
+        if check.remedy:
+            lines += _wrapped(f"-> {check.remedy}", _INDENT)
     return "\n".join(lines)
 
 
-def _paragraph(check: StatusCheck) -> Sequence[str]:
-    head = f"{SYMBOLS[check.state]} {check.state.value:<9} {check.title} [{check.step.value}]"
-    lines = [head, *(line for text in check.seen for line in _wrapped(text, _INDENT))]
-    if check.remedy:
-        lines += _wrapped(f"-> {check.remedy}", _INDENT)
-    return lines
-
-
 def _wrapped(text: str, indent: str = "") -> list[str]:
-    # A long ARN or command is not cut, so that it can be copied: only there a line gets longer.
+    # A long ARN or command stays whole, so that a reader can copy it. Such a line is longer.
     return textwrap.wrap(
         text,
         _WIDTH,

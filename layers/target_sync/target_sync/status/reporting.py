@@ -1,4 +1,4 @@
-"""One record per look, through Powertools: JSON on standard output."""
+"""Writes one log record for each status report, through Powertools."""
 
 from aws_lambda_powertools.logging import Logger
 
@@ -12,5 +12,5 @@ class PowertoolsStatusReporter:
         self._logger = Logger()
 
     def report(self, status_report: StatusReport) -> None:
-        """Write the one record of a look."""
+        """Write one record."""
         self._logger.info("status reported", extra={"result": status_report.to_document()})

@@ -1,4 +1,4 @@
-"""What a person, a pipeline or a dashboard asks for."""
+"""The requests of people, pipelines and dashboards for the status report."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,74 +13,72 @@ from target_sync.triggers import as_object, unknown_key
 Response: TypeAlias = Mapping[str, object] | str
 
 _FORMAT = "format"
-#: CloudWatch sends these for a custom widget (CloudWatch user guide, *Details about custom
+#: CloudWatch sends these keys for a custom widget (CloudWatch user guide, *Details about custom
 #: widgets*; `describe` as in the samples of aws-samples/cloudwatch-custom-widgets-samples).
 _DESCRIBE = "describe"
 _WIDGET = "widgetContext"
 _KEYS = (_FORMAT, _DESCRIBE, _WIDGET)
-#: Pixels; no screen has more.
-_WIDEST = 100_000
+#: In pixels, more than any screen has.
+_MAX_WIDTH = 100_000
 
-#: What a person reads who adds the widget to another dashboard by hand. CloudWatch takes Markdown.
+#: CloudWatch shows this Markdown to a person who adds the widget to another dashboard.
 DESCRIPTION = """\
 ## Connection path to PostgreSQL
 
-Shows whether each step from the database to the consumers works, what to do if one does not, the
-current targets, and how long the last failover took. It only reads.
+Shows the state of each element between the database and the consumers, what to do about a broken
+one, the current targets, and how long the last failover took. The function only reads.
 
 ### Widget parameters
 
-None. Whoever looks needs `lambda:InvokeFunction` on this function.
+None. A viewer needs `lambda:InvokeFunction` on this function.
 """
 
 
 class StatusRequest(Protocol):
-    """What was asked for."""
+    """A valid request."""
 
-    def answer(self, look: Callable[[], StatusReport]) -> Response:
-        """Answer it, with a look at the road if that takes one."""
+    def respond(self, collect: Callable[[], StatusReport]) -> Response:
+        """Return the response, with a report from `collect` if the request needs one."""
         ...
 
 
 class ReportFormat(StrEnum):
-    """How the answer is to look. Implements `StatusRequest`."""
+    """A request for a document or for a text for a terminal. Implements `StatusRequest`."""
 
-    #: A document for a program.
     JSON = "json"
-    #: One text for a terminal.
     TEXT = "text"
 
-    def answer(self, look: Callable[[], StatusReport]) -> Response:
-        """The diagnosis in this form."""
-        status_report = look()
-        return to_text(status_report) if self is ReportFormat.TEXT else status_report.to_document()
+    def respond(self, collect: Callable[[], StatusReport]) -> Response:
+        """Return the report in this format."""
+        report = collect()
+        return to_text(report) if self is ReportFormat.TEXT else report.to_document()
 
 
 @dataclass(frozen=True, slots=True)
 class Widget:
-    """A dashboard shows the road in this frame. Implements `StatusRequest`."""
+    """A dashboard's request for the widget. Implements `StatusRequest`."""
 
     frame: Frame
 
-    def answer(self, look: Callable[[], StatusReport]) -> Response:
-        """The diagnosis as HTML."""
-        return to_html(look(), self.frame)
+    def respond(self, collect: Callable[[], StatusReport]) -> Response:
+        """Return the report as HTML."""
+        return to_html(collect(), self.frame)
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """A dashboard asks what the widget is. Implements `StatusRequest`."""
+    """A dashboard's request for the widget's description. Implements `StatusRequest`."""
 
-    def answer(self, look: Callable[[], StatusReport]) -> Response:  # noqa: ARG002 - needs no look
-        """The widget's documentation in Markdown."""
+    def respond(self, collect: Callable[[], StatusReport]) -> Response:  # noqa: ARG002
+        """Return the description in Markdown."""
         return DESCRIPTION
 
 
 def parse_request(event: object) -> StatusRequest:
-    """Read the payload of an invocation.
+    """Return the request in the payload of an invocation.
 
     Raises:
-        TriggerError: It asks for something else. The message names the key that is wrong.
+        TriggerError: The payload is not a valid request. The message names the key.
     """
     event = as_object(event, by_hand='send {} or {"format": "text"}')
     for key in event:
@@ -100,13 +98,13 @@ def _format(text: object) -> ReportFormat:
 
 
 def _frame(context: object) -> Frame:
-    """The frame as CloudWatch tells it. What it does not tell is no reason to show nothing."""
+    """Return the frame from CloudWatch, with the default for each missing or invalid value."""
     if not isinstance(context, Mapping):
         return Frame()
     return Frame(width=_width(context.get("width")), dark=context.get("theme") == "dark")
 
 
-def _width(told: object) -> float:
-    if isinstance(told, int | float) and 0 < told < _WIDEST:
-        return float(told)
+def _width(value: object) -> float:
+    if isinstance(value, int | float) and 0 < value < _MAX_WIDTH:
+        return float(value)
     return Frame().width

@@ -1,6 +1,6 @@
-"""The function's environment, read once into a frozen value.
+"""The environment of ReportStatusFunction, read once into a frozen value.
 
-What the sync function is told, this one is told by the same variables, and more.
+The function has the variables of the sync function, and more.
 """
 
 from collections.abc import Mapping
@@ -20,18 +20,19 @@ _ENFORCEMENT: Mapping[str, bool] = {"on": True, "off": False}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusSettings:
-    """What the template told the function.
+    """The settings of ReportStatusFunction.
 
     Attributes:
-        deployment: What the facts are held against.
-        sync: How the endpoint is observed; None for an Auto Scaling group.
-        scaling_group: Its name; empty for every other kind (``DATABASE_IDENTIFIER``).
+        sync: The settings of the sync function; None for an Auto Scaling group.
+        scaling_group: The name of the Auto Scaling group; empty for every other kind
+            (``DATABASE_IDENTIFIER``).
         load_balancer_arn: The stack's own; empty if it has none (``LOAD_BALANCER_ARN``).
-        function_subnets: Of this function and the sync function (``FUNCTION_SUBNETS``).
-        schedule: The name of the sync function's (``SCHEDULE_NAME``).
-        failed_runs_queue: Its URL (``FAILED_RUNS_QUEUE_URL``).
-        undelivered_events_queue: Its URL (``UNDELIVERED_EVENTS_QUEUE_URL``).
-        namespace: Of the metrics (``POWERTOOLS_METRICS_NAMESPACE``).
+        function_subnets: The subnets of this function and the sync function
+            (``FUNCTION_SUBNETS``).
+        schedule: The name of the sync function's schedule (``SCHEDULE_NAME``).
+        failed_runs_queue: A URL (``FAILED_RUNS_QUEUE_URL``).
+        undelivered_events_queue: A URL (``UNDELIVERED_EVENTS_QUEUE_URL``).
+        namespace: The namespace of the metrics (``POWERTOOLS_METRICS_NAMESPACE``).
     """
 
     deployment: Deployment
@@ -46,20 +47,20 @@ class StatusSettings:
 
 
 def load_status_settings(environ: Mapping[str, str]) -> StatusSettings:
-    """Read the settings from the environment.
+    """Return the settings from the environment.
 
     Raises:
-        SettingsError: A variable is missing or wrong. The message names it.
+        SettingsError: A variable is missing or invalid. The message names it.
     """
-    is_group = required(environ, "DATABASE_KIND") == DatabaseKind.EC2_ASG
-    sync = None if is_group else load_settings(environ)
+    is_scaling_group = required(environ, "DATABASE_KIND") == DatabaseKind.EC2_ASG
+    sync = None if is_scaling_group else load_settings(environ)
     return StatusSettings(
         deployment=_deployment(environ, sync),
         sync=sync,
-        scaling_group=required(environ, "DATABASE_IDENTIFIER") if is_group else "",
+        scaling_group=required(environ, "DATABASE_IDENTIFIER") if is_scaling_group else "",
         load_balancer_arn=_text(environ, "LOAD_BALANCER_ARN"),
         function_subnets=tuple(items(environ.get("FUNCTION_SUBNETS", ""))),
-        schedule="" if is_group else required(environ, "SCHEDULE_NAME"),
+        schedule="" if is_scaling_group else required(environ, "SCHEDULE_NAME"),
         failed_runs_queue=required(environ, "FAILED_RUNS_QUEUE_URL"),
         undelivered_events_queue=required(environ, "UNDELIVERED_EVENTS_QUEUE_URL"),
         namespace=required(environ, "POWERTOOLS_METRICS_NAMESPACE"),
@@ -86,7 +87,7 @@ def _deployment(environ: Mapping[str, str], sync: Settings | None) -> Deployment
             _SERVICE_ID,
             "the ID of an endpoint service such as vpce-svc-0a1b2c3d4e5f60718",
         ),
-        enforces=one_of(
+        enforces_inbound_rules=one_of(
             "ENFORCE_INBOUND_RULES", required(environ, "ENFORCE_INBOUND_RULES"), _ENFORCEMENT
         ),
         consumer_network=_network(environ),
@@ -99,18 +100,18 @@ def _deployment(environ: Mapping[str, str], sync: Settings | None) -> Deployment
 
 
 def _policy(environ: Mapping[str, str]) -> SyncPolicy:
-    """Of a group whose instances AWS registers: the port is all that matters."""
+    """Return the policy for an Auto Scaling group, which needs only the port."""
     return SyncPolicy(port=_number(environ, "DATABASE_PORT"), allowed_networks=())
 
 
 def _apis(sync: Settings | None) -> tuple[str, ...]:
-    """What the sync function calls, by the names of interface endpoints."""
-    called = ["elasticloadbalancing"]
+    """Return the APIs that the sync function calls, by the names of interface endpoints."""
+    apis = ["elasticloadbalancing"]
     if sync and sync.kind.is_cluster:
-        called.append("rds")
+        apis.append("rds")
     if sync and (sync.kind is DatabaseKind.EC2_INSTANCE or sync.policy.serving_standby):
-        called.append("ec2")
-    return tuple(called)
+        apis.append("ec2")
+    return tuple(apis)
 
 
 def _text(environ: Mapping[str, str], name: str) -> str:
@@ -126,7 +127,7 @@ def _number(environ: Mapping[str, str], name: str) -> int:
 
 
 def _idle_timeout(environ: Mapping[str, str]) -> int | None:
-    """Not said where a custom one is forbidden."""
+    """Return None where AWS allows no custom idle timeout."""
     if not _text(environ, "IDLE_TIMEOUT_SECONDS"):
         return None
     return _number(environ, "IDLE_TIMEOUT_SECONDS")

@@ -1,33 +1,32 @@
-"""Draws a diagnosis as a CloudWatch custom widget: static HTML and SVG that loads nothing.
+"""Draws the status report as a CloudWatch custom widget: static HTML and SVG.
 
-CloudWatch shows HTML with styles and SVG and takes scripts out of it (CloudWatch user guide,
-*Details about custom widgets*). Nothing here relies on that: every text goes through `_text`, and
-none of them becomes a part of an attribute, a style or an address.
+CloudWatch removes scripts from a widget (CloudWatch user guide, *Details about custom widgets*).
+The widget does not rely on this: every text goes through `_text`, and no text becomes a part of an
+attribute, a style or an address.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
 from target_sync.notifications.messages import plain
 from target_sync.status.checks.result import CheckId, CheckState
 from target_sync.status.facts import DescribedTarget, FollowedChange
-from target_sync.status.report import StatusCheck, StatusReport, moment
-from target_sync.targets.health_reasons import explained
+from target_sync.status.report import StatusCheck, StatusReport, by_urgency, moment
+from target_sync.targets.health_reasons import explain
 
-#: Bytes of one text once it is escaped, so that no text from outside makes the widget large.
-_TEXT_BYTES = 400
-_MOST_SEEN = 3
-_MOST_TROUBLES = 8
-_MOST_TARGETS = 6
-#: Pixels that a step of the road wants for its name.
-_STEP_WIDTH = 115
-_MOST_IN_A_ROW = 10
-#: What needs attention, worst first. The rest says nothing that has to be read.
-_TROUBLES = (CheckState.BROKEN, CheckState.UNKNOWN, CheckState.WARNING)
-#: The symbol of each state (`diagnosis.SYMBOLS`), drawn in a square of 26: fonts have no sign for
-#: some of them, the console's own (Open Sans) among those.
-MARKS: Mapping[CheckState, str] = {
+#: Bytes of one escaped text, so that a long text does not make the widget too large.
+_MAX_TEXT_BYTES = 400
+_MAX_DETAILS = 3
+_MAX_PROBLEMS = 8
+_MAX_TARGETS = 6
+#: Pixels for the name of one check.
+_CHECK_WIDTH = 115
+_MAX_COLUMNS = 10
+_PROBLEMS = (CheckState.BROKEN, CheckState.UNKNOWN, CheckState.WARNING)
+#: The symbols of `report.SYMBOLS` as paths in a square of 26 pixels. The console's font, Open Sans,
+#: does not have all of them.
+SYMBOL_PATHS: Mapping[CheckState, str] = {
     CheckState.OK: "M7 14l4 4 8-10",
     CheckState.WARNING: "M13 6v9M13 18v2",
     CheckState.BROKEN: "M8 8l10 10M18 8l-10 10",
@@ -38,12 +37,7 @@ MARKS: Mapping[CheckState, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """Where the widget is shown.
-
-    Attributes:
-        width: Of its visible part, in pixels.
-        dark: Whether the console's theme is dark.
-    """
+    """The width of the visible part in pixels, and whether the console's theme is dark."""
 
     width: float = 600.0
     dark: bool = False
@@ -51,7 +45,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Theme:
-    """The colours of a theme. Each can be read on the background (WCAG 2.2, contrast, AAA)."""
+    """The colours of a theme. Each has contrast AAA on the background (WCAG 2.2)."""
 
     background: str
     text: str
@@ -85,29 +79,29 @@ DARK = Theme(
 )
 
 
-def to_html(status_report: StatusReport, frame: Frame) -> str:
-    """The diagnosis as one element, with its own style and below 30 kB."""
+def to_html(report: StatusReport, frame: Frame) -> str:
+    """Return the report as one element of less than 30 kB, with its own style."""
     theme = DARK if frame.dark else LIGHT
     return "".join(
         [
-            # This class switches CloudWatch's own style of lists and tables off.
+            # This class switches off CloudWatch's own style of lists and tables.
             '<div class="ppl cwdb-no-default-styles">',
-            _style(theme, _columns(frame.width, len(status_report.checks))),
-            _verdict(status_report),
-            _troubles(status_report.checks),
-            _road(status_report.checks),
+            _style(theme, _columns(frame.width, len(report.checks))),
+            _summary(report),
+            _problems(report.checks),
+            _path(report.checks),
             '<div class="ppl-now">',
-            _targets(status_report),
-            _last_change(status_report),
+            _targets(report),
+            _last_change(report),
             "</div></div>",
         ]
     )
 
 
 def _text(value: object) -> str:
-    """A text of whatever origin as a part of the page: one line, cut, and nothing but text."""
+    """Return a text from any source as one escaped line of limited length."""
     kept: list[str] = []
-    room = _TEXT_BYTES
+    room = _MAX_TEXT_BYTES
     for character in plain(value):
         piece = escape(character)
         room -= len(piece.encode())
@@ -117,11 +111,11 @@ def _text(value: object) -> str:
     return "".join(kept)
 
 
-def _columns(width: float, steps: int) -> int:
-    """How many steps stand in a row, so that the rows are about as long as each other."""
-    most = min(_MOST_IN_A_ROW, max(1, int(width // _STEP_WIDTH)))
-    rows = -(-steps // most)
-    return -(-steps // rows)
+def _columns(width: float, checks: int) -> int:
+    """Return the number of checks in a row, so that all rows have about the same length."""
+    most = min(_MAX_COLUMNS, max(1, int(width // _CHECK_WIDTH)))
+    rows = -(-checks // most)
+    return -(-checks // rows)
 
 
 def _style(theme: Theme, columns: int) -> str:
@@ -141,16 +135,16 @@ def _style(theme: Theme, columns: int) -> str:
         ".ppl tr :last-child{padding-right:0}"
         ".ppl th[scope=col]{min-width:70px}"
         ".ppl th:first-child[scope=col]{min-width:100px}"
-        ".ppl .ppl-verdict{font-size:16px;padding-left:22px}"
-        ".ppl .ppl-road{display:grid;row-gap:4px;list-style:none;margin:8px 0;"
+        ".ppl .ppl-summary{font-size:16px;padding-left:22px}"
+        ".ppl .ppl-path{display:grid;row-gap:4px;list-style:none;margin:8px 0;"
         f"grid-template-columns:repeat({columns},minmax(0,1fr))}}"
-        ".ppl-road svg{display:block;width:100%;height:26px}"
-        ".ppl-road b,.ppl-road span{display:block;padding-right:6px}"
-        f".ppl-road span{{font-size:12px;color:{theme.text}}}"
+        ".ppl-path svg{display:block;width:100%;height:26px}"
+        ".ppl-path b,.ppl-path span{display:block;padding-right:6px}"
+        f".ppl-path span{{font-size:12px;color:{theme.text}}}"
         f".ppl line{{stroke:{theme.line};stroke-width:2}}"
         ".ppl circle,.ppl path{fill:none;stroke:currentColor;stroke-width:2}"
         ".ppl path{stroke-width:3}"
-        ".ppl-mark{width:18px;height:18px;margin:0 4px 0 -22px;vertical-align:-4px}"
+        ".ppl-symbol{width:18px;height:18px;margin:0 4px 0 -22px;vertical-align:-4px}"
         f".ppl rect{{fill:{theme.line}}}"
         ".ppl-bar{display:block;width:90px;height:12px;margin-top:3px}"
         ".ppl-now{display:flex;flex-wrap:wrap;gap:8px 32px}"
@@ -158,43 +152,30 @@ def _style(theme: Theme, columns: int) -> str:
     )
 
 
-def _verdict(status_report: StatusReport) -> str:
-    state = CheckState.OK if status_report.healthy else _worst(status_report.checks)
-    word = "healthy" if status_report.healthy else "not healthy"
+def _summary(report: StatusReport) -> str:
     return (
-        f'<h3 class="ppl-verdict ppl-{state.value}">{_mark(state)}{word}</h3>'
-        f"<p>{_text(status_report.summary)}</p>"
-        f"<p>{_text(status_report.stack)}, seen {_text(moment(status_report.at))}</p>"
+        f'<h3 class="ppl-summary ppl-{report.state.value}">{_symbol(report.state)}'
+        f"{report.heading}</h3><p>{_text(report.summary)}</p>"
+        f"<p>{_text(report.stack)}, {_text(moment(report.at))}</p>"
     )
 
 
-def _worst(checks: Iterable[StatusCheck]) -> CheckState:
-    """Of a road that is not healthy: broken, or else unknown."""
-    return (
-        CheckState.BROKEN
-        if any(c.state is CheckState.BROKEN for c in checks)
-        else CheckState.UNKNOWN
-    )
-
-
-def _troubles(checks: Iterable[StatusCheck]) -> str:
-    found = sorted(
-        (check for check in checks if check.state in _TROUBLES),
-        key=lambda check: _TROUBLES.index(check.state),
-    )
+def _problems(checks: Sequence[StatusCheck]) -> str:
+    found = by_urgency([check for check in checks if check.state in _PROBLEMS])
     if not found:
         return ""
-    items = [_trouble(check) for check in found[:_MOST_TROUBLES]]
-    items += _rest(len(found) - _MOST_TROUBLES)
+    items = [_problem(check) for check in found[:_MAX_PROBLEMS]]
+    items += _rest(len(found) - _MAX_PROBLEMS)
     return f"<h3>What to do</h3><ul>{''.join(items)}</ul>"
 
 
-def _trouble(check: StatusCheck) -> str:
-    seen = [*map(_text, check.seen[:_MOST_SEEN]), *(["…"] if check.seen[_MOST_SEEN:] else [])]
+def _problem(check: StatusCheck) -> str:
+    details = [*map(_text, check.details[:_MAX_DETAILS])]
+    details += ["…"] if check.details[_MAX_DETAILS:] else []
     remedy = f"<div><b>Remedy:</b> {_text(check.remedy)}</div>" if check.remedy else ""
     return (
-        f'<li><b class="ppl-{check.state.value}">{_mark(check.state)}{check.state.value}:'
-        f" {check.step.value}</b><div>{' '.join(seen)}</div>{remedy}</li>"
+        f'<li><b class="ppl-{check.state.value}">{_symbol(check.state)}{check.state.value}:'
+        f" {check.id.value}</b><div>{' '.join(details)}</div>{remedy}</li>"
     )
 
 
@@ -202,41 +183,42 @@ def _rest(more: int) -> list[str]:
     return [f"<li>… and {more} more</li>"] if more > 0 else []
 
 
-def _mark(state: CheckState) -> str:
-    """The symbol beside the word, so that no colour is needed to tell the state."""
+def _symbol(state: CheckState) -> str:
+    """Return the symbol beside the word, so that a reader needs no colours."""
     return (
-        '<svg class="ppl-mark" viewBox="0 0 26 26" aria-hidden="true">'
-        f'<path d="{MARKS[state]}"></path></svg>'
+        '<svg class="ppl-symbol" viewBox="0 0 26 26" aria-hidden="true">'
+        f'<path d="{SYMBOL_PATHS[state]}"></path></svg>'
     )
 
 
-def _road(checks: Sequence[StatusCheck]) -> str:
-    steps = "".join(_step(check, is_last=check is checks[-1]) for check in checks)
-    return f'<h3>The road, step by step</h3><ol class="ppl-road">{steps}</ol>'
+def _path(checks: Sequence[StatusCheck]) -> str:
+    items = "".join(_check(check, is_last=check is checks[-1]) for check in checks)
+    return f'<h3>Status checks</h3><ol class="ppl-path">{items}</ol>'
 
 
-def _step(check: StatusCheck, *, is_last: bool) -> str:
-    # The line is broken where the road is, and ends where the road does.
+def _check(check: StatusCheck, *, is_last: bool) -> str:
+    # A line joins the checks to a path. It is dashed after a broken check.
     dashes = ' stroke-dasharray="3 6"' if check.state is CheckState.BROKEN else ""
     line = "" if is_last else f'<line x1="24" y1="13" x2="100%" y2="13"{dashes}></line>'
     return (
         f'<li class="ppl-{check.state.value}"><svg aria-hidden="true">{line}'
-        f'<circle cx="13" cy="13" r="11"></circle><path d="{MARKS[check.state]}"></path></svg>'
-        f"<b>{check.state.value}</b><span>{check.step.value}</span></li>"
+        '<circle cx="13" cy="13" r="11"></circle>'
+        f'<path d="{SYMBOL_PATHS[check.state]}"></path></svg>'
+        f"<b>{check.state.value}</b><span>{check.id.value}</span></li>"
     )
 
 
-def _targets(status_report: StatusReport) -> str:
-    if status_report.targets is None:
-        return _section("Targets", _seen(status_report, CheckId.TARGET_HEALTH))
-    if not status_report.targets:
+def _targets(report: StatusReport) -> str:
+    if report.targets is None:
+        return _section("Targets", _details(report, CheckId.TARGET_HEALTH))
+    if not report.targets:
         return _section("Targets", "<p>No target is registered.</p>")
-    shown = status_report.targets[:_MOST_TARGETS]
+    shown = report.targets[:_MAX_TARGETS]
     has_reasons = any(target.reason for target in shown)
-    heads = ("Target", "State", "Why") if has_reasons else ("Target", "State")
+    heads = ("Target", "State", "Reason") if has_reasons else ("Target", "State")
     head = "".join(f'<th scope="col">{name}</th>' for name in heads)
     rows = "".join(_target(target, has_reasons=has_reasons) for target in shown)
-    rest = "".join(_rest(len(status_report.targets) - _MOST_TARGETS))
+    rest = "".join(_rest(len(report.targets) - _MAX_TARGETS))
     return _section(
         "Targets",
         f"<table><tr>{head}</tr>{rows}</table>" + (f"<ul>{rest}</ul>" if rest else ""),
@@ -244,18 +226,18 @@ def _targets(status_report: StatusReport) -> str:
 
 
 def _target(target: DescribedTarget, *, has_reasons: bool) -> str:
-    why = f"{target.reason}: {explained(target.reason).meaning}" if target.reason else ""
-    cell = f"<td>{_text(why)}</td>" if has_reasons else ""
+    reason = f"{target.reason}: {explain(target.reason).meaning}" if target.reason else ""
+    cell = f"<td>{_text(reason)}</td>" if has_reasons else ""
     return f"<tr><td>{_text(target)}</td><td>{target.state.value}</td>{cell}</tr>"
 
 
-def _last_change(status_report: StatusReport) -> str:
-    change = status_report.last_change
+def _last_change(report: StatusReport) -> str:
+    change = report.last_change
     if change is None:
-        return _section("Last failover", _seen(status_report, CheckId.LAST_FAILOVER))
+        return _section("Last failover", _details(report, CheckId.LAST_FAILOVER))
     return _section(
         "Last failover",
-        f"<p>Followed {_text(moment(change.at))}; seconds after its trigger:</p>"
+        f"<p>Run of {_text(moment(change.at))}, seconds after its trigger:</p>"
         f"<table>{_timeline(change)}</table>",
     )
 
@@ -267,12 +249,12 @@ def _timeline(change: FollowedChange) -> str:
         "healthy": change.to_healthy,
     }
     longest = max([1.0, *(seconds for seconds in times.values() if seconds is not None)])
-    return "".join(_lap(name, seconds, longest) for name, seconds in times.items())
+    return "".join(_phase(name, seconds, longest) for name, seconds in times.items())
 
 
-def _lap(name: str, seconds: float | None, longest: float) -> str:
+def _phase(name: str, seconds: float | None, longest: float) -> str:
     if seconds is None:
-        return f'<tr><th scope="row">{name}</th><td></td><td>not seen</td></tr>'
+        return f'<tr><th scope="row">{name}</th><td></td><td>unknown</td></tr>'
     share = max(0.0, 100 * seconds / longest)
     return (
         f'<tr><th scope="row">{name}</th><td><svg class="ppl-bar" aria-hidden="true">'
@@ -280,13 +262,12 @@ def _lap(name: str, seconds: float | None, longest: float) -> str:
     )
 
 
-def _seen(status_report: StatusReport, step: CheckId) -> str:
-    """What the step's own check says, where there is nothing to draw."""
+def _details(report: StatusReport, id_: CheckId) -> str:
     return "".join(
-        f"<p>{_text(text)}</p>"
-        for check in status_report.checks
-        if check.step is step
-        for text in check.seen[:_MOST_SEEN]
+        f"<p>{_text(detail)}</p>"
+        for check in report.checks
+        if check.id is id_
+        for detail in check.details[:_MAX_DETAILS]
     )
 
 

@@ -1,4 +1,4 @@
-"""What AWS's reason codes for the health of a target mean, and what to do about each."""
+"""The meaning of AWS's reason codes for the health of a target, and a remedy for each."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class HealthReason:
-    """A sentence on what is the matter, and one on what to do about it."""
+    """What a reason code means, and what to do about it, in sentences."""
 
     meaning: str
     remedy: str
@@ -17,19 +17,19 @@ class HealthReason:
 
 _NO_CONNECTION = HealthReason(
     "The load balancer cannot open a TCP connection to it.",
-    "The likely causes, in this order: the database's security group or firewall does not allow"
-    " the load balancer on this port (ManageDatabaseIngress=true adds the rule for a database"
-    " here), DatabasePort is wrong, or the server is not running.",
+    "Check the likely causes in this order: the database's security group or firewall does not"
+    " allow the load balancer on this port (ManageDatabaseIngress=true adds the rule for a database"
+    " in this account), DatabasePort is wrong, or the server is not running.",
 )
 _NOT_YET = HealthReason(
-    "AWS is still registering it, which may take some minutes.", "Nothing is to be done but wait."
+    "AWS is still registering it, which can take some minutes.", "Wait until it is healthy."
 )
 #: ELBv2 API reference, TargetHealth, Reason.
 _REASONS: Mapping[str, HealthReason] = {
     "Elb.RegistrationInProgress": _NOT_YET,
     "Elb.InitialHealthChecking": _NOT_YET,
     "Elb.InternalError": HealthReason(
-        "AWS reports an internal error of the load balancer.", "Look again later."
+        "AWS reports an internal error of the load balancer.", "Check again later."
     ),
     "Target.FailedHealthChecks": _NO_CONNECTION,
     "Target.Timeout": _NO_CONNECTION,
@@ -46,11 +46,10 @@ _REASONS: Mapping[str, HealthReason] = {
     ),
 }
 _OTHER = HealthReason(
-    "AWS gives no reason that is known here.",
-    "See the target group in the EC2 console for its health.",
+    "AWS gives no known reason.", "Check the health of the target group in the EC2 console."
 )
 
 
-def explained(reason: str) -> HealthReason:
-    """What a reason code means."""
+def explain(reason: str) -> HealthReason:
+    """Return the meaning and the remedy of a reason code."""
     return _REASONS.get(reason, _OTHER)

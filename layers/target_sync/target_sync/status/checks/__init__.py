@@ -1,1 +1,1 @@
-"""The status checks: each judges one part of the connection path from the collected facts."""
+"""The status checks: each judges one element of the connection path by the facts."""

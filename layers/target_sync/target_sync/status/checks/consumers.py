@@ -1,154 +1,149 @@
-"""The endpoint service, who may connect to it, and who has."""
+"""Checks of the endpoint service, its allowed principals and its connections."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from target_sync.model import ConnectionState, EndpointConnection
-from target_sync.status.checks.result import CheckId, CheckResult, broken, known, ok, warning
-from target_sync.status.facts import Deployment, Facts, LoadBalancer
+from target_sync.status.checks.result import CheckId, CheckResult, broken, ok, warning
+from target_sync.status.facts import Deployment, Facts, LoadBalancer, require
 
-#: So long the answer to a trusted account may take: the sweep for lost notifications runs every
-#: five minutes.
-ANSWER_SECONDS = 360.0
-_AVAILABLE = "available"
-_WORKING = frozenset({ConnectionState.AVAILABLE, ConnectionState.PARTIAL})
+#: ReviewConnectionsFunction accepts a trusted account within this time: it checks for lost
+#: notifications every five minutes.
+REVIEW_SECONDS = 360.0
+_CONNECTED = frozenset({ConnectionState.AVAILABLE, ConnectionState.PARTIAL})
 _LOST = frozenset({ConnectionState.REJECTED, ConnectionState.FAILED, ConnectionState.EXPIRED})
 
 
 def endpoint_service(facts: Facts, deployment: Deployment) -> CheckResult:
-    """Whether the endpoint service takes connections to the load balancer."""
-    service = known(facts.service)
+    """Check that the endpoint service is available and uses the load balancer."""
+    service = require(facts.service)
     if service is None:
         return broken(
             ["The endpoint service does not exist."],
-            "Delete the stack and deploy it anew; every consumer then needs the new service name.",
+            "Delete the stack and deploy it again. Every consumer then needs the new service name.",
         )
-    seen = [f"It is {service.state.lower()}."]
-    if service.state.lower() != _AVAILABLE:
-        return broken(seen, "Wait while it is pending; if it has failed, deploy the stack anew.")
+    state = service.state.lower()
+    if state != "available":
+        return broken(
+            [f"It is {state}."],
+            "Wait while it is pending. If it has failed, deploy the stack again.",
+        )
     balancer = facts.load_balancer
+    modify = (
+        f"aws ec2 modify-vpc-endpoint-service-configuration --service-id {deployment.service_id}"
+    )
     if isinstance(balancer, LoadBalancer) and balancer.arn not in service.load_balancer_arns:
         return broken(
-            ["The endpoint service does not stand on the stack's load balancer."],
-            "Put it back: aws ec2 modify-vpc-endpoint-service-configuration"
-            f" --service-id {deployment.service_id} --add-network-load-balancer-arns"
-            f" {balancer.arn}.",
+            ["The endpoint service does not use the stack's load balancer."],
+            f"Add it: {modify} --add-network-load-balancer-arns {balancer.arn}.",
         )
-    if service.acceptance_required != deployment.acceptance_required:
-        word = {True: "have to", False: "need not"}
+    expected = deployment.acceptance_required
+    if service.acceptance_required != expected:
+        actual_word, expected_word = ("off", "on") if expected else ("on", "off")
         return warning(
-            [
-                (
-                    f"Requests {word[service.acceptance_required]} be accepted, and"
-                    f" {word[deployment.acceptance_required]} as it was deployed."
-                )
-            ],
-            "Set it back: aws ec2 modify-vpc-endpoint-service-configuration --service-id"
-            f" {deployment.service_id} --{'' if deployment.acceptance_required else 'no-'}"
-            "acceptance-required.",
+            [f"The acceptance of requests is {actual_word}, but should be {expected_word}."],
+            f"Set it back: {modify} --{'' if expected else 'no-'}acceptance-required.",
         )
-    return ok(*seen)
+    return ok(f"It is {state}.")
 
 
 def allowed_principals(facts: Facts, deployment: Deployment) -> CheckResult:
-    """Whether those who are to connect may."""
-    principals = known(facts.principals)
-    there = principals or frozenset()
-    missing = sorted(deployment.principals - there)
-    more = sorted(there - deployment.principals)
-    seen = [f"Allowed are {', '.join(sorted(there))}." if there else "Nobody may connect."]
+    """Check that the endpoint service allows the stack's principals and no other."""
+    actual = require(facts.principals) or frozenset()
+    missing = sorted(deployment.principals - actual)
+    unexpected = sorted(actual - deployment.principals)
+    allowed = f"Allowed: {', '.join(sorted(actual))}." if actual else "No principal is allowed."
+    modify = f"aws ec2 modify-vpc-endpoint-service-permissions --service-id {deployment.service_id}"
     if missing:
         return broken(
-            [*seen, f"{', '.join(missing)} should be, too."],
-            "Allow it: aws ec2 modify-vpc-endpoint-service-permissions"
-            f" --service-id {deployment.service_id} --add-allowed-principals {' '.join(missing)}.",
+            [allowed, f"Missing: {', '.join(missing)}."],
+            f"Allow it: {modify} --add-allowed-principals {' '.join(missing)}.",
             possible_causes=(CheckId.ENDPOINT_SERVICE,),
         )
-    if more:
+    if unexpected:
         return warning(
-            [*seen, f"{', '.join(more)} was not allowed by the stack."],
-            "If it should be, name it in AllowedPrincipals; if not, remove it: aws ec2"
-            f" modify-vpc-endpoint-service-permissions --service-id {deployment.service_id}"
-            f" --remove-allowed-principals {' '.join(more)}.",
+            [allowed, f"The stack does not name {', '.join(unexpected)}."],
+            "If it may connect, add it to AllowedPrincipals. If not, remove it:"
+            f" {modify} --remove-allowed-principals {' '.join(unexpected)}.",
         )
-    return ok(*seen)
+    return ok(allowed)
 
 
 def endpoint_connections(facts: Facts, deployment: Deployment) -> CheckResult:
-    """Whether consumers are connected, and none waits in vain."""
-    connections = known(facts.connections)
-    seen = [_notified(connection, facts.now) for connection in connections]
+    """Check that a consumer is connected, and that no request waits too long."""
+    connections = require(facts.connections)
+    details = [_describe(connection, facts.now) for connection in connections]
     waiting = [c for c in connections if c.is_request]
     if waiting:
-        return _requests(waiting, seen, facts.now, deployment)
+        return _requests(waiting, details, facts.now, deployment)
     states = {connection.state for connection in connections}
     if states & _LOST:
         return warning(
-            seen,
-            "If it was to connect, let the consumer make its endpoint anew; a rejected one can"
-            " still be accepted: aws ec2 accept-vpc-endpoint-connections.",
+            details,
+            "If this consumer should connect, ask it to create the endpoint again. You can still"
+            " accept a rejected one: aws ec2 accept-vpc-endpoint-connections.",
         )
-    if states & _WORKING:
-        return ok(*seen)
+    if states & _CONNECTED:
+        return ok(*details)
     if ConnectionState.PENDING in states:
-        return warning(seen, "Wait: AWS is making the connection.")
+        return warning(details, "Wait: AWS is creating the connection.")
     return warning(
-        [*seen, "No consumer is connected."],
+        [*details, "No consumer is connected."],
         "Send the output ConsumerRequest to the vendor, or create an endpoint to the service.",
         possible_causes=(CheckId.ALLOWED_PRINCIPALS, CheckId.ENDPOINT_SERVICE),
     )
 
 
 def _requests(
-    waiting: Iterable[EndpointConnection], seen: list[str], now: float, deployment: Deployment
+    waiting: Sequence[EndpointConnection], details: list[str], now: float, deployment: Deployment
 ) -> CheckResult:
-    """Judge what waits for an answer: for a trusted account the function's, else a person's."""
-    strangers = [c for c in waiting if c.owner not in deployment.trusted_accounts]
-    if strangers or not deployment.acceptance_required:
-        ids = " ".join(c.endpoint_id for c in strangers or waiting)
+    """Judge requests: the function accepts trusted accounts, a person decides about others."""
+    untrusted = [c for c in waiting if c.owner not in deployment.trusted_accounts]
+    if untrusted or not deployment.acceptance_required:
+        ids = " ".join(c.endpoint_id for c in untrusted or waiting)
         return broken(
-            seen,
-            "Decide: aws ec2 accept-vpc-endpoint-connections (or reject-vpc-endpoint-connections)"
-            f" --service-id {deployment.service_id} --vpc-endpoint-ids {ids}; to accept the account"
-            " always, name it in TrustedAccounts.",
+            details,
+            "Accept or reject it: aws ec2 accept-vpc-endpoint-connections (or"
+            f" reject-vpc-endpoint-connections) --service-id {deployment.service_id}"
+            f" --vpc-endpoint-ids {ids}. To accept this account always, add it to TrustedAccounts.",
         )
-    if _overdue(waiting, now):
+    if _is_overdue(waiting, now):
         return broken(
-            seen,
-            "Read the log of ReviewConnectionsFunction, which should have accepted it; invoke it"
-            " with {} to try again.",
+            details,
+            "Read the log of ReviewConnectionsFunction, which should have accepted it. Invoke the"
+            " function with {} to try again.",
         )
-    return warning(seen, "Wait: ReviewConnectionsFunction accepts a trusted account by itself.")
+    return warning(details, "Wait: ReviewConnectionsFunction accepts trusted accounts.")
 
 
-def _overdue(waiting: Iterable[EndpointConnection], now: float) -> bool:
-    return any(_age(c, now) > ANSWER_SECONDS for c in waiting)
+def _is_overdue(waiting: Iterable[EndpointConnection], now: float) -> bool:
+    return any(_age(connection, now) > REVIEW_SECONDS for connection in waiting)
 
 
-def is_unanswered(facts: Facts, deployment: Deployment) -> bool:
-    """Whether a request waits in vain for ReviewConnectionsFunction, which should accept it."""
+def has_overdue_request(facts: Facts, deployment: Deployment) -> bool:
+    """Return whether ReviewConnectionsFunction should already have accepted a request."""
     if not isinstance(facts.connections, tuple) or not deployment.acceptance_required:
         return False
     trusted = deployment.trusted_accounts
-    mine = (c for c in facts.connections if c.is_request and c.owner in trusted)
-    return _overdue(mine, facts.now)
+    requests = (c for c in facts.connections if c.is_request and c.owner in trusted)
+    return _is_overdue(requests, facts.now)
 
 
 def _age(connection: EndpointConnection, now: float) -> float:
     return 0.0 if connection.created_at is None else max(0.0, now - connection.created_at)
 
 
-def _notified(connection: EndpointConnection, now: float) -> str:
+def _describe(connection: EndpointConnection, now: float) -> str:
     words: Mapping[ConnectionState, str] = {
-        ConnectionState.PENDING_ACCEPTANCE: "waits to be accepted",
-        ConnectionState.UNKNOWN: "is in a state that is not known here",
+        ConnectionState.PENDING_ACCEPTANCE: "waits for acceptance",
+        ConnectionState.UNKNOWN: "is in an unknown state",
     }
     state = words.get(connection.state, f"is {connection.state.value}")
-    since = "" if connection.created_at is None else f", made {ago(_age(connection, now))}"
+    since = "" if connection.created_at is None else f", created {ago(_age(connection, now))}"
     return f"{connection.endpoint_id} of account {connection.owner} {state}{since}."
 
 
 def ago(seconds: float) -> str:
-    """How long ago, in one unit."""
+    """Return a duration before now in one unit, for example `5 minutes ago`."""
     units = ((86400.0, "days"), (3600.0, "hours"), (60.0, "minutes"))
     for length, name in units:
         if seconds >= 2 * length:

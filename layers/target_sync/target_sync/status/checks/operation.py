@@ -1,53 +1,52 @@
-"""Whether the function can do its work, does it, and nothing of it was lost."""
+"""Checks of the functions: their network, their runs, the schedule, the dead-letter queues."""
 
-from target_sync.status.checks.consumers import ago, is_unanswered
-from target_sync.status.checks.result import CheckId, CheckResult, broken, known, ok, warning
-from target_sync.status.facts import Deployment, Facts, FollowedChange
+from target_sync.status.checks.consumers import ago, has_overdue_request
+from target_sync.status.checks.result import CheckId, CheckResult, broken, ok, warning
+from target_sync.status.facts import Deployment, Facts, require
 
-#: So long a run may have been successful ago. It runs every minute, and CloudWatch shows a
-#: metric a minute or two late.
+#: A run starts every minute, and CloudWatch shows its metrics a minute or two later.
 FRESH_SECONDS = 300.0
-#: A change that took longer to a healthy target is worth a look.
+#: From the trigger of a change to a healthy target.
 SLOW_SECONDS = 300.0
 
 
 def function_network(facts: Facts, deployment: Deployment) -> CheckResult:
-    """Whether functions inside a VPC have a way to the APIs that they call."""
-    network = known(facts.function_network)
-    blind = [way.subnet_id for way in network.ways if not way.by_default_route]
-    missing = [api for api in deployment.apis if api not in network.services]
-    if blind and missing:
-        here, there = ", ".join(blind), ", ".join(missing)
+    """Check that functions in a VPC reach the APIs that they call."""
+    network = require(facts.function_network)
+    isolated = ", ".join(route.subnet_id for route in network.routes if not route.default_gateway)
+    missing = ", ".join(a for a in deployment.apis if a not in network.interface_endpoints)
+    if isolated and missing:
         return broken(
-            [f"From {here} no NAT gateway and no interface endpoint leads to {there}."],
+            [f"{isolated} has no NAT gateway and no interface endpoint to reach {missing}."],
             "Set CreateInterfaceEndpoints to true, or route these subnets to a NAT gateway.",
         )
-    seen = [
-        f"{way.subnet_id} leaves by {way.by_default_route or 'interface endpoints'}."
-        for way in network.ways
-    ]
-    return ok(*seen)
+    return ok(
+        *(
+            f"{route.subnet_id} reaches AWS through"
+            f" {route.default_gateway or 'interface endpoints'}."
+            for route in network.routes
+        )
+    )
 
 
 def last_sync(facts: Facts, deployment: Deployment) -> CheckResult:
-    """Whether the function's runs succeed."""
-    runs = known(facts.recent_runs)
-    failed = f"{runs.failures} runs failed within {runs.seconds / 60:g} minutes."
-    if runs.succeeded_at is None or facts.now - runs.succeeded_at > FRESH_SECONDS:
-        last = (
-            f"none within {runs.seconds / 60:g} minutes"
-            if runs.succeeded_at is None
-            else ago(facts.now - runs.succeeded_at)
-        )
+    """Check that runs of ReconcileTargetsFunction succeed."""
+    runs = require(facts.recent_runs)
+    period = f"in the last {runs.seconds / 60:g} minutes"
+    failures = [f"{runs.failures} runs failed {period}."] if runs.failures else []
+    age = None if runs.succeeded_at is None else max(0.0, facts.now - runs.succeeded_at)
+    success = (
+        f"No run succeeded {period}." if age is None else f"The last successful run was {ago(age)}."
+    )
+    if age is None or age > FRESH_SECONDS:
         return broken(
-            [f"The last successful run: {last}.", *([failed] if runs.failures else [])],
+            [success, *failures],
             (
                 "Read the function's newest errors: sam logs --name ReconcileTargetsFunction"
                 f" --stack-name {deployment.stack}."
-                if runs.failures
-                else "Invoke ReconcileTargetsFunction with {} to see that it works; if it does,"
-                " nothing starts it: look at the schedule's rate and target, and at the function's"
-                " concurrency."
+                if failures
+                else "Invoke ReconcileTargetsFunction with {}. If it works, nothing starts it:"
+                " check the schedule's rate and target, and the function's concurrency."
             ),
             possible_causes=(
                 CheckId.SCHEDULE,
@@ -56,50 +55,50 @@ def last_sync(facts: Facts, deployment: Deployment) -> CheckResult:
                 CheckId.TARGET_GROUP,
             ),
         )
-    seen = [f"The last successful run: {ago(max(0.0, facts.now - runs.succeeded_at))}."]
     if runs.vetoes:
         return warning(
-            [*seen, f"A guard refused a part of {runs.vetoes} plans."],
-            "Resync by hand, and read vetoes in the answer: each says what to check.",
+            [success, f"A guard vetoed a part of {runs.vetoes} plans."],
+            "Invoke ReconcileTargetsFunction with {} and read vetoes in its result: each says what"
+            " to check.",
             possible_causes=(CheckId.ALLOWED_ADDRESSES, CheckId.ENDPOINT_NAME),
         )
-    return ok(*seen, *([failed] if runs.failures else []))
+    return ok(success, *failures)
 
 
-def last_failover(facts: Facts, deployment: Deployment) -> CheckResult:  # noqa: ARG001 - a step
-    """Whether the newest change was followed, and how fast."""
-    changes = known(facts.changes)
+def last_failover(facts: Facts, deployment: Deployment) -> CheckResult:  # noqa: ARG001
+    """Check how fast the function followed the newest change."""
+    changes = require(facts.changes)
     change = changes.last
     if change is None:
-        return ok(f"No change was followed within {changes.days} days.")
-    seen = _notified(change, facts.now)
+        return ok(f"The function followed no change in the last {changes.days} days.")
+    seconds = {
+        "detected": change.to_detect,
+        "registered": change.to_register,
+        "healthy": change.to_healthy,
+    }
+    phases = ", ".join(f"{name} after {s:.1f} s" for name, s in seconds.items() if s is not None)
+    summary = f"The last change was {ago(max(0.0, facts.now - change.at))}: {phases}."
     if change.to_register is not None and change.to_healthy is None:
-        # A run by hand does not wait for it, the first one of a deployment among them.
-        return ok(*seen, "That run did not see its target healthy; see target-health for now.")
+        # A manual run does not wait for health, nor does the first run of a deployment.
+        return ok(
+            summary,
+            "That run did not wait for a healthy target. See target-health for the current state.",
+        )
     if change.to_healthy is not None and change.to_healthy > SLOW_SECONDS:
         return warning(
-            [*seen, f"That is more than {SLOW_SECONDS / 60:g} minutes."],
-            "See docs/failover.md for what makes a failover shorter.",
+            [summary, f"That is more than {SLOW_SECONDS / 60:g} minutes."],
+            "Read in docs/failover.md how to make a failover shorter.",
         )
-    return ok(*seen)
+    return ok(summary)
 
 
-def _notified(change: FollowedChange, now: float) -> list[str]:
-    steps = {
-        "seen after": change.to_detect,
-        "registered after": change.to_register,
-        "healthy after": change.to_healthy,
-    }
-    told = [f"{name} {seconds:.1f} s" for name, seconds in steps.items() if seconds is not None]
-    return [f"The last change, {ago(max(0.0, now - change.at))}: {', '.join(told)}."]
-
-
-def schedule(facts: Facts, deployment: Deployment) -> CheckResult:  # noqa: ARG001 - a step
-    """Whether the schedule starts the function."""
-    enabled = known(facts.schedule_enabled)
+def schedule(facts: Facts, deployment: Deployment) -> CheckResult:  # noqa: ARG001
+    """Check that the schedule starts the function."""
+    enabled = require(facts.schedule_enabled)
     if enabled is None:
         return broken(
-            ["The schedule does not exist."], "Delete the stack and deploy it anew, or make it."
+            ["The schedule does not exist."],
+            "Delete the stack and deploy it again, or create the schedule.",
         )
     if not enabled:
         return broken(
@@ -110,32 +109,33 @@ def schedule(facts: Facts, deployment: Deployment) -> CheckResult:  # noqa: ARG0
 
 
 def dead_letter_queues(facts: Facts, deployment: Deployment) -> CheckResult:
-    """Whether runs failed for good, or events never arrived."""
+    """Check that no run failed for good, and that every event arrived."""
     queues = {
         "FailedRunsQueue": facts.failed_runs,
         "UndeliveredEventsQueue": facts.undelivered_events,
     }
-    seen: list[str] = []
-    for name, count in queues.items():
-        waiting = known(count)
-        if waiting is None:
+    details: list[str] = []
+    for name, fact in queues.items():
+        count = require(fact)
+        if count is None:
             return broken(
-                [f"{name} does not exist."], "Delete the stack and deploy it anew, or make it."
+                [f"{name} does not exist."],
+                "Delete the stack and deploy it again, or create the queue.",
             )
-        if waiting:
-            seen.append(f"{name} has {waiting} message{'s' if waiting > 1 else ''}.")
-    if seen:
-        return broken(
-            seen,
-            "Read them, which say what failed and why, remove the cause, and purge the queue: aws"
-            " sqs receive-message, aws sqs purge-queue.",
-            possible_causes=(
-                CheckId.ENDPOINT_NAME,
-                CheckId.FUNCTION_NETWORK,
-                CheckId.TARGET_GROUP,
-                CheckId.LAST_SYNC,
-                # Not where it waits for a person: no run fails because of that.
-                *([CheckId.ENDPOINT_CONNECTIONS] if is_unanswered(facts, deployment) else []),
-            ),
-        )
-    return ok("Both are empty.")
+        if count:
+            details.append(f"{name} has {count} message{'s' if count > 1 else ''}.")
+    if not details:
+        return ok("Both queues are empty.")
+    return broken(
+        details,
+        "Read the messages, which say what failed and why. Fix the cause, and purge the queue: aws"
+        " sqs receive-message, aws sqs purge-queue.",
+        possible_causes=(
+            CheckId.ENDPOINT_NAME,
+            CheckId.FUNCTION_NETWORK,
+            CheckId.TARGET_GROUP,
+            CheckId.LAST_SYNC,
+            # A request that waits for a person makes no run fail.
+            *([CheckId.ENDPOINT_CONNECTIONS] if has_overdue_request(facts, deployment) else []),
+        ),
+    )

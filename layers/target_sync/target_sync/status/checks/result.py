@@ -1,17 +1,14 @@
-"""The steps of the road, and what one of them was found to be."""
+"""The IDs of the status checks, and the result of one check."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeVar
 
-from target_sync.status.facts import Fact, Skipped, Unknown
-
-_T = TypeVar("_T")
+from target_sync.status.facts import Unavailable, Unknown
 
 
 class CheckId(StrEnum):
-    """The steps, in the order in which they are walked. Each is an anchor in docs/status.md."""
+    """The status checks in the order of the report. Each is an anchor in docs/status.md."""
 
     ENDPOINT_NAME = "endpoint-name"
     ALLOWED_ADDRESSES = "allowed-addresses"
@@ -35,83 +32,59 @@ class CheckId(StrEnum):
 
 
 class CheckState(StrEnum):
-    """What a step was found to be."""
+    """The state of one element of the connection path."""
 
     OK = "ok"
     WARNING = "warning"
     BROKEN = "broken"
-    #: It could not be looked at; `seen` says why.
+    #: The function could not read a fact; `details` gives the reason.
     UNKNOWN = "unknown"
-    #: There is nothing to look at here, or a broken step before it leaves nothing to look at.
+    #: The stack does not have this element, or a broken check before leaves nothing to check.
     SKIPPED = "skipped"
 
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What one step was found to be, looked at alone.
+    """The result of one check on its own.
 
     Attributes:
-        state: The verdict.
-        seen: What was seen, a sentence each.
-        remedy: What to do about it, in one sentence; empty if there is nothing to do.
-        may_follow_from: Steps that would explain this finding if they are broken, likeliest first.
+        details: What the check found, a sentence each.
+        remedy: What to do about it; empty if there is nothing to do.
+        possible_causes: Checks that explain this result if they are broken, likeliest first.
     """
 
     state: CheckState
-    seen: tuple[str, ...]
+    details: tuple[str, ...]
     remedy: str = ""
     possible_causes: tuple[CheckId, ...] = ()
 
 
-def ok(*seen: str) -> CheckResult:
-    """The step is as it should be."""
-    return CheckResult(CheckState.OK, seen)
+def ok(*details: str) -> CheckResult:
+    """Return the result for an element that works as deployed."""
+    return CheckResult(CheckState.OK, details)
 
 
 def warning(
-    seen: Iterable[str], remedy: str, *, possible_causes: tuple[CheckId, ...] = ()
+    details: Iterable[str], remedy: str, *, possible_causes: tuple[CheckId, ...] = ()
 ) -> CheckResult:
-    """The step carries traffic, but something about it wants attention."""
-    return CheckResult(CheckState.WARNING, tuple(seen), remedy, possible_causes)
+    """Return the result for an element that carries traffic but needs attention."""
+    return CheckResult(CheckState.WARNING, tuple(details), remedy, possible_causes)
 
 
 def broken(
-    seen: Iterable[str], remedy: str, *, possible_causes: tuple[CheckId, ...] = ()
+    details: Iterable[str], remedy: str, *, possible_causes: tuple[CheckId, ...] = ()
 ) -> CheckResult:
-    """The step does not do what the road needs."""
-    return CheckResult(CheckState.BROKEN, tuple(seen), remedy, possible_causes)
+    """Return the result for an element that stops traffic, or stops the function's work."""
+    return CheckResult(CheckState.BROKEN, tuple(details), remedy, possible_causes)
 
 
-def skipped(why: str) -> CheckResult:
-    """There is nothing to look at."""
-    return CheckResult(CheckState.SKIPPED, (why,))
+def skipped(reason: str) -> CheckResult:
+    """Return the result for an element that the check cannot or need not check."""
+    return CheckResult(CheckState.SKIPPED, (reason,))
 
 
-def missing(fact: Unknown | Skipped) -> CheckResult:
-    """The step cannot be judged, because what it rests on is not there."""
-    if isinstance(fact, Skipped):
-        return skipped(fact.why)
-    return CheckResult(CheckState.UNKNOWN, (fact.why,), fact.remedy)
-
-
-class FactMissingError(Exception):
-    """A step rests on something that is not there. It ends the look at this step only.
-
-    Attributes:
-        finding: What the step is found to be.
-    """
-
-    def __init__(self, fact: Unknown | Skipped) -> None:
-        super().__init__(fact.why)
-        self.finding = missing(fact)
-
-
-def known(fact: Fact[_T]) -> _T:
-    """The fact itself.
-
-    Raises:
-        NotSeenError: There is none.
-    """
-    if isinstance(fact, Unknown | Skipped):
-        raise FactMissingError(fact)
-    return fact
+def unavailable(fact: Unavailable) -> CheckResult:
+    """Return the result for an element without the fact that its check needs."""
+    if isinstance(fact, Unknown):
+        return CheckResult(CheckState.UNKNOWN, (fact.reason,), fact.remedy)
+    return skipped(fact.reason)

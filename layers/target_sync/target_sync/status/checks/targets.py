@@ -1,4 +1,4 @@
-"""The database's name, its addresses, and whether the targets are those and healthy."""
+"""Checks of the database's endpoint, its addresses, and the targets."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -13,10 +13,9 @@ from target_sync.status.checks.result import (
     CheckId,
     CheckResult,
     broken,
-    known,
-    missing,
     ok,
     skipped,
+    unavailable,
     warning,
 )
 from target_sync.status.facts import (
@@ -24,75 +23,78 @@ from target_sync.status.facts import (
     DescribedTarget,
     Facts,
     RecentRuns,
-    Skipped,
     SslReply,
+    Unavailable,
     Unknown,
+    require,
 )
-from target_sync.targets.health_reasons import explained
+from target_sync.targets.health_reasons import explain
 
-#: Steps that keep the function from following the database.
+#: Checks that, if broken, explain why the function does not follow the database.
 _SYNC = (CheckId.FUNCTION_NETWORK, CheckId.SCHEDULE, CheckId.LAST_SYNC)
-#: A name with a longer time to live cannot be confirmed within one run, which lasts 600 s.
-_LONGEST_TTL = 540
+#: A run of 600 s cannot confirm a change of a record with a longer TTL.
+_MAX_TTL = 540
 
 _LOOKUP_REMEDIES: Mapping[LookupFailure, str] = {
     LookupFailure.NAME_DOES_NOT_EXIST: (
-        "If the database was renamed or deleted, deploy the stack with its new DatabaseEndpoint;"
-        " if only your VPC's DNS knows the name, set FunctionSubnetIds."
+        "If the database was renamed or deleted, deploy the stack with its new DatabaseEndpoint."
+        " If only the DNS of your VPC knows the name, set FunctionSubnetIds."
     ),
     LookupFailure.NO_ADDRESS: "Start the database, or wait until it has an IPv4 address.",
     LookupFailure.TIMED_OUT: (
         "Let the function reach its DNS servers: correct Resolvers or FunctionSubnetIds."
     ),
-    LookupFailure.SERVERS_FAILED: "Look at the DNS servers that Resolvers names, or at the zone.",
-    LookupFailure.BAD_ANSWER: "Correct DatabaseEndpoint, or the record behind it.",
-    LookupFailure.API_UNAVAILABLE: "Look again in a minute.",
+    LookupFailure.SERVERS_FAILED: "Check the DNS servers in Resolvers, and the DNS zone.",
+    LookupFailure.BAD_ANSWER: "Correct DatabaseEndpoint, or its DNS record.",
+    LookupFailure.API_UNAVAILABLE: "Ask for the status again in a minute.",
     LookupFailure.ACCESS_DENIED: (
-        "Give the role of ReportStatusFunction this permission back: somebody changed the role, or"
-        " a boundary or a policy of the organization forbids it."
+        "Give the role of ReportStatusFunction this permission again. Its policy was changed, or a"
+        " permissions boundary or a policy of the organization denies the call."
     ),
 }
-#: Failures of an API that say nothing of the name itself.
-_NOT_ABOUT_THE_NAME = frozenset({LookupFailure.API_UNAVAILABLE, LookupFailure.ACCESS_DENIED})
+#: Failures of an API. They do not show that the name is wrong.
+_API_FAILURES = frozenset({LookupFailure.API_UNAVAILABLE, LookupFailure.ACCESS_DENIED})
 
 
 def endpoint_name(facts: Facts, deployment: Deployment) -> CheckResult:
-    """Whether the database's name says where it is."""
+    """Check that the database's name has addresses, or that its Auto Scaling group is attached."""
     if not deployment.syncs:
         return _attachment(facts)
-    seen = facts.observation
-    if isinstance(seen, Unknown | Skipped):
-        return missing(seen)
-    if isinstance(seen, FailedObservation):
-        remedy = _LOOKUP_REMEDIES[seen.failure]
-        if seen.failure in _NOT_ABOUT_THE_NAME:
-            return missing(Unknown(seen.detail, remedy))
-        return broken([seen.detail], remedy, possible_causes=(CheckId.FUNCTION_NETWORK,))
-    return _answered(seen)
+    observation = facts.observation
+    if isinstance(observation, Unavailable):
+        return unavailable(observation)
+    if isinstance(observation, FailedObservation):
+        return _failed_observation(observation)
+    ttl = "" if observation.ttl is None else f", TTL {observation.ttl} s"
+    addresses = ", ".join(sorted(map(str, observation.addresses))) or "no address"
+    details = [f"{observation.name}: {addresses} (source {observation.source}{ttl})."]
+    if observation.disagreement:
+        return warning(
+            [*details, observation.disagreement],
+            "Wait a minute: the two sources agree again when their caches expire.",
+        )
+    if observation.ttl is not None and observation.ttl > _MAX_TTL:
+        return warning(
+            details,
+            f"Set the TTL of the DNS record to {_MAX_TTL} seconds or less, so that one run can"
+            " confirm that an old address is gone.",
+        )
+    return ok(*details)
 
 
-def _answered(seen: Observation) -> CheckResult:
-    told = [_answer(seen)]
-    if seen.disagreement:
-        return warning(
-            [*told, seen.disagreement],
-            "Wait a minute: the two sources agree again once caches have run out.",
-        )
-    if seen.ttl is not None and seen.ttl > _LONGEST_TTL:
-        return warning(
-            told,
-            f"Shorten the record's time to live to {_LONGEST_TTL} seconds or less: an old address"
-            " cannot be confirmed as gone within one run.",
-        )
-    return ok(*told)
+def _failed_observation(observation: FailedObservation) -> CheckResult:
+    remedy = _LOOKUP_REMEDIES[observation.failure]
+    if observation.failure in _API_FAILURES:
+        return unavailable(Unknown(observation.detail, remedy))
+    return broken([observation.detail], remedy, possible_causes=(CheckId.FUNCTION_NETWORK,))
 
 
 def _attachment(facts: Facts) -> CheckResult:
-    attached = known(facts.attached)
+    attached = require(facts.attached)
     if attached is None:
         return broken(
             ["The Auto Scaling group does not exist."],
-            "Deploy the stack with the name of the group that has the database.",
+            "Deploy the stack with the name of the database's Auto Scaling group.",
         )
     if not attached:
         return broken(
@@ -102,200 +104,175 @@ def _attachment(facts: Facts) -> CheckResult:
     return ok("The Auto Scaling group is attached to the target group.")
 
 
-def _answer(seen: Observation) -> str:
-    ttl = "" if seen.ttl is None else f", TTL {seen.ttl} s"
-    addresses = ", ".join(sorted(map(str, seen.addresses))) or "no address"
-    return f"{seen.name} is {addresses} (source {seen.source}{ttl})."
-
-
 def allowed_addresses(facts: Facts, deployment: Deployment) -> CheckResult:
-    """Whether every address of the answer may become a target."""
+    """Check that every observed address may become a target."""
     if not deployment.syncs:
-        return skipped("An Auto Scaling group registers its instances, whatever their addresses.")
-    seen = facts.observation
-    if not isinstance(seen, Observation):
-        return skipped("There is no address to look at.")
+        return skipped("An Auto Scaling group registers its instances at any address.")
+    observation = facts.observation
+    if not isinstance(observation, Observation):
+        return skipped("There is no address to check.")
     policy = deployment.policy
     networks = ", ".join(map(str, policy.allowed_networks))
-    outside = sorted(str(a) for a in seen.addresses if not policy.allows(a))
+    outside = ", ".join(sorted(str(a) for a in observation.addresses if not policy.allows(a)))
     if outside:
         return broken(
-            [f"{', '.join(outside)} may not be a target; allowed are {networks}."],
-            "If the database is publicly accessible, make it private; else correct"
+            [f"{outside} may not become a target. The allowed networks are {networks}."],
+            "If the database is publicly accessible, make it private. If not, correct"
             " DatabaseEndpoint, or extend AllowedNetworks.",
         )
-    if len(seen.addresses) > policy.max_targets:
+    count = len(observation.addresses)
+    if count > policy.max_targets:
         return broken(
-            [f"The answer has {len(seen.addresses)} addresses; allowed are {policy.max_targets}."],
-            "If all of them are the database's, raise MaxTargets; else correct DatabaseEndpoint.",
+            [f"The database has {count} addresses, but MaxTargets is {policy.max_targets}."],
+            "If all of them belong to the database, raise MaxTargets. If not, correct"
+            " DatabaseEndpoint.",
         )
-    return ok(f"All of it lies in {networks}.")
+    return ok(f"All addresses are in {networks}.")
 
 
 def target_health(facts: Facts, deployment: Deployment) -> CheckResult:
-    """Whether the right targets are registered and pass their health checks."""
-    targets = known(facts.targets)
+    """Check that the desired targets are registered and healthy."""
+    targets = require(facts.targets)
     if targets is None:
         return broken(
             ["The target group does not exist."],
-            "Delete the stack and deploy it anew.",
+            "Delete the stack and deploy it again.",
             possible_causes=(CheckId.TARGET_GROUP,),
         )
-    here = {str(target): target for target in targets}
-    right = _right(facts, deployment)
-    names = sorted(right if right is not None else _registered(targets))
-    missing = [name for name in names if name not in here or not here[name].is_registered]
-    sick = [
-        here[name]
-        for name in names
-        if name not in missing and here[name].state is not TargetState.HEALTHY
-    ]
-    seen = [
-        *(_health(here[name]) for name in names if name in here),
-        *(f"{name} is not registered." for name in names if name not in here),
+    described = {str(target): target for target in targets}
+    desired = _desired_targets(facts, deployment)
+    if desired is None:
+        desired = frozenset(name for name, target in described.items() if target.is_registered)
+    present = [described[name] for name in sorted(desired & described.keys())]
+    registered = [target for target in present if target.is_registered]
+    unhealthy = [target for target in registered if target.state is not TargetState.HEALTHY]
+    details = [
+        *map(_health, present),
+        *(f"{name} is not registered." for name in sorted(desired - described.keys())),
     ] or ["No target is registered."]
-    if names and not missing and not sick:
-        return ok(*seen)
-    well = len(names) - len(missing) - len(sick)
-    judge = warning if well else broken
-    if missing or not sick:
-        return judge(seen, _registration_remedy(deployment), possible_causes=_unregistered())
-    return judge(
-        seen,
-        explained(sick[0].reason).remedy,
-        possible_causes=_sickness(target.reason for target in sick),
+    healthy = len(registered) - len(unhealthy)
+    if desired and healthy == len(desired):
+        return ok(*details)
+    result = warning if healthy else broken
+    if len(registered) == len(desired) and unhealthy:
+        return result(
+            details,
+            explain(unhealthy[0].reason).remedy,
+            possible_causes=_causes_of_health(target.reason for target in unhealthy),
+        )
+    return result(
+        details,
+        "Invoke ReconcileTargetsFunction with {} and read its result."
+        if deployment.syncs
+        else "Check the Auto Scaling group: AWS registers its instances that are in service.",
+        possible_causes=(CheckId.ENDPOINT_NAME, CheckId.ALLOWED_ADDRESSES, *_SYNC),
     )
 
 
-def _right(facts: Facts, deployment: Deployment) -> frozenset[str] | None:
-    """The targets that the answer asks for; None if there is no answer to go by."""
-    seen = facts.observation
-    if not isinstance(seen, Observation):
+def _desired_targets(facts: Facts, deployment: Deployment) -> frozenset[str] | None:
+    """Return the desired targets; None without an observation."""
+    observation = facts.observation
+    if not isinstance(observation, Observation):
         return None
     policy = deployment.policy
     return frozenset(
         f"{address}:{policy.port}"
-        for address in seen.addresses
+        for address in observation.addresses
         if address.version in policy.families
     )
 
 
-def _registered(targets: Iterable[DescribedTarget]) -> frozenset[str]:
-    return frozenset(str(target) for target in targets if target.is_registered)
-
-
 def _health(target: DescribedTarget) -> str:
-    reason = f" ({target.reason}): {explained(target.reason).meaning}" if target.reason else "."
+    reason = f" ({target.reason}): {explain(target.reason).meaning}" if target.reason else "."
     return f"{target} is {target.state}{reason}"
 
 
-def _registration_remedy(deployment: Deployment) -> str:
-    if deployment.syncs:
-        return (
-            "Resync by hand, and read what the answer says: invoke ReconcileTargetsFunction"
-            " with {}."
-        )
-    return "See the Auto Scaling group for its instances: AWS registers those that are in service."
-
-
-def _unregistered() -> tuple[CheckId, ...]:
-    return (CheckId.ENDPOINT_NAME, CheckId.ALLOWED_ADDRESSES, *_SYNC)
-
-
-def _sickness(reasons: Iterable[str]) -> tuple[CheckId, ...]:
-    """What would explain targets that are not healthy."""
+def _causes_of_health(reasons: Iterable[str]) -> tuple[CheckId, ...]:
+    """Return the checks that can explain targets with these reasons."""
+    no_connection = (CheckId.DATABASE_SECURITY_GROUP, CheckId.LOAD_BALANCER_SECURITY_GROUP)
     causes = {
         "Target.NotInUse": (CheckId.LISTENER, CheckId.AVAILABILITY_ZONES),
-        "Target.FailedHealthChecks": (
-            CheckId.DATABASE_SECURITY_GROUP,
-            CheckId.LOAD_BALANCER_SECURITY_GROUP,
-        ),
+        "Target.FailedHealthChecks": no_connection,
+        "Target.Timeout": no_connection,
     }
-    causes["Target.Timeout"] = causes["Target.FailedHealthChecks"]
     found = [cause for reason in reasons for cause in causes.get(reason, ())]
     return (CheckId.LOAD_BALANCER, *dict.fromkeys(found))
 
 
-def postgresql(facts: Facts, deployment: Deployment) -> CheckResult:  # noqa: ARG001 - a step
-    """Whether what listens behind the targets is PostgreSQL."""
-    probes = known(facts.probes)
-    told = {
-        SslReply.TLS: "{} is PostgreSQL and takes TLS.",
-        SslReply.PLAIN: "{} is PostgreSQL and takes no TLS.",
-        SslReply.OTHER: "{} accepts connections, but does not answer as PostgreSQL does.",
-        SslReply.NO_CONNECTION: "{} takes no connection from the function.",
+def postgresql(facts: Facts, deployment: Deployment) -> CheckResult:  # noqa: ARG001
+    """Check that the targets are PostgreSQL servers."""
+    probes = require(facts.probes)
+    meanings = {
+        SslReply.TLS: "is PostgreSQL and accepts TLS",
+        SslReply.PLAIN: "is PostgreSQL and does not accept TLS",
+        SslReply.OTHER: "accepts connections, but does not reply as PostgreSQL does",
+        SslReply.NO_CONNECTION: "accepts no connection from the function",
     }
-    seen = [told[probes[target]].format(target) for target in sorted(probes)]
+    details = [f"{target} {meanings[probes[target]]}." for target in sorted(probes)]
     replies = set(probes.values())
     if SslReply.OTHER in replies:
         return broken(
-            seen, "Correct DatabasePort, or start PostgreSQL where something else listens."
+            details, "Correct DatabasePort, or start PostgreSQL where something else listens."
         )
     if SslReply.PLAIN in replies:
-        return warning(seen, "Switch TLS on at the server: nothing on the road encrypts.")
-    if SslReply.NO_CONNECTION in replies:
-        # The load balancer's health checks say whether the road is open; this look is an extra.
-        return skipped(
-            " ".join(seen) + " To have this looked at, let FunctionSecurityGroup in there too."
+        return warning(
+            details, "Enable TLS on the server: nothing else encrypts the connection path."
         )
-    return ok(*seen)
+    if SslReply.NO_CONNECTION in replies:
+        # Not broken: the health checks show whether the load balancer can connect.
+        return skipped(
+            " ".join(details)
+            + " To enable this check, allow FunctionSecurityGroup in the database's security group."
+        )
+    return ok(*details)
 
 
 def drift(facts: Facts, deployment: Deployment) -> CheckResult:
-    """Whether the group has the right targets alone, and lets go of the former ones."""
+    """Check that no other target is registered, and that the former targets leave the group."""
     if not deployment.syncs:
         return skipped("An Auto Scaling group registers and deregisters its instances itself.")
-    targets = known(facts.targets)
-    right = _right(facts, deployment)
-    if targets is None or right is None:
-        return skipped("Without the database's addresses or a target group nothing can be told.")
-    outside = [target for target in targets if target.is_registered and str(target) not in right]
-    kept = _kept(outside, facts.standbys, deployment)
-    foreign = [target for target in outside if target not in kept]
+    targets = require(facts.targets)
+    desired = _desired_targets(facts, deployment)
+    if targets is None or desired is None:
+        return skipped("This check needs the database's addresses and the target group.")
+    standbys = facts.standbys
+    confirmed = standbys.confirmed if isinstance(standbys, StandbyCheck) else ()
+    expected = desired.union(f"{address}:{deployment.policy.port}" for address in confirmed)
+    registered = {str(target) for target in targets if target.is_registered}
+    names = [str(target) for target in targets]
+    foreign = ", ".join(name for name in names if name in registered - expected)
     if foreign:
-        return _foreign(foreign, facts.standbys)
-    seen = [f"{target} is kept as the standby's." for target in kept]
-    draining = [str(target) for target in targets if not target.is_registered]
+        return _foreign(foreign, standbys)
+    kept = [name for name in names if name in registered - desired]
+    details = [f"{name} belongs to the standby and stays registered." for name in kept]
+    draining = ", ".join(str(target) for target in targets if not target.is_registered)
     if not draining:
-        return ok(*(seen or ["Nothing else is registered, and nothing is draining."]))
-    return _draining([*seen, f"{', '.join(draining)} is draining."], facts.recent_runs)
+        return ok(*(details or ["No other target is registered, and none is draining."]))
+    return _draining([*details, f"{draining} is draining."], facts.recent_runs)
 
 
-def _kept(
-    outside: Sequence[DescribedTarget],
-    standbys: StandbyCheck | Unknown | Skipped,
-    deployment: Deployment,
-) -> list[DescribedTarget]:
-    """Targets that are not in the answer and stay all the same."""
-    if not isinstance(standbys, StandbyCheck):
-        return []
-    confirmed = {f"{address}:{deployment.policy.port}" for address in standbys.confirmed}
-    return [target for target in outside if str(target) in confirmed]
-
-
-def _foreign(
-    foreign: Sequence[DescribedTarget], standbys: StandbyCheck | Unknown | Skipped
-) -> CheckResult:
-    names = ", ".join(map(str, foreign))
-    seen = [f"{names} is registered and is not where the database is."]
+def _foreign(names: str, standbys: StandbyCheck | Unavailable) -> CheckResult:
+    detail = f"{names} is registered, but is not an address of the database."
     if isinstance(standbys, Unknown):
-        return missing(Unknown(f"{seen[0]} {standbys.why}", standbys.remedy))
+        return unavailable(Unknown(f"{detail} {standbys.reason}", standbys.remedy))
     if isinstance(standbys, StandbyCheck) and standbys.failure:
-        return missing(Unknown(f"{seen[0]} {standbys.failure}", "Look again in a minute."))
+        return unavailable(
+            Unknown(f"{detail} {standbys.failure}", "Ask for the status again in a minute.")
+        )
     return broken(
-        seen,
-        "Wait a minute, since a removal has to be confirmed; if it stays, resync by hand and read"
-        " what the answer says.",
+        [detail],
+        "Wait a minute, because the function first confirms that an address is gone. If the target"
+        " stays, invoke ReconcileTargetsFunction with {} and read its result.",
         possible_causes=(CheckId.ALLOWED_ADDRESSES, *_SYNC),
     )
 
 
-def _draining(seen: Sequence[str], runs: RecentRuns | Unknown | Skipped) -> CheckResult:
-    """AWS does not say since when; that the function deregistered something does."""
+def _draining(details: Sequence[str], runs: RecentRuns | Unavailable) -> CheckResult:
+    """Judge by the function's deregistrations, because AWS does not show how long it drains."""
     if isinstance(runs, RecentRuns) and not runs.deregistrations:
         return warning(
-            seen,
-            f"It was deregistered by somebody else, or more than {runs.seconds / 60:g} minutes ago:"
-            " look at deregistration_delay of the target group.",
+            details,
+            f"The function did not deregister it in the last {runs.seconds / 60:g} minutes. Check"
+            " deregistration_delay of the target group.",
         )
-    return ok(*seen)
+    return ok(*details)

@@ -1,4 +1,4 @@
-"""Target group, listeners and load balancer as the ELBv2 API tells them; nothing is changed."""
+"""Reads target groups, listeners and load balancers from the ELBv2 API."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -15,16 +15,16 @@ _KNOWN_STATES = frozenset(TargetState)
 
 
 class ElbLoadBalancers:
-    """What lies between consumers and targets. Implements ``status.ports.BalancersPort``.
+    """Implements ``target_sync.status.ports.LoadBalancersPort``.
 
-    What AWS does not know (any more) is None.
+    Each method returns None for a resource that does not exist.
     """
 
     def __init__(self, client: "ElasticLoadBalancingv2Client") -> None:
         self._client = client
 
     def targets(self, group_arn: str) -> tuple[DescribedTarget, ...] | None:
-        """Every target of a group, draining ones included."""
+        """Return every target of a group, including draining ones."""
 
         def read() -> tuple[DescribedTarget, ...]:
             reply = self._client.describe_target_health(TargetGroupArn=group_arn)
@@ -33,7 +33,7 @@ class ElbLoadBalancers:
         return _ELB.find("DescribeTargetHealth", read)
 
     def group(self, arn: str) -> GroupDetails | None:
-        """A target group."""
+        """Return a target group."""
 
         def read() -> GroupDetails:
             reply = self._client.describe_target_groups(TargetGroupArns=[arn])
@@ -42,14 +42,14 @@ class ElbLoadBalancers:
         return _ELB.find("DescribeTargetGroups", read)
 
     def group_attributes(self, arn: str) -> Mapping[str, str] | None:
-        """The attributes of a target group."""
+        """Return the attributes of a target group."""
         return _ELB.find(
             "DescribeTargetGroupAttributes",
             lambda: _attributes(self._client.describe_target_group_attributes(TargetGroupArn=arn)),
         )
 
     def load_balancer(self, arn: str) -> LoadBalancer | None:
-        """A load balancer."""
+        """Return a load balancer."""
 
         def read() -> LoadBalancer:
             reply = self._client.describe_load_balancers(LoadBalancerArns=[arn])
@@ -58,7 +58,7 @@ class ElbLoadBalancers:
         return _ELB.find("DescribeLoadBalancers", read)
 
     def load_balancer_attributes(self, arn: str) -> Mapping[str, str] | None:
-        """The attributes of a load balancer."""
+        """Return the attributes of a load balancer."""
         return _ELB.find(
             "DescribeLoadBalancerAttributes",
             lambda: _attributes(
@@ -67,7 +67,7 @@ class ElbLoadBalancers:
         )
 
     def listeners(self, balancer_arn: str) -> tuple[Listener, ...] | None:
-        """The listeners of a load balancer, page by page: it has up to 50."""
+        """Return the listeners of a load balancer from all pages."""
         pages = self._client.get_paginator("describe_listeners").paginate(
             LoadBalancerArn=balancer_arn
         )
@@ -77,7 +77,7 @@ class ElbLoadBalancers:
         )
 
     def listener_attributes(self, arn: str) -> Mapping[str, str] | None:
-        """The attributes of a listener."""
+        """Return the attributes of a listener."""
         return _ELB.find(
             "DescribeListenerAttributes",
             lambda: _attributes(self._client.describe_listener_attributes(ListenerArn=arn)),
@@ -119,7 +119,7 @@ def _balancer(item: Mapping[str, Any]) -> LoadBalancer:
         vpc_id=item["VpcId"],
         zones={zone["ZoneName"]: zone["SubnetId"] for zone in item["AvailabilityZones"]},
         security_groups=tuple(item.get("SecurityGroups", ())),
-        enforces=enforcement == "on",
+        enforces_inbound_rules=enforcement == "on",
     )
 
 

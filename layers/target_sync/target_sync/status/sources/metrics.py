@@ -1,4 +1,4 @@
-"""What the sync function's own metrics say, as CloudWatch tells them."""
+"""Reads the metrics of the sync function from CloudWatch."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -18,15 +18,15 @@ _SECONDS = {
     "SecondsToRegister": "to_register",
     "SecondsToHealthy": "to_healthy",
 }
-#: The newest point of each metric is enough, and one page has it.
+#: One page holds the newest point of each metric, and no older point is needed.
 _MOST_POINTS = 500
 
-#: The points of one metric by their moment, newest first.
+#: The points of one metric by time, newest first.
 _Points = Mapping[float, float]
 
 
 class CloudWatchClient(Protocol):
-    """As much of botocore's client as is used here."""
+    """The part of botocore's client in use here."""
 
     def get_metric_data(self, **query: object) -> Mapping[str, Any]:
         """GetMetricData."""
@@ -37,10 +37,9 @@ class CloudWatchMetrics:
     """Implements ``target_sync.status.ports.MetricsPort``.
 
     Args:
-        client: Of the CloudWatch API.
-        namespace: Where the function writes.
-        service: The dimension of the same name: the stack.
-        now: Seconds since the epoch.
+        namespace: The namespace of the function's metrics.
+        service: The value of the dimension `service`: the stack's name.
+        now: Returns seconds since the epoch.
     """
 
     def __init__(
@@ -52,11 +51,11 @@ class CloudWatchMetrics:
         self._now = now
 
     def recent_runs(self) -> RecentRuns:
-        """The newest runs: which succeeded, failed or were vetoed."""
+        """Return the newest runs."""
         points = self._points(_COUNTS, "Sum", RECENT_SECONDS)
         succeeded = [at for at, count in points["SyncSucceeded"].items() if count]
         return RecentRuns(
-            # A point is for the minute that begins at its moment.
+            # A point stands for the minute after its time.
             succeeded_at=max(succeeded) + _PERIOD if succeeded else None,
             failures=_total(points["SyncFailed"]),
             vetoes=_total(points["SyncVetoed"]),
@@ -65,14 +64,14 @@ class CloudWatchMetrics:
         )
 
     def changes(self) -> FollowedChanges:
-        """The newest change. The figures of one run are points of the same minute."""
+        """Return the newest change. The values of one run are points of the same minute."""
         points = self._points(tuple(_SECONDS), "Maximum", DAYS * 86400.0)
-        moments = [at for found in points.values() for at in found]
-        if not moments:
+        times = [at for found in points.values() for at in found]
+        if not times:
             return FollowedChanges(None, DAYS)
-        newest = max(moments)
-        figures = {name: points[metric].get(newest) for metric, name in _SECONDS.items()}
-        return FollowedChanges(FollowedChange(at=newest, **figures), DAYS)
+        newest = max(times)
+        values = {name: points[metric].get(newest) for metric, name in _SECONDS.items()}
+        return FollowedChanges(FollowedChange(at=newest, **values), DAYS)
 
     def _points(self, names: Sequence[str], statistic: str, seconds: float) -> dict[str, _Points]:
         end = self._now()

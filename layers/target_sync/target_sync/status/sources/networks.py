@@ -1,20 +1,25 @@
-"""Subnets, their routes and a VPC's interface endpoints, as the EC2 API tells them."""
+"""Reads subnets, security groups, routes and interface endpoints from the EC2 API."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 
 from target_sync.aws import AwsApi
-from target_sync.status.facts import FunctionNetwork, SubnetNetwork, SubnetRoute
+from target_sync.status.facts import (
+    FunctionNetwork,
+    Rule,
+    SecurityGroup,
+    SubnetNetwork,
+    SubnetRoute,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.client import EC2Client
 
 _EC2 = AwsApi("ec2")
 _EVERYWHERE = "0.0.0.0/0"
-#: Where a default route may lead (EC2 API reference, Route). An internet gateway is left out: the
-#: network interface of a function has no public address (Lambda guide, *Internet access for
-#: VPC-connected functions*).
+#: The possible gateways of a default route (EC2 API reference, Route), without an internet gateway:
+#: a function has no public address (Lambda guide, *Internet access for VPC-connected functions*).
 _GATEWAYS = (
     "NatGatewayId",
     "TransitGatewayId",
@@ -33,46 +38,85 @@ class Ec2Networks:
         self._client = client
 
     def subnets(self, vpc_id: str) -> tuple[SubnetNetwork, ...]:
-        """The subnets of a VPC."""
+        """Return the subnets of a VPC."""
         return _EC2.read(
             "DescribeSubnets",
             lambda: tuple(
                 SubnetNetwork(ip_network(item["CidrBlock"]), item["AvailabilityZone"])
-                for item in self._of_vpc("describe_subnets", "Subnets", vpc_id)
+                for item in self._all("describe_subnets", "Subnets", "vpc-id", [vpc_id])
             ),
         )
 
-    def of_function(self, subnet_ids: Sequence[str]) -> FunctionNetwork:
-        """What leads from these subnets, all of one VPC, to AWS."""
-        vpc_id = _EC2.read(
-            "DescribeSubnets",
-            lambda: self._client.describe_subnets(SubnetIds=list(subnet_ids))["Subnets"][0][
-                "VpcId"
-            ],
+    def security_groups(self, ids: Iterable[str]) -> Mapping[str, SecurityGroup]:
+        """Return the security groups that exist, by ID.
+
+        The call filters by ID, because a call that names a missing group fails.
+        """
+        names = sorted(set(ids))
+        return _EC2.read(
+            "DescribeSecurityGroups",
+            lambda: {
+                group["GroupId"]: SecurityGroup(
+                    inbound=_rules(group["IpPermissions"]),
+                    outbound=_rules(group["IpPermissionsEgress"]),
+                )
+                for group in self._all(
+                    "describe_security_groups", "SecurityGroups", "group-id", names
+                )
+                if group["GroupId"] in names
+            },
         )
+
+    def of_function(self, subnet_ids: Sequence[str]) -> FunctionNetwork:
+        """Return how a function in these subnets of one VPC reaches AWS."""
+
+        def vpc() -> list[str]:
+            subnets = self._client.describe_subnets(SubnetIds=list(subnet_ids))["Subnets"]
+            return [subnets[0]["VpcId"]]
 
         def routes() -> tuple[SubnetRoute, ...]:
-            tables = self._of_vpc("describe_route_tables", "RouteTables", vpc_id)
-            return tuple(SubnetRoute(id_, _default_route(id_, tables)) for id_ in subnet_ids)
+            tables = self._all("describe_route_tables", "RouteTables", "vpc-id", vpc_ids)
+            return tuple(SubnetRoute(id_, _default_gateway(id_, tables)) for id_ in subnet_ids)
 
-        def services() -> frozenset[str]:
-            endpoints = self._of_vpc("describe_vpc_endpoints", "VpcEndpoints", vpc_id)
-            return frozenset(map(_service, filter(_serves_everyone, endpoints)))
+        def interface_endpoints() -> frozenset[str]:
+            endpoints = self._all("describe_vpc_endpoints", "VpcEndpoints", "vpc-id", vpc_ids)
+            return frozenset(map(_service, filter(_has_private_dns, endpoints)))
 
+        vpc_ids = _EC2.read("DescribeSubnets", vpc)
         return FunctionNetwork(
-            _EC2.read("DescribeRouteTables", routes), _EC2.read("DescribeVpcEndpoints", services)
+            _EC2.read("DescribeRouteTables", routes),
+            _EC2.read("DescribeVpcEndpoints", interface_endpoints),
         )
 
-    def _of_vpc(self, method: str, key: str, vpc_id: str) -> list[Any]:
+    def _all(self, method: str, key: str, name: str, values: Sequence[str]) -> list[Any]:
+        """Return the resources on all pages whose attribute `name` has one of the values."""
         client: Any = self._client
         pages = client.get_paginator(method).paginate(
-            Filters=[{"Name": "vpc-id", "Values": [vpc_id]}]
+            Filters=[{"Name": name, "Values": list(values)}]
         )
         return [item for page in pages for item in page[key]]
 
 
-def _default_route(subnet_id: str, tables: Iterable[Mapping[str, Any]]) -> str:
-    """Where a subnet's default route leads; its own table goes before the VPC's main one."""
+def _rules(permissions: Iterable[Mapping[str, Any]]) -> tuple[Rule, ...]:
+    return tuple(
+        Rule(
+            protocol=item["IpProtocol"],
+            first_port=item.get("FromPort"),
+            last_port=item.get("ToPort"),
+            networks=tuple(
+                ip_network(entry[key])
+                for ranges, key in (("IpRanges", "CidrIp"), ("Ipv6Ranges", "CidrIpv6"))
+                for entry in item.get(ranges, ())
+            ),
+            groups=tuple(pair["GroupId"] for pair in item.get("UserIdGroupPairs", ())),
+            prefix_lists=tuple(entry["PrefixListId"] for entry in item.get("PrefixListIds", ())),
+        )
+        for item in permissions
+    )
+
+
+def _default_gateway(subnet_id: str, tables: Iterable[Mapping[str, Any]]) -> str:
+    """Return where a subnet's default route leads, by its own table or else the main one."""
     own = [t for t in tables if any(a.get("SubnetId") == subnet_id for a in t["Associations"])]
     main = [t for t in tables if any(a.get("Main") for a in t["Associations"])]
     for table in (own or main)[:1]:
@@ -83,8 +127,8 @@ def _default_route(subnet_id: str, tables: Iterable[Mapping[str, Any]]) -> str:
     return ""
 
 
-def _serves_everyone(endpoint: Mapping[str, Any]) -> bool:
-    """Whether the service's public name leads to the endpoint."""
+def _has_private_dns(endpoint: Mapping[str, Any]) -> bool:
+    """Return whether the service's public name resolves to the endpoint."""
     return (
         endpoint["VpcEndpointType"] == "Interface"
         and endpoint["State"].lower() == "available"
@@ -93,5 +137,5 @@ def _serves_everyone(endpoint: Mapping[str, Any]) -> bool:
 
 
 def _service(endpoint: Mapping[str, Any]) -> str:
-    """The name after the Region: ``com.amazonaws.eu-west-1.ec2``."""
+    """Return the last part of a name such as ``com.amazonaws.eu-west-1.ec2``."""
     return str(endpoint["ServiceName"].rpartition(".")[2])

@@ -1,4 +1,7 @@
-"""One TCP connection and one SSLRequest to a server; no user, no password."""
+"""Sends an SSLRequest to a server, without a user or a password.
+
+The module stands alone because the failover drill uses it too.
+"""
 
 import socket
 import struct
@@ -13,14 +16,14 @@ class PostgresProbe:
     """Implements ``target_sync.status.ports.ProbePort``.
 
     Args:
-        seconds: For the connection, and again for the reply.
+        seconds: The time for the connection, and again for the reply.
     """
 
     def __init__(self, seconds: float = 2.0) -> None:
         self._seconds = seconds
 
     def ask(self, target: DescribedTarget) -> SslReply:
-        """What a server answers when it is asked for TLS."""
+        """Return the server's reply to an SSLRequest."""
         try:
             connection = socket.create_connection((target.id, target.port), self._seconds)
         except OSError:
@@ -28,7 +31,7 @@ class PostgresProbe:
         with connection:
             try:
                 connection.sendall(_SSL_REQUEST)
-                answer = connection.recv(1)
+                reply = connection.recv(1)
             except OSError:
                 return SslReply.OTHER
-        return {b"S": SslReply.TLS, b"N": SslReply.PLAIN}.get(answer, SslReply.OTHER)
+        return {b"S": SslReply.TLS, b"N": SslReply.PLAIN}.get(reply, SslReply.OTHER)

@@ -1,0 +1,206 @@
+"""Checks of the target group, the listener, the load balancer and its Availability Zones."""
+
+from collections.abc import Mapping
+from ipaddress import ip_address
+
+from target_sync.status.checks.result import CheckId, CheckResult, broken, ok, warning
+from target_sync.status.facts import (
+    Deployment,
+    Facts,
+    GroupDetails,
+    Listener,
+    LoadBalancer,
+    Unavailable,
+    require,
+    require_load_balancer,
+    target_addresses,
+    zone_of,
+)
+
+#: The attributes and health checks of a target group in the template; a test compares them.
+GROUP_ATTRIBUTES: Mapping[str, str] = {
+    "deregistration_delay.timeout_seconds": "0",
+    "deregistration_delay.connection_termination.enabled": "true",
+    "target_health_state.unhealthy.connection_termination.enabled": "true",
+    "preserve_client_ip.enabled": "false",
+    "proxy_protocol_v2.enabled": "false",
+}
+HEALTH_CHECK: Mapping[str, object] = {
+    "health_check_protocol": "TCP",
+    "health_check_port": "traffic-port",
+    "health_check_interval": 5,
+    "unhealthy_threshold": 2,
+}
+#: PostgreSQL needs these values, at least the first, for a connection to work.
+_VITAL_ATTRIBUTES = ("proxy_protocol_v2.enabled", "preserve_client_ip.enabled")
+_CROSS_ZONE = "load_balancing.cross_zone.enabled"
+_IDLE_TIMEOUT = "tcp.idle_timeout.seconds"
+#: One zone may fail. dbt asks for two zones as well.
+_MIN_ZONES = 2
+
+
+def target_group(facts: Facts, deployment: Deployment) -> CheckResult:
+    """Check that the target group is as deployed, or that PostgreSQL can use an existing one."""
+    group = require(facts.group)
+    attributes = require(facts.group_attributes)
+    if group is None or attributes is None:
+        remedy = (
+            "Delete the stack and deploy it again."
+            if deployment.owns_network
+            else "Deploy the stack with an existing target group as ExistingTargetGroupArn."
+        )
+        return broken(["The target group does not exist."], remedy)
+    vital = _vital_differences(group, attributes, deployment)
+    if vital:
+        return broken(vital, "Set it back: aws elbv2 modify-target-group-attributes.")
+    if not deployment.owns_network:
+        return ok(
+            f"It forwards {group.protocol} to {group.target_type} targets. It is not part of the"
+            " stack."
+        )
+    health_check = {name: getattr(group, name) for name in HEALTH_CHECK}
+    changed = _differences(GROUP_ATTRIBUTES, attributes) + _differences(HEALTH_CHECK, health_check)
+    if changed:
+        return warning(
+            changed,
+            "Set them back: aws elbv2 modify-target-group-attributes or modify-target-group.",
+        )
+    return ok("Its health checks and attributes are as deployed.")
+
+
+def _vital_differences(
+    group: GroupDetails, attributes: Mapping[str, str], deployment: Deployment
+) -> list[str]:
+    expected = {"protocol": "TCP", "target_type": "ip" if deployment.syncs else "instance"}
+    actual = {"protocol": group.protocol, "target_type": group.target_type}
+    # The owner of an existing group may have a reason to preserve the clients' addresses.
+    vital = _VITAL_ATTRIBUTES if deployment.owns_network else _VITAL_ATTRIBUTES[:1]
+    return _differences(expected, actual) + _differences(
+        {name: GROUP_ATTRIBUTES[name] for name in vital}, attributes
+    )
+
+
+def _differences(expected: Mapping[str, object], actual: Mapping[str, object]) -> list[str]:
+    """Return a sentence for each value that differs from the expected one."""
+    return [
+        f"{name} is {actual.get(name, 'not set')}, but should be {value}."
+        for name, value in expected.items()
+        if actual.get(name) != value
+    ]
+
+
+def listener(facts: Facts, deployment: Deployment) -> CheckResult:
+    """Check that a listener forwards the database's port to the target group."""
+    port = deployment.policy.port
+    forwarding = [
+        it
+        for it in require(facts.listeners) or ()
+        if deployment.target_group_arn in it.target_group_arns
+    ]
+    if not forwarding:
+        balancer = facts.load_balancer
+        arn = balancer.arn if isinstance(balancer, LoadBalancer) else "LOAD_BALANCER_ARN"
+        return broken(
+            ["No listener of the load balancer forwards to the target group."],
+            f"Create it again: aws elbv2 create-listener --load-balancer-arn {arn} --protocol TCP"
+            f" --port {port} --default-actions"
+            f" Type=forward,TargetGroupArn={deployment.target_group_arn}.",
+            possible_causes=(CheckId.LOAD_BALANCER, CheckId.TARGET_GROUP),
+        )
+    # The listener on the database's port, if there is one.
+    found = min(forwarding, key=lambda it: it.port != port)
+    expected = {"protocol": "TCP", "port": port}
+    changed = _differences(expected, {"protocol": found.protocol, "port": found.port})
+    if deployment.owns_network and changed:
+        return broken(
+            changed,
+            f"Set it back: aws elbv2 modify-listener --listener-arn {found.arn} --protocol TCP"
+            f" --port {port}.",
+        )
+    return _idle_timeout(found, facts.listener_attributes, deployment.idle_timeout)
+
+
+def _idle_timeout(
+    found: Listener, attributes: Mapping[str, str] | Unavailable | None, expected: int | None
+) -> CheckResult:
+    forwards = f"It forwards {found.protocol} port {found.port} to the target group."
+    if isinstance(attributes, Unavailable):
+        return ok(forwards, f"Its idle timeout is unknown: {attributes.reason}")
+    seconds = (attributes or {}).get(_IDLE_TIMEOUT)
+    actual = "not set" if seconds is None else f"{seconds} s"
+    if expected is not None and seconds != str(expected):
+        return warning(
+            [forwards, f"Its idle timeout is {actual}, but should be {expected} s."],
+            "Set it back: aws elbv2 modify-listener-attributes.",
+        )
+    return ok(forwards, f"Its idle timeout is {actual}.")
+
+
+def load_balancer(facts: Facts, deployment: Deployment) -> CheckResult:
+    """Check that the load balancer is active, and reaches the targets from each of its zones."""
+    balancer = require(facts.load_balancer)
+    if balancer is None:
+        return broken(
+            ["There is no load balancer."],
+            "Delete the stack and deploy it again."
+            if deployment.owns_network
+            else "Let a listener of a Network Load Balancer forward to the target group.",
+            possible_causes=(CheckId.TARGET_GROUP,),
+        )
+    state = f"It is {balancer.state} in {', '.join(sorted(balancer.zones))}."
+    if balancer.state == "active_impaired":
+        return warning(
+            [state],
+            "Read the AWS Health Dashboard: AWS lacks resources to scale the load balancer.",
+        )
+    if balancer.state != "active":
+        return broken(
+            [state], "Wait while it is provisioning. If it has failed, contact AWS Support."
+        )
+    attributes = require(facts.load_balancer_attributes)
+    if _crosses_zones(attributes or {}, facts.group_attributes):
+        return ok(state, "Cross-zone load balancing is on.")
+    result = broken if deployment.owns_network else warning
+    return result(
+        [
+            state,
+            "Cross-zone load balancing is off: a consumer in a zone without a target fails.",
+        ],
+        "Switch it on: aws elbv2 modify-load-balancer-attributes"
+        f" --load-balancer-arn {balancer.arn} --attributes Key={_CROSS_ZONE},Value=true.",
+    )
+
+
+def _crosses_zones(
+    balancer: Mapping[str, str], group: Mapping[str, str] | Unavailable | None
+) -> bool:
+    """Prefer the group's own setting (ELBv2 API reference, TargetGroupAttribute)."""
+    own = group.get(_CROSS_ZONE) if isinstance(group, Mapping) else None
+    return (own if own in {"true", "false"} else balancer.get(_CROSS_ZONE)) == "true"
+
+
+def availability_zones(facts: Facts, deployment: Deployment) -> CheckResult:
+    """Check that the load balancer is in the targets' zones."""
+    balancer = require_load_balancer(facts.load_balancer)
+    subnets = require(facts.subnets)
+    zones = {
+        zone
+        for address in target_addresses(facts, deployment)
+        if (zone := zone_of(ip_address(address), subnets))
+    }
+    missing = ", ".join(sorted(zones - balancer.zones.keys()))
+    if missing:
+        return broken(
+            [f"A target is in {missing}, where the load balancer has no subnet."],
+            f"Add a subnet of {missing} to SubnetIds and deploy the stack again.",
+        )
+    enabled = f"The load balancer is in {', '.join(sorted(balancer.zones))}"
+    if len(balancer.zones) < _MIN_ZONES:
+        return warning(
+            [f"{enabled} only. If that zone fails, no connection works."],
+            "Add a subnet of a second zone to SubnetIds and deploy the stack again.",
+        )
+    targets = (
+        f"The targets are in {', '.join(sorted(zones))}" if zones else "No target is in its VPC"
+    )
+    return ok(f"{enabled}. {targets}.")

@@ -1,0 +1,139 @@
+"""Checks of the security groups of the load balancer and of the database."""
+
+from collections.abc import Iterable
+from ipaddress import ip_address
+
+from target_sync.model import IPNetwork
+from target_sync.status.checks.result import CheckResult, broken, ok, skipped, warning
+from target_sync.status.facts import (
+    Deployment,
+    Facts,
+    LoadBalancer,
+    Rule,
+    SecurityGroup,
+    require,
+    require_load_balancer,
+    target_addresses,
+)
+
+
+def load_balancer_security_group(facts: Facts, deployment: Deployment) -> CheckResult:
+    """Check that the load balancer's own security groups allow the traffic in and out."""
+    balancer = require_load_balancer(facts.load_balancer)
+    if not balancer.security_groups:
+        return ok("The load balancer has no security group, so no rule filters its traffic.")
+    all_groups = require(facts.security_groups)
+    groups = [all_groups[id_] for id_ in balancer.security_groups if id_ in all_groups]
+    first, names = balancer.security_groups[0], ", ".join(balancer.security_groups)
+    port = deployment.policy.port
+    addresses = sorted(target_addresses(facts, deployment))
+    closed = ", ".join(a for a in addresses if not _allows_outbound(groups, a, port))
+    if closed:
+        return broken(
+            [f"{names} allows no outbound traffic to {closed} on port {port}."],
+            f"Allow it: aws ec2 authorize-security-group-egress --group-id {first}"
+            f" --protocol tcp --port {port} --cidr 0.0.0.0/0.",
+        )
+    if (
+        deployment.owns_network
+        and balancer.enforces_inbound_rules != deployment.enforces_inbound_rules
+    ):
+        return _changed_enforcement(balancer)
+    network = deployment.consumer_network
+    if not _allows_inbound(groups, network, port):
+        result = broken if balancer.enforces_inbound_rules else warning
+        return result(
+            [f"{names} allows no inbound traffic from the consumers on port {port}."],
+            f"Allow it: aws ec2 authorize-security-group-ingress --group-id {first}"
+            f" --protocol tcp --port {port} --cidr {network or 'CONSUMER_CIDR'}.",
+        )
+    return ok(
+        f"{names} allows port {port} inbound and outbound.",
+        "Its inbound rules apply to PrivateLink traffic too."
+        if balancer.enforces_inbound_rules
+        else "Its inbound rules do not apply to PrivateLink traffic.",
+    )
+
+
+def _changed_enforcement(balancer: LoadBalancer) -> CheckResult:
+    actual, expected = ("on", "off") if balancer.enforces_inbound_rules else ("off", "on")
+    rules = "The enforcement of inbound rules on PrivateLink traffic"
+    return broken(
+        [f"{rules} is {actual}, but should be {expected}."],
+        f"Set it back: aws elbv2 set-security-groups --load-balancer-arn {balancer.arn}"
+        f" --security-groups {' '.join(balancer.security_groups)}"
+        f" --enforce-security-group-inbound-rules-on-private-link-traffic {expected}.",
+    )
+
+
+def _allows_outbound(groups: Iterable[SecurityGroup], address: str, port: int) -> bool:
+    """Assume that a rule with groups or prefix lists covers the address."""
+    ip = ip_address(address)
+    return any(
+        rule.groups or rule.prefix_lists or any(ip in network for network in rule.networks)
+        for group in groups
+        for rule in group.outbound
+        if rule.covers(port)
+    )
+
+
+def _allows_inbound(groups: Iterable[SecurityGroup], network: IPNetwork | None, port: int) -> bool:
+    """Accept any rule if the network is unknown, and assume that a prefix list covers it."""
+    rules = [rule for group in groups for rule in group.inbound if rule.covers(port)]
+    if network is None:
+        return bool(rules)
+    return any(rule.prefix_lists or _covers(rule, network) for rule in rules)
+
+
+def _covers(rule: Rule, network: IPNetwork) -> bool:
+    return any(
+        wide.version == network.version
+        and int(wide.network_address) <= int(network.network_address)
+        and int(network.broadcast_address) <= int(wide.broadcast_address)
+        for wide in rule.networks
+    )
+
+
+def database_security_group(facts: Facts, deployment: Deployment) -> CheckResult:
+    """Check that the database's security groups allow the load balancer."""
+    if not deployment.database_security_groups:
+        return skipped("AWS reports no security groups for this kind of database.")
+    balancer = require_load_balancer(facts.load_balancer)
+    groups = require(facts.security_groups)
+    subnets = require(facts.subnets)
+    port = deployment.policy.port
+    names = ", ".join(deployment.database_security_groups)
+    rules = [
+        rule
+        for id_ in deployment.database_security_groups
+        if id_ in groups
+        for rule in groups[id_].inbound
+        if rule.covers(port)
+    ]
+    own = frozenset(balancer.security_groups)
+    networks = [subnet.network for subnet in subnets if subnet.zone in balancer.zones]
+    by_group = any(own.intersection(rule.groups) for rule in rules)
+    by_network = bool(networks) and all(any(_covers(r, n) for r in rules) for n in networks)
+    source = ", ".join(balancer.security_groups) or "the load balancer's subnets"
+    if by_group or by_network:
+        return ok(f"{names} allows {source} on port {port}.")
+    if any(rule.prefix_lists for rule in rules):
+        return warning(
+            [f"{names} allows prefix lists on port {port}. This check does not read prefix lists."],
+            "Make sure that one of them contains the load balancer's subnets.",
+        )
+    return broken(
+        [f"No rule of {names} allows {source} on port {port}."], _ingress_remedy(deployment, own)
+    )
+
+
+def _ingress_remedy(deployment: Deployment, balancer_groups: frozenset[str]) -> str:
+    first = deployment.database_security_groups[0]
+    source = f"--source-group {min(balancer_groups)}" if balancer_groups else "--cidr SUBNET_CIDR"
+    missing_rule = (
+        " (the stack's own rule, DatabaseIngress, is missing)" if deployment.manages_ingress else ""
+    )
+    return (
+        f"Allow it{missing_rule}: aws ec2 authorize-security-group-ingress --group-id {first}"
+        f" --protocol tcp --port {deployment.policy.port} {source}."
+    )
