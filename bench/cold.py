@@ -31,12 +31,11 @@ BUILD = ROOT / ".aws-sam" / "build"
 FOLDER = ROOT / "docs" / "bench"
 
 BARE_CLIENT = 'import boto3; boto3.client("elbv2")'
-# What the first invocation of a container needs before its first call to AWS, by the function's
-# logical ID; the handler's module comes before it. ProvisionStackFunction makes its clients when a
-# request says which.
+# What the first invocation of a container runs before its first AWS call, after the import of the
+# handler, by the logical ID of the function. ProvisionStackFunction makes its clients later.
 ARTIFACTS = {
     "ReconcileTargetsFunction": "from target_sync.reconcile.build import reconciler; reconciler()",
-    "ReportStatusFunction": "from target_sync.status.build import surveyor; surveyor()",
+    "ReportStatusFunction": "from target_sync.status.build import status_collector; status_collector()",
     "ReviewConnectionsFunction": "from target_sync.connections.build import reviewer; reviewer()",
     "ProvisionStackFunction": (
         "from target_sync.provisioning.build import stack_manager;"
@@ -44,16 +43,16 @@ ARTIFACTS = {
     ),
 }
 SYNC = "ReconcileTargetsFunction"
-#: What the start of the sync function is made of, and whose it is. Each step but the second, which
-#: makes the first one's client our way, comes on top of those before it.
+#: The parts of the start of ReconcileTargetsFunction, and their packages. Each step adds to the
+#: steps before it, except the second: it makes the client of the first step in our way.
 STEPS = {
     "botocore": (
         'import botocore.session; botocore.session.get_session().create_client("elbv2")',
-        "AWS's SDK for Python; boto3 is this and more",
+        "botocore",
     ),
     "our loader of botocore's data, and our errors": (
         'from target_sync.aws import make_client; make_client("elbv2")',
-        "ours: it spares botocore the folder of every service, and its old table of endpoints",
+        "ours: skips the folders of other services, and the table of endpoints",
     ),
     "Logger and Metrics": (
         "from aws_lambda_powertools import Logger, Metrics; Logger(); Metrics()",
@@ -61,10 +60,10 @@ STEPS = {
     ),
     "DNS": ("import dns.exception, dns.message, dns.nameserver, dns.resolver", "dnspython"),
 }
-#: What the whole start does beyond that.
+#: The remaining part of the start.
 REST = (
     "the rest",
-    "ours: the classes of the core's values, less what looking for garbage takes in all the steps",
+    "ours: the data classes, less the garbage collection of the other steps",
 )
 _TIMED = """
 import time

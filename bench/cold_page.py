@@ -9,14 +9,14 @@ from cost.markdown import table_row
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One thing that was measured.
+    """The measurements of one start.
 
     Attributes:
-        name: What it is.
-        instructions: Those of its start, without the interpreter's; None if not counted.
-        instructions_ratio: To the bare client's; None if not counted.
-        median_ms: Milliseconds of its start.
-        wall_ratio: Of the medians, to the bare client's.
+        name: Its name.
+        instructions: Its instructions without those of the interpreter; None if not counted.
+        instructions_ratio: The ratio to the bare client; None if not counted.
+        median_ms: Its median in milliseconds.
+        wall_ratio: The ratio of its median to the bare client's median.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Row:
         seconds: Sequence[float],
         bare_seconds: Sequence[float],
     ) -> "Row":
-        """What was counted and timed, held against the bare client's."""
+        """Return the row of a start, compared with the bare client."""
         median = statistics.median(seconds)
         return cls(
             name=name,
@@ -50,10 +50,10 @@ class Part:
     """A part of the sync function's start.
 
     Attributes:
-        name: What it is.
-        owner: Whose it is.
-        instructions: What it adds.
-        ratio: The same, in bare clients.
+        name: Its name.
+        owner: The package that it belongs to.
+        instructions: The instructions that it adds.
+        ratio: The same, as a ratio to the bare client.
     """
 
     name: str
@@ -64,18 +64,18 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """Everything that was measured, and on what.
+    """The measurements and the machine.
 
     Attributes:
         date: The day (UTC).
         python: The interpreter's version.
-        versions: Those of the packages, by name.
+        versions: The versions of the packages, by name.
         valgrind: Its version; None if there was none, and then nothing was counted.
         cores: How many the machine has.
         load: Its load average of one minute, after the timed runs.
         repetitions: Timed runs of each.
         rows: The bare client, the artifacts, and the sync function without bytecode.
-        parts: What the start of the sync function is made of, in order; none if not counted.
+        parts: The parts of the start of ReconcileTargetsFunction, in order; none if not counted.
     """
 
     date: str
@@ -90,7 +90,7 @@ class Report:
 
 
 def to_markdown(report: Report) -> str:
-    """The page."""
+    """Return the page."""
     return _PAGE.format(
         measured=_measured(report),
         rows="\n".join(map(_row, report.rows)),
@@ -132,7 +132,7 @@ def _parts(report: Report) -> str:
     return "\n".join(
         [
             "",
-            "| part | million instructions | in bare clients | whose |",
+            "| part | million instructions | ratio | package |",
             "|---|---:|---:|---|",
             *lines,
             f"| **together** | {_millions(total)} | {ratio:.2f} | |",
@@ -148,14 +148,13 @@ def _millions(count: int) -> str:
 _PAGE = """\
 # The cold start
 
-What a new container does before its first call to AWS: import, settings, clients. Measured in fresh
-processes of one interpreter, on the built artifacts as they ship, from the import path that Lambda
-gives them. It is held against a bare `import boto3; boto3.client("elbv2")` in the same environment,
-with the same compiled packages. The interpreter's own start is in none of the figures.
+The cold start is what a new container does before its first AWS call: imports, settings, clients.
+The benchmark starts the built artifacts in fresh processes of one interpreter, with Lambda's import
+path. It compares them with a bare `import boto3; boto3.client("elbv2")` in the same environment,
+with the same compiled packages. No figure includes the start of the interpreter.
 
-**Not measured on AWS**: neither the start of the sandbox and of the interpreter nor Lambda's slower
-CPU is in here, so the ratios are what counts; and the SDK is the one of this project's lock, which
-is not always Lambda's.
+**Not measured on AWS**: the figures include neither the start of the sandbox nor Lambda's slower
+CPU, so compare the ratios. The SDK is the locked version of this project; Lambda's may differ.
 
 {measured}
 
@@ -163,34 +162,34 @@ is not always Lambda's.
 |---|---:|---:|---:|---:|
 {rows}
 
-Instructions leave out the kernel's work, of which ours is less: a bare client looks into some 870
-folders, ours into a few. The answer function makes a client of EC2, whose model is AWS's largest by
-far. The status function makes that one and five more; the manage function makes none before a
-request says which.
+The instructions do not include the kernel's work: a bare client lists about 870 folders, ours a
+few. ReviewConnectionsFunction makes an EC2 client, whose model is the largest of AWS.
+ReportStatusFunction makes that client and five more. ProvisionStackFunction makes its clients when
+a request needs them.
 
-## What is left, and whose it is
+## The parts of a start
 
-The sync function at its default settings (`DatabaseKind` `rds-instance`):
+ReconcileTargetsFunction with its default settings (`DatabaseKind` `rds-instance`):
 {parts}
-What only some stacks or runs need is imported when they need it: the EC2 and RDS clients, the
-zone's own name servers, the messages, and DNS itself, which a static database does without. A test
-holds that (`tests/functional/test_cold_start.py`).
+The functions import some modules only when they need them: the EC2 and RDS clients, authoritative
+DNS, the notifications, and DNS itself, which a static database does not use.
+`tests/functional/test_cold_start.py` checks that.
 
-The goal is 1.0, which is the bare client. What made the difference, and shipped with it:
+The goal is 1.0, the bare client. Two measures made the difference:
 
-- botocore's table of the endpoints of every service is left out. No request of ours goes by it:
-  `tests/contract/test_where_requests_go.py` compares where they go and how they are signed.
-- While the handler's module is imported Python looks for no garbage, and never again in what was
-  imported (`gc.freeze`): none of it ever is.
+- The functions do not load botocore's table of the endpoints of every service. Our requests do not
+  use it: `tests/contract/test_where_requests_go.py` compares their URLs and signatures.
+- The garbage collector is off while the handler's module is imported, and ignores the imported
+  objects later (`gc.freeze`): none of them is ever garbage.
 
-What would still be possible, and why it is not done:
+Other measures were possible, and rejected:
 
-- *A DNS client of our own* in place of dnspython. Parsing what comes from the network, truncation,
-  retries over several resolvers: a library that many others test does it better ([ADR
+- *An own DNS client* in place of dnspython. A widely tested library handles hostile packets,
+  truncation and retries better ([ADR
   0004](../adr/0004-dnspython.md)).
-- *Named tuples in place of frozen data classes.* Python writes and compiles the methods of a data
-  class when it is imported, 4 to 7 million instructions for each; a named tuple takes 1 to 2, and
-  is equal to any other tuple with the same items, which is how targets and addresses get mixed up.
-- *To import dnspython at the first look-up.* The table would show less, and no run would be faster:
-  each of them looks the name up.
+- *Named tuples in place of frozen data classes.* Python compiles the methods of a data class at
+  import, 4 to 7 million instructions for each; a named tuple needs 1 to 2. But a named tuple equals
+  every tuple with the same items, so targets and addresses could be confused.
+- *Importing dnspython at the first look-up.* The table would show less, but no run would be faster:
+  every run looks up the name.
 """

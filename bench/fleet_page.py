@@ -18,12 +18,12 @@ _WIDTH, _LEFT, _RIGHT, _LINE, _TOP = 860, 210, 190, 22, 66
 
 
 def to_markdown(rows: Sequence[Row], calls: Mapping[Call, int], date: str) -> str:
-    """The page.
+    """Return the page.
 
     Args:
         rows: The figures.
-        calls: What calls one failover takes.
-        date: When they were measured.
+        calls: The calls of one failover.
+        date: The date of the measurement.
     """
     steady = [row for row in rows if row.scenario == "steady"]
     storm = [row for row in rows if row.scenario == "storm"]
@@ -51,46 +51,46 @@ def to_markdown(rows: Sequence[Row], calls: Mapping[Call, int], date: str) -> st
 
 _PAGE = """# Benchmark: many target groups
 
-Made by `make bench-fleet` on {date}. The sweeper, the watchers and the workers
-(`target_sync/fleet`) and the loop that follows a failover are the shipped code, on a virtual clock.
-The queues between them are the benchmark's, and so are tags, DNS and ELB. Nothing was measured on
-AWS.
+Made by `make bench-fleet` on {date}. The sweeper, the watchers, the workers
+(`target_sync/fleet`) and the reconciler are the shipped code, on a virtual clock. The queues, tags,
+DNS and ELB are models. Nothing was measured on AWS.
 
 ![Calls and outages of both strategies](fleet.svg)
 
-## Nothing happens
+## Steady state
 
-*fleet* for 30 minutes; *naive* for one sweep, which describes each group. Calls are those of the
-busiest minute; throttled calls and failed groups are of the whole time.
+*fleet* runs for 30 minutes; *naive* runs one sweep, which describes each group. The table shows the
+calls of the busiest minute, and the throttled calls and failed groups of the whole time.
 
 | groups | strategy | listing | describes | throttled | failed | sweep | CPU | memory | unverified |
 |---:|---|---:|---:|---:|---:|---:|---:|---:|---:|
 {steady}
 
-*sweep* is the longest time, in seconds, from the start of a sweep until all that it sent was done.
-It sends what can wait in portions, so that no failover stands behind more than a few audits.
-*CPU* is in milliseconds for a group and a minute, *memory* in MiB. *unverified* is the
-longest time, in seconds, for which a group was not verified.
+*sweep* is the longest time, in seconds, from the start of a sweep until its last work item was
+done. A sweep sends audits in portions, so that a failover waits behind a few of them at most. *CPU*
+is in milliseconds for a group and a minute, *memory* in MiB. *unverified* is the longest time, in
+seconds, in which a group was not verified.
 
-Half of the buckets has room for 4,125 audits in 15 minutes, and a sweep hands out for 50 s of its
-minute, which are 3,750. More groups are all still looked at every minute, but audited less often
-([0020](../adr/0020-records-on-the-target-groups.md)).
+Half of the buckets allows 4,125 audits in 15 minutes. A sweep sends work for 50 s of its minute,
+which allows 3,750. With more groups, the sweep still resolves every name each minute, but audits
+less often ([0020](../adr/0020-records-on-the-target-groups.md)).
 
 ## A storm
 
-Of {storm_groups} groups many fail over within 20 s. Times are in seconds from the move of a name
-until its group has the new primary alone; *last* is from the last move until the last group is
-right. Forty minutes were played, and throttled calls and failed looks are of all of them.
+Many of {storm_groups} groups fail over within 20 s. Times are seconds from the flip of a name until
+its group has only the new primary; *last* is the time from the last flip until the last group is in
+sync. The simulation covers forty minutes; throttled calls and failed iterations count for all of
+them.
 
-| strategy | p50 | p99 | last | bound | never right | throttled | failed | CPU |
+| strategy | p50 | p99 | last | bound | never in sync | throttled | failed | CPU |
 |---|---:|---:|---:|---:|---:|---:|---:|---:|
 {storm}
 
-The naive times are of the groups that came right at all.
+The times of *naive* cover only the groups that became in sync.
 
 ## Claims
 
-`make bench-fleet` fails if one of them does not hold.
+`make bench-fleet` fails if a claim does not hold.
 
 | claim | measured | |
 |---|---:|---|
@@ -98,35 +98,33 @@ The naive times are of the groups that came right at all.
 
 ## How it was measured
 
-- ELB has token buckets: {buckets}. Every call also takes from the account's: {account}. A call
-  that does not find a token in both is refused, and takes none.
+- ELB has token buckets: {buckets}. Every call also takes a token of the account: {account}. ELB
+  throttles a call without both tokens, and the call takes none.
 - Each AWS call takes {call_ms} ms and each DNS query {query_ms} ms, {at_once} at once. A sweep
-  also takes the CPU time that it really takes. Nobody else calls; starting a function takes no
-  time, and a queue no longer than the call to it.
+  also takes its real CPU time. There are no other callers; starting a function takes no time, and a
+  queue takes only the time of its call.
 - The work queue is a FIFO queue with the groups, the deduplication, the visibility and the dead
-  letters of `fleet.yaml`. Lambda gives {workers} workers up to {batch} orders each, which they
-  carry out side by side as `functions/fleet_worker/app.py` does. They have {share} of the
-  buckets. A tag that was written is in the next listing.
-- What ELB knows of the groups (port, type, VPC) is asked by each container of the sweep and the
-  watch, once in 15 minutes: {facts} groups a call, from the bucket of the describe calls. The table
-  does not count these calls.
-- A botocore client retries in its standard mode, three attempts: botocore's own back-off and retry
-  quota are used. *naive* has one client for ten threads. Its threads take the groups in the same
-  order every minute, so it is always the same groups that find no token.
-- One failover takes the fleet these calls: {needed}. The bound is what the share of the buckets,
-  full at the beginning, takes for them, times the failovers. Registering and deregistering alone
-  would be bound by 195 s for 200 failovers.
-- In the storm an RDS event names each database 5 to 25 s before its name moves. {watchers} watchers
-  take the events and ask these names every second for {watch:g} s, which costs no call to ELB.
-  *fleet without events* waits for the minute. A resolver's cache learns of the move up to {ttl} s
-  later.
-- A group is right when the new primary is its only target. Its health comes later, and the fleet
-  does not wait for it.
-- An audit is due every 15 sweeps, or when there is room. How long it then stands in the queue, or
-  waits to be sent, comes on top.
-- CPU time and memory are of one machine, with the benchmark's stubs, without Lambda's runtime and
-  without packing and unpacking DNS and HTTP. All else depends on the seed, and by milliseconds on
-  the CPU time.
+  letters of `fleet.yaml`. Lambda gives {workers} workers up to {batch} work items each, which they
+  process concurrently, as `functions/fleet_worker/app.py` does. They have {share} of the buckets. A
+  written tag is in the next listing.
+- Each container of the sweep and the watch describes the groups (port, type, VPC) once in 15
+  minutes: {facts} groups a call, from the bucket of the describe calls. The table does not count
+  these calls.
+- A botocore client retries in its standard mode with three attempts, with botocore's own back-off
+  and retry quota. *naive* has one client for ten threads. Its threads take the groups in the same
+  order every minute, so the same groups always get no token.
+- One failover takes these calls: {needed}. The bound is the time that the share of the buckets,
+  full at the start, needs for the calls of all failovers. The bound of registering and
+  deregistering alone is 195 s for 200 failovers.
+- In the storm an RDS event names each database 5 to 25 s before the flip. {watchers} watchers take
+  the events and resolve these names every second for {watch:g} s, without calls to ELB. *fleet
+  without events* waits for the next sweep. A DNS cache gives the new address up to {ttl} s later.
+- A group is in sync when the new primary is its only target. The fleet does not wait for its
+  health.
+- An audit is due every 15 sweeps, or when the budget allows it. Its time in the queue comes on top.
+- CPU time and memory are those of one machine with the models of the benchmark, without Lambda's
+  runtime, DNS packets and HTTP. Everything else depends on the seed, and by milliseconds on the CPU
+  time.
 """
 
 
@@ -163,7 +161,7 @@ def _bucket(named: tuple[str, Quota]) -> str:
 
 
 def draw_figure(rows: Sequence[Row]) -> str:
-    """The figure as SVG: calls in the busiest minute, and the times of the storm."""
+    """Return the figure as SVG: calls in the busiest minute, and the times of the storm."""
     caption = "Benchmark of many target groups; simulated, not measured on AWS"
     steady = [row for row in rows if row.scenario == "steady"]
     storm = [row for row in rows if row.scenario == "storm"]
@@ -195,18 +193,18 @@ def draw_figure(rows: Sequence[Row]) -> str:
             f"<style>{STYLE}</style>",
             f'<rect class="back" width="{_WIDTH}" height="{height}"/>',
             f'<text class="small" x="12" y="22">{escape(caption)}</text>',
-            *_panel("DescribeTargetHealth in the busiest minute, nothing happening", calls, _TOP),
-            *_panel("Storm: from the move of a name until its group is right", times, second),
+            *_panel("DescribeTargetHealth in the busiest minute, steady state", calls, _TOP),
+            *_panel("Storm: from the flip of a name until its group is in sync", times, second),
             "</svg>\n",
         ]
     )
 
 
 def _panel(title: str, bars: Sequence[tuple[str, float, str, bool]], top: int) -> Iterator[str]:
-    """Bars on a logarithmic scale, for they differ by a thousand."""
+    """Yield bars on a logarithmic scale, because the values differ by a factor of a thousand."""
     most = max(value for _, value, _, _ in bars)
     yield f'<text class="head" x="12" y="{top - 12}">{escape(title)}</text>'
-    for number, (label, value, told, others) in enumerate(bars):
+    for number, (label, value, text, others) in enumerate(bars):
         y = top + _LINE * number
         width = (_WIDTH - _LEFT - _RIGHT) * math.log1p(value) / math.log1p(most)
         side = "others" if others else "ours"
@@ -216,5 +214,5 @@ def _panel(title: str, bars: Sequence[tuple[str, float, str, bool]], top: int) -
         )
         yield (
             f'<text class="small" text-anchor="end" x="{_WIDTH - 12}" y="{y + 11}">'
-            f"{escape(told)}</text>"
+            f"{escape(text)}</text>"
         )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from botocore.retries.quota import RetryQuota
 from botocore.retries.standard import ExponentialBackoff
 
-from lab.simulation.clock import Turns
+from lab.simulation.clock import ActorClock
 from lab.simulation.target_group import ComputedGroup
 from target_sync.errors import AwsUnavailableError
 from target_sync.fleet.model import ENDPOINT_TAG, GroupFacts, Limits, TaggedGroup
@@ -81,7 +81,7 @@ class Elb:
         throttled: How many of them were refused.
     """
 
-    clock: Turns
+    clock: ActorClock
     calls: Counter[str] = field(default_factory=Counter)
     throttled: int = 0
     _buckets: Mapping[Call, _ServerBucket] = field(
@@ -166,7 +166,7 @@ class FleetWorld:
 
     size: int
     flips: Mapping[int, Flip]
-    clock: Turns = field(default_factory=Turns)
+    clock: ActorClock = field(default_factory=ActorClock)
     listing_calls: int = 0
     dns_queries: int = 0
     right_at: dict[int, float] = field(default_factory=dict)

@@ -1,8 +1,7 @@
-"""What a thousand runs in one container leave behind: memory, open files, threads, and time.
+"""Measure memory, open files, threads and times over a thousand runs in one container.
 
-Each function is started once, as it was built, under Lambda's runtime interface client, with stubs
-of AWS and of DNS on this machine. Then it gets one event after another. Linux only: the figures
-of its process are those of /proc.
+Each built function starts once, under Lambda's runtime interface client, with stubs of AWS and DNS
+on this machine. Then it gets one event after another. Linux only: the figures come from /proc.
 """
 
 import argparse
@@ -19,7 +18,7 @@ from pathlib import Path
 
 from bench.fleet_stub import ADDRESS, PORT, StubFleetAws, batch, fleet_environment, groups
 from bench.warm_page import Report, Stretch, Subject, claims, to_markdown
-from lab.lambda_runtime.api import Answer
+from lab.lambda_runtime.api import FunctionReply
 from lab.lambda_runtime.container import RunningFunction, running, sync_environment
 from lab.lambda_runtime.packages import LambdaPath, link_packages
 from lab.lambda_runtime.stub_servers import StubDns, StubElbV2
@@ -29,51 +28,51 @@ ROOT = Path(__file__).resolve().parents[1]
 BUILD, FLEET_BUILD = ROOT / ".aws-sam" / "build", ROOT / ".aws-sam" / "fleet" / "build"
 FOLDER = ROOT / "docs" / "bench"
 RUNS = 1_000
-#: Runs at the beginning, in the middle and at the end.
+#: The number of measured runs at the start, in the middle and at the end.
 STRETCH = 100
 _INSIDE = Path(__file__).parent / "inside"
-_QUESTION = {"counted": "blocks"}
+_COUNT_EVENT = {"counted": "blocks"}
 #: Target groups of a fleet.
 _GROUPS = 100
 _PAGE_MIB = os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
-    """A function that waits, and what it is to be given.
+class Workload:
+    """A function that waits, with the event of every run.
 
     Attributes:
         function: The function.
-        event: What it gets at every run.
-        check: Raises if a run did not do its work.
+        event: The event of every run.
+        check: Raises an error if a run did not do its work.
     """
 
     function: RunningFunction
     event: object
-    check: Callable[[Answer], None]
+    check: Callable[[FunctionReply], None]
 
     def invoke(self) -> float:
-        """One run; answers with its seconds, from the event to the answer.
+        """Run once, and return the seconds from the event to the reply.
 
         Raises:
-            RuntimeError: It failed, or did not do its work.
+            RuntimeError: The run failed, or did not do its work.
         """
         began = time.perf_counter()
-        answer = self.function.invoke(self.event)
+        reply = self.function.invoke(self.event)
         seconds = time.perf_counter() - began
-        if answer.kind != "response":
-            raise RuntimeError(f"a run ended as {answer.kind}: {answer.body}")
-        self.check(answer)
+        if reply.kind != "response":
+            raise RuntimeError(f"a run ended as {reply.kind}: {reply.body}")
+        self.check(reply)
         return seconds
 
     def blocks(self) -> int:
-        """How many pieces of memory Python has allocated in it, without what is garbage."""
-        return int(self.function.invoke(_QUESTION).body)
+        """Return the number of memory blocks that Python has allocated, without garbage."""
+        return int(self.function.invoke(_COUNT_EVENT).body)
 
 
 @dataclass(slots=True)
 class _Figures:
-    """Those of one stretch, run by run."""
+    """The figures of one stretch, run by run."""
 
     rss_mib: list[float] = field(default_factory=list)
     files: list[int] = field(default_factory=list)
@@ -81,7 +80,7 @@ class _Figures:
     seconds: list[float] = field(default_factory=list)
 
     def note(self, process: int, seconds: float) -> None:
-        """Look at the process after a run."""
+        """Record the figures of the process after a run."""
         home = Path("/proc") / str(process)
         resident = int((home / "statm").read_text().split()[1])
         self.rss_mib.append(resident * _PAGE_MIB)
@@ -90,68 +89,70 @@ class _Figures:
         self.seconds.append(seconds)
 
 
-def measure(name: str, course: Course, runs: int, stretch: int) -> Subject:
-    """Run so often, and look at the first, middle and last so many runs."""
+def measure(name: str, workload: Workload, runs: int, stretch: int) -> Subject:
+    """Run ``runs`` times, and measure the first, middle and last ``stretch`` runs."""
     between = (runs - 3 * stretch) // 2
-    first = _stretch(course, stretch)
+    first = _measure_stretch(workload, stretch)
     for _ in range(between):
-        course.invoke()
-    middle = _stretch(course, stretch)
+        workload.invoke()
+    middle = _measure_stretch(workload, stretch)
     for _ in range(runs - between - 3 * stretch):
-        course.invoke()
-    return Subject(name, runs, first, middle, _stretch(course, stretch))
+        workload.invoke()
+    return Subject(name, runs, first, middle, _measure_stretch(workload, stretch))
 
 
-def _stretch(course: Course, runs: int) -> Stretch:
+def _measure_stretch(workload: Workload, runs: int) -> Stretch:
     figures = _Figures()
     for _ in range(runs):
-        figures.note(course.function.process.pid, course.invoke())
-    return Stretch.of(**asdict(figures), blocks=course.blocks())
+        figures.note(workload.function.process.pid, workload.invoke())
+    return Stretch.of(**asdict(figures), blocks=workload.blocks())
 
 
 @contextmanager
-def sync_course(path: LambdaPath, log: Path) -> Iterator[Course]:
-    """The sync function of template.yaml, at scheduled runs that find all in order."""
+def sync_workload(path: LambdaPath, log: Path) -> Iterator[Workload]:
+    """ReconcileTargetsFunction of template.yaml: scheduled runs that find the group in sync."""
     with StubElbV2() as aws, StubDns(ADDRESS) as dns:
         aws.targets.add((ADDRESS, PORT))
 
-        def check(answer: Answer) -> None:
-            if answer.body["status"] != "in_sync":
-                raise RuntimeError(f"not in sync: {answer.body}")
+        def check(reply: FunctionReply) -> None:
+            if reply.body["status"] != "in_sync":
+                raise RuntimeError(f"not in sync: {reply.body}")
 
         environ = sync_environment(aws.url, dns.resolver)
         with _counted(path, log, environ, "app.handler") as function:
-            yield Course(function, _event("schedule"), check)
+            yield Workload(function, _event("schedule"), check)
 
 
 @contextmanager
-def sweep_course(path: LambdaPath, log: Path) -> Iterator[Course]:
-    """The sweep of fleet.yaml, over a hundred groups of which the audit comes to some."""
+def sweep_workload(path: LambdaPath, log: Path) -> Iterator[Workload]:
+    """FleetSweepFunction of fleet.yaml: a hundred groups, of which each sweep audits some."""
     with StubFleetAws(groups(_GROUPS)) as aws, StubDns(ADDRESS) as dns:
 
-        def check(answer: Answer) -> None:
-            told = answer.body["groups"]
-            if (told["bound"], told["with_findings"]) != (_GROUPS, 0) or not told["audited"]:
-                raise RuntimeError(f"another sweep than was meant: {answer.body}")
+        def check(reply: FunctionReply) -> None:
+            groups_of = reply.body["groups"]
+            if (groups_of["bound"], groups_of["with_findings"]) != (_GROUPS, 0) or not groups_of[
+                "audited"
+            ]:
+                raise RuntimeError(f"an unexpected sweep: {reply.body}")
 
         environ = fleet_environment(aws.url, dns.resolver)
         with _counted(path, log, environ, "app.handler") as function:
-            yield Course(function, _event("schedule"), check)
+            yield Workload(function, _event("schedule"), check)
 
 
 @contextmanager
-def worker_course(path: LambdaPath, log: Path) -> Iterator[Course]:
-    """The worker of fleet.yaml, with batches of orders on groups that are right."""
+def worker_workload(path: LambdaPath, log: Path) -> Iterator[Workload]:
+    """FleetWorkerFunction of fleet.yaml: batches of work items for groups in sync."""
     audited = groups(BATCH)
     with StubFleetAws(audited) as aws, StubDns(ADDRESS) as dns:
 
-        def check(answer: Answer) -> None:
-            if answer.body != {"batchItemFailures": []}:
-                raise RuntimeError(f"not carried out: {answer.body}")
+        def check(reply: FunctionReply) -> None:
+            if reply.body != {"batchItemFailures": []}:
+                raise RuntimeError(f"some work items failed: {reply.body}")
 
         environ = {**fleet_environment(aws.url, dns.resolver), "COUNTED_FIRST": "unhurried"}
         with _counted(path, log, environ, "app.handler") as function:
-            yield Course(function, batch(audited), check)
+            yield Workload(function, batch(audited), check)
 
 
 @contextmanager
@@ -160,8 +161,8 @@ def _counted(
 ) -> Iterator[RunningFunction]:
     environ = {**environ, "COUNTED_HANDLER": handler}
     with running(path, log, environ, "counted.handler", before=[_INSIDE]) as function:
-        if function.started != Answer("ready"):
-            raise RuntimeError(f"it did not start: {log.read_text()}")
+        if function.started != FunctionReply("ready"):
+            raise RuntimeError(f"the function did not start: {log.read_text()}")
         yield function
 
 
@@ -172,22 +173,22 @@ def _event(name: str) -> object:
 
 @dataclass(frozen=True, slots=True)
 class _Measured:
-    """A function to be measured: where it was built, and how it is run."""
+    """A function to measure: its build folder and its workload."""
 
     build: Path
     function: str
-    course: Callable[[LambdaPath, Path], AbstractContextManager[Course]]
+    workload: Callable[[LambdaPath, Path], AbstractContextManager[Workload]]
 
 
 SUBJECTS = {
-    "sync": _Measured(BUILD, "ReconcileTargetsFunction", sync_course),
-    "sweep of a fleet": _Measured(FLEET_BUILD, "FleetSweepFunction", sweep_course),
-    "worker of a fleet": _Measured(FLEET_BUILD, "FleetWorkerFunction", worker_course),
+    "sync": _Measured(BUILD, "ReconcileTargetsFunction", sync_workload),
+    "sweep of a fleet": _Measured(FLEET_BUILD, "FleetSweepFunction", sweep_workload),
+    "worker of a fleet": _Measured(FLEET_BUILD, "FleetWorkerFunction", worker_workload),
 }
 
 
 def main() -> None:
-    """Measure, print the page, keep it, and fail if something grows."""
+    """Measure, print and write the page, and exit with an error if a figure grows."""
     arguments = _arguments()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -208,24 +209,27 @@ def main() -> None:
         (FOLDER / "warm.md").write_text(page)
         (FOLDER / "warm.json").write_text(json.dumps(asdict(report), indent=2) + "\n")
     if not all(claim.holds for claim in claims(subjects)):
-        sys.exit("Something grows from run to run: see above.")
+        sys.exit("A figure grows from run to run: see above.")
 
 
 def _measured(name: str, runtime: Path, log: Path, runs: int) -> Subject:
     subject = SUBJECTS[name]
     path = LambdaPath(subject.build / subject.function, subject.build / "TargetSyncLayer", runtime)
-    with subject.course(path, log) as course:
-        return measure(name, course, runs, STRETCH)
+    with subject.workload(path, log) as workload:
+        return measure(name, workload, runs, STRETCH)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.warm", description=__doc__)
     parser.add_argument(
-        "--runs", type=int, default=RUNS, help=f"({RUNS}); any other number writes no page"
+        "--runs",
+        type=int,
+        default=RUNS,
+        help=f"number of runs (default {RUNS}); any other number writes no page",
     )
     arguments = parser.parse_args()
     if arguments.runs < 3 * STRETCH:
-        parser.error(f"at least {3 * STRETCH} runs")
+        parser.error(f"--runs must be at least {3 * STRETCH}")
     if not (BUILD.is_dir() and FLEET_BUILD.is_dir()):
         parser.error("there is no build; run `make build build-fleet` first")
     return arguments

@@ -8,11 +8,11 @@ from bench.claims import Claim, claim_rows
 from bench.percentiles import Percentiles
 from cost.markdown import table_row
 
-#: Python gets memory from the system in arenas of 1 MiB, so one run more or less may cost one. A
-#: leak of 2 KiB a run would be seen: from the first hundred to the last it is 1.8 MiB.
+#: Python gets memory from the system in arenas of 1 MiB, so a run can need one more. A leak of
+#: 2 KiB a run exceeds this: between the first and the last hundred runs it is 1.8 MiB.
 ARENA_MIB = 1.0
-#: Pieces of memory that a run may happen to hold and another not. A leak of one piece a run would
-#: be 900 from the end of the first hundred to the last run.
+#: Memory blocks by which two runs may differ. A leak of one block a run would be 900 between the
+#: end of the first hundred and the last run.
 BLOCKS = 20
 
 
@@ -22,11 +22,11 @@ class Stretch:
 
     Attributes:
         rss_mib: The resident memory of the process after a run; the median.
-        blocks: Pieces of memory that Python had allocated after the last of them.
+        blocks: Memory blocks that Python had allocated after the last run.
         files: Open files, sockets among them, after a run; the median.
-        threads: Threads after a run; the median: those of a pool may end a moment later.
-        p50_ms: Milliseconds of a run, from the event to the answer; the median.
-        p99_ms: The same, of all but the slowest in a hundred.
+        threads: Threads after a run; the median, because threads of a pool may end later.
+        p50_ms: Milliseconds of a run, from the event to the reply; the median.
+        p99_ms: The same, as the 99th percentile.
     """
 
     rss_mib: float
@@ -46,7 +46,7 @@ class Stretch:
         seconds: Sequence[float],
         blocks: int,
     ) -> "Stretch":
-        """What was seen run by run."""
+        """Return the summary of figures that were recorded run by run."""
         shares = Percentiles.of(1_000 * value for value in seconds)
         return cls(
             rss_mib=round(statistics.median(rss_mib), 2),
@@ -71,7 +71,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """Everything that was measured, and on what.
+    """The measurements and the machine.
 
     Attributes:
         date: The day (UTC).
@@ -89,7 +89,7 @@ class Report:
 
 
 def claims(subjects: Iterable[Subject]) -> Iterator[Claim]:
-    """What is claimed of each function. Times are not: they are the machine's too."""
+    """Yield the claims about each function. Times are not claimed: they depend on the machine."""
     for subject in subjects:
         first, last = subject.first, subject.last
         grown = last.rss_mib - first.rss_mib
@@ -114,7 +114,7 @@ def claims(subjects: Iterable[Subject]) -> Iterator[Claim]:
 
 
 def to_markdown(report: Report) -> str:
-    """The page."""
+    """Return the page."""
     return _PAGE.format(
         date=report.date,
         python=report.python,
@@ -151,38 +151,36 @@ _PAGE = """\
 # Warm runs
 
 {runs} runs of each function in one container: the built artifact in one process, under Lambda's
-runtime interface client, from the import path that Lambda gives it. AWS, DNS and Lambda's Runtime
-API are stubs on this machine, and are in none of the figures but the times. **Not measured on
-AWS.**
+runtime interface client, with Lambda's import path. AWS, DNS and Lambda's Runtime API are stubs on
+this machine. Only the times include them. **Not measured on AWS.**
 
 Made by `make bench-warm` on {date}: CPython {python}, {cores} cores with a load of {load}.
 
-*sync* is the function of `template.yaml`, at scheduled runs that find all in order. *sweep of a
-fleet* has 100 groups, of which the audit comes to one: the sweeps follow each other at once, and
-in a minute it would come to seven. *worker of a fleet* gets batches of two orders on groups that
-are right, and a share of ELB's calls that is never used up: of the real one it would get a call
-every two seconds.
+*sync* is ReconcileTargetsFunction of `template.yaml`; its scheduled runs find the group in sync.
+*sweep of a fleet* has 100 groups. Each sweep audits one of them, because the sweeps follow each
+other at once; a sweep each minute would audit seven. *worker of a fleet* gets batches of two work
+items for groups in sync. Its call budget is unlimited here; the real one allows a call every two
+seconds.
 
 | function | hundred runs | memory, MiB | objects | files | threads | p50, ms | p99, ms |
 |---|---|---:|---:|---:|---:|---:|---:|
 {rows}
 
-*memory* is the resident memory of the process, the median after each run; *objects* the pieces of
-memory that Python had allocated after the last run of the hundred, without garbage and without
-Python's cache of the names that were last looked up in classes; *files* and *threads* the median
-after a run. A run's time begins with its event at the Runtime API and ends with its
-answer.
+*memory* is the resident memory of the process: the median after each run. *objects* are the memory
+blocks that Python had allocated after the last run of the hundred, without garbage and without
+Python's type attribute cache. *files* and *threads* are medians after each run. The time of a run
+starts with its event at the Runtime API and ends with its reply.
 
 ## Claims
 
-`make bench-warm` fails if one of them does not hold.
+`make bench-warm` fails if a claim does not hold.
 
 | claim | measured | |
 |---|---:|---|
 {claims}
 
-Why these bounds: Python gets its memory from the system in arenas of {arena} MiB, so one run that
-needs a little more than those before can cost one, once. A leak of 2 KiB a run would be 1.8 MiB. A
-leak of one object a run would be 900; {blocks} are what one run may happen to hold and another not.
-Times have no bound, because they are the machine's as much as ours.
+The reasons for the bounds: Python gets its memory from the system in arenas of {arena} MiB, so a
+run that needs slightly more memory can add one arena, once. A leak of 2 KiB a run would add 1.8
+MiB. A leak of one object a run would add 900 objects; two runs may differ by {blocks}. Times have
+no bound, because they depend on the machine.
 """

@@ -1,4 +1,4 @@
-"""A small web server on this machine, in a thread of its own."""
+"""A small web server on the loopback address, in its own thread."""
 
 import contextlib
 import threading
@@ -7,10 +7,10 @@ from typing import Self
 
 
 class LoopbackServer:
-    """Serves from `with` to the end of the block.
+    """Serves while its ``with`` block runs.
 
     Attributes:
-        port: Where it listens, on 127.0.0.1.
+        port: Its port on 127.0.0.1.
     """
 
     def __init__(self, handler: type[BaseHTTPRequestHandler]) -> None:
@@ -32,25 +32,25 @@ class LoopbackServer:
 
     @property
     def url(self) -> str:
-        """Where it is asked."""
+        """The URL of the server."""
         return f"http://127.0.0.1:{self.port}"
 
 
 class QuickHandler(BaseHTTPRequestHandler):
-    """Answers without delay, and prints nothing."""
+    """Responds without delay, and prints nothing."""
 
     protocol_version = "HTTP/1.1"
-    # One write and no Nagle delay per answer: otherwise each costs some 40 ms.
+    # One write and no Nagle delay for each response, which would cost about 40 ms.
     wbufsize = -1
     disable_nagle_algorithm = True
 
     def handle(self) -> None:
-        """Until the other side is gone: in the end its process is killed."""
+        """Serve until the client disconnects: its process is killed at the end."""
         with contextlib.suppress(ConnectionResetError):
             super().handle()
 
-    def answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
-        """Send a whole answer."""
+    def send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        """Send a complete response."""
         self.send_response(status)
         for name, value in {**headers, "Content-Length": str(len(body))}.items():
             self.send_header(name, value)
@@ -59,4 +59,4 @@ class QuickHandler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Print nothing."""

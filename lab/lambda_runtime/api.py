@@ -1,7 +1,7 @@
 """A Lambda Runtime API for one function on this machine.
 
-It speaks what https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html describes, as far
-as the Python runtime interface client (awslambdaric) asks for it.
+It implements the part of https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html that the
+Python runtime interface client (awslambdaric) uses.
 """
 
 import json
@@ -20,12 +20,12 @@ _FUNCTION_ARN = "arn:aws:lambda:eu-west-1:111122223333:function:sync-targets"
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class FunctionReply:
     """What the function sent to the Runtime API.
 
     Attributes:
         kind: ``ready`` (waits for its first event), ``response``, ``error`` or ``init error``.
-        body: The JSON document that came along.
+        body: The JSON document of the request.
     """
 
     kind: str
@@ -37,7 +37,7 @@ class RuntimeApi(LoopbackServer):
 
     def __init__(self) -> None:
         self._events: queue.SimpleQueue[tuple[str, bytes] | None] = queue.SimpleQueue()
-        self._answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
+        self._replies: queue.SimpleQueue[FunctionReply] = queue.SimpleQueue()
         self._polled = threading.Event()
         self._invocations = 0
         super().__init__(type("_BoundHandler", (_Handler,), {"api": self}))
@@ -51,39 +51,39 @@ class RuntimeApi(LoopbackServer):
         """The value for ``AWS_LAMBDA_RUNTIME_API``."""
         return f"127.0.0.1:{self.port}"
 
-    def wait_for_start(self, process: subprocess.Popen[bytes]) -> Answer:
-        """Wait until the function asks for an event (``ready``) or reports an init error."""
-        return self._next_answer(process)
+    def wait_for_start(self, process: subprocess.Popen[bytes]) -> FunctionReply:
+        """Wait until the function requests an event (``ready``) or reports an init error."""
+        return self._next_reply(process)
 
-    def invoke(self, process: subprocess.Popen[bytes], event: object) -> Answer:
-        """Hand one event to the function and wait for its answer."""
+    def invoke(self, process: subprocess.Popen[bytes], event: object) -> FunctionReply:
+        """Send one event to the function and wait for its reply."""
         self._invocations += 1
         self._events.put((f"request-{self._invocations}", json.dumps(event).encode()))
-        return self._next_answer(process)
+        return self._next_reply(process)
 
-    def _next_answer(self, process: subprocess.Popen[bytes]) -> Answer:
+    def _next_reply(self, process: subprocess.Popen[bytes]) -> FunctionReply:
         deadline = time.monotonic() + WAIT_SECONDS
         while time.monotonic() < deadline:
             ended = process.poll() is not None
             try:
-                return self._answers.get(timeout=_POLL_SECONDS)
+                return self._replies.get(timeout=_POLL_SECONDS)
             except queue.Empty:
                 if ended:
                     raise RuntimeError(
-                        f"the function's process ended with {process.returncode} and no answer"
+                        f"the function's process ended with {process.returncode} and sent no reply"
                     ) from None
-        raise TimeoutError(f"the function gave no answer within {WAIT_SECONDS:g} s")
+        raise TimeoutError(f"the function sent no reply within {WAIT_SECONDS:g} s")
 
     def next_event(self) -> tuple[str, bytes] | None:
-        """The next event and its request ID; None when the server closes."""
+        """Return the next event and its request ID; None when the server closes."""
         if not self._polled.is_set():
             self._polled.set()
-            self._answers.put(Answer("ready"))
+            self._replies.put(FunctionReply("ready"))
         return self._events.get()
 
-    def take(self, answer: Answer) -> None:
-        """Keep an answer for whoever waits for it."""
-        self._answers.put(answer)
+    def take(self, reply: FunctionReply) -> None:
+        """Keep a reply for the caller that waits for it."""
+        self._replies.put(reply)
 
 
 class _Handler(QuickHandler):
@@ -96,7 +96,7 @@ class _Handler(QuickHandler):
             return
         request_id, body = event
         deadline = int((time.time() + 600) * 1000)
-        self.answer(
+        self.send(
             200,
             body,
             {
@@ -109,9 +109,9 @@ class _Handler(QuickHandler):
 
     def do_POST(self) -> None:  # noqa: N802 - http.server calls it so
         body = json.loads(self._body())
-        self.answer(202, b"", {})
+        self.send(202, b"", {})
         kind = "init error" if self.path.endswith("/init/error") else self.path.rsplit("/", 1)[1]
-        self.api.take(Answer(kind, body))
+        self.api.take(FunctionReply(kind, body))
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding", "").lower() != "chunked":

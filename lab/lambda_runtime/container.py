@@ -1,4 +1,4 @@
-"""A built function in a process of its own, under the runtime interface client of Lambda."""
+"""A built function in its own process, under Lambda's runtime interface client."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.lambda_runtime.api import Answer, RuntimeApi
+from lab.lambda_runtime.api import FunctionReply, RuntimeApi
 from lab.lambda_runtime.packages import LambdaPath
 
 ENDPOINT = "orders.abcdefghijkl.eu-west-1.rds.amazonaws.com"
@@ -53,26 +53,26 @@ ENVIRONMENT = {
     # As on Lambda's read-only file system: what is not compiled stays so.
     "PYTHONDONTWRITEBYTECODE": "1",
 }
-# Only Lambda's Python finds the bytecode that was built; another would leave its own there.
+# Only Python 3.13 uses the built bytecode; another version would write its own next to it.
 _NO_OTHER_BYTECODE = {} if sys.version_info[:2] == (3, 13) else {"PYTHONDONTWRITEBYTECODE": "1"}
 
 
 @dataclass(frozen=True, slots=True)
 class RunningFunction:
-    """The function, waiting for events.
+    """A function that waits for events.
 
     Attributes:
-        started: ``ready``, or the error with which its import ended.
-        log: The file that holds all it has printed.
+        started: ``ready``, or the error that ended its import.
+        log: The file with its output.
     """
 
     api: RuntimeApi
     process: subprocess.Popen[bytes]
-    started: Answer
+    started: FunctionReply
     log: Path
 
-    def invoke(self, event: object) -> Answer:
-        """Hand it one event and wait for its answer."""
+    def invoke(self, event: object) -> FunctionReply:
+        """Send one event and wait for the reply."""
         return self.api.invoke(self.process, event)
 
 
@@ -87,11 +87,11 @@ def running(
     """Start a function, and end its process with the block.
 
     Args:
-        path: What it imports from.
-        log: The file for what it prints.
-        environ: Its environment, beside what Lambda itself sets.
-        handler: Module and name.
-        before: Further folders to import from.
+        path: Its import path.
+        log: The file for its output.
+        environ: Its environment, in addition to the variables that Lambda sets.
+        handler: Module and name of the handler.
+        before: Folders that precede the import path.
     """
     with RuntimeApi() as api, log.open("wb") as output:
         process = subprocess.Popen(
@@ -102,12 +102,12 @@ def running(
                 "PYTHONPATH": os.pathsep.join([*map(str, before), str(path)]),
                 "AWS_LAMBDA_RUNTIME_API": api.address,
                 "LAMBDA_TASK_ROOT": str(path.task),
-                "AWS_LAMBDA_FUNCTION_NAME": "sync-targets",
+                "AWS_LAMBDA_FUNCTION_NAME": "reconcile-targets",
                 "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
                 "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "256",
                 "AWS_LAMBDA_LOG_FORMAT": "JSON",
                 "AWS_LAMBDA_LOG_LEVEL": "INFO",
-                "AWS_LAMBDA_LOG_GROUP_NAME": "sync-targets",
+                "AWS_LAMBDA_LOG_GROUP_NAME": "reconcile-targets",
                 "AWS_LAMBDA_LOG_STREAM_NAME": "1",
                 "AWS_REGION": "eu-west-1",
                 "AWS_DEFAULT_REGION": "eu-west-1",
@@ -127,7 +127,7 @@ def running(
 
 
 def sync_environment(aws: str, resolver: str) -> dict[str, str]:
-    """The environment that template.yaml gives the sync function, with stubs in place of AWS.
+    """Return the environment that template.yaml gives ReconcileTargetsFunction, with stubs for AWS.
 
     Args:
         aws: The URL of the stub of the AWS APIs.

@@ -1,4 +1,4 @@
-"""The import path that the built function has in Lambda, made of this machine's parts."""
+"""The import path of a built function in Lambda, made from packages of this machine."""
 
 import os
 from collections.abc import Iterator
@@ -8,22 +8,22 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-#: What Lambda's python3.13 image brings along with the standard library.
+#: The packages of Lambda's python3.13 image beyond the standard library.
 RUNTIME_DISTRIBUTIONS = ("boto3", "awslambdaric")
-#: What the layer brings (pyproject.toml, group ``layer``), for a test without a built layer.
+#: The packages of the layer (pyproject.toml, group ``layer``), for tests without a built layer.
 LAYER_DISTRIBUTIONS = ("aws-lambda-powertools", "dnspython")
 
 
 @dataclass(frozen=True, slots=True)
 class LambdaPath:
-    """Where the parts of a function lie; in Lambda /var/task, /opt/python and the image.
+    """The folders of a function; in Lambda /var/task, /opt/python and the image.
 
-    Run it with ``python -S``, so that nothing else of this machine can be imported.
+    Run it with ``python -S``, so that it can import nothing else of this machine.
 
     Attributes:
         task: The built function.
         layer: The built layer, which holds ``python/``.
-        runtime: Links to what the image brings, see :func:`link_packages`.
+        runtime: Links to the packages of the image, see :func:`link_packages`.
     """
 
     task: Path
@@ -35,12 +35,10 @@ class LambdaPath:
 
 
 def link_packages(folder: Path, distributions: tuple[str, ...] = RUNTIME_DISTRIBUTIONS) -> Path:
-    """Fill a new folder with links to some packages, by default those of the Lambda image.
-
-    What they require is linked too, and nothing else.
+    """Fill a new folder with links to packages and their requirements, and return the folder.
 
     Raises:
-        PackageNotFoundError: One is not installed here; ``make setup`` installs them all.
+        PackageNotFoundError: A package is not installed; ``make setup`` installs all of them.
     """
     folder.mkdir()
     for package in _with_requirements(distributions):

@@ -1,4 +1,4 @@
-"""The two servers that a run of the function talks to, counting what they are asked."""
+"""Stubs of ELB and DNS for a run of the function. They record the requests."""
 
 import socket
 import threading
@@ -18,7 +18,7 @@ class StubElbV2(LoopbackServer):
 
     Attributes:
         targets: Address and port of each registered target.
-        calls: The actions asked for, in order.
+        calls: The requested actions, in order.
     """
 
     def __init__(self) -> None:
@@ -26,8 +26,8 @@ class StubElbV2(LoopbackServer):
         self.calls: list[str] = []
         super().__init__(type("_BoundHandler", (_ElbV2Handler,), {"stub": self}))
 
-    def answer(self, form: dict[str, str]) -> str:
-        """The result element for a request."""
+    def result(self, form: dict[str, str]) -> str:
+        """Return the result element for a request."""
         action = form["Action"]
         self.calls.append(action)
         named = {
@@ -43,7 +43,7 @@ class StubElbV2(LoopbackServer):
 
 
 def healthy(targets: Iterable[tuple[str, int]]) -> str:
-    """The result of DescribeTargetHealth with these targets, all of them healthy."""
+    """Return the result of DescribeTargetHealth with these targets, all healthy."""
     members = "".join(
         f"<member><Target><Id>{address}</Id><Port>{port}</Port></Target>"
         "<TargetHealth><State>healthy</State></TargetHealth></member>"
@@ -53,7 +53,7 @@ def healthy(targets: Iterable[tuple[str, int]]) -> str:
 
 
 def elb_reply(action: str, result: str) -> bytes:
-    """A reply of the ELBv2 API."""
+    """Return a reply of the ELBv2 API."""
     return (
         f'<{action}Response xmlns="http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/">'
         f"<{action}Result>{result}</{action}Result>"
@@ -62,20 +62,20 @@ def elb_reply(action: str, result: str) -> bytes:
 
 
 class StubHandler(QuickHandler):
-    """Answers each POST with one document."""
+    """Replies to each POST with one document."""
 
     def do_POST(self) -> None:  # noqa: N802 - http.server calls it so
-        """Answer a request."""
+        """Reply to a request."""
         kind, body = self.reply(self.rfile.read(int(self.headers["Content-Length"])).decode())
-        self.answer(200, body, {"Content-Type": kind})
+        self.send(200, body, {"Content-Type": kind})
 
     def reply(self, text: str) -> tuple[str, bytes]:
-        """The media type and the document for a request."""
+        """Return the media type and the document for a request."""
         raise NotImplementedError
 
 
 def form_of(text: str) -> dict[str, str]:
-    """A request of the query protocol."""
+    """Return the fields of a request of the query protocol."""
     return {name: values[0] for name, values in parse_qs(text).items()}
 
 
@@ -84,7 +84,7 @@ class _ElbV2Handler(StubHandler):
 
     def reply(self, text: str) -> tuple[str, bytes]:
         form = form_of(text)
-        return "text/xml", elb_reply(form["Action"], self.stub.answer(form))
+        return "text/xml", elb_reply(form["Action"], self.stub.result(form))
 
 
 class StubDns:

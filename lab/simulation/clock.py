@@ -1,4 +1,4 @@
-"""A virtual clock for code that really waits: threads of which one runs at a time."""
+"""A virtual clock for threads that wait. One thread runs at a time."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -8,11 +8,11 @@ from threading import Lock, Thread
 
 
 @dataclass(slots=True)
-class Turns:
+class ActorClock:
     """Implements ``target_sync.ports.Clock`` for several actors.
 
-    The actor whose moment is next runs until it waits again, so that what happens depends on
-    nothing but the moments. Time passes only while all of them wait.
+    The actor with the next moment runs until it waits again, so the result depends only on the
+    moments. Time passes only while all actors wait.
     """
 
     moment: float = 0.0
@@ -23,11 +23,11 @@ class Turns:
     _all_over: Lock = field(default_factory=Lock)
 
     def now(self) -> float:
-        """The moment."""
+        """Return the moment in seconds."""
         return self.moment
 
     def sleep_until(self, at: float) -> None:
-        """Let the others act until this moment."""
+        """Let the other actors run until this moment."""
         at = max(at, self.moment)
         if not self._waiting or at < self._waiting[0][0]:
             self.moment = at
@@ -35,22 +35,22 @@ class Turns:
         self._switch(self._queued(at))
 
     def park(self) -> None:
-        """Wait until somebody calls ``wake``."""
+        """Wait until another actor calls ``wake``."""
         turn = _locked()
         self._parked.append(turn)
         self._switch(turn)
 
     def wake(self) -> None:
-        """Have everybody go on who is parked."""
+        """Continue every parked actor."""
         for turn in self._parked:
             heappush(self._waiting, (self.moment, next(self._numbers), turn))
         self._parked.clear()
 
     def play(self, actors: Sequence[Callable[[], None]]) -> None:
-        """Have all actors begin now, and wait until they are over or all are parked.
+        """Start all actors, and wait until each has ended or all are parked.
 
         Raises:
-            Exception: What the first of them raised.
+            Exception: The first exception of an actor.
         """
         for actor in actors:
             Thread(target=self._act, args=(actor, self._queued(self.moment)), daemon=True).start()

@@ -1,14 +1,14 @@
-"""The two queues of the fleet as SQS and Lambda have them, on a virtual clock."""
+"""The two queues of the fleet, as SQS and Lambda serve them, on a virtual clock."""
 
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from lab.simulation.clock import Turns
+from lab.simulation.clock import ActorClock
 from target_sync.fleet.ports import DatabaseEvent
 from target_sync.fleet.work_items import WorkItem, write_work_item
 
-#: Of each call to SQS.
+#: Duration of a call to SQS.
 SQS_SECONDS = 0.02
 #: fleet.yaml, WorkQueue and FleetWorkerFunction.
 BATCH, VISIBILITY_SECONDS, MOST_RECEPTIONS = 2, 100.0, 3
@@ -21,13 +21,13 @@ _MINUTE = 60
 
 @dataclass(eq=False, slots=True)
 class Message:
-    """An order in the queue.
+    """A work item in the queue.
 
     Attributes:
-        text: As it was sent.
-        group: Of its group one message is out at a time, and later ones wait behind it.
-        visible_at: From when on it may be received.
-        swept_at: When the sweep began that sent it; None if it was none.
+        text: Its text.
+        group: Its message group: SQS delivers one message of a group at a time, in order.
+        visible_at: When it can be received.
+        swept_at: When the sweep that sent it started; None if no sweep sent it.
         receptions: How often it was received.
     """
 
@@ -43,38 +43,38 @@ class WorkQueue:
     """A FIFO queue.
 
     Attributes:
-        dead: How many orders went to the dead letters.
+        dead: How many work items went to the dead-letter queue.
     """
 
-    clock: Turns
+    clock: ActorClock
     dead: int = 0
     _messages: list[Message] = field(default_factory=list)
-    _notified: set[str] = field(default_factory=set)
+    _sent: set[str] = field(default_factory=set)
 
-    def send(self, orders: Sequence[WorkItem], at: float, swept_at: float | None = None) -> None:
-        """Send orders, ten in a call; equal ones of the same minute are one."""
-        for start in range(0, len(orders), _CALL):
+    def send(self, items: Sequence[WorkItem], at: float, swept_at: float | None = None) -> None:
+        """Send work items, ten in a call. Equal items of the same minute are deduplicated."""
+        for start in range(0, len(items), _CALL):
             self._pass()
-            for order in orders[start : start + _CALL]:
-                text = write_work_item(order)
-                told = f"{int(at // _MINUTE)} {text}"
-                if told not in self._notified:
-                    self._notified.add(told)
-                    self._messages.append(Message(text, order.arn, self.clock.now(), swept_at))
+            for item in items[start : start + _CALL]:
+                text = write_work_item(item)
+                deduplication_id = f"{int(at // _MINUTE)} {text}"
+                if deduplication_id not in self._sent:
+                    self._sent.add(deduplication_id)
+                    self._messages.append(Message(text, item.arn, self.clock.now(), swept_at))
         self.clock.wake()
 
     def waiting(self) -> int:
-        """How many nobody has finished."""
+        """Return how many messages are not finished."""
         self._pass()
         return len(self._messages)
 
     @property
     def is_empty(self) -> bool:
-        """Whether all is finished."""
+        """Whether every message is finished."""
         return not self._messages
 
     def receive(self) -> Sequence[Message]:
-        """A batch of what is visible, in order."""
+        """Return a batch of visible messages, in order."""
         now = self.clock.now()
         out = {message.group for message in self._messages if message.visible_at > now}
         batch = list[Message]()
@@ -93,7 +93,7 @@ class WorkQueue:
         return batch
 
     def settle(self, done: Iterable[Message]) -> None:
-        """Lambda deletes what a batch has finished; the rest comes again when its time is over."""
+        """Delete the finished messages, as Lambda does. The others become visible again later."""
         for message in done:
             self._messages.remove(message)
         self.clock.wake()
@@ -107,14 +107,14 @@ class EventQueue:
     """A standard queue of RDS events. Implements ``target_sync.fleet.ports.DatabaseEventsPort``.
 
     Attributes:
-        coming: When each event comes, and what it names; the first comes first.
+        coming: When each event arrives, and the identifier that it names; earliest first.
     """
 
-    clock: Turns
+    clock: ActorClock
     coming: deque[tuple[float, str]]
 
     def receive(self, wait_seconds: int) -> Sequence[DatabaseEvent]:
-        """What is there, or comes within so many seconds."""
+        """Return the events that are there, or that arrive within these seconds."""
         until = self.clock.now() + wait_seconds
         self.clock.sleep_until(self.clock.now() + SQS_SECONDS)
         while not (events := self._taken(_CALL)):
@@ -125,12 +125,12 @@ class EventQueue:
         return events
 
     def forget(self, events: Sequence[DatabaseEvent]) -> None:
-        """They are taken for good as soon as they are received: here nobody fails."""
+        """Delete events. Receiving has removed them already, because nothing fails here."""
         for _ in range(0, len(events), _CALL):
             self.clock.sleep_until(self.clock.now() + SQS_SECONDS)
 
     def gathered(self) -> Sequence[DatabaseEvent]:
-        """What Lambda has gathered for an invocation; none if no event will come any more."""
+        """Return the batch of an invocation; empty if no more events arrive."""
         while self.coming:
             self.clock.sleep_until(self.coming[0][0])
             self.clock.sleep_until(self.clock.now() + WINDOW_SECONDS)

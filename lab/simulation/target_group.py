@@ -1,7 +1,7 @@
-"""A target group whose state at any moment is computed, not ticked.
+"""A target group whose state is computed for any moment, without ticks.
 
-It behaves as ``lab.emulator.target_group`` does (a test holds the two together), for targets in
-enabled zones whose ports open and close at known moments. Times are seconds.
+It behaves like ``lab.emulator.target_group`` (a test compares the two) for targets in enabled zones
+whose ports open and close at known moments. Times are seconds.
 """
 
 import math
@@ -14,7 +14,7 @@ from target_sync.model import IPAddress, Target, TargetGroup, TargetHealth, Targ
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """Whether a server accepts connections: from the start, and at which moments that turns."""
+    """Whether a port is open at first, and the moments at which that changes."""
 
     open_at_first: bool
     turns: tuple[float, ...] = ()
@@ -32,23 +32,23 @@ class Checks:
     unhealthy_threshold: int = 2
 
     def turns(self, port: Port, first_at: float) -> tuple[tuple[float, TargetState], ...]:
-        """When the checks that begin at a moment find the target in another state, and which."""
+        """Return each state change of a target whose checks start at ``first_at``."""
         found: list[tuple[float, TargetState]] = []
-        kind, streak, verdict = False, 0, None
+        kind, streak, reported = False, 0, None
         for is_open, first, last in self._stretches(port, first_at):
             if is_open is not kind:
                 kind, streak = is_open, 0
             needed = self.healthy_threshold if is_open else self.unhealthy_threshold
             missing = max(1, needed - streak)
-            if verdict is not is_open and first + missing <= last:
-                verdict = is_open
+            if reported is not is_open and first + missing <= last:
+                reported = is_open
                 state = TargetState.HEALTHY if is_open else TargetState.UNHEALTHY
                 found.append((first_at + (first + missing - 1) * self.interval, state))
             streak += int(min(last - first, needed))
         return tuple(found)
 
     def _stretches(self, port: Port, first_at: float) -> list[tuple[bool, float, float]]:
-        """Which checks, by number from the first up to before the last, find the port so."""
+        """Return the ranges of check numbers that find the port open or closed."""
         is_open, since, stretches = port.open_at_first, 0.0, list[tuple[bool, float, float]]()
         for turn in (*port.turns, math.inf):
             until = max(0.0, (turn - first_at) / self.interval)
@@ -61,44 +61,44 @@ class Checks:
 
 @dataclass(frozen=True, slots=True)
 class Stay:
-    """One stay of a target in the group, from its registration until its deregistration.
+    """One registration of a target, until its deregistration.
 
     Attributes:
         target: The target.
         since: When it was registered.
-        checks_from: When its registration is through and its checks begin.
-        turns: When its state turns after that, and to what.
-        left_at: When it was deregistered; None while it is in the group.
+        checks_from: When its registration is complete and its checks start.
+        turns: The later changes of its state.
+        deregistered_at: When it was deregistered; None while it is registered.
     """
 
     target: Target
     since: float
     checks_from: float
     turns: tuple[tuple[float, TargetState], ...]
-    left_at: float | None = None
+    deregistered_at: float | None = None
 
     def state(self, now: float) -> TargetState:
-        """What DescribeTargetHealth says of it."""
-        if self.left_at is not None:
+        """Return its state as DescribeTargetHealth reports it."""
+        if self.deregistered_at is not None:
             return TargetState.DRAINING
         position = bisect_right(self.turns, now, key=lambda turn: turn[0])
         return self.turns[position - 1][1] if position else TargetState.INITIAL
 
     def healthy_from(self, moment: float) -> float | None:
-        """The first moment, not before the given one, at which it is healthy."""
+        """Return the first moment at or after ``moment`` at which it is healthy."""
         for start, end in self.healthy_spans():
             if end > moment:
                 return max(start, moment)
         return None
 
     def healthy_spans(self) -> Sequence[tuple[float, float]]:
-        """From when until when it was healthy; without end if it still is."""
+        """Return the spans in which it is healthy; the end of an open span is infinite."""
         ends = [at for at, _ in self.turns[1:]]
-        left = math.inf if self.left_at is None else self.left_at
+        end_of_stay = math.inf if self.deregistered_at is None else self.deregistered_at
         return [
-            (at, min(end, left))
+            (at, min(end, end_of_stay))
             for (at, state), end in zip(self.turns, (*ends, math.inf), strict=True)
-            if state is TargetState.HEALTHY and at < left
+            if state is TargetState.HEALTHY and at < end_of_stay
         ]
 
 
@@ -107,14 +107,14 @@ class ComputedGroup:
     """Implements ``target_sync.ports.TargetGroupPort``.
 
     Attributes:
-        now: The time.
-        ports: What listens at each address; nothing at any other.
-        registration_seconds: Draws how long the next registration takes.
-        checks: How targets are checked.
-        deregistration_delay: For how long a deregistered target is still listed.
-        calls: How many calls there were.
-        changed_at: When the last call came that changed the group.
-        stays: Every stay of every target, oldest first.
+        now: The clock.
+        ports: The port at each address; closed at every other address.
+        registration_seconds: Draws the duration of the next registration.
+        checks: The health check settings.
+        deregistration_delay: How long a deregistered target is still listed.
+        calls: The number of calls.
+        changed_at: When the last call changed the group.
+        stays: Every registration of every target, oldest first.
     """
 
     now: Callable[[], float]
@@ -129,16 +129,16 @@ class ComputedGroup:
 
     @property
     def registered(self) -> frozenset[Target]:
-        """The targets that are in the group, without counting a call."""
-        return frozenset(t for t, n in self._here.items() if self.stays[n].left_at is None)
+        """The registered targets; reading them counts no call."""
+        return frozenset(t for t, n in self._here.items() if self.stays[n].deregistered_at is None)
 
     def stay(self, target: Target) -> Stay | None:
-        """The stay of a target that is in the group."""
+        """Return the current registration of a target; None if it is not registered."""
         found = self.stays[self._here[target]] if target in self._here else None
-        return None if found is None or found.left_at is not None else found
+        return None if found is None or found.deregistered_at is not None else found
 
     def put(self, target: Target, checks_from: float) -> None:
-        """Have a target in the group since ever, checked from a moment on."""
+        """Add a target that was always registered, with checks from a moment on."""
         self._begin(target, -math.inf, checks_from)
 
     def describe(self) -> TargetGroup:
@@ -150,7 +150,7 @@ class ComputedGroup:
         return TargetGroup(tuple(TargetHealth(s.target, s.state(now)) for s in stays))
 
     def register(self, targets: Sequence[Target]) -> None:
-        """Register targets. One that is draining starts anew."""
+        """Register targets. A draining target starts a new registration."""
         self.calls += 1
         now = self.now()
         self._drop_gone(now)
@@ -160,13 +160,13 @@ class ComputedGroup:
                 self.changed_at = now
 
     def deregister(self, targets: Sequence[Target]) -> None:
-        """Deregister targets; no new connection reaches them from now on."""
+        """Deregister targets. No new connections reach them from now on."""
         self.calls += 1
         now = self.now()
         for target in targets:
             stay = self.stay(target)
             if stay is not None:
-                self.stays[self._here[target]] = replace(stay, left_at=now)
+                self.stays[self._here[target]] = replace(stay, deregistered_at=now)
                 self.changed_at = now
         self._drop_gone(now)
 
@@ -181,4 +181,7 @@ class ComputedGroup:
             del self._here[target]
 
     def _is_gone(self, stay: Stay, now: float) -> bool:
-        return stay.left_at is not None and stay.left_at + self.deregistration_delay <= now
+        return (
+            stay.deregistered_at is not None
+            and stay.deregistered_at + self.deregistration_delay <= now
+        )

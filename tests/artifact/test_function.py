@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.lambda_runtime.api import Answer
+from lab.lambda_runtime.api import FunctionReply
 from lab.lambda_runtime.container import ENDPOINT, RunningFunction, running, sync_environment
 from lab.lambda_runtime.packages import LambdaPath
 from lab.lambda_runtime.stub_servers import StubDns, StubElbV2
@@ -37,7 +37,7 @@ def function(
     lambda_path: LambdaPath, settings: dict[str, str], tmp_path: Path
 ) -> Iterator[RunningFunction]:
     with running(lambda_path, tmp_path / "log", settings) as function:
-        assert function.started == Answer("ready"), function.log.read_text()
+        assert function.started == FunctionReply("ready"), function.log.read_text()
         yield function
 
 

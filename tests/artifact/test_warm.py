@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.warm import Course, measure, sweep_course, sync_course, worker_course
+from bench.warm import Workload, measure, sweep_workload, sync_workload, worker_workload
 from bench.warm_page import claims
 from lab.lambda_runtime.packages import LambdaPath
 from tests.artifact.artifact import ROOT
@@ -20,31 +20,31 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the figures com
 def test_200_runs_of_the_reconciler_leave_memory_as_it_was(
     lambda_path: LambdaPath, tmp_path: Path
 ) -> None:
-    assert_memory_stays(sync_course, lambda_path, tmp_path / "log", runs=200)
+    assert_memory_stays(sync_workload, lambda_path, tmp_path / "log", runs=200)
 
 
 @pytest.mark.parametrize(
-    ("folder", "course", "runs"),
-    [("fleet_worker", worker_course, 200), ("fleet_sweep", sweep_course, 60)],
+    ("folder", "workload", "runs"),
+    [("fleet_worker", worker_workload, 200), ("fleet_sweep", sweep_workload, 60)],
 )
 def test_many_runs_of_a_fleet_function_leave_memory_as_it_was(
     folder: str,
-    course: Callable[[LambdaPath, Path], AbstractContextManager[Course]],
+    workload: Callable[[LambdaPath, Path], AbstractContextManager[Workload]],
     runs: int,
     lambda_path: LambdaPath,
     tmp_path: Path,
 ) -> None:
     task = shutil.copytree(ROOT / "functions" / folder, tmp_path / "task")
-    assert_memory_stays(course, replace(lambda_path, task=task), tmp_path / "log", runs)
+    assert_memory_stays(workload, replace(lambda_path, task=task), tmp_path / "log", runs)
 
 
 def assert_memory_stays(
-    course: Callable[[LambdaPath, Path], AbstractContextManager[Course]],
+    workload: Callable[[LambdaPath, Path], AbstractContextManager[Workload]],
     path: LambdaPath,
     log: Path,
     runs: int,
 ) -> None:
-    with course(path, log) as begun:
+    with workload(path, log) as begun:
         subject = measure("function", begun, runs=runs, stretch=runs // 4)
     made = list(claims([subject]))
     assert len(made) == 3

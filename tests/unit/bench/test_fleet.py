@@ -12,7 +12,7 @@ from bench.fleet import FOLDER, Task, bound, calls_of_one_run, measure, tasks
 from bench.fleet_page import draw_figure, to_markdown
 from bench.fleet_rows import FLEET, NAIVE, SIZES, STORM, WITHOUT_EVENTS, Row, claims
 from bench.fleet_world import Client, Elb, arn_of
-from lab.simulation.clock import Turns
+from lab.simulation.clock import ActorClock
 from lab.simulation.queues import BATCH, MOST_RECEPTIONS, EventQueue, WorkQueue
 from target_sync.fleet.rate_limits import Call
 from target_sync.fleet.work_items import CursorWorkItem, write_work_item
@@ -83,7 +83,7 @@ def test_the_bound_is_the_slowest_bucket_of_all_calls_together() -> None:
 
 
 def test_elb_refuses_what_finds_no_token_and_refills() -> None:
-    elb = Elb(Turns())
+    elb = Elb(ActorClock())
     went = [elb.admits(Call.REGISTRATION) for _ in range(30)]
     # 20 tokens, and 4 a second while each of the calls takes 20 ms.
     assert went[:21] == [True] * 21
@@ -100,7 +100,7 @@ class NoChance:
 
 
 def test_a_client_tries_three_times_as_botocore_does() -> None:
-    elb = Elb(Turns())
+    elb = Elb(ActorClock())
     while elb.admits(Call.REGISTRATION):
         pass
     began, before = elb.clock.now(), elb.calls[Call.REGISTRATION]
@@ -112,7 +112,7 @@ def test_a_client_tries_three_times_as_botocore_does() -> None:
 
 
 def test_actors_take_turns_in_the_order_of_their_moments() -> None:
-    clock, said = Turns(), list[tuple[float, str]]()
+    clock, said = ActorClock(), list[tuple[float, str]]()
 
     def actor(name: str, *moments: float) -> Callable[[], None]:
         def act() -> None:
@@ -127,7 +127,7 @@ def test_actors_take_turns_in_the_order_of_their_moments() -> None:
 
 
 def test_who_is_parked_goes_on_when_woken() -> None:
-    clock, said = Turns(), list[float]()
+    clock, said = ActorClock(), list[float]()
 
     def waits() -> None:
         clock.park()
@@ -146,7 +146,7 @@ def test_an_error_of_an_actor_is_that_of_the_play() -> None:
         raise ValueError("broken")
 
     with pytest.raises(ValueError, match="broken"):
-        Turns().play([fails])
+        ActorClock().play([fails])
 
 
 def order(number: int) -> CursorWorkItem:
@@ -154,7 +154,7 @@ def order(number: int) -> CursorWorkItem:
 
 
 def test_the_work_queue_gives_batches_of_which_no_group_is_given_twice() -> None:
-    queue = WorkQueue(Turns())
+    queue = WorkQueue(ActorClock())
     queue.send([order(number) for number in range(BATCH + 1)], 0.0)
     queue.send([CursorWorkItem(arn_of(0), "2 mark")], 0.0)
     first, second = queue.receive(), queue.receive()
@@ -168,14 +168,14 @@ def test_the_work_queue_gives_batches_of_which_no_group_is_given_twice() -> None
 
 
 def test_equal_orders_of_a_minute_are_one() -> None:
-    queue = WorkQueue(Turns())
+    queue = WorkQueue(ActorClock())
     for at in (0.0, 59.9, 60.0):
         queue.send([order(1)], at)
     assert queue.waiting() == 2
 
 
 def test_what_was_not_done_comes_again_twice_and_then_is_a_dead_letter() -> None:
-    queue = WorkQueue(Turns())
+    queue = WorkQueue(ActorClock())
     queue.send([order(1)], 0.0)
     for _ in range(MOST_RECEPTIONS):
         (message,) = queue.receive()
@@ -187,7 +187,7 @@ def test_what_was_not_done_comes_again_twice_and_then_is_a_dead_letter() -> None
 
 
 def test_events_are_gathered_for_a_second_and_awaited_no_longer_than_told() -> None:
-    events = EventQueue(Turns(), deque([(5.0, "a"), (5.5, "b"), (9.0, "c")]))
+    events = EventQueue(ActorClock(), deque([(5.0, "a"), (5.5, "b"), (9.0, "c")]))
     assert [event.identifier for event in events.gathered()] == ["a", "b"]
     assert events.clock.now() == 6.0
     assert not events.receive(2)
