@@ -35,7 +35,9 @@ BARE_CLIENT = 'import boto3; boto3.client("elbv2")'
 # handler, by the logical ID of the function. ProvisionStackFunction makes its clients later.
 ARTIFACTS = {
     "ReconcileTargetsFunction": "from target_sync.reconcile.build import reconciler; reconciler()",
-    "ReportStatusFunction": "from target_sync.status.build import status_collector; status_collector()",
+    "ReportStatusFunction": (
+        "from target_sync.status.build import status_collector; status_collector()"
+    ),
     "ReviewConnectionsFunction": "from target_sync.connections.build import reviewer; reviewer()",
     "ProvisionStackFunction": (
         "from target_sync.provisioning.build import stack_manager;"
