@@ -43,7 +43,7 @@ from target_sync.fleet.work_items import SyncWorkItem, WorkItem, read_work_item
 from target_sync.fleet.worker import LogContext, Worker
 from target_sync.model import Observation, Target, TargetGroup
 from target_sync.reconcile.loop import RunState
-from target_sync.reconcile.reconciler import Reporter
+from target_sync.reconcile.reconciler import RunReporter
 from target_sync.reconcile.result import SyncResult
 
 #: fleet.yaml: MaxWorkers, the MaximumConcurrency of the watch, EventWatchDurationSeconds, and
@@ -65,7 +65,7 @@ class _Silence:
     def report(self, result: SyncResult | SweepResult | WatchResult) -> None:
         """Nothing."""
 
-    def of(self, subject: LogContext) -> Reporter:  # noqa: ARG002 - a protocol's
+    def of(self, subject: LogContext) -> RunReporter:  # noqa: ARG002 - a protocol's
         """Nobody either."""
         return self
 

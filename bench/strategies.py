@@ -182,7 +182,7 @@ def _trigger(kind: Kind, event: Event) -> Trigger:
 
 
 class _NoReporter:
-    """Implements ``target_sync.reconcile.reconciler.Reporter``."""
+    """Implements ``target_sync.reconcile.reconciler.RunReporter``."""
 
     def report_iteration(self, run: RunState) -> None:
         """Do nothing."""

@@ -9,9 +9,8 @@ from cost.model import Inputs
 from target_sync.fleet.model import WorkReason
 from target_sync.fleet.planner import PlannedWork
 from target_sync.fleet.result import SweepResult
-from target_sync.fleet.sweep_reporting import PowertoolsSweepReporter
-from target_sync.reconcile.reporting import PowertoolsReporter
 from target_sync.reconcile.triggers import parse_trigger
+from target_sync.reporting import PowertoolsReporter
 from tests.support.events import load_event
 from tests.support.fleet_scene import SCHEDULED
 from tests.support.scenario import ENDPOINT_NAME, MANUAL, A, Scenario
@@ -76,7 +75,7 @@ def test_a_sweep_without_findings(written: Written) -> None:
         seconds=10.37,
     )
 
-    size, metrics = written(lambda: PowertoolsSweepReporter().report(result))
+    size, metrics = written(lambda: PowertoolsReporter().report(result))
 
     assert size == pytest.approx(OURS.fleet_sweep_log_bytes, rel=ABOUT)
     # Beside those of the workers' runs.

@@ -32,7 +32,7 @@ from target_sync.fleet.model import (
 )
 from target_sync.fleet.name_lookups import NameLookups
 from target_sync.fleet.planner import SweepCapacity
-from target_sync.fleet.sweep_reporting import FINDINGS_IN_A_RECORD, PowertoolsSweepReporter
+from target_sync.fleet.result import FINDINGS_IN_A_RECORD
 from target_sync.fleet.sweeper import (
     MOST_PORTIONS,
     PER_PORTION,
@@ -43,6 +43,7 @@ from target_sync.fleet.sweeper import (
 from target_sync.fleet.triggers import SweepTrigger, SweepTriggerKind
 from target_sync.fleet.work_items import CursorWorkItem, SyncWorkItem, WorkItem
 from target_sync.model import AwsScope, LookupFailure
+from target_sync.reporting import PowertoolsReporter
 from tests.support.events import context, load_event
 from tests.support.fleet import Faults
 from tests.support.fleet_scene import NOW, SCHEDULED, SWEEP_TIMEOUT, Scene
@@ -520,7 +521,7 @@ def test_a_sweep_writes_one_record_and_its_figures(
     scene.work(5)
     result = scene.sweep()
 
-    PowertoolsSweepReporter().report(result)
+    PowertoolsReporter().report(result)
 
     record, figures = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert record["level"] == level
@@ -546,7 +547,7 @@ def test_many_findings_are_told_in_several_records(capsys: pytest.CaptureFixture
         ),
     )
 
-    PowertoolsSweepReporter().report(result)
+    PowertoolsReporter().report(result)
 
     *records, figures = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     told = [finding["arn"] for record in records for finding in record["result"]["findings"]]
@@ -557,7 +558,7 @@ def test_many_findings_are_told_in_several_records(capsys: pytest.CaptureFixture
 
 @pytest.mark.usefixtures("_powertools")
 def test_a_dry_run_has_no_figures(capsys: pytest.CaptureFixture[str]) -> None:
-    PowertoolsSweepReporter().report(Scene().sweep(DRY))
+    PowertoolsReporter().report(Scene().sweep(DRY))
     (record,) = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert record["result"]["dry_run"] is True
 

@@ -22,11 +22,11 @@ from target_sync.fleet import sweep_build
 from target_sync.fleet.model import ENDPOINT_TAG, KIND_TAG, WorkReason
 from target_sync.fleet.name_lookups import NameLookups
 from target_sync.fleet.ports import DatabaseEvent
-from target_sync.fleet.sweep_reporting import PowertoolsWatchReporter
 from target_sync.fleet.triggers import parse_watch
 from target_sync.fleet.watcher import ITERATION_SECONDS, RESERVE_SECONDS
 from target_sync.fleet.work_items import SyncWorkItem
 from target_sync.model import AwsScope, DatabaseKind, IPAddress, LookupFailure
+from target_sync.reporting import PowertoolsReporter
 from tests.support.events import context, load_event
 from tests.support.fleet import lambda_event
 from tests.support.fleet_scene import NOW, WATCH_TIMEOUT, Scene
@@ -395,7 +395,7 @@ def test_a_watch_writes_one_record(
 ) -> None:
     result = watched(1).watch("db-1", identifier)
 
-    PowertoolsWatchReporter().report(result)
+    PowertoolsReporter().report(result)
 
     (record,) = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert record["level"] == level

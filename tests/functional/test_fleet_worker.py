@@ -38,7 +38,7 @@ from target_sync.fleet.work_items import (
     write_work_item,
 )
 from target_sync.fleet.worker import Worker
-from target_sync.fleet.worker_reporting import PowertoolsWorkerReporter
+from target_sync.fleet.worker_build import PowertoolsWorkerReporter
 from target_sync.model import DatabaseKind, FailedObservation, LookupFailure, Observation
 from target_sync.targets.target_group import ElbTargetGroup
 from tests.support.events import context

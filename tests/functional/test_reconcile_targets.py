@@ -20,8 +20,8 @@ from target_sync.errors import (
 from target_sync.model import LookupFailure
 from target_sync.notifications.sender import NotificationSender, SnsTopic, notification_sender
 from target_sync.reconcile import build
-from target_sync.reconcile.reporting import PowertoolsReporter
 from target_sync.reconcile.triggers import parse_trigger
+from target_sync.reporting import PowertoolsReporter
 from tests.support.events import EVENTS, context, load_event
 from tests.support.notifications import FakeBus, FakeTopic
 from tests.support.scenario import A, B, Scenario, target

@@ -19,11 +19,11 @@ from target_sync.errors import (
     TriggerError,
 )
 from target_sync.model import FailedObservation, LookupFailure, TargetState
+from target_sync.reporting import PowertoolsReporter
 from target_sync.status import build
 from target_sync.status.checks.result import CheckId, CheckState
 from target_sync.status.facts import Deployment, FunctionNetwork, SslReply, SubnetRoute
 from target_sync.status.report import StatusReport, make_report
-from target_sync.status.reporting import PowertoolsStatusReporter
 from target_sync.status.request import ReportFormat, Widget, parse_request
 from target_sync.status.settings import load_status_settings
 from target_sync.status.sources.postgres import PostgresProbe
@@ -430,7 +430,7 @@ def test_a_bug_is_raised(aws: FakeAws) -> None:
 def test_a_report_writes_one_record(aws: FakeAws, capsys: pytest.CaptureFixture[str]) -> None:
     report = make_collector(aws).run()
 
-    PowertoolsStatusReporter().report(report)
+    PowertoolsReporter().report(report)
 
     (record,) = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert record["message"] == "status reported"

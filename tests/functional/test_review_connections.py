@@ -7,7 +7,6 @@ import pytest
 from functions.review_connections import app
 from target_sync.connections import build
 from target_sync.connections.decisions import decide
-from target_sync.connections.reporting import PowertoolsReviewReporter
 from target_sync.connections.result import ReviewStatus
 from target_sync.endpoint_service import Ec2EndpointService
 from target_sync.errors import (
@@ -18,6 +17,7 @@ from target_sync.errors import (
 )
 from target_sync.model import ConnectionState, EndpointConnection
 from target_sync.notifications.sender import NotificationSender
+from target_sync.reporting import PowertoolsReporter
 from tests.support.connections import (
     OTHER,
     TRUSTED,
@@ -390,7 +390,7 @@ def test_a_run_writes_one_record_and_its_metrics(
         app.handler(NOTIFICATION, context())
     result = strict.reporter.results[-1]
 
-    PowertoolsReviewReporter().report(result)
+    PowertoolsReporter().report(result)
 
     record, metrics = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert record["level"] == level

@@ -105,7 +105,7 @@ class FakeConnectionNotifier:
 
 @dataclass
 class FakeReviewReporter:
-    """Implements ``target_sync.connections.reviewer.ReviewReporter``."""
+    """Implements ``target_sync.ports.Reporter``."""
 
     results: list[ReviewResult] = field(default_factory=list)
 

@@ -12,7 +12,7 @@ from target_sync.model import AwsScope, ConnectionState, DatabaseKind, EndpointC
 from target_sync.provisioning.lookup import Database, Subnet
 from target_sync.provisioning.manager import StackManager
 from target_sync.provisioning.progress import FunctionError
-from target_sync.provisioning.request import Attributes, Request
+from target_sync.provisioning.request import RequestOutcome
 from target_sync.provisioning.resources.auto_scaling_attachment import AutoScalingAttachment
 from target_sync.provisioning.resources.database_lookup import DatabaseLookup
 from target_sync.provisioning.resources.endpoint_connections import EndpointConnections
@@ -225,12 +225,12 @@ class FakeCloudFormation:
 
 @dataclass(slots=True)
 class FakeReporter:
-    """Implements ``target_sync.provisioning.manager.ManagerReporter``."""
+    """Implements ``target_sync.ports.Reporter``."""
 
-    records: list[tuple[Request, Attributes | None, str]] = field(default_factory=list)
+    records: list[RequestOutcome] = field(default_factory=list)
 
-    def report(self, request: Request, attributes: Attributes | None, reason: str) -> None:
-        self.records.append((request, attributes, reason))
+    def report(self, result: RequestOutcome) -> None:
+        self.records.append(result)
 
 
 RESPONSE_URL = "https://cloudformation.example/answer?signature=secret"

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from lab.emulator.alarms import Alarm, AlarmState, Metric, MetricStore
-from target_sync.connections.reporting import PowertoolsReviewReporter
 from target_sync.connections.triggers import ConnectionTrigger, ConnectionTriggerKind
 from target_sync.errors import TargetSyncError
 from target_sync.model import SyncPolicy
 from target_sync.reconcile.loop import RunState
 from target_sync.reconcile.result import SyncResult
 from target_sync.reconcile.triggers import Trigger
+from target_sync.reporting import PowertoolsReporter
 from tests.support.connections import ReviewedService
 from tests.support.notifications import FakeNotifier
 from tests.support.scenario import POLICY, SCHEDULE, A, B, Scenario
@@ -48,7 +48,7 @@ def alarms(**given: str) -> dict[str, Alarm]:
 
 
 class _MetricReporter:
-    """Implements ``target_sync.reconcile.reconciler.Reporter`` and stores the metrics."""
+    """Implements ``target_sync.reconcile.reconciler.RunReporter`` and stores the metrics."""
 
     def __init__(self, scenario: "MonitoredScenario") -> None:
         self._scenario = scenario
@@ -140,7 +140,7 @@ class MonitoredScenario(Scenario):
 
     def _review_connections(self) -> None:
         result = self.reviews.reviewer.run(ConnectionTrigger(kind=ConnectionTriggerKind.SCHEDULE))
-        self.store_metrics(written_metrics(lambda: PowertoolsReviewReporter().report(result)))
+        self.store_metrics(written_metrics(lambda: PowertoolsReporter().report(result)))
 
     def _invocation(self, trigger: Trigger) -> _Process:
         """Run as Lambda does: count the errors, and retry."""

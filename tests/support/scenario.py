@@ -211,7 +211,7 @@ class FakeEndpoint:
 
 @dataclass
 class FakeReporter:
-    """Implements ``target_sync.reconcile.reconciler.Reporter`` and keeps the results."""
+    """Implements ``target_sync.reconcile.reconciler.RunReporter`` and keeps the results."""
 
     results: list[SyncResult] = field(default_factory=list)
     iterations: int = 0

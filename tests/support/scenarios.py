@@ -15,8 +15,8 @@ from typing import ParamSpec
 from unittest.mock import patch
 
 from target_sync.model import RunStatus
-from target_sync.reconcile.reporting import PowertoolsReporter
 from target_sync.reconcile.result import SyncResult
+from target_sync.reporting import PowertoolsReporter
 from tests.support.scenario import A, B, Scenario, target
 
 P = ParamSpec("P")

@@ -178,7 +178,7 @@ FACTS = Facts(
 
 @dataclass
 class FakeReporter:
-    """Implements ``target_sync.status.collector.StatusReporter``."""
+    """Implements ``target_sync.ports.Reporter``."""
 
     reported: list[StatusReport] = field(default_factory=list)
 

@@ -36,7 +36,7 @@ from target_sync.model import (
     TargetGroup,
 )
 from target_sync.ports import Endpoint, NameResolver, TargetGroupPort
-from target_sync.reconcile.reconciler import Reporter
+from target_sync.reconcile.reconciler import RunReporter
 from target_sync.reconcile.result import SyncResult
 from tests.support.clock import FakeClock
 from tests.support.databases import FakeDns
@@ -179,7 +179,7 @@ class FakeReports:
     failures: list[tuple[LogContext, Exception]] = field(default_factory=list)
     again: list[tuple[LogContext, Exception]] = field(default_factory=list)
 
-    def of(self, subject: LogContext) -> Reporter:
+    def of(self, subject: LogContext) -> RunReporter:
         return _RunReporter(subject, self)
 
     def failed(self, subject: LogContext, error: Exception) -> None:

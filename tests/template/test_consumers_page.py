@@ -6,9 +6,9 @@ import re
 import pytest
 
 from target_sync.connections.decisions import decide
-from target_sync.connections.reporting import PowertoolsReviewReporter
 from target_sync.connections.result import ReviewResult, ReviewStatus
 from target_sync.connections.triggers import ConnectionTriggerKind
+from target_sync.reporting import PowertoolsReporter
 from tests.support.connections import TRUSTED, ReviewedService
 from tests.template.pages import code_spans, read, sections, tables
 from tests.template.stack import load
@@ -47,7 +47,7 @@ def test_lists_every_metric_with_its_unit(
     monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "consumers-page")
     monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "PostgresPrivateLink")
 
-    PowertoolsReviewReporter().report(ReviewResult(trigger={}))
+    PowertoolsReporter().report(ReviewResult(trigger={}))
 
     record = json.loads(capsys.readouterr().out.splitlines()[-1])
     (directive,) = record["_aws"]["CloudWatchMetrics"]

@@ -9,8 +9,8 @@ from lab.options import LabOptions
 from target_sync import errors
 from target_sync.model import LookupFailure, RunStatus
 from target_sync.reconcile.planner import Action, VetoCode, make_plan
-from target_sync.reconcile.reporting import PowertoolsReporter
 from target_sync.reconcile.triggers import parse_trigger
+from target_sync.reporting import PowertoolsReporter
 from tests.support.events import load_event
 from tests.support.scenario import A, B, Scenario
 from tests.template.pages import (

@@ -13,7 +13,7 @@ from target_sync.fleet.model import (
     FindingCode,
 )
 from target_sync.fleet.rate_limits import ACCOUNT_QUOTA, QUOTAS, Call
-from target_sync.fleet.sweep_reporting import PowertoolsSweepReporter
+from target_sync.fleet.result import SweepResult
 from tests.template.pages import ROOT, read, sections, tables
 from tests.template.stack import Resolver, load
 
@@ -61,7 +61,7 @@ def test_every_alarm_leads_to_its_entry_of_the_runbook() -> None:
 
 
 def test_every_metric_of_a_sweep_is_told() -> None:
-    written = set(re.findall(r'"((?:Groups|Sweep)[A-Z]\w+)": ', getsource(PowertoolsSweepReporter)))
+    written = set(re.findall(r'"((?:Groups|Sweep)[A-Z]\w+)": ', getsource(SweepResult)))
     assert {row[0].strip("`") for row in rows(ALARMS, 1)} == written
 
 

@@ -1,7 +1,8 @@
 """What the core needs of the outside world, as Protocols. The adapters keep them."""
 
-from collections.abc import Iterable, Sequence
-from typing import Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, TypeVar
 
 from target_sync.model import (
     EndpointConnection,
@@ -107,4 +108,41 @@ class EndpointServicePort(Protocol):
 
     def reject(self, endpoint_id: str) -> None:
         """Reject the request of an endpoint."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogRecord:
+    """One record of a function's log, and the metrics that go with it.
+
+    Attributes:
+        message: The message, the same text for every run.
+        fields: The other fields, JSON-ready.
+        counts: The metrics that count something, by name.
+        seconds: The metrics in seconds, by name.
+    """
+
+    message: str
+    fields: Mapping[str, object]
+    level: Literal["info", "warning", "error"] = "info"
+    counts: Mapping[str, float] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+class Reportable(Protocol):
+    """The result of a run."""
+
+    def to_log_records(self) -> Iterable[LogRecord]:
+        """Return the records of the run, usually one."""
+        ...
+
+
+_Result_contra = TypeVar("_Result_contra", contravariant=True)
+
+
+class Reporter(Protocol[_Result_contra]):
+    """Writes the result of each run to the log and the metrics."""
+
+    def report(self, result: _Result_contra) -> None:
+        """Write the records and the metrics of a run."""
         ...

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from target_sync.aws import make_client
 from target_sync.connections.decisions import Decision
 from target_sync.connections.messages import notification_of
-from target_sync.connections.reporting import PowertoolsReviewReporter
 from target_sync.connections.reviewer import ConnectionReviewer
 from target_sync.connections.settings import ConnectionSettings, load_settings
 from target_sync.endpoint_service import Ec2EndpointService
 from target_sync.notifications.messages import Origin
 from target_sync.notifications.sender import notification_sender
+from target_sync.reporting import PowertoolsReporter
 
 
 @functools.cache
@@ -38,7 +38,7 @@ def build_reviewer(environ: Mapping[str, str]) -> ConnectionReviewer:
         service=Ec2EndpointService(make_client("ec2"), settings.service_id),
         policy=settings.policy,
         notifier=_ReviewNotifier(settings),
-        reporter=PowertoolsReviewReporter(),
+        reporter=PowertoolsReporter(),
     )
 
 

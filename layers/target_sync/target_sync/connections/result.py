@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from target_sync.connections.decisions import ConnectionAction, Decision, Document
+from target_sync.ports import LogRecord
 
 
 class ReviewStatus(StrEnum):
@@ -86,6 +87,21 @@ class ReviewResult:
             "failures": list(self.failures),
             "undelivered_notifications": list(self.undelivered_notifications),
         }
+
+    def to_log_records(self) -> Iterable[LogRecord]:
+        """Return the record of the run."""
+        yield LogRecord(
+            message="connection review ended",
+            fields={"result": self.to_document()},
+            level="error" if self.failures else "info",
+            counts={
+                "ConnectionsAccepted": len(self.accepted),
+                "ConnectionsRejected": len(self.rejected),
+                "ConnectionsWaiting": len(self.waiting),
+                "ConnectionReviewsFailed": len(self.failures),
+                "NotificationsFailed": len(self.undelivered_notifications),
+            },
+        )
 
 
 _LAST_SENTENCES: Mapping[ReviewStatus, str] = {

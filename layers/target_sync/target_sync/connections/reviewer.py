@@ -12,7 +12,7 @@ from target_sync.connections.decisions import (
 from target_sync.connections.result import ReviewResult
 from target_sync.connections.triggers import ConnectionTrigger, ConnectionTriggerKind
 from target_sync.errors import AwsCallError, RequestsFailedError
-from target_sync.ports import EndpointServicePort
+from target_sync.ports import EndpointServicePort, Reporter
 
 
 class ConnectionNotifier(Protocol):
@@ -27,14 +27,6 @@ class ConnectionNotifier(Protocol):
         ...
 
 
-class ReviewReporter(Protocol):
-    """Writes the result of a run to the log and the metrics."""
-
-    def report(self, result: ReviewResult) -> None:
-        """Write one log record and the metrics of the run."""
-        ...
-
-
 #: A decision that was not carried out, and the error of the call.
 _FailedDecision = tuple[Decision, AwsCallError]
 
@@ -46,7 +38,7 @@ class ConnectionReviewer:
     service: EndpointServicePort
     policy: ConnectionPolicy
     notifier: ConnectionNotifier
-    reporter: ReviewReporter
+    reporter: Reporter[ReviewResult]
 
     def run(self, trigger: ConnectionTrigger) -> ReviewResult:
         """Review every pending request. A request that fails does not block the others.

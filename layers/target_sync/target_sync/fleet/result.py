@@ -1,10 +1,15 @@
 """What a sweep and a watch did, as documents: the answer to the caller, the record in the log."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from target_sync.fleet.model import Finding, WorkReason
 from target_sync.fleet.planner import PlannedWork
+from target_sync.ports import LogRecord
+
+#: The findings in one log record. A larger record may exceed the size of a CloudWatch event
+#: (256 KB).
+FINDINGS_IN_A_RECORD = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +63,30 @@ class SweepResult:
             ]
         return document
 
+    def to_log_records(self) -> Iterable[LogRecord]:
+        """Return the records of the sweep; a dry run has no metrics."""
+        document = dict(self.to_document())
+        counts = {
+            "SweepSucceeded": 1,
+            "GroupsBound": self.bound,
+            "GroupsWithFindings": len(self.findings),
+            "GroupsChanged": self.count(WorkReason.ANSWER_CHANGED),
+            "GroupsUnverified": self.count(WorkReason.UNVERIFIED),
+            "GroupsAudited": self.count(WorkReason.AUDIT),
+            "GroupsPostponed": self.postponed,
+        }
+        for start in range(0, max(1, len(self.findings)), FINDINGS_IN_A_RECORD):
+            part = self.findings[start : start + FINDINGS_IN_A_RECORD]
+            is_last = start + FINDINGS_IN_A_RECORD >= len(self.findings)
+            yield LogRecord(
+                message="sweep ended",
+                fields={
+                    "result": document | {"findings": [finding.to_document() for finding in part]}
+                },
+                level="warning" if self.findings else "info",
+                counts=counts if is_last and not self.dry_run else {},
+            )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchResult:
@@ -95,3 +124,11 @@ class WatchResult:
             "last_failure": self.last_failure or None,
             "seconds": round(self.seconds, 3),
         }
+
+    def to_log_records(self) -> Iterable[LogRecord]:
+        """Return the record of the watch."""
+        yield LogRecord(
+            message="watch ended",
+            fields={"result": self.to_document()},
+            level="warning" if self.unreadable or self.failures else "info",
+        )

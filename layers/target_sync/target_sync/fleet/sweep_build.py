@@ -19,13 +19,13 @@ from target_sync.fleet.settings import (
     load_fleet_settings,
     work_queue_url,
 )
-from target_sync.fleet.sweep_reporting import PowertoolsSweepReporter, PowertoolsWatchReporter
 from target_sync.fleet.sweeper import Sweeper
 from target_sync.fleet.tagged_groups import TaggedGroups
 from target_sync.fleet.watcher import Watcher
 from target_sync.fleet.work_queue import SqsWorkQueue
 from target_sync.model import scope_of_function
 from target_sync.ports import Clock, Endpoint
+from target_sync.reporting import PowertoolsReporter
 
 #: For one look of a watch: time for a name that nobody answers for, and none of what the watch
 #: keeps back for its end.
@@ -62,7 +62,7 @@ def build_sweeper(environ: Mapping[str, str], function_arn: str) -> Sweeper:
         share=settings.share,
         clock=clock,
         epoch=time.time,
-        reporter=PowertoolsSweepReporter(),
+        reporter=PowertoolsReporter(),
     )
 
 
@@ -79,7 +79,7 @@ def build_watcher(environ: Mapping[str, str], function_arn: str) -> Watcher:
         watch_seconds=settings.watch_seconds,
         clock=clock,
         epoch=time.time,
-        reporter=PowertoolsWatchReporter(),
+        reporter=PowertoolsReporter(),
     )
 
 

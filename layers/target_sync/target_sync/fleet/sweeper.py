@@ -5,7 +5,6 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, zip_longest
-from typing import Protocol
 
 from target_sync.fleet.bound_groups import BoundGroups
 from target_sync.fleet.checkpoints import AuditCursor, SigningKey, write_cursor
@@ -24,7 +23,7 @@ from target_sync.fleet.rate_limits import calls_a_second
 from target_sync.fleet.result import SweepResult
 from target_sync.fleet.triggers import SweepTrigger
 from target_sync.fleet.work_items import CursorWorkItem, SyncWorkItem
-from target_sync.ports import Clock
+from target_sync.ports import Clock, Reporter
 
 #: Seconds kept back at the end of a function's time: the last calls, and the report.
 RESERVE_SECONDS = 8.0
@@ -39,14 +38,6 @@ PAUSE_SECONDS = 1.0
 #: When nothing was finished for so long, what waits is what failed and waits for its next try. It
 #: holds up no worker, so it must not hold up what can wait either.
 STUCK_SECONDS = 10.0
-
-
-class SweepReporter(Protocol):
-    """Where the result of a sweep goes, beside the caller."""
-
-    def report(self, result: SweepResult) -> None:
-        """Write the record of this sweep."""
-        ...
 
 
 @dataclass(slots=True, kw_only=True)
@@ -69,7 +60,7 @@ class Sweeper:
     share: float
     clock: Clock
     epoch: Callable[[], float]
-    reporter: SweepReporter
+    reporter: Reporter[SweepResult]
     #: So many orders did not move in the last sweep of this container: they take up no room.
     _stuck: int = field(default=0, init=False)
     #: How far its audit came, which the listing may not have yet.

@@ -3,7 +3,6 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from target_sync.errors import AwsUnavailableError
 from target_sync.fleet.bound_groups import BoundGroups
@@ -14,20 +13,12 @@ from target_sync.fleet.ports import DatabaseEvent, DatabaseEventsPort, NamesPort
 from target_sync.fleet.result import WatchResult
 from target_sync.fleet.work_items import SyncWorkItem
 from target_sync.model import DatabaseKind, IPAddress, Observation
-from target_sync.ports import Clock
+from target_sync.ports import Clock, Reporter
 
 #: Seconds kept back at the end of a function's time: the last calls, and the report.
 RESERVE_SECONDS = 15.0
 #: From look to look. For so long SQS is asked to wait for further events.
 ITERATION_SECONDS = 1
-
-
-class WatchReporter(Protocol):
-    """Where the result of a watch goes, beside the caller."""
-
-    def report(self, result: WatchResult) -> None:
-        """Write the one record of this watch."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +42,7 @@ class Watcher:
     watch_seconds: float
     clock: Clock
     epoch: Callable[[], float]
-    reporter: WatchReporter
+    reporter: Reporter[WatchResult]
 
     def run(self, events: Sequence[DatabaseEvent], *, remaining_seconds: float) -> WatchResult:
         """Watch until there is nothing left to watch, or the time is up.

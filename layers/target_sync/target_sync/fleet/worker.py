@@ -14,7 +14,7 @@ from target_sync.fleet.work_items import CursorWorkItem, SyncWorkItem, WorkItem
 from target_sync.model import RunStatus
 from target_sync.ports import Clock, Endpoint, TargetGroupPort
 from target_sync.reconcile.loop import RunState
-from target_sync.reconcile.reconciler import RESERVE_SECONDS, Reconciler, Reporter
+from target_sync.reconcile.reconciler import RESERVE_SECONDS, Reconciler, RunReporter
 from target_sync.reconcile.result import SyncResult
 from target_sync.reconcile.triggers import Trigger, TriggerKind
 
@@ -29,7 +29,7 @@ LogContext: TypeAlias = Mapping[str, str]
 class WorkerReporter(Protocol):
     """Where it is written what became of the orders."""
 
-    def of(self, subject: LogContext) -> Reporter:
+    def of(self, subject: LogContext) -> RunReporter:
         """Who writes the record of a run."""
         ...
 
@@ -163,9 +163,9 @@ class Worker:
 
 
 class _Run:
-    """Implements ``target_sync.reconcile.reconciler.Reporter``, and keeps the result."""
+    """Implements ``target_sync.reconcile.reconciler.RunReporter``, and keeps the result."""
 
-    def __init__(self, reporter: Reporter) -> None:
+    def __init__(self, reporter: RunReporter) -> None:
         self._reporter = reporter
         self._results = list[SyncResult]()
 

@@ -12,10 +12,34 @@ from target_sync.fleet.rate_limiter import CallRateLimiter
 from target_sync.fleet.rate_limits import CallBudget
 from target_sync.fleet.settings import FleetSettings, load_fleet_settings
 from target_sync.fleet.throttlings import Throttlings
-from target_sync.fleet.worker import Worker
-from target_sync.fleet.worker_reporting import PowertoolsWorkerReporter
-from target_sync.ports import Endpoint
+from target_sync.fleet.worker import LogContext, Worker
+from target_sync.ports import Endpoint, LogRecord
+from target_sync.reporting import PowertoolsReporter
 from target_sync.targets.target_group import ElbGroupTags, ElbTargetGroup
+
+
+class PowertoolsWorkerReporter:
+    """Implements ``target_sync.fleet.worker.WorkerReporter``."""
+
+    def of(self, subject: LogContext) -> PowertoolsReporter:
+        """Return the reporter of one run."""
+        return PowertoolsReporter(subject)
+
+    def failed(self, subject: LogContext, error: Exception) -> None:
+        """Write that a work item failed and is not retried. It counts as a failed run."""
+        self.of(subject).write(
+            LogRecord(
+                message="work item failed",
+                fields={"failure": str(error)},
+                level="error",
+                counts={"SyncFailed": 1},
+            )
+        )
+
+    def comes_again(self, subject: LogContext, error: Exception) -> None:
+        """Write that SQS delivers a work item again, with the traceback."""
+        record = LogRecord(message="work item will be retried", fields={}, level="warning")
+        self.of(subject).write(record, error)
 
 
 @functools.cache

@@ -10,11 +10,11 @@ from target_sync.provisioning.catalog import AwsDatabaseCatalog
 from target_sync.provisioning.cloudformation import ResponseUrl
 from target_sync.provisioning.functions import INVOKE_CONFIG, LambdaFunctions
 from target_sync.provisioning.manager import StackManager
-from target_sync.provisioning.reporting import PowertoolsManagerReporter
 from target_sync.provisioning.resources.auto_scaling_attachment import AutoScalingAttachment
 from target_sync.provisioning.resources.database_lookup import DatabaseLookup
 from target_sync.provisioning.resources.endpoint_connections import EndpointConnections
 from target_sync.provisioning.resources.first_sync import FirstSyncResource
+from target_sync.reporting import PowertoolsReporter
 from target_sync.targets.auto_scaling import AutoScalingGroups
 
 
@@ -48,5 +48,5 @@ def stack_manager(function_arn: str) -> StackManager:
         },
         answers=ResponseUrl(clock),
         clock=clock,
-        reporter=PowertoolsManagerReporter(),
+        reporter=PowertoolsReporter(),
     )

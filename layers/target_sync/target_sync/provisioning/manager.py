@@ -12,11 +12,12 @@ from target_sync.errors import (
     RejectedInputError,
     TargetSyncError,
 )
-from target_sync.ports import Clock
+from target_sync.ports import Clock, Reporter
 from target_sync.provisioning.request import (
     Attributes,
     CustomResource,
     Request,
+    RequestOutcome,
     RequestType,
     failed,
     parse_request,
@@ -44,21 +45,13 @@ class ResponsePort(Protocol):
         ...
 
 
-class ManagerReporter(Protocol):
-    """Where the outcome of a request goes, beside CloudFormation."""
-
-    def report(self, request: Request, attributes: Attributes | None, reason: str) -> None:
-        """Write the one record of a request; no attributes means that it failed."""
-        ...
-
-
 @dataclass(slots=True)
 class _Response:
     """The one answer to a request: who comes second is not heard."""
 
     request: Request
     port: ResponsePort
-    reporter: ManagerReporter
+    reporter: Reporter[RequestOutcome]
     deadline: float
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _given: bool = False
@@ -71,7 +64,7 @@ class _Response:
             if self._given:
                 return
             self._given = True
-        self.reporter.report(self.request, attributes, reason)
+        self.reporter.report(RequestOutcome(self.request, attributes, reason))
         self.port.put(self.request.response_url, body, self.deadline)
 
 
@@ -89,7 +82,7 @@ class StackManager:
     resources: Mapping[str, Callable[[], CustomResource]]
     answers: ResponsePort
     clock: Clock
-    reporter: ManagerReporter
+    reporter: Reporter[RequestOutcome]
 
     def handle(self, event: object, *, remaining_seconds: float) -> None:
         """Do what CloudFormation asks, and answer it.

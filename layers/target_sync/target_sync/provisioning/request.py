@@ -4,12 +4,13 @@ Source: CloudFormation user guide, "Custom resource request objects" and "respon
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from target_sync.errors import CustomResourceRequestError, RejectedInputError
+from target_sync.ports import LogRecord
 
 Attributes: TypeAlias = Mapping[str, object]
 
@@ -89,6 +90,26 @@ class Request:
             "logical_id": self.logical_id,
             "stack_id": self.stack_id,
         }
+
+
+class RequestOutcome(NamedTuple):
+    """The outcome of a request: its attributes, or None with the reason of the failure."""
+
+    request: Request
+    attributes: Attributes | None
+    reason: str
+
+    def to_log_records(self) -> Iterable[LogRecord]:
+        """Return the record of the request, without the URL for the response."""
+        yield LogRecord(
+            message="custom resource answered",
+            fields={
+                "request": self.request.to_document(),
+                "attributes": self.attributes,
+                "reason": self.reason or None,
+            },
+            level="error" if self.attributes is None else "info",
+        )
 
 
 class CustomResource(Protocol):

@@ -12,8 +12,8 @@ from target_sync.config import Settings, load_settings
 from target_sync.endpoints.build import endpoint_of
 from target_sync.ports import Standbys
 from target_sync.reconcile.reconciler import Reconciler
-from target_sync.reconcile.reporting import PowertoolsReporter
 from target_sync.reconcile.result import SyncResult
+from target_sync.reporting import PowertoolsReporter
 from target_sync.targets.target_group import ElbTargetGroup
 
 

@@ -20,7 +20,7 @@ from target_sync.model import (
     TargetGroup,
     undesired_targets,
 )
-from target_sync.ports import Clock, Endpoint, RateLimiter, Standbys, TargetGroupPort
+from target_sync.ports import Clock, Endpoint, RateLimiter, Reporter, Standbys, TargetGroupPort
 from target_sync.reconcile.loop import (
     Apply,
     Done,
@@ -46,15 +46,11 @@ _Outcome: TypeAlias = tuple[RunState, Step, TargetSyncError | None]
 _SteppedOutcome: TypeAlias = Generator[float, None, _Outcome]
 
 
-class Reporter(Protocol):
-    """Writes the log and the metrics of a run."""
+class RunReporter(Reporter[SyncResult], Protocol):
+    """Writes runs, and at level DEBUG each iteration of a run."""
 
     def report_iteration(self, run: RunState) -> None:
-        """Write the details of one iteration, for debugging."""
-        ...
-
-    def report(self, result: SyncResult) -> None:
-        """Write the result of the run."""
+        """Log the last iteration of the run in detail."""
         ...
 
 
@@ -87,7 +83,7 @@ class Reconciler:
     target_group: TargetGroupPort
     policy: SyncPolicy
     clock: Clock
-    reporter: Reporter
+    reporter: RunReporter
     watch_seconds: float
     dns_poll_seconds: float = 0.0
     standbys: Standbys | None = None

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from target_sync.model import FailedObservation, RunStatus, TargetHealth
+from target_sync.ports import LogRecord
 from target_sync.reconcile.loop import RunState
 from target_sync.reconcile.planner import Action, Change, Plan
 
@@ -18,6 +19,13 @@ _ENDINGS: Mapping[RunStatus, str] = {
     RunStatus.VETOED: "A guard vetoed a part of the plan; see vetoes.",
     RunStatus.DRY_RUN: "Dry run: nothing was changed.",
     RunStatus.FAILED: "The last call failed; see last_failure.",
+}
+#: The run came to its end. Problems of the group have metrics of their own.
+_SUCCEEDED = frozenset(_ENDINGS) - {RunStatus.DRY_RUN, RunStatus.FAILED}
+_SECONDS_METRICS = {
+    "to_detect": "SecondsToDetect",
+    "to_register": "SecondsToRegister",
+    "to_healthy": "SecondsToHealthy",
 }
 
 
@@ -96,6 +104,33 @@ class SyncResult:
             "last_failure": _last_failure(run),
             "undelivered_notifications": list(self.undelivered_notifications),
         }
+
+    def to_log_records(self) -> Iterable[LogRecord]:
+        """Return the record of the run. An alarm watches for missing `SyncSucceeded`."""
+        run = self.run
+        counts = {
+            "SyncSucceeded": int(self.status in _SUCCEEDED),
+            "SyncFailed": int(self.status is RunStatus.FAILED),
+            "SyncUnfinished": int(self.status is RunStatus.UNFINISHED),
+            "SyncVetoed": int(self.status is RunStatus.VETOED),
+            "SyncUnhealthy": int(self.status is RunStatus.UNHEALTHY),
+            # Also the failures after which the run went on.
+            "CallsFailed": run.failures,
+            "NotificationsFailed": len(self.undelivered_notifications),
+            "TargetsRegistered": len(run.registered),
+            "TargetsDeregistered": len(run.deregistered),
+        }
+        yield LogRecord(
+            message="sync run ended",
+            fields={"result": self.to_document()},
+            level="error" if self.status is RunStatus.FAILED else "info",
+            counts=counts,
+            seconds={
+                _SECONDS_METRICS[name]: value
+                for name, value in self.seconds.items()
+                if value is not None
+            },
+        )
 
 
 def _last_failure(run: RunState) -> str | None:

@@ -11,8 +11,8 @@ from target_sync.aws import CLIENT_CONFIG, make_client
 from target_sync.clock import SystemClock
 from target_sync.endpoint_service import Ec2EndpointService
 from target_sync.endpoints.build import endpoint_of
+from target_sync.reporting import PowertoolsReporter
 from target_sync.status.collector import StatusCollector
-from target_sync.status.reporting import PowertoolsStatusReporter
 from target_sync.status.settings import load_status_settings
 from target_sync.status.sources.load_balancers import ElbLoadBalancers
 from target_sync.status.sources.metrics import CloudWatchMetrics
@@ -68,7 +68,7 @@ def build_status_collector(environ: Mapping[str, str]) -> StatusCollector:
         ),
         queues=SqsQueues(make_client("sqs", STATUS_CONFIG)),
         probe=PostgresProbe() if settings.function_subnets else None,
-        reporter=PowertoolsStatusReporter(),
+        reporter=PowertoolsReporter(),
         now=clock.now,
         wall_clock=time.time,
     )

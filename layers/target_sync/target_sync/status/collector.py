@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from target_sync.model import FailedObservation, Observation, StandbyCheck, TargetState
-from target_sync.ports import Endpoint, Standbys
+from target_sync.ports import Endpoint, Reporter, Standbys
 from target_sync.status.facts import (
     Deployment,
     DescribedTarget,
@@ -44,14 +44,6 @@ _NO_SYNC = "An Auto Scaling group registers its instances itself: there is no sy
 _T = TypeVar("_T")
 
 
-class StatusReporter(Protocol):
-    """Writes the log record of a report."""
-
-    def report(self, status_report: StatusReport) -> None:
-        """Write one record."""
-        ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusCollector:
     """Reads the facts of one stack, and makes the report. It changes nothing.
@@ -78,7 +70,7 @@ class StatusCollector:
     schedule: SchedulePort | None
     queues: QueuesPort
     probe: ProbePort | None
-    reporter: StatusReporter
+    reporter: Reporter[StatusReport]
     now: Callable[[], float]
     wall_clock: Callable[[], float]
     seconds: float = SECONDS

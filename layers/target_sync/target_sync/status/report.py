@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeAlias
 
+from target_sync.ports import LogRecord
 from target_sync.status.checks import consumers, load_balancer, operation, security_groups, targets
 from target_sync.status.checks.result import CheckId, CheckResult, CheckState, unavailable
 from target_sync.status.facts import (
@@ -180,6 +181,10 @@ class StatusReport:
             "at": moment(self.at),
             "stack": self.stack,
         }
+
+    def to_log_records(self) -> Iterable[LogRecord]:
+        """Return the record of the report."""
+        yield LogRecord(message="status reported", fields={"result": self.to_document()})
 
 
 def _ids(checks: Iterable[StatusCheck]) -> str:

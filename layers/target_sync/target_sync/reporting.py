@@ -1,0 +1,63 @@
+"""Log records (JSON) and metrics (EMF) on standard output, by Powertools.
+
+EMF needs no permission and no endpoint: CloudWatch extracts the metrics from the log
+(CloudWatch user guide, embedded metric format).
+"""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from aws_lambda_powertools.logging import Logger
+from aws_lambda_powertools.metrics import Metrics, MetricUnit
+
+from target_sync.ports import LogRecord, Reportable
+
+
+class Iteration(Protocol):
+    """The snapshot and the plan of one iteration."""
+
+    @property
+    def snapshot(self) -> object:
+        """The target group and the observation."""
+
+    @property
+    def plan(self) -> object:
+        """The planned changes."""
+
+
+class PowertoolsReporter:
+    """Implements ``ports.Reporter`` and ``reconcile.reconciler.RunReporter`` of this package.
+
+    Service, namespace and level come from the ``POWERTOOLS_*`` variables of the template.
+
+    Args:
+        context: Fields of every record, for a function that serves several target groups.
+    """
+
+    def __init__(self, context: Mapping[str, str] | None = None) -> None:
+        self._context = context or {}
+        self._logger = Logger()
+        self._metrics = Metrics()
+
+    def report(self, result: Reportable) -> None:
+        """Write the records and the metrics of a run."""
+        for record in result.to_log_records():
+            self.write(record)
+
+    def write(self, record: LogRecord, error: Exception | None = None) -> None:
+        """Write one record, with the traceback of an error, and its metrics."""
+        log = getattr(self._logger, record.level)
+        log(record.message, extra={**self._context, **record.fields}, exc_info=error)
+        for unit, values in (
+            (MetricUnit.Count, record.counts),
+            (MetricUnit.Seconds, record.seconds),
+        ):
+            for name, value in values.items():
+                self._metrics.add_metric(name=name, unit=unit, value=value)
+        if record.counts or record.seconds:
+            self._metrics.flush_metrics()
+
+    def report_iteration(self, run: Iteration) -> None:
+        """Log one iteration in detail, at level DEBUG only."""
+        details = {"snapshot": run.snapshot, "plan": run.plan}
+        self._logger.debug("iteration", extra={**self._context, **details})
