@@ -1,4 +1,4 @@
-"""The runbook has an entry for each alarm and for each step that can be broken, and no other."""
+"""The runbook has an entry for each alarm and each check that can be broken, and no other."""
 
 import re
 
@@ -10,10 +10,10 @@ from tests.template.pages import anchors, read, sections
 from tests.template.stack import SITUATIONS, Resolver
 
 PARTS = sections(read(RUNBOOK), 2)
-STEPS = sections(read("docs/status.md"), 3)
+CHECKS = sections(read("docs/status.md"), 3)
 ENTRIES = {
     anchor: text
-    for part in ("Alarms", "Broken steps")
+    for part in ("Alarms", "Broken checks")
     for title, text in sections(PARTS[part], 3).items()
     for anchor in anchors(f"### {title}")
 }
@@ -31,9 +31,9 @@ def test_each_alarm_has_an_entry() -> None:
 
 
 def test_each_check_that_can_be_broken_has_an_entry_in_the_order_of_the_report() -> None:
-    never = [step for step in CheckId if "Never broken" in STEPS[step]]
+    never = [id_ for id_ in CheckId if "Never broken" in CHECKS[id_]]
     assert never == [CheckId.LAST_FAILOVER]
-    assert named("Broken steps") == [step.value for step in CheckId if step not in never]
+    assert named("Broken checks") == [id_.value for id_ in CheckId if id_ not in never]
 
 
 @pytest.mark.parametrize("name", ENTRIES)
@@ -42,7 +42,7 @@ def test_an_entry_has_meaning_first_look_and_remedy(name: str) -> None:
     assert parts == ["Means", "First look", "Remedy"]
 
 
-@pytest.mark.parametrize("name", named("Broken steps"))
+@pytest.mark.parametrize("name", named("Broken checks"))
 def test_an_entry_for_a_check_has_a_command_or_links_to_one(name: str) -> None:
     first_look, remedy = re.split(r"^\*\*Remedy", ENTRIES[name], flags=re.MULTILINE)
     for text in (first_look, remedy):
@@ -50,5 +50,5 @@ def test_an_entry_for_a_check_has_a_command_or_links_to_one(name: str) -> None:
 
 
 def test_the_pages_link_to_each_other() -> None:
-    assert "runbook.md#broken-steps" in sections(read("docs/status.md"), 2)["The steps"]
-    assert "status.md#the-steps" in PARTS["Broken steps"]
+    assert "runbook.md#broken-checks" in sections(read("docs/status.md"), 2)["The checks"]
+    assert "status.md#the-checks" in PARTS["Broken checks"]
