@@ -1,1 +1,1 @@
-"""What holds in every history: any answers, faults, concurrent runs and jumps of the clock."""
+"""Properties that hold in every history of observations, faults, concurrent runs and pauses."""

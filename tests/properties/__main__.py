@@ -1,43 +1,43 @@
-"""Play many more histories than the tests do, other ones for every seed.
+"""Replay many random histories; each seed gives different ones.
 
     make histories HISTORIES=1000000 SEED=1
 
-They are played in rounds of as many as the tests play, each with its own seed, so that a failure
-can be played again by its round alone. Exits with 1 and the story when a property does not hold.
+Each round replays as many histories as the tests do, with a seed of its own, so that
+``--from-round`` repeats a failure. Prints the journal and exits with 1 if a property fails.
 """
 
-# ruff: noqa: T201 - a command speaks by printing
+# ruff: noqa: T201 - a command prints
 import argparse
 import sys
 import time
 
-from tests.properties.test_histories import PROPERTIES, play
+from tests.properties.test_histories import PROPERTIES, replay
 
 
 def main() -> int:
-    """Play until the number is reached or a property does not hold."""
+    """Replay histories until their number is reached or a property fails."""
     options = argparse.ArgumentParser(prog="python -m tests.properties", description=__doc__)
     options.add_argument("--histories", type=int, default=1_000_000)
     options.add_argument("--seed", type=int, default=1)
     options.add_argument("--from-round", type=int, default=0)
     chosen = options.parse_args()
-    played, began = 0, time.process_time()
+    replayed, started_at = 0, time.process_time()
     number = chosen.from_round
-    while played < chosen.histories:
+    while replayed < chosen.histories:
         for name in PROPERTIES:
             try:
-                played += play(name, seed=f"{chosen.seed}/{number}")
+                replayed += replay(name, seed=f"{chosen.seed}/{number}")
             except AssertionError as error:
                 print(f"round {number} of seed {chosen.seed}: {name}\n{error}")
                 print("\n".join(getattr(error, "__notes__", ())))
                 return 1
         number += 1
-        seconds = time.process_time() - began
+        seconds = time.process_time() - started_at
         print(
-            f"seed {chosen.seed}, round {number}: {played:,} histories, {seconds:,.0f} s",
+            f"seed {chosen.seed}, round {number}: {replayed:,} histories, {seconds:,.0f} s",
             flush=True,
         )
-    print(f"Every property held in {played:,} histories.")
+    print(f"Every property held in {replayed:,} histories.")
     return 0
 
 

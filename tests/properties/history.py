@@ -1,7 +1,6 @@
-"""A history as a value: what the world will do to the runs, and when they start.
+"""A history as a value: the runs, and everything that happens around them.
 
-Times are seconds from the beginning of the history. Until ``calm_at`` everything may go wrong;
-from then on nothing does any more.
+Times are seconds from the beginning of the history. Faults occur until ``faults_end_at``.
 """
 
 from bisect import bisect_right
@@ -16,7 +15,7 @@ from tests.support.scenario import PORT
 
 Answer: TypeAlias = frozenset[IPAddress] | LookupFailure
 Value = TypeVar("Value")
-Said_co = TypeVar("Said_co", covariant=True)
+Value_co = TypeVar("Value_co", covariant=True)
 
 PUBLIC = ip_address("52.16.1.9")
 LOOPBACK = ip_address("127.0.0.1")
@@ -34,19 +33,19 @@ TRIGGERS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Timeline(Generic[Said_co]):
-    """What is so from when on; the first value holds from the beginning."""
+class Timeline(Generic[Value_co]):
+    """A value that changes at given times."""
 
-    first: Said_co
-    changes: tuple[tuple[float, Said_co], ...] = ()
+    first: Value_co
+    changes: tuple[tuple[float, Value_co], ...] = ()
 
-    def at(self, moment: float) -> Said_co:
+    def at(self, moment: float) -> Value_co:
         index = bisect_right(self.changes, moment, key=lambda change: change[0])
         return self.changes[index - 1][1] if index else self.first
 
 
 def lasting(*spans: tuple[float, Value]) -> Timeline[Value]:
-    """A timeline from how long each value holds; the last one holds for good."""
+    """Return a timeline from the duration of each value; the last one does not end."""
     changes, at = [], 0.0
     for seconds, value in spans:
         changes.append((at, value))
@@ -55,39 +54,39 @@ def lasting(*spans: tuple[float, Value]) -> Timeline[Value]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Anything:
-    """Resolvers and a second source that answer whatever they like.
+class ArbitrarySources:
+    """Resolvers and a second source with arbitrary answers.
 
     Attributes:
-        resolvers: What each resolver answers.
+        resolvers: The answers of each resolver.
         ttl: The TTL of every answer.
-        second: What the second source says, None where it is silent; None if there is no such
-            source.
+        second: The addresses of the second source, None while it does not reply; None if there is
+            no second source.
     """
 
     resolvers: tuple[Timeline[Answer], ...]
     ttl: int | None
     second: Timeline[frozenset[IPAddress] | None] | None = None
 
-    def answer(self, resolver: int, at: float) -> tuple[Answer, int | None]:
+    def answer_of(self, resolver: int, at: float) -> tuple[Answer, int | None]:
         return self.resolvers[resolver % len(self.resolvers)].at(at), self.ttl
 
-    def said_by_second(self, at: float) -> frozenset[IPAddress] | None:
+    def second_at(self, at: float) -> frozenset[IPAddress] | None:
         return self.second.at(at) if self.second else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Truth:
-    """A name behind caches that keep to its TTL, and a second source that may lag or lead.
+class CachedSources:
+    """A name behind caches that respect its TTL, and a second source that may lag or lead.
 
     Attributes:
-        name: What the name's own servers answer.
-        ttl: The record's TTL. A cache says what is left of it, in whole seconds.
-        phases: When each cache first fetched the record. Others keep it warm, so that an answer
-            may be as old as the TTL allows at any moment.
-        lag: By how many seconds the second source is behind the name; negative if it is ahead.
-            None if there is no such source.
-        silences: From when to when the second source says nothing.
+        name: The answers of the authoritative servers.
+        ttl: The TTL of the record. A cache returns the rest of it, in whole seconds.
+        phases: When each cache first fetched the record. It fetches it again whenever the TTL has
+            expired, so an answer may be as old as the TTL at any time.
+        lag: The delay of the second source in seconds, negative if it is early; None if there is
+            no second source.
+        silences: The start and the end of each time without a reply of the second source.
     """
 
     name: Timeline[frozenset[IPAddress]]
@@ -100,36 +99,36 @@ class Truth:
     def second(self) -> float | None:
         return self.lag
 
-    def answer(self, resolver: int, at: float) -> tuple[Answer, int | None]:
+    def answer_of(self, resolver: int, at: float) -> tuple[Answer, int | None]:
         if not self.ttl:
             return self.name.at(at), 0
         age = (at - self.phases[resolver % len(self.phases)]) % self.ttl
         return self.name.at(at - age), int(self.ttl - age)
 
-    def said_by_second(self, at: float) -> frozenset[IPAddress] | None:
+    def second_at(self, at: float) -> frozenset[IPAddress] | None:
         if self.lag is None or any(since <= at < until for since, until in self.silences):
             return None
         return self.name.at(at - self.lag)
 
 
 class FaultKind(StrEnum):
-    """What becomes of one call."""
+    """What happens to one call."""
 
-    #: It fails and has done nothing.
+    #: It fails without effect.
     THROTTLED = "throttled"
-    #: It was done, but the caller hears of a failure.
+    #: It takes effect, but the caller gets an error.
     LOST_REPLY = "lost reply"
     #: It fails after a long time.
     TIMED_OUT = "timed out"
-    #: It works, after a long time.
+    #: It succeeds after a long time.
     SLOW = "slow"
-    #: It fails and always would.
+    #: It fails, and a retry cannot help.
     DENIED = "denied"
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What becomes of the nth call of a run, over all its ports."""
+    """What happens to the nth call of a run, counted over all its ports."""
 
     run: int
     call: int
@@ -138,7 +137,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """For how long a run is frozen before its nth step; None: it dies there."""
+    """How long a run is frozen before its nth step; None if it is killed there."""
 
     run: int
     step: int
@@ -147,16 +146,16 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """Somebody else registers or deregisters a target."""
+    """A registration or deregistration outside the runs."""
 
     at: float
     target: Target
-    puts: bool
+    registers: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A run: when it starts, why, with how much time, and which resolvers it asks by turns."""
+    """A run: its start, its trigger, its time, and the resolvers that it queries in turn."""
 
     at: float
     trigger: str
@@ -165,36 +164,36 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """What may be found out about the database's own addresses; None: it cannot be."""
+class Owned:
+    """The database's own addresses as a check reports them; None if the check fails."""
 
     confirmed: frozenset[IPAddress] | None
 
 
-NOBODY = Timeline(Held(frozenset()))
+NONE_OWNED = Timeline(Owned(frozenset()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """Everything that decides what happens; playing it twice gives the same.
+    """The complete input of a replay, which is deterministic.
 
     Attributes:
-        registered: The targets at the beginning, registered long ago.
-        listening: Which addresses accept connections.
-        held: What a check for a standby finds.
-        call_seconds: How long each call takes.
-        calm_at: From when on nothing goes wrong any more.
-        right: What every source says from then on.
-        schedule_phase: How long after that the next scheduled run starts.
+        registered: The targets at the beginning, registered long before.
+        listening: The addresses that accept connections.
+        owned: The result of a standby check.
+        call_seconds: The duration of each call.
+        faults_end_at: When the faults and changes end.
+        final_addresses: The addresses of every source from then on.
+        schedule_phase: The time from then until the next scheduled run.
     """
 
-    sources: Anything | Truth
+    sources: ArbitrarySources | CachedSources
     registered: tuple[Target, ...]
     runs: tuple[Start, ...]
-    calm_at: float
-    right: frozenset[IPAddress]
+    faults_end_at: float
+    final_addresses: frozenset[IPAddress]
     listening: Timeline[frozenset[IPAddress]]
-    held: Timeline[Held] = NOBODY
+    owned: Timeline[Owned] = NONE_OWNED
     faults: tuple[Fault, ...] = ()
     pauses: tuple[Pause, ...] = ()
     drifts: tuple[Drift, ...] = ()

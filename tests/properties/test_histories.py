@@ -1,7 +1,7 @@
-"""Ten thousand histories, each with other answers, faults and runs; what holds in all of them.
+"""A thousand fixed histories, and what must hold in each.
 
-What holds at every call is stated in ``referee`` and ``world``; what has to come about in the
-end, in ``calm``. ``make histories`` plays a million.
+``rules`` and ``world`` check each call, ``recovery`` the end. ``make histories`` replays a million
+random ones.
 """
 
 from collections import Counter
@@ -14,17 +14,17 @@ from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
 from target_sync.model import IPAddress
-from tests.properties.calm import comes_right
-from tests.properties.history import History, Timeline, Truth
-from tests.properties.strategies import anything_goes, changes_behind_caches
+from tests.properties.history import CachedSources, History, Timeline
+from tests.properties.recovery import assert_recovers
+from tests.properties.strategies import arbitrary_histories, changes_behind_caches
 from tests.properties.world import World
 
-#: Other tests cover every line and say so sooner; to count them here would take as long as to play.
+#: Measuring coverage would double the time, and other tests cover every line.
 pytestmark = pytest.mark.no_cover
 
 Property = Callable[[History], None]
 
-#: Every property by its name: how many histories the tests play of it, which, and what holds.
+#: By the name of each property: the number of histories, their strategy, and the check.
 PROPERTIES: dict[str, tuple[int, st.SearchStrategy[History], Property]] = {}
 
 
@@ -37,89 +37,92 @@ _SETTINGS = settings(
 )
 
 
-def every(number: int, histories: st.SearchStrategy[History]) -> Callable[[Property], Property]:
-    """Play so many histories, the same ones each time."""
+def replays(number: int, histories: st.SearchStrategy[History]) -> Callable[[Property], Property]:
+    """Decorate a property: its test replays a number of fixed histories."""
 
-    def decorate(holds: Property) -> Property:
-        PROPERTIES[holds.__name__] = (number, histories, holds)
-        return settings(_SETTINGS, max_examples=number, derandomize=True)(given(histories)(holds))
+    def decorate(check: Property) -> Property:
+        PROPERTIES[check.__name__] = (number, histories, check)
+        return settings(_SETTINGS, max_examples=number, derandomize=True)(given(histories)(check))
 
     return decorate
 
 
-def play(name: str, seed: str) -> int:
-    """Play as many other histories of a property. Answers how many."""
-    number, histories, holds = PROPERTIES[name]
-    played = settings(_SETTINGS, max_examples=number)(given(histories)(holds))
-    hypothesis.seed(seed)(played)()
+def replay(name: str, seed: str) -> int:
+    """Replay random histories of a property, and return their number."""
+    number, histories, check = PROPERTIES[name]
+    test = settings(_SETTINGS, max_examples=number)(given(histories)(check))
+    hypothesis.seed(seed)(test)()
     return number
 
 
 @contextmanager
-def playing(history: History) -> Iterator[World]:
-    """A world that tells its story if something is wrong."""
+def world_of(history: History) -> Iterator[World]:
+    """Return the world of a history. A failure shows its journal."""
     world = World(history)
     try:
         yield world
     except AssertionError:
-        for line in world.story():
+        for line in world.journal_lines():
             note(line)
         raise
 
 
-@every(3_000, anything_goes())
-def test_whatever_happens_no_rule_is_broken_and_in_the_end_the_group_is_right(
+@replays(300, arbitrary_histories())
+def test_no_fault_breaks_a_rule_and_the_group_ends_in_sync(
     history: History,
 ) -> None:
-    with playing(history) as world:
-        comes_right(world)
+    with world_of(history) as world:
+        assert_recovers(world)
 
 
-@every(3_000, changes_behind_caches())
-def test_runs_with_stale_caches_follow_a_change_once_and_never_undo_it(history: History) -> None:
-    with playing(history) as world:
-        comes_right(world)
+@replays(300, changes_behind_caches())
+def test_stale_caches_never_undo_or_repeat_a_change(history: History) -> None:
+    with world_of(history) as world:
+        assert_recovers(world)
         assert_followed_once(world)
 
 
-@every(1_500, changes_behind_caches(fails_back=True))
-def test_runs_with_stale_caches_follow_a_failover_and_the_way_back_once_each(
+@replays(150, changes_behind_caches(fails_back=True))
+def test_stale_caches_never_undo_or_repeat_a_failover_and_a_failback(
     history: History,
 ) -> None:
-    with playing(history) as world:
-        comes_right(world)
+    with world_of(history) as world:
+        assert_recovers(world)
         assert_followed_once(world)
 
 
-@every(2_500, changes_behind_caches(of_two=True))
-def test_a_second_source_that_lags_or_is_silent_never_undoes_a_change(history: History) -> None:
-    with playing(history) as world:
-        comes_right(world)
+@replays(250, changes_behind_caches(two_sources=True))
+def test_a_lagging_or_failing_second_source_never_undoes_a_change(history: History) -> None:
+    with world_of(history) as world:
+        assert_recovers(world)
         assert_the_new_writer_stays(world)
 
 
 def assert_followed_once(world: World) -> None:
-    """Every address comes and goes as often as in the name itself, and one is always there."""
-    came, went = Counter[IPAddress](), Counter[IPAddress]()
+    """Targets change as often as the name does, and one is always registered."""
+    added, removed = Counter[IPAddress](), Counter[IPAddress]()
     before = _name(world).first
     for _, after in _name(world).changes:
-        came.update(after - before)
-        went.update(before - after)
+        added.update(after - before)
+        removed.update(before - after)
         before = after
     registrations = Counter({t.address: n for t, n in world.registrations.items()})
     removals = Counter({t.address: n for t, n in world.removals.items()})
-    assert registrations <= came, "registered more often than it came"
-    assert removals <= went, "removed more often than it went"
+    assert registrations <= added, "registered too often"
+    assert removals <= removed, "removed too often"
     assert not world.emptied
 
 
 def assert_the_new_writer_stays(world: World) -> None:
-    """The old one may come back for a window, once for each run that never saw it registered.
+    """The new writer stays registered, and the old one is not registered again and again.
 
-    Two sources that agree remove it at once, and such a run may still get it from a cache.
+    A run that started after the failover may register the old one once, from a stale cache: it
+    did not see that both sources agreed on its removal.
     """
     (flip, new), old = _name(world).changes[0], _name(world).first
-    late = sum(r.first_look_at is not None and r.first_look_at >= flip for r in world.runs)
+    late = sum(
+        r.first_described_at is not None and r.first_described_at >= flip for r in world.runs
+    )
     for target, times in world.registrations.items():
         assert times <= (1 if target.address in new else late), "registered again and again"
     for target, times in world.removals.items():
@@ -129,5 +132,5 @@ def assert_the_new_writer_stays(world: World) -> None:
 
 
 def _name(world: World) -> Timeline[frozenset[IPAddress]]:
-    assert isinstance(world.history.sources, Truth)
+    assert isinstance(world.history.sources, CachedSources)
     return world.history.sources.name

@@ -1,8 +1,7 @@
-"""Plays a history: many runs of the real synchronizer on one virtual clock, and their world.
+"""Replays a history: many runs of the real reconciler on one virtual clock.
 
-A run is a ``Reconciler.run_in_steps``. It is resumed at the moment that it asked for, or later if
-the history freezes it, so that other runs, and somebody else's changes, come between any two of
-its calls.
+Each run is a ``Reconciler.run_in_steps``. It resumes at the time that it asked for, or later if
+the history freezes it, so other runs and outside changes happen between any two of its calls.
 """
 
 import heapq
@@ -30,35 +29,36 @@ from target_sync.reconcile.loop import RunState
 from target_sync.reconcile.reconciler import RESERVE_SECONDS, Reconciler
 from target_sync.reconcile.result import SyncResult
 from tests.properties.history import TRIGGERS, Answer, FaultKind, History, Start
-from tests.properties.referee import (
+from tests.properties.rules import (
     CONFIRM_SECONDS,
-    Referee,
+    RuleChecker,
     assert_applied_twice_changes_nothing,
 )
 from tests.support.scenario import ENDPOINT_NAME, PORT, VPC_NETWORKS
 
-#: How long a call takes that times out, or works slowly: the client's own retries included.
+#: The duration of a slow call or a time-out, with the client's own retries.
 SLOW_SECONDS = 8.0
-#: How long before the history the targets of its beginning were registered.
-LONG_AGO = 1_000.0
-#: A step is a call or a wait. A second has at most a poll, a look and a change, of two each.
+#: How long before the history its first targets were registered.
+REGISTERED_BEFORE_SECONDS = 1_000.0
+#: A step is a call or a wait. A second has at most a DNS poll, a snapshot and a change, two each.
 STEPS_PER_SECOND = 6
 
 
 class World:
-    """The clock, the database, its names, its target group, and every run.
+    """The clock, the database, its DNS, its target group, and every run.
 
     Attributes:
-        now: The time of the one clock.
-        journal: What happened: when, who, what.
-        registrations: How often each target became registered by one of our runs.
-        removals: How often each target left by one of our runs.
-        emptied: How often one of our runs left the group without a registered target.
+        now: The time of the clock.
+        journal: The time, the actor and the content of each event.
+        registrations: How often runs registered each target with effect.
+        removals: How often runs removed each target with effect.
+        emptied: How often a run left the group without a registered target.
+        changed_by: The actor of each change with effect, in order.
     """
 
     def __init__(self, history: History) -> None:
         self.history = history
-        self.now = -LONG_AGO
+        self.now = -REGISTERED_BEFORE_SECONDS
         self.group = ComputedGroup(
             now=lambda: self.now,
             ports=_ports(history),
@@ -76,105 +76,102 @@ class World:
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()
         for drift in history.drifts:
-            self._plans(drift.at, self._drift(drift.target, puts=drift.puts))
+            self._schedule(drift.at, self._drift(drift.target, registers=drift.registers))
         for start in history.runs:
-            self.starts(start)
+            self.start(start)
 
     @property
-    def is_calm(self) -> bool:
-        """Whether nothing goes wrong any more."""
-        return self.now >= self.history.calm_at
+    def faults_ended(self) -> bool:
+        """Whether the faults have ended."""
+        return self.now >= self.history.faults_end_at
 
     @property
-    def held(self) -> frozenset[IPAddress]:
-        """The database's own addresses, as far as they can be found out."""
-        found = self.history.held.at(min(self.now, self.history.calm_at)).confirmed
-        return frozenset() if found is None else found
+    def owned(self) -> frozenset[IPAddress]:
+        """The database's own addresses, as far as a check reports them."""
+        confirmed = self.history.owned.at(min(self.now, self.history.faults_end_at)).confirmed
+        return frozenset() if confirmed is None else confirmed
 
-    def starts(self, start: Start) -> "Run":
-        """Plan a run."""
+    def start(self, start: Start) -> "Run":
+        """Schedule a run."""
         run = Run(self, len(self.runs), start)
         self.runs.append(run)
-        self._plans(start.at, run.step)
+        self._schedule(start.at, run.step)
         return run
 
-    def plays_until(self, moment: float) -> None:
-        """Let everything happen that is due by then."""
-        while self._agenda and self._agenda[0][0] <= moment:
-            due, _, happens = heapq.heappop(self._agenda)
+    def play_until(self, until: float) -> None:
+        """Process everything that is due until then."""
+        while self._agenda and self._agenda[0][0] <= until:
+            due, _, action = heapq.heappop(self._agenda)
             self.now = max(self.now, due)
-            happens()
-        self.now = max(self.now, moment)
+            action()
+        self.now = max(self.now, until)
 
-    def jumps_to_the_end(self) -> None:
-        """Freeze every run until its deadline, and let it end."""
-        self.plays_until(self.now)
+    def finish_all_runs(self) -> None:
+        """Freeze every run until its deadline, then let it end."""
+        self.play_until(self.now)
         self._agenda.clear()
         for run in sorted(self.runs, key=lambda run: run.deadline):
-            while not run.over:
+            while not run.is_over:
                 self.now = max(self.now, run.deadline)
                 run.step()
 
-    def resumes(self, run: "Run", at: float) -> None:
-        """Plan the next step of a run."""
-        self._plans(at, run.step)
+    def resume(self, run: "Run", at: float) -> None:
+        """Schedule the next step of a run."""
+        self._schedule(at, run.step)
 
-    def notes(self, who: str, what: object) -> None:
-        """Write a line of the journal."""
-        self.journal.append((self.now, who, what))
+    def log(self, actor: str, content: object) -> None:
+        """Add an event to the journal."""
+        self.journal.append((self.now, actor, content))
 
-    def changes(
-        self, who: str, change: Callable[[Sequence[Target]], None], targets: Sequence[Target]
+    def apply(
+        self, actor: str, change: Callable[[Sequence[Target]], None], targets: Sequence[Target]
     ) -> None:
-        """Make a change, and count what it really changed if it was one of our runs."""
+        """Make a change, and count its effect if a run made it."""
         before = self.group.registered
         change(targets)
         after = self.group.registered
         if before == after:
             return
-        self.changed_by.append(who)
-        if who == SOMEBODY:
+        self.changed_by.append(actor)
+        if actor == OUTSIDE:
             return
         self.registrations.update(after - before)
         self.removals.update(before - after)
         if not after:
             self.emptied += 1
 
-    def story(self) -> Iterator[str]:
-        """The journal, a line for each thing that happened."""
-        for at, who, what in self.journal:
-            yield f"{at:8.2f} s  {who:20} {_notified(what)}"
+    def journal_lines(self) -> Iterator[str]:
+        """Return the journal, a line for each event."""
+        for at, actor, content in self.journal:
+            yield f"{at:8.2f} s  {actor:20} {_text(content)}"
 
-    def _plans(self, at: float, happens: Callable[[], None]) -> None:
-        heapq.heappush(self._agenda, (at, next(self._order), happens))
+    def _schedule(self, at: float, action: Callable[[], None]) -> None:
+        heapq.heappush(self._agenda, (at, next(self._order), action))
 
-    def _drift(self, target: Target, *, puts: bool) -> Callable[[], None]:
-        change = self.group.register if puts else self.group.deregister
+    def _drift(self, target: Target, *, registers: bool) -> Callable[[], None]:
+        change = self.group.register if registers else self.group.deregister
 
-        def happens() -> None:
-            self.notes(SOMEBODY, ("registers" if puts else "deregisters", target))
-            self.changes(SOMEBODY, change, [target])
+        def action() -> None:
+            self.log(OUTSIDE, ("registers" if registers else "deregisters", target))
+            self.apply(OUTSIDE, change, [target])
 
-        return happens
+        return action
 
 
-SOMEBODY = "somebody"
+OUTSIDE = "outside"
 
 
 class Run:
-    """One run, and its ports onto the world with the faults that the history has for it.
-
-    Implements every port of the synchronizer.
-    """
+    """One run. It implements every port of the reconciler, with the faults of the history."""
 
     def __init__(self, world: World, number: int, start: Start) -> None:
         history = world.history
         self.name = f"run {number} ({start.trigger})"
-        self.over = False
-        self.began = start.at
+        self.is_over = False
+        self.started_at = start.at
         self.deadline = start.at
-        self.called_for: Counter[tuple[str, Target]] = Counter()
-        self.first_look_at: float | None = None
+        self.requested: Counter[tuple[str, Target]] = Counter()
+        self.first_described_at: float | None = None
         self._world = world
         self._start = start
         self._faults = {f.call: f.kind for f in history.faults if f.run == number}
@@ -184,28 +181,28 @@ class Run:
         self._observations = 0
         self._late = 0.0
         self._changes_seen = 0
-        self._referee: Referee | None = None
-        self._course: Generator[float, None, SyncResult] | None = None
+        self._rules: RuleChecker | None = None
+        self._steps_of_run: Generator[float, None, SyncResult] | None = None
 
     def step(self) -> None:
-        """Go on until the next wait."""
-        if self._course is None:
+        """Continue until the next wait."""
+        if self._steps_of_run is None:
             self._begin()
-        if self._world.now > self.began + self._start.remaining_seconds:
+        if self._world.now > self.started_at + self._start.remaining_seconds:
             assert self._late, "the run did not end in time"
-            self._dies("its time is up")
+            self._end("times out")
             return
         try:
-            assert self._course is not None
-            moment = next(self._course)
-        except StopIteration as ended:
-            self.over = True
-            self._world.notes(self.name, ended.value.status)
+            assert self._steps_of_run is not None
+            resume_at = next(self._steps_of_run)
+        except StopIteration as end:
+            self.is_over = True
+            self._world.log(self.name, end.value.status)
         except TargetSyncError as error:
-            self.over = True
-            self._world.notes(self.name, error)
+            self.is_over = True
+            self._world.log(self.name, error)
         else:
-            self._waits_until(moment)
+            self._wait_until(resume_at)
 
     # Clock
 
@@ -213,7 +210,7 @@ class Run:
         return self._world.now
 
     def sleep_until(self, at: float) -> None:
-        raise AssertionError(f"a course does not wait by itself, until {at}")
+        raise AssertionError(f"a stepped run must not sleep, until {at}")
 
     # Endpoint
 
@@ -222,56 +219,58 @@ class Run:
         sources, resolvers = self._world.history.sources, self._start.resolvers
         resolver = resolvers[self._observations % len(resolvers)]
         self._observations += 1
-        answer, ttl = sources.answer(resolver, self.now())
-        second = sources.said_by_second(self.now())
-        if self._world.is_calm:
-            answer = self._world.history.right
+        answer, ttl = sources.answer_of(resolver, self.now())
+        second = sources.second_at(self.now())
+        if self._world.faults_ended:
+            answer = self._world.history.final_addresses
             second = answer if sources.second is not None else None
         if fault is FaultKind.SLOW:
-            self._takes_long()
+            self._take_long()
         elif fault is not None:
             answer = _LOOKUP_FAILURES[fault]
-        seen = _observation(answer, ttl, second, self.now(), of_two=sources.second is not None)
-        self._world.notes(self.name, ("observes", answer, "second", second, "TTL", ttl))
-        self.referee.observed(seen)
-        return seen
+        observation = _observation(
+            answer, ttl, second, self.now(), has_second=sources.second is not None
+        )
+        self._world.log(self.name, ("observes", answer, "second", second, "TTL", ttl))
+        self.rules.on_observation(observation)
+        return observation
 
     # TargetGroupPort
 
     def describe(self) -> TargetGroup:
         self._fail_before("DescribeTargetHealth", self._next_fault())
         group = self._world.group.describe()
-        if self.first_look_at is None:
-            self.first_look_at = self.now()
+        if self.first_described_at is None:
+            self.first_described_at = self.now()
         self._changes_seen = len(self._world.changed_by)
-        self._world.notes(self.name, ("describes", group))
-        self.referee.described(group)
+        self._world.log(self.name, ("describes", group))
+        self.rules.on_description(group)
         return group
 
     def register(self, targets: Sequence[Target]) -> None:
-        self._world.notes(self.name, ("registers", *targets))
-        self.referee.registers(targets)
+        self._world.log(self.name, ("registers", *targets))
+        self.rules.check_registration(targets)
         self._change("RegisterTargets", self._world.group.register, targets)
-        self.referee.registered(targets)
+        self.rules.on_registration(targets)
 
     def deregister(self, targets: Sequence[Target]) -> None:
-        self._world.notes(self.name, ("deregisters", *targets))
-        self.referee.deregisters(targets)
+        self._world.log(self.name, ("deregisters", *targets))
+        self.rules.check_deregistration(targets)
         try:
             self._change("DeregisterTargets", self._world.group.deregister, targets)
         finally:
             others = set(self._world.changed_by[self._changes_seen :]) - {self.name}
-            assert self._world.group.registered or others, "emptied the group by itself"
+            assert self._world.group.registered or others, "emptied the group"
 
     # Standbys
 
     def check(self, addresses: frozenset[IPAddress]) -> StandbyCheck:
         fails = self._next_fault() not in (None, FaultKind.SLOW)
-        unknown = self._world.history.held.at(self.now()).confirmed is None
-        if fails or (unknown and not self._world.is_calm):
+        unknown = self._world.history.owned.at(self.now()).confirmed is None
+        if fails or (unknown and not self._world.faults_ended):
             return StandbyCheck(failure="DescribeNetworkInterfaces failed")
-        self._world.notes(self.name, ("finds confirmed", self._world.held & addresses))
-        return StandbyCheck(confirmed=self._world.held & addresses)
+        self._world.log(self.name, ("finds confirmed", self._world.owned & addresses))
+        return StandbyCheck(confirmed=self._world.owned & addresses)
 
     # Reporter
 
@@ -282,15 +281,15 @@ class Run:
         assert result.to_document()["status"] == result.status.value
 
     @property
-    def referee(self) -> Referee:
-        assert self._referee is not None
-        return self._referee
+    def rules(self) -> RuleChecker:
+        assert self._rules is not None
+        return self._rules
 
     def _begin(self) -> None:
         history, trigger = self._world.history, TRIGGERS[self._start.trigger]
-        self.began = self.now()
-        self.deadline = self.began + self._start.remaining_seconds - RESERVE_SECONDS
-        self._referee = Referee(
+        self.started_at = self.now()
+        self.deadline = self.started_at + self._start.remaining_seconds - RESERVE_SECONDS
+        self._rules = RuleChecker(
             dry_run=trigger.dry_run, deadline=self.deadline, max_targets=history.max_targets
         )
         reconciler = Reconciler(
@@ -309,47 +308,47 @@ class Run:
             dns_poll_seconds=history.dns_poll_seconds,
             standbys=self if history.serving_standby else None,
         )
-        self._course = reconciler.run_in_steps(
+        self._steps_of_run = reconciler.run_in_steps(
             trigger, remaining_seconds=self._start.remaining_seconds, age_seconds=0.0
         )
 
-    def _waits_until(self, moment: float) -> None:
+    def _wait_until(self, resume_at: float) -> None:
         now = self.now()
-        assert moment <= max(now, self.deadline + 1.0), f"waits until {moment}"
+        assert resume_at <= max(now, self.deadline + 1.0), f"waits until {resume_at}"
         self._steps += 1
-        lasted = now - self.began
-        assert self._steps <= STEPS_PER_SECOND * (lasted + 2.0), "it does not come to an end"
-        wakes = max(moment, now + self._world.history.call_seconds)
-        if not self._world.is_calm and self._steps in self._pauses:
+        elapsed = now - self.started_at
+        assert self._steps <= STEPS_PER_SECOND * (elapsed + 2.0), "too many steps"
+        wake_at = max(resume_at, now + self._world.history.call_seconds)
+        if not self._world.faults_ended and self._steps in self._pauses:
             seconds = self._pauses[self._steps]
             if seconds is None:
-                self._dies("crashes")
+                self._end("crashes")
                 return
-            frozen_until = min(wakes + seconds, max(wakes, self._world.history.calm_at))
-            self._late += frozen_until - wakes
-            wakes = frozen_until
-        self._world.resumes(self, wakes)
+            frozen_until = min(wake_at + seconds, max(wake_at, self._world.history.faults_end_at))
+            self._late += frozen_until - wake_at
+            wake_at = frozen_until
+        self._world.resume(self, wake_at)
 
-    def _dies(self, why: str) -> None:
-        assert self._course is not None
-        self._course.close()
-        self.over = True
-        self._world.notes(self.name, why)
+    def _end(self, reason: str) -> None:
+        assert self._steps_of_run is not None
+        self._steps_of_run.close()
+        self.is_over = True
+        self._world.log(self.name, reason)
 
     def _next_fault(self) -> FaultKind | None:
         self._calls += 1
         fault = self._faults.get(self._calls)
         lasts = SLOW_SECONDS if fault in (FaultKind.TIMED_OUT, FaultKind.SLOW) else 0.0
-        return fault if self.now() + lasts < self._world.history.calm_at else None
+        return fault if self.now() + lasts < self._world.history.faults_end_at else None
 
-    def _takes_long(self) -> None:
+    def _take_long(self) -> None:
         self._late += SLOW_SECONDS
         self._world.now += SLOW_SECONDS
 
     def _fail_before(self, operation: str, fault: FaultKind | None) -> None:
-        """Fail as a call does that has done nothing."""
+        """Raise the error of a call without effect."""
         if fault in (FaultKind.TIMED_OUT, FaultKind.SLOW):
-            self._takes_long()
+            self._take_long()
         if fault is FaultKind.DENIED:
             raise AwsAccessDeniedError(operation, "AccessDenied", "not allowed")
         if fault not in (None, FaultKind.SLOW):
@@ -361,29 +360,29 @@ class Run:
         change: Callable[[Sequence[Target]], None],
         targets: Sequence[Target],
     ) -> None:
-        self.called_for.update((operation, target) for target in targets)
+        self.requested.update((operation, target) for target in targets)
         fault = self._next_fault()
         lost = fault is FaultKind.LOST_REPLY
         self._fail_before(operation, None if lost else fault)
-        self._world.changes(self.name, change, targets)
+        self._world.apply(self.name, change, targets)
         if lost:
             raise AwsUnavailableError(operation, "RequestTimeout", str(fault))
 
 
-def _notified(what: object) -> str:
-    if isinstance(what, tuple):
-        return " ".join(map(_notified, what))
-    if isinstance(what, TargetGroup):
-        return ", ".join(f"{t.target} {t.state.value}" for t in what.targets) or "nothing"
-    if isinstance(what, frozenset):
-        return "{" + ", ".join(sorted(map(str, what))) + "}"
-    return str(what)
+def _text(content: object) -> str:
+    if isinstance(content, tuple):
+        return " ".join(map(_text, content))
+    if isinstance(content, TargetGroup):
+        return ", ".join(f"{t.target} {t.state.value}" for t in content.targets) or "nothing"
+    if isinstance(content, frozenset):
+        return "{" + ", ".join(sorted(map(str, content))) + "}"
+    return str(content)
 
 
 def _ports(history: History) -> dict[IPAddress, Port]:
-    """When each address accepts connections; from the calm on nothing changes any more."""
+    """Return when each address accepts connections. Nothing changes after the faults."""
     listening = history.listening
-    changes = [c for c in listening.changes if c[0] <= history.calm_at]
+    changes = [c for c in listening.changes if c[0] <= history.faults_end_at]
     ports = {}
     for address in listening.first.union(*(value for _, value in changes)):
         is_open, turns = address in listening.first, []
@@ -409,7 +408,7 @@ def _observation(
     second: frozenset[IPAddress] | None,
     at: float,
     *,
-    of_two: bool,
+    has_second: bool,
 ) -> Observation | FailedObservation:
     if isinstance(answer, LookupFailure):
         return FailedObservation(name=ENDPOINT_NAME, failure=answer, detail=answer.value, at=at)
@@ -420,5 +419,5 @@ def _observation(
         ttl=ttl,
         at=at,
         second=second,
-        disagreement="" if not of_two or second == answer else "The sources disagree.",
+        disagreement="" if not has_second or second == answer else "The sources disagree.",
     )

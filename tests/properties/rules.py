@@ -1,7 +1,7 @@
-"""The rules of the design, stated anew over what a run saw and called.
+"""The rules of the design, checked at each call that changes the group.
 
-Nothing here asks the planner: a rule is checked from the run's own descriptions and
-observations, as they were handed to it, at the moment of each call that changes the group.
+The checks do not use the planner. They only use the descriptions and observations that the run
+received.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,12 +20,12 @@ from target_sync.reconcile.loop import RunState
 from target_sync.reconcile.planner import Plan
 from tests.support.scenario import PORT, VPC_NETWORKS
 
-#: As documented in docs/architecture.md; on purpose not imported.
+#: As docs/architecture.md documents it. Not imported on purpose.
 CONFIRM_SECONDS = 6.0
 
 
-def may_be_a_target(target: Target) -> bool:
-    """Whether the target may be registered at all, in the words of the documentation."""
+def is_allowed(target: Target) -> bool:
+    """Whether a target may be registered, according to the documentation."""
     address = target.address
     return (
         isinstance(address, IPv4Address)
@@ -34,8 +34,8 @@ def may_be_a_target(target: Target) -> bool:
     )
 
 
-class Referee:
-    """Watches one run."""
+class RuleChecker:
+    """Checks the calls of one run."""
 
     def __init__(self, *, dry_run: bool, deadline: float, max_targets: int) -> None:
         self._dry_run = dry_run
@@ -45,56 +45,56 @@ class Referee:
         self._group = TargetGroup(())
         self._registered_since: set[Target] = set()
 
-    def described(self, group: TargetGroup) -> None:
+    def on_description(self, group: TargetGroup) -> None:
         self._group = group
         self._registered_since = set()
 
-    def observed(self, observation: Observation | FailedObservation) -> None:
+    def on_observation(self, observation: Observation | FailedObservation) -> None:
         if isinstance(observation, Observation):
             self._observations.append(observation)
 
-    def registers(self, targets: Sequence[Target]) -> None:
+    def check_registration(self, targets: Sequence[Target]) -> None:
         """Check a call of RegisterTargets before it is made."""
         newest = self._newest()
-        assert len(_asked_for(newest)) <= self._max_targets, "too many addresses"
+        assert len(_desired_in(newest)) <= self._max_targets, "too many addresses"
         for target in targets:
-            assert may_be_a_target(target), f"{target} may never be registered"
+            assert is_allowed(target), f"{target} is not allowed"
             assert target not in self._group.registered, f"{target} was registered already"
             named = _names(newest, target)
-            assert named or target.address in newest.contested, f"nobody names {target}"
+            assert named or target.address in newest.contested, f"no source names {target}"
             if target in self._group.draining:
-                back = self._confirmed(_names, target)
-                assert back, f"{target} was draining and is not back for good"
+                confirmed = self._confirmed(_names, target)
+                assert confirmed, f"{target} is draining, and its return is not confirmed"
 
-    def registered(self, targets: Sequence[Target]) -> None:
-        """Take note that a registration of this run succeeded."""
+    def on_registration(self, targets: Sequence[Target]) -> None:
+        """Remember a registration that succeeded."""
         self._registered_since.update(targets)
 
-    def deregisters(self, targets: Sequence[Target]) -> None:
+    def check_deregistration(self, targets: Sequence[Target]) -> None:
         """Check a call of DeregisterTargets before it is made."""
         newest = self._newest()
-        asked_for = _asked_for(newest)
-        held = self._group.registered | self._registered_since
-        assert asked_for, "removed on the evidence of an empty answer"
-        assert all(map(may_be_a_target, asked_for)), "removed on the evidence of a refused answer"
-        assert len(asked_for) <= self._max_targets, "too many addresses"
-        assert held - set(targets), "nothing would be left registered"
+        desired = _desired_in(newest)
+        registered = self._group.registered | self._registered_since
+        assert desired, "removed after an empty observation"
+        assert all(map(is_allowed, desired)), "removed after a vetoed observation"
+        assert len(desired) <= self._max_targets, "too many addresses"
+        assert registered - set(targets), "no target would stay registered"
         for target in targets:
-            assert target in held, f"{target} was not registered"
-            assert isinstance(target.address, IPv4Address), f"{target} is somebody else's"
-            assert not _names(newest, target), f"{target} is in the newest answer"
-            gone = newest.corroborated or self._confirmed(_does_not_name, target)
-            assert gone, f"{target} is not gone for good"
+            assert target in registered, f"{target} was not registered"
+            assert isinstance(target.address, IPv4Address), f"{target} has the other IP version"
+            assert not _names(newest, target), f"{target} is desired"
+            confirmed = newest.corroborated or self._confirmed(_does_not_name, target)
+            assert confirmed, f"the absence of {target} is not confirmed"
 
     def _newest(self) -> Observation:
-        """The observation on which a change rests."""
+        """Return the observation that justifies a change."""
         assert not self._dry_run, "a dry run changes nothing"
         newest = self._observations[-1]
         assert newest.at < self._deadline, "decided after the deadline"
         return newest
 
     def _confirmed(self, holds: Callable[[Observation, Target], bool], target: Target) -> bool:
-        """Whether it has held in every observation for as long as the confirm window."""
+        """Whether a condition has held in every observation of the confirm window."""
         newest = self._observations[-1]
         ttls = [o.ttl for o in self._observations if o.ttl is not None]
         since = newest.at
@@ -106,7 +106,7 @@ class Referee:
 
 
 def assert_applied_twice_changes_nothing(run: RunState) -> None:
-    """Apply the plan of a run's look to the group as it was seen, and show the run that group."""
+    """Apply a run's plan to its snapshot, and check that the next plan has no calls."""
     if run.plan is None or run.snapshot is None or not run.plan.has_calls:
         return
     after, _ = run.after_snapshot(
@@ -118,14 +118,14 @@ def assert_applied_twice_changes_nothing(run: RunState) -> None:
 
 def _applied(plan: Plan, group: TargetGroup) -> TargetGroup:
     after = {health.target: health for health in group.targets}
-    for verdict in plan.to_register:
-        after[verdict.target] = TargetHealth(verdict.target, TargetState.INITIAL)
-    for verdict in plan.to_deregister:
-        after[verdict.target] = TargetHealth(verdict.target, TargetState.DRAINING)
+    for change in plan.to_register:
+        after[change.target] = TargetHealth(change.target, TargetState.INITIAL)
+    for change in plan.to_deregister:
+        after[change.target] = TargetHealth(change.target, TargetState.DRAINING)
     return TargetGroup(tuple(after.values()))
 
 
-def _asked_for(observation: Observation) -> set[Target]:
+def _desired_in(observation: Observation) -> set[Target]:
     return {Target(a, PORT) for a in observation.addresses if isinstance(a, IPv4Address)}
 
 
