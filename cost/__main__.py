@@ -1,4 +1,4 @@
-"""``python -m cost``: what it costs a month, with the project's prices and numbers or yours."""
+"""``python -m cost``: the monthly cost, with the project's prices and numbers or yours."""
 
 import argparse
 import sys
@@ -18,7 +18,7 @@ def main() -> None:
         prices = load_prices()
         if given.prices:
             prices = override(prices, given.prices)
-        inputs = Inputs.load().having(given.set)
+        inputs = Inputs.load().override(given.set)
         page = to_markdown(prices, inputs, Sweeps(), given.databases or DATABASES)
     except TableError as error:
         sys.exit(f"cost: {error}")
@@ -31,14 +31,14 @@ def main() -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m cost", description=__doc__)
     parser.add_argument(
-        "--prices", type=Path, metavar="FILE", help="your prices, in the form of cost/prices.toml"
+        "--prices", type=Path, metavar="FILE", help="your prices, in the format of cost/prices.toml"
     )
     parser.add_argument(
         "--databases",
         type=_count,
         action="append",
         metavar="NUMBER",
-        help="for so many; may be given several times",
+        help="a number of databases; may be given several times",
     )
     parser.add_argument(
         "--set",

@@ -4,12 +4,12 @@ from collections.abc import Iterable
 
 
 def table_row(*cells: str) -> str:
-    """One line of a table."""
+    """Return one line of a table."""
     return f"| {' | '.join(cells)} |"
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """A table with its head."""
+    """Return a table with its head."""
     columns = list(head)
     lines = (columns, ["---"] * len(columns), *rows)
     return "\n".join(table_row(*line) for line in lines)

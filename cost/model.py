@@ -1,4 +1,4 @@
-"""What each way of keeping target groups right uses in a month. What that costs, the prices say."""
+"""The monthly use of each way to keep target groups in sync. The prices turn it into costs."""
 
 import json
 import math
@@ -13,9 +13,9 @@ from cost.prices import Price, TableError
 from target_sync.fleet.planner import AUDIT_SECONDS, SWEEP_SECONDS, SweepCapacity
 
 INPUTS = Path(__file__).parent / "inputs.toml"
-#: The simulated sweeps, by how many target groups there are.
+#: The simulated sweeps, by the number of target groups.
 SWEEPS = Path(__file__).parents[1] / "docs/bench/fleet.json"
-#: What one SendMessageBatch may have (SQS API reference).
+#: The limit of messages in one SendMessageBatch (SQS API reference).
 _MESSAGES = 10
 _MB_IN_GB = 1024
 _BYTES_IN_GB = 1_000_000_000
@@ -23,7 +23,7 @@ _BYTES_IN_GB = 1_000_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:
-    """The numbers of ``inputs.toml``, which says what each is and where it comes from."""
+    """The numbers of ``inputs.toml``, which describes each and gives its origin."""
 
     hours: float
     gb: float
@@ -55,14 +55,14 @@ class Inputs:
 
     @classmethod
     def load(cls) -> Self:
-        """The project's own."""
+        """Return the project's own inputs."""
         return cls(**{name: float(entry["value"]) for name, entry in read_inputs().items()})
 
-    def having(self, given: Sequence[str]) -> Self:
-        """These, with some in their place that a user gave as ``name=number``.
+    def override(self, given: Sequence[str]) -> Self:
+        """Return these inputs with the values that a user gave as ``name=number``.
 
         Raises:
-            TableError: There is no such input, or it has another number.
+            TableError: An input does not exist, or its value is not valid.
         """
         names = [field.name for field in fields(self)]
         changed = self
@@ -75,10 +75,10 @@ class Inputs:
         return changed
 
     def check(self) -> None:
-        """Refuse what would have no meaning.
+        """Check the values.
 
         Raises:
-            TableError: So it is.
+            TableError: A value is out of its range.
         """
         if self.databases_per_balancer < 1:
             raise TableError("databases_per_balancer must be 1 or more")
@@ -87,12 +87,12 @@ class Inputs:
 
     @property
     def minutes(self) -> float:
-        """Of a month."""
+        """The minutes of a month."""
         return self.hours * 60
 
 
 def read_inputs() -> Mapping[str, Mapping[str, float | str]]:
-    """The inputs with everything that is said of them."""
+    """Return the inputs with their descriptions."""
     return dict(tomllib.loads(INPUTS.read_text()))
 
 
@@ -108,12 +108,12 @@ def _number(text: str, number: str) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """So much of something that has a price.
+    """A quantity of something with a price.
 
     Attributes:
-        what: The line that it belongs to.
-        price: The price's name.
-        quantity: How much, in the price's own things: invocations, not millions of them.
+        what: The line of the bill.
+        price: The name of the price.
+        quantity: The quantity in single items: invocations, not millions of invocations.
     """
 
     what: str
@@ -121,17 +121,17 @@ class Use:
     quantity: float
 
 
-#: What the ways are compared by.
+#: The uses of one way.
 Bill = Sequence[Use]
 
 
 def total(bill: Bill, prices: Mapping[str, Price]) -> float:
-    """What it costs, in US dollars."""
+    """Return the cost of a bill in US dollars."""
     return sum(prices[use.price].of(use.quantity) for use in bill)
 
 
 def by_line(bill: Bill, prices: Mapping[str, Price]) -> Mapping[str, float]:
-    """What each line of it costs, in US dollars, in the order of the bill."""
+    """Return the cost of each line in US dollars, in the order of the bill."""
     lines: dict[str, float] = {}
     for use in bill:
         lines[use.what] = lines.get(use.what, 0.0) + prices[use.price].of(use.quantity)
@@ -139,7 +139,7 @@ def by_line(bill: Bill, prices: Mapping[str, Price]) -> Mapping[str, float]:
 
 
 def balancers(inputs: Inputs, databases: int) -> Bill:
-    """Load balancers: what a stack makes, and what the users of a fleet have anyway."""
+    """Return the use of load balancers: those of a stack, or the existing ones of a fleet."""
     count = _balancers(inputs, databases)
     return (
         Use("load balancer, hours", "balancer_hour", count * inputs.hours),
@@ -148,7 +148,7 @@ def balancers(inputs: Inputs, databases: int) -> Bill:
 
 
 def stacks(inputs: Inputs, databases: int) -> Bill:
-    """The syncing of a stack for each database, without its load balancer."""
+    """Return the use of one stack for each database, without load balancers."""
     one = (
         *_invocations(inputs, inputs.minutes, inputs.run_seconds, inputs.stack_memory_mb),
         *_invocations(inputs, inputs.events, inputs.stack_watch_seconds, inputs.stack_memory_mb),
@@ -162,31 +162,31 @@ def stacks(inputs: Inputs, databases: int) -> Bill:
 
 
 def fleet(inputs: Inputs, databases: int, sweep_seconds: float) -> Bill:
-    """One fleet for all of them, without anybody's load balancer.
+    """Return the use of one fleet for all databases, without load balancers.
 
     Args:
         inputs: The numbers.
-        databases: How many target groups there are.
-        sweep_seconds: From the start of a sweep until all that it handed out is done: as long as
-            that its workers are taken for busy.
+        databases: The number of target groups.
+        sweep_seconds: Seconds from the start of a sweep until its last work item is done. The
+            workers count as busy for this time.
     """
-    sweeps, orders = inputs.minutes, orders_a_sweep(inputs, databases)
-    runs, watches = sweeps * orders, inputs.events * databases
+    sweeps, items = inputs.minutes, items_per_sweep(inputs, databases)
+    runs, watches = sweeps * items, inputs.events * databases
     return (
         *_invocations(inputs, sweeps, sweep_seconds, inputs.fleet_sweep_memory_mb),
         *_invocations(
             inputs,
             runs,
-            max(inputs.run_seconds, min(inputs.fleet_workers, orders) * sweep_seconds / orders),
+            max(inputs.run_seconds, min(inputs.fleet_workers, items) * sweep_seconds / items),
             inputs.fleet_memory_mb,
         ),
         *_invocations(inputs, watches, inputs.fleet_watch_seconds, inputs.fleet_memory_mb),
         Use("schedule", "scheduler_invocations", sweeps),
-        Use("queues", "sqs_fifo_requests", _requests(inputs, runs, sweeps, orders, sweep_seconds)),
+        Use("queues", "sqs_fifo_requests", _requests(inputs, runs, sweeps, items, sweep_seconds)),
         Use("queues", "sqs_requests", _polls(inputs) + 3 * watches),
         _logs(
             (sweeps + watches) * inputs.fleet_sweep_log_bytes
-            # The mark of the audit is an order too, and none that leaves a record.
+            # The audit cursor is a work item too, but logs no run.
             + (runs - sweeps) * inputs.fleet_run_log_bytes
         ),
         Use("metrics", "metric", inputs.fleet_metrics),
@@ -194,19 +194,19 @@ def fleet(inputs: Inputs, databases: int, sweep_seconds: float) -> Bill:
     )
 
 
-def orders_a_sweep(inputs: Inputs, groups: int) -> int:
-    """How many orders a sweep hands out while nothing happens: audits, and the mark of them."""
+def items_per_sweep(inputs: Inputs, groups: int) -> int:
+    """Return the number of work items of a steady sweep: the audits and the audit cursor."""
     audits = math.ceil(groups * SWEEP_SECONDS / AUDIT_SECONDS)
     return min(audits, SweepCapacity.of(inputs.fleet_share).groups) + 1
 
 
 def lattice(inputs: Inputs, databases: int) -> Bill:
-    """VPC Lattice, as its provider pays for it: resource gateways have no price by the hour."""
+    """Return the provider's use of VPC Lattice. Resource gateways have no hourly price."""
     return (Use("resource gateway, traffic", "resource_gateway_gb", databases * inputs.gb),)
 
 
 def lattice_network(inputs: Inputs, databases: int) -> Bill:
-    """The same, each resource shared through a service network instead of by itself."""
+    """Return the same with each resource shared through a service network."""
     return (
         *lattice(inputs, databases),
         Use("resource in a network, hours", "network_resource_hour", databases * inputs.hours),
@@ -214,7 +214,7 @@ def lattice_network(inputs: Inputs, databases: int) -> Bill:
 
 
 def interface_consumers(inputs: Inputs, databases: int) -> Bill:
-    """What consumers of stacks or of a fleet pay: an interface endpoint for each load balancer."""
+    """Return the use of the consumers: an interface endpoint for each load balancer."""
     hours = _balancers(inputs, databases) * inputs.consumer_zones * inputs.hours
     return (
         Use("endpoint", "endpoint_hour", hours),
@@ -223,7 +223,7 @@ def interface_consumers(inputs: Inputs, databases: int) -> Bill:
 
 
 def resource_consumers(inputs: Inputs, databases: int) -> Bill:
-    """What consumers pay with VPC Lattice: a resource endpoint for each database."""
+    """Return the use of consumers with VPC Lattice: one resource endpoint per database."""
     return (
         Use("endpoint", "resource_endpoint_hour", databases * inputs.hours),
         Use("endpoint", "resource_endpoint_gb", databases * inputs.gb),
@@ -231,13 +231,13 @@ def resource_consumers(inputs: Inputs, databases: int) -> Bill:
 
 
 def endpoints(inputs: Inputs, count: float) -> Bill:
-    """Interface endpoints for functions in a VPC without a NAT gateway."""
+    """Return the use of interface endpoints for functions in a VPC without a NAT gateway."""
     hours = count * inputs.consumer_zones * inputs.hours
     return (Use("interface endpoints", "endpoint_hour", hours),)
 
 
 def _invocations(inputs: Inputs, count: float, seconds: float, memory_mb: float) -> Iterator[Use]:
-    """Functions that run so often, for so many seconds each, and what Lambda logs of them."""
+    """Yield the use of ``count`` invocations of ``seconds`` each, with Lambda's own log."""
     yield Use("Lambda, requests", "lambda_requests", count)
     yield Use("Lambda, time", "lambda_gb_second", count * seconds * memory_mb / _MB_IN_GB)
     yield Use("traces", "traces", count * inputs.traced)
@@ -253,14 +253,14 @@ def _logs(size: float) -> Use:
 
 
 def _requests(
-    inputs: Inputs, runs: float, sweeps: float, orders: int, sweep_seconds: float
+    inputs: Inputs, runs: float, sweeps: float, items: int, sweep_seconds: float
 ) -> float:
-    """Requests to the queue of orders: sent in batches, received and deleted one by one.
+    """Return the requests to the work queue: sends in batches, single receives and deletes.
 
-    A sweep asks once a second how many wait; Lambda asks an empty queue all the time.
+    A sweep reads the length of the queue once a second. Lambda polls an empty queue all the time.
     """
-    sends, looks = sweeps * math.ceil(orders / _MESSAGES), sweeps * math.ceil(sweep_seconds)
-    return sends + looks + 2 * runs + _polls(inputs)
+    sends, counts = sweeps * math.ceil(items / _MESSAGES), sweeps * math.ceil(sweep_seconds)
+    return sends + counts + 2 * runs + _polls(inputs)
 
 
 def _polls(inputs: Inputs) -> float:
@@ -268,7 +268,7 @@ def _polls(inputs: Inputs) -> float:
 
 
 class Sweeps:
-    """How long a sweep takes, simulated for some numbers of groups and taken as even between."""
+    """The duration of a sweep: simulated for some numbers of groups, interpolated between them."""
 
     def __init__(self, simulated: Path = SWEEPS) -> None:
         rows = json.loads(simulated.read_text())
@@ -279,7 +279,7 @@ class Sweeps:
         )
 
     def seconds(self, groups: int) -> float:
-        """Seconds from a sweep's start until everything that it handed out is done."""
+        """Return the seconds from the start of a sweep until its last work item is done."""
         before = self._seconds[0]
         if groups <= before[0]:
             return before[1]
@@ -288,5 +288,5 @@ class Sweeps:
                 part = (groups - before[0]) / (after[0] - before[0])
                 return before[1] + part * (after[1] - before[1])
         raise TableError(
-            f"{groups:,} databases are more than the {self._seconds[-1][0]:,} that were simulated"
+            f"{groups:,} databases exceed the largest simulation of {self._seconds[-1][0]:,}"
         )

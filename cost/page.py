@@ -1,4 +1,4 @@
-"""The page with the costs, as Markdown. Everything on it is written by `make cost`."""
+"""The page with the costs, as Markdown. `make cost` writes all of it."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
@@ -12,9 +12,9 @@ from cost.model import (
     endpoints,
     fleet,
     interface_consumers,
+    items_per_sweep,
     lattice,
     lattice_network,
-    orders_a_sweep,
     read_inputs,
     resource_consumers,
     stacks,
@@ -28,22 +28,22 @@ DATABASES = (1, 10, 100, 1_000)
 def to_markdown(
     prices: Mapping[str, Price], inputs: Inputs, sweeps: Sweeps, databases: Sequence[int]
 ) -> str:
-    """The page.
+    """Return the page.
 
     Args:
-        prices: What everything costs.
-        inputs: What it is computed from.
-        sweeps: How long a sweep takes.
-        databases: For how many databases.
+        prices: The prices.
+        inputs: The numbers.
+        sweeps: The durations of sweeps.
+        databases: The numbers of databases, one column each.
 
     Raises:
-        TableError: There are more of them than were simulated.
+        TableError: A number of databases exceeds the largest simulation.
     """
 
     def many(bill: Callable[[int], Bill]) -> list[Bill]:
         return [bill(number) for number in databases]
 
-    head = ("USD a month, for so many databases", *(f"{number:,}" for number in databases))
+    head = ("USD a month, by number of databases", *(f"{number:,}" for number in databases))
     made = many(lambda n: balancers(inputs, n))
     single = many(lambda n: stacks(inputs, n))
     together = many(lambda n: fleet(inputs, n, sweeps.seconds(n)))
@@ -76,13 +76,13 @@ def to_markdown(
         stack_lines=table(head, _lines(ways["a stack each"], prices)),
         fleet_lines=table(head, _lines(together, prices)),
         simulated=table(
-            ("of the fleet, for so many databases", *head[1:]),
+            ("fleet, by number of databases", *head[1:]),
             [
                 ("seconds of a sweep", *(f"{sweeps.seconds(n):.2f}" for n in databases)),
-                ("orders of a sweep", *(f"{orders_a_sweep(inputs, n):,}" for n in databases)),
+                ("work items of a sweep", *(f"{items_per_sweep(inputs, n):,}" for n in databases)),
             ],
         ),
-        inputs=table(("name", "value", "of", "origin", "where, or why"), _inputs(inputs)),
+        inputs=table(("name", "value", "unit", "origin", "source or reason"), _inputs(inputs)),
         prices=table(("name", "USD", "for", "Region", "date", "source"), _prices(prices)),
         notes="\n".join(f"- `{name}`: {p.note}." for name, p in prices.items() if p.note),
     )
@@ -110,8 +110,8 @@ def _inputs(inputs: Inputs) -> Iterator[Sequence[str]]:
     for name, entry in read_inputs().items():
         value = getattr(inputs, name)
         own = value == entry["value"]
-        origin, why = (str(entry["origin"]), str(entry["why"])) if own else ("given", "")
-        yield f"`{name}`", f"{value:,g}", str(entry["unit"]), origin, why
+        origin, reason = (str(entry["origin"]), str(entry["reason"])) if own else ("given", "")
+        yield f"`{name}`", f"{value:,g}", str(entry["unit"]), origin, reason
 
 
 def _prices(prices: Mapping[str, Price]) -> Iterator[Sequence[str]]:
@@ -126,40 +126,40 @@ def _listed(texts: Iterable[str]) -> str:
 
 _PAGE = """# What it costs
 
-Made by `make cost` from the tables of prices and of numbers that stand below: list prices of
-{regions}, collected on {dates}, without free tiers. **Nothing here is from a bill.** A number
-that nobody measured says so, and each price and each number can be yours:
+Made by `make cost` from the prices and numbers below: list prices of {regions}, collected on
+{dates}, without free tiers. **Nothing here is from a bill.** The tables mark assumed numbers. You
+can replace each price and each number:
 
 ```sh
 printf '[balancer_hour]\\nusd = 0.0252\\n' > mine.toml
 make cost COST_OPTIONS="--prices mine.toml --databases 40 --set gb=500 --set run_seconds=0.4"
 ```
 
-With options it prints the page; without, it writes this one.
+With options, the command prints the page; without, it writes this page.
 
-## In a word
+## Summary
 
-What the provider of the databases pays:
+The provider of the databases pays:
 
 {ways}
 
-Keeping the target groups right is a part of it. The load balancers of a fleet are the users' own,
-made by other tools, so this is all that the fleet itself adds:
+A part of this keeps the target groups in sync. The load balancers of a fleet exist already, made by
+other tools, so the fleet adds only this part:
 
 {syncing}
 
-What the consumers pay, which is a vendor's own matter:
+The consumers (the vendors) pay:
 
 {consumers}
 
 With the prices and numbers of this project:
 
-- The metrics, alarms and dashboard of a stack are most of what its syncing costs. A fleet has its
-  own once.
-- A load balancer costs more than everything that keeps it right. Several databases may share one,
-  each with a listener of its own: `--set databases_per_balancer=10`.
-- VPC Lattice with resource endpoints has no load balancer and nothing to keep in sync, and costs
-  least, if the consumers accept it; dbt's documentation asks for an endpoint service. Some of its
+- Metrics, alarms and the dashboard are most of the cost of a stack without its load balancer. A
+  fleet has them once.
+- A load balancer costs more than everything that keeps its targets in sync. Several databases can
+  share one, each with its own listener: `--set databases_per_balancer=10`.
+- VPC Lattice with resource endpoints costs least: it has no load balancer, and nothing to keep in
+  sync. The consumers must accept it; dbt's documentation asks for an endpoint service. Some of its
   prices are [uncertain](#the-prices).
 
 ## Line by line
@@ -172,12 +172,11 @@ One fleet, without the load balancers:
 
 {fleet_lines}
 
-The fleet's Lambda time is an upper bound: of the longest simulated sweep, with every worker busy
-from its beginning until its last order is done, waiting for its share of the calls included, and
-each order alone in its batch.
+The Lambda time of the fleet is an upper bound. It takes the longest simulated sweep, keeps every
+worker busy until the last work item is done, and puts one work item in each batch.
 
-Functions in a VPC that has no NAT gateway need interface endpoints. Without a VPC, which is right
-for every RDS name, there are none. Stacks in one VPC can share theirs:
+Functions in a VPC without a NAT gateway need interface endpoints. Functions outside a VPC, which
+suffice for every RDS name, need none. Stacks in one VPC can share them:
 
 {private}
 
@@ -185,8 +184,8 @@ for every RDS name, there are none. Stacks in one VPC can share theirs:
 
 {inputs}
 
-From [the benchmark](bench/fleet.md), where 1, 10, 100, 1,000 and 5,000 groups were simulated, and
-even in between:
+From [the benchmark](bench/fleet.md), which simulates 1, 10, 100, 1,000 and 5,000 groups; values in
+between are interpolated:
 
 {simulated}
 
@@ -198,12 +197,11 @@ even in between:
 
 ## What is not in it
 
-- Traffic between Availability Zones: 0.01 USD a GB in each direction. With one target in one zone
-  some of it always crosses.
-- Further tiers, which are cheaper, and free tiers; so 1,000 databases are somewhat overestimated,
-  and one is.
-- Keeping the log, the messages and events of a failover, a person's looks at the status: less than
-  a cent for a database.
-- Calls to ELB, EC2, RDS and the tagging API, events of AWS's services and the endpoint service
-  itself cost nothing.
+- Traffic between Availability Zones: 0.01 USD a GB in each direction. With one target in one zone,
+  some traffic always crosses zones.
+- Cheaper tiers and free tiers. The page therefore overestimates the cost of one database and of
+  1,000.
+- Log storage, the notifications of a failover, and status reports: less than a cent per database.
+- Calls to ELB, EC2, RDS and the tagging API, events of AWS services and the endpoint service cost
+  nothing.
 """

@@ -1,4 +1,4 @@
-"""The table of prices: read, checked, and overridden by a table of the user's."""
+"""Read and check the table of prices, and override it with a table of the user."""
 
 import datetime as dt
 import math
@@ -14,7 +14,7 @@ _KEYS = ("usd", "per", "date", *_TEXTS)
 
 
 class TableError(Exception):
-    """A table or a number that cannot be used. The text says where and why."""
+    """A table or a number is not valid. The message gives the place and the reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,13 +22,13 @@ class Price:
     """One price.
 
     Attributes:
-        usd: In US dollars, for so many units as ``per`` says.
-        unit: What it is the price of.
-        per: How many things a unit has, for example a million.
-        region: Where it holds.
-        date: When it was collected.
-        source: Where from.
-        note: What is uncertain about it; empty if nothing is.
+        usd: The price of one unit in US dollars.
+        unit: The name of the unit.
+        per: The items in a unit, for example a million.
+        region: The AWS Region.
+        date: The day on which it was collected.
+        source: The source.
+        note: The uncertainty; empty if there is none.
     """
 
     usd: float
@@ -40,26 +40,26 @@ class Price:
     note: str = ""
 
     def of(self, quantity: float) -> float:
-        """What so many things cost, in US dollars."""
+        """Return the price of ``quantity`` items in US dollars."""
         return quantity / self.per * self.usd
 
 
 def load_prices(table: Path = TABLE) -> Mapping[str, Price]:
-    """The project's own prices.
+    """Return the project's own prices.
 
     Raises:
-        TableError: A price is missing something, or is wrong.
+        TableError: A price is incomplete or not valid.
     """
     return {name: _price(table, name, entry) for name, entry in _read(table).items()}
 
 
 def override(prices: Mapping[str, Price], table: Path) -> Mapping[str, Price]:
-    """The prices with those of another table in their place.
+    """Return the prices with the values of another table.
 
-    What that table does not say of a price stays, but its source is the table.
+    A changed price keeps the fields that the table leaves out, but its source is the table.
 
     Raises:
-        TableError: The table cannot be read, has a name that is none of a price, or is wrong.
+        TableError: The table cannot be read, names an unknown price, or is not valid.
     """
     changed = dict(prices)
     for name, entry in _read(table).items():
@@ -78,7 +78,7 @@ def _read(table: Path) -> Mapping[str, Any]:
     except OSError as error:
         raise TableError(f"{table}: cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise TableError(f"{table}: is no TOML: {error}") from error
+        raise TableError(f"{table}: is not valid TOML: {error}") from error
 
 
 def _price(table: Path, name: str, entry: Any) -> Price:
@@ -90,25 +90,25 @@ def _price(table: Path, name: str, entry: Any) -> Price:
 
 
 def _checked(table: Path, name: str, entry: Any) -> dict[str, Any]:
-    """The entry, if everything in it is of the right kind."""
+    """Return the entry if each of its fields is valid."""
 
-    def refuse(text: str) -> TableError:
+    def error(text: str) -> TableError:
         return TableError(f"{table}: [{name}] {text}")
 
     if not isinstance(entry, dict):
         raise TableError(f"{table}: {name} must be a table: [{name}] with usd = … below it")
     for key in entry:
         if key not in _KEYS:
-            raise refuse(f"has an unknown key {key!r}: {', '.join(_KEYS)}")
+            raise error(f"has an unknown key {key!r}: {', '.join(_KEYS)}")
     if "usd" in entry and not _is_amount(entry["usd"]):
-        raise refuse(f"usd must be a number, 0 or more, not {entry['usd']!r}")
+        raise error(f"usd must be a number, 0 or more, not {entry['usd']!r}")
     if "per" in entry and not (type(entry["per"]) is int and entry["per"] > 0):
-        raise refuse(f"per must be a whole number above 0, not {entry['per']!r}")
+        raise error(f"per must be a whole number above 0, not {entry['per']!r}")
     if "date" in entry and type(entry["date"]) is not dt.date:
-        raise refuse(f"date must be a day such as 2026-11-22, not {entry['date']!r}")
+        raise error(f"date must be a day such as 2026-11-22, not {entry['date']!r}")
     for key in _TEXTS:
         if not isinstance(entry.get(key, ""), str):
-            raise refuse(f"{key} must be a text, not {entry[key]!r}")
+            raise error(f"{key} must be a text, not {entry[key]!r}")
     return dict(entry)
 
 

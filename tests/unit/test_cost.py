@@ -17,9 +17,9 @@ from cost.model import (
     endpoints,
     fleet,
     interface_consumers,
+    items_per_sweep,
     lattice,
     lattice_network,
-    orders_a_sweep,
     read_inputs,
     resource_consumers,
     stacks,
@@ -77,7 +77,7 @@ def test_the_page_is_what_the_script_writes() -> None:
     )
 
 
-def test_what_the_page_says_of_our_own_numbers_is_so() -> None:
+def test_the_conclusions_of_the_page_follow_from_its_numbers() -> None:
     lines = by_line(stacks(OURS, 1), PRICES)
     syncing = total(stacks(OURS, 1), PRICES)
     assert lines["metrics"] + lines["alarms"] + lines["dashboard"] > syncing / 2
@@ -92,7 +92,7 @@ def test_what_the_page_says_of_our_own_numbers_is_so() -> None:
         assert total(lattice(OURS, databases), PRICES) < min(total(b, PRICES) for b in others)
 
 
-def test_every_price_says_where_when_and_whence_it_is() -> None:
+def test_every_price_has_a_region_a_date_and_a_source() -> None:
     for price in PRICES.values():
         assert price.usd > 0
         assert price.region == "us-east-1"
@@ -100,17 +100,17 @@ def test_every_price_says_where_when_and_whence_it_is() -> None:
         assert price.source.startswith("https://aws.amazon.com/")
 
 
-def test_every_number_says_where_it_comes_from() -> None:
+def test_every_number_has_an_origin_and_a_reason() -> None:
     origins = {"measured", "template", "documented", "assumed"}
     for name, entry in read_inputs().items():
-        assert entry.keys() == {"value", "unit", "origin", "why"}, name
+        assert entry.keys() == {"value", "unit", "origin", "reason"}, name
         assert entry["origin"] in origins, name
 
 
 # --- The arithmetic -----------------------------------------------------------------------------
 
 
-def test_a_price_is_for_as_many_things_as_it_says() -> None:
+def test_a_price_is_for_the_items_of_its_unit() -> None:
     assert PRICES["lambda_requests"].of(3_000_000) == pytest.approx(0.60)
     assert PRICES["alarm"].of(3) == pytest.approx(0.30)
 
@@ -131,7 +131,7 @@ def test_a_stack_runs_each_minute_and_after_each_event() -> None:
     )
 
 
-def test_stacks_cost_as_often_as_there_are() -> None:
+def test_the_cost_of_stacks_grows_with_their_number() -> None:
     assert total(stacks(SMALL, 7), PRICES) == pytest.approx(7 * total(stacks(SMALL, 1), PRICES))
 
 
@@ -146,7 +146,7 @@ def test_a_fleet_sweeps_each_minute_and_audits_each_group_in_15() -> None:
             "lambda_gb_second": 60 * 3 + 60 * 2 * 3 / 2 + 60 * 20 / 2,
             "traces": 300,
             "scheduler_invocations": 60,
-            # A batch sent, 3 looks at the queue, 3 orders received and deleted; and the polling.
+            # A batch sent, 3 looks at the queue, 3 items received and deleted; and the polling.
             "sqs_fifo_requests": 60 * (1 + 3 + 6) + 60 * 15,
             "sqs_requests": 60 * 15 + 3 * 60,
             "log_gb": (300 * 100 + 120 * 200 + 120 * 50) / 1e9,
@@ -162,15 +162,15 @@ def test_a_worker_is_busy_for_at_least_a_run() -> None:
 
 
 @pytest.mark.parametrize(
-    ("groups", "orders"), [(1, 2), (15, 2), (16, 3), (1_000, 68), (4_125, 276), (5_000, 276)]
+    ("groups", "items"), [(1, 2), (15, 2), (16, 3), (1_000, 68), (4_125, 276), (5_000, 276)]
 )
-def test_a_sweep_hands_out_a_fifteenth_and_the_mark_as_far_as_there_is_room(
-    groups: int, orders: int
+def test_a_sweep_sends_a_fifteenth_of_the_groups_and_the_cursor_within_its_capacity(
+    groups: int, items: int
 ) -> None:
-    assert orders_a_sweep(OURS, groups) == orders
+    assert items_per_sweep(OURS, groups) == items
 
 
-def test_databases_may_share_load_balancers_and_their_endpoints() -> None:
+def test_databases_can_share_load_balancers_and_endpoints() -> None:
     shared = replace(SMALL, databases_per_balancer=10, consumer_zones=2)
     assert quantities(balancers(SMALL, 25)) == {"balancer_hour": 25, "balancer_capacity_hour": 75}
     assert quantities(balancers(shared, 25)) == {"balancer_hour": 3, "balancer_capacity_hour": 75}
@@ -193,7 +193,7 @@ def test_functions_in_a_vpc_have_an_endpoint_in_each_zone() -> None:
     assert quantities(endpoints(replace(SMALL, consumer_zones=3), 4)) == {"endpoint_hour": 12}
 
 
-def test_a_sweeps_time_is_taken_as_even_between_what_was_simulated(tmp_path: Path) -> None:
+def test_the_duration_of_a_sweep_is_interpolated_between_simulations(tmp_path: Path) -> None:
     rows = tmp_path / "rows.json"
     rows.write_text(
         '[{"strategy": "fleet", "scenario": "steady", "groups": 30, "wall_s": 5.0},'
@@ -203,7 +203,7 @@ def test_a_sweeps_time_is_taken_as_even_between_what_was_simulated(tmp_path: Pat
     )
     sweeps = Sweeps(rows)
     assert [sweeps.seconds(n) for n in (1, 10, 15, 30)] == [1.0, 1.0, 2.0, 5.0]
-    with pytest.raises(TableError, match="31 databases are more than the 30 that were simulated"):
+    with pytest.raises(TableError, match="31 databases exceed the largest simulation of 30"):
         sweeps.seconds(31)
 
 
@@ -217,7 +217,7 @@ def given(tmp_path: Path, text: str) -> Path:
     return table
 
 
-def test_a_users_price_replaces_ours_and_is_its_own_source(tmp_path: Path) -> None:
+def test_a_price_of_the_user_replaces_ours_and_names_its_table(tmp_path: Path) -> None:
     table = given(tmp_path, "[alarm]\nusd = 7\nregion = 'eu-west-1'\n[resource_gateway_gb]\nusd=1")
     prices = override(PRICES, table)
     assert prices["alarm"] == replace(PRICES["alarm"], usd=7, region="eu-west-1", source=str(table))
@@ -226,9 +226,9 @@ def test_a_users_price_replaces_ours_and_is_its_own_source(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
-        ("[alarm", "is no TOML"),
+        ("[alarm", "is not valid TOML"),
         ("[alarms]\nusd = 1", "there is no price 'alarms': lambda_gb_second, "),
         ("alarm = 0.1", r"alarm must be a table: \[alarm\] with usd = … below it"),
         ("[alarm]\nusd = '1'", r"\[alarm\] usd must be a number, 0 or more, not '1'"),
@@ -244,27 +244,27 @@ def test_a_users_price_replaces_ours_and_is_its_own_source(tmp_path: Path) -> No
         ("[alarm]\nunit = 'hour'", "unit must be 'alarm and month', or left out"),
     ],
 )
-def test_a_wrong_table_is_refused_with_what_is_wrong(tmp_path: Path, text: str, said: str) -> None:
-    with pytest.raises(TableError, match=rf"mine\.toml: .*{said}"):
+def test_rejects_an_invalid_table_with_the_reason(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(TableError, match=rf"mine\.toml: .*{message}"):
         override(PRICES, given(tmp_path, text))
 
 
-def test_a_table_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_rejects_a_missing_table(tmp_path: Path) -> None:
     with pytest.raises(TableError, match="cannot be read: No such file"):
         override(PRICES, tmp_path / "mine.toml")
 
 
-def test_our_own_table_has_everything_of_each_price(tmp_path: Path) -> None:
+def test_our_own_table_must_be_complete(tmp_path: Path) -> None:
     with pytest.raises(TableError, match=r"\[alarm\] has no date, region, source, unit"):
         load_prices(given(tmp_path, "[alarm]\nusd = 1"))
 
 
-def test_a_users_number_replaces_ours() -> None:
-    assert OURS.having(["gb=500", "hours=720"]) == replace(OURS, gb=500, hours=720)
+def test_a_number_of_the_user_replaces_ours() -> None:
+    assert OURS.override(["gb=500", "hours=720"]) == replace(OURS, gb=500, hours=720)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("gigabytes=5", "there is no input 'gigabytes': hours, gb, "),
         ("gb", "must be a number, 0 or more"),
@@ -276,9 +276,9 @@ def test_a_users_number_replaces_ours() -> None:
         ("fleet_share=1.5", "must be more than 0 and at most 1"),
     ],
 )
-def test_a_wrong_number_is_refused(text: str, said: str) -> None:
-    with pytest.raises(TableError, match=said):
-        OURS.having([text])
+def test_rejects_an_invalid_number(text: str, message: str) -> None:
+    with pytest.raises(TableError, match=message):
+        OURS.override([text])
 
 
 # --- The command --------------------------------------------------------------------------------
@@ -305,14 +305,14 @@ def test_without_options_it_writes_the_page(
     assert not capsys.readouterr().out
 
 
-def test_with_options_it_prints_a_page_of_the_users_own_and_writes_none(
+def test_with_options_it_prints_the_page_and_writes_none(
     page: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     table = given(tmp_path, "[balancer_hour]\nusd = 1")
     run(monkeypatch, "--prices", str(table), "--databases", "40", "--set", "hours=100")
     printed = capsys.readouterr().out
     assert not page.exists()
-    assert "| USD a month, for so many databases | 40 |" in printed
+    assert "| USD a month, by number of databases | 40 |" in printed
     assert "| load balancer, hours | 4,000.00 |" in printed
     assert "| `balancer_hour` | 1 | hour of a Network Load Balancer | us-east-1 |" in printed
     assert f"| {table} |" in printed
@@ -321,16 +321,16 @@ def test_with_options_it_prints_a_page_of_the_users_own_and_writes_none(
 
 @pytest.mark.usefixtures("page")
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--set", "gb=x"], "cost: --set gb=x: must be a number"),
-        (["--databases", "9000"], "cost: 9,000 databases are more than the 5,000"),
+        (["--databases", "9000"], "cost: 9,000 databases exceed the largest simulation of 5,000"),
     ],
 )
-def test_it_ends_with_what_is_wrong(
-    monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
+def test_exits_with_the_reason_for_invalid_arguments(
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
 ) -> None:
-    with pytest.raises(SystemExit, match=said):
+    with pytest.raises(SystemExit, match=message):
         run(monkeypatch, *arguments)
 
 
