@@ -37,7 +37,6 @@ from target_sync.fleet.rate_limiter import CallRateLimiter
 from target_sync.fleet.rate_limits import DEFAULT_SHARE, Call, CallBudget
 from target_sync.fleet.result import SweepResult, WatchResult
 from target_sync.fleet.sweeper import Sweeper
-from target_sync.fleet.triggers import SweepTrigger, SweepTriggerKind
 from target_sync.fleet.watcher import Watcher
 from target_sync.fleet.work_items import SyncWorkItem, WorkItem, read_work_item
 from target_sync.fleet.worker import LogContext, Worker
@@ -45,6 +44,7 @@ from target_sync.model import Observation, Target, TargetGroup
 from target_sync.reconcile.loop import RunState
 from target_sync.reconcile.reconciler import RunReporter
 from target_sync.reconcile.result import SyncResult
+from target_sync.triggers import Trigger, TriggerKind
 
 #: fleet.yaml: MaxWorkers, the MaximumConcurrency of the watch, EventWatchDurationSeconds, and
 #: each time-out.
@@ -53,7 +53,7 @@ _SWEEP_TIMEOUT, _WATCH_TIMEOUT, _WORK_TIMEOUT = 58.0, 180.0, 90.0
 #: As many connections as botocore's pool has.
 _NAIVE_THREADS = 10
 _KEY = SigningKey(b"the key of the benchmark")
-_SCHEDULE = SweepTrigger(kind=SweepTriggerKind.SCHEDULE)
+_SCHEDULE = Trigger(kind=TriggerKind.SCHEDULE)
 
 
 class _Silence:

@@ -11,7 +11,8 @@ from target_sync.model import FailedObservation, SyncPolicy, Target
 from target_sync.reconcile.loop import RunState
 from target_sync.reconcile.reconciler import Reconciler
 from target_sync.reconcile.result import SyncResult
-from target_sync.reconcile.triggers import Trigger, TriggerKind
+from target_sync.reconcile.triggers import SyncTrigger
+from target_sync.triggers import TriggerKind
 
 #: Timeout of the function and the default of EventWatchDurationSeconds (template.yaml).
 FUNCTION_SECONDS = 600.0
@@ -19,7 +20,7 @@ EVENT_WATCH_DURATION_SECONDS = 300.0
 #: DnsPollIntervalSeconds of the strategy that polls continuously.
 DNS_POLL_INTERVAL_SECONDS = 5.0
 
-SCHEDULE = Trigger(kind=TriggerKind.SCHEDULE)
+SCHEDULE = SyncTrigger(kind=TriggerKind.SCHEDULE)
 
 #: A run, as the moments until which it waits.
 Run: TypeAlias = Iterator[float]
@@ -173,8 +174,8 @@ _EVENT_IDS = {
 }
 
 
-def _trigger(kind: Kind, event: Event) -> Trigger:
-    return Trigger(
+def _trigger(kind: Kind, event: Event) -> SyncTrigger:
+    return SyncTrigger(
         kind=TriggerKind.RDS_EVENT,
         event_id=_EVENT_IDS[kind][event.completes],
         occurred_at=event.occurs,

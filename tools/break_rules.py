@@ -432,8 +432,8 @@ BREAKS = [
     ),
     Break(
         "a metric counts runs that end unhealthy",
-        "reconcile/reporting.py",
-        "int(result.status is RunStatus.UNHEALTHY)",
+        "reconcile/result.py",
+        "int(self.status is RunStatus.UNHEALTHY)",
         "0",
     ),
     Break(

@@ -8,7 +8,7 @@ import pytest
 from target_sync.errors import ObservationError
 from target_sync.model import FailedObservation, LookupFailure, Observation, RunStatus
 from target_sync.reconcile.reconciler import SCHEDULE_SECONDS
-from target_sync.reconcile.triggers import Trigger
+from target_sync.reconcile.triggers import SyncTrigger
 from tests.support.scenario import EVENT, MANUAL, SCHEDULE, A, B, Scenario, target
 from tests.support.scenarios import CHANGED_AFTER_FAILURES, FROM_A_TO_B, TARGETS_CHANGED, outcome
 
@@ -95,7 +95,7 @@ def test_between_two_scheduled_runs_that_start_a_little_late_nothing_goes_unseen
 
 
 @pytest.mark.parametrize("trigger", [EVENT, MANUAL])
-def test_only_a_scheduled_run_keeps_a_vigil(scenario: Scenario, trigger: Trigger) -> None:
+def test_only_a_scheduled_run_keeps_a_vigil(scenario: Scenario, trigger: SyncTrigger) -> None:
     without = Scenario(A)
     for each in (scenario, without):
         each.run(trigger)

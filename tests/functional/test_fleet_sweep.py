@@ -40,17 +40,17 @@ from target_sync.fleet.sweeper import (
     RESERVE_SECONDS,
     STUCK_SECONDS,
 )
-from target_sync.fleet.triggers import SweepTrigger, SweepTriggerKind
 from target_sync.fleet.work_items import CursorWorkItem, SyncWorkItem, WorkItem
 from target_sync.model import AwsScope, LookupFailure
 from target_sync.reporting import PowertoolsReporter
+from target_sync.triggers import Trigger, TriggerKind
 from tests.support.events import context, load_event
 from tests.support.fleet import Faults
 from tests.support.fleet_scene import NOW, SCHEDULED, SWEEP_TIMEOUT, Scene
 from tests.unit.fleet.builders import FACTS, KEY, A, B, arn, binding, name
 
 ROOM = SweepCapacity.of()
-DRY = SweepTrigger(kind=SweepTriggerKind.MANUAL, dry_run=True)
+DRY = Trigger(kind=TriggerKind.MANUAL, dry_run=True)
 THROTTLED = AwsUnavailableError("GetResources", "ThrottledException", "slow down")
 DENIED = AwsAccessDeniedError("GetResources", "AccessDenied", "no")
 FUNCTION = "arn:aws:lambda:eu-west-1:123456789012:function:fleet-sweep"

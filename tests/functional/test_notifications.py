@@ -10,7 +10,7 @@ from target_sync.errors import TargetSyncError
 from target_sync.model import FailedObservation, LookupFailure, Observation, RunStatus
 from target_sync.notifications.messages import plain
 from target_sync.reconcile.messages import notification_of
-from target_sync.reconcile.triggers import Trigger
+from target_sync.reconcile.triggers import SyncTrigger
 from tests.support.notifications import GROUP_ARN, ORIGIN, FakeNotifier
 from tests.support.scenario import (
     COMPLETED,
@@ -284,7 +284,9 @@ def test_the_first_target_of_a_new_stack_replaces_none() -> None:
 
 
 @pytest.mark.parametrize("trigger", [EVENT, MANUAL])
-def test_a_subject_is_one_that_sns_takes_however_long_the_stacks_name_is(trigger: Trigger) -> None:
+def test_a_subject_is_one_that_sns_takes_however_long_the_stacks_name_is(
+    trigger: SyncTrigger,
+) -> None:
     scenario = NotifiedScenario(A)
     scenario.fail_over(B)
     result = scenario.run(trigger)

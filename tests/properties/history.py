@@ -10,7 +10,8 @@ from ipaddress import ip_address
 from typing import Generic, TypeAlias, TypeVar
 
 from target_sync.model import IPAddress, LookupFailure, Target
-from target_sync.reconcile.triggers import Trigger, TriggerKind
+from target_sync.reconcile.triggers import SyncTrigger
+from target_sync.triggers import TriggerKind
 from tests.support.scenario import PORT
 
 Answer: TypeAlias = frozenset[IPAddress] | LookupFailure
@@ -23,12 +24,12 @@ OTHER_FAMILY = ip_address("2001:db8::9")
 WRONG_PORT = PORT + 1
 
 TRIGGERS = {
-    "event": Trigger(kind=TriggerKind.RDS_EVENT, event_id="RDS-EVENT-0013"),
-    "completed": Trigger(kind=TriggerKind.RDS_EVENT, event_id="RDS-EVENT-0049"),
-    "schedule": Trigger(kind=TriggerKind.SCHEDULE),
-    "manual": Trigger(kind=TriggerKind.MANUAL, wait_for_healthy=False),
-    "manual, waits": Trigger(kind=TriggerKind.MANUAL),
-    "dry run": Trigger(kind=TriggerKind.MANUAL, dry_run=True),
+    "event": SyncTrigger(kind=TriggerKind.RDS_EVENT, event_id="RDS-EVENT-0013"),
+    "completed": SyncTrigger(kind=TriggerKind.RDS_EVENT, event_id="RDS-EVENT-0049"),
+    "schedule": SyncTrigger(kind=TriggerKind.SCHEDULE),
+    "manual": SyncTrigger(kind=TriggerKind.MANUAL, wait_for_healthy=False),
+    "manual, waits": SyncTrigger(kind=TriggerKind.MANUAL),
+    "dry run": SyncTrigger(kind=TriggerKind.MANUAL, dry_run=True),
 }
 
 

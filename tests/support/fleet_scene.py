@@ -15,10 +15,10 @@ from target_sync.fleet.model import (
 from target_sync.fleet.ports import DatabaseEvent
 from target_sync.fleet.result import SweepResult, WatchResult
 from target_sync.fleet.sweeper import Sweeper
-from target_sync.fleet.triggers import SweepTrigger, SweepTriggerKind
 from target_sync.fleet.watcher import Watcher
 from target_sync.fleet.work_items import CursorWorkItem, SyncWorkItem, WorkItem, read_work_item
 from target_sync.model import AwsScope, FailedObservation
+from target_sync.triggers import Trigger, TriggerKind
 from tests.support.clock import FakeClock
 from tests.support.databases import FakeDns
 from tests.support.fleet import (
@@ -33,7 +33,7 @@ from tests.unit.fleet.builders import FACTS, KEY, LIMITS, A, arn, binding, name
 #: The clock of a scene is that of the epoch, at the beginning of a minute.
 NOW = 1_732_300_020.0
 PLACE = AwsScope("aws", "eu-west-1", "123456789012")
-SCHEDULED = SweepTrigger(kind=SweepTriggerKind.SCHEDULE)
+SCHEDULED = Trigger(kind=TriggerKind.SCHEDULE)
 #: The functions' time-outs (fleet.yaml).
 SWEEP_TIMEOUT, WATCH_TIMEOUT = 58.0, 180.0
 
@@ -111,7 +111,7 @@ class Scene:
         """A name changes."""
         self.dns.set_addresses(name(number), address)
 
-    def sweep(self, trigger: SweepTrigger = SCHEDULED) -> SweepResult:
+    def sweep(self, trigger: Trigger = SCHEDULED) -> SweepResult:
         """Sweep once, and wait for the next minute."""
         began = self.clock.now()
         try:

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from lab.emulator.alarms import Alarm, AlarmState, Metric, MetricStore
-from target_sync.connections.triggers import ConnectionTrigger, ConnectionTriggerKind
 from target_sync.errors import TargetSyncError
 from target_sync.model import SyncPolicy
 from target_sync.reconcile.loop import RunState
 from target_sync.reconcile.result import SyncResult
-from target_sync.reconcile.triggers import Trigger
+from target_sync.reconcile.triggers import SyncTrigger
 from target_sync.reporting import PowertoolsReporter
+from target_sync.triggers import Trigger, TriggerKind
 from tests.support.connections import ReviewedService
 from tests.support.notifications import FakeNotifier
 from tests.support.scenario import POLICY, SCHEDULE, A, B, Scenario
@@ -109,7 +109,7 @@ class MonitoredScenario(Scenario):
         self._alarms = alarms()
         self.clock.every_tick(self._count_hosts)
 
-    def run_minutes(self, minutes: int, *events: tuple[float, Trigger]) -> list[str]:
+    def run_minutes(self, minutes: int, *events: tuple[float, SyncTrigger]) -> list[str]:
         """Let time pass, and return the names of the alarms that were raised.
 
         Args:
@@ -139,10 +139,10 @@ class MonitoredScenario(Scenario):
             yield from self._invocation(SCHEDULE)
 
     def _review_connections(self) -> None:
-        result = self.reviews.reviewer.run(ConnectionTrigger(kind=ConnectionTriggerKind.SCHEDULE))
+        result = self.reviews.reviewer.run(Trigger(kind=TriggerKind.SCHEDULE))
         self.store_metrics(written_metrics(lambda: PowertoolsReporter().report(result)))
 
-    def _invocation(self, trigger: Trigger) -> _Process:
+    def _invocation(self, trigger: SyncTrigger) -> _Process:
         """Run as Lambda does: count the errors, and retry."""
         for pause in (*_RETRY_SECONDS, None):
             try:

@@ -39,7 +39,8 @@ from target_sync.ports import Endpoint, Standbys
 from target_sync.reconcile.loop import RunState
 from target_sync.reconcile.reconciler import Reconciler
 from target_sync.reconcile.result import SyncResult
-from target_sync.reconcile.triggers import Trigger, TriggerKind
+from target_sync.reconcile.triggers import SyncTrigger
+from target_sync.triggers import TriggerKind
 from tests.support.client import FakeClient
 from tests.support.clock import FakeClock
 
@@ -52,10 +53,10 @@ ON_PREM = ip_address("192.168.7.20")
 ENDPOINT_NAME = "orders.abc123.eu-west-1.rds.amazonaws.com"
 REGISTRATION_SECONDS = 90.0
 
-EVENT = Trigger(kind=TriggerKind.RDS_EVENT, event_id="RDS-EVENT-0013")
-COMPLETED = Trigger(kind=TriggerKind.RDS_EVENT, event_id="RDS-EVENT-0049")
-SCHEDULE = Trigger(kind=TriggerKind.SCHEDULE)
-MANUAL = Trigger(kind=TriggerKind.MANUAL, wait_for_healthy=False)
+EVENT = SyncTrigger(kind=TriggerKind.RDS_EVENT, event_id="RDS-EVENT-0013")
+COMPLETED = SyncTrigger(kind=TriggerKind.RDS_EVENT, event_id="RDS-EVENT-0049")
+SCHEDULE = SyncTrigger(kind=TriggerKind.SCHEDULE)
+MANUAL = SyncTrigger(kind=TriggerKind.MANUAL, wait_for_healthy=False)
 
 
 def target(address: object, port: int = PORT) -> Target:
@@ -304,10 +305,10 @@ class Scenario:
         """Return the seconds since the scenario began."""
         return self.clock.now() - self.started_at
 
-    def run(self, trigger: Trigger, *, remaining_seconds: float = 600.0) -> SyncResult:
+    def run(self, trigger: SyncTrigger, *, remaining_seconds: float = 600.0) -> SyncResult:
         return self.reconciler.run(trigger, remaining_seconds=remaining_seconds, age_seconds=0.0)
 
-    def run_in_steps(self, trigger: Trigger, endpoint: Endpoint | None = None) -> SteppedRun:
+    def run_in_steps(self, trigger: SyncTrigger, endpoint: Endpoint | None = None) -> SteppedRun:
         """Return a run for ``run_concurrently``, optionally with another endpoint."""
         reconciler = replace(self.reconciler, endpoint=endpoint or self.reconciler.endpoint)
         return reconciler.run_in_steps(trigger, remaining_seconds=600.0, age_seconds=0.0)
@@ -332,7 +333,7 @@ class Scenario:
                 ends[n] = error
         return [ends[n] for n in range(len(starts))]
 
-    def run_until_killed(self, condition: Callable[[], bool], trigger: Trigger) -> None:
+    def run_until_killed(self, condition: Callable[[], bool], trigger: SyncTrigger) -> None:
         """Run, and stop at the first wait at which the condition holds, as a time-out does."""
         run = self.run_in_steps(trigger)
         for resume_at in run:
@@ -343,7 +344,7 @@ class Scenario:
             self.clock.sleep_until(resume_at)
         raise AssertionError("the run ended before the condition held")
 
-    def run_until_killed_after(self, operation: str, trigger: Trigger) -> None:
+    def run_until_killed_after(self, operation: str, trigger: SyncTrigger) -> None:
         """Run, and stop at the first wait after a call of this operation."""
         before = self.group.calls[operation]
         self.run_until_killed(lambda: self.group.calls[operation] > before, trigger)

@@ -7,8 +7,8 @@ import pytest
 
 from target_sync.connections.decisions import decide
 from target_sync.connections.result import ReviewResult, ReviewStatus
-from target_sync.connections.triggers import ConnectionTriggerKind
 from target_sync.reporting import PowertoolsReporter
+from target_sync.triggers import TriggerKind
 from tests.support.connections import TRUSTED, ReviewedService
 from tests.template.pages import code_spans, read, sections, tables
 from tests.template.stack import load
@@ -34,7 +34,7 @@ def test_names_every_field_of_a_decision_and_every_trigger() -> None:
     (connection,) = reviewed.service.connections()
     spans = set(code_spans(sections(PAGE, 2)["Who is accepted"]))
     assert decide(connection, reviewed.reviewer.policy).to_document().keys() <= spans
-    assert set(ConnectionTriggerKind) <= spans
+    assert {TriggerKind.NOTIFICATION, TriggerKind.SCHEDULE, TriggerKind.MANUAL} <= spans
 
 
 def test_lists_every_status() -> None:

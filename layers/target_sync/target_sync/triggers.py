@@ -1,37 +1,79 @@
-"""Reading the payload of an invocation: what every one must be, and what a person may send."""
+"""The payload of an invocation: what started the run, and the options of a manual run."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
 
 from target_sync.errors import TriggerError
 
 
-def as_object(payload: object, *, by_hand: str) -> Mapping[str, object]:
-    """The payload as the JSON object that it must be.
+class TriggerKind(StrEnum):
+    """What started the run."""
+
+    RDS_EVENT = "rds_event"
+    EC2_EVENT = "ec2_event"
+    #: A connection notification of an endpoint service.
+    NOTIFICATION = "notification"
+    SCHEDULE = "schedule"
+    MANUAL = "manual"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trigger:
+    """What started the run, and whether the run changes nothing."""
+
+    kind: TriggerKind
+    dry_run: bool = False
+
+    def to_document(self) -> Mapping[str, object]:
+        """Return the trigger as the result shows it."""
+        return {"kind": self.kind.value}
+
+
+def as_object(
+    payload: object, *, usage: str = 'send {} or {"dry_run": true}'
+) -> Mapping[str, object]:
+    """Return the payload as a JSON object.
 
     Args:
-        payload: What the function was invoked with.
-        by_hand: What a person is told to send instead.
+        payload: The payload of the invocation.
+        usage: The part of the error message that says what to send.
 
     Raises:
-        TriggerError: It is another kind of JSON value.
+        TriggerError: The payload is another kind of JSON value.
     """
     if isinstance(payload, Mapping):
         return payload
-    raise TriggerError(
-        f"the payload must be a JSON object, not {type(payload).__name__}; {by_hand}"
-    )
+    raise TriggerError(f"the payload must be a JSON object, not {type(payload).__name__}; {usage}")
+
+
+def is_scheduled(payload: Mapping[str, object]) -> bool:
+    """Return whether the payload is that of a schedule (template.yaml, fleet.yaml)."""
+    return payload.get("source") == "aws.scheduler"
+
+
+def scheduled_or_manual(payload: Mapping[str, object]) -> Trigger:
+    """Return the trigger of a payload that comes from a schedule or from a person.
+
+    Raises:
+        TriggerError: The payload is invalid. The message names the key.
+    """
+    if is_scheduled(payload):
+        return Trigger(kind=TriggerKind.SCHEDULE)
+    given = options(payload, {"dry_run": False})
+    return Trigger(kind=TriggerKind.MANUAL, dry_run=given["dry_run"])
 
 
 def unknown_key(key: object, known: Iterable[str]) -> TriggerError:
-    """What to raise for a key that nobody knows."""
+    """Return the error for a key that the function does not support."""
     return TriggerError(f"unknown key {key!r} in the payload; known keys: {', '.join(known)}")
 
 
 def options(payload: Mapping[str, object], defaults: Mapping[str, bool]) -> Mapping[str, bool]:
-    """What a person's payload asks for: each known option, true or false.
+    """Return the value of each option of a manual payload, true or false.
 
     Raises:
-        TriggerError: A key is not known, or its value is no boolean. The message names the key.
+        TriggerError: A key is unknown, or its value is not a boolean. The message names the key.
     """
     given = dict(defaults)
     for key, value in payload.items():

@@ -4,12 +4,9 @@ import pytest
 
 from target_sync.connections.decisions import ConnectionPolicy
 from target_sync.connections.settings import ConnectionSettings, load_settings
-from target_sync.connections.triggers import (
-    ConnectionTrigger,
-    ConnectionTriggerKind,
-    parse_trigger,
-)
+from target_sync.connections.triggers import parse_trigger
 from target_sync.errors import SettingsError, TriggerError
+from target_sync.triggers import Trigger, TriggerKind
 from tests.support.events import load_event
 
 TOPIC = "arn:aws:sns:eu-west-1:111122223333:alarms"
@@ -71,13 +68,13 @@ def test_refuses_to_reject_every_request() -> None:
 @pytest.mark.parametrize(
     ("event", "kind"),
     [
-        ("connection-request", ConnectionTriggerKind.NOTIFICATION),
-        ("schedule", ConnectionTriggerKind.SCHEDULE),
-        ("manual-sync", ConnectionTriggerKind.MANUAL),
+        ("connection-request", TriggerKind.NOTIFICATION),
+        ("schedule", TriggerKind.SCHEDULE),
+        ("manual-sync", TriggerKind.MANUAL),
     ],
 )
-def test_recognizes_each_trigger(event: str, kind: ConnectionTriggerKind) -> None:
-    assert parse_trigger(load_event(event)) == ConnectionTrigger(kind=kind)
+def test_recognizes_each_trigger(event: str, kind: TriggerKind) -> None:
+    assert parse_trigger(load_event(event)) == Trigger(kind=kind)
 
 
 def test_a_manual_trigger_may_be_a_dry_run() -> None:

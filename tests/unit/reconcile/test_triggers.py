@@ -3,7 +3,8 @@
 import pytest
 
 from target_sync.errors import TriggerError
-from target_sync.reconcile.triggers import Trigger, TriggerKind, parse_trigger
+from target_sync.reconcile.triggers import SyncTrigger, parse_trigger
+from target_sync.triggers import TriggerKind
 
 RDS_EVENT = {
     "source": "aws.rds",
@@ -14,7 +15,7 @@ RDS_EVENT = {
 
 
 def test_an_rds_event_asks_to_watch_and_says_when_it_occurred() -> None:
-    assert parse_trigger(RDS_EVENT) == Trigger(
+    assert parse_trigger(RDS_EVENT) == SyncTrigger(
         kind=TriggerKind.RDS_EVENT,
         event_id="RDS-EVENT-0049",
         occurred_at=1795341600.5,
@@ -60,7 +61,7 @@ def test_a_change_of_an_instances_state_announces_a_change() -> None:
         }
     )
 
-    assert trigger == Trigger(kind=TriggerKind.EC2_EVENT, occurred_at=1795341600.0)
+    assert trigger == SyncTrigger(kind=TriggerKind.EC2_EVENT, occurred_at=1795341600.0)
     assert trigger.announces_a_change
 
 
@@ -106,17 +107,17 @@ def test_another_run_follows_by_itself_only_after_one_of_the_schedule(
 def test_the_schedule_is_known_by_its_source() -> None:
     tick = {"source": "aws.scheduler", "time": "2026-11-22T10:00:00Z", "detail": "{}"}
 
-    assert parse_trigger(tick) == Trigger(kind=TriggerKind.SCHEDULE, occurred_at=1795341600.0)
+    assert parse_trigger(tick) == SyncTrigger(kind=TriggerKind.SCHEDULE, occurred_at=1795341600.0)
 
 
 def test_an_empty_payload_is_a_resync_by_hand_that_does_not_wait_for_health() -> None:
-    assert parse_trigger({}) == Trigger(
+    assert parse_trigger({}) == SyncTrigger(
         kind=TriggerKind.MANUAL, dry_run=False, wait_for_healthy=False
     )
 
 
 def test_a_person_may_ask_for_a_dry_run_and_for_waiting() -> None:
-    assert parse_trigger({"dry_run": True, "wait_for_healthy": True}) == Trigger(
+    assert parse_trigger({"dry_run": True, "wait_for_healthy": True}) == SyncTrigger(
         kind=TriggerKind.MANUAL, dry_run=True, wait_for_healthy=True
     )
 

@@ -10,9 +10,9 @@ from target_sync.connections.decisions import (
     decide,
 )
 from target_sync.connections.result import ReviewResult
-from target_sync.connections.triggers import ConnectionTrigger, ConnectionTriggerKind
 from target_sync.errors import AwsCallError, RequestsFailedError
 from target_sync.ports import EndpointServicePort, Reporter
+from target_sync.triggers import Trigger, TriggerKind
 
 
 class ConnectionNotifier(Protocol):
@@ -40,7 +40,7 @@ class ConnectionReviewer:
     notifier: ConnectionNotifier
     reporter: Reporter[ReviewResult]
 
-    def run(self, trigger: ConnectionTrigger) -> ReviewResult:
+    def run(self, trigger: Trigger) -> ReviewResult:
         """Review every pending request. A request that fails does not block the others.
 
         Raises:
@@ -109,11 +109,11 @@ class ConnectionReviewer:
                 still_failed.append((decision, error))
         return applied, still_failed
 
-    def _notify(self, result: ReviewResult, trigger: ConnectionTrigger) -> ReviewResult:
+    def _notify(self, result: ReviewResult, trigger: Trigger) -> ReviewResult:
         """Notify of each action, and of waiting requests if a notification started the run."""
         decisions = result.applied
         # A scheduled run finds the same waiting request each time and would repeat the message.
-        if trigger.kind is ConnectionTriggerKind.NOTIFICATION:
+        if trigger.kind is TriggerKind.NOTIFICATION:
             decisions += result.waiting
         undelivered = (text for decision in decisions for text in self.notifier.notify(decision))
         return replace(result, undelivered_notifications=tuple(undelivered))

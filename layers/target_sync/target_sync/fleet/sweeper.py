@@ -21,9 +21,9 @@ from target_sync.fleet.planner import (
 from target_sync.fleet.ports import NamesPort, WorkQueuePort
 from target_sync.fleet.rate_limits import calls_a_second
 from target_sync.fleet.result import SweepResult
-from target_sync.fleet.triggers import SweepTrigger
 from target_sync.fleet.work_items import CursorWorkItem, SyncWorkItem
 from target_sync.ports import Clock, Reporter
+from target_sync.triggers import Trigger
 
 #: Seconds kept back at the end of a function's time: the last calls, and the report.
 RESERVE_SECONDS = 8.0
@@ -68,7 +68,7 @@ class Sweeper:
     #: Where it goes on with what had no room; a new container begins anywhere.
     _turns: RoundRobin | None = field(default=None, init=False)
 
-    def run(self, trigger: SweepTrigger, *, remaining_seconds: float) -> SweepResult:
+    def run(self, trigger: Trigger, *, remaining_seconds: float) -> SweepResult:
         """Sweep once.
 
         Args:

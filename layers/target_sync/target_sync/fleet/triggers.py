@@ -1,73 +1,39 @@
-"""What set a sweep or a watch off: the schedule, a person, or the queue of RDS events."""
+"""The triggers of a sweep (the schedule, a person) and of a watch (the queue of RDS events)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import StrEnum
 
 from target_sync.errors import TriggerError
 from target_sync.fleet.events import identifier_of
 from target_sync.fleet.ports import DatabaseEvent
-from target_sync.triggers import as_object, options
+from target_sync.triggers import Trigger, as_object, scheduled_or_manual
+
+_USAGE = "invoke the sweep with {} instead"
 
 
-class SweepTriggerKind(StrEnum):
-    """Who asked for the sweep."""
-
-    SCHEDULE = "schedule"
-    MANUAL = "manual"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SweepTrigger:
-    """Why this sweep takes place, and what it was asked to do.
-
-    Attributes:
-        kind: Who asked.
-        dry_run: Decide, and hand nothing out.
-    """
-
-    kind: SweepTriggerKind
-    dry_run: bool = False
-
-    def to_document(self) -> Mapping[str, object]:
-        """The trigger as it stands in the result."""
-        return {"kind": self.kind.value}
-
-
-#: What a person may send, and what holds where it is not said.
-_MANUAL_DEFAULTS: Mapping[str, bool] = {"dry_run": False}
-#: What a person is told who sends anything to the watch.
-_BY_HAND = "to look by hand invoke the sweep with {}"
-
-
-def parse_sweep(event: object) -> SweepTrigger:
-    """Tell the schedule from a person.
+def parse_sweep(event: object) -> Trigger:
+    """Return the trigger that a payload stands for.
 
     Raises:
-        TriggerError: The payload is neither's. The message names the key that is wrong.
+        TriggerError: The payload is invalid. The message names the key.
     """
-    event = as_object(event, by_hand='for a sweep by hand send {} or {"dry_run": true}')
-    if event.get("source") == "aws.scheduler":
-        return SweepTrigger(kind=SweepTriggerKind.SCHEDULE)
-    asked = options(event, _MANUAL_DEFAULTS)
-    return SweepTrigger(kind=SweepTriggerKind.MANUAL, dry_run=asked["dry_run"])
+    return scheduled_or_manual(as_object(event))
 
 
 def parse_watch(event: object) -> tuple[DatabaseEvent, ...]:
-    """The RDS events in a batch of the queue. Lambda itself takes them from it afterwards.
+    """Return the RDS events of a batch. Lambda deletes them from the queue after the run.
 
     Raises:
-        TriggerError: This is no batch of a queue.
+        TriggerError: The payload is not a batch of SQS messages.
     """
-    event = as_object(event, by_hand=_BY_HAND)
+    event = as_object(event, usage=_USAGE)
     records = event.get("Records")
     if not isinstance(records, list) or not all(_is_message(record) for record in records):
-        raise TriggerError(f"the payload must be a batch of SQS messages; {_BY_HAND}")
+        raise TriggerError(f"the payload must be a batch of SQS messages; {_USAGE}")
     return tuple(DatabaseEvent(identifier_of(record["body"])) for record in records)
 
 
 def _is_message(record: object) -> bool:
-    """Whether Lambda got it from a queue (Lambda guide, *Using Lambda with Amazon SQS*)."""
+    """Return whether SQS sent a record (Lambda guide, *Using Lambda with Amazon SQS*)."""
     return (
         isinstance(record, Mapping)
         and record.get("eventSource") == "aws:sqs"

@@ -16,10 +16,11 @@ from target_sync.ports import Clock, Endpoint, TargetGroupPort
 from target_sync.reconcile.loop import RunState
 from target_sync.reconcile.reconciler import RESERVE_SECONDS, Reconciler, RunReporter
 from target_sync.reconcile.result import SyncResult
-from target_sync.reconcile.triggers import Trigger, TriggerKind
+from target_sync.reconcile.triggers import SyncTrigger
+from target_sync.triggers import TriggerKind
 
 #: The next sweep follows by itself, and nobody waits for health: the targets' own alarms do.
-_TRIGGER = Trigger(kind=TriggerKind.SCHEDULE, wait_for_healthy=False)
+_TRIGGER = SyncTrigger(kind=TriggerKind.SCHEDULE, wait_for_healthy=False)
 _RIGHT = frozenset({RunStatus.IN_SYNC, RunStatus.SYNCED})
 
 #: What an order is about, for the log.

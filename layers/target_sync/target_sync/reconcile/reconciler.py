@@ -32,7 +32,7 @@ from target_sync.reconcile.loop import (
     TakeSnapshot,
 )
 from target_sync.reconcile.result import SyncResult
-from target_sync.reconcile.triggers import Trigger
+from target_sync.reconcile.triggers import SyncTrigger
 
 #: The time kept for the last call with its retries, and for the report.
 RESERVE_SECONDS = 15.0
@@ -90,7 +90,9 @@ class Reconciler:
     notifier: Notifier | None = None
     rate_limiter: RateLimiter | None = None
 
-    def run(self, trigger: Trigger, *, remaining_seconds: float, age_seconds: float) -> SyncResult:
+    def run(
+        self, trigger: SyncTrigger, *, remaining_seconds: float, age_seconds: float
+    ) -> SyncResult:
         """Reconcile until the group is in sync or the time is up.
 
         Args:
@@ -113,7 +115,7 @@ class Reconciler:
                 return result
 
     def run_in_steps(
-        self, trigger: Trigger, *, remaining_seconds: float, age_seconds: float
+        self, trigger: SyncTrigger, *, remaining_seconds: float, age_seconds: float
     ) -> Generator[float, None, SyncResult]:
         """Run as ``run`` does, but yield the time of each wait instead of waiting.
 
@@ -155,7 +157,7 @@ class Reconciler:
             result, undelivered_notifications=self.notifier.notify(result, changed_ago=ago)
         )
 
-    def _run_config(self, trigger: Trigger, remaining_seconds: float) -> RunConfig:
+    def _run_config(self, trigger: SyncTrigger, remaining_seconds: float) -> RunConfig:
         now = self.clock.now()
         watches = trigger.announces_a_change
         polls_dns = trigger.is_scheduled and self.dns_poll_seconds > 0

@@ -7,37 +7,24 @@ event that is late, duplicated or about another database does no harm.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 
-from target_sync.triggers import as_object, options
-
-
-class TriggerKind(StrEnum):
-    """What started the run."""
-
-    RDS_EVENT = "rds_event"
-    EC2_EVENT = "ec2_event"
-    SCHEDULE = "schedule"
-    MANUAL = "manual"
+from target_sync.triggers import Trigger, TriggerKind, as_object, is_scheduled, options
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trigger:
+class SyncTrigger(Trigger):
     """What started a run, and with which options.
 
     Attributes:
         event_id: RDS's event ID, for example ``RDS-EVENT-0049``; empty for other triggers.
         occurred_at: When the event occurred or the schedule was due, in seconds since the
             epoch; None if unknown.
-        dry_run: Whether the run only plans.
         wait_for_healthy: Whether the run waits after a change until the desired targets are
             healthy.
     """
 
-    kind: TriggerKind
     event_id: str = ""
     occurred_at: float | None = None
-    dry_run: bool = False
     wait_for_healthy: bool = True
 
     @property
@@ -90,26 +77,26 @@ _COMPLETING_EVENTS = frozenset(
 _MANUAL_DEFAULTS: Mapping[str, bool] = {"dry_run": False, "wait_for_healthy": False}
 
 
-def parse_trigger(event: object) -> Trigger:
+def parse_trigger(event: object) -> SyncTrigger:
     """Return the trigger of a payload.
 
     Raises:
         TriggerError: The payload is invalid. The message names the key.
     """
-    event = as_object(event, by_hand='for a resync by hand send {} or {"dry_run": true}')
+    event = as_object(event)
     source = event.get("source")
     # The source may be of any type, for example a list.
     if isinstance(source, str) and source in _EVENT_SOURCES:
         return _event(event, _EVENT_SOURCES[source])
-    if source == "aws.scheduler":
-        return Trigger(kind=TriggerKind.SCHEDULE, occurred_at=_epoch_seconds(event.get("time")))
+    if is_scheduled(event):
+        return SyncTrigger(kind=TriggerKind.SCHEDULE, occurred_at=_epoch_seconds(event.get("time")))
     return _manual(event)
 
 
-def _event(event: Mapping[str, object], kind: TriggerKind) -> Trigger:
+def _event(event: Mapping[str, object], kind: TriggerKind) -> SyncTrigger:
     detail = event.get("detail")
     detail = detail if isinstance(detail, Mapping) else {}
-    return Trigger(
+    return SyncTrigger(
         kind=kind,
         event_id=str(detail.get("EventID", "")),
         # The event's time has whole seconds; RDS adds detail.Date with milliseconds.
@@ -128,9 +115,9 @@ def _epoch_seconds(text: object) -> float | None:
     return time.timestamp() if time.tzinfo else None
 
 
-def _manual(event: Mapping[str, object]) -> Trigger:
+def _manual(event: Mapping[str, object]) -> SyncTrigger:
     given = options(event, _MANUAL_DEFAULTS)
-    return Trigger(
+    return SyncTrigger(
         kind=TriggerKind.MANUAL,
         dry_run=given["dry_run"],
         wait_for_healthy=given["wait_for_healthy"],

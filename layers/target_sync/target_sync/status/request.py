@@ -80,7 +80,7 @@ def parse_request(event: object) -> StatusRequest:
     Raises:
         TriggerError: The payload is not a valid request. The message names the key.
     """
-    event = as_object(event, by_hand='send {} or {"format": "text"}')
+    event = as_object(event, usage='send {} or {"format": "text"}')
     for key in event:
         if key not in _KEYS:
             raise unknown_key(key, _KEYS)
