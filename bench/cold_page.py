@@ -186,7 +186,7 @@ Other measures were possible, and rejected:
 
 - *An own DNS client* in place of dnspython. A widely tested library handles hostile packets,
   truncation and retries better ([ADR
-  0004](../adr/0004-dnspython.md)).
+  0004](../contributing/adr/0004-resolve-names-with-dnspython.md)).
 - *Named tuples in place of frozen data classes.* Python compiles the methods of a data class at
   import, 4 to 7 million instructions for each; a named tuple needs 1 to 2. But a named tuple equals
   every tuple with the same items, so targets and addresses could be confused.

@@ -73,7 +73,7 @@ seconds, in which a group was not verified.
 
 Half of the buckets allows 4,125 audits in 15 minutes. A sweep sends work for 50 s of its minute,
 which allows 3,750. With more groups, the sweep still resolves every name each minute, but audits
-less often ([0020](../adr/0020-records-on-the-target-groups.md)).
+less often ([0020](../contributing/adr/0020-store-checkpoints-as-tags.md)).
 
 ## A storm
 

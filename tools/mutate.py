@@ -2,8 +2,8 @@
 
     make mutants
 
-cosmic-ray changes copies of the tree. Exits with 1 if a mutant survives for which docs/mutation.md
-has no reason.
+cosmic-ray changes copies of the tree. Exits with 1 if a mutant survives for which
+docs/contributing/mutation.md has no reason.
 """
 
 import os
@@ -21,7 +21,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 LOCK = REPOSITORY / "requirements/mutation.txt"
 VENV = REPOSITORY / "build/mutation"
 PYTHON = VENV / "bin/python"
-PAGE = REPOSITORY / "docs/mutation.md"
+PAGE = REPOSITORY / "docs/contributing/mutation.md"
 FOLDER = "layers/target_sync/target_sync/reconcile"
 MUTATED = ("planner.py", "loop.py")
 #: The quick tests come first, because they detect most mutants.

@@ -1,7 +1,7 @@
 """Failure stories: what the group does, what the client sees, and what metrics it.
 
 Told on a virtual clock over a group as AWS documents it, with a registration of 90 s. The figures
-of each story stand before it and in docs/failure-scenarios.md.
+of each story stand before it and in docs/contributing/failure-scenarios.md.
 """
 
 from collections.abc import Iterator

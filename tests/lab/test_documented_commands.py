@@ -96,7 +96,9 @@ ELSEWHERE: Mapping[str, Elsewhere] = {
         "runs=",
     ),
     "make mutants": Elsewhere(
-        "too long; run by hand, and its result is on the page", "docs/mutation.md", "make mutants"
+        "too long; run by hand, and its result is on the page",
+        "docs/contributing/mutation.md",
+        "make mutants",
     ),
     "make drill STACK=orders-privatelink REGION=eu-west-1 DRILL_OPTIONS=--observe": Elsewhere(
         "it waits for a failover; a scenario sets one off", "lab/scenarios/drill.py", "--observe"

@@ -20,7 +20,7 @@ from target_sync.reconcile.loop import RunState
 from target_sync.reconcile.planner import Plan
 from tests.support.scenario import PORT, VPC_NETWORKS
 
-#: As docs/architecture.md documents it. Not imported on purpose.
+#: As docs/contributing/architecture.md documents it. Not imported on purpose.
 CONFIRM_SECONDS = 6.0
 
 

@@ -1,6 +1,7 @@
 """The expected outcome of each failure scenario.
 
-``tests/template/test_failure_scenarios_page.py`` compares ``docs/failure-scenarios.md`` with them.
+``tests/template/test_failure_scenarios_page.py`` compares them with
+``docs/contributing/failure-scenarios.md``.
 """
 
 import functools

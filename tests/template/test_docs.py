@@ -28,8 +28,8 @@ from tests.template.pages import (
 from tests.template.stack import load
 
 README = read("README.md")
-ARCHITECTURE = read("docs/architecture.md")
-ADRS = sorted(path.name for path in (ROOT / "docs/adr").glob("[0-9]*.md"))
+ARCHITECTURE = read("docs/contributing/architecture.md")
+ADRS = sorted(path.name for path in (ROOT / "docs/contributing/adr").glob("[0-9]*.md"))
 
 #: Names of other people's programs, APIs and metrics that the pages mention.
 FOREIGN_NAMES = {
@@ -193,12 +193,12 @@ def test_the_architecture_tells_the_labs_own_times() -> None:
 
 def test_the_decisions_are_numbered_without_a_gap_and_listed() -> None:
     assert [name[:4] for name in ADRS] == [f"{n:04}" for n in range(1, len(ADRS) + 1)]
-    assert re.findall(r"\]\((\d.*?)\)", read("docs/adr/README.md")) == ADRS
+    assert re.findall(r"\]\((\d.*?)\)", read("docs/contributing/adr/README.md")) == ADRS
 
 
 @pytest.mark.parametrize("name", ADRS)
 def test_a_decision_has_its_five_parts(name: str) -> None:
-    text = read(f"docs/adr/{name}")
+    text = read(f"docs/contributing/adr/{name}")
     parts = sections(text, 2)
     assert list(parts) == ["Status", "Context", "Decision", "Consequences", "Alternatives"]
     assert text.startswith(f"# {name[:4]}: ")

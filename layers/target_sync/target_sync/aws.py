@@ -83,7 +83,7 @@ CLIENT_CONFIG = Config(
 def make_client(service: str, config: Config = CLIENT_CONFIG) -> Any:
     """Return a client of an API. The adapter that gets it declares its type.
 
-    botocore without boto3 gives the same client in less import time (docs/adr/0006).
+    botocore without boto3 gives the same client in less import time (ADR 0006).
     """
     # Lambda sets the root logger to LogLevel. At DEBUG, botocore would log every request with its
     # headers, which contain the role's session token.

@@ -200,7 +200,7 @@ class SyncPolicy:
         allowed_networks: An address outside all of them is never registered.
         max_targets: An answer with more addresses than this is refused.
         keep_standby: Whether the former primary of an RDS instance stays registered, so that the
-            load balancer itself can switch back to it (docs/adr/0014).
+            load balancer itself can switch back to it (ADR 0014).
         confirm_seconds: Least time for which an address must be gone (or back) in every
             observation before that counts. The record's TTL makes it longer.
     """

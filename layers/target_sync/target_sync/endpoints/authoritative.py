@@ -70,7 +70,7 @@ class AuthoritativeResolver:
     counts, and only with private addresses: the resolver of a VPC gives private addresses for
     names that are public elsewhere (a private hosted zone, EC2's public names), and the zone's
     own servers know nothing of that. For everything else ``system`` has the word. So an answer
-    is never missing because of this class (docs/adr/0015).
+    is never missing because of this class (ADR 0015).
 
     The name servers of a zone come from the system's resolvers and are remembered for the TTL of
     their records, between one minute and one hour.

@@ -52,7 +52,7 @@ class SyncResult:
         """Whether the run notifies people and programs.
 
         It does so of its changes. Of a veto it does so only after an event that reports a complete
-        failover; scheduled runs would repeat it every minute (docs/adr/0017).
+        failover; scheduled runs would repeat it every minute (ADR 0017).
         """
         run = self.run
         return run.changed or (self.status is RunStatus.VETOED and run.run_config.change_completed)
