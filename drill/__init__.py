@@ -1,4 +1,4 @@
-"""The failover drill: fail a database over behind a deployed stack, and watch it being followed.
+"""The failover drill: fails the database of a deployed stack over and observes the stack.
 
-`python -m drill --help`; docs/drill.md.
+See `python -m drill --help` and docs/drill.md.
 """

@@ -1,4 +1,4 @@
-"""``python -m drill --stack NAME``: fail the database over, watch the stack follow, tell it all."""
+"""``python -m drill --stack NAME``: fail the database over and observe how the stack follows."""
 
 import argparse
 import logging
@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from drill.aws import Aws
-from drill.course import DEFAULT_LIMIT, DEFAULT_REPORT, Drill, Exit, Options
-from drill.watches import ConnectionWatch, NameWatch
+from drill.pollers import ConnectionPoller, NamePoller
+from drill.run import DEFAULT_LIMIT, DEFAULT_REPORT, Drill, Exit, Options
 from target_sync.endpoints.dns import DnsResolver, NameServer
 from target_sync.status.sources.postgres import PostgresProbe
 
@@ -24,18 +24,18 @@ _DNS_PORT = 53
 
 
 def main() -> int:
-    """Drill; the exit status is 0 only if the failover was followed."""
+    """Run a drill; the exit status is 0 only if the stack followed the failover."""
     given = _parse()
-    # Also where a shell has started it in the background, which ignores Ctrl-C there.
+    # A shell lets its background jobs ignore Ctrl-C.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     console = Console(highlight=False)
-    # A botocore warning about a retry would cut through the course of events.
+    # A botocore warning about a retry would disturb the output.
     logging.getLogger("botocore").setLevel(logging.ERROR)
     try:
         aws = Aws(boto3.session.Session(region_name=given.region))
     except BotoCoreError as error:
-        console.print(f"[bold red]Refused:[/] {escape(str(error))} Nothing was touched.")
+        console.print(f"[bold red]Refused:[/] {escape(str(error))} Nothing was changed.")
         return Exit.REFUSED
     resolver = DnsResolver(now=time.time, name_servers=given.resolver or ())
     drill = Drill(
@@ -49,64 +49,64 @@ def main() -> int:
         aws=aws,
         console=console,
         ask=input,
-        name_watch=partial(NameWatch, resolver=resolver),
-        connection_watch=partial(_connection_watch, given.connect),
+        name_poller=partial(NamePoller, resolver=resolver),
+        connection_poller=partial(_connection_poller, given.connect),
     )
     return drill.run()
 
 
-def _connection_watch(
+def _connection_poller(
     given: tuple[str, int] | None, name: str, port: int
-) -> ConnectionWatch | None:
-    """What is connected to: what was given, or else the load balancer if it can be reached."""
+) -> ConnectionPoller | None:
+    """Return a poller of the given address, or else of the load balancer if it can be reached."""
     probe = PostgresProbe()
     if given is not None:
-        return ConnectionWatch(*given, probe)
-    watch = ConnectionWatch(name, port, probe)
-    return watch if name and watch.is_answered() else None
+        return ConnectionPoller(*given, probe)
+    poller = ConnectionPoller(name, port, probe)
+    return poller if name and poller.connects() else None
 
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m drill", description=__doc__)
-    parser.add_argument("--stack", required=True, type=_some, help="the stack's name")
-    parser.add_argument("--region", help="its Region; default: that of your AWS settings")
+    parser.add_argument("--stack", required=True, type=_not_empty, help="the stack's name")
+    parser.add_argument("--region", help="its Region; default: as in your AWS settings")
     parser.add_argument(
-        "--observe", action="store_true", help="wait for a failover that somebody else sets off"
+        "--observe", action="store_true", help="wait for a failover and do not start one"
     )
     parser.add_argument(
-        "--yes", metavar="NAME", help="the database's name, which else is to be typed"
+        "--yes", metavar="NAME", help="the database's name; confirms without a question"
     )
     parser.add_argument(
         "--connect",
         type=_host_and_port,
         metavar="HOST:PORT",
-        help="where a consumer connects; default: the load balancer, if it can be reached",
+        help="the address of new connections; default: the load balancer, if it can be reached",
     )
     parser.add_argument(
         "--resolver",
         type=_name_server,
         action="append",
         metavar="ADDRESS[:PORT]",
-        help="a DNS server to ask instead of the system's",
+        help="a DNS server instead of the system's",
     )
     parser.add_argument(
         "--limit",
         type=_seconds,
         default=DEFAULT_LIMIT,
-        help="seconds to follow in; default: %(default)g",
+        help="seconds until the new target must be healthy; default: %(default)g",
     )
     parser.add_argument(
         "--report",
         type=Path,
         default=DEFAULT_REPORT,
-        help="where the HTML report goes; default: %(default)s",
+        help="the path of the HTML report; default: %(default)s",
     )
     return parser.parse_args()
 
 
-def _some(text: str) -> str:
+def _not_empty(text: str) -> str:
     if not text:
-        raise argparse.ArgumentTypeError("say which stack: make drill STACK=…")
+        raise argparse.ArgumentTypeError("name the stack: make drill STACK=…")
     return text
 
 

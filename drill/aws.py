@@ -1,4 +1,4 @@
-"""The user's AWS, as far as a drill asks it. What it may call is in drill/policy.json."""
+"""The drill's calls to the user's AWS account; drill/policy.json allows exactly these."""
 
 import json
 import time
@@ -11,27 +11,27 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from drill.decisions import FailoverCall, Resource
-from drill.story import RdsNews
-from lab.records import MESSAGE, SyncRecord
+from drill.failover import DatabaseEvent
+from drill.run_records import MESSAGE, RunRecord
 from target_sync.errors import RejectedInputError
 from target_sync.targets.target_group import ElbTargetGroup
 
-#: Longer than a look of the status function may take (docs/status.md).
+#: Longer than a run of the status function may take (docs/status.md).
 _STATUS_SECONDS = 30
 _READ = Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard"})
-#: Once: a second attempt of a call whose answer was lost must not fail over a second time.
+#: One attempt: a retry after a lost reply would fail over a second time.
 _ONCE = Config(connect_timeout=5, read_timeout=30, retries={"total_max_attempts": 1})
 _STATUS = Config(connect_timeout=5, read_timeout=_STATUS_SECONDS, retries={"mode": "standard"})
 
 
 class Aws:
-    """One Region of an account, with whatever credentials the session finds.
+    """One Region of an account, with the session's credentials.
 
     Every method may raise botocore's errors.
 
     Attributes:
-        clock_ahead: How far AWS's clock is ahead of this machine's, in seconds, to about one, by
-            the date that an answer carries; None if that is not known.
+        clock_ahead: Seconds from this machine's clock to AWS's clock, from the date of a reply,
+            exact to about a second; None if not known.
     """
 
     def __init__(self, session: boto3.session.Session) -> None:
@@ -47,26 +47,26 @@ class Aws:
 
     @property
     def rds_url(self) -> str:
-        """Where the one call that changes anything would go."""
+        """The endpoint of the one call that changes anything."""
         return str(self._rds.meta.endpoint_url)
 
     def stack(self, name: str) -> tuple[Mapping[str, Any], Mapping[str, Resource]]:
-        """A stack as DescribeStacks gives it, and its resources by logical ID.
+        """Return a stack as DescribeStacks describes it, and its resources by logical ID.
 
         Raises:
-            RefusalError: There is none of this name.
+            RejectedInputError: There is no stack of this name.
         """
         began_at = time.time()
         try:
-            answer = self._cloudformation.describe_stacks(StackName=name)
+            reply = self._cloudformation.describe_stacks(StackName=name)
         except ClientError as error:
             if error.response["Error"]["Code"] == "ValidationError":
                 raise RejectedInputError(f"there is no stack {name} in this account.") from None
             raise
-        self.clock_ahead = _clock_ahead(answer, began_at, time.time())
+        self.clock_ahead = _clock_ahead(reply, began_at, time.time())
         pages = self._cloudformation.get_paginator("list_stack_resources").paginate(StackName=name)
         listed = [entry for page in pages for entry in page["StackResourceSummaries"]]
-        return answer["Stacks"][0], {
+        return reply["Stacks"][0], {
             entry["LogicalResourceId"]: Resource(
                 type=entry["ResourceType"], id=entry.get("PhysicalResourceId", "")
             )
@@ -74,20 +74,20 @@ class Aws:
         }
 
     def status(self, function: str) -> Mapping[str, Any]:
-        """What the stack's own status function answers.
+        """Return the report of the stack's status function.
 
         Raises:
-            RefusalError: It failed.
+            RejectedInputError: The function failed.
         """
-        answer = self._lambda.invoke(FunctionName=function, Payload=b"{}")
-        document = json.load(answer["Payload"])
-        if "FunctionError" in answer:
+        reply = self._lambda.invoke(FunctionName=function, Payload=b"{}")
+        document = json.load(reply["Payload"])
+        if "FunctionError" in reply:
             raise RejectedInputError(f"{function} failed: {document.get('errorMessage')}")
-        found: Mapping[str, Any] = document
-        return found
+        report: Mapping[str, Any] = document
+        return report
 
     def instance(self, identifier: str) -> Mapping[str, Any] | None:
-        """An RDS instance; None if there is none."""
+        """Return an RDS instance; None if it does not exist."""
         try:
             found = self._rds.describe_db_instances(DBInstanceIdentifier=identifier)
         except self._rds.exceptions.DBInstanceNotFoundFault:
@@ -96,7 +96,7 @@ class Aws:
         return instance
 
     def cluster(self, identifier: str) -> Mapping[str, Any] | None:
-        """An RDS cluster; None if there is none."""
+        """Return an RDS cluster; None if it does not exist."""
         try:
             found = self._rds.describe_db_clusters(DBClusterIdentifier=identifier)
         except self._rds.exceptions.DBClusterNotFoundFault:
@@ -105,7 +105,7 @@ class Aws:
         return cluster
 
     def fail_over(self, call: FailoverCall) -> None:
-        """Make the one call that changes anything, once."""
+        """Make the one call that changes anything, without a retry."""
         methods = {
             "RebootDBInstance": self._failing_over.reboot_db_instance,
             "FailoverDBCluster": self._failing_over.failover_db_cluster,
@@ -113,35 +113,35 @@ class Aws:
         methods[call.operation](**call.arguments)
 
     def target_group(self, arn: str) -> ElbTargetGroup:
-        """The target group that the stack keeps right."""
+        """Return the stack's target group."""
         return ElbTargetGroup(self._elbv2, arn)
 
-    def news(self, source_type: str, identifier: str, *, since: float) -> Iterator[RdsNews]:
-        """RDS's events of a database since a moment."""
+    def events(self, source_type: str, identifier: str, *, since: float) -> Iterator[DatabaseEvent]:
+        """Return RDS's events of a database since a time."""
         pages = self._rds.get_paginator("describe_events").paginate(
             SourceType=source_type, SourceIdentifier=identifier, StartTime=since
         )
         for page in pages:
             for event in page["Events"]:
-                yield RdsNews(
+                yield DatabaseEvent(
                     at=event["Date"].timestamp(),
                     message=event["Message"],
                     categories=tuple(event.get("EventCategories", ())),
                 )
 
-    def runs(self, log_group: str, *, since: float) -> Iterator[SyncRecord]:
-        """The records of the sync function's runs that ended since a moment."""
+    def runs(self, log_group: str, *, since: float) -> Iterator[RunRecord]:
+        """Return the records of the reconciler's runs that ended since a time."""
         pages = self._logs.get_paginator("filter_log_events").paginate(
             logGroupName=log_group, filterPattern=f'"{MESSAGE}"', startTime=int(since * 1000)
         )
         for page in pages:
             for event in page["events"]:
-                record = SyncRecord.read(event["message"])
+                record = RunRecord.read(event["message"])
                 if record is not None:
                     yield record
 
     def flows(self, load_balancer_arn: str, *, since: float) -> tuple[tuple[float, int], ...]:
-        """The minutes since a moment with new flows through a load balancer, and how many."""
+        """Return the minutes with new flows through a load balancer, and the number of flows."""
         metric = {
             "Namespace": "AWS/NetworkELB",
             "MetricName": "NewFlowCount",
@@ -149,7 +149,7 @@ class Aws:
                 {"Name": "LoadBalancer", "Value": load_balancer_arn.partition("loadbalancer/")[2]}
             ],
         }
-        answer = self._cloudwatch.get_metric_data(
+        reply = self._cloudwatch.get_metric_data(
             MetricDataQueries=[
                 {"Id": "flows", "MetricStat": {"Metric": metric, "Period": 60, "Stat": "Sum"}}
             ],
@@ -157,14 +157,14 @@ class Aws:
             EndTime=time.time() + 60,
             ScanBy="TimestampAscending",
         )
-        (result,) = answer["MetricDataResults"]
+        (result,) = reply["MetricDataResults"]
         minutes = zip(result["Timestamps"], result["Values"], strict=True)
         return tuple((at.timestamp(), int(count)) for at, count in minutes if count)
 
 
-def _clock_ahead(answer: Mapping[str, Any], before: float, after: float) -> float | None:
-    date = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
+def _clock_ahead(reply: Mapping[str, Any], before: float, after: float) -> float | None:
+    date = reply["ResponseMetadata"]["HTTPHeaders"].get("date")
     if date is None:
         return None
-    # The header has whole seconds: half a second later on average.
+    # The header has whole seconds, so the time is half a second later on average.
     return parsedate_to_datetime(date).timestamp() + 0.5 - (before + after) / 2

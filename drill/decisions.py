@@ -1,4 +1,4 @@
-"""What a drill may touch: a stack of our template, and the one database behind it. No I/O."""
+"""Which database a drill may fail over: the one behind a stack of this project. No I/O."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ from target_sync.endpoints.names import NamedEndpoint, classify
 from target_sync.errors import RejectedInputError
 from target_sync.model import DatabaseKind
 
-#: What every stack of our template that follows a database has, by logical ID.
-OURS: Mapping[str, str] = {
+#: The resources of every stack of this project's template, by logical ID.
+REQUIRED_RESOURCES: Mapping[str, str] = {
     "DatabaseLookup": "Custom::DatabaseLookup",
     "FirstSync": "Custom::FirstSync",
     "ProvisionStackFunction": "AWS::Lambda::Function",
@@ -17,8 +17,8 @@ OURS: Mapping[str, str] = {
     "ReconcileTargetsFunction": "AWS::Lambda::Function",
     "ReconcileTargetsLogGroup": "AWS::Logs::LogGroup",
 }
-#: In these nobody is working on the stack, and it is whole.
-STABLE = frozenset(
+#: No update is in progress, and the stack is complete.
+STABLE_STATUSES = frozenset(
     {
         "CREATE_COMPLETE",
         "IMPORT_COMPLETE",
@@ -28,16 +28,16 @@ STABLE = frozenset(
     }
 )
 _AVAILABLE = "available"
-_TAKING_IN = (
-    "Then the load balancer takes the new address in: 90 to 180 s, as others have measured;"
-    " 5 to 10 s if it is a kept standby's."
+_REGISTRATION = (
+    "Then the load balancer registers the new address: 90 to 180 s, as others have measured;"
+    " 5 to 10 s for a serving standby."
 )
-_WHY_ONLY_OBSERVED: Mapping[DatabaseKind, str] = {
-    DatabaseKind.RDS_CLUSTER_READERS: "a failover moves the writer, which this road does not lead"
-    " to; drill the stack of the writer, or watch the readers change",
+_ONLY_OBSERVED: Mapping[DatabaseKind, str] = {
+    DatabaseKind.RDS_CLUSTER_READERS: "a failover moves the writer, and this stack follows the"
+    " readers; drill the stack of the writer, or observe the readers",
     DatabaseKind.RDS_PROXY: "a proxy keeps its addresses while the database behind it fails over",
-    DatabaseKind.HOSTNAME: "nothing says which database is behind a plain DNS name",
-    DatabaseKind.STATIC: "given addresses do not move",
+    DatabaseKind.HOSTNAME: "a plain DNS name does not identify a database",
+    DatabaseKind.STATIC: "static addresses do not move",
     DatabaseKind.EC2_INSTANCE: "RDS does not run the database, so it cannot fail it over",
 }
 
@@ -51,38 +51,38 @@ class Resource:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OurStack:
-    """A stack of our template.
+class DrilledStack:
+    """A stack of this project's template.
 
     Attributes:
         name: The stack's name.
-        account: The account that it is in.
+        account: Its account.
         region: Its Region.
-        kind: What its database is.
-        subject: What its `DatabaseEndpoint` names.
-        target_group_arn: The group that it keeps right.
-        log_group: The log of its sync function.
-        status_function: Its function that says whether the road works.
-        load_balancer_arn: Its load balancer; empty if the group is somebody else's.
-        load_balancer_name: That one's DNS name; empty likewise.
-        keeps_standby: Whether the former primary's target stays in the group.
+        kind: The kind of its database.
+        database: The database that its `DatabaseEndpoint` names.
+        target_group_arn: Its target group.
+        log_group: The log group of its reconciler.
+        status_function: The name of its status function.
+        load_balancer_arn: Its load balancer; empty with an existing target group.
+        load_balancer_name: The load balancer's DNS name; empty with an existing target group.
+        keeps_old_target: Whether the former primary's target stays in the group.
     """
 
     name: str
     account: str
     region: str
     kind: DatabaseKind
-    subject: NamedEndpoint
+    database: NamedEndpoint
     target_group_arn: str
     log_group: str
     status_function: str
     load_balancer_arn: str
     load_balancer_name: str
-    keeps_standby: bool
+    keeps_old_target: bool
 
     @property
     def event_source(self) -> tuple[str, str] | None:
-        """Whose events RDS has to tell of: source type and identifier; None for none."""
+        """The source type and identifier of its RDS events; None for a kind without events."""
         types = {
             DatabaseKind.RDS_INSTANCE: "db-instance",
             DatabaseKind.RDS_CLUSTER_WRITER: "db-cluster",
@@ -90,48 +90,50 @@ class OurStack:
             DatabaseKind.RDS_PROXY: "db-proxy",
         }
         found = types.get(self.kind)
-        return None if found is None else (found, self.subject.identifier)
+        return None if found is None else (found, self.database.identifier)
 
 
-def our_stack(described: Mapping[str, Any], resources: Mapping[str, Resource]) -> OurStack:
-    """Recognise a stack of our template that nobody is working on.
+def recognise_stack(
+    described: Mapping[str, Any], resources: Mapping[str, Resource]
+) -> DrilledStack:
+    """Recognise a stack of this project's template.
 
     Args:
-        described: The stack as DescribeStacks gives it.
+        described: The stack as DescribeStacks describes it.
         resources: Its resources by logical ID.
 
     Raises:
-        RefusalError: It is not ours, or not in a state to be drilled.
+        RejectedInputError: The template is another one, or the stack is not in a stable state.
     """
     name = described["StackName"]
     outputs = {entry["OutputKey"]: entry["OutputValue"] for entry in described.get("Outputs", ())}
     parameters = {
         entry["ParameterKey"]: entry["ParameterValue"] for entry in described.get("Parameters", ())
     }
-    _refuse_if_foreign(name, resources, outputs, parameters)
-    if described["StackStatus"] not in STABLE:
+    _check_template(name, resources, outputs, parameters)
+    if described["StackStatus"] not in STABLE_STATUSES:
         raise RejectedInputError(
-            f"the stack {name} is in {described['StackStatus']}: wait until nobody works on it, or"
-            " repair it first."
+            f"the stack {name} is in {described['StackStatus']}: wait until the update has"
+            " ended, or repair the stack first."
         )
     _, _, _, region, account, _ = described["StackId"].split(":", 5)
     kind = DatabaseKind(outputs["DatabaseKind"])
-    return OurStack(
+    return DrilledStack(
         name=name,
         account=account,
         region=region,
         kind=kind,
-        subject=classify(parameters["DatabaseEndpoint"], kind, region),
+        database=classify(parameters["DatabaseEndpoint"], kind, region),
         target_group_arn=outputs["TargetGroupArn"],
         log_group=resources["ReconcileTargetsLogGroup"].id,
         status_function=outputs["ReportStatusFunctionName"],
         load_balancer_arn=resources["LoadBalancer"].id if "LoadBalancer" in resources else "",
         load_balancer_name=outputs.get("LoadBalancerDnsName", ""),
-        keeps_standby=parameters.get("StandbyTargets") == "serving",
+        keeps_old_target=parameters.get("StandbyTargets") == "serving",
     )
 
 
-def _refuse_if_foreign(
+def _check_template(
     name: str,
     resources: Mapping[str, Resource],
     outputs: Mapping[str, str],
@@ -140,9 +142,9 @@ def _refuse_if_foreign(
     if "AutoScalingAttachment" in resources and "DatabaseLookup" in resources:
         raise RejectedInputError(
             f"the stack {name} has an Auto Scaling group for its database: AWS itself registers its"
-            " instances, so there is no failover that the stack could follow."
+            " instances, so the stack has no failover to follow."
         )
-    for logical_id, kind in OURS.items():
+    for logical_id, kind in REQUIRED_RESOURCES.items():
         found = resources.get(logical_id)
         if found is None or found.type != kind:
             raise RejectedInputError(
@@ -165,8 +167,8 @@ def _refuse_if_foreign(
             )
     if "DatabaseKind" not in outputs or "DatabaseEndpoint" not in parameters:
         raise RejectedInputError(
-            f"the stack {name} is not one of this project's template: it does not say what its"
-            " database is (output DatabaseKind, parameter DatabaseEndpoint)."
+            f"the stack {name} is not one of this project's template: it does not name its"
+            " database (output DatabaseKind, parameter DatabaseEndpoint)."
         )
 
 
@@ -177,9 +179,9 @@ class FailoverCall:
     Attributes:
         operation: The action of the RDS API.
         arguments: Its arguments.
-        database: The name to be typed.
-        outage: What to expect of it, in sentences (docs/failover.md).
-        warnings: What else it may do, a sentence each.
+        database: The name that confirms it.
+        outage: The expected outage, in sentences (docs/failover.md).
+        warnings: Its other effects, a sentence each.
     """
 
     operation: str
@@ -193,32 +195,32 @@ class FailoverCall:
         return f"{self.operation}({shown})"
 
 
-def refuse_unless_rds_can(stack: OurStack) -> None:
-    """Refuse what no call to RDS fails over.
+def check_kind(stack: DrilledStack) -> None:
+    """Check that a call to RDS can fail the database over.
 
     Raises:
-        RefusalError: Such a database can only be observed.
+        RejectedInputError: The drill can only observe this kind of database.
     """
-    why = _WHY_ONLY_OBSERVED.get(stack.kind)
-    if why is not None:
+    reason = _ONLY_OBSERVED.get(stack.kind)
+    if reason is not None:
         raise RejectedInputError(
-            f"the database of {stack.name} is of the kind {stack.kind}: {why}. With --observe the"
-            " drill waits for a change that somebody else makes."
+            f"the database of {stack.name} is of the kind {stack.kind}: {reason}. With --observe"
+            " the drill waits for a change that it does not start."
         )
 
 
-def instance_failover(stack: OurStack, found: Mapping[str, Any] | None) -> FailoverCall:
-    """How a Multi-AZ instance is failed over.
+def instance_failover(stack: DrilledStack, found: Mapping[str, Any] | None) -> FailoverCall:
+    """Return the call that fails a Multi-AZ instance over.
 
     Args:
-        stack: Whose database it is.
-        found: The instance as DescribeDBInstances gives it; None if there is none.
+        stack: The stack.
+        found: The instance as DescribeDBInstances describes it; None if it does not exist.
 
     Raises:
-        RefusalError: It is not exactly the stack's database, or cannot be failed over now.
+        RejectedInputError: It is not exactly the stack's database, or cannot fail over now.
     """
-    identifier = stack.subject.identifier
-    found = _the_stacks_own(stack, found, (found or {}).get("Endpoint", {}).get("Address"))
+    identifier = stack.database.identifier
+    found = _check_database(stack, found, (found or {}).get("Endpoint", {}).get("Address"))
     if found.get("DBClusterIdentifier"):
         raise RejectedInputError(
             f"{identifier} is a member of the cluster {found['DBClusterIdentifier']}: its own"
@@ -227,60 +229,60 @@ def instance_failover(stack: OurStack, found: Mapping[str, Any] | None) -> Failo
     if not found.get("MultiAZ"):
         raise RejectedInputError(
             f"{identifier} is not Multi-AZ: it has no standby to fail over to, and a reboot would"
-            " be an outage that shows nothing."
+            " only be an outage."
         )
-    _refuse_unless_available(identifier, found["DBInstanceStatus"])
+    _check_available(identifier, found["DBInstanceStatus"])
     return FailoverCall(
         operation="RebootDBInstance",
         arguments={"DBInstanceIdentifier": identifier, "ForceFailover": True},
         database=identifier,
-        outage=f"RDS needs 60 to 120 s for a Multi-AZ instance. {_TAKING_IN}",
+        outage=f"RDS needs 60 to 120 s for a Multi-AZ instance. {_REGISTRATION}",
         warnings=_pending(found),
     )
 
 
-def cluster_failover(stack: OurStack, found: Mapping[str, Any] | None) -> FailoverCall:
-    """How a cluster's writer is failed over; `found` is that of DescribeDBClusters.
+def cluster_failover(stack: DrilledStack, found: Mapping[str, Any] | None) -> FailoverCall:
+    """Return the call that fails a cluster over; see `instance_failover`.
 
     Raises:
-        RefusalError: As for an instance.
+        RejectedInputError: It is not exactly the stack's database, or cannot fail over now.
     """
-    identifier = stack.subject.identifier
-    found = _the_stacks_own(stack, found, (found or {}).get("Endpoint"))
+    identifier = stack.database.identifier
+    found = _check_database(stack, found, (found or {}).get("Endpoint"))
     readers = [m for m in found.get("DBClusterMembers", ()) if not m.get("IsClusterWriter")]
     if not readers:
         raise RejectedInputError(
             f"the cluster {identifier} has no reader that could become the writer. Add one first."
         )
-    _refuse_unless_available(identifier, found["Status"])
+    _check_available(identifier, found["Status"])
     aurora = str(found.get("Engine", "")).startswith("aurora")
     needs = "often under 30 s for Aurora" if aurora else "under 35 s for a Multi-AZ cluster"
     return FailoverCall(
         operation="FailoverDBCluster",
         arguments={"DBClusterIdentifier": identifier},
         database=identifier,
-        outage=f"RDS needs {needs}. {_TAKING_IN}",
+        outage=f"RDS needs {needs}. {_REGISTRATION}",
     )
 
 
-def _the_stacks_own(
-    stack: OurStack, found: Mapping[str, Any] | None, endpoint: object
+def _check_database(
+    stack: DrilledStack, found: Mapping[str, Any] | None, endpoint: object
 ) -> Mapping[str, Any]:
-    if found is None or str(endpoint or "").lower() != stack.subject.endpoint:
+    if found is None or str(endpoint or "").lower() != stack.database.endpoint:
         raise RejectedInputError(
-            f"RDS knows no database {stack.subject.identifier} whose endpoint is exactly"
-            f" {stack.subject.endpoint}, which is the endpoint of {stack.name}."
+            f"RDS knows no database {stack.database.identifier} whose endpoint is exactly"
+            f" {stack.database.endpoint}, which is the endpoint of {stack.name}."
         )
     return found
 
 
-def _refuse_unless_available(identifier: str, status: str) -> None:
+def _check_available(identifier: str, status: str) -> None:
     if status != _AVAILABLE:
         raise RejectedInputError(f"{identifier} is {status}, not {_AVAILABLE}: wait until it is.")
 
 
 def _pending(instance: Mapping[str, Any]) -> tuple[str, ...]:
-    """What waits for the next reboot (RDS user guide, *Rebooting a DB instance*)."""
+    """Return a warning of changes that a reboot applies (RDS guide, *Rebooting a DB instance*)."""
     waiting = [
         f"the parameter group {group['DBParameterGroupName']}"
         for group in instance.get("DBParameterGroups", ())
@@ -292,27 +294,27 @@ def _pending(instance: Mapping[str, Any]) -> tuple[str, ...]:
     return (f"Changes are pending, which the reboot may apply: {', '.join(waiting)}.",)
 
 
-def refuse_unless_named(typed: str, call: FailoverCall) -> None:
-    """Refuse unless somebody named exactly the database that would be failed over.
+def check_confirmation(typed: str, call: FailoverCall) -> None:
+    """Check that the typed name is exactly the name of the database.
 
     Raises:
-        RefusalError: Another name was given.
+        RejectedInputError: It is another name.
     """
     if typed != call.database:
         raise RejectedInputError(f"{typed!r} is not the name of the database, {call.database!r}.")
 
 
-def refuse_unless_healthy(status: Mapping[str, Any]) -> None:
-    """Refuse to fail over a road that does not work already.
+def check_status(status: Mapping[str, Any]) -> None:
+    """Check that the connection path works before the failover.
 
     Args:
-        status: What the stack's ReportStatusFunction answered to `{}`.
+        status: The report of the stack's ReportStatusFunction.
 
     Raises:
-        RefusalError: It is not healthy; the sentence says which steps are not.
+        RejectedInputError: The status is not healthy; the message has its summary.
     """
     if status.get("healthy") is not True:
         raise RejectedInputError(
-            f"the road does not work as it is: {status.get('summary')} Remedy that first"
-            " (docs/status.md); a drill on top of it would show nothing."
+            f"the connection path does not work: {status.get('summary')} Repair it first"
+            " (docs/status.md). A drill of a broken path shows nothing."
         )

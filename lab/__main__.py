@@ -1,4 +1,4 @@
-"""``python -m lab demo|run``: the main job, or scenarios, against real parts."""
+"""``python -m lab demo|run``: the demo or scenarios, with real servers and an emulated AWS."""
 
 import argparse
 import math
@@ -13,43 +13,45 @@ from rich.markup import escape
 
 from lab.demo import run_demo
 from lab.options import LabOptions
-from lab.playing import STOPPING, run_scenarios
+from lab.results import LAB_NOTE
+from lab.scenario_runner import FAILURES, run_scenarios
 from lab.scenarios import SCENARIOS
 
 _HELP = {
-    "registration_delay": "seconds from a registration to the first health check (AWS: 90-180)",
+    "registration_delay": "seconds from registration to the first health check (AWS: 90-180)",
     "health_check_interval": "seconds between two health checks (AWS: 5)",
-    "schedule_interval": "seconds that stand for the schedule's minute",
-    "dns_lag": "seconds from the promotion to the moved name",
-    "report": "where the HTML report goes",
-    "figure": "where the outages are drawn once more, as an SVG file",
-    "built": "a copy of the project in which sam build has run, to spare the lab its own",
+    "schedule_interval": "seconds of the schedule's minute",
+    "dns_lag": "seconds from the promotion to the move of the name",
+    "report": "the path of the HTML report",
+    "figure": "the path of an SVG file with the outages",
+    "built": "a copy of the project with a finished sam build",
 }
 _PATHS = frozenset({"report", "figure", "built"})
 
 
 def main() -> int:
-    """Run what was asked for; the exit status is 0 only if every expectation held."""
+    """Run the demo or scenarios; the exit status is 0 only if every expectation holds."""
     names, given = _parse()
     console = Console(highlight=False)
+    console.print(LAB_NOTE, soft_wrap=True)
     try:
         if names is None:
             return 0 if run_demo(LabOptions(**given), console) else 1
         return 0 if run_scenarios(names, given, console) else 1
-    except STOPPING as error:
+    except FAILURES as error:
         console.print(f"[bold red]The lab stopped:[/] {escape(str(error))}", soft_wrap=True)
         return 1
     except KeyboardInterrupt:
-        console.print("Interrupted; every server and file of the lab is gone.")
+        console.print("Interrupted. The lab's servers and files were removed.")
         return 130
 
 
 def _parse() -> tuple[list[str] | None, Mapping[str, Any]]:
-    """Return the scenarios' names, None for the demo, and the options that were given."""
+    """Return the scenarios' names (None for the demo) and the given options."""
     parser = argparse.ArgumentParser(prog="python -m lab", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     demo = commands.add_parser("demo", help="deploy, two failovers, drift, resync, delete")
-    scenarios = commands.add_parser("run", help="scenarios: kinds of database, failovers")
+    scenarios = commands.add_parser("run", help="scenarios: kinds of databases, failovers, faults")
     scenarios.add_argument(
         "names",
         nargs="+",
@@ -62,7 +64,7 @@ def _parse() -> tuple[list[str] | None, Mapping[str, Any]]:
             command.add_argument(
                 f"--{option.name.replace('_', '-')}",
                 type=Path if option.name in _PATHS else _seconds,
-                # What is not given is not there: a scenario may have times of its own.
+                # A missing option stays missing, because a scenario has its own defaults.
                 default=argparse.SUPPRESS,
                 help=f"{_HELP[option.name]}; default: {option.default}",
             )

@@ -1,4 +1,4 @@
-"""Where the lab's VPC addresses really are: the address plan, and free loopback ports."""
+"""The address plan maps VPC addresses to loopback sockets; this module also finds free ports."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Generic, Self, TypeVar
 
-# How many ports are tried before the machine is called full.
+# Attempts to find a free port.
 _PORT_ATTEMPTS = 50
 
 _T = TypeVar("_T")
@@ -51,15 +51,15 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class AddressPlan:
-    """Maps each (VPC address, port) of the lab to the loopback socket that stands in for it.
+    """Maps each VPC address and port to the loopback socket of its server.
 
     Nothing listens on the VPC addresses themselves. An address that is not in the plan is
-    unreachable, like an address in a VPC that no network interface holds.
+    unreachable, like a VPC address without a network interface.
 
     Attributes:
-        sockets: What stands in for each (VPC address, port).
-        closed: Those whose server takes no connection now, although its stand-in would: the port
-            of a standby of a Multi-AZ instance.
+        sockets: The loopback socket of each VPC address and port.
+        closed: The VPC addresses and ports that refuse connections, such as those of the standby
+            of a Multi-AZ instance.
     """
 
     sockets: Mapping[Endpoint, Endpoint]
@@ -68,7 +68,7 @@ class AddressPlan:
     def __post_init__(self) -> None:
         for vpc, loopback in self.sockets.items():
             if not loopback.address.is_loopback:
-                raise AddressPlanError(f"{vpc} leads to {loopback}, which is not loopback")
+                raise AddressPlanError(f"{vpc} maps to {loopback}, which is not a loopback address")
         object.__setattr__(self, "sockets", MappingProxyType(dict(self.sockets)))
 
     @classmethod
@@ -92,7 +92,7 @@ class AddressPlan:
             raise AddressPlanError(f"{path} is not an address plan: {error!r}") from error
 
     def save(self, path: Path) -> None:
-        """Write the plan so that a reader sees the old file or the new one, never half of it."""
+        """Write the plan in one step, so that no reader sees a part of it."""
         entries = {
             "sockets": {str(vpc): str(loopback) for vpc, loopback in self.sockets.items()},
             "closed": [str(vpc) for vpc in sorted(self.closed)],
@@ -100,21 +100,21 @@ class AddressPlan:
         write_atomically(path, json.dumps(entries, indent=2, sort_keys=True) + "\n")
 
     def locate(self, address: str | IPv4Address, port: int) -> tuple[str, int] | None:
-        """Return the loopback host and port behind a VPC socket, None when it is unreachable."""
+        """Return the loopback host and port of a VPC address and port; None if unreachable."""
         vpc = Endpoint(IPv4Address(address), port)
         loopback = None if vpc in self.closed else self.sockets.get(vpc)
         return None if loopback is None else (str(loopback.address), loopback.port)
 
 
 class ReplacedFile(Generic[_T]):
-    """A file that its writer replaces in one step; it is read again when that has happened.
+    """A file that its writer replaces in one step. A changed file is read again.
 
     Attributes:
-        path: Where it is.
+        path: The file.
     """
 
     def __init__(self, path: Path, read: Callable[[Path], _T]) -> None:
-        """Read the file for the first time. Errors of `read` are raised, here and later."""
+        """Read the file for the first time. Errors of `read` are raised here and later."""
         self.path = path
         self._read = read
         self._stamp = self._stamped()
@@ -122,8 +122,8 @@ class ReplacedFile(Generic[_T]):
 
     @property
     def content(self) -> _T:
-        """What the file holds now."""
-        # Taken before the content: a file that is replaced meanwhile is read once more.
+        """The current content."""
+        # Read the stamp first, so that a file replaced in between is read once more.
         stamp = self._stamped()
         if stamp != self._stamp:
             self._content = self._read(self.path)
@@ -136,32 +136,32 @@ class ReplacedFile(Generic[_T]):
 
 
 class Ports:
-    """The ports of the addresses in a plan file: who writes it opens, closes and exchanges them."""
+    """Opens, closes and redirects the ports of a plan file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def open(self, vpc: Endpoint) -> None:
-        """Let a port take connections."""
+        """Let a port accept connections."""
         self._change(lambda plan: replace(plan, closed=plan.closed - {vpc}))
 
     def close(self, vpc: Endpoint) -> None:
-        """Let a port take no connection any more; those that it has stay."""
+        """Let a port refuse new connections. Open connections stay."""
         self._change(lambda plan: replace(plan, closed=plan.closed | {vpc}))
 
     @contextmanager
-    def led_to(self, vpc: Endpoint, loopback: Endpoint) -> Iterator[None]:
-        """Let something else listen at a port for the length of the block."""
+    def redirected(self, vpc: Endpoint, loopback: Endpoint) -> Iterator[None]:
+        """Redirect a port to another socket during a `with` block."""
         before = AddressPlan.load(self._path).sockets[vpc]
-        self._lead(vpc, loopback)
+        self._redirect(vpc, loopback)
         try:
             yield
         finally:
-            self._lead(vpc, before)
+            self._redirect(vpc, before)
 
     @contextmanager
     def moved(self, vpc: Endpoint, port: int) -> Iterator[None]:
-        """Let what listens at a port listen at another one for the length of the block."""
+        """Move a server to another port during a `with` block."""
         other = Endpoint(vpc.address, port)
         self._rename(vpc, other)
         try:
@@ -169,7 +169,7 @@ class Ports:
         finally:
             self._rename(other, vpc)
 
-    def _lead(self, vpc: Endpoint, loopback: Endpoint) -> None:
+    def _redirect(self, vpc: Endpoint, loopback: Endpoint) -> None:
         self._change(lambda plan: replace(plan, sockets={**plan.sockets, vpc: loopback}))
 
     def _rename(self, vpc: Endpoint, other: Endpoint) -> None:
@@ -185,7 +185,7 @@ class Ports:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Replace a file in one step; readers in other processes never see it half written."""
+    """Replace a file in one step, so that no reader sees a part of it."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -197,10 +197,9 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def free_port(host: str) -> int:
-    """Return a port that nothing listens on at this loopback host, neither TCP nor UDP.
+    """Return a free port of a loopback host, for TCP and UDP.
 
-    The port is free now; whoever uses it binds it soon after, and a bind that loses the
-    race fails loudly.
+    Another process may bind the port first; then the caller's bind fails.
 
     Raises:
         OSError: The host is not an address of this machine. On macOS every loopback address
@@ -210,7 +209,7 @@ def free_port(host: str) -> int:
 
 
 def free_port_on(hosts: Sequence[str]) -> int:
-    """Return one port that is free, for TCP and UDP, on all of the given loopback hosts.
+    """Return a port that is free on all of these loopback hosts, for TCP and UDP.
 
     Raises:
         OSError: A host is not an address of this machine (see `free_port`), or no common

@@ -1,4 +1,4 @@
-"""The accounts of the lab's AWS, and what a company has there before it deploys our stack."""
+"""The accounts of the lab's AWS, and the resources of a company before it deploys the stack."""
 
 import itertools
 import os
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 REGION = "us-east-1"
 VPC_NETWORK = "10.0.0.0/16"
 SUBNETS = {"10.0.1.0/24": f"{REGION}a", "10.0.2.0/24": f"{REGION}b"}
-#: What the emulator takes from an account's root, whose access key is the account's number.
-_SECRET = "test"  # noqa: S105 - a word, not a secret
+#: The secret key of every account's root; the access key is the account's number.
+_SECRET = "test"  # noqa: S105 - not a secret
 
 
 def credentials(account: str) -> Mapping[str, str]:
-    """The environment in which the AWS SDKs and SAM act as an account's root, in the lab's Region.
+    """Return environment variables for an account's root in the lab's Region.
 
-    Nothing of the machine's own AWS settings is left in it.
+    They contain none of the machine's own AWS settings.
     """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     return {
@@ -45,21 +45,21 @@ class Account:
     region: str = REGION
 
     def session(self) -> boto3.session.Session:
-        """A session with this account's credentials."""
+        """Return a session with this account's credentials."""
         return boto3.session.Session(
             aws_access_key_id=self.number, aws_secret_access_key=_SECRET, region_name=self.region
         )
 
 
 class Clients:
-    """An account's clients by service. Each is made once, because that takes longer than a call."""
+    """An account's clients by service. Each is made once, because making one is slow."""
 
     def __init__(self, account: Account) -> None:
         self._account = account
         self._made: dict[str, Any] = {}
 
     def __call__(self, service: str) -> Any:
-        """The client of a service, whose types depend on its name."""
+        """Return the client of a service."""
         if service not in self._made:
             make: Any = self._account.session().client
             self._made[service] = make(service, endpoint_url=self._account.endpoint_url)
@@ -133,7 +133,7 @@ def create_database(account: Account, identifier: str) -> Database:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cluster:
-    """An Aurora cluster. `instances` has the endpoint of each member; the first one writes."""
+    """An Aurora cluster. `instances` maps members to endpoints; the first one is the writer."""
 
     identifier: str
     endpoint: str
@@ -221,7 +221,7 @@ def _create_subnet_group(rds: "RDSClient", name: str, network: Network) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Consumer:
-    """A SaaS in an account of its own, which reaches the database by an interface endpoint."""
+    """A SaaS in its own account, which connects through an interface endpoint."""
 
     account: Account
 
@@ -239,7 +239,7 @@ class Consumer:
         return endpoint["VpcEndpointId"]
 
     def state(self, endpoint_id: str) -> str:
-        """The state of the endpoint as the consumer sees it, in lower case.
+        """Return the state of the endpoint in the consumer's account, in lower case.
 
         The API's model and its wire format differ in the case of these names.
         """
@@ -249,7 +249,7 @@ class Consumer:
         ].lower()
 
     def is_refused(self, service_name: str) -> bool:
-        """Whether the service cannot be connected to, as if it did not exist."""
+        """Return whether AWS refuses the connection as if the service did not exist."""
         try:
             self.connect(service_name)
         except ClientError as error:

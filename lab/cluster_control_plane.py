@@ -1,7 +1,7 @@
-"""What Aurora does at a failover of a cluster: names, roles, events; and the old writer's return.
+"""A failover of an Aurora cluster: names, roles, events, and the return of the old writer.
 
-Source: Aurora user guide, "Aurora endpoint connections" (the writer's name leads to the writer
-instance's, the reader's to one reader after the other) and "Amazon RDS event categories".
+Source: Aurora user guide, "Aurora endpoint connections" (the writer endpoint is an alias of the
+writer instance, the reader endpoint of each reader in turn) and "Amazon RDS event categories".
 """
 
 import time
@@ -18,16 +18,16 @@ from lab.postgres import PostgresServer, PostgresSet
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterFailover:
-    """The moments of one failover, in seconds since the epoch.
+    """The times of one failover, in epoch seconds.
 
     Attributes:
         old: The old writer's address and port in the VPC.
         new: The new writer's.
-        demoted: The old writer, which is a reader now.
-        began_at: When it was asked for.
-        promoted_at: From when on the new writer accepts writes.
-        returned_at: From when on the old writer is back as a reader.
-        told_at: When the RDS API began to name the new writer.
+        demoted: The old writer, which is now a reader.
+        began_at: When it was requested.
+        promoted_at: When the new writer began to accept writes.
+        returned_at: When the old writer was back as a reader.
+        announced_at: When the RDS API began to name the new writer.
         flipped_at: When the cluster's name moved.
     """
 
@@ -37,12 +37,12 @@ class ClusterFailover:
     began_at: float
     promoted_at: float
     returned_at: float
-    told_at: float
+    announced_at: float
     flipped_at: float
 
 
 class ClusterControlPlane:
-    """RDS for the one cluster of the lab."""
+    """The RDS control plane of the lab's one cluster."""
 
     def __init__(
         self,
@@ -56,10 +56,10 @@ class ClusterControlPlane:
         """Take over a cluster.
 
         Args:
-            cluster: The cluster as the API knows it.
+            cluster: The cluster in the API.
             servers: Its servers, in the order of its instances.
-            zone: Where its names are.
-            admin: Where events are emitted.
+            zone: The zone of its names.
+            admin: Emits events.
             addresses: The servers' addresses in the VPC, by their loopback host.
         """
         self._cluster = cluster
@@ -86,14 +86,14 @@ class ClusterControlPlane:
     ) -> ClusterFailover:
         """Promote a reader; the old writer and the other readers come back as its readers.
 
-        They are back before either lag counts: for as long as it lasts, the old writer is a
-        healthy server under a name or a role that is not its own any more.
+        Both lags start when the readers are back. During a lag the old writer is a healthy server
+        that a name or the API still calls the writer.
 
         Args:
             target: The reader to promote.
             dns_lag: Seconds until the names move.
             wait: Waits for some seconds.
-            api_lag: Seconds until the RDS API tells.
+            api_lag: Seconds until the RDS API names the new writer.
         """
         began_at = time.time()
         demoted, identifier = self._servers.primary, self._identifiers[target.host]
@@ -104,7 +104,7 @@ class ClusterControlPlane:
         returned_at = time.time()
         moved_at: dict[Callable[[], None], float] = {}
         for lag, move in sorted(
-            [(api_lag, self._tell_writer), (dns_lag, self._point_names)], key=lambda pair: pair[0]
+            [(api_lag, self._update_api), (dns_lag, self._point_names)], key=lambda pair: pair[0]
         ):
             wait(max(0.0, returned_at + lag - time.time()))
             move()
@@ -117,11 +117,11 @@ class ClusterControlPlane:
             began_at=began_at,
             promoted_at=promoted_at,
             returned_at=returned_at,
-            told_at=moved_at[self._tell_writer],
+            announced_at=moved_at[self._update_api],
             flipped_at=moved_at[self._point_names],
         )
 
-    def _tell_writer(self) -> None:
+    def _update_api(self) -> None:
         self._admin.set_cluster_status(
             ClusterStatus(
                 identifier=self._cluster.identifier,

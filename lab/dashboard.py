@@ -1,4 +1,4 @@
-"""Checks of the stack's dashboard, as CloudWatch shows it."""
+"""Checks the stack's dashboard."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -6,40 +6,41 @@ from pathlib import Path
 from typing import Any
 
 from lab.addresses import Endpoint
-from lab.scenarios.base import Stage
+from lab.scenarios.base import ScenarioContext
 
+_WORKS = "The connection path works."
 _EVENTS = Path(__file__).parents[1] / "events"
 
 
-def check_dashboard(stage: Stage, target: Endpoint) -> None:
-    """Check the dashboard, and its widget on a working connection path.
+def check_dashboard(context: ScenarioContext, target: Endpoint) -> None:
+    """Check the dashboard of a connection path that works.
 
     Args:
-        stage: The stage of the deployed stack.
+        context: The scenario of the stack.
         target: The only target.
     """
-    stage.progress.say("A person opens the dashboard")
-    path, *graphs = _widgets(stage)
-    function = path["properties"]["endpoint"]
-    stage.expect(
+    context.progress.show("The dashboard")
+    status, *graphs = _widgets(context)
+    function = status["properties"]["endpoint"]
+    context.expect(
         "the dashboard begins with the widget of the status function",
-        path["type"] == "custom" and function.endswith(f":{_status_function(stage)}"),
+        status["type"] == "custom" and function.endswith(f":{_status_function(context)}"),
         function,
     )
-    drawn, rings = list(_drawn(graphs)), list(_rings(stage))
-    stage.expect(
-        "its graphs draw every metric that an alarm listens to",
-        rings and all(metric in drawn for metric in rings),
-        f"{len(drawn)} metrics, {len(rings)} alarms",
+    drawn, watched = list(_drawn(graphs)), list(_watched(context))
+    context.expect(
+        "its graphs draw every metric of an alarm",
+        watched and all(metric in drawn for metric in watched),
+        f"{len(drawn)} metrics, {len(watched)} alarms",
     )
-    description = _ask(stage, function, "status-describe")
-    stage.expect(
+    description = _invoke(context, function, "status-describe")
+    context.expect(
         "the widget describes itself in Markdown",
         isinstance(description, str) and description.startswith("## "),
         str(description).partition("\n")[0],
     )
-    shown = _ask(stage, function, "status-widget")
-    stage.expect(
+    shown = _invoke(context, function, "status-widget")
+    context.expect(
         "the widget shows the connection path and its target, in the dashboard's theme",
         isinstance(shown, str)
         and shown.startswith("<div")
@@ -51,24 +52,24 @@ def check_dashboard(stage: Stage, target: Endpoint) -> None:
     )
 
 
-def _client(stage: Stage, service: str) -> Any:
-    make: Any = stage.provider.session().client
-    return make(service, endpoint_url=stage.provider.endpoint_url)
+def _client(context: ScenarioContext, service: str) -> Any:
+    make: Any = context.provider.session().client
+    return make(service, endpoint_url=context.provider.endpoint_url)
 
 
-def _widgets(stage: Stage) -> list[dict[str, Any]]:
-    name = f"{stage.stack.name}-{stage.provider.session().region_name}"
-    body = _client(stage, "cloudwatch").get_dashboard(DashboardName=name)["DashboardBody"]
+def _widgets(context: ScenarioContext) -> list[dict[str, Any]]:
+    name = f"{context.stack.name}-{context.provider.session().region_name}"
+    body = _client(context, "cloudwatch").get_dashboard(DashboardName=name)["DashboardBody"]
     widgets: list[dict[str, Any]] = json.loads(body)["widgets"]
     return widgets
 
 
-def _status_function(stage: Stage) -> str:
-    return stage.stack.outputs()["ReportStatusFunctionName"]
+def _status_function(context: ScenarioContext) -> str:
+    return context.stack.outputs()["ReportStatusFunctionName"]
 
 
 def _drawn(graphs: list[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
-    """Namespace, name, and names and values of the dimensions of each line, in one order."""
+    """Return namespace, name and dimensions of each line of the graphs."""
     for graph in graphs:
         for line in graph["properties"]["metrics"]:
             namespace, name, *pairs = [part for part in line if isinstance(part, str)]
@@ -76,8 +77,8 @@ def _drawn(graphs: list[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
             yield _metric(namespace, name, dict(dimensions))
 
 
-def _rings(stage: Stage) -> Iterator[tuple[str, ...]]:
-    pages = _client(stage, "cloudwatch").get_paginator("describe_alarms").paginate()
+def _watched(context: ScenarioContext) -> Iterator[tuple[str, ...]]:
+    pages = _client(context, "cloudwatch").get_paginator("describe_alarms").paginate()
     for page in pages:
         for alarm in page["MetricAlarms"]:
             dimensions = {entry["Name"]: entry["Value"] for entry in alarm["Dimensions"]}
@@ -88,8 +89,8 @@ def _metric(namespace: str, name: str, dimensions: Mapping[str, str]) -> tuple[s
     return (namespace, name, *(f"{key}={value}" for key, value in sorted(dimensions.items())))
 
 
-def _ask(stage: Stage, function: str, event: str) -> object:
+def _invoke(context: ScenarioContext, function: str, event: str) -> object:
     payload = (_EVENTS / f"{event}.json").read_bytes()
-    reply = _client(stage, "lambda").invoke(FunctionName=function, Payload=payload)
-    answer: object = json.load(reply["Payload"])
-    return answer
+    reply = _client(context, "lambda").invoke(FunctionName=function, Payload=payload)
+    result: object = json.load(reply["Payload"])
+    return result

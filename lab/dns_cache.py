@@ -1,9 +1,9 @@
-"""A caching resolver for the lab, as the one of a VPC is between a function and a zone.
+"""The lab's caching resolver, like the resolver of a VPC.
 
     python -m lab.dns_cache --host 127.0.0.1 --port P --forward ZONE=HOST:PORT [--forward …]
 
-It asks the server of the longest matching zone, follows CNAMEs from one server to the next, and
-keeps every answer for its TTL. `.` is the zone of everything else.
+It queries the server of the longest matching zone, follows CNAMEs across servers, and caches every
+answer for its TTL. `.` is the zone of all other names.
 """
 
 import argparse
@@ -24,7 +24,7 @@ import dns.rrset
 
 from lab.dns_server import in_wire_form, read_query, serve
 
-#: Asks a server of the given zone; raises a DNSException or an OSError if there is no answer.
+#: Queries a server of a zone; raises a DNSException or an OSError without an answer.
 Ask = Callable[[dns.name.Name, dns.message.QueryMessage], dns.message.QueryMessage]
 
 _UPSTREAM_SECONDS = 1.0
@@ -32,7 +32,7 @@ _MOST_LINKS = 8
 
 
 class NoAnswerError(Exception):
-    """No server can be asked, or none answered."""
+    """No server is configured for a name, or no server answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class CachingResolver:
         self._cache: dict[tuple[dns.name.Name, dns.rdatatype.RdataType], _Entry] = {}
 
     def respond(self, wire: bytes, transport: str) -> bytes | None:
-        """Return the answer to a query in wire form, None for no answer at all."""
+        """Return the response to a query in wire form; None for no response."""
         query = read_query(wire)
         if not isinstance(query, dns.message.QueryMessage):
             return query
@@ -78,8 +78,10 @@ class CachingResolver:
             entry = self._entry(name, kind)
             response.set_rcode(entry.reply.rcode())
             for rrset in entry.reply.answer:
-                left = rrset.ttl - entry.age(self._now())
-                response.answer.append(dns.rrset.from_rdata_list(rrset.name, left, list(rrset)))
+                remaining = rrset.ttl - entry.age(self._now())
+                response.answer.append(
+                    dns.rrset.from_rdata_list(rrset.name, remaining, list(rrset))
+                )
             end = entry.reply.resolve_chaining()
             if end.answer is not None or end.canonical_name == name:
                 response.authority = list(entry.reply.authority)
@@ -109,7 +111,7 @@ class CachingResolver:
 
 
 def asking(servers: Mapping[dns.name.Name, tuple[str, int]]) -> Ask:
-    """Return what asks the servers of these zones over the network."""
+    """Return a function that queries the servers of these zones over the network."""
 
     def ask(zone: dns.name.Name, query: dns.message.QueryMessage) -> dns.message.QueryMessage:
         host, port = servers[zone]
@@ -127,7 +129,7 @@ def _forward(text: str) -> tuple[dns.name.Name, tuple[str, int]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the resolver as a process of its own."""
+    """Run the resolver."""
     parser = argparse.ArgumentParser(prog="lab.dns_cache", description=__doc__)
     parser.add_argument("--host", required=True)
     parser.add_argument("--port", type=int, required=True)

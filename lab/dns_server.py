@@ -1,18 +1,18 @@
-"""An authoritative DNS server for the lab, with RDS-shaped names and faults on demand.
+"""The lab's authoritative DNS server, with faults on demand.
 
     python -m lab.dns_server --host 127.0.0.1 --port P --zone FILE --query-log FILE
 
-The zone is a JSON file that `Zone` replaces in one step; the server reads it again when it has
-changed, so a flip is one write and takes effect with the next query. The query log has one line
-for each query: time (epoch seconds), name, type and transport.
+The zone is a JSON file that `Zone` replaces in one step. The server reads a changed file before the
+next query. The query log has a line for each query: time (epoch seconds), name, type, transport.
 
-A file without NS records speaks for every name. With them it speaks for the zones that they begin,
-and refuses what is asked about others.
+Without NS records the server is authoritative for every name. With NS records it is authoritative
+for their zones, and refuses queries for other names.
 """
 
 import argparse
 import asyncio
 import json
+import math
 import socket
 import sys
 import time
@@ -33,7 +33,7 @@ import dns.rrset
 
 from lab.addresses import ReplacedFile, write_atomically
 
-# What a client without EDNS takes over UDP (RFC 1035 §4.2.1).
+# The longest UDP message for a client without EDNS (RFC 1035 §4.2.1).
 _PLAIN_UDP_SIZE = 512
 
 
@@ -42,16 +42,16 @@ class ZoneError(ValueError):
 
 
 class Fault(StrEnum):
-    """What a name can be made to do instead of answering."""
+    """A fault of a name."""
 
     SERVFAIL = "servfail"
-    REFUSED = "rejected"
+    REFUSED = "refused"
     TIMEOUT = "timeout"
     TRUNCATE = "truncate"
     """TC bit and no answer over UDP, the full answer over TCP."""
 
 
-#: Answers a query in wire form that came over "udp" or "tcp"; None is no answer at all.
+#: Returns the response to a query over "udp" or "tcp", in wire form; None: no response.
 Respond: TypeAlias = Callable[[bytes, str], bytes | None]
 
 _FAULT_RCODES = {Fault.SERVFAIL: dns.rcode.SERVFAIL, Fault.REFUSED: dns.rcode.REFUSED}
@@ -59,13 +59,13 @@ _FAULT_RCODES = {Fault.SERVFAIL: dns.rcode.SERVFAIL, Fault.REFUSED: dns.rcode.RE
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What the zone says about one name.
+    """The record of one name.
 
     Attributes:
-        type: "A", "CNAME", or "NS" where a zone begins.
-        values: Addresses, the one name that a CNAME leads to, or the zone's name servers.
+        type: "A", "CNAME", or "NS" at the apex of a zone.
+        values: Addresses, the one target of a CNAME, or the zone's name servers.
         ttl: Seconds. RDS endpoints have 5.
-        fault: What happens instead of an answer, None for an answer.
+        fault: The fault instead of an answer; None for an answer.
     """
 
     type: str
@@ -80,7 +80,7 @@ class Record:
         elif self.type not in {"CNAME", "NS"}:
             raise ZoneError(f"type {self.type!r} is neither A, CNAME nor NS")
         elif self.type == "CNAME" and len(self.values) != 1:
-            raise ZoneError("a CNAME leads to exactly one name")
+            raise ZoneError("a CNAME has exactly one target")
 
 
 def _normal(name: str) -> str:
@@ -88,10 +88,7 @@ def _normal(name: str) -> str:
 
 
 class Zone:
-    """The zone file, as the one who writes it sees it.
-
-    One writer at a time: a change reads the file, changes one name and replaces the file.
-    """
+    """Writes the zone file. There may be one writer at a time."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -99,7 +96,7 @@ class Zone:
             self._write({})
 
     def set_address(self, name: str, addresses: Sequence[str], ttl: int = 5) -> None:
-        """Give a name these A records; it keeps its fault. None at all makes a NODATA answer."""
+        """Give a name these A records; it keeps its fault. No address makes a NODATA answer."""
         self._change(name, type="A", values=tuple(addresses), ttl=ttl)
 
     def set_alias(self, name: str, target: str, ttl: int = 5) -> None:
@@ -111,7 +108,7 @@ class Zone:
         self._change(apex, type="NS", values=tuple(map(_normal, names)), ttl=ttl)
 
     def set_fault(self, name: str, fault: Fault | None) -> None:
-        """Make a name fail, or answer again (None).
+        """Set the fault of a name; None removes it.
 
         Raises:
             KeyError: The zone does not have the name.
@@ -121,7 +118,7 @@ class Zone:
         self._write(records)
 
     def remove(self, name: str) -> None:
-        """Forget a name; queries for it are answered with NXDOMAIN.
+        """Remove a name, so that its answer is NXDOMAIN.
 
         Raises:
             KeyError: The zone does not have the name.
@@ -130,7 +127,7 @@ class Zone:
         del records[_normal(name)]
         self._write(records)
 
-    def _change(self, name: str, *, type: str, values: tuple[str, ...], ttl: int) -> None:  # noqa: A002 - DNS's own word
+    def _change(self, name: str, *, type: str, values: tuple[str, ...], ttl: int) -> None:  # noqa: A002 - the term of DNS
         records = read_zone(self._path)
         before = records.get(_normal(name))
         fault = before.fault if before else None
@@ -167,20 +164,26 @@ def _record(entry: Mapping[str, object]) -> Record:
     )
 
 
-def query_count(log: Path, name: str | None = None) -> int:
-    """Return how many queries a query log holds, for one name or in all."""
-    lines = log.read_text().splitlines()
-    return sum(1 for line in lines if name is None or line.split()[1] == _normal(name))
+def query_count(
+    log: Path, name: str | None = None, since: float = 0.0, until: float = math.inf
+) -> int:
+    """Return the number of queries in a query log, for one name or for all, in a period."""
+    # The server may be writing the last line.
+    lines = log.read_text().rpartition("\n")[0].splitlines()
+    entries = ((float(at), asked) for at, asked, *_ in map(str.split, lines))
+    return sum(
+        since <= at < until and (name is None or asked == _normal(name)) for at, asked in entries
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class _Lookup:
-    """The records along a chain of CNAMEs, and how the chain ends.
+    """The records along a chain of CNAMEs.
 
     Attributes:
-        chain: Every name on the way with its record.
+        chain: The names with their records.
         rcode: The status of the last name.
-        apex: Where the zone of the last name begins; None if no NS record says so.
+        apex: The apex of the last name's zone, with its record; None without an NS record.
     """
 
     chain: tuple[tuple[str, Record], ...]
@@ -212,7 +215,7 @@ class _Lookup:
 
 
 def _apex(records: Mapping[str, Record], name: str) -> tuple[str, Record] | None:
-    """Where the zone of a name begins: the nearest name above it, or itself, with an NS record."""
+    """Return the nearest name with an NS record, from a name upwards."""
     while name:
         record = records.get(name)
         if record is not None and record.type == "NS":
@@ -222,29 +225,29 @@ def _apex(records: Mapping[str, Record], name: str) -> tuple[str, Record] | None
 
 
 def _absent(*, elsewhere: bool, behind_alias: bool) -> dns.rcode.Rcode:
-    """The status of a name that has no record."""
+    """Return the status of a name without a record."""
     if not elsewhere:
-        # That of the last name, also behind an alias (RFC 6604 §3).
+        # The status of the last name, also behind an alias (RFC 6604 §3).
         return dns.rcode.NXDOMAIN
     return dns.rcode.NOERROR if behind_alias else dns.rcode.REFUSED
 
 
 class Responder:
-    """Answers DNS messages from a zone file and logs every query."""
+    """Answers DNS queries from a zone file and logs every query."""
 
     def __init__(self, zone: Path, query_log: IO[str]) -> None:
         self._zone = ReplacedFile(zone, read_zone)
         self._query_log = query_log
 
     def respond(self, wire: bytes, transport: str) -> bytes | None:
-        """Return the answer to a query in wire form, None for no answer at all.
+        """Return the response to a query in wire form; None for no response.
 
         Args:
             wire: The query.
             transport: "udp" or "tcp".
 
         Raises:
-            ZoneError: The zone file was replaced by something else.
+            ZoneError: The file is no longer a zone file.
             OSError: The zone file cannot be read, or the log not written.
         """
         query = read_query(wire)
@@ -267,7 +270,7 @@ class Responder:
 
 
 def read_query(wire: bytes) -> dns.message.QueryMessage | bytes | None:
-    """Read a query; what is none gets a refusal (in wire form), or nothing at all (None)."""
+    """Return the query; for another message an error response in wire form, or None."""
     try:
         query = dns.message.from_wire(wire)
     except dns.exception.DNSException:
@@ -300,7 +303,7 @@ def _start_of_authority(apex: str, record: Record) -> dns.rrset.RRset:
 def in_wire_form(
     response: dns.message.Message, query: dns.message.Message, transport: str
 ) -> bytes:
-    """Return a response as it is sent: truncated if it is too long for the client's UDP."""
+    """Return a response in wire form, truncated if it is too long for the client's UDP."""
     if transport == "tcp":
         return response.to_wire()
     try:
@@ -332,7 +335,7 @@ class _Udp(asyncio.DatagramProtocol):
         self._failed = failed
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # asyncio's promise; before Python 3.12 its own class does not inherit from this one.
+        # Before Python 3.12 asyncio's class does not inherit from DatagramTransport.
         self._transport = cast("asyncio.DatagramTransport", transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
@@ -375,7 +378,7 @@ async def serve(host: str, port: int, respond: Respond) -> None:
     """Answer queries over UDP and TCP until cancelled.
 
     Raises:
-        ZoneError: The responder has no zone any more.
+        ZoneError: The zone file is no longer a zone file.
         OSError: The address is taken, or the responder cannot read or write a file.
     """
     loop = asyncio.get_running_loop()
@@ -383,7 +386,7 @@ async def serve(host: str, port: int, respond: Respond) -> None:
     await loop.create_datagram_endpoint(
         lambda: _Udp(respond, failed), local_addr=(host, port), family=socket.AF_INET
     )
-    # TCP comes last: who can connect knows that UDP is served too.
+    # TCP starts last, so that an accepted connection shows that UDP is ready too.
     await asyncio.start_server(
         lambda reader, writer: _serve_tcp(respond, failed, reader, writer), host, port
     )
@@ -391,7 +394,7 @@ async def serve(host: str, port: int, respond: Respond) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the server as a process of its own."""
+    """Run the server."""
     parser = argparse.ArgumentParser(prog="lab.dns_server", description=__doc__)
     parser.add_argument("--host", required=True)
     parser.add_argument("--port", type=int, required=True)

@@ -3,13 +3,13 @@
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 
+from drill.polling import PollingThread
 from lab.addresses import Endpoint
 from lab.emulator.client import EmulatorAdmin, EmulatorAdminError
-from lab.lookout import Lookout
 from lab.observer import registered
 
 
-class FleetObserver(Lookout):
+class FleetObserver(PollingThread):
     """Keeps looking at all target groups while its block lasts."""
 
     def __init__(self, admin: EmulatorAdmin) -> None:
@@ -34,7 +34,7 @@ class FleetObserver(Lookout):
         found = {arn: self._seen[arn] - set(allowed[arn]) for arn in allowed}
         return {arn: targets for arn, targets in found.items() if targets}
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         try:
             plane = self._admin.data_plane()
         except EmulatorAdminError:

@@ -1,4 +1,4 @@
-"""What is left in an account after our stack was deleted."""
+"""Lists the resources that remain in an account after the stack was deleted."""
 
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
@@ -13,48 +13,48 @@ def leftovers(
     endpoint_url: str | None = None,
     ignore: Collection[str] = (),
 ) -> list[str]:
-    """List the resources of the kinds that our stack makes.
+    """List the resources of the kinds that the stack creates.
 
     Args:
-        session: Whose account and region to look in.
-        endpoint_url: Where the APIs are; None: AWS, or what the environment says.
-        ignore: Names, ids or ARNs that were there before and may stay.
+        session: The account and Region.
+        endpoint_url: The endpoint of the APIs; None: AWS, or the environment's setting.
+        ignore: Names, IDs or ARNs that may remain.
 
     Returns:
-        `kind: name` of each, sorted; nothing when the account is clean.
+        `kind: name` of each, sorted.
     """
-    look = _Look(session, endpoint_url)
+    inventory = _Inventory(session, endpoint_url)
     found = [
         (kind, name)
         for kind, names in (
-            ("load balancer", look.load_balancers),
-            ("target group", look.target_groups),
-            ("listener", look.listeners),
-            ("endpoint service", look.endpoint_services),
-            ("security group", look.security_groups),
-            ("security group rule", look.security_group_rules),
-            ("interface endpoint", look.interface_endpoints),
-            ("function", look.functions),
-            ("failure destination of function", look.invoke_configs),
-            ("event source mapping", look.event_sources),
-            ("layer", look.layers),
-            ("rule", look.rules),
-            ("schedule", look.schedules),
-            ("queue", look.queues),
-            ("topic", look.topics),
-            ("role", look.roles),
-            ("log group", look.log_groups),
-            ("alarm", look.alarms),
-            ("dashboard", look.dashboards),
-            ("saved query", look.queries),
+            ("load balancer", inventory.load_balancers),
+            ("target group", inventory.target_groups),
+            ("listener", inventory.listeners),
+            ("endpoint service", inventory.endpoint_services),
+            ("security group", inventory.security_groups),
+            ("security group rule", inventory.security_group_rules),
+            ("interface endpoint", inventory.interface_endpoints),
+            ("function", inventory.functions),
+            ("failure destination of function", inventory.invoke_configs),
+            ("event source mapping", inventory.event_sources),
+            ("layer", inventory.layers),
+            ("rule", inventory.rules),
+            ("schedule", inventory.schedules),
+            ("queue", inventory.queues),
+            ("topic", inventory.topics),
+            ("role", inventory.roles),
+            ("log group", inventory.log_groups),
+            ("alarm", inventory.alarms),
+            ("dashboard", inventory.dashboards),
+            ("saved query", inventory.queries),
         )
         for name in names()
     ]
     return sorted(f"{kind}: {name}" for kind, name in found if name not in ignore)
 
 
-class _Look:
-    """One method for each kind; each returns what identifies the resources."""
+class _Inventory:
+    """One method for each kind of resource; each returns their names, IDs or ARNs."""
 
     def __init__(self, session: "boto3.session.Session", endpoint_url: str | None) -> None:
         self._elb = session.client("elbv2", endpoint_url=endpoint_url)
@@ -93,11 +93,11 @@ class _Look:
             yield from (g["GroupId"] for g in groups if g["GroupName"] != "default")
 
     def security_group_rules(self) -> Iterator[str]:
-        """Rules that let another security group in: the one that our stack adds to a database."""
+        """Rules that allow another security group, such as the stack adds to a database."""
         for page in self._ec2.get_paginator("describe_security_groups").paginate():
             for group in page["SecurityGroups"]:
                 if group["GroupName"] == "default":
-                    continue  # AWS's own, which lets itself in
+                    continue  # it allows itself
                 for rule in group["IpPermissions"]:
                     for pair in rule["UserIdGroupPairs"]:
                         yield f"{pair.get('GroupId')} into {group['GroupId']}"
@@ -143,7 +143,7 @@ class _Look:
     def roles(self) -> Iterator[str]:
         for page in self._iam.get_paginator("list_roles").paginate():
             roles = page["Roles"]
-            # Roles of AWS services live under this path and are not ours to delete.
+            # AWS services own the roles under this path.
             yield from (r["RoleName"] for r in roles if not r["Path"].startswith("/aws-service-"))
 
     def log_groups(self) -> Iterator[str]:

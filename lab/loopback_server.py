@@ -1,4 +1,7 @@
-"""A small web server on the loopback address, in its own thread."""
+"""A small web server on this machine, in a thread.
+
+The failover hook and the tests use it.
+"""
 
 import contextlib
 import threading
@@ -7,7 +10,7 @@ from typing import Self
 
 
 class LoopbackServer:
-    """Serves while its ``with`` block runs.
+    """Serves during a `with` block.
 
     Attributes:
         port: Its port on 127.0.0.1.
@@ -32,25 +35,25 @@ class LoopbackServer:
 
     @property
     def url(self) -> str:
-        """The URL of the server."""
+        """Its URL."""
         return f"http://127.0.0.1:{self.port}"
 
 
 class QuickHandler(BaseHTTPRequestHandler):
-    """Responds without delay, and prints nothing."""
+    """Replies without delay and prints nothing."""
 
     protocol_version = "HTTP/1.1"
-    # One write and no Nagle delay for each response, which would cost about 40 ms.
+    # One write and no Nagle delay per reply: otherwise each reply takes 40 ms.
     wbufsize = -1
     disable_nagle_algorithm = True
 
     def handle(self) -> None:
-        """Serve until the client disconnects: its process is killed at the end."""
+        """Handle requests until the client has closed the connection or was killed."""
         with contextlib.suppress(ConnectionResetError):
             super().handle()
 
-    def send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
-        """Send a complete response."""
+    def send_reply(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        """Send a complete reply."""
         self.send_response(status)
         for name, value in {**headers, "Content-Length": str(len(body))}.items():
             self.send_header(name, value)

@@ -1,4 +1,4 @@
-"""What a run of the lab can be told."""
+"""The options of a run of the lab."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -7,16 +7,16 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabOptions:
-    """Times are seconds. The defaults are compressed; AWS's own values stand beside them.
+    """Options. Times are seconds; the defaults are compressed.
 
     Attributes:
         registration_delay: From RegisterTargets to the first health check. AWS: 90 to 180.
         health_check_interval: Between two health checks. Our target group on AWS: 5.
-        schedule_interval: What stands for the schedule's one minute.
+        schedule_interval: Replaces the schedule's minute.
         dns_lag: From the promotion of the standby until the endpoint's name moves. AWS:
             seconds; its documentation allows minutes.
-        report: Where the HTML report goes.
-        figure: Where the outages are drawn once more, as an SVG file; None: nowhere.
+        report: The path of the HTML report.
+        figure: The path of an SVG file with the outages, or None.
         built: A project in which ``sam build`` has run; None: the lab builds its own.
     """
 
@@ -34,7 +34,7 @@ class LabOptions:
         return {name: str(value) for name, value in asdict(self).items() if value is not None}
 
     @property
-    def settling_seconds(self) -> float:
-        """How long a failover may take until the road is right, with room to spare."""
+    def wait_seconds(self) -> float:
+        """The longest wait for a condition, about ten times what an idle machine needs."""
         moves = 3 * (self.registration_delay + self.dns_lag) + 6 * self.health_check_interval
-        return 60.0 + moves + 2 * self.schedule_interval
+        return 240.0 + 2 * moves + 2 * self.schedule_interval

@@ -1,10 +1,10 @@
-"""What RDS does at a failover: it moves the database, then its name, and tells of it.
+"""A failover of an RDS instance: it moves the database, then its name, and emits events.
 
-The order is the one that was measured on Multi-AZ PostgreSQL instances: "started" with the
-outage, the name moves, "restarted", and "completed" last, seconds after everything works again.
+The order is as measured on Multi-AZ PostgreSQL instances: event "started", the name moves, event
+"restarted", and some seconds later event "completed".
 
-The port of the standby is closed until its promotion. PostgreSQL's own standby would accept
-connections, so it is the address plan that closes it.
+The address plan closes the port of the standby until its promotion, because PostgreSQL's own
+standby accepts connections.
 """
 
 import json
@@ -32,13 +32,13 @@ _COMPLETED = ("RDS-EVENT-0049", "failover", "Multi-AZ instance failover complete
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failover:
-    """The moments of one failover, in seconds since the epoch.
+    """The times of one failover, in epoch seconds.
 
     Attributes:
         old: The old primary's address and port in the VPC.
         new: The new primary's.
-        began_at: When the old primary was killed, or the failover was asked for.
-        promoted_at: From when on the new primary accepts writes.
+        began_at: When the old primary was killed, or the failover was requested.
+        promoted_at: When the new primary began to accept writes.
         flipped_at: When the endpoint's name moved.
         events: When RDS emitted each event, by event ID.
     """
@@ -52,16 +52,16 @@ class Failover:
 
 
 class FailoverHook(LoopbackServer):
-    """Takes down the failovers asked for by the RDS API; the emulator posts them to its `url`."""
+    """Receives the failovers that the RDS API requests; the emulator posts them to its `url`."""
 
     def __init__(self) -> None:
-        self._asked: queue.SimpleQueue[Mapping[str, str]] = queue.SimpleQueue()
-        super().__init__(_hook_handler(self._asked.put))
+        self._requests: queue.SimpleQueue[Mapping[str, str]] = queue.SimpleQueue()
+        super().__init__(_hook_handler(self._requests.put))
 
-    def asked(self) -> Mapping[str, str] | None:
-        """Take the next request as the emulator sent it; None while there is none."""
+    def next_request(self) -> Mapping[str, str] | None:
+        """Return the next request as the emulator sent it; None without a request."""
         try:
-            return self._asked.get_nowait()
+            return self._requests.get_nowait()
         except queue.Empty:
             return None
 
@@ -76,13 +76,13 @@ def _hook_handler(take: Callable[[Mapping[str, str]], None]) -> type[BaseHTTPReq
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Say nothing: standard error is the demo's."""
+            """Print nothing: standard error belongs to the demo."""
 
     return Handler
 
 
 class RdsControlPlane:
-    """RDS for the one instance of the lab."""
+    """The RDS control plane of the lab's one instance."""
 
     def __init__(
         self,
@@ -98,10 +98,10 @@ class RdsControlPlane:
         """Take over an instance.
 
         Args:
-            database: The instance as the API knows it.
-            servers: Its servers; the first standby is the one that is promoted.
-            zone: Where its endpoint's name is.
-            admin: Where events are emitted.
+            database: The instance in the API.
+            servers: Its servers; a failover promotes the first standby.
+            zone: The zone of its endpoint's name.
+            admin: Emits events.
             ports: Opens and closes the ports of the servers' addresses.
             addresses: The servers' addresses in the VPC, by their loopback host.
             zones: The servers' Availability Zones, by their loopback host.
@@ -122,12 +122,12 @@ class RdsControlPlane:
         return self._addresses[self._servers.primary.host]
 
     def point_name_at_primary(self) -> float:
-        """Let the endpoint's name lead to the primary; return when it was done."""
+        """Point the endpoint's name at the primary; return the time."""
         self._zone.set_address(self._database.endpoint, [str(self.writer.address)])
         return time.time()
 
     def rebuild_standbys(self) -> None:
-        """Make every server but the primary its synchronous standby, whatever it was before."""
+        """Rebuild all servers except the primary as its synchronous standbys."""
         self._close_standbys()
         self._servers.rebuild_standbys()
 
@@ -137,24 +137,23 @@ class RdsControlPlane:
         dns_lag: float,
         prefixed: bool,
         wait: Callable[[float], None],
-        tells: bool = True,
+        emits_events: bool = True,
     ) -> Failover:
-        """Promote the standby, move the name, and tell of it, in RDS's order.
+        """Promote the standby, move the name, and emit the events, in RDS's order.
 
-        An old primary that was not killed goes on accepting connections: harsher than RDS, which
-        restarts it.
+        An old primary that was not killed keeps accepting connections. RDS would restart it.
 
         Args:
             dns_lag: Seconds from the promotion to the moved name.
-            prefixed: Whether the events name their source with ``rds:`` in front.
+            prefixed: Whether the source identifier in the events begins with ``rds:``.
             wait: Waits for some seconds.
-            tells: Whether the events arrive. AWS delivers them as best effort.
+            emits_events: Whether the events arrive. AWS does not guarantee that.
         """
         began_at, old = time.time(), self.writer
         events: dict[str, float] = {}
 
         def emit(*event: str) -> None:
-            if tells:
+            if emits_events:
                 events[event[0]] = time.time()
                 self._emit(*event, prefixed=prefixed)
 
@@ -178,8 +177,8 @@ class RdsControlPlane:
             events=events,
         )
 
-    def tell_of_failover(self) -> None:
-        """Emit the event with which a failover begins, whether or not there is one."""
+    def emit_failover_event(self) -> None:
+        """Emit the event of the start of a failover, without a failover."""
         self._emit(*_STARTED, prefixed=False)
 
     def _emit(self, event_id: str, category: str, message: str, *, prefixed: bool) -> None:

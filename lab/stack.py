@@ -1,4 +1,4 @@
-"""Our own stack in the lab's AWS, by the real SAM CLI."""
+"""The stack in the lab's AWS, managed by the real SAM CLI."""
 
 import json
 import os
@@ -20,26 +20,24 @@ from lab.processes import CommandFailedError, Supervisor
 _REPOSITORY = Path(__file__).parents[1]
 _SHIPPED = ("template.yaml", "fleet.yaml", "samconfig.toml", "functions", "layers")
 _BUILD = ".aws-sam"
-_TIMEOUT = 300.0
+_TIMEOUT = 1800.0
 _KEPT_FIELDS = (
     "Name", "GroupName", "ScheduleExpression", "FlexibleTimeWindow", "Target", "State",
 )  # fmt: skip
-_RESULT_START, _DIAGNOSIS_START = '{"status"', '{"healthy"'
+_RESULT_START, _REPORT_START = '{"status"', '{"healthy"'
 
 
 class UnexpectedReplyError(Exception):
-    """SAM or the function answered something that the lab cannot read; the message has it."""
+    """The lab cannot read the reply of SAM or of the function; the message contains it."""
 
 
 class Project:
-    """A copy of the project for SAM to work in.
-
-    Two labs at once, and a user's own build, so do not meet in one build folder.
+    """A copy of the project for SAM, so that each lab has a build folder of its own.
 
     Args:
-        supervisor: Who runs SAM; the project is below its folder.
-        built: A project that is built already, whose build is taken over; it is only read.
-        environment: The environment of ``samconfig.toml``, which says which template it is.
+        supervisor: Runs SAM; the project is below its folder.
+        built: A project whose build is used, read only; None: SAM builds this one.
+        environment: The environment of ``samconfig.toml``, which names the template.
     """
 
     def __init__(
@@ -54,7 +52,7 @@ class Project:
         """Begin ``sam build``; the future's result may raise ``CommandFailedError``."""
         pool = ThreadPoolExecutor(1, thread_name_prefix="sam build")
         future = pool.submit(self._build)
-        # An interrupted lab does not wait for it: the supervisor ends its process.
+        # An interrupted lab does not wait: the supervisor ends the process.
         pool.shutdown(wait=False)
         return future
 
@@ -75,10 +73,10 @@ class Project:
                 **environment,
                 "HOME": str(self._supervisor.work_dir),
                 "PATH": f"{tools}:{environment['PATH']}",
-                # SAM asks CloudFormation how far it is; every 5 seconds unless told otherwise.
+                # The interval in which SAM polls CloudFormation; default: 5 seconds.
                 "SAM_CLI_POLL_DELAY": "0.5",
                 "SAM_CLI_TELEMETRY": "0",
-                # SAM leaves empty folders behind.
+                # SAM does not remove its empty folders.
                 "TMPDIR": str(self._supervisor.work_dir),
                 "NO_PROXY": "127.0.0.1,localhost",
             },
@@ -112,7 +110,7 @@ class Stack:
         """``sam deploy`` with these parameters.
 
         Raises:
-            CommandFailedError: SAM failed; the message has its last lines, and what failed first.
+            CommandFailedError: SAM failed; the message has its last lines and the failed resources.
         """
         try:
             self._sam(
@@ -130,11 +128,11 @@ class Stack:
         Raises:
             CommandFailedError: SAM failed; the message has its last lines.
         """
-        # SAM does not read this answer from its configuration file.
+        # SAM does not read this option from its configuration file.
         self._sam("delete", "--no-prompts")
 
     def outputs(self) -> Mapping[str, str]:
-        """The stack's outputs by key."""
+        """Return the stack's outputs by key."""
         cloudformation = self.account.session().client(
             "cloudformation", endpoint_url=self.account.endpoint_url
         )
@@ -142,14 +140,14 @@ class Stack:
         return {o["OutputKey"]: o["OutputValue"] for o in stack.get("Outputs", [])}
 
     def _failures(self) -> list[str]:
-        """The resources that failed, each with the reason that CloudFormation was given."""
+        """Return the failed resources with CloudFormation's reasons."""
         cloudformation = self.account.session().client(
             "cloudformation", endpoint_url=self.account.endpoint_url
         )
         try:
             events = cloudformation.describe_stack_events(StackName=self.name)["StackEvents"]
         except ClientError:
-            return []  # a refused parameter or rule: there is no stack yet
+            return []  # CloudFormation rejected a parameter or rule and created no stack
         return [
             f"  {event['LogicalResourceId']}: {event.get('ResourceStatusReason', '')}"
             for event in reversed(events)
@@ -157,11 +155,11 @@ class Stack:
         ]
 
     def schedule_switched_off(self) -> AbstractContextManager[None]:
-        """Switch the stack's schedule off for the length of the block, as an operator may."""
+        """Disable the stack's schedule during a `with` block, as an operator may."""
         return self._schedule_with(State="DISABLED")
 
     def schedule_slowed_down(self) -> AbstractContextManager[None]:
-        """Let the stack's schedule, which stays on, do nothing for the length of the block."""
+        """Set the rate of the stack's schedule to a year during a `with` block."""
         return self._schedule_with(ScheduleExpression="rate(365 days)")
 
     @contextmanager
@@ -178,7 +176,7 @@ class Stack:
         schedule: Mapping[str, Any] = scheduler.get_schedule(
             Name=found["Name"], GroupName=found["GroupName"]
         )
-        # An update sets every field: what it leaves out gets its default.
+        # An update sets every field; a missing field gets its default.
         kept: dict[str, Any] = {name: schedule[name] for name in _KEPT_FIELDS}
         scheduler.update_schedule(**kept | changes)
         try:
@@ -187,27 +185,27 @@ class Stack:
             scheduler.update_schedule(**kept)
 
     def resync(self, payload: Mapping[str, bool]) -> Mapping[str, Any]:
-        """``sam remote invoke``: the resync that a person does by hand.
+        """Resync with ``sam remote invoke``; return the function's result.
 
         Raises:
             CommandFailedError: The invocation failed.
-            UnexpectedReplyError: The function did not answer with a JSON document.
+            UnexpectedReplyError: The reply is no JSON document.
         """
         return self._invoke("ReconcileTargetsFunction", payload, _RESULT_START)
 
     def status(self) -> Mapping[str, Any]:
-        """``sam remote invoke``: the diagnosis that a person or a pipeline asks for.
+        """Return the status report, from ``sam remote invoke``.
 
         Raises:
             CommandFailedError: The invocation failed.
-            UnexpectedReplyError: The function did not answer with a JSON document.
+            UnexpectedReplyError: The reply is no JSON document.
         """
-        return self._invoke("ReportStatusFunction", {}, _DIAGNOSIS_START)
+        return self._invoke("ReportStatusFunction", {}, _REPORT_START)
 
     def _invoke(self, function: str, payload: Mapping[str, bool], begins: str) -> Mapping[str, Any]:
-        """Invoke a function whose document begins like this."""
+        """Invoke a function; return its result, which begins with the given text."""
         printed = self._sam("remote", "invoke", function, "--event", json.dumps(payload))
-        # SAM prints the function's log first; the document is the last thing it prints.
+        # SAM prints the function's log first and the result last.
         start = printed.rfind(begins)
         if start < 0:
             raise UnexpectedReplyError(f"sam remote invoke gave no document:\n{printed}")

@@ -1,16 +1,13 @@
-"""The client: writes numbered rows through the road and remembers what was acknowledged.
+"""A client that writes numbered rows through the connection path and records acknowledgements.
 
-What counts as an acknowledgement decides whether the lab's main claim means anything:
+* A reply without a warning acknowledges a row. If the wait for the standby was cancelled,
+  PostgreSQL reports success with a WARNING, so a warning is no acknowledgement.
+* After any other result the row may or may not exist. The writer tries the same number again and
+  overwrites an existing row, so that the standby has confirmed every acknowledged row.
 
-* An answer without a warning acknowledges a row. PostgreSQL reports a commit whose wait for
-  the standby was cancelled as a success with a WARNING, so a warning is no acknowledgement.
-* After anything else nobody knows. The same number is tried again, and the row may be there
-  already, from an attempt whose answer was lost; then it is written over, so that this
-  acknowledgement too means a commit that the standby has confirmed.
-
-A commit may hang for ever, on a demoted server that lost its standby. The writer never cancels
-a statement, which would make the server report that success. It waits to be cut by the load
-balancer, and gives up the connection itself when a statement outlives its deadline.
+A commit can hang for ever on a demoted server that lost its standby. The writer never cancels a
+statement, because the server would then report success. It waits until the load balancer cuts the
+connection, and closes the connection when a statement exceeds its deadline.
 """
 
 import os
@@ -27,7 +24,7 @@ from typing import Any, Self
 
 import psycopg
 
-from lab.timeline import Gap
+from drill.results import Gap
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -36,14 +33,14 @@ _INSERT = """
 INSERT INTO written_rows (n) VALUES (%s) ON CONFLICT (n) DO UPDATE SET n = excluded.n
 RETURNING n, host(inet_server_addr())
 """
-# How long a statement may go on once the writer is asked to stop.
+# Seconds that a statement may take after `stop`.
 _STOP_GRACE = 1.0
 _WATCH_INTERVAL = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acknowledgement:
-    """A row whose commit was acknowledged: its number, the epoch seconds, and by whom."""
+    """An acknowledged row: its number, the time in epoch seconds, and the server."""
 
     number: int
     at: float
@@ -52,7 +49,7 @@ class Acknowledgement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """An attempt without acknowledgement: which row, the epoch seconds, and the reason."""
+    """A failed attempt: the row, the time in epoch seconds, and the reason."""
 
     number: int
     at: float
@@ -72,8 +69,8 @@ def written_rows(connection: Connection) -> set[int]:
 def longest_gap(times: Iterable[float], since: float, until: float) -> Gap:
     """Return the longest interval without an acknowledgement that touches a period.
 
-    The interval may begin before the period, but it ends at its end: what follows belongs to
-    somebody else. Without an acknowledgement before the period it begins with the period.
+    The interval may begin before the period. It ends at the latest with the period. Without an
+    acknowledgement before the period it begins with the period.
     """
     inside = sorted(time for time in times if time < until)
     before = [time for time in inside if time <= since][-1:] or [since]
@@ -83,7 +80,7 @@ def longest_gap(times: Iterable[float], since: float, until: float) -> Gap:
 
 
 class Writer:
-    """Writes rows 1, 2, 3 … in a thread of its own, from `with` to the end of the block.
+    """Writes rows 1, 2, 3 … in a thread, during a `with` block.
 
     Times are epoch seconds, as in the logs of the DNS server and the data plane.
     """
@@ -99,11 +96,11 @@ class Writer:
         """Prepare a writer.
 
         Args:
-            connect: Opens a new autocommit connection through the road, or raises
+            connect: Opens a new autocommit connection through the connection path, or raises
                 psycopg.Error within a short time.
             interval: Seconds between two attempts.
-            statement_deadline: Seconds after which a statement that hangs loses its connection.
-            reconnects: Whether each row is written on a connection of its own.
+            statement_deadline: Seconds after which the writer closes the connection of a statement.
+            reconnects: Whether the writer opens a connection for each row.
         """
         self._connect = connect
         self._interval = interval
@@ -127,30 +124,30 @@ class Writer:
         self.stop()
 
     def stop(self) -> None:
-        """Stop writing; harmless to repeat. Errors of the thread itself are raised here."""
+        """Stop writing; may be repeated. Raises the errors of the thread."""
         self._stopping.set()
         self._pool.shutdown()
         self._writing.result()
 
     @property
     def acknowledgements(self) -> tuple[Acknowledgement, ...]:
-        """What was acknowledged until now, in order."""
+        """The acknowledged rows until now, in order."""
         return tuple(self._acknowledgements)
 
     @property
     def failures(self) -> tuple[Failure, ...]:
-        """The attempts without acknowledgement until now, in order."""
+        """The failed attempts until now, in order."""
         return tuple(self._failures)
 
     @property
     def acknowledged(self) -> frozenset[int]:
-        """The numbers of all acknowledged rows: every one of them must exist at the end."""
+        """The numbers of all acknowledged rows, which must all exist at the end."""
         return frozenset(entry.number for entry in self.acknowledgements)
 
     def first_after(
         self, moment: float, server: IPv4Address | None = None
     ) -> Acknowledgement | None:
-        """Return the first acknowledgement after a moment, by one server or by any."""
+        """Return the first acknowledgement after a time, by one server or by any server."""
         return next(
             (
                 entry
@@ -213,11 +210,11 @@ class Writer:
             with self._lock:
                 if self._running is not None and time.monotonic() - self._running[1] > limit:
                     _hang_up(self._running[0])
-            # Not on `_stopping`: that is set while the last statement may still hang.
+            # `_stopping` may be set while the last statement still hangs, so sleep instead.
             time.sleep(_WATCH_INTERVAL)
 
 
 def _hang_up(connection: Connection) -> None:
-    """End the stream under a connection whose own thread waits in it, without cancelling."""
+    """Close the socket of a connection in another thread, without cancelling its statement."""
     with suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as stream:
         stream.shutdown(socket.SHUT_RDWR)

@@ -96,7 +96,7 @@ class _Handler(QuickHandler):
             return
         request_id, body = event
         deadline = int((time.time() + 600) * 1000)
-        self.send(
+        self.send_reply(
             200,
             body,
             {
@@ -109,7 +109,7 @@ class _Handler(QuickHandler):
 
     def do_POST(self) -> None:  # noqa: N802 - http.server calls it so
         body = json.loads(self._body())
-        self.send(202, b"", {})
+        self.send_reply(202, b"", {})
         kind = "init error" if self.path.endswith("/init/error") else self.path.rsplit("/", 1)[1]
         self.api.take(FunctionReply(kind, body))
 

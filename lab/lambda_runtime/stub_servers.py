@@ -67,7 +67,7 @@ class StubHandler(QuickHandler):
     def do_POST(self) -> None:  # noqa: N802 - http.server calls it so
         """Reply to a request."""
         kind, body = self.reply(self.rfile.read(int(self.headers["Content-Length"])).decode())
-        self.send(200, body, {"Content-Type": kind})
+        self.send_reply(200, body, {"Content-Type": kind})
 
     def reply(self, text: str) -> tuple[str, bytes]:
         """Return the media type and the document for a request."""

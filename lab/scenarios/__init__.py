@@ -1,6 +1,6 @@
-"""Scenarios for each kind of database, way of use and course of a failover.
+"""Scenarios for the kinds of databases, the ways of use, and failovers.
 
-`python -m lab run <name>…|all` plays them.
+`python -m lab run <name>…|all` runs them.
 """
 
 from collections.abc import Mapping

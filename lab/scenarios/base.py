@@ -1,4 +1,4 @@
-"""What every scenario has in common: the stage it is played on, and the road it deploys."""
+"""The parts that all scenarios share: their context, the connection path, and its clients."""
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -11,92 +11,92 @@ from rich.console import Console
 from lab import postgres
 from lab.addresses import Endpoint
 from lab.aws import Account, Consumer
-from lab.findings import Findings, Progress
+from lab.environment import ADDRESSES, Lab, address_plan
 from lab.leftovers import leftovers
 from lab.observer import TargetObserver, registered
 from lab.options import LabOptions
 from lab.postgres import PostgresServer, PostgresSet
 from lab.processes import Supervisor
 from lab.reader import Reader
-from lab.site import ADDRESSES, Ground, address_plan
+from lab.results import LabResults, Progress
 from lab.stack import Project, Stack
 from lab.writer import Connection, Writer, create_table, written_rows
 
-#: The account of dbt's multi-tenant platform, which the template allows unless told otherwise.
+#: The account of dbt's multi-tenant platform, the template's default principal.
 DBT = "346425330055"
-#: Keeps the runs that events set off short; AWS's own value is 300.
+#: Shortens the runs that events trigger; the template's default is 300.
 EVENT_WATCH_DURATION_SECONDS = "12"
-#: As many rows show that a road carries writes, and not only one that slipped through.
+#: The number of rows that shows a working connection path.
 _SOME_ROWS = 30
-#: How often each target would be met, at least, before it is said that no other answers.
+#: The number of reads from each target that shows which targets receive connections.
 _ROUNDS = 3
 _STACK_NAME = "orders-privatelink"
-#: Seconds between two rows. Each new connection costs two hashed passwords.
+#: Seconds between two rows; a new connection for each row costs more CPU time.
 _INTERVAL, _RECONNECT_INTERVAL = 0.01, 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """Something that happens to a database, from its deployment to its deletion.
+    """A scenario, from the deployment of a stack to its deletion.
 
     Attributes:
-        name: What it is called by, the kind of database for most.
+        name: Its name on the command line.
         shows: What it shows, in one sentence.
-        servers: How many PostgreSQL servers it has; the first writes, the others replicate.
-        play: Does it.
-        times: The lab's times that it is about, unless told otherwise; the others are compressed.
+        servers: The number of PostgreSQL servers; the first one is the primary.
+        run: Runs it.
+        times: Its own defaults for the options of the lab.
     """
 
     name: str
     shows: str
     servers: int
-    play: Callable[["Stage"], None]
+    run: Callable[["ScenarioContext"], None]
     times: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
-    """DNS, AWS and PostgreSQL servers, up and running, and where expectations are noted."""
+class ScenarioContext:
+    """The running lab, its PostgreSQL servers, and the results of a scenario."""
 
-    ground: Ground
+    lab: Lab
     servers: PostgresSet
     project: Project
-    findings: Findings
+    results: LabResults
     progress: Progress
 
     @property
     def provider(self) -> Account:
         """The company's own account."""
-        return self.ground.provider
+        return self.lab.provider
 
     @property
     def targets(self) -> tuple[Endpoint, ...]:
-        """Where the servers are in the VPC, the primary first."""
+        """The servers' addresses in the VPC, the primary first."""
         return tuple(ADDRESSES[server.host] for server in self.servers.servers)
 
     @property
     def writer(self) -> Endpoint:
-        """Where the primary is in the VPC."""
+        """The primary's address in the VPC."""
         return ADDRESSES[self.servers.primary.host]
 
     @property
     def stack(self) -> Stack:
-        """The stack that the scenario deploys."""
+        """The stack of the scenario."""
         return Stack(self.project, self.provider, _STACK_NAME)
 
     def server_at(self, target: Endpoint) -> PostgresServer:
-        """The server that is at an address of the VPC."""
+        """Return the server with an address of the VPC."""
         (server,) = [s for s in self.servers.servers if ADDRESSES[s.host] == target]
         return server
 
     def expect(self, text: str, holds: object, detail: object = "") -> None:
-        """Note an expectation and what was seen."""
-        self.findings.expect(text, holds, detail)
+        """Add an expectation and what was observed."""
+        self.results.expect(text, holds, detail)
 
     def deploy(self, parameters: Mapping[str, str]) -> Mapping[str, str]:
         """``sam deploy``; return the outputs."""
         given = " ".join(f"{key}={value}" for key, value in parameters.items())
-        self.progress.say(f"sam deploy --parameter-overrides {given}")
+        self.progress.show(f"sam deploy --parameter-overrides {given}")
         self.stack.deploy({"EventWatchDurationSeconds": EVENT_WATCH_DURATION_SECONDS, **parameters})
         return self.stack.outputs()
 
@@ -105,61 +105,62 @@ class Stage:
         self,
         parameters: Mapping[str, str],
         *,
-        right: Collection[Endpoint],
+        targets: Collection[Endpoint],
         consumer: str = DBT,
     ) -> Iterator["ConnectionPath"]:
-        """Deploy the road, connect a consumer; at the end delete it with the consumer connected.
+        """Deploy the stack and connect a consumer; delete the stack at the end of the block.
+
+        The consumer stays connected during the deletion.
 
         Args:
-            parameters: What a person would give; a watch is shortened unless they say how long.
-            right: The targets that are right; they must be registered when the deployment is
-                complete, and healthy soon after.
+            parameters: The parameters of the stack; the event watch is short by default.
+            targets: The expected targets: registered after the deployment, then healthy.
             consumer: The account that connects.
         """
-        before = self.left()
+        before = self.resources()
         outputs = self.deploy(parameters)
-        there = self.registered_in(outputs["TargetGroupArn"])
+        registered_targets = self.registered_in(outputs["TargetGroupArn"])
         self.expect(
-            "the right targets are registered when the deployment is complete",
-            there == set(right),
-            ", ".join(map(str, sorted(there))) or "none",
+            "the expected targets are registered when the deployment is complete",
+            registered_targets == set(targets),
+            ", ".join(map(str, sorted(registered_targets))) or "none",
         )
-        with TargetObserver(self.ground.admin, outputs["TargetGroupArn"]) as observer:
-            endpoint_id = Consumer(self.ground.account(consumer)).connect(
+        with TargetObserver(self.lab.admin, outputs["TargetGroupArn"]) as observer:
+            endpoint_id = Consumer(self.lab.account(consumer)).connect(
                 outputs["EndpointServiceName"]
             )
-            connect = self.ground.start_data_plane(
+            connect = self.lab.start_data_plane(
                 outputs["TargetGroupArn"], endpoint_id, self.servers.primary.password
             )
             path = ConnectionPath(
-                stage=self,
+                context=self,
                 outputs=outputs,
                 observer=observer,
                 connect=connect,
-                consumer=Consumer(self.ground.account(consumer)),
+                consumer=Consumer(self.lab.account(consumer)),
                 endpoint_id=endpoint_id,
             )
-            path.expect_right("they become healthy", right)
+            path.expect_targets("they become healthy", targets)
             yield path
-        self.progress.say("sam delete, with the consumer still connected")
+        self.progress.show("sam delete, with the consumer still connected")
         self.stack.delete()
-        new = sorted(set(self.left()) - set(before))
+        new = sorted(set(self.resources()) - set(before))
         self.expect("sam delete leaves nothing behind", not new, ", ".join(new) or "nothing left")
 
     def registered_in(self, target_group_arn: str) -> set[Endpoint]:
-        """The targets that are registered, by their addresses, whatever their health."""
-        return registered(self.ground.admin.data_plane()).get(target_group_arn, set())
+        """Return the registered targets of a group, healthy or not."""
+        return registered(self.lab.admin.data_plane()).get(target_group_arn, set())
 
-    def left(self) -> Sequence[str]:
-        """What is in the provider's account of the kinds that the stack makes."""
-        return leftovers(self.provider.session(), endpoint_url=self.ground.admin.url)
+    def resources(self) -> Sequence[str]:
+        """Return the resources in the provider's account, of the kinds that the stack creates."""
+        return leftovers(self.provider.session(), endpoint_url=self.lab.admin.url)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionPath:
-    """A deployed road with a consumer on it."""
+    """A deployed connection path with a consumer."""
 
-    stage: Stage
+    context: ScenarioContext
     outputs: Mapping[str, str]
     observer: TargetObserver
     connect: Callable[[], Connection]
@@ -168,50 +169,49 @@ class ConnectionPath:
 
     @property
     def connection_state(self) -> str:
-        """The state of the consumer's endpoint as the consumer sees it, in lower case."""
+        """The state of the endpoint in the consumer's account, in lower case."""
         return self.consumer.state(self.endpoint_id)
 
-    def expect_right(
-        self, text: str, right: Collection[Endpoint], *, standby: Collection[Endpoint] = ()
+    def expect_targets(
+        self, text: str, targets: Collection[Endpoint], *, standby: Collection[Endpoint] = ()
     ) -> None:
-        """Wait until the targets are these, and no other; note it.
+        """Wait until the group has exactly these targets, and add an expectation.
 
         Args:
-            text: What it shows.
-            right: The healthy ones.
-            standby: Those that are kept, unhealthy.
+            text: The expectation.
+            targets: The healthy targets.
+            standby: The unhealthy targets of standbys.
 
         Raises:
-            WaitTimeoutError: They did not become so.
+            WaitTimeoutError: The group has other targets.
         """
-        wanted = dict.fromkeys(right, "healthy") | dict.fromkeys(standby, "unhealthy")
-        names = ", ".join(str(target) for target in sorted(right)) or "no target"
+        expected = dict.fromkeys(targets, "healthy") | dict.fromkeys(standby, "unhealthy")
+        names = ", ".join(str(target) for target in sorted(targets)) or "no target"
         if standby:
-            names += f"; kept: {', '.join(map(str, sorted(standby)))}"
-        self.stage.ground.wait_for(lambda: self.observer.states == wanted, f"{names}, healthy")
-        self.stage.expect(text, holds=True, detail=names)
+            names += f"; standby: {', '.join(map(str, sorted(standby)))}"
+        self.context.lab.wait_for(lambda: self.observer.states == expected, f"{names}, healthy")
+        self.context.expect(text, holds=True, detail=names)
 
     @contextmanager
     def writing(self, *, reconnects: bool = False) -> Iterator["Writing"]:
-        """Let a client write through the road; at the end look for its rows.
+        """Let a client write through the connection path; check its rows at the end of the block.
 
         Args:
-            reconnects: Whether it opens a connection for each row, so that it shows where new
-                connections go; else it writes more, on one connection as long as that lasts.
+            reconnects: Whether the client opens a connection for each row.
         """
-        stage = self.stage
-        with stage.servers.primary.connect() as connection:
+        context = self.context
+        with context.servers.primary.connect() as connection:
             create_table(connection)
-        stage.progress.say("A client writes numbered rows through the road")
+        context.progress.show("A client writes numbered rows through the connection path")
         interval = _RECONNECT_INTERVAL if reconnects else _INTERVAL
         with Writer(self.connect, interval=interval, reconnects=reconnects) as writer:
             writing = Writing(path=self, writer=writer)
-            writing.wait_for_writes_by(stage.servers.primary)
+            writing.wait_for_writes_by(context.servers.primary)
             yield writing
             writer.stop()
-        with stage.servers.primary.connect() as connection:
+        with context.servers.primary.connect() as connection:
             missing = writer.acknowledged - written_rows(connection)
-        stage.expect(
+        context.expect(
             "every acknowledged row is present",
             not missing,
             f"{len(writer.acknowledged)} acknowledged, {len(missing)} missing",
@@ -219,37 +219,37 @@ class ConnectionPath:
 
     @contextmanager
     def reading(self) -> Iterator["Reading"]:
-        """Let a client read through the road."""
-        self.stage.progress.say("A client reads through the road, each time on a new connection")
+        """Let a client read through the connection path."""
+        self.context.progress.show("A client reads, on a new connection each time")
         with Reader(self.connect) as reader:
             yield Reading(path=self, reader=reader)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Writing:
-    """A client that writes, and what it must meet."""
+    """A client that writes, and its expectations."""
 
     path: ConnectionPath
     writer: Writer
 
     def wait_for_writes_by(self, server: PostgresServer) -> None:
-        """Wait until a server has acknowledged some writes from now on."""
+        """Wait until a server has acknowledged some new writes."""
         now, address = time.time(), IPv4Address(server.host)
 
-        def some() -> bool:
+        def enough() -> bool:
             rows = self.writer.acknowledgements
             return sum(row.at > now and row.server == address for row in rows) >= _SOME_ROWS
 
-        self.path.stage.ground.wait_for(some, f"writes by PostgreSQL {server.name}")
+        self.path.context.lab.wait_for(enough, f"writes by PostgreSQL {server.name}")
 
     def expect_no_write_by(self, server: PostgresServer, *, since: float) -> None:
-        """Note whether a server acknowledged a row after a moment: a demoted one must not."""
+        """Expect that a demoted server acknowledged no row after a time."""
         strays = [
             row.number
             for row in self.writer.acknowledgements
             if row.at > since and row.server == IPv4Address(server.host)
         ]
-        self.path.stage.expect(
+        self.path.context.expect(
             f"the old writer ({ADDRESSES[server.host]}) gets no write",
             not strays,
             f"{len(strays)} strays",
@@ -258,43 +258,44 @@ class Writing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """A client that reads, and whom it must meet."""
+    """A client that reads, and its expectations."""
 
     path: ConnectionPath
     reader: Reader
 
     def expect_reads_by(self, text: str, servers: Collection[PostgresServer]) -> None:
-        """Wait until each of these servers, and no other, answers reads; note it.
+        """Wait until exactly these servers reply to reads, and add an expectation.
 
-        The load balancer gives its targets new flows in turn, so another target would be met in
-        so many reads. One that has just left may answer a flow that began before.
+        The load balancer gives new flows to its targets in turn, so the newest reads cover all of
+        them. A target that has just left may reply on a flow that began before.
 
         Raises:
-            WaitTimeoutError: Another server goes on answering, or one of these does not.
+            WaitTimeoutError: Another server replies too, or one of these does not.
         """
         now = time.time()
-        wanted = {IPv4Address(server.host) for server in servers}
-        enough = _ROUNDS * (len(wanted) + 1)
+        expected = {IPv4Address(server.host) for server in servers}
+        enough = _ROUNDS * (len(expected) + 1)
 
-        def is_only_they() -> bool:
+        def only_these() -> bool:
             newest = self.reader.since(now)[-enough:]
-            return len(newest) == enough and {read.server for read in newest} == wanted
+            return len(newest) == enough and {read.server for read in newest} == expected
 
-        self.path.stage.ground.wait_for(
-            is_only_they, f"reads by {', '.join(server.name for server in servers)} alone"
+        self.path.context.lab.wait_for(
+            only_these, f"reads by {', '.join(server.name for server in servers)} alone"
         )
-        # By their place in the VPC, as a person would name them.
-        names = ", ".join(str(ADDRESSES[str(server)]) for server in sorted(wanted))
-        self.path.stage.expect(text, holds=True, detail=names)
+        names = ", ".join(str(ADDRESSES[str(server)]) for server in sorted(expected))
+        self.path.context.expect(text, holds=True, detail=names)
 
 
-def run(scenario: Scenario, options: LabOptions, console: Console, findings: Findings) -> None:
-    """Play a scenario and note what was found.
+def run_scenario(
+    scenario: Scenario, options: LabOptions, console: Console, results: LabResults
+) -> None:
+    """Run a scenario and add its results.
 
     Raises:
         ServerDiedError: A server of the lab ended by itself.
         CommandFailedError: SAM or PostgreSQL failed.
-        WaitTimeoutError: Something that had to happen did not.
+        WaitTimeoutError: A condition stayed false.
     """
     progress = Progress(console)
     console.rule(f"[bold]{scenario.name}[/]: {scenario.shows}", align="left")
@@ -302,14 +303,14 @@ def run(scenario: Scenario, options: LabOptions, console: Console, findings: Fin
         project = Project(supervisor, built=options.built)
         building = project.start_build()
         servers = PostgresSet.create(supervisor, postgres.HOSTS[: scenario.servers])
-        with Ground.prepared(supervisor, options, address_plan(servers)) as ground:
+        with Lab.start(supervisor, options, address_plan(servers)) as lab:
             building.result()
-            scenario.play(
-                Stage(
-                    ground=ground,
+            scenario.run(
+                ScenarioContext(
+                    lab=lab,
                     servers=servers,
                     project=project,
-                    findings=findings,
+                    results=results,
                     progress=progress,
                 )
             )

@@ -1,42 +1,46 @@
 """Endpoint connections with acceptance: a trusted, an untrusted and an unlisted account."""
 
 from lab.aws import Consumer, create_database
-from lab.scenarios.base import DBT, Scenario, Stage
-from lab.site import CONSUMER, STRANGER
+from lab.environment import CONSUMER, STRANGER
+from lab.scenarios.base import DBT, Scenario, ScenarioContext
 
 
-def _play(stage: Stage) -> None:
-    database = create_database(stage.provider, "orders")
-    rds = stage.ground.rds_for(database, stage.servers)
-    untrusted, unlisted = (Consumer(stage.ground.account(n)) for n in (CONSUMER, STRANGER))
+def _run(context: ScenarioContext) -> None:
+    database = create_database(context.provider, "orders")
+    rds = context.lab.rds_for(database, context.servers)
+    untrusted, unlisted = (Consumer(context.lab.account(n)) for n in (CONSUMER, STRANGER))
     parameters = {
         "DatabaseEndpoint": database.endpoint,
         "AcceptanceRequired": "true",
         "AllowedPrincipals": f"arn:aws:iam::{DBT}:root,arn:aws:iam::{CONSUMER}:root",
         "TrustedAccounts": DBT,
     }
-    # The road's own consumer is the trusted one: it writes only when it was accepted.
-    with stage.path(parameters, right=[rds.writer]) as path:
+    # The scenario's consumer is the trusted account, which can write only when accepted.
+    with context.path(parameters, targets=[rds.writer]) as path:
         with path.writing():
             state = path.connection_state
-        stage.expect("the trusted account's request is accepted", state == "available", state)
+        context.expect("the trusted account's request is accepted", state == "available", state)
         service = path.outputs["EndpointServiceName"]
-        stage.expect("an unlisted account cannot connect", unlisted.is_refused(service), STRANGER)
-        waiting = untrusted.connect(service)
-        stage.ground.pause(2 * stage.ground.options.schedule_interval)
-        state = untrusted.state(waiting)
-        stage.expect("an untrusted account waits for a person", state == "pendingacceptance", state)
-        stage.progress.say("A person decides that the untrusted are rejected")
-        stage.deploy({**parameters, "RejectUntrusted": "true"})
-        stage.ground.wait_for(
-            lambda: untrusted.state(waiting) == "rejected", "the untrusted to be rejected"
+        context.expect("an unlisted account cannot connect", unlisted.is_refused(service), STRANGER)
+        pending = untrusted.connect(service)
+        context.lab.pause(2 * context.lab.options.schedule_interval)
+        state = untrusted.state(pending)
+        context.expect(
+            "an untrusted account's request stays pending", state == "pendingacceptance", state
         )
-        stage.expect("then its request is rejected", holds=True, detail=untrusted.state(waiting))
+        context.progress.show("An update with RejectUntrusted")
+        context.deploy({**parameters, "RejectUntrusted": "true"})
+        context.lab.wait_for(
+            lambda: untrusted.state(pending) == "rejected", "the untrusted account to be rejected"
+        )
+        context.expect(
+            "after the update it is rejected", holds=True, detail=untrusted.state(pending)
+        )
 
 
 SCENARIO = Scenario(
     name="consumers",
-    shows="connection requests are accepted, left for a person, rejected or impossible",
+    shows="connection requests are accepted, stay pending, are rejected or impossible",
     servers=1,
-    play=_play,
+    run=_run,
 )

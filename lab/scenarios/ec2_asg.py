@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from lab.aws import create_network
-from lab.scenarios.base import Scenario, Stage
+from lab.scenarios.base import Scenario, ScenarioContext
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 _NAME = "orders-readers"
 
 
-def _play(stage: Stage) -> None:
-    network = create_network(stage.provider)
-    # Two subnets: the first two servers' addresses are the first of theirs in the plan.
-    first, second, third = stage.targets
-    make: Callable[..., Any] = stage.provider.session().client
-    scaling = make("autoscaling", endpoint_url=stage.ground.admin.url)
+def _run(context: ScenarioContext) -> None:
+    network = create_network(context.provider)
+    # The group has two subnets; the first address of each belongs to the first two servers.
+    first, second, third = context.targets
+    make: Callable[..., Any] = context.provider.session().client
+    scaling = make("autoscaling", endpoint_url=context.lab.admin.url)
     scaling.create_auto_scaling_group(
         AutoScalingGroupName=_NAME,
         MinSize=0,
@@ -31,20 +31,20 @@ def _play(stage: Stage) -> None:
         "VpcId": network.vpc_id,
         "SubnetIds": ",".join(network.subnet_ids),
     }
-    with stage.path(parameters, right=[first, second]) as path, path.reading() as reading:
+    with context.path(parameters, targets=[first, second]) as path, path.reading() as reading:
         reading.expect_reads_by(
-            "every instance of the group answers",
-            [stage.server_at(first), stage.server_at(second)],
+            "every instance of the group replies",
+            [context.server_at(first), context.server_at(second)],
         )
-        stage.progress.say("The group grows by one instance")
+        context.progress.show("The group grows by one instance")
         scaling.set_desired_capacity(AutoScalingGroupName=_NAME, DesiredCapacity=3)
-        path.expect_right("Auto Scaling registers the new instance", [first, second, third])
-        reading.expect_reads_by("every instance of the group answers", stage.servers.servers)
+        path.expect_targets("Auto Scaling registers the new instance", [first, second, third])
+        reading.expect_reads_by("every instance of the group replies", context.servers.servers)
 
 
 SCENARIO = Scenario(
     name="ec2-asg",
     shows="an Auto Scaling group is attached on create and detached on delete",
     servers=3,
-    play=_play,
+    run=_run,
 )

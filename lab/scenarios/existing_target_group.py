@@ -1,14 +1,14 @@
-"""Only the sync, for a road that somebody else's tools made."""
+"""Only the functions, for a connection path that other tools created."""
 
 from lab.aws import create_database
 from lab.observer import TargetObserver
-from lab.scenarios.base import Scenario, Stage
+from lab.scenarios.base import Scenario, ScenarioContext
 
 
-def _play(stage: Stage) -> None:
-    database = create_database(stage.provider, "orders")
-    rds = stage.ground.rds_for(database, stage.servers)
-    elb = stage.provider.session().client("elbv2", endpoint_url=stage.ground.admin.url)
+def _run(context: ScenarioContext) -> None:
+    database = create_database(context.provider, "orders")
+    rds = context.lab.rds_for(database, context.servers)
+    elb = context.provider.session().client("elbv2", endpoint_url=context.lab.admin.url)
     group = elb.create_target_group(
         Name="made-by-terraform",
         Protocol="TCP",
@@ -33,36 +33,38 @@ def _play(stage: Stage) -> None:
         Port=database.port,
         DefaultActions=[{"Type": "forward", "TargetGroupArn": group}],
     )
-    before = stage.left()
-    stage.deploy({"DatabaseEndpoint": database.endpoint, "ExistingTargetGroupArn": group})
-    new = [entry for entry in stage.left() if entry not in before]
+    before = context.resources()
+    context.deploy({"DatabaseEndpoint": database.endpoint, "ExistingTargetGroupArn": group})
+    new = [entry for entry in context.resources() if entry not in before]
     network = [e for e in new if e.startswith(("load balancer", "target group", "endpoint"))]
-    stage.expect("the stack makes no network of its own", not network, ", ".join(network) or "none")
-    with TargetObserver(stage.ground.admin, group) as observer:
+    context.expect(
+        "the stack creates no network of its own", not network, ", ".join(network) or "none"
+    )
+    with TargetObserver(context.lab.admin, group) as observer:
 
-        def is_right() -> bool:
+        def is_current() -> bool:
             return observer.states == {rds.writer: "healthy"}
 
-        stage.ground.wait_for(is_right, "the target to be healthy")
-        stage.expect("the existing group holds the right target", is_right(), rds.writer)
-        stage.progress.say("The primary dies; RDS fails over")
-        stage.servers.primary.kill()
-        rds.fail_over(dns_lag=1.0, prefixed=False, wait=stage.ground.pause)
-        stage.ground.wait_for(is_right, "the new target to be healthy")
-        stage.expect("the existing group follows the failover", is_right(), rds.writer)
-    stage.progress.say("sam delete")
-    stage.stack.delete()
-    left = sorted(set(stage.left()) ^ set(before))
-    stage.expect(
-        "sam delete leaves the road of others, and nothing else",
-        not left,
-        ", ".join(left) or "same",
+        context.lab.wait_for(is_current, "the target to be healthy")
+        context.expect("the existing group has the expected target", is_current(), rds.writer)
+        context.progress.show("The primary dies; RDS fails over")
+        context.servers.primary.kill()
+        rds.fail_over(dns_lag=1.0, prefixed=False, wait=context.lab.pause)
+        context.lab.wait_for(is_current, "the new target to be healthy")
+        context.expect("the existing group follows the failover", is_current(), rds.writer)
+    context.progress.show("sam delete")
+    context.stack.delete()
+    difference = sorted(set(context.resources()) ^ set(before))
+    context.expect(
+        "sam delete leaves exactly the resources of the other tools",
+        not difference,
+        ", ".join(difference) or "same",
     )
 
 
 SCENARIO = Scenario(
     name="existing-target-group",
-    shows="the functions alone keep a target group of Terraform or CDK right",
+    shows="the functions alone update a target group of Terraform or CDK",
     servers=2,
-    play=_play,
+    run=_run,
 )

@@ -3,70 +3,70 @@
 from lab.aws import create_database
 from lab.rds_control_plane import Failover, RdsControlPlane
 from lab.scenarios import failover_watch
-from lab.scenarios.base import ConnectionPath, Scenario, Stage, Writing
-from lab.scenarios.outages import (
-    expect_no_longer_than_needed,
-    follow,
-    registering_needs,
-    standby_needs,
-)
+from lab.scenarios.base import ConnectionPath, Scenario, ScenarioContext, Writing
+from lab.scenarios.outages import expect_prompt, follow, registering_needs, standby_needs
 
 
-def _play(stage: Stage) -> None:
-    database = create_database(stage.provider, "orders")
-    rds = stage.ground.rds_for(database, stage.servers)
+def _run(context: ScenarioContext) -> None:
+    database = create_database(context.provider, "orders")
+    rds = context.lab.rds_for(database, context.servers)
     parameters = {
         "DatabaseEndpoint": database.endpoint,
         "EventWatchDurationSeconds": failover_watch.EVENT_WATCH_DURATION_SECONDS,
         "StandbyTargets": "serving",
     }
     with (
-        stage.path(parameters, right=[rds.writer]) as path,
+        context.path(parameters, targets=[rds.writer]) as path,
         path.writing(reconnects=True) as writing,
     ):
-        stage.progress.say("The primary dies; the first failover has to register the new address")
+        context.progress.show("The primary dies; the stack has to register the new address")
         first = _fail_over(writing, rds)
-        needs = registering_needs(stage, first, told_at=first.flipped_at)
-        followed = follow(writing, "warm standby, 1st failover", first, needs)
-        expect_no_longer_than_needed(stage, followed.outage)
-        _expect_kept(path, "the former address stays registered", first)
-        stage.progress.say("RDS builds a new standby; its port is closed")
+        needs = registering_needs(context, first, announced_at=first.flipped_at)
+        outage = follow(writing, "serving standby, 1st failover", first, needs).outage
+        expect_prompt(
+            context,
+            "1st failover: the new address is registered",
+            database.endpoint,
+            since=first.flipped_at,
+            until=outage.registered_at,
+        )
+        _expect_both(path, "the former address stays registered", first)
+        context.progress.show("RDS builds a new standby; its port is closed")
         rds.rebuild_standbys()
-        stage.ground.pause(2 * stage.ground.options.health_check_interval)
-        _expect_kept(path, "the load balancer holds the standby unhealthy", first)
-        stage.progress.say("The primary dies; the failover goes back to the kept address")
+        context.lab.pause(2 * context.lab.options.health_check_interval)
+        _expect_both(path, "the standby stays unhealthy", first)
+        context.progress.show("The primary dies; the database moves to the registered standby")
         second = _fail_over(writing, rds)
-        followed = follow(
-            writing, "warm standby, 2nd failover", second, standby_needs(stage, second)
+        needs = standby_needs(context, second)
+        outage = follow(writing, "serving standby, 2nd failover", second, needs).outage
+        context.expect(
+            "the stack registers nothing in the 2nd failover",
+            outage.registered_at is None,
+            f"{second.new} was registered before",
         )
-        expect_no_longer_than_needed(stage, followed.outage)
-        stage.expect(
-            "nothing had to be registered",
-            followed.outage.registered_at is None,
-            f"{second.new} was in the group already",
-        )
-        _expect_kept(path, "the former address stays registered again", second)
+        _expect_both(path, "the former address stays registered again", second)
 
 
 def _fail_over(writing: Writing, rds: RdsControlPlane) -> Failover:
-    stage = writing.path.stage
-    demoted = stage.servers.primary
+    context = writing.path.context
+    demoted = context.servers.primary
     demoted.kill()
     failover = rds.fail_over(
-        dns_lag=stage.ground.options.dns_lag, prefixed=True, wait=stage.ground.pause
+        dns_lag=context.lab.options.dns_lag, prefixed=True, wait=context.lab.pause
     )
     writing.expect_no_write_by(demoted, since=failover.promoted_at)
     return failover
 
 
-def _expect_kept(path: ConnectionPath, text: str, failover: Failover) -> None:
-    path.expect_right(text, [failover.new], standby=[failover.old])
+def _expect_both(path: ConnectionPath, text: str, failover: Failover) -> None:
+    path.expect_targets(text, [failover.new], standby=[failover.old])
 
 
 SCENARIO = Scenario(
     name="failover-serving-standby",
-    shows="a kept address needs no registration: two health checks after its promotion it serves",
+    shows="a serving standby needs no registration: it is healthy two health checks after its"
+    " promotion",
     servers=2,
-    play=_play,
+    run=_run,
     times=failover_watch.TIMES,
 )

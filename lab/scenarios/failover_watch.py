@@ -1,13 +1,13 @@
-"""A failover of an RDS instance with the stack's default settings and, but for one, AWS's times."""
+"""A failover of an RDS instance with the default settings and, except for one, AWS's times."""
 
 from collections.abc import Mapping
 
+from drill.results import format_seconds
 from lab.aws import create_database
-from lab.scenarios.base import Scenario, Stage
-from lab.scenarios.outages import expect_no_longer_than_needed, follow, registering_needs
-from lab.timeline import format_seconds
+from lab.scenarios.base import Scenario, ScenarioContext
+from lab.scenarios.outages import expect_prompt, follow, registering_needs
 
-#: The registration takes 90 to 180 s on AWS, as others saw it.
+#: Others measured a registration of 90 to 180 s on AWS.
 TIMES: Mapping[str, float] = {
     "registration_delay": 90.0,
     "health_check_interval": 5.0,
@@ -18,38 +18,44 @@ TIMES: Mapping[str, float] = {
 EVENT_WATCH_DURATION_SECONDS = "300"
 
 
-def _play(stage: Stage) -> None:
-    database = create_database(stage.provider, "orders")
-    rds = stage.ground.rds_for(database, stage.servers)
+def _run(context: ScenarioContext) -> None:
+    database = create_database(context.provider, "orders")
+    rds = context.lab.rds_for(database, context.servers)
     parameters = {
         "DatabaseEndpoint": database.endpoint,
         "EventWatchDurationSeconds": EVENT_WATCH_DURATION_SECONDS,
     }
     with (
-        stage.path(parameters, right=[rds.writer]) as path,
+        context.path(parameters, targets=[rds.writer]) as path,
         path.writing(reconnects=True) as writing,
     ):
-        stage.progress.say("The primary dies; RDS tells, promotes the standby and moves the name")
-        demoted = stage.servers.primary
+        context.progress.show("The primary dies; RDS emits events and fails over")
+        demoted = context.servers.primary
         demoted.kill()
         failover = rds.fail_over(
-            dns_lag=stage.ground.options.dns_lag, prefixed=True, wait=stage.ground.pause
+            dns_lag=context.lab.options.dns_lag, prefixed=True, wait=context.lab.pause
         )
         lead = failover.flipped_at - min(failover.events.values())
-        stage.expect("an event comes before the name moves", lead > 0, format_seconds(lead))
-        needs = registering_needs(stage, failover, told_at=failover.flipped_at)
+        context.expect("an event comes before the name moves", lead > 0, format_seconds(lead))
+        needs = registering_needs(context, failover, announced_at=failover.flipped_at)
         followed = follow(writing, "watch (default)", failover, needs)
-        expect_no_longer_than_needed(stage, followed.outage)
+        expect_prompt(
+            context,
+            "the new address is registered",
+            database.endpoint,
+            since=failover.flipped_at,
+            until=followed.outage.registered_at,
+        )
         event_id = followed.record.event_id if followed.record else None
-        stage.expect("it was an event's run that followed", event_id, event_id or "none")
-        path.expect_right("the target group is the new address alone", [failover.new])
+        context.expect("the run of an event followed the failover", event_id, event_id or "none")
+        path.expect_targets("the target group is the new address alone", [failover.new])
         writing.expect_no_write_by(demoted, since=failover.promoted_at)
 
 
 SCENARIO = Scenario(
     name="failover-watch",
-    shows="an event sets off a watch, which follows the name; the new address is registered",
+    shows="an event triggers a watch, which polls the name and registers the new address",
     servers=2,
-    play=_play,
+    run=_run,
     times=TIMES,
 )

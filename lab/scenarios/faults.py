@@ -1,7 +1,7 @@
-"""A road that works, and the same road with one thing broken after another.
+"""A connection path that works, and one fault of it after another.
 
-While each fault lasts, the status must name exactly the step that is broken and tell what to do,
-and exactly the alarms that belong to it must ring.
+During each fault the status must report exactly the broken check and its remedy, and exactly the
+alarms of the fault must be in ALARM state.
 """
 
 import json
@@ -16,41 +16,41 @@ from lab.addresses import Endpoint
 from lab.aws import Clients, Consumer, Database, create_database
 from lab.emulator.messages import EVERY_ACTION
 from lab.emulator.messages import Fault as CallFault
-from lab.faults import SeenFault
+from lab.environment import CONSUMER
 from lab.processes import WaitTimeoutError
 from lab.rds_control_plane import RdsControlPlane
-from lab.scenarios.base import DBT, ConnectionPath, Scenario, Stage
-from lab.site import CONSUMER
+from lab.results import FaultResult
+from lab.scenarios.base import DBT, ConnectionPath, Scenario, ScenarioContext
 
-#: A minute of the schedule and of the alarms is a second: most alarms need five of them.
+#: A minute of the schedule and of the alarms takes a second. Most alarms need five minutes.
 _TIMES: Mapping[str, float] = {
     "schedule_interval": 1.0,
     "registration_delay": 0.2,
     "health_check_interval": 0.2,
 }
-#: Seconds until the alarms ring and the status says so, with room for a busy machine. The longest
-#: alarm needs 15 minutes of the schedule's.
-_PATIENCE = 120.0
-#: Seconds. The alarms change once in a minute of the lab's.
-_BETWEEN_LOOKS = 0.2
-#: Makes the newest run older than the status looks back, and a request older than it may wait.
+#: The longest wait for the status and the alarms, in seconds, about ten times what an idle machine
+#: needs.
+_TIMEOUT = 600.0
+#: Seconds. The alarms change once a second.
+_INTERVAL = 0.2
+#: Seconds. Makes the newest run and a connection request older than the status accepts.
 _LONG_AGO = 1200.0
-#: More calls than are made.
+#: More calls than the functions make.
 _EVERY = 1_000_000
 _DENIED = "DeniedByTheLab"
 _OTHER_PORT = 5433
 _PUBLIC = "8.8.8.8"
 _DAY = 86400
 
-#: When every run fails, each of them says so.
+#: The alarms if every run fails.
 _FAILING = ("failed-runs", "no-successful-sync", "sync-errors")
-_SILENT = ("no-successful-sync",)
-_NOBODY_CONNECTS = ("no-healthy-target",)
+_NO_RUNS = ("no-successful-sync",)
+_NO_HEALTHY_TARGET = ("no-healthy-target",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Scene:
-    """The road, and the hands on it."""
+    """The connection path, its database and its AWS."""
 
     path: ConnectionPath
     database: Database
@@ -58,61 +58,61 @@ class _Scene:
     client: Clients
 
     @property
-    def stage(self) -> Stage:
-        """Where it is played."""
-        return self.path.stage
+    def context(self) -> ScenarioContext:
+        """The scenario."""
+        return self.path.context
 
     def resource(self, logical_id: str) -> str:
-        """The physical ID of a resource of the stack."""
+        """Return the physical ID of a resource of the stack."""
         found = self.client("cloudformation").describe_stack_resource(
-            StackName=self.stage.stack.name, LogicalResourceId=logical_id
+            StackName=self.context.stack.name, LogicalResourceId=logical_id
         )
         return str(found["StackResourceDetail"]["PhysicalResourceId"])
 
-    def look(self) -> Mapping[str, Any]:
-        """What the status says now. Without SAM, whose start takes longer than the look."""
+    def status(self) -> Mapping[str, Any]:
+        """Return the status report. SAM would take longer to start."""
         reply = self.client("lambda").invoke(
             FunctionName=self.path.outputs["ReportStatusFunctionName"]
         )
-        found: dict[str, Any] = json.load(reply["Payload"])
-        return found
+        report: dict[str, Any] = json.load(reply["Payload"])
+        return report
 
-    def ringing(self) -> tuple[str, ...]:
-        """The alarms that ring, without the stack's name."""
+    def alarms(self) -> tuple[str, ...]:
+        """Return the alarms in ALARM state, without the stack's name."""
         found = self.client("cloudwatch").describe_alarms(StateValue="ALARM")["MetricAlarms"]
-        prefix = f"{self.stage.stack.name}-"
+        prefix = f"{self.context.stack.name}-"
         return tuple(sorted(alarm["AlarmName"].removeprefix(prefix) for alarm in found))
 
     def purge(self) -> None:
-        """Take what is in the queues away, as the remedy says."""
+        """Purge the queues, as the remedy says."""
         for output in ("FailedRunsQueueUrl", "UndeliveredEventsQueueUrl"):
             self.client("sqs").purge_queue(QueueUrl=self.path.outputs[output])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """Something that breaks, and what belongs to it.
+    """A fault, and the expected report of it.
 
     Attributes:
-        name: What.
-        step: The step that the status has to name.
-        remedy: Words that the remedy has to have.
-        alarms: The alarms that have to ring, and no other, sorted.
-        lasting: Breaks it for the length of a block.
-        ages: Whether the status calls it broken only after minutes.
+        name: Its name.
+        check: The ID of the status check that must be broken.
+        remedy: Words that the remedy must contain.
+        alarms: The alarms that must be in ALARM state, sorted.
+        during: Causes the fault during a `with` block.
+        ages: Whether the status reports it only after minutes.
     """
 
     name: str
-    step: str
+    check: str
     remedy: str
     alarms: tuple[str, ...] = ()
-    lasting: Callable[[_Scene], AbstractContextManager[object]]
+    during: Callable[[_Scene], AbstractContextManager[object]]
     ages: bool = False
 
 
-def _play(stage: Stage) -> None:
-    database = create_database(stage.provider, "orders")
-    rds = stage.ground.rds_for(database, stage.servers)
+def _run(context: ScenarioContext) -> None:
+    database = create_database(context.provider, "orders")
+    rds = context.lab.rds_for(database, context.servers)
     parameters = {
         "DatabaseEndpoint": database.endpoint,
         "AcceptanceRequired": "true",
@@ -121,100 +121,103 @@ def _play(stage: Stage) -> None:
         "FunctionSubnetIds": ",".join(database.subnet_ids),
         "CreateInterfaceEndpoints": "true",
     }
-    with stage.path(parameters, right=[rds.writer]) as path:
-        client = Clients(stage.provider)
+    with context.path(parameters, targets=[rds.writer]) as path:
+        client = Clients(context.provider)
         scene = _Scene(path=path, database=database, rds=rds, client=client)
-        _expect_works(scene, "a road that works is healthy, and no alarm rings")
-        stage.progress.say("sam remote invoke ReportStatusFunction")
-        found = stage.stack.status()
-        stage.expect("a person reads the same", found["healthy"], found["summary"])
+        _expect_healthy(scene, "a working connection path is healthy, without an alarm")
+        context.progress.show("sam remote invoke ReportStatusFunction")
+        found = context.stack.status()
+        context.expect("sam remote invoke reports the same", found["healthy"], found["summary"])
         for fault in FAULTS:
-            _meet(scene, fault)
-        _expect_works(scene, "and when everything is put right, it is healthy again")
-        _take_away(scene)
+            _check_fault(scene, fault)
+        _expect_healthy(scene, "after all faults it is healthy again")
+        _clean_up(scene)
 
 
-def _expect_works(scene: _Scene, text: str) -> None:
-    """Wait for it; put right what a fault leaves behind, as a person would."""
+def _expect_healthy(scene: _Scene, text: str) -> None:
+    """Wait until the status is healthy; purge the queues, as a person would."""
 
-    def works() -> Mapping[str, Any] | None:
-        found = scene.look()
-        if _broken(found) == {"dead-letter-queues"}:
+    def healthy() -> Mapping[str, Any] | None:
+        report = scene.status()
+        if _broken(report) == {"dead-letter-queues"}:
             scene.purge()
-        unseen = [check["id"] for check in found["checks"] if check["state"] == "unknown"]
-        return found if found["healthy"] and not unseen and not scene.ringing() else None
+        unknown = [check["id"] for check in report["checks"] if check["state"] == "unknown"]
+        return report if report["healthy"] and not unknown and not scene.alarms() else None
 
-    found = scene.stage.ground.wait_for(works, "a road on which everything is right")
-    scene.stage.expect(text, holds=True, detail=found["summary"])
-
-
-def _broken(found: Mapping[str, Any]) -> set[str]:
-    return {check["id"] for check in found["checks"] if check["state"] == "broken"}
+    report = scene.context.lab.wait_for(healthy, "a healthy status without alarms")
+    scene.context.expect(text, holds=True, detail=report["summary"])
 
 
-def _meet(scene: _Scene, fault: Fault) -> None:
-    stage = scene.stage
-    stage.progress.say(f"Fault: {fault.name}")
-    with fault.lasting(scene):
-        _waits(scene, lambda: scene.ringing() == fault.alarms)
+def _broken(report: Mapping[str, Any]) -> set[str]:
+    return {check["id"] for check in report["checks"] if check["state"] == "broken"}
+
+
+def _check_fault(scene: _Scene, fault: Fault) -> None:
+    context = scene.context
+    context.progress.show(f"Fault: {fault.name}")
+    with fault.during(scene):
+        _wait(scene, lambda: scene.alarms() == fault.alarms)
         if fault.ages:
-            stage.ground.admin.elapse(_LONG_AGO)
-        looks: list[SeenFault] = []
+            context.lab.admin.elapse(_LONG_AGO)
+        results: list[FaultResult] = []
 
         def is_as_expected() -> bool:
-            looks.append(_seen(scene, fault))
-            return looks[-1].as_expected
+            results.append(_result(scene, fault))
+            return results[-1].as_expected
 
-        _waits(scene, is_as_expected)
-    seen = looks[-1]
-    stage.findings.faults.append(seen)
-    text = f"{fault.name}: the status names {fault.step} alone; "
-    text += f"of the alarms {', '.join(fault.alarms) or 'none'} rings"
-    stage.expect(text, seen.as_expected, f"{seen.step}: {seen.remedy} ({', '.join(seen.alarms)})")
-    _expect_works(scene, f"{fault.name}: healthy again when it is put right")
+        _wait(scene, is_as_expected)
+    result = results[-1]
+    context.results.faults.append(result)
+    alarms = ", ".join(fault.alarms) or "no alarm"
+    context.expect(
+        f"{fault.name}: only the check {fault.check} is broken; in ALARM state: {alarms}",
+        result.as_expected,
+        f"{result.check}: {result.remedy} ({', '.join(result.alarms)})",
+    )
+    _expect_healthy(scene, f"{fault.name}: healthy again after the fault")
 
 
-def _seen(scene: _Scene, fault: Fault) -> SeenFault:
-    """What the status and the alarms say at one moment."""
-    found, alarms = scene.look(), scene.ringing()
-    broken = [check for check in found["checks"] if check["state"] == "broken"]
-    return SeenFault(
+def _result(scene: _Scene, fault: Fault) -> FaultResult:
+    """Return what the status and the alarms report now."""
+    report, alarms = scene.status(), scene.alarms()
+    broken = [check for check in report["checks"] if check["state"] == "broken"]
+    return FaultResult(
         name=fault.name,
-        step=", ".join(check["id"] for check in broken) or str(found["summary"]),
-        words=fault.remedy,
+        check=", ".join(check["id"] for check in broken) or str(report["summary"]),
+        expected_words=fault.remedy,
         remedy=" ".join(check["remedy"] for check in broken),
         alarms=alarms,
         as_expected=(
-            _broken(found) == {fault.step}
+            _broken(report) == {fault.check}
             and fault.remedy in broken[0]["remedy"]
             and alarms == fault.alarms
         ),
     )
 
 
-def _waits(scene: _Scene, condition: Callable[[], bool]) -> None:
-    """Wait until something is so; if it does not become so, what is seen then will tell."""
-    supervisor = scene.stage.ground.supervisor
+def _wait(scene: _Scene, condition: Callable[[], bool]) -> None:
+    """Wait for a condition; after the time-out the caller reports what it observes."""
+    supervisor = scene.context.lab.supervisor
     with suppress(WaitTimeoutError):
-        supervisor.wait_until(condition, what="it", timeout=_PATIENCE, interval=_BETWEEN_LOOKS)
+        supervisor.wait_until(condition, what="the report", timeout=_TIMEOUT, interval=_INTERVAL)
 
 
 # ---------------------------------------------------------------------------- the database's name
 
 
 def _no_dns(scene: _Scene) -> AbstractContextManager[None]:
-    scene.stage.ground.zone.remove(scene.database.endpoint)
-    return _name_put_right(scene)
+    scene.context.lab.zone.remove(scene.database.endpoint)
+    return _name_restored(scene)
 
 
-def _public_answer(scene: _Scene) -> AbstractContextManager[None]:
-    scene.stage.ground.zone.set_address(scene.database.endpoint, [_PUBLIC])
-    return _name_put_right(scene)
+def _public_address(scene: _Scene) -> AbstractContextManager[None]:
+    scene.context.lab.zone.set_address(scene.database.endpoint, [_PUBLIC])
+    return _name_restored(scene)
 
 
 @contextmanager
-def _name_put_right(scene: _Scene) -> Iterator[None]:
-    """After the block the name says the truth again."""
+def _name_restored(scene: _Scene) -> Iterator[None]:
+    """Point the name at the primary at the end of the block."""
     try:
         yield
     finally:
@@ -225,13 +228,13 @@ def _name_put_right(scene: _Scene) -> Iterator[None]:
 
 
 def _wrong_port(scene: _Scene) -> AbstractContextManager[None]:
-    """The database listens on another port than the stack was told."""
-    return scene.stage.ground.ports.moved(scene.rds.writer, _OTHER_PORT)
+    """Move the database to a port that the stack does not expect."""
+    return scene.context.lab.ports.moved(scene.rds.writer, _OTHER_PORT)
 
 
 @contextmanager
 def _server_down(scene: _Scene) -> Iterator[None]:
-    server = scene.stage.servers.primary
+    server = scene.context.servers.primary
     server.stop()
     try:
         yield
@@ -240,16 +243,16 @@ def _server_down(scene: _Scene) -> Iterator[None]:
 
 
 def _other_server(scene: _Scene) -> AbstractContextManager[None]:
-    """Something listens at the database's address that is not PostgreSQL: the lab's own AWS."""
-    port = urllib.parse.urlsplit(scene.stage.ground.admin.url).port or 0
-    there = Endpoint(IPv4Address("127.0.0.1"), port)
-    return scene.stage.ground.ports.led_to(scene.rds.writer, there)
+    """Redirect the database's address to the AWS emulator, which is not PostgreSQL."""
+    port = urllib.parse.urlsplit(scene.context.lab.admin.url).port or 0
+    emulator = Endpoint(IPv4Address("127.0.0.1"), port)
+    return scene.context.lab.ports.redirected(scene.rds.writer, emulator)
 
 
 @contextmanager
 def _drift(scene: _Scene) -> Iterator[None]:
-    """Somebody registers an address, and the record lives for so long that no removal is sure."""
-    elb, zone, writer = scene.client("elbv2"), scene.stage.ground.zone, scene.rds.writer
+    """Register a foreign address. The TTL of the name is so long that no removal is confirmed."""
+    elb, zone, writer = scene.client("elbv2"), scene.context.lab.zone, scene.rds.writer
     group = scene.path.outputs["TargetGroupArn"]
     foreign = [{"Id": str(writer.address + 50), "Port": writer.port}]
     zone.set_address(scene.database.endpoint, [str(writer.address)], ttl=_DAY)
@@ -265,13 +268,13 @@ def _drift(scene: _Scene) -> Iterator[None]:
 
 
 @contextmanager
-def _switched(switch: Callable[[str], None], *, wrong: str, right: str) -> Iterator[None]:
-    """Set something to what is wrong, for the length of a block."""
-    switch(wrong)
+def _switched(switch: Callable[[str], None], *, broken: str, working: str) -> Iterator[None]:
+    """Set something to a broken value during a `with` block."""
+    switch(broken)
     try:
         yield
     finally:
-        switch(right)
+        switch(working)
 
 
 def _proxy_protocol(scene: _Scene) -> AbstractContextManager[None]:
@@ -281,7 +284,7 @@ def _proxy_protocol(scene: _Scene) -> AbstractContextManager[None]:
             Attributes=[{"Key": "proxy_protocol_v2.enabled", "Value": word}],
         )
 
-    return _switched(switch, wrong="true", right="false")
+    return _switched(switch, broken="true", working="false")
 
 
 @contextmanager
@@ -307,12 +310,12 @@ def _zones_apart(scene: _Scene) -> AbstractContextManager[None]:
             Attributes=[{"Key": "load_balancing.cross_zone.enabled", "Value": word}],
         )
 
-    return _switched(switch, wrong="false", right="true")
+    return _switched(switch, broken="false", working="true")
 
 
 @contextmanager
 def _zone_not_enabled(scene: _Scene) -> Iterator[None]:
-    """The load balancer leaves the zone that the database is in."""
+    """Remove the database's zone from the load balancer."""
     elb, balancer = scene.client("elbv2"), scene.resource("LoadBalancer")
     (found,) = elb.describe_load_balancers(LoadBalancerArns=[balancer])["LoadBalancers"]
     subnets = {zone["ZoneName"]: zone["SubnetId"] for zone in found["AvailabilityZones"]}
@@ -332,14 +335,14 @@ def _enforced(scene: _Scene) -> AbstractContextManager[None]:
             EnforceSecurityGroupInboundRulesOnPrivateLinkTraffic=word,
         )
 
-    return _switched(switch, wrong="on", right="off")
+    return _switched(switch, broken="on", working="off")
 
 
 @contextmanager
 def _security_group_closed(scene: _Scene) -> Iterator[None]:
-    """The rule goes, and the port with it: nothing filters packets here."""
-    ports, writer = scene.stage.ground.ports, scene.rds.writer
-    _close(scene)
+    """Remove the rule and close the port, because the lab filters no packets."""
+    ports, writer = scene.context.lab.ports, scene.rds.writer
+    _remove_rules(scene)
     ports.close(writer)
     try:
         yield
@@ -366,8 +369,8 @@ def _database_group(scene: _Scene) -> str:
     return str(group)
 
 
-def _close(scene: _Scene) -> None:
-    """Let nobody in to the database any more."""
+def _remove_rules(scene: _Scene) -> None:
+    """Remove all inbound rules of the database."""
     ec2, group = scene.client("ec2"), _database_group(scene)
     rules = ec2.describe_security_group_rules(Filters=[{"Name": "group-id", "Values": [group]}])
     inbound = [
@@ -381,7 +384,7 @@ def _close(scene: _Scene) -> None:
 
 @contextmanager
 def _no_principal(scene: _Scene) -> Iterator[None]:
-    """Nobody may make an endpoint to the service any more."""
+    """Remove all allowed principals of the service."""
     ec2, service = scene.client("ec2"), {"ServiceId": scene.path.outputs["EndpointServiceId"]}
     allowed = ec2.describe_vpc_endpoint_service_permissions(**service)["AllowedPrincipals"]
     principals = [entry["Principal"] for entry in allowed]
@@ -393,23 +396,23 @@ def _no_principal(scene: _Scene) -> Iterator[None]:
 
 
 @contextmanager
-def _unanswered(scene: _Scene) -> Iterator[None]:
-    """A trusted account asks, and the function that would accept it may not."""
+def _unreviewed(scene: _Scene) -> Iterator[None]:
+    """A trusted account connects, and the function lacks the permission to accept it."""
     with (
         _denied(scene, "ReviewConnectionsFunction", "ec2:AcceptVpcEndpointConnections"),
-        _asking(scene, DBT),
+        _connecting(scene, DBT),
     ):
         yield
 
 
 def _untrusted(scene: _Scene) -> AbstractContextManager[None]:
-    """An account asks that nobody has decided on."""
-    return _asking(scene, CONSUMER)
+    """An untrusted account connects."""
+    return _connecting(scene, CONSUMER)
 
 
 @contextmanager
-def _asking(scene: _Scene, account: str) -> Iterator[None]:
-    consumer = Consumer(scene.stage.ground.account(account))
+def _connecting(scene: _Scene, account: str) -> Iterator[None]:
+    consumer = Consumer(scene.context.lab.account(account))
     endpoint = consumer.connect(scene.path.outputs["EndpointServiceName"])
     try:
         yield
@@ -422,7 +425,7 @@ def _asking(scene: _Scene, account: str) -> Iterator[None]:
 
 @contextmanager
 def _denied(scene: _Scene, logical_id: str, action: str) -> Iterator[None]:
-    """Take an action from a function's role, as a boundary or an organization may."""
+    """Deny an action to a function's role, as a boundary or an organization may."""
     iam, function = scene.client("iam"), scene.resource(logical_id)
     configuration = scene.client("lambda").get_function_configuration(FunctionName=function)
     role = configuration["Role"].rpartition("/")[2]
@@ -444,8 +447,8 @@ def _no_permission(scene: _Scene) -> AbstractContextManager[None]:
 
 @contextmanager
 def _api_unreachable(scene: _Scene) -> Iterator[None]:
-    """The interface endpoint has lost its name, and no call comes through."""
-    ec2, admin = scene.client("ec2"), scene.stage.ground.admin
+    """Switch the private DNS of the interface endpoint off, and fail all its calls."""
+    ec2, admin = scene.client("ec2"), scene.context.lab.admin
     endpoint = scene.resource("LoadBalancingEndpoint")
     ec2.modify_vpc_endpoint(VpcEndpointId=endpoint, PrivateDnsEnabled=False)
     admin.inject(
@@ -464,187 +467,187 @@ def _api_unreachable(scene: _Scene) -> Iterator[None]:
 
 
 def _schedule_off(scene: _Scene) -> AbstractContextManager[None]:
-    return scene.stage.stack.schedule_switched_off()
+    return scene.context.stack.schedule_switched_off()
 
 
 def _stale(scene: _Scene) -> AbstractContextManager[None]:
-    """The schedule is on, and its rate is so low that the function does not run."""
-    return scene.stage.stack.schedule_slowed_down()
+    """Set the rate of the schedule so low that the function does not run."""
+    return scene.context.stack.schedule_slowed_down()
 
 
 def _message_in(output: str) -> Callable[[_Scene], AbstractContextManager[None]]:
     @contextmanager
-    def lasting(scene: _Scene) -> Iterator[None]:
+    def during(scene: _Scene) -> Iterator[None]:
         url = scene.path.outputs[output]
         scene.client("sqs").send_message(QueueUrl=url, MessageBody="{}")
         yield
         scene.purge()
 
-    return lasting
+    return during
 
 
-def _take_away(scene: _Scene) -> None:
-    """What was made by hand is not the stack's, and would be in the way of its deletion."""
-    _close(scene)
+def _clean_up(scene: _Scene) -> None:
+    """Remove the resources of the faults, which would block the deletion of the stack."""
+    _remove_rules(scene)
     elb = scene.client("elbv2")
     listeners = elb.describe_listeners(LoadBalancerArn=scene.resource("LoadBalancer"))
     for listener in listeners["Listeners"]:
         elb.delete_listener(ListenerArn=listener["ListenerArn"])
 
 
-#: In the order in which they are played.
+#: In the order of the scenario.
 FAULTS: tuple[Fault, ...] = (
     Fault(
         name="no DNS: the database's name does not exist",
-        step="endpoint-name",
+        check="endpoint-name",
         remedy="deploy the stack with its new DatabaseEndpoint",
         alarms=_FAILING,
-        lasting=_no_dns,
+        during=_no_dns,
     ),
     Fault(
-        name="a public answer: the name leads out of the VPC",
-        step="allowed-addresses",
+        name="public address: the name resolves to an address outside the VPC",
+        check="allowed-addresses",
         remedy="make it private",
         alarms=("sync-vetoed",),
-        lasting=_public_answer,
+        during=_public_address,
     ),
     Fault(
-        name="wrong port: the database listens on another one",
-        step="target-health",
+        name="wrong port: the database listens on another port",
+        check="target-health",
         remedy="DatabasePort is wrong",
-        alarms=_NOBODY_CONNECTS,
-        lasting=_wrong_port,
+        alarms=_NO_HEALTHY_TARGET,
+        during=_wrong_port,
     ),
     Fault(
         name="target unhealthy: the server is down",
-        step="target-health",
+        check="target-health",
         remedy="the server is not running",
-        alarms=_NOBODY_CONNECTS,
-        lasting=_server_down,
+        alarms=_NO_HEALTHY_TARGET,
+        during=_server_down,
     ),
     Fault(
-        name="another server: what listens is not PostgreSQL",
-        step="postgresql",
+        name="another server: the target is not PostgreSQL",
+        check="postgresql",
         remedy="start PostgreSQL where something else listens",
-        lasting=_other_server,
+        during=_other_server,
     ),
     Fault(
         name="drift: a foreign target whose removal cannot be confirmed",
-        step="drift",
+        check="drift",
         remedy="invoke ReconcileTargetsFunction",
         alarms=("sync-unfinished",),
-        lasting=_drift,
+        during=_drift,
     ),
     Fault(
         name="target group changed: proxy protocol is on",
-        step="target-group",
+        check="target-group",
         remedy="modify-target-group-attributes",
-        lasting=_proxy_protocol,
+        during=_proxy_protocol,
     ),
     Fault(
-        name="listener gone",
-        step="listener",
+        name="no listener",
+        check="listener",
         remedy="aws elbv2 create-listener",
-        alarms=_NOBODY_CONNECTS,
-        lasting=_no_listener,
+        alarms=_NO_HEALTHY_TARGET,
+        during=_no_listener,
     ),
     Fault(
         name="load balancer changed: cross-zone load balancing is off",
-        step="load-balancer",
+        check="load-balancer",
         remedy="modify-load-balancer-attributes",
-        lasting=_zones_apart,
+        during=_zones_apart,
     ),
     Fault(
         name="AZ not enabled: the load balancer has no subnet in the target's zone",
-        step="availability-zones",
+        check="availability-zones",
         remedy="to SubnetIds",
-        alarms=_NOBODY_CONNECTS,
-        lasting=_zone_not_enabled,
+        alarms=_NO_HEALTHY_TARGET,
+        during=_zone_not_enabled,
     ),
     Fault(
         name="enforcement switched on for PrivateLink traffic",
-        step="load-balancer-security-group",
+        check="load-balancer-security-group",
         remedy="set-security-groups",
-        lasting=_enforced,
+        during=_enforced,
     ),
     Fault(
-        name="security group closed: the database lets the load balancer in no more",
-        step="database-security-group",
+        name="security group closed: the database does not allow the load balancer",
+        check="database-security-group",
         remedy="authorize-security-group-ingress",
-        alarms=_NOBODY_CONNECTS,
-        lasting=_security_group_closed,
+        alarms=_NO_HEALTHY_TARGET,
+        during=_security_group_closed,
     ),
     Fault(
-        name="endpoint service without principal",
-        step="allowed-principals",
+        name="endpoint service without allowed principals",
+        check="allowed-principals",
         remedy="--add-allowed-principals",
-        lasting=_no_principal,
+        during=_no_principal,
     ),
     Fault(
-        name="connection pending: a trusted account is not answered",
-        step="endpoint-connections",
+        name="connection pending: the request of a trusted account is not reviewed",
+        check="endpoint-connections",
         remedy="Read the log of ReviewConnectionsFunction",
         alarms=("failed-runs",),
-        lasting=_unanswered,
+        during=_unreviewed,
         ages=True,
     ),
     Fault(
-        name="untrusted consumer: a person has to decide",
-        step="endpoint-connections",
+        name="untrusted consumer: a person must decide",
+        check="endpoint-connections",
         remedy="aws ec2 accept-vpc-endpoint-connections",
         alarms=("connection-waiting",),
-        lasting=_untrusted,
+        during=_untrusted,
     ),
     Fault(
-        name="ELB API unreachable: its interface endpoint has lost its name",
-        step="function-network",
+        name="ELB API unreachable: its interface endpoint has no private DNS",
+        check="function-network",
         remedy="CreateInterfaceEndpoints",
         alarms=_FAILING,
-        lasting=_api_unreachable,
+        during=_api_unreachable,
     ),
     Fault(
         name="function without permission",
-        step="last-sync",
+        check="last-sync",
         remedy="newest errors",
         alarms=_FAILING,
-        lasting=_no_permission,
+        during=_no_permission,
         ages=True,
     ),
     Fault(
-        name="stale function: the schedule is on and starts nothing",
-        step="last-sync",
+        name="stale function: the schedule is on and starts no run",
+        check="last-sync",
         remedy="the schedule's rate and target",
-        alarms=_SILENT,
-        lasting=_stale,
+        alarms=_NO_RUNS,
+        during=_stale,
         ages=True,
     ),
     Fault(
         name="schedule off",
-        step="schedule",
+        check="schedule",
         remedy="Switch it on",
-        alarms=_SILENT,
-        lasting=_schedule_off,
+        alarms=_NO_RUNS,
+        during=_schedule_off,
     ),
     Fault(
-        name="dead-letter queue filled: a run failed for good",
-        step="dead-letter-queues",
+        name="dead-letter queue not empty: all retries of a run failed",
+        check="dead-letter-queues",
         remedy="purge the queue",
         alarms=("failed-runs",),
-        lasting=_message_in("FailedRunsQueueUrl"),
+        during=_message_in("FailedRunsQueueUrl"),
     ),
     Fault(
-        name="dead-letter queue filled: an event was not delivered",
-        step="dead-letter-queues",
+        name="dead-letter queue not empty: an event was not delivered",
+        check="dead-letter-queues",
         remedy="purge the queue",
         alarms=("undelivered-events",),
-        lasting=_message_in("UndeliveredEventsQueueUrl"),
+        during=_message_in("UndeliveredEventsQueueUrl"),
     ),
 )
 
 SCENARIO = Scenario(
     name="faults",
-    shows="for each fault the status names the broken step, and the alarms that belong to it ring",
+    shows="for each fault the status reports the broken check, and its alarms are in ALARM state",
     servers=1,
-    play=_play,
+    run=_run,
     times=_TIMES,
 )

@@ -21,7 +21,7 @@ from lab.fleet_groups import (
 from lab.fleet_observer import FleetObserver
 from lab.observer import registered
 from lab.rds_control_plane import RdsControlPlane
-from lab.scenarios.base import Scenario, Stage
+from lab.scenarios.base import Scenario, ScenarioContext
 from lab.stack import Project, Stack
 
 _STACK = "databases-fleet"
@@ -68,7 +68,7 @@ class _Fleet:
         ever: Every target that was ever right for a group.
     """
 
-    stage: Stage
+    context: ScenarioContext
     stack: Stack
     names: dict[str, str]
     broken: _Broken
@@ -85,7 +85,7 @@ class _Fleet:
 
     def wait_for(self, condition: Callable[[], _T | None], what: str) -> _T:
         """Wait for something that may take a few of the workers' rounds."""
-        return self.stage.ground.supervisor.wait_until(condition, what=what, timeout=_PATIENCE)
+        return self.context.lab.supervisor.wait_until(condition, what=what, timeout=_PATIENCE)
 
     def sweep(self) -> Mapping[str, Any]:
         """A sweep by hand; its document."""
@@ -97,7 +97,7 @@ class _Fleet:
 
     def targets(self) -> Mapping[str, set[Endpoint]]:
         """The registered targets of every group."""
-        return registered(self.stage.ground.admin.data_plane())
+        return registered(self.context.lab.admin.data_plane())
 
     def right(self) -> Mapping[str, set[Endpoint]]:
         """What must be registered in each group that is followed, and nothing else."""
@@ -115,15 +115,15 @@ class _Fleet:
             self.ever.setdefault(arn, set()).update(targets)
         return [arn for arn, name in self.names.items() if name in leads]
 
-    def expect_right(self, text: str, since: float) -> None:
+    def expect_targets(self, text: str, since: float) -> None:
         """Wait until all groups are as they must be; note how long it took."""
         self.wait_for(self.are_right, text)
         seconds = time.time() - since
-        self.stage.expect(text, self.are_right(), f"{len(self.names)} groups, {seconds:.1f} s")
+        self.context.expect(text, self.are_right(), f"{len(self.names)} groups, {seconds:.1f} s")
 
     def calls(self, action: str) -> int:
         """How often an action of Elastic Load Balancing was called."""
-        return self.stage.ground.admin.calls().get(f"elasticloadbalancing.{action}", 0)
+        return self.context.lab.admin.calls().get(f"elasticloadbalancing.{action}", 0)
 
     def messages(self, url: str) -> list[Mapping[str, Any]]:
         """Ten messages of a queue at most; they stay there."""
@@ -150,7 +150,7 @@ class _Fleet:
 
     def pass_time(self) -> None:
         """Let the visibility of what failed be over, once no run has anything in hand."""
-        admin, (visible, in_flight) = self.stage.ground.admin, self.waiting()
+        admin, (visible, in_flight) = self.context.lab.admin, self.waiting()
         if in_flight and admin.age_messages(self.work_queue, 0.0) == visible + in_flight:
             admin.age_messages(self.work_queue, _VISIBILITY)
 
@@ -190,24 +190,24 @@ class _Fleet:
             functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=True)
 
 
-def _play(stage: Stage) -> None:
-    project = Project(stage.ground.supervisor, environment="lab-fleet")
+def _run(context: ScenarioContext) -> None:
+    project = Project(context.lab.supervisor, environment="lab-fleet")
     building = project.start_build()
-    database = create_database(stage.provider, "orders")
-    rds = stage.ground.rds_for(database, stage.servers)
-    _, second, third = stage.targets
+    database = create_database(context.provider, "orders")
+    rds = context.lab.rds_for(database, context.servers)
+    _, second, third = context.targets
     # The replicas are read here, under names of their own.
     for replica in (second, third):
-        stage.ground.ports.open(replica)
-    fleet = _create_groups(stage, database, Stack(project, stage.provider, _STACK))
-    fleet.lead(_give_names(stage, database.endpoint))
+        context.lab.ports.open(replica)
+    fleet = _create_groups(context, database, Stack(project, context.provider, _STACK))
+    fleet.lead(_give_names(context, database.endpoint))
     building.result()
-    before = stage.left()
-    stage.progress.say(f"sam deploy of fleet.yaml to an account with {_GROUPS} tagged groups")
+    before = context.resources()
+    context.progress.show(f"sam deploy of fleet.yaml to an account with {_GROUPS} tagged groups")
     fleet.stack.deploy(_PARAMETERS)
     fleet.outputs = fleet.stack.outputs()
-    with FleetObserver(stage.ground.admin) as observer:
-        fleet.expect_right("all tagged groups become right by themselves", time.time())
+    with FleetObserver(context.lab.admin) as observer:
+        fleet.expect_targets("all tagged groups become right by themselves", time.time())
         _rest(fleet)
         _fail_over(fleet, rds, (database.endpoint, *_ORDERS), second)
         released = _release_one(fleet)
@@ -215,20 +215,20 @@ def _play(stage: Stage) -> None:
         _look_back(fleet, observer, {released: {third}})
     _drift(fleet)
     _look_at_queues_and_alarms(fleet)
-    stage.progress.say("sam delete")
+    context.progress.show("sam delete")
     fleet.stack.delete()
-    left = sorted(set(stage.left()) ^ set(before))
-    stage.expect(
+    left = sorted(set(context.resources()) ^ set(before))
+    context.expect(
         "sam delete leaves the groups of others, and nothing else",
         not left,
         ", ".join(left) or "same",
     )
-    stage.expect("they keep their targets", fleet.are_right())
+    context.expect("they keep their targets", fleet.are_right())
 
 
-def _give_names(stage: Stage, endpoint: str) -> Mapping[str, Endpoint]:
+def _give_names(context: ScenarioContext, endpoint: str) -> Mapping[str, Endpoint]:
     """Give the servers their names; return where each leads."""
-    zone, (first, second, third) = stage.ground.zone, stage.targets
+    zone, (first, second, third) = context.lab.zone, context.targets
     zone.set_address(_ANALYTICS, [str(second.address)])
     zone.set_address(_REPORTING, [str(third.address)])
     zone.set_alias(_REPORTS, _REPORTING)
@@ -241,7 +241,7 @@ def _give_names(stage: Stage, endpoint: str) -> Mapping[str, Endpoint]:
     }
 
 
-def _create_groups(stage: Stage, database: Database, stack: Stack) -> _Fleet:
+def _create_groups(context: ScenarioContext, database: Database, stack: Stack) -> _Fleet:
     """Ten groups for each server, by a stack and by calls; and those that are not followed."""
     network = Network(vpc_id=database.vpc_id, subnet_ids=database.subnet_ids, security_group_id="")
     servers = ((database.endpoint, *_ORDERS), (_ANALYTICS,), (_REPORTING, _REPORTS))
@@ -255,20 +255,20 @@ def _create_groups(stage: Stage, database: Database, stack: Stack) -> _Fleet:
         NewGroup("untagged", None),
     )
     arns = {
-        **create_by_stack(stage.provider, network, wanted[:_BY_STACK]),
-        **create_by_calls(stage.provider, network, [*wanted[_BY_STACK:], *others]),
+        **create_by_stack(context.provider, network, wanted[:_BY_STACK]),
+        **create_by_calls(context.provider, network, [*wanted[_BY_STACK:], *others]),
     }
-    client = Clients(stage.provider)
+    client = Clients(context.provider)
     elb = client("elbv2")
     gone = create_group(elb, network, NewGroup("gone", _REPORTING))
-    stage.ground.admin.keep_listed(gone)
+    context.lab.admin.keep_listed(gone)
     elb.delete_target_group(TargetGroupArn=gone)
     elb.register_targets(
         TargetGroupArn=arns["untagged"],
         Targets=[{"Id": str(_BY_HAND.address), "Port": _BY_HAND.port}],
     )
     return _Fleet(
-        stage=stage,
+        context=context,
         stack=stack,
         names={arns[group.name]: str(group.endpoint) for group in wanted},
         broken=_Broken(arns["bad-tag"], gone, arns["nowhere"]),
@@ -279,7 +279,7 @@ def _create_groups(stage: Stage, database: Database, stack: Stack) -> _Fleet:
 
 def _rest(fleet: _Fleet) -> None:
     """Nothing changes: what a sweep by hand finds, and what it costs."""
-    stage = fleet.stage
+    context = fleet.context
 
     def found_nothing_to_do() -> Mapping[str, Any] | None:
         document = fleet.sweep()
@@ -288,17 +288,17 @@ def _rest(fleet: _Fleet) -> None:
 
     document = fleet.wait_for(found_nothing_to_do, "every group to be verified")
     findings = {finding["arn"]: finding["code"] for finding in document["findings"]}
-    stage.expect(
+    context.expect(
         "a sweep by hand names the bad tag, the deleted group and the name without an answer",
         findings == fleet.broken.codes,
         ", ".join(sorted(findings.values())),
     )
     fleet.wait_for(fleet.idle, "the workers to be idle")
-    stage.ground.admin.clear_calls()
+    context.lab.admin.clear_calls()
     document = fleet.sweep()
     fleet.wait_for(fleet.idle, "the workers to be idle")
     looks, audited = fleet.calls("DescribeTargetHealth"), document["groups"]["audited"]
-    stage.expect(
+    context.expect(
         "a sweep in which nothing changed looks at the audited groups alone",
         looks < _GROUPS / 2 and not fleet.calls("RegisterTargets"),
         f"{audited} audited, {looks} DescribeTargetHealth, {document['seconds']} s",
@@ -306,26 +306,26 @@ def _rest(fleet: _Fleet) -> None:
 
 
 def _fail_over(fleet: _Fleet, rds: RdsControlPlane, names: Sequence[str], there: Endpoint) -> None:
-    stage = fleet.stage
-    stage.progress.say("The server of ten groups dies; RDS fails over")
-    stage.ground.admin.clear_calls()
-    stage.servers.primary.kill()
+    context = fleet.context
+    context.progress.show("The server of ten groups dies; RDS fails over")
+    context.lab.admin.clear_calls()
+    context.servers.primary.kill()
     failover = rds.fail_over(
-        dns_lag=stage.ground.options.dns_lag, prefixed=True, wait=stage.ground.pause
+        dns_lag=context.lab.options.dns_lag, prefixed=True, wait=context.lab.pause
     )
     moved = fleet.lead(dict.fromkeys(names, there))
-    fleet.expect_right("a failover moves its ten groups, and no other", failover.flipped_at)
+    fleet.expect_targets("a failover moves its ten groups, and no other", failover.flipped_at)
     calls = fleet.calls("RegisterTargets")
     fleet.wait_for(fleet.watches, "the watch to end")
     orders = sum(watch["orders"] for watch in fleet.watches())
     followers = sum(fleet.names[arn] == names[0] for arn in moved)
-    stage.expect(
+    context.expect(
         "the watch of RDS events sees it for the groups with RDS's own name",
         # Each watch orders it for itself; equal orders of a minute are one.
         orders >= followers > 0,
         f"{orders} orders of {len(fleet.watches())} watches for {followers} groups",
     )
-    stage.expect("each is registered once", calls == len(moved) == _GROUPS // 3, f"{calls} calls")
+    context.expect("each is registered once", calls == len(moved) == _GROUPS // 3, f"{calls} calls")
 
 
 def _release_one(fleet: _Fleet) -> str:
@@ -339,12 +339,12 @@ def _release_one(fleet: _Fleet) -> str:
 
 def _move_in_trouble(fleet: _Fleet, there: Endpoint) -> None:
     """A name moves while a worker is killed, a message comes twice and one cannot be read."""
-    stage = fleet.stage
-    admin = stage.ground.admin
-    stage.progress.say("A name moves; a worker is killed, orders come twice, one is poisoned")
+    context = fleet.context
+    admin = context.lab.admin
+    context.progress.show("A name moves; a worker is killed, orders come twice, one is poisoned")
     admin.clear_calls()
     with fleet.workers_stopped():
-        stage.ground.zone.set_address(_REPORTING, [str(there.address)])
+        context.lab.zone.set_address(_REPORTING, [str(there.address)])
         moved = fleet.lead(dict.fromkeys((_REPORTING, _REPORTS), there))
         fleet.wait_for(
             lambda: sum(fleet.waiting()) >= len(moved), "an order for each group that moves"
@@ -364,12 +364,12 @@ def _move_in_trouble(fleet: _Fleet, there: Endpoint) -> None:
 
     fleet.wait_for(is_over, "every order to be done, or given up")
     calls = fleet.calls("RegisterTargets")
-    stage.expect(
+    context.expect(
         "nothing is lost: all its groups have moved",
         fleet.are_right(),
         f"{len(moved)} groups, {time.time() - began_at:.1f} s, visibility time-outs skipped",
     )
-    stage.expect(
+    context.expect(
         "nothing is doubled: each is registered once",
         calls == len(moved),
         f"{len(orders)} orders sent twice, {calls} calls",
@@ -379,31 +379,31 @@ def _move_in_trouble(fleet: _Fleet, there: Endpoint) -> None:
 def _look_back(
     fleet: _Fleet, observer: FleetObserver, released: Mapping[str, set[Endpoint]]
 ) -> None:
-    stage, targets = fleet.stage, fleet.targets()
-    stage.expect(
+    context, targets = fleet.context, fleet.targets()
+    context.expect(
         "a group whose tag was removed is left alone from then on",
         all(targets[arn] == there for arn, there in released.items()),
     )
-    stage.expect(
+    context.expect(
         "a group without a tag is left alone", targets[fleet.untagged] == {_BY_HAND}, _BY_HAND
     )
-    stage.expect(
+    context.expect(
         "no group was without a registered target at any look",
         not observer.emptied,
         f"{observer.looks} looks at {len(targets)} groups",
     )
     nobodys = {arn: set[Endpoint]() for arn in (fleet.broken.bad_tag, fleet.broken.nowhere)}
     strays = observer.strays({**fleet.ever, **nobodys, fleet.untagged: {_BY_HAND}})
-    stage.expect(
+    context.expect(
         "no group ever had a target that was never right for it", not strays, strays or "none"
     )
 
 
 def _drift(fleet: _Fleet) -> None:
     """Somebody changes a group by hand: no answer is another one, so the audit has to see it."""
-    stage = fleet.stage
+    context = fleet.context
     arn = next(arn for arn, name in fleet.names.items() if name == _ANALYTICS)
-    stage.progress.say("Somebody swaps the target of a group by hand")
+    context.progress.show("Somebody swaps the target of a group by hand")
     right, wrong = (
         [{"Id": str(target.address), "Port": target.port}]
         for target in (fleet.leads[_ANALYTICS], _BY_HAND)
@@ -424,22 +424,24 @@ def _drift(fleet: _Fleet) -> None:
         return False
 
     fleet.wait_for(is_mended, "the audit to come round")
-    stage.expect("the audit mends what was changed by hand", holds=True, detail=f"{sweeps} sweeps")
+    context.expect(
+        "the audit mends what was changed by hand", holds=True, detail=f"{sweeps} sweeps"
+    )
 
 
 def _look_at_queues_and_alarms(fleet: _Fleet) -> None:
-    stage = fleet.stage
+    context = fleet.context
     kept = {
         queue: [m["Body"] for m in fleet.messages(fleet.outputs[queue])] for queue in _DEAD_LETTERS
     }
-    stage.expect(
+    context.expect(
         "the poisoned message alone is in a dead-letter queue",
         kept.pop("FailedWorkItemsQueueUrl") == [_POISON] and not any(kept.values()),
         kept,
     )
     expected = {"failed-work-items", "fleet-findings"}
     fleet.wait_for(lambda: fleet.ringing() == expected, "the alarms to ring that must")
-    stage.expect("the alarms of both ring, and no other", holds=True, detail=sorted(expected))
+    context.expect("the alarms of both ring, and no other", holds=True, detail=sorted(expected))
 
 
 SCENARIO = Scenario(
@@ -447,6 +449,6 @@ SCENARIO = Scenario(
     shows="one deployment keeps thirty tagged groups of others right, through failovers, dead"
     " workers and messages that are doubled or poisoned",
     servers=3,
-    play=_play,
+    run=_run,
     times={"schedule_interval": 10.0},
 )

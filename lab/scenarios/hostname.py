@@ -1,34 +1,34 @@
-"""A database on premises, behind a name that only the company's own DNS server knows."""
+"""A database on premises, with a name that only the company's own DNS server has."""
 
 from lab.aws import create_network
-from lab.scenarios.base import Scenario, Stage
-from lab.site import ON_PREMISES
+from lab.environment import ON_PREMISES
+from lab.scenarios.base import Scenario, ScenarioContext
 
 
-def _play(stage: Stage) -> None:
+def _run(context: ScenarioContext) -> None:
     name = "orders.db.corp.example"
-    network = create_network(stage.provider)
-    first, second = (ON_PREMISES[server.host] for server in stage.servers.servers)
-    stage.ground.zone.set_address(name, [str(first.address)])
+    network = create_network(context.provider)
+    first, second = (ON_PREMISES[server.host] for server in context.servers.servers)
+    context.lab.zone.set_address(name, [str(first.address)])
     parameters = {
         "DatabaseEndpoint": name,
         "VpcId": network.vpc_id,
         "SubnetIds": ",".join(network.subnet_ids),
-        "Resolvers": stage.ground.resolver,
+        "Resolvers": context.lab.resolver,
     }
-    with stage.path(parameters, right=[first]) as path, path.writing() as writing:
-        stage.progress.say("The company promotes its standby and moves the name; no event tells")
-        demoted = stage.servers.primary
-        stage.servers.promote(stage.servers.standbys[0])
-        stage.ground.zone.set_address(name, [str(second.address)])
-        path.expect_right("the schedule follows the name", [second])
-        writing.wait_for_writes_by(stage.servers.primary)
-        stage.expect("the old server still accepts connections", demoted.is_ready(), demoted.host)
+    with context.path(parameters, targets=[first]) as path, path.writing() as writing:
+        context.progress.show("The company promotes its standby and moves the name")
+        demoted = context.servers.primary
+        context.servers.promote(context.servers.standbys[0])
+        context.lab.zone.set_address(name, [str(second.address)])
+        path.expect_targets("the schedule follows the name", [second])
+        writing.wait_for_writes_by(context.servers.primary)
+        context.expect("the old server still accepts connections", demoted.is_ready(), demoted.host)
 
 
 SCENARIO = Scenario(
     name="hostname",
-    shows="an on-premises name behind a resolver of one's own is followed by the schedule",
+    shows="the schedule follows an on-premises name with the company's own resolver",
     servers=2,
-    play=_play,
+    run=_run,
 )

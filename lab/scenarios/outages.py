@@ -1,23 +1,33 @@
-"""What a failover cost the client, and what of that the database and the set delays need."""
+"""Measures the outage of a failover, and checks how soon the stack followed it.
+
+Seconds are only reported, because they depend on the machine. The checks count DNS polls and
+attempts of a client instead.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Protocol
 
+from drill.results import format_seconds
+from drill.run_records import RunRecord
 from lab.addresses import Endpoint
-from lab.records import SyncRecord, sync_records
-from lab.scenarios.base import Stage, Writing
-from lab.timeline import Outage, format_seconds
+from lab.function_logs import run_records
+from lab.results import Outage
+from lab.scenarios.base import ScenarioContext, Writing
 
-#: What the road itself may add to what the database and the set delays need, in seconds.
-ALLOWED = 2.0
+#: The most DNS polls from a change to the reaction of the stack. Several runs poll at once, each
+#: about once a second.
+POLLS_ALLOWED = 20
+#: The most attempts of a client that fail, or reach an old target, after a change of the targets:
+#: the attempts before the data plane follows.
+ATTEMPTS_ALLOWED = 20
 #: Health checks in a row that make a target healthy (template.yaml).
 _HEALTHY_AFTER = 2
 
 
-class Moments(Protocol):
-    """What the failovers of an instance and of a cluster have in common; in epoch seconds."""
+class FailoverTimes(Protocol):
+    """The common times of the failovers of an instance and of a cluster, in epoch seconds."""
 
     @property
     def new(self) -> Endpoint:
@@ -31,7 +41,7 @@ class Moments(Protocol):
 
     @property
     def promoted_at(self) -> float:
-        """From when on the new primary accepts writes."""
+        """When the new primary began to accept writes."""
         ...
 
     @property
@@ -40,80 +50,82 @@ class Moments(Protocol):
         ...
 
 
-def registering_needs(stage: Stage, failover: Moments, *, told_at: float) -> Mapping[str, float]:
-    """What a failover needs whose new address has to be registered.
+def registering_needs(
+    context: ScenarioContext, failover: FailoverTimes, *, announced_at: float
+) -> Mapping[str, float]:
+    """Return the seconds that a failover to an unregistered address needs, by name.
 
-    A new target is checked as soon as its registration is over, so a healthy one needs one
-    interval less than checks.
+    The first health check follows the registration at once, so there is one interval less than
+    checks.
 
     Args:
-        stage: Has the lab's times.
-        failover: What happened.
-        told_at: When the first source named the new address.
+        context: Has the lab's times.
+        failover: The failover.
+        announced_at: When the first source named the new address.
     """
-    options = stage.ground.options
+    options = context.lab.options
     return {
         "promotion": failover.promoted_at - failover.began_at,
-        "until the address was told": told_at - failover.promoted_at,
+        "announcement": announced_at - failover.promoted_at,
         "registration": options.registration_delay,
         "health checks": (_HEALTHY_AFTER - 1) * options.health_check_interval,
     }
 
 
-def standby_needs(stage: Stage, failover: Moments) -> Mapping[str, float]:
-    """What a failover needs onto an address that is registered already.
+def standby_needs(context: ScenarioContext, failover: FailoverTimes) -> Mapping[str, float]:
+    """Return the seconds that a failover to a registered address needs, by name.
 
-    The checks go on all the time, so the first one comes up to an interval after the promotion.
+    The next health check follows the promotion after an interval at most.
     """
     return {
         "promotion": failover.promoted_at - failover.began_at,
-        "health checks": _HEALTHY_AFTER * stage.ground.options.health_check_interval,
+        "health checks": _HEALTHY_AFTER * context.lab.options.health_check_interval,
     }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Followed:
-    """A failover that the road has followed, and the run that first saw it."""
+class FollowedFailover:
+    """A failover that the stack followed, and the record of the run that followed it."""
 
     outage: Outage
-    record: SyncRecord | None
+    record: RunRecord | None
 
 
 def follow(
     writing: Writing,
     strategy: str,
-    failover: Moments,
+    failover: FailoverTimes,
     needs: Mapping[str, float],
     *,
     records: bool = True,
-) -> Followed:
-    """Wait until the client writes to the new primary again, and tell what that took.
+) -> FollowedFailover:
+    """Wait until the client writes to the new primary, and return the outage.
 
     Args:
         writing: The client.
-        strategy: How the failover is followed.
-        failover: What happened.
-        needs: What the database and the set delays need.
-        records: Whether to wait for the record of the run that followed it.
+        strategy: How the stack follows the failover.
+        failover: The failover.
+        needs: The seconds that the database and the configured delays need.
+        records: Whether to wait for the record of the run that followed the failover.
 
     Raises:
-        WaitTimeoutError: It did not come to that.
+        WaitTimeoutError: The stack did not follow the failover.
     """
-    path, stage = writing.path, writing.path.stage
-    server = stage.server_at(failover.new)
-    row = stage.ground.wait_for(
+    path, context = writing.path, writing.path.context
+    server = context.server_at(failover.new)
+    row = context.lab.wait_for(
         lambda: writing.writer.first_after(failover.promoted_at, IPv4Address(server.host)),
         f"the client to write to {failover.new}",
     )
-    healthy_at = stage.ground.wait_for(
+    healthy_at = context.lab.wait_for(
         lambda: path.observer.first(failover.new, "healthy", since=failover.began_at),
         f"{failover.new} to be healthy",
     )
     registered_at = path.observer.first(failover.new, "initial", since=failover.began_at)
     record = None
     if records:
-        record = stage.ground.wait_for(
-            lambda: _record(stage, failover, registers=registered_at is not None),
+        record = context.lab.wait_for(
+            lambda: _record(context, failover, registers=registered_at is not None),
             "the record of the run that followed it",
         )
     outage = Outage(
@@ -128,16 +140,19 @@ def follow(
         gap=writing.writer.gap(failover.began_at),
         needs=needs,
     )
-    stage.findings.outages.append(outage)
-    return Followed(outage=outage, record=record)
+    context.results.outages.append(outage)
+    _expect_writes(writing, outage)
+    return FollowedFailover(outage=outage, record=record)
 
 
-def _record(stage: Stage, failover: Moments, *, registers: bool) -> SyncRecord | None:
-    """The record of the run that registered the new address; if none had to, that saw it."""
+def _record(
+    context: ScenarioContext, failover: FailoverTimes, *, registers: bool
+) -> RunRecord | None:
+    """Return the record of the run that registered the new address, or else detected it."""
     return next(
         (
             record
-            for record in sync_records(stage.provider, since=failover.began_at)
+            for record in run_records(context.provider, since=failover.began_at)
             if (
                 str(failover.new) in record.registered
                 if registers
@@ -148,18 +163,42 @@ def _record(stage: Stage, failover: Moments, *, registers: bool) -> SyncRecord |
     )
 
 
-def expect_no_longer_than_needed(stage: Stage, outage: Outage) -> None:
-    """Note whether writes were interrupted for no longer than what could not be avoided."""
+def _expect_writes(writing: Writing, outage: Outage) -> None:
+    """Expect that the client writes soon after the new target is healthy."""
+    failed = sum(
+        outage.healthy_at < failure.at < outage.written_at for failure in writing.writer.failures
+    )
     parts = ", ".join(f"{format_seconds(s)} {name}" for name, s in outage.needs.items())
-    stage.expect(
-        f"{outage.strategy}: writes are interrupted at most {ALLOWED:g} s longer than the database"
-        " and the set delays need",
-        outage.gap.seconds <= outage.needed + ALLOWED,
-        f"{format_seconds(outage.gap.seconds)}; needed {format_seconds(outage.needed)}: {parts}",
+    writing.path.context.expect(
+        f"{outage.strategy}: the client writes within {ATTEMPTS_ALLOWED} attempts after the new"
+        " target is healthy",
+        failed <= ATTEMPTS_ALLOWED,
+        f"{failed} failed; no write for {format_seconds(outage.gap.seconds)}; the database and the"
+        f" configured delays need {format_seconds(outage.needed)}: {parts}",
     )
 
 
-def _after(moment: float, record: SyncRecord | None) -> float | None:
-    """When a run saw a change; None if it had seen one before this failover, and was still busy."""
-    seen = record.detected_at if record else None
-    return seen if seen is not None and seen > moment else None
+def expect_prompt(
+    context: ScenarioContext, text: str, name: str, *, since: float, until: float | None
+) -> None:
+    """Expect that the stack reacted to a change within the allowed number of DNS polls.
+
+    Args:
+        context: The scenario.
+        text: The reaction.
+        name: The database's name.
+        since: When the change was visible, in epoch seconds.
+        until: When the stack had reacted; None if it has not.
+    """
+    polls = 0 if until is None else context.lab.queries(name, since=since, until=until)
+    context.expect(
+        f"{text} within {POLLS_ALLOWED} DNS polls",
+        until is not None and polls <= POLLS_ALLOWED,
+        "it did not happen" if until is None else f"{polls}, {format_seconds(until - since)}",
+    )
+
+
+def _after(moment: float, record: RunRecord | None) -> float | None:
+    """Return when a run detected a change; None if it detected one before this failover."""
+    detected = record.detected_at if record else None
+    return detected if detected is not None and detected > moment else None

@@ -1,33 +1,33 @@
-"""An Aurora cluster of three: its writer followed, or its readers."""
+"""An Aurora cluster of three: a stack for its writer, or for its readers."""
 
 from lab.aws import Cluster, create_cluster
 from lab.cluster_control_plane import ClusterControlPlane, ClusterFailover
-from lab.scenarios.base import ConnectionPath, Scenario, Stage
-from lab.site import ADDRESSES
+from lab.environment import ADDRESSES
+from lab.scenarios.base import ConnectionPath, Scenario, ScenarioContext
 
 
-def control_plane_of(stage: Stage, cluster: Cluster) -> ClusterControlPlane:
-    """Let RDS run a cluster on the stage's servers."""
+def control_plane_of(context: ScenarioContext, cluster: Cluster) -> ClusterControlPlane:
+    """Return an RDS that runs a cluster on the scenario's servers."""
     return ClusterControlPlane(
         cluster=cluster,
-        servers=stage.servers,
-        zone=stage.ground.zone,
-        admin=stage.ground.admin,
+        servers=context.servers,
+        zone=context.lab.zone,
+        admin=context.lab.admin,
         addresses=ADDRESSES,
     )
 
 
 def _fail_over(path: ConnectionPath, control_plane: ClusterControlPlane) -> ClusterFailover:
-    """A person asks for a failover to a reader; the old writer comes back as a reader."""
-    stage = path.stage
-    stage.progress.say("A failover is asked for by the RDS API; the old writer becomes a reader")
-    rds = stage.provider.session().client("rds", endpoint_url=stage.ground.admin.url)
+    """Request a failover to a reader; the old writer returns as a reader."""
+    context = path.context
+    context.progress.show("A failover through the RDS API; the old writer becomes a reader")
+    rds = context.provider.session().client("rds", endpoint_url=context.lab.admin.url)
     rds.failover_db_cluster(DBClusterIdentifier="shop")
-    stage.ground.wait_for(stage.ground.hook.asked, "RDS to be asked for the failover")
+    context.lab.wait_for(context.lab.hook.next_request, "RDS to receive the request")
     failover = control_plane.fail_over(
-        stage.servers.standbys[0], dns_lag=stage.ground.options.dns_lag, wait=stage.ground.pause
+        context.servers.standbys[0], dns_lag=context.lab.options.dns_lag, wait=context.lab.pause
     )
-    stage.expect(
+    context.expect(
         "the old writer is back, as a healthy reader",
         failover.demoted.is_ready() and failover.demoted.is_in_recovery(),
         ADDRESSES[failover.demoted.host],
@@ -35,39 +35,39 @@ def _fail_over(path: ConnectionPath, control_plane: ClusterControlPlane) -> Clus
     return failover
 
 
-def _follow_writer(stage: Stage) -> None:
-    cluster = create_cluster(stage.provider, "shop", members=3)
-    control_plane = control_plane_of(stage, cluster)
+def _follow_writer(context: ScenarioContext) -> None:
+    cluster = create_cluster(context.provider, "shop", members=3)
+    control_plane = control_plane_of(context, cluster)
     parameters = {"DatabaseEndpoint": cluster.endpoint}
-    with stage.path(parameters, right=[stage.writer]) as path, path.writing() as writing:
+    with context.path(parameters, targets=[context.writer]) as path, path.writing() as writing:
         failover = _fail_over(path, control_plane)
-        path.expect_right("the target group is the new writer alone", [stage.writer])
-        writing.wait_for_writes_by(stage.servers.primary)
+        path.expect_targets("the target group is the new writer alone", [context.writer])
+        writing.wait_for_writes_by(context.servers.primary)
         writing.expect_no_write_by(failover.demoted, since=failover.promoted_at)
 
 
-def _follow_readers(stage: Stage) -> None:
-    cluster = create_cluster(stage.provider, "shop", members=3)
-    control_plane = control_plane_of(stage, cluster)
+def _follow_readers(context: ScenarioContext) -> None:
+    cluster = create_cluster(context.provider, "shop", members=3)
+    control_plane = control_plane_of(context, cluster)
     parameters = {"DatabaseEndpoint": cluster.reader_endpoint}
-    with stage.path(parameters, right=stage.targets[1:]) as path, path.reading() as reading:
-        reading.expect_reads_by("both readers, and only they, answer", stage.servers.standbys)
+    with context.path(parameters, targets=context.targets[1:]) as path, path.reading() as reading:
+        reading.expect_reads_by("exactly the two readers reply", context.servers.standbys)
         _fail_over(path, control_plane)
-        path.expect_right("the target group is the new readers", stage.targets[1:])
+        path.expect_targets("the target group is the new readers", context.targets[1:])
         reading.expect_reads_by(
-            "the new readers, the old writer among them, answer", stage.servers.standbys
+            "the new readers reply, among them the old writer", context.servers.standbys
         )
 
 
 WRITER = Scenario(
     name="rds-cluster-writer",
-    shows="one parameter deploys the road to an Aurora writer; the old writer stays, healthy",
+    shows="one parameter deploys a connection path to an Aurora writer; the old one stays healthy",
     servers=3,
-    play=_follow_writer,
+    run=_follow_writer,
 )
 READERS = Scenario(
     name="rds-cluster-readers",
-    shows="one parameter deploys the road to all Aurora readers, whoever they are",
+    shows="one parameter deploys a connection path to all Aurora readers",
     servers=3,
-    play=_follow_readers,
+    run=_follow_readers,
 )

@@ -1,31 +1,31 @@
-"""A Multi-AZ RDS instance: one parameter, one failover, and a look at the dashboard."""
+"""A Multi-AZ RDS instance: one parameter, one failover, and the dashboard."""
 
 from lab.aws import create_database
 from lab.dashboard import check_dashboard
-from lab.scenarios.base import Scenario, Stage
+from lab.scenarios.base import Scenario, ScenarioContext
 
 
-def _play(stage: Stage) -> None:
-    database = create_database(stage.provider, "orders")
-    rds = stage.ground.rds_for(database, stage.servers)
+def _run(context: ScenarioContext) -> None:
+    database = create_database(context.provider, "orders")
+    rds = context.lab.rds_for(database, context.servers)
     parameters = {"DatabaseEndpoint": database.endpoint}
-    with stage.path(parameters, right=[rds.writer]) as path, path.writing() as writing:
-        stage.progress.say("The primary dies; RDS fails over")
-        demoted = stage.servers.primary
+    with context.path(parameters, targets=[rds.writer]) as path, path.writing() as writing:
+        context.progress.show("The primary dies; RDS fails over")
+        demoted = context.servers.primary
         demoted.kill()
         failover = rds.fail_over(
-            dns_lag=stage.ground.options.dns_lag, prefixed=True, wait=stage.ground.pause
+            dns_lag=context.lab.options.dns_lag, prefixed=True, wait=context.lab.pause
         )
-        path.expect_right("the target group follows the failover", [failover.new])
-        writing.wait_for_writes_by(stage.servers.primary)
+        path.expect_targets("the target group follows the failover", [failover.new])
+        writing.wait_for_writes_by(context.servers.primary)
         writing.expect_no_write_by(demoted, since=failover.promoted_at)
-        check_dashboard(stage, failover.new)
+        check_dashboard(context, failover.new)
 
 
 SCENARIO = Scenario(
     name="rds-instance",
-    shows="one parameter deploys the road to a Multi-AZ instance; it follows a failover, and the"
-    " dashboard shows it",
+    shows="one parameter deploys a connection path to a Multi-AZ instance; it follows a failover,"
+    " and the dashboard shows it",
     servers=2,
-    play=_play,
+    run=_run,
 )

@@ -1,33 +1,33 @@
-"""A stack that lives: created, every parameter updated, deleted, and made again."""
+"""One stack: created, every parameter updated, deleted, and created again."""
 
 from collections.abc import Mapping
 
 from lab.addresses import Endpoint
 from lab.aws import Database, create_database
-from lab.scenarios.base import DBT, Scenario, Stage
+from lab.scenarios.base import DBT, Scenario, ScenarioContext
 
 _ALIAS = "orders.corp.example"
 _OTHER_PORT = 5433
 
 
-def _play(stage: Stage) -> None:
-    database = create_database(stage.provider, "orders")
-    rds = stage.ground.rds_for(database, stage.servers)
-    stage.ground.zone.set_alias(_ALIAS, database.endpoint)
+def _run(context: ScenarioContext) -> None:
+    database = create_database(context.provider, "orders")
+    rds = context.lab.rds_for(database, context.servers)
+    context.lab.zone.set_alias(_ALIAS, database.endpoint)
     first = {"DatabaseEndpoint": database.endpoint}
     given = dict(first)
-    with stage.path(first, right=[rds.writer]) as path:
+    with context.path(first, targets=[rds.writer]) as path:
         for name, change in _changes(database).items():
             given |= change
-            stage.deploy(given)
-            path.expect_right(f"right after an update of {name}", [rds.writer])
-        _change_port(stage, given, rds.writer)
-    with stage.path(first, right=[rds.writer]):
-        stage.progress.say("The same stack once more: nothing of the first stands in its way")
+            context.deploy(given)
+            path.expect_targets(f"right after an update of {name}", [rds.writer])
+        _change_port(context, given, rds.writer)
+    with context.path(first, targets=[rds.writer]):
+        context.progress.show("The same stack again: no resource of the first one conflicts")
 
 
 def _changes(database: Database) -> Mapping[str, Mapping[str, str]]:
-    """What a user may change while the road is in use, in an order that respects the rules."""
+    """Return the changes of a stack in use, in an order that the template's rules allow."""
     subnets = ",".join(database.subnet_ids)
     return {
         "the log, the allowed networks and the text for dbt": {
@@ -54,14 +54,14 @@ def _changes(database: Database) -> Mapping[str, Mapping[str, str]]:
             "TrustedAccounts": DBT,
             "RejectUntrusted": "true",
         },
-        "how a failover is followed": {
+        "the settings for failovers": {
             "DnsResolution": "authoritative",
             "DnsPollIntervalSeconds": "5",
             "StandbyTargets": "serving",
             "FollowWriterWithoutReaders": "true",
             "MaxTargets": "3",
         },
-        "the consumer, the functions' place and their boundary": {
+        "the consumer, the functions' subnets and their boundary": {
             "DnsPollIntervalSeconds": "0",
             "Consumer": "custom",
             "AllowedPrincipals": f"arn:aws:iam::{DBT}:root",
@@ -78,11 +78,11 @@ def _changes(database: Database) -> Mapping[str, Mapping[str, str]]:
     }
 
 
-def _change_port(stage: Stage, given: Mapping[str, str], writer: Endpoint) -> None:
-    """The port is the target group's own, so there is a new one; nothing listens there here."""
-    outputs = stage.deploy({**given, "DatabasePort": str(_OTHER_PORT)})
-    registered = stage.registered_in(outputs["TargetGroupArn"])
-    stage.expect(
+def _change_port(context: ScenarioContext, given: Mapping[str, str], writer: Endpoint) -> None:
+    """Change the port, which replaces the target group. No server listens on the new port."""
+    outputs = context.deploy({**given, "DatabasePort": str(_OTHER_PORT)})
+    registered = context.registered_in(outputs["TargetGroupArn"])
+    context.expect(
         "an update of the port registers the address on that port",
         registered == {Endpoint(writer.address, _OTHER_PORT)},
         ", ".join(map(str, registered)),
@@ -91,7 +91,7 @@ def _change_port(stage: Stage, given: Mapping[str, str], writer: Endpoint) -> No
 
 SCENARIO = Scenario(
     name="updates",
-    shows="the road stays right through every update, is deleted without a trace, and made again",
+    shows="the connection path works after every update, is deleted completely, and created again",
     servers=1,
-    play=_play,
+    run=_run,
 )

@@ -1,4 +1,4 @@
-"""What a drill asks of AWS and calls there, against the lab's AWS."""
+"""The drill's calls to AWS, against the lab's AWS."""
 
 import json
 import time
@@ -71,7 +71,7 @@ def aws(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Aws:
     return Aws(emulator.session())
 
 
-def test_a_stack_has_its_resources_and_another_is_refused(emulator: Emulator, aws: Aws) -> None:
+def test_returns_a_stack_and_rejects_an_unknown_one(emulator: Emulator, aws: Aws) -> None:
     cloudformation = emulator.client("cloudformation")
     template = {"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}
     cloudformation.create_stack(StackName="topics", TemplateBody=json.dumps(template))
@@ -87,7 +87,7 @@ def test_a_stack_has_its_resources_and_another_is_refused(emulator: Emulator, aw
         aws.stack("nowhere")
 
 
-def test_a_database_is_found_or_not(aws: Aws) -> None:
+def test_returns_a_database_or_none(aws: Aws) -> None:
     orders, shop = aws.instance("orders"), aws.cluster("shop")
     assert orders is not None
     assert shop is not None
@@ -98,7 +98,7 @@ def test_a_database_is_found_or_not(aws: Aws) -> None:
 
 
 @pytest.mark.parametrize(
-    ("operation", "arguments", "asked"),
+    ("operation", "arguments", "request_"),
     [
         (
             "RebootDBInstance",
@@ -112,14 +112,18 @@ def test_a_database_is_found_or_not(aws: Aws) -> None:
         ),
     ],
 )
-def test_each_call_sets_off_a_failover(
-    aws: Aws, hook: FailoverHook, operation: str, arguments: dict[str, str], asked: dict[str, str]
+def test_each_call_starts_a_failover(
+    aws: Aws,
+    hook: FailoverHook,
+    operation: str,
+    arguments: dict[str, str],
+    request_: dict[str, str],
 ) -> None:
     aws.fail_over(FailoverCall(operation=operation, arguments=arguments, database="x", outage=""))
-    assert wait_until(hook.asked) == asked
+    assert wait_until(hook.next_request) == request_
 
 
-def test_news_are_of_this_database_alone_and_since_then(emulator: Emulator, aws: Aws) -> None:
+def test_returns_the_events_of_one_database_since_a_time(emulator: Emulator, aws: Aws) -> None:
     since = time.time()
     for identifier, source in (("shop", RdsSource.CLUSTER), ("orders", RdsSource.INSTANCE)):
         emulator.admin.emit(
@@ -131,18 +135,18 @@ def test_news_are_of_this_database_alone_and_since_then(emulator: Emulator, aws:
                 source=source,
             )
         )
-    (news,) = aws.news("db-cluster", "shop", since=since)
-    assert (news.message, news.categories) == ("shop failed over", ("failover",))
-    assert not list(aws.news("db-cluster", "shop", since=time.time()))
+    (event,) = aws.events("db-cluster", "shop", since=since)
+    assert (event.message, event.categories) == ("shop failed over", ("failover",))
+    assert not list(aws.events("db-cluster", "shop", since=time.time()))
 
 
-def test_the_records_of_runs_are_read_from_the_log(emulator: Emulator, aws: Aws) -> None:
+def test_reads_the_records_of_runs_from_the_log(emulator: Emulator, aws: Aws) -> None:
     logs, now = emulator.client("logs"), int(time.time() * 1000)
     logs.create_log_group(logGroupName="sync")
     logs.create_log_stream(logGroupName="sync", logStreamName="one")
     lines = (
-        "sync run ended, says a line that is none",
-        json.dumps({"message": "looked"}),
+        "sync run ended, in a line that is no record",
+        json.dumps({"message": "iteration"}),
         json.dumps({"message": "sync run ended", "result": RESULT}),
     )
     logs.put_log_events(
@@ -155,7 +159,7 @@ def test_the_records_of_runs_are_read_from_the_log(emulator: Emulator, aws: Aws)
     assert not list(aws.runs("sync", since=now / 1000 + 60))
 
 
-def test_minutes_with_new_flows_are_those_of_this_load_balancer(
+def test_returns_the_minutes_with_new_flows_of_one_load_balancer(
     emulator: Emulator, aws: Aws
 ) -> None:
     minute = time.time() // 60 * 60

@@ -25,11 +25,11 @@ import pytest
 from lab.addresses import AddressPlan, Endpoint
 from lab.aws import Account, Consumer, create_database, credentials
 from lab.dns_server import Zone
+from lab.environment import PROVIDER, STRANGER, Lab
 from lab.loopback_server import LoopbackServer
 from lab.options import LabOptions
 from lab.processes import Supervisor
 from lab.scenarios.base import DBT
-from lab.site import PROVIDER, STRANGER, Ground
 from tests.lab.emulator_process import wait_until
 from tests.support.shell import Command, Shell, commands
 from tests.template.pages import PAGES, ROOT, read
@@ -487,13 +487,13 @@ def _broken(reader: Reader, fault: Fault | None) -> Iterator[None]:
 def reader() -> Iterator[Reader]:
     with Supervisor() as supervisor, LoopbackServer(BaseHTTPRequestHandler) as database:
         plan = AddressPlan({WRITER: Endpoint(IPv4Address("127.0.0.1"), database.port)})
-        with Ground.prepared(supervisor, TIMES, plan) as ground:
-            account = replace(ground.provider, region=REGION)
+        with Lab.start(supervisor, TIMES, plan) as lab:
+            account = replace(lab.provider, region=REGION)
             endpoint = create_database(account, "orders").endpoint
-            ground.zone.set_address(endpoint, [str(WRITER.address)])
+            lab.zone.set_address(endpoint, [str(WRITER.address)])
             reader = Reader(
                 account=account,
-                zone=ground.zone,
+                zone=lab.zone,
                 folder=_clone(supervisor.work_dir),
                 environment=_environment(supervisor.work_dir, account.endpoint_url),
                 endpoint=endpoint,

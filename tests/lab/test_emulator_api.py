@@ -412,8 +412,8 @@ def test_a_multi_az_instance_fails_over_through_the_hook(road: Road, hook: Failo
     rds = road.emulator.client("rds")
     rebooted = rds.reboot_db_instance(DBInstanceIdentifier="orders", ForceFailover=True)
     assert rebooted["DBInstance"]["DBInstanceStatus"] == "rebooting"
-    assert wait_until(hook.asked) == {"db_instance_identifier": "orders"}
-    assert hook.asked() is None
+    assert wait_until(hook.next_request) == {"db_instance_identifier": "orders"}
+    assert hook.next_request() is None
     road.emulator.admin.set_rds_status(
         RdsStatus(identifier="orders", status="available", availability_zone="us-east-1b")
     )

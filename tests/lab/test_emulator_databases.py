@@ -156,11 +156,11 @@ def test_a_cluster_fails_over_through_the_hook(world: World) -> None:
         DBClusterIdentifier="shop", TargetDBInstanceIdentifier="shop-3"
     )["DBCluster"]
     assert answer["Status"] == "failing-over"
-    assert wait_until(world.hook.asked) == {
+    assert wait_until(world.hook.next_request) == {
         "db_cluster_identifier": "shop",
         "target_db_instance_identifier": "shop-3",
     }
-    assert world.hook.asked() is None
+    assert world.hook.next_request() is None
     assert members(world) == {"shop-1": True, "shop-2": False, "shop-3": False}
     with pytest.raises(ClientError, match="InvalidDBClusterStateFault"):
         rds.failover_db_cluster(DBClusterIdentifier="shop")

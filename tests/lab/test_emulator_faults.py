@@ -154,7 +154,7 @@ def test_a_port_of_an_address_is_moved_and_led_elsewhere_for_a_while(
 
     with socket.create_server(("127.0.0.1", 0)) as silent:
         there = Endpoint(IPv4Address("127.0.0.1"), silent.getsockname()[1])
-        with ports.led_to(HERE, there):
+        with ports.redirected(HERE, there):
             silent.close()
             assert connect(emulator, function, HERE) == "ConnectionRefusedError"
     assert connect(emulator, function, HERE) == "hello"

@@ -9,20 +9,20 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from lab.faults import SeenFault, print_faults
-from lab.report import Report, write_figure, write_html
-from lab.timeline import (
+from drill.report import Report, write_html
+from drill.results import (
     Expectation,
     Gap,
     Moment,
-    Outage,
+    Results,
     Timeline,
     format_seconds,
     print_expectations,
-    print_outages,
     print_timeline,
-    verdict,
+    summary,
 )
+from lab.report import write_figure, write_report
+from lab.results import LAB_NOTE, FaultResult, LabResults, Outage, print_faults, print_outages
 
 T0 = 1_800_000_000.0
 FAILOVER = Timeline(
@@ -50,7 +50,7 @@ WATCH = Outage(
 )
 STANDBY = replace(
     WATCH,
-    strategy="warm standby",
+    strategy="serving standby",
     registered_at=None,
     healthy_at=T0 + 9.5,
     written_at=T0 + 9.25,
@@ -62,8 +62,7 @@ FAILED = Expectation(text="none is on a demoted server", holds=False, detail="ro
 REPORT = Report(
     title="Failover lab",
     started_at=T0,
-    timelines=(FAILOVER,),
-    expectations=(PASSED,),
+    results=Results([FAILOVER], [PASSED]),
     options={"registration delay": "1.0 s"},
     versions={"PostgreSQL": "18.1"},
 )
@@ -73,6 +72,12 @@ HOSTILE = """<script>alert("x")</script>&'"""
 def page(tmp_path: Path, report: Report) -> str:
     path = tmp_path / "report.html"
     write_html(path, report)
+    return path.read_text(encoding="utf-8")
+
+
+def lab_page(tmp_path: Path, results: LabResults) -> str:
+    path = tmp_path / "report.html"
+    write_report(path, "Failovers", T0, results, {})
     return path.read_text(encoding="utf-8")
 
 
@@ -127,7 +132,7 @@ def bars(drawing: ET.Element) -> list[tuple[str, float, float]]:
     ]
 
 
-def test_moments_are_ordered_by_time_whatever_order_they_were_seen_in() -> None:
+def test_moments_are_ordered_by_time() -> None:
     assert [moment.name for moment in FAILOVER.ordered] == [
         "primary killed",
         "DNS flipped",
@@ -155,7 +160,7 @@ def test_a_timeline_without_writes_shows_no_gap() -> None:
     assert "interrupted" not in printed(print_timeline, repair)
 
 
-def test_an_outage_is_what_the_client_waits_for_one_after_the_other() -> None:
+def test_the_phases_of_an_outage_follow_each_other() -> None:
     assert parts(WATCH) == [
         ("detect", 0.0, 6.5),
         ("register", 6.5, pytest.approx(6.6)),
@@ -165,12 +170,12 @@ def test_an_outage_is_what_the_client_waits_for_one_after_the_other() -> None:
     assert WATCH.needed == 101.0
 
 
-def test_nobody_waits_for_the_function_where_the_address_was_registered_already() -> None:
-    # Written before it was found healthy: a load balancer without a healthy target tries all.
+def test_a_registered_address_has_no_phase_of_registration() -> None:
+    # Written before health: a load balancer without a healthy target tries all targets.
     assert parts(STANDBY) == [("healthy", 0.0, 9.25), ("first write", 9.25, 9.25)]
 
 
-def test_what_was_not_noted_is_no_part_of_an_outage() -> None:
+def test_an_unrecorded_detection_is_no_phase() -> None:
     assert [name for name, *_ in parts(replace(WATCH, detected_at=None))] == [
         "register",
         "healthy",
@@ -180,7 +185,7 @@ def test_what_was_not_noted_is_no_part_of_an_outage() -> None:
 
 def test_printed_outages_have_their_figures_in_words() -> None:
     watch, standby = " ".join(printed(print_outages, [WATCH, STANDBY]).split()).split(
-        "warm standby"
+        "serving standby"
     )
 
     assert "no write for 102.00 s, needed 101.00 s" in watch
@@ -188,7 +193,7 @@ def test_printed_outages_have_their_figures_in_words() -> None:
 
 
 def test_outages_are_drawn_side_by_side_on_one_axis(tmp_path: Path) -> None:
-    text = page(tmp_path, replace(REPORT, timelines=(), outages=(WATCH, STANDBY)))
+    text = lab_page(tmp_path, LabResults(outages=[WATCH, STANDBY]))
     (drawing,) = drawings(text)
     drawn = bars(drawing)
 
@@ -208,8 +213,8 @@ def test_outages_are_drawn_side_by_side_on_one_axis(tmp_path: Path) -> None:
     assert ">-</td>" in text
 
 
-def test_what_the_colours_of_outages_say_stands_there_in_words_too(tmp_path: Path) -> None:
-    (drawing,) = drawings(page(tmp_path, replace(REPORT, timelines=(), outages=(WATCH,))))
+def test_words_repeat_the_colours_of_outages(tmp_path: Path) -> None:
+    (drawing,) = drawings(lab_page(tmp_path, LabResults(outages=[WATCH])))
     words = [text.text for text in drawing.iter("text")]
 
     assert "detect 6.50 s · register 0.10 s · healthy 94.90 s · first write 0.25 s" in words
@@ -220,7 +225,7 @@ def test_what_the_colours_of_outages_say_stands_there_in_words_too(tmp_path: Pat
 def test_a_bar_and_its_label_stay_in_the_drawing(tmp_path: Path, last: float) -> None:
     outage = replace(STANDBY, promoted_at=T0, healthy_at=T0 + last, written_at=T0 + last)
 
-    (drawing,) = drawings(page(tmp_path, replace(REPORT, timelines=(), outages=(outage,))))
+    (drawing,) = drawings(lab_page(tmp_path, LabResults(outages=[outage])))
 
     width = float((drawing.get("viewBox") or "").split()[2])
     assert all(x >= 16 and x + wide <= width - 90 for _, x, wide in bars(drawing))
@@ -240,13 +245,13 @@ def test_the_figure_is_the_same_drawing_with_its_own_style(tmp_path: Path) -> No
     assert not {"href", "onload"} & {name for node in figure.iter() for name in node.attrib}
 
 
-def test_texts_are_printed_as_they_are() -> None:
+def test_printed_texts_are_no_markup() -> None:
     moment = Moment(name="[bold]x[/bold]", at=T0)
 
     assert "[bold]x[/bold]" in printed(print_timeline, replace(FAILOVER, moments=(moment,)))
 
 
-def test_printed_expectations_say_in_words_what_failed() -> None:
+def test_printed_expectations_name_the_failed_ones() -> None:
     lines = printed(print_expectations, [PASSED, FAILED]).splitlines()
 
     assert any("pass" in line and PASSED.text in line for line in lines)
@@ -260,8 +265,8 @@ def test_printed_expectations_say_in_words_what_failed() -> None:
         ([PASSED, FAILED], "1 of 2 expectations FAILED"),
     ],
 )
-def test_the_verdict_is_one_sentence(expectations: list[Expectation], words: str) -> None:
-    assert verdict(expectations) == words
+def test_the_summary_is_one_sentence(expectations: list[Expectation], words: str) -> None:
+    assert summary(expectations) == words
 
 
 def test_the_page_is_static_and_loads_nothing(tmp_path: Path) -> None:
@@ -277,7 +282,7 @@ def test_the_page_is_static_and_loads_nothing(tmp_path: Path) -> None:
     assert "@import" not in text
 
 
-def test_the_page_has_everything_that_it_was_given(tmp_path: Path) -> None:
+def test_the_page_contains_the_whole_report(tmp_path: Path) -> None:
     text = page(tmp_path, REPORT)
 
     for part in (
@@ -294,8 +299,8 @@ def test_the_page_has_everything_that_it_was_given(tmp_path: Path) -> None:
         assert part in text
 
 
-def test_a_failed_expectation_is_told_in_words_not_by_colour_alone(tmp_path: Path) -> None:
-    text = page(tmp_path, replace(REPORT, expectations=(PASSED, FAILED)))
+def test_words_and_not_only_colours_show_a_failed_expectation(tmp_path: Path) -> None:
+    text = page(tmp_path, replace(REPORT, results=Results(expectations=[PASSED, FAILED])))
 
     assert "✗ FAIL" in text
     assert "1 of 2 expectations FAILED" in text
@@ -305,15 +310,17 @@ def test_every_text_is_escaped(tmp_path: Path) -> None:
     hostile = Report(
         title=HOSTILE,
         started_at=T0,
-        timelines=(
-            Timeline(
-                title=HOSTILE,
-                cause=Moment(name=HOSTILE, at=T0, note=HOSTILE),
-                moments=(Moment(name=HOSTILE, at=T0 + 1),),
-                write_gap=FAILOVER.write_gap,
-            ),
+        results=Results(
+            [
+                Timeline(
+                    title=HOSTILE,
+                    cause=Moment(name=HOSTILE, at=T0, note=HOSTILE),
+                    moments=(Moment(name=HOSTILE, at=T0 + 1),),
+                    write_gap=FAILOVER.write_gap,
+                )
+            ],
+            [Expectation(text=HOSTILE, holds=True, detail=HOSTILE)],
         ),
-        expectations=(Expectation(text=HOSTILE, holds=True, detail=HOSTILE),),
         options={HOSTILE: HOSTILE},
         versions={HOSTILE: HOSTILE},
     )
@@ -339,56 +346,59 @@ def test_the_drawing_has_a_row_for_each_moment_in_the_order_of_time(tmp_path: Pa
 
 
 @pytest.mark.parametrize("last", [0.0, 0.004, 0.9, 3.6, 47.0, 184.0, 3600.0])
-def test_the_drawing_keeps_its_place_whatever_the_duration(tmp_path: Path, last: float) -> None:
+def test_the_drawing_stays_in_its_area_for_any_duration(tmp_path: Path, last: float) -> None:
     timeline = replace(
         FAILOVER, moments=(Moment(name="x" * 60, at=T0 + last),), write_gap=Gap(start=T0, end=T0)
     )
 
-    (drawing,) = drawings(page(tmp_path, replace(REPORT, timelines=(timeline,))))
+    (drawing,) = drawings(page(tmp_path, replace(REPORT, results=Results([timeline]))))
 
     width = float((drawing.get("viewBox") or "").split()[2])
-    places = [float(dot.get("cx", -1)) for dot in drawing.iter("circle")]
+    positions = [float(dot.get("cx", -1)) for dot in drawing.iter("circle")]
     ticks = [text for text in drawing.iter("text") if text.get("class") == "tick"]
-    assert all(200 < x < width - 60 for x in places)
+    assert all(200 < x < width - 60 for x in positions)
     assert 1 <= len(ticks) <= 10
     assert all(float(bar.get("width", 0)) >= 3 for bar in drawing.iter("rect"))
 
 
 # ------------------------------------------------------------------------------------- faults
 
-SEEN = SeenFault(
+EXPECTED = FaultResult(
     name="schedule off",
-    step="schedule",
-    words="Switch it on",
+    check="schedule",
+    expected_words="Switch it on",
     remedy="Switch it on: EventBridge Scheduler.",
     alarms=("failed-runs", "sync-errors"),
     as_expected=True,
 )
-UNSEEN = replace(
-    SEEN, name=HOSTILE, step="The connection path works.", alarms=(), as_expected=False
+UNEXPECTED = replace(
+    EXPECTED,
+    name=HOSTILE,
+    check="The connection path works.",
+    alarms=(),
+    as_expected=False,
 )
 
 
-def test_the_terminal_shows_each_fault_with_its_step_and_its_alarms() -> None:
-    file = io.StringIO()  # which has no width, as the log of a pipeline
+def test_the_terminal_shows_each_fault_with_its_check_and_its_alarms() -> None:
+    file = io.StringIO()  # has no width, like the log of a pipeline
 
-    print_faults(Console(file=file), [SEEN, UNSEEN])
+    print_faults(Console(file=file), [EXPECTED, UNEXPECTED])
 
     printed = file.getvalue()
     (row,) = [line for line in printed.splitlines() if "schedule off" in line]
     assert re.search(r"pass .*schedule off .*schedule .*Switch it on .*failed-runs", row)
-    assert re.search(
-        r"FAIL .*The connection path works\. .*EventBridge Scheduler\. .*none", printed
-    )
+    assert re.search(r"FAIL .*connection path works\. .*EventBridge Scheduler\. .*none", printed)
 
 
-def test_the_page_shows_faults_with_their_whole_remedies(tmp_path: Path) -> None:
-    page = tmp_path / "report.html"
+def test_the_page_shows_faults_with_their_complete_remedies(tmp_path: Path) -> None:
+    text = lab_page(tmp_path, LabResults(faults=[EXPECTED, UNEXPECTED]))
 
-    write_html(page, replace(REPORT, faults=(SEEN, UNSEEN)))
-
-    text = page.read_text()
     assert "<h2>Faults</h2>" in text
     assert "Switch it on: EventBridge Scheduler.</td><td>failed-runs, sync-errors</td>" in text
     assert HOSTILE not in text
     assert text.count("✗ FAIL") == 1
+
+
+def test_the_page_says_that_it_is_about_a_lab(tmp_path: Path) -> None:
+    assert LAB_NOTE in lab_page(tmp_path, LabResults())

@@ -5,9 +5,9 @@ from ipaddress import IPv4Address
 import psycopg
 import pytest
 
+from drill.results import Gap
 from lab.postgres import PostgresPair
 from lab.processes import Supervisor
-from lab.timeline import Gap
 from lab.writer import Connection, Writer, create_table, longest_gap, written_rows
 
 DEADLINE = 20.0

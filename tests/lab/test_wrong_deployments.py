@@ -16,10 +16,10 @@ from botocore.exceptions import ClientError
 
 from lab.addresses import AddressPlan
 from lab.aws import Account, create_cluster, create_database, create_network, credentials
+from lab.environment import Lab
 from lab.leftovers import leftovers
 from lab.options import LabOptions
 from lab.processes import CommandFailedError, Supervisor
-from lab.site import Ground
 from lab.stack import Project, Stack
 
 if TYPE_CHECKING:
@@ -225,7 +225,7 @@ class Company:
         before: What was there before any deployment.
     """
 
-    ground: Ground
+    lab: Lab
     cloudformation: "CloudFormationClient"
     project: Project
     template_url: str
@@ -274,14 +274,14 @@ class Company:
 
     def _wait_for(self, condition: Callable[[], bool], what: str) -> None:
         """Wait, without keeping the one process of the emulator busy with our question."""
-        ground = self.ground
-        ground.supervisor.wait_until(
-            condition, what=what, timeout=ground.options.settling_seconds, interval=0.2
+        lab = self.lab
+        lab.supervisor.wait_until(
+            condition, what=what, timeout=lab.options.wait_seconds, interval=0.2
         )
 
     def left(self) -> set[str]:
         """What the deployment has left behind."""
-        return _found(self.ground.provider) - self.before
+        return _found(self.lab.provider) - self.before
 
 
 @pytest.fixture(scope="module")
@@ -289,19 +289,19 @@ def company(built: Path) -> Iterator[Company]:
     with Supervisor() as supervisor:
         project = Project(supervisor, built=built)
         building = project.start_build()
-        with Ground.prepared(supervisor, LabOptions(), AddressPlan({})) as ground:
-            names = {**_databases(ground.provider), "resolver": ground.resolver}
-            ground.zone.set_address("legacy.db.corp.example", ["192.168.7.11"])
+        with Lab.start(supervisor, LabOptions(), AddressPlan({})) as lab:
+            names = {**_databases(lab.provider), "resolver": lab.resolver}
+            lab.zone.set_address("legacy.db.corp.example", ["192.168.7.11"])
             building.result()
-            url = _packaged(project, ground)
-            session = ground.provider.session()
+            url = _packaged(project, lab)
+            session = lab.provider.session()
             yield Company(
-                ground=ground,
-                cloudformation=session.client("cloudformation", endpoint_url=ground.admin.url),
+                lab=lab,
+                cloudformation=session.client("cloudformation", endpoint_url=lab.admin.url),
                 project=project,
                 template_url=url,
                 names=names,
-                before=frozenset(_found(ground.provider)),
+                before=frozenset(_found(lab.provider)),
             )
 
 
@@ -328,7 +328,7 @@ def test_a_wrong_deployment_is_refused_with_its_remedy_and_leaves_nothing(
 @pytest.mark.parametrize("name", BY_SAM)
 def test_the_user_of_sam_deploy_reads_the_remedy(deployer: Company, name: str) -> None:
     wrong = WRONG[name]
-    stack = Stack(deployer.project, deployer.ground.provider, _STACK_NAME)
+    stack = Stack(deployer.project, deployer.lab.provider, _STACK_NAME)
     with pytest.raises(CommandFailedError) as refused:
         stack.deploy(deployer.parameters(wrong))
     for words in wrong.says:
@@ -396,9 +396,9 @@ def _create_database_in_one_zone(account: Account) -> str:
     )["DBInstance"]["Endpoint"]["Address"]
 
 
-def _packaged(project: Project, ground: Ground) -> str:
+def _packaged(project: Project, lab: Lab) -> str:
     """``sam package``; return where the template is."""
-    account, template = ground.provider, ground.supervisor.work_dir / "packaged.yaml"
+    account, template = lab.provider, lab.supervisor.work_dir / "packaged.yaml"
     s3 = account.session().client("s3", endpoint_url=account.endpoint_url)
     s3.create_bucket(Bucket=_BUCKET)
     project.sam(

@@ -1,9 +1,9 @@
-"""A stack that may be drilled, as AWS's APIs describe it."""
+"""A stack for drills, as AWS's APIs describe it."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from drill.decisions import OURS, OurStack, Resource, our_stack
+from drill.decisions import REQUIRED_RESOURCES, DrilledStack, Resource, recognise_stack
 from tests.support.notifications import GROUP_ARN
 
 ENDPOINT = "orders.abc123.eu-west-1.rds.amazonaws.com"
@@ -17,7 +17,7 @@ def described_stack(
     outputs: Mapping[str, str] | None = None,
     parameters: Mapping[str, str] | None = None,
 ) -> Mapping[str, Any]:
-    """A stack as DescribeStacks gives it."""
+    """A stack as DescribeStacks describes it."""
     given = {"DatabaseEndpoint": ENDPOINT, "StandbyTargets": "none", **(parameters or {})}
     made = {
         "DatabaseKind": "rds-instance",
@@ -39,9 +39,12 @@ def described_stack(
 
 
 def stack_resources(**changed: Resource | None) -> Mapping[str, Resource]:
-    """The resources of such a stack; a None takes one away."""
+    """The resources of such a stack; None removes one."""
     found: dict[str, Resource | None] = {
-        **{name: Resource(type=kind, id=f"physical-{name}") for name, kind in OURS.items()},
+        **{
+            name: Resource(type=kind, id=f"physical-{name}")
+            for name, kind in REQUIRED_RESOURCES.items()
+        },
         "DatabaseTargetGroup": Resource(
             type="AWS::ElasticLoadBalancingV2::TargetGroup", id=GROUP_ARN
         ),
@@ -51,22 +54,22 @@ def stack_resources(**changed: Resource | None) -> Mapping[str, Resource]:
     return {name: resource for name, resource in found.items() if resource is not None}
 
 
-def instance_stack() -> OurStack:
+def instance_stack() -> DrilledStack:
     """A stack of an RDS instance."""
-    return our_stack(described_stack(), stack_resources())
+    return recognise_stack(described_stack(), stack_resources())
 
 
-def cluster_stack() -> OurStack:
+def cluster_stack() -> DrilledStack:
     """A stack of a cluster's writer."""
     described = described_stack(
         outputs={"DatabaseKind": "rds-cluster-writer"},
         parameters={"DatabaseEndpoint": CLUSTER_ENDPOINT},
     )
-    return our_stack(described, stack_resources())
+    return recognise_stack(described, stack_resources())
 
 
 def instance(**changed: object) -> Mapping[str, Any]:
-    """The stack's instance as DescribeDBInstances gives it."""
+    """The stack's instance as DescribeDBInstances describes it."""
     return {
         "DBInstanceIdentifier": "orders",
         "DBInstanceStatus": "available",
@@ -77,7 +80,7 @@ def instance(**changed: object) -> Mapping[str, Any]:
 
 
 def cluster(**changed: object) -> Mapping[str, Any]:
-    """The stack's cluster as DescribeDBClusters gives it."""
+    """The stack's cluster as DescribeDBClusters describes it."""
     return {
         "DBClusterIdentifier": "shop",
         "Status": "available",

@@ -1,4 +1,4 @@
-"""docs/drill.md tells every option, moment, permission and exit status of a drill."""
+"""docs/drill.md lists every option, moment, permission and exit status of a drill."""
 
 import re
 import subprocess
@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from drill.course import Exit
-from drill.decisions import OURS
+from drill.decisions import REQUIRED_RESOURCES
+from drill.run import Exit
 from target_sync.model import DatabaseKind
 from tests.template.pages import ROOT, blocks, read, sections, tables
 from tests.template.stack import load
@@ -26,26 +26,28 @@ def test_the_policy_on_the_page_is_the_one_in_the_repository() -> None:
 
 
 def test_the_policy_names_resources_as_cloudformation_does() -> None:
-    """CloudFormation puts the stack's name and the logical ID in front of what has no name."""
+    """CloudFormation derives missing names from the stack's name and the logical ID."""
     resources = load()["Resources"]
     named = set(re.findall(r"STACK-(\w+)-\*", read("drill/policy.json")))
-    assert named == {"ReportStatusFunction", "ReconcileTargetsLogGroup"} <= OURS.keys()
+    assert (
+        named == {"ReportStatusFunction", "ReconcileTargetsLogGroup"} <= REQUIRED_RESOURCES.keys()
+    )
     for name in named:
         assert not {"FunctionName", "LogGroupName"} & resources[name].get("Properties", {}).keys()
 
 
-def test_every_kind_of_database_is_told() -> None:
-    told = {
-        kind for cell in first_cells("What it touches") for kind in re.findall(r"`(.+?)`", cell)
+def test_the_page_lists_every_kind_of_database() -> None:
+    listed = {
+        kind for cell in first_cells("What it changes") for kind in re.findall(r"`(.+?)`", cell)
     }
-    assert told == set(DatabaseKind)
+    assert listed == set(DatabaseKind)
 
 
-def test_every_exit_status_is_told() -> None:
+def test_the_page_lists_every_exit_status() -> None:
     assert {int(cell) for cell in first_cells("Aborting")} == set(Exit)
 
 
-def test_every_option_is_told() -> None:
+def test_the_page_lists_every_option() -> None:
     shown = subprocess.run(
         [sys.executable, "-m", "drill", "--help"],
         cwd=ROOT,
@@ -54,19 +56,21 @@ def test_every_option_is_told() -> None:
         text=True,
         check=True,
     ).stdout
-    there = set(re.findall(r"^  (--[a-z]+)", shown, re.MULTILINE))
-    told = {option for cell in first_cells("Options") for option in re.findall(r"--[a-z]+", cell)}
-    # Those two are variables of the Makefile.
-    assert told == there - {"--stack", "--region"}
+    options = set(re.findall(r"^  (--[a-z]+)", shown, re.MULTILINE))
+    listed = {option for cell in first_cells("Options") for option in re.findall(r"--[a-z]+", cell)}
+    # The Makefile has variables for these two.
+    assert listed == options - {"--stack", "--region"}
 
 
-def test_every_moment_is_told() -> None:
-    code = read("drill/story.py")
-    names = set(re.findall(r'name="([^"]+)"', code)) | {"failover asked for", "failover seen"}
+def test_the_page_lists_every_moment() -> None:
+    code = read("drill/failover.py")
+    names = set(re.findall(r'name="([^"]+)"', code)) | {"failover requested", "failover observed"}
     names |= {"RDS event", "old target gone"}
-    told = {name for cell in first_cells("What it shows") for name in re.findall(r"`(.+?)`", cell)}
-    # These two stand for others where those cannot be seen.
-    assert told == names - {"first minute of new flows"}
+    listed = {
+        name for cell in first_cells("What it shows") for name in re.findall(r"`(.+?)`", cell)
+    }
+    # It replaces the first new connection where the drill cannot connect.
+    assert listed == names - {"first minute of new flows"}
 
 
 @pytest.mark.parametrize(
@@ -86,4 +90,4 @@ def test_make_drill_runs_what_the_lab_runs(variables: list[str], arguments: str)
         check=True,
     ).stdout
     assert f"-m drill {arguments}" in printed
-    assert '"-m", "drill", "--stack"' in read("lab/drilling.py")
+    assert '"-m", "drill", "--stack"' in read("lab/drill_process.py")

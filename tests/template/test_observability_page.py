@@ -84,7 +84,7 @@ def test_the_faults_that_the_lab_injects_are_told_with_their_steps_and_alarms() 
     assert rows == [
         [
             fault.name,
-            f"[`{fault.step}`](status.md#{fault.step})",
+            f"[`{fault.check}`](status.md#{fault.check})",
             ", ".join(f"`{alarm}`" for alarm in fault.alarms) or "none",
         ]
         for fault in FAULTS
@@ -92,7 +92,7 @@ def test_the_faults_that_the_lab_injects_are_told_with_their_steps_and_alarms() 
 
 
 def test_every_step_that_somebody_can_break_has_a_fault() -> None:
-    assert {fault.step for fault in FAULTS} == {*map(str, CheckId)} - UNTESTED_STEPS
+    assert {fault.check for fault in FAULTS} == {*map(str, CheckId)} - UNTESTED_STEPS
 
 
 def test_every_alarm_has_a_fault_in_the_lab_or_is_told_to_have_none() -> None:

@@ -1,4 +1,4 @@
-"""What a drill refuses, and the one call that it makes."""
+"""Which stacks and databases a drill refuses, and its one call."""
 
 import json
 import re
@@ -9,7 +9,7 @@ import pytest
 from botocore import xform_name
 
 from drill import decisions
-from drill.decisions import OURS, FailoverCall, Resource, our_stack
+from drill.decisions import REQUIRED_RESOURCES, FailoverCall, Resource, recognise_stack
 from target_sync.errors import RejectedInputError
 from target_sync.model import DatabaseKind
 from tests.support.drill import (
@@ -28,76 +28,86 @@ from tests.template.stack import load
 FUNCTION = "AWS::Lambda::Function"
 
 
-def test_a_stack_of_our_template_is_recognised_with_all_that_a_drill_needs() -> None:
+def test_recognises_a_stack_of_the_template() -> None:
     stack = instance_stack()
     assert (stack.account, stack.region) == ("111122223333", "eu-west-1")
-    assert (stack.kind, stack.subject.identifier) == (DatabaseKind.RDS_INSTANCE, "orders")
+    assert (stack.kind, stack.database.identifier) == (DatabaseKind.RDS_INSTANCE, "orders")
     assert stack.target_group_arn == GROUP_ARN
     assert stack.log_group == "physical-ReconcileTargetsLogGroup"
     assert stack.event_source == ("db-instance", "orders")
-    assert not stack.keeps_standby
+    assert not stack.keeps_old_target
 
 
-def test_what_is_looked_for_is_in_the_template() -> None:
+@pytest.mark.parametrize(("value", "keeps"), [("serving", True), ("none", False)])
+def test_reads_whether_the_old_target_stays(value: str, keeps: bool) -> None:
+    stack = recognise_stack(
+        described_stack(parameters={"StandbyTargets": value}), stack_resources()
+    )
+    assert stack.keeps_old_target is keeps
+
+
+def test_the_template_has_the_required_resources() -> None:
     resources = load()["Resources"]
-    found = {name: resources[name]["Type"] for name in OURS}
-    # SAM makes a plain function of its own type.
-    assert {name: kind.replace("Serverless", "Lambda") for name, kind in found.items()} == OURS
+    found = {name: resources[name]["Type"] for name in REQUIRED_RESOURCES}
+    # SAM transforms its own type to a plain function.
+    assert {
+        name: kind.replace("Serverless", "Lambda") for name, kind in found.items()
+    } == REQUIRED_RESOURCES
     assert {"ReconcileTargetsFunctionName", "ReportStatusFunctionName"} <= load()["Outputs"].keys()
 
 
-@pytest.mark.parametrize("name", OURS)
-def test_a_stack_without_one_of_our_resources_is_not_ours(name: str) -> None:
+@pytest.mark.parametrize("name", REQUIRED_RESOURCES)
+def test_rejects_a_stack_without_a_required_resource(name: str) -> None:
     with pytest.raises(RejectedInputError, match=f"not one of this project's template.*{name}"):
-        our_stack(described_stack(), stack_resources(**{name: None}))
+        recognise_stack(described_stack(), stack_resources(**{name: None}))
 
 
-@pytest.mark.parametrize("name", OURS)
-def test_a_resource_of_our_name_and_another_type_is_not_ours(name: str) -> None:
+@pytest.mark.parametrize("name", REQUIRED_RESOURCES)
+def test_rejects_a_required_resource_of_another_type(name: str) -> None:
     other = Resource(type="AWS::SNS::Topic", id=f"physical-{name}")
     with pytest.raises(RejectedInputError, match="not one of this project's template"):
-        our_stack(described_stack(), stack_resources(**{name: other}))
+        recognise_stack(described_stack(), stack_resources(**{name: other}))
 
 
 @pytest.mark.parametrize(
     "output", ["ReconcileTargetsFunctionName", "ReportStatusFunctionName", "TargetGroupArn"]
 )
-def test_a_stack_whose_outputs_lead_to_somebody_elses_resources_is_not_ours(output: str) -> None:
+def test_rejects_outputs_that_name_other_resources(output: str) -> None:
     with pytest.raises(RejectedInputError, match=f"output {output} is other"):
-        our_stack(described_stack(outputs={output: "other"}), stack_resources())
+        recognise_stack(described_stack(outputs={output: "other"}), stack_resources())
 
 
 @pytest.mark.parametrize(("group", "key"), [
     ("Outputs", "DatabaseKind"), ("Parameters", "DatabaseEndpoint"),
 ])  # fmt: skip
-def test_a_stack_that_does_not_say_what_its_database_is_is_not_ours(group: str, key: str) -> None:
+def test_rejects_a_stack_that_does_not_name_its_database(group: str, key: str) -> None:
     described = dict(described_stack())
     described[group] = [entry for entry in described[group] if key not in entry.values()]
-    with pytest.raises(RejectedInputError, match="does not say what its database is"):
-        our_stack(described, stack_resources())
+    with pytest.raises(RejectedInputError, match="does not name its database"):
+        recognise_stack(described, stack_resources())
 
 
-def test_an_existing_target_group_is_that_of_the_parameter() -> None:
+def test_takes_an_existing_target_group_from_the_parameter() -> None:
     described = described_stack(parameters={"ExistingTargetGroupArn": GROUP_ARN})
     resources = stack_resources(DatabaseTargetGroup=None, LoadBalancer=None)
-    stack = our_stack(described, resources)
+    stack = recognise_stack(described, resources)
     assert (stack.target_group_arn, stack.load_balancer_arn) == (GROUP_ARN, "")
 
 
 @pytest.mark.parametrize("status", ["UPDATE_IN_PROGRESS", "UPDATE_ROLLBACK_FAILED"])
-def test_a_stack_that_somebody_works_on_is_refused(status: str) -> None:
+def test_rejects_a_stack_during_an_update(status: str) -> None:
     with pytest.raises(RejectedInputError, match=status):
-        our_stack(described_stack(status=status), stack_resources())
+        recognise_stack(described_stack(status=status), stack_resources())
 
 
-def test_a_stack_of_an_auto_scaling_group_has_nothing_to_drill() -> None:
+def test_rejects_a_stack_of_an_auto_scaling_group() -> None:
     resources = stack_resources(
         FirstSync=None,
         ReconcileTargetsFunction=None,
         AutoScalingAttachment=Resource(type="Custom::AutoScalingAttachment", id="x"),
     )
     with pytest.raises(RejectedInputError, match="Auto Scaling group"):
-        our_stack(described_stack(), resources)
+        recognise_stack(described_stack(), resources)
 
 
 @pytest.mark.parametrize(
@@ -110,17 +120,17 @@ def test_a_stack_of_an_auto_scaling_group_has_nothing_to_drill() -> None:
         ("ec2-instance", "i-0123456789abcdef0"),
     ],
 )
-def test_what_rds_cannot_fail_over_is_only_observed(kind: str, endpoint: str) -> None:
+def test_rejects_a_kind_that_rds_cannot_fail_over(kind: str, endpoint: str) -> None:
     described = described_stack(
         outputs={"DatabaseKind": kind}, parameters={"DatabaseEndpoint": endpoint}
     )
-    stack = our_stack(described, stack_resources())
+    stack = recognise_stack(described, stack_resources())
     with pytest.raises(RejectedInputError, match=f"of the kind {kind}: .* --observe"):
-        decisions.refuse_unless_rds_can(stack)
+        decisions.check_kind(stack)
 
 
-def test_an_instance_is_rebooted_with_failover() -> None:
-    decisions.refuse_unless_rds_can(instance_stack())
+def test_reboots_an_instance_with_failover() -> None:
+    decisions.check_kind(instance_stack())
     call = decisions.instance_failover(instance_stack(), instance())
     assert str(call) == "RebootDBInstance(DBInstanceIdentifier=orders, ForceFailover=True)"
     assert (call.database, call.warnings) == ("orders", ())
@@ -137,14 +147,14 @@ def test_an_instance_is_rebooted_with_failover() -> None:
         (instance(DBInstanceStatus="modifying"), "orders is modifying"),
     ],
 )
-def test_an_instance_that_is_not_exactly_the_stacks_or_not_ready_is_refused(
+def test_rejects_an_instance_that_is_not_the_stacks_or_not_ready(
     found: Mapping[str, Any] | None, reason: str
 ) -> None:
     with pytest.raises(RejectedInputError, match=reason):
         decisions.instance_failover(instance_stack(), found)
 
 
-def test_changes_that_wait_for_a_reboot_are_told() -> None:
+def test_warns_of_changes_that_a_reboot_applies() -> None:
     found = instance(
         DBParameterGroups=[
             {"DBParameterGroupName": "tuned", "ParameterApplyStatus": "pending-reboot"},
@@ -157,8 +167,8 @@ def test_changes_that_wait_for_a_reboot_are_told() -> None:
     assert "other" not in warning
 
 
-def test_a_cluster_is_failed_over_as_a_whole() -> None:
-    decisions.refuse_unless_rds_can(cluster_stack())
+def test_fails_a_cluster_over() -> None:
+    decisions.check_kind(cluster_stack())
     call = decisions.cluster_failover(cluster_stack(), cluster())
     assert str(call) == "FailoverDBCluster(DBClusterIdentifier=shop)"
     assert "Aurora" in call.outage
@@ -175,7 +185,7 @@ def test_a_cluster_is_failed_over_as_a_whole() -> None:
         (cluster(Status="failing-over"), "shop is failing-over"),
     ],
 )
-def test_a_cluster_that_is_not_exactly_the_stacks_or_not_ready_is_refused(
+def test_rejects_a_cluster_that_is_not_the_stacks_or_not_ready(
     found: Mapping[str, Any] | None, reason: str
 ) -> None:
     with pytest.raises(RejectedInputError, match=reason):
@@ -187,28 +197,28 @@ def test_a_cluster_that_is_not_exactly_the_stacks_or_not_ready_is_refused(
     decisions.cluster_failover(cluster_stack(), cluster()),
     decisions.cluster_failover(cluster_stack(), cluster(Engine="postgres")),
 ])  # fmt: skip
-def test_the_outage_is_told_as_on_the_page(call: FailoverCall) -> None:
+def test_the_expected_outage_is_the_same_as_on_the_page(call: FailoverCall) -> None:
     figures = re.findall(r"\d+ to \d+ s|under \d+ s", call.outage)
     assert len(figures) == 3
     assert all(figure in read("docs/failover.md") for figure in figures)
 
 
 @pytest.mark.parametrize("typed", ["", "order", "Orders", "orders-2", "yes"])
-def test_only_the_databases_own_name_confirms(typed: str) -> None:
+def test_only_the_name_of_the_database_confirms(typed: str) -> None:
     call = decisions.instance_failover(instance_stack(), instance())
-    decisions.refuse_unless_named("orders", call)
+    decisions.check_confirmation("orders", call)
     with pytest.raises(RejectedInputError, match="not the name of the database"):
-        decisions.refuse_unless_named(typed, call)
+        decisions.check_confirmation(typed, call)
 
 
 @pytest.mark.parametrize("healthy", [False, None, "yes"])
-def test_a_road_that_does_not_work_is_not_drilled(healthy: object) -> None:
-    decisions.refuse_unless_healthy({"healthy": True})
+def test_rejects_a_status_that_is_not_healthy(healthy: object) -> None:
+    decisions.check_status({"healthy": True})
     with pytest.raises(RejectedInputError, match="Broken: schedule"):
-        decisions.refuse_unless_healthy({"healthy": healthy, "summary": "Broken: schedule."})
+        decisions.check_status({"healthy": healthy, "summary": "Broken: schedule."})
 
 
-def test_the_policy_allows_what_the_drill_calls_and_nothing_else() -> None:
+def test_the_policy_allows_exactly_the_calls_of_the_drill() -> None:
     policy = json.loads(read("drill/policy.json"))
     actions = {
         action
@@ -223,5 +233,5 @@ def test_the_policy_allows_what_the_drill_calls_and_nothing_else() -> None:
     called = set(re.findall(rf"self\._(?:{clients})\.([a-z_]+)\b", code))
     called |= set(re.findall(r'get_paginator\("([a-z_]+)"\)', code))
     called -= {"get_paginator", "exceptions", "meta", "invoke"}
-    # DescribeTargetHealth is called by the adapter that the functions use too.
+    # The adapter of the functions calls DescribeTargetHealth.
     assert methods == called | {"describe_target_health"}

@@ -1,4 +1,4 @@
-"""Looking again and again, in a thread of its own."""
+"""A base class for polling in a thread. The drill and the lab share it."""
 
 import threading
 from abc import ABC, abstractmethod
@@ -7,18 +7,18 @@ from typing import Self
 _INTERVAL = 0.05
 
 
-class Lookout(ABC):
-    """Keeps looking from `with` to the end of the block.
+class PollingThread(ABC):
+    """Calls `_poll` at intervals, from the start to the end of a `with` block.
 
     Args:
-        name: What looks.
-        interval: Seconds from one look to the next.
+        name: The thread's name.
+        interval: Seconds between the end of one call and the start of the next.
     """
 
     def __init__(self, name: str, interval: float = _INTERVAL) -> None:
         self._interval = interval
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name=name, daemon=True)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -28,10 +28,10 @@ class Lookout(ABC):
         self._stopping.set()
         self._thread.join()
 
-    def _watch(self) -> None:
+    def _run(self) -> None:
         while not self._stopping.wait(self._interval):
-            self._look()
+            self._poll()
 
     @abstractmethod
-    def _look(self) -> None:
-        """Look once."""
+    def _poll(self) -> None:
+        """Poll once."""

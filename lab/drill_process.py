@@ -1,4 +1,4 @@
-"""`make drill`'s command, run by a user of the lab's AWS who may do what drill/policy.json says."""
+"""Runs the command of `make drill` as a user with the permissions of drill/policy.json."""
 
 import os
 import re
@@ -18,12 +18,12 @@ _MOMENT = re.compile(r"^ *(-?[\d.]+) s  (\S.*?)  ", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningDrill:
-    """A drill in a process of its own.
+    """A drill in a process.
 
     Attributes:
         process: The process.
-        log: What it says.
-        report: Where its report goes.
+        log: The file with its output.
+        report: The path of its report.
     """
 
     process: "subprocess.Popen[bytes]"
@@ -32,35 +32,35 @@ class RunningDrill:
 
     @property
     def output(self) -> str:
-        """What it said so far."""
+        """Its output until now."""
         return self.log.read_text()
 
     @property
     def moments(self) -> Mapping[str, float]:
-        """The moments that it told live, by name: seconds from the cause; the first of a name."""
-        told: dict[str, float] = {}
+        """The printed moments: seconds from the cause by name; the first one of each name."""
+        moments: dict[str, float] = {}
         for seconds, name in _MOMENT.findall(self.output):
-            told.setdefault(name, float(seconds))
-        return told
+            moments.setdefault(name, float(seconds))
+        return moments
 
     @property
     def has_ended(self) -> bool:
-        """Whether it has come to its end."""
+        """Whether it has ended."""
         return self.process.poll() is not None
 
     def interrupt(self) -> None:
-        """Press Ctrl-C."""
+        """Send Ctrl-C."""
         self.process.send_signal(signal.SIGINT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Driller:
-    """Who drills.
+class DrillUser:
+    """A user who runs drills.
 
     Attributes:
-        environment: Its credentials, and where AWS is.
-        folder: Where the logs and the reports go.
-        options: What every drill is given.
+        environment: The environment variables with credentials and the endpoint of AWS.
+        folder: The folder of logs and reports.
+        options: The options of every drill.
     """
 
     environment: Mapping[str, str]
@@ -68,23 +68,23 @@ class Driller:
     options: tuple[str, ...] = ()
 
     @contextmanager
-    def drilling(
+    def start_drill(
         self, stack: str, *options: str, typed: str = "", by_make: bool = False
     ) -> Iterator[RunningDrill]:
-        """Drill a stack while the block lasts.
+        """Run a drill; kill it at the end of the block if it still runs.
 
         Args:
-            stack: Which one.
-            options: What this drill is given besides.
-            typed: What the person types, and no more.
-            by_make: Whether by `make drill`, which has one exit status for all that is not 0.
+            stack: The stack's name.
+            options: Further options.
+            typed: The standard input.
+            by_make: Whether to run `make drill`, whose exit status is 2 for every other than 0.
         """
         number = len(list(self.folder.glob("drill-*.log")))
         log, report = self.folder / f"drill-{number}.log", self.folder / f"drill-{number}.html"
         given = [f"--report={report}", *self.options, *options]
         command = [sys.executable, "-m", "drill", "--stack", stack, *given]
         if by_make:
-            # The set-up is done: nobody is to make the environment anew in which this runs.
+            # Do not rebuild the environment that runs this code.
             make = ["make", "--no-print-directory", "--old-file=setup", "drill"]
             command = [*make, f"STACK={stack}", f"DRILL_OPTIONS={' '.join(given)}"]
         path = f"{_REPOSITORY / 'layers/target_sync'}:{_REPOSITORY}"
@@ -111,12 +111,12 @@ class Driller:
 
 
 def root(account: Account) -> Mapping[str, str]:
-    """The environment in which an account's root drills."""
+    """Return the environment variables for drills by an account's root."""
     return {**credentials(account.number), "AWS_ENDPOINT_URL": account.endpoint_url}
 
 
 def minimal_user(account: Account, *, stack: str, database: str, region: str) -> Mapping[str, str]:
-    """Create a user who may do what the policy says, and return the environment of its drills."""
+    """Create a user with the policy; return the environment variables for its drills."""
     iam = account.session().client("iam", endpoint_url=account.endpoint_url)
     policy = (_REPOSITORY / "drill/policy.json").read_text()
     names = {"ACCOUNT": account.number, "REGION": region, "STACK": stack, "DATABASE": database}

@@ -1,4 +1,4 @@
-"""A drill from its first look to its exit status, on an AWS in memory."""
+"""A whole drill, with an AWS in memory."""
 
 import io
 import time
@@ -12,11 +12,11 @@ import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 from rich.console import Console
 
-from drill.course import Drill, Exit, Options
 from drill.decisions import FailoverCall, Resource
-from drill.story import RdsNews
-from drill.watches import ConnectionWatch, NameWatch
-from lab.records import SyncRecord
+from drill.failover import DatabaseEvent
+from drill.pollers import ConnectionPoller, NamePoller
+from drill.run import Drill, Exit, Options
+from drill.run_records import RunRecord
 from target_sync.errors import AwsAccessDeniedError
 from target_sync.model import (
     FailedObservation,
@@ -41,8 +41,8 @@ REFUSED_BY_AWS = ClientError(
 )
 
 
-def nothing() -> None:
-    """What AWS does with a call of which nothing comes."""
+def do_nothing() -> None:
+    """Ignore a call."""
 
 
 @dataclass
@@ -51,7 +51,7 @@ class FakeAws:
 
     Attributes:
         calls: The calls that changed something.
-        on_call: What comes of such a call.
+        on_call: The effect of such a call.
     """
 
     described: Mapping[str, Any] = field(default_factory=described_stack)
@@ -60,10 +60,10 @@ class FakeAws:
     healthy: bool = True
     writer: Any = OLD
     targets: dict[Any, TargetState] = field(default_factory=lambda: {OLD: TargetState.HEALTHY})
-    on_call: Callable[[], None] = nothing
+    on_call: Callable[[], None] = do_nothing
     clock_ahead: float | None = 0.0
     calls: list[str] = field(default_factory=list)
-    records: list[SyncRecord] = field(default_factory=list)
+    records: list[RunRecord] = field(default_factory=list)
     rds_url: str = "https://rds.eu-west-1.amazonaws.com"
 
     def stack(self, name: str) -> tuple[Mapping[str, Any], Mapping[str, Resource]]:
@@ -75,7 +75,7 @@ class FakeAws:
         return {"healthy": self.healthy, "summary": "Broken: schedule."}
 
     def instance(self, identifier: str) -> Mapping[str, Any] | None:
-        """Each answer once, the last one for good."""
+        """Return each instance once, the last one always."""
         assert identifier == "orders"
         return self.instances[0] if len(self.instances) == 1 else self.instances.pop(0)
 
@@ -104,25 +104,25 @@ class FakeAws:
     def ask(self, _target: DescribedTarget) -> SslReply:
         return SslReply.TLS
 
-    def news(self, source_type: str, identifier: str, *, since: float) -> Iterable[RdsNews]:
+    def events(self, source_type: str, identifier: str, *, since: float) -> Iterable[DatabaseEvent]:
         assert (source_type, identifier) == ("db-instance", "orders")
         assert since <= time.time()
         return ()
 
-    def runs(self, log_group: str, *, since: float) -> Iterable[SyncRecord]:
+    def runs(self, log_group: str, *, since: float) -> Iterable[RunRecord]:
         assert log_group == "physical-ReconcileTargetsLogGroup"
         assert since <= time.time()
         return list(self.records)
 
     def flows(self, *_: object, **__: object) -> tuple[tuple[float, int], ...]:
-        raise AssertionError("connections are tried, so no metric is needed")
+        raise AssertionError("the drill connects, so it needs no metric")
 
-    def follows(self) -> None:
-        """The database fails over and the stack follows, both at once."""
+    def fail_over_now(self) -> None:
+        """Fail the database over and follow at once."""
         self.writer = NEW
         self.targets = {OLD: TargetState.DRAINING, NEW: TargetState.HEALTHY}
         self.records = [
-            SyncRecord(
+            RunRecord(
                 trigger="rds_event",
                 event_id="RDS-EVENT-0013",
                 occurred_at=time.time(),
@@ -138,8 +138,8 @@ class FakeAws:
 
 
 @dataclass
-class Drilled:
-    """A drill that is over."""
+class FinishedDrill:
+    """A drill that has ended."""
 
     code: Exit
     output: str
@@ -154,10 +154,10 @@ def raising(error: BaseException) -> Callable[..., Any]:
 
 
 @pytest.fixture
-def drilled(tmp_path: Path) -> Callable[..., Drilled]:
+def drilled(tmp_path: Path) -> Callable[..., FinishedDrill]:
     def run(
         aws: FakeAws, ask: Callable[[str], str] = lambda _: "orders", **options: Any
-    ) -> Drilled:
+    ) -> FinishedDrill:
         console = Console(file=io.StringIO(), width=400)
         drill = Drill(
             options=Options(
@@ -166,33 +166,33 @@ def drilled(tmp_path: Path) -> Callable[..., Drilled]:
             aws=aws,
             console=console,
             ask=ask,
-            name_watch=lambda name: NameWatch(name, aws),
-            connection_watch=lambda name, port: ConnectionWatch(name, port, aws),
+            name_poller=lambda name: NamePoller(name, aws),
+            connection_poller=lambda name, port: ConnectionPoller(name, port, aws),
         )
         code = drill.run()
         assert isinstance(console.file, io.StringIO)
-        return Drilled(code, console.file.getvalue(), tmp_path / "report.html")
+        return FinishedDrill(code, console.file.getvalue(), tmp_path / "report.html")
 
     return run
 
 
-Run = Callable[..., Drilled]
+Run = Callable[..., FinishedDrill]
 
 
-def test_a_failover_that_is_followed_ends_with_0_and_a_report(drilled: Run) -> None:
+def test_a_followed_failover_exits_with_0_and_writes_a_report(drilled: Run) -> None:
     aws = FakeAws()
-    aws.on_call = aws.follows
+    aws.on_call = aws.fail_over_now
     done = drilled(aws)
     assert done.code == 0, done.output
     assert aws.calls == ["RebootDBInstance(DBInstanceIdentifier=orders, ForceFailover=True)"]
-    for moment in ("failover asked for", "DNS flipped", "event received", "detected", "healthy"):
+    for moment in ("failover requested", "DNS flipped", "event received", "detected", "healthy"):
         assert moment in done.output
         assert moment in done.report.read_text()
     assert "account 111122223333, eu-west-1" in done.output
     assert "60 to 120 s" in done.output
 
 
-def test_a_failover_that_is_not_followed_in_time_ends_with_1(drilled: Run) -> None:
+def test_a_failover_that_the_stack_does_not_follow_in_time_exits_with_1(drilled: Run) -> None:
     aws = FakeAws()
     done = drilled(aws, limit=0.1)
     assert done.code == 1
@@ -201,26 +201,26 @@ def test_a_failover_that_is_not_followed_in_time_ends_with_1(drilled: Run) -> No
 
 
 @pytest.mark.parametrize("typed", ["order", "", "yes"])
-def test_another_name_than_the_databases_touches_nothing(drilled: Run, typed: str) -> None:
+def test_refuses_another_name_than_the_databases(drilled: Run, typed: str) -> None:
     aws = FakeAws()
     for done in (drilled(aws, ask=lambda _: typed), drilled(aws, yes=typed)):
         assert (done.code, aws.calls) == (2, [])
-        assert "Nothing was touched." in done.output
+        assert "Nothing was changed." in done.output
         assert not done.report.exists()
 
 
-def test_where_nobody_can_be_asked_nothing_is_touched(drilled: Run) -> None:
+def test_refuses_without_standard_input(drilled: Run) -> None:
     aws = FakeAws()
     done = drilled(aws, ask=raising(EOFError()))
     assert (done.code, aws.calls) == (2, [])
     assert "--yes" in done.output
 
 
-def test_with_the_name_given_nobody_is_asked(drilled: Run) -> None:
+def test_the_option_yes_confirms_without_a_question(drilled: Run) -> None:
     aws = FakeAws()
-    aws.on_call = aws.follows
-    asking = raising(AssertionError("nobody is to be asked"))
-    assert drilled(aws, ask=asking, yes="orders").code == 0
+    aws.on_call = aws.fail_over_now
+    ask = raising(AssertionError("the drill asked a question"))
+    assert drilled(aws, ask=ask, yes="orders").code == 0
 
 
 @pytest.mark.parametrize(
@@ -233,28 +233,26 @@ def test_with_the_name_given_nobody_is_asked(drilled: Run) -> None:
         (FakeAws(instances=[instance(), instance(MultiAZ=False)]), "not Multi-AZ"),
         (
             FakeAws(instances=[instance(), instance(PendingModifiedValues={"Port": 1})]),
-            "changed meanwhile",
+            "changed since the first check",
         ),
-        (FakeAws(targets={OLD: TargetState.UNHEALTHY}), "no target can be seen to be healthy"),
+        (FakeAws(targets={OLD: TargetState.UNHEALTHY}), "no target is healthy"),
     ],
 )
-def test_what_is_not_to_be_touched_is_refused(drilled: Run, aws: FakeAws, reason: str) -> None:
+def test_refuses_an_unsuitable_stack_or_database(drilled: Run, aws: FakeAws, reason: str) -> None:
     done = drilled(aws)
     assert (done.code, aws.calls) == (2, [])
     assert reason in done.output
-    assert done.output.endswith("Nothing was touched.\n")
+    assert done.output.endswith("Nothing was changed.\n")
 
 
-def test_a_report_that_cannot_be_written_is_noticed_before_anything_is_touched(
-    drilled: Run, tmp_path: Path
-) -> None:
+def test_refuses_a_report_in_a_missing_folder_before_the_call(drilled: Run, tmp_path: Path) -> None:
     aws = FakeAws()
     done = drilled(aws, report=tmp_path / "nowhere/report.html")
     assert (done.code, aws.calls) == (2, [])
     assert "no folder for the report" in done.output
 
 
-def test_a_missing_permission_before_the_call_touches_nothing(drilled: Run) -> None:
+def test_a_missing_permission_before_the_call_ends_the_drill(drilled: Run) -> None:
     aws = FakeAws()
     denied = AwsAccessDeniedError("DescribeTargetHealth", "AccessDenied", "not authorized")
     aws.describe = raising(denied)  # type: ignore[method-assign]
@@ -263,97 +261,97 @@ def test_a_missing_permission_before_the_call_touches_nothing(drilled: Run) -> N
     assert "DescribeTargetHealth failed with AccessDenied" in done.output
 
 
-def test_a_call_that_aws_refuses_touches_nothing(drilled: Run) -> None:
+def test_reports_a_call_that_aws_rejects(drilled: Run) -> None:
     done = drilled(FakeAws(on_call=raising(REFUSED_BY_AWS)))
     assert done.code == 2
     assert "not authorized" in done.output
-    assert "Nothing was touched." in done.output
+    assert "Nothing was changed." in done.output
 
 
-def test_a_lost_answer_to_the_call_may_be_a_failover_and_is_watched(drilled: Run) -> None:
+def test_observes_the_failover_after_a_lost_reply(drilled: Run) -> None:
     aws = FakeAws()
 
-    def lose() -> None:
-        aws.follows()
+    def lose_reply() -> None:
+        aws.fail_over_now()
         raise ReadTimeoutError(endpoint_url=aws.rds_url)
 
-    aws.on_call = lose
+    aws.on_call = lose_reply
     done = drilled(aws)
     assert (done.code, len(aws.calls)) == (0, 1)
-    assert "It may have come" in done.output
+    assert "AWS may have received it" in done.output
 
 
-def test_an_abort_before_the_call_touches_nothing(drilled: Run) -> None:
+def test_an_abort_before_the_call_changes_nothing(drilled: Run) -> None:
     aws = FakeAws()
     done = drilled(aws, ask=raising(KeyboardInterrupt()))
     assert (done.code, aws.calls) == (130, [])
-    assert "Aborted. Nothing was touched." in done.output
+    assert "Aborted. Nothing was changed." in done.output
     assert not done.report.exists()
 
 
-def test_an_abort_after_the_call_says_that_it_goes_on_and_writes_what_was_seen(
+def test_an_abort_after_the_call_says_that_the_failover_continues_and_writes_the_report(
     drilled: Run,
 ) -> None:
     done = drilled(FakeAws(on_call=raising(KeyboardInterrupt())))
     assert done.code == 130
     assert "cannot be taken back" in done.output
-    assert "Nothing was touched" not in done.output
-    assert "failover asked for" in done.report.read_text()
+    assert "Nothing was changed" not in done.output
+    assert "failover requested" in done.report.read_text()
 
 
-def test_an_observer_waits_for_somebody_elses_failover_and_calls_nothing(drilled: Run) -> None:
+def test_with_observe_the_drill_waits_for_a_failover_and_calls_nothing(drilled: Run) -> None:
     class Moving(FakeAws):
-        """Fails over once the observer has looked."""
+        """Fails over after the second description."""
 
         def describe(self) -> TargetGroup:
             found = super().describe()
             if len(self.calls) == 2:
-                self.follows()
+                self.fail_over_now()
             self.calls.append("describe")
             return found
 
     aws = Moving(healthy=False)
-    done = drilled(aws, ask=raising(AssertionError("nobody is to be asked")), observe=True)
+    done = drilled(aws, ask=raising(AssertionError("the drill asked a question")), observe=True)
     assert done.code == 0, done.output
     assert set(aws.calls) == {"describe"}
     assert "Broken: schedule." in done.output
-    assert "failover seen" in done.report.read_text()
+    assert "failover observed" in done.report.read_text()
 
 
-def test_an_observer_who_is_aborted_has_touched_nothing(
+def test_an_abort_with_observe_changes_nothing(
     drilled: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("drill.course.time.sleep", raising(KeyboardInterrupt()))
+    monkeypatch.setattr("drill.run.time.sleep", raising(KeyboardInterrupt()))
     done = drilled(FakeAws(), observe=True)
     assert done.code == 130
-    assert "Nothing was touched." in done.output
+    assert "Nothing was changed." in done.output
     assert not done.report.exists()
 
 
-def test_a_cluster_is_failed_over_by_its_own_call(drilled: Run) -> None:
+def test_fails_a_cluster_over_with_its_own_call(drilled: Run) -> None:
     stack = cluster_stack()
     aws = FakeAws(
         described=described_stack(
             outputs={"DatabaseKind": stack.kind},
-            parameters={"DatabaseEndpoint": stack.subject.endpoint},
+            parameters={"DatabaseEndpoint": stack.database.endpoint},
         ),
         on_call=raising(REFUSED_BY_AWS),
     )
-    aws.news = lambda *_, **__: ()  # type: ignore[method-assign]
+    aws.events = lambda *_, **__: ()  # type: ignore[method-assign]
     drilled(aws, ask=lambda _: "shop")
     assert aws.calls == ["FailoverDBCluster(DBClusterIdentifier=shop)"]
 
 
-def test_clocks_that_are_apart_are_told(drilled: Run) -> None:
+def test_reports_a_difference_between_the_clocks(drilled: Run) -> None:
     assert "AWS's clock is about -31 s" in drilled(FakeAws(clock_ahead=-31.4), yes="x").output
     assert "AWS's clock" not in drilled(FakeAws(clock_ahead=None), yes="x").output
     assert "AWS's clock" not in drilled(FakeAws(clock_ahead=0.4), yes="x").output
 
 
-def test_what_cannot_be_seen_is_told_and_does_not_end_the_drill(drilled: Run) -> None:
+def test_reports_a_failed_poll_and_goes_on(drilled: Run) -> None:
     aws = FakeAws()
-    aws.on_call = aws.follows
-    aws.news = raising(REFUSED_BY_AWS)  # type: ignore[method-assign]
+    aws.on_call = aws.fail_over_now
+    aws.events = raising(REFUSED_BY_AWS)  # type: ignore[method-assign]
     done = drilled(aws)
     assert done.code == 0
-    assert "Not seen: events of RDS: An error occurred (AccessDenied)" in done.output
+    assert "Not observed: RDS events: An error occurred (AccessDenied)" in done.output

@@ -1,6 +1,7 @@
-"""What every run of the lab stands on, and what the main job meets; started and wired up."""
+"""The lab's environment: DNS, AWS and a database, started and connected with each other."""
 
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -30,12 +31,12 @@ _HOST = "127.0.0.1"
 _DATABASE_PORT = 5432
 _IDENTIFIER = "orders"
 _REPOSITORY = Path(__file__).parents[1]
-#: Where the servers of a database are in the VPC, by their loopback host.
+#: The servers' addresses in the VPC, by their loopback host.
 ADDRESSES: Mapping[str, Endpoint] = {
     host: Endpoint(IPv4Address(address), _DATABASE_PORT)
     for host, address in zip(postgres.HOSTS, ("10.0.1.11", "10.0.2.12", "10.0.1.13"), strict=True)
 }
-#: Where they are in the company's own network, which the VPC reaches by Direct Connect or VPN.
+#: Their addresses in the company's own network, behind Direct Connect or a VPN.
 ON_PREMISES: Mapping[str, Endpoint] = {
     host: Endpoint(IPv4Address(f"192.168.7.{number}"), _DATABASE_PORT)
     for number, host in enumerate(postgres.HOSTS, start=11)
@@ -45,16 +46,16 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ground:
-    """DNS and AWS, up and running; no database yet.
+class Lab:
+    """A running DNS server and a running AWS emulator, without a database.
 
     Attributes:
-        supervisor: Watches the servers.
+        supervisor: Supervises the servers.
         options: The lab's times.
-        zone: The names that the DNS server answers.
-        hook: Where failovers that were asked for by the API arrive.
+        zone: The records of the DNS server.
+        hook: Receives the failovers that the RDS API requests.
         admin: The emulator's admin API.
-        dns_port: Where the DNS server listens.
+        dns_port: The port of the DNS server.
     """
 
     supervisor: Supervisor
@@ -66,15 +67,15 @@ class Ground:
 
     @classmethod
     @contextmanager
-    def prepared(
+    def start(
         cls, supervisor: Supervisor, options: LabOptions, plan: AddressPlan
-    ) -> Iterator["Ground"]:
+    ) -> Iterator["Lab"]:
         """Start the DNS server and the emulator.
 
         Args:
-            supervisor: Watches them.
+            supervisor: Supervises them.
             options: The lab's times.
-            plan: What stands behind the addresses of the VPC.
+            plan: The servers behind the addresses of the VPC.
         """
         folder = supervisor.work_dir
         plan.save(_plan_file(supervisor))
@@ -106,11 +107,11 @@ class Ground:
         return Ports(_plan_file(self.supervisor))
 
     def account(self, number: str) -> Account:
-        """An account of the lab's AWS."""
+        """Return an account of the lab's AWS."""
         return Account(number, self.admin.url)
 
     def rds_for(self, database: Database, servers: PostgresSet) -> RdsControlPlane:
-        """Let RDS run an instance on these servers."""
+        """Return an RDS that runs an instance on these servers."""
         return RdsControlPlane(
             database=database,
             servers=servers,
@@ -124,7 +125,7 @@ class Ground:
     def start_data_plane(
         self, target_group_arn: str, endpoint_id: str, password: str
     ) -> Callable[[], Connection]:
-        """Start the load balancer's data plane; return how a client connects through it."""
+        """Start the load balancer's data plane; return a function that connects through it."""
         port = free_port(_HOST)
         folder = self.supervisor.work_dir
         _start_module(
@@ -144,7 +145,7 @@ class Ground:
         return partial(postgres.connect, _HOST, port, password)
 
     def flows_cut(self, target: Endpoint, *, since: float) -> int:
-        """How many flows to a target the data plane has cut since a moment."""
+        """Return how many flows to a target the data plane has cut since a time."""
         lines = (self.supervisor.work_dir / "dataplane.log").read_text().splitlines()
         events = [json.loads(line) for line in lines]
         return sum(
@@ -155,39 +156,42 @@ class Ground:
         )
 
     def wait_for(self, condition: Callable[[], _T | None], what: str) -> _T:
-        """Wait for something that the lab's times allow to last so long and no longer.
+        """Wait for a condition and return its first true value.
 
         Raises:
-            ServerDiedError: A server died meanwhile.
-            WaitTimeoutError: It did not come true.
+            ServerDiedError: A server died.
+            WaitTimeoutError: The condition stayed false.
         """
-        return self.supervisor.wait_until(
-            condition, what=what, timeout=self.options.settling_seconds
-        )
+        return self.supervisor.wait_until(condition, what=what, timeout=self.options.wait_seconds)
+
+    def queries(self, name: str, *, since: float = 0.0, until: float = math.inf) -> int:
+        """Return how many queries for a name the DNS server has received in a period."""
+        return query_count(self.supervisor.work_dir / "queries.log", name, since, until)
 
     def wait_for_queries(self, name: str, number: int) -> None:
-        """Wait until a name has been asked for so many times from now on."""
-        log = self.supervisor.work_dir / "queries.log"
-        enough = query_count(log, name) + number
-        self.wait_for(
-            lambda: query_count(log, name) >= enough, f"{number} queries for {name} from now on"
-        )
+        """Wait until the DNS server has received this number of new queries for a name."""
+        enough = self.queries(name) + number
+        self.wait_for(lambda: self.queries(name) >= enough, f"{number} new queries for {name}")
 
     def pause(self, seconds: float) -> None:
-        """Let so much time pass, as a part of what is played, and notice a server's death."""
+        """Wait for some seconds, and stop if a server dies.
+
+        Raises:
+            ServerDiedError: A server died.
+        """
         end = time.monotonic() + seconds
         self.supervisor.wait_until(
-            lambda: time.monotonic() >= end, what="time to pass", timeout=seconds + 1
+            lambda: time.monotonic() >= end, what="time to pass", timeout=seconds + 60
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Site(Ground):
-    """The ground with a Multi-AZ instance on it.
+class InstanceLab(Lab):
+    """A lab with a Multi-AZ instance.
 
     Attributes:
         pair: The database's two servers.
-        database: The database as its API knows it.
+        database: The database in the RDS API.
         rds: Performs failovers.
     """
 
@@ -197,26 +201,26 @@ class Site(Ground):
 
     @classmethod
     @contextmanager
-    def started(cls, supervisor: Supervisor, options: LabOptions) -> Iterator["Site"]:
-        """Start every server but the data plane, and create the database in the provider's VPC."""
+    def start_all(cls, supervisor: Supervisor, options: LabOptions) -> Iterator["InstanceLab"]:
+        """Start all servers except the data plane, and create the database."""
         pair = PostgresPair.create(supervisor)
-        with Ground.prepared(supervisor, options, address_plan(pair)) as ground:
-            database = create_database(ground.provider, _IDENTIFIER)
-            parts = {field.name: getattr(ground, field.name) for field in fields(Ground)}
-            yield cls(**parts, pair=pair, database=database, rds=ground.rds_for(database, pair))
+        with Lab.start(supervisor, options, address_plan(pair)) as lab:
+            database = create_database(lab.provider, _IDENTIFIER)
+            parts = {field.name: getattr(lab, field.name) for field in fields(Lab)}
+            yield cls(**parts, pair=pair, database=database, rds=lab.rds_for(database, pair))
 
     @property
     def primary_host(self) -> IPv4Address:
-        """The loopback address of the server that is the primary now."""
+        """The loopback address of the current primary."""
         return IPv4Address(self.pair.primary.host)
 
 
 def address_plan(servers: PostgresSet) -> AddressPlan:
-    """The plan in which each server is in the VPC, and in the company's own network as well."""
+    """Return a plan with an address in the VPC and one on premises for each server."""
     return AddressPlan(
         {
-            place[server.host]: Endpoint(IPv4Address(server.host), server.port)
-            for place in (ADDRESSES, ON_PREMISES)
+            network[server.host]: Endpoint(IPv4Address(server.host), server.port)
+            for network in (ADDRESSES, ON_PREMISES)
             for server in servers.servers
         }
     )
@@ -278,7 +282,7 @@ def _start_module(
     *,
     ready: Callable[[], bool],
 ) -> Server:
-    """Start one of the lab's own servers from the repository, wherever the lab was started."""
+    """Start one of the lab's own servers in the repository's folder."""
     arguments = [f"--{option}={value}" for option, value in options.items()]
     return supervisor.start(
         name, [sys.executable, "-m", module, *arguments], ready=ready, cwd=_REPOSITORY
