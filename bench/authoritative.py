@@ -1,9 +1,9 @@
-"""What the zone's own name servers tell earlier than a caching resolver, and what a look costs.
+"""Measure how much earlier authoritative DNS gives a new address than a caching resolver.
 
-Real DNS on loopback: a name server of the lab with a TTL of 5 s as RDS has it, and a caching
-resolver before it. The address flips at random moments; both ways are looked at in turn all the
-time. So the figures have the cache's part only: on AWS come the way to Route 53's servers and the
-time that a change needs to reach them all, and neither is in here.
+It uses real DNS on loopback: a name server of the lab with RDS's TTL of 5 s, and a caching
+resolver.
+The address flips at random moments, while the benchmark queries both in turn. The figures show the
+effect of the cache only. On AWS, the network to Route 53 and the propagation of a change add to it.
 """
 
 import argparse
@@ -31,10 +31,10 @@ ZONE = "eu-west-1.rds.amazonaws.com"
 NAME = f"orders.abcdefghijkl.{ZONE}"
 ADDRESSES = ("10.0.1.11", "10.0.2.12")
 TTL = 5
-# Between two looks at the same way. The real loop looks each second.
+# The pause between two queries to the same server. A run queries once a second.
 PAUSE_SECONDS = 0.005
 
-Look = Callable[[str], Observation | FailedObservation]
+Resolve = Callable[[str], Observation | FailedObservation]
 
 
 def serve(supervisor: Supervisor) -> tuple[Zone, int]:
@@ -59,31 +59,33 @@ def serve(supervisor: Supervisor) -> tuple[Zone, int]:
     return zone, port
 
 
-def ways(port: int) -> tuple[Look, Look]:
-    """The look by the resolver, and the one by the zone's name servers."""
+def ways(port: int) -> tuple[Resolve, Resolve]:
+    """Return the look-up by the resolver, and the look-up by the zone's name servers."""
     system = DnsResolver(now=time.monotonic, name_servers=[NameServer(CACHE_HOST, port)])
     zones = dns.resolver.Resolver(configure=False)
     zones.nameservers = [dns.nameserver.Do53Nameserver(CACHE_HOST, port)]
     authoritative = AuthoritativeResolver(now=time.monotonic, system=system, zones=zones, port=port)
     first = time.perf_counter()
     seen = authoritative.resolve(NAME)
-    print(f"first authoritative look, zone unknown: {_ms(time.perf_counter() - first)}")
+    print(f"first authoritative look-up, zone unknown: {_ms(time.perf_counter() - first)}")
     if not isinstance(seen, Observation) or seen.source != SOURCE:
-        sys.exit(f"bench.authoritative: the name server did not have the word: {seen}")
+        sys.exit(f"bench.authoritative: the name server gave no authoritative answer: {seen}")
     return system.resolve, authoritative.resolve
 
 
 def seconds_until_seen(
-    iterations: Sequence[Look], address: str, took: Sequence[list[float]]
+    iterations: Sequence[Resolve], address: str, took: Sequence[list[float]]
 ) -> list[float]:
-    """How long after now each way first tells the address; adds the looks' own durations."""
+    """Return the seconds until each look-up gives the address; record the durations in ``took``."""
     start, seen = time.perf_counter(), dict[int, float]()
     while len(seen) < len(iterations):
-        for number, look in enumerate(iterations):
+        for number, resolve in enumerate(iterations):
             before = time.perf_counter()
-            answer = look(NAME)
+            observation = resolve(NAME)
             took[number].append(time.perf_counter() - before)
-            if isinstance(answer, Observation) and answer.addresses == {ip_address(address)}:
+            if isinstance(observation, Observation) and observation.addresses == {
+                ip_address(address)
+            }:
                 seen.setdefault(number, time.perf_counter() - start)
         time.sleep(PAUSE_SECONDS)
     return [seen[number] for number in range(len(iterations))]
@@ -112,18 +114,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         zone, port = serve(supervisor)
         iterations = ways(port)
         for flip in range(options.flips):
-            # Looked at before, so that the cache holds the old address when it flips.
+            # Query before the flip, so that the cache holds the old address.
             seconds_until_seen(iterations, ADDRESSES[flip % 2], took)
             time.sleep(moments.uniform(0, TTL))
             seconds_until_seen(iterations, ADDRESSES[flip % 2], took)
             zone.set_address(NAME, [ADDRESSES[(flip + 1) % 2]], ttl=TTL)
             seen.append(seconds_until_seen(iterations, ADDRESSES[(flip + 1) % 2], took))
-    print(f"{options.flips} flips, TTL {TTL} s, a look each {PAUSE_SECONDS * 1000:g} ms")
+    print(f"{options.flips} flips, TTL {TTL} s, a look-up every {PAUSE_SECONDS * 1000:g} ms")
     for number, way in enumerate(("resolver", "name servers")):
         print(
-            f"{way:12}  flip seen after  {_summary([it[number] for it in seen], '{:.2f} s'.format)}"
+            f"{way:12}  flip visible after"
+            f"  {_summary([it[number] for it in seen], '{:.2f} s'.format)}"
         )
-        print(f"{way:12}  a look takes     {_summary(took[number], _ms)}")
+        print(f"{way:12}  a look-up takes     {_summary(took[number], _ms)}")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 Each is started in fresh processes of one interpreter, from the import path that Lambda gives it
 and nothing else, with the same environment and compiled packages. Instructions are counted by
-valgrind, where there is one: they are the same at every run, whatever else the machine does.
+valgrind, where there is one: they do not depend on the load of the machine.
 Lambda's own start (sandbox, download, interpreter) is not in the figures, and neither is its
 slower CPU: only the ratios mean something.
 """
@@ -121,7 +121,7 @@ class Variant:
         before: Sequence[str] = (),
         environ: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """Run in nothing of ours but the search path, so that nobody's settings count."""
+        """Run with the search path as the only setting of the environment."""
         home = {"PATH": os.environ["PATH"], "PYTHONPATH": str(self.path)}
         return subprocess.run(
             [*before, sys.executable, "-S", *options, "-c", code],
@@ -156,7 +156,7 @@ class Variants:
 
     @property
     def steps(self) -> tuple[Variant, ...]:
-        """The start of the sync function, step by step, as far as it can be told apart."""
+        """Return the parts of the start of ReconcileTargetsFunction."""
         path, steps = self.artifacts[0].path, list[Variant]()
         for name, (code, _) in STEPS.items():
             before = [step.code for step in steps[1:]]
@@ -277,8 +277,8 @@ def _parts(steps: Sequence[int | None], bare: int | None) -> tuple[Part, ...]:
 def _print_import_times(variant: Variant) -> None:
     """Add up each package's own share of ``python -X importtime``."""
     shares: Counter[str] = Counter()
-    told = re.findall(r"^import time: +(\d+) \| +\d+ \| +(\S+)$", variant.import_times(), re.M)
-    for own, module in told:
+    lines = re.findall(r"^import time: +(\d+) \| +\d+ \| +(\S+)$", variant.import_times(), re.M)
+    for own, module in lines:
         package = module.partition(".")[0]
         shares["standard library" if package in sys.stdlib_module_names else package] += int(own)
     for package, microseconds in shares.most_common():

@@ -1,7 +1,7 @@
-"""What keeping many target groups right costs, and how fast a storm of failovers is followed.
+"""Measure the calls for many target groups, and the time to follow a storm of failovers.
 
-The shipped sweeper, watchers and workers play, on a virtual clock; ``docs/bench/fleet.md`` tells of
-the world that they meet.
+The shipped sweeper, watchers and workers run on a virtual clock; ``docs/bench/fleet.md`` describes
+the world.
 """
 
 import argparse
@@ -27,7 +27,7 @@ FOLDER = Path(__file__).resolve().parents[1] / "docs" / "bench"
 SEED = 1
 #: Two rounds of the audit.
 _STEADY_SECONDS = 1_800.0
-#: The storm begins in the third minute, and nobody is waited for beyond the last.
+#: The storm starts in the third minute; the simulation ends after the last minute.
 _STORM_AT, _STORM_OVER = 150.0, 2_400.0
 #: Events come at once, the names move so much later, at random (docs/bench/failover.md has the
 #: delays of one failover; here only their spread counts).

@@ -27,7 +27,7 @@ class Row:
         registration_calls: RegisterTargets and DeregisterTargets, in all.
         tag_calls: AddTags, in all.
         throttled: Calls that ELB refused, retries too, in all.
-        failed: How often a look or a run failed after all retries.
+        failed: How often an iteration or a run failed after all retries.
         wall_s: The longest time from the start of a sweep until all that it handed out was done.
         cpu_ms_per_group: CPU time, the stubs' too, for a group and a minute.
         rss_mib: The most memory of the process, the stubs' too.

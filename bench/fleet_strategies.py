@@ -12,8 +12,8 @@ from bench.fleet_world import (
     FACTS,
     FACTS_PAGE,
     LIMITS,
-    PLACE,
     PORT,
+    SCOPE,
     Client,
     FleetWorld,
     arn_of,
@@ -56,8 +56,8 @@ _KEY = SigningKey(b"the key of the benchmark")
 _SCHEDULE = Trigger(kind=TriggerKind.SCHEDULE)
 
 
-class _Silence:
-    """Nobody reads the reports."""
+class _NoReporter:
+    """A reporter that writes nothing."""
 
     def report_iteration(self, run: RunState) -> None:
         """Nothing."""
@@ -66,7 +66,7 @@ class _Silence:
         """Nothing."""
 
     def of(self, subject: LogContext) -> RunReporter:  # noqa: ARG002 - a protocol's
-        """Nobody either."""
+        """Do nothing."""
         return self
 
     def failed(self, subject: LogContext, error: Exception) -> None:
@@ -118,8 +118,8 @@ class _Name:
     name: str
 
     def observe(self) -> Observation:
-        (answer,) = self.world.answers([self.name])
-        return answer
+        (observation,) = self.world.observe([self.name])
+        return observation
 
 
 @dataclass(slots=True)
@@ -149,12 +149,12 @@ class _Container:
 
     def ask(self, questions: Sequence[EndpointKey]) -> Mapping[EndpointKey, Observation]:
         self._think()
-        answers = self.world.answers([name for _, name in questions])
-        return dict(zip(questions, answers, strict=True))
+        observations = self.world.observe([name for _, name in questions])
+        return dict(zip(questions, observations, strict=True))
 
-    def send(self, orders: Sequence[WorkItem], at: float) -> None:
+    def send(self, items: Sequence[WorkItem], at: float) -> None:
         self._think()
-        self.queue.send(orders, at, self.swept_at)
+        self.queue.send(items, at, self.swept_at)
 
     def waiting(self) -> int:
         return self.queue.waiting()
@@ -162,7 +162,7 @@ class _Container:
     def groups(self) -> BoundGroups:
         """With what ELB knows of them, remembered."""
         return BoundGroups(
-            groups=self, facts=self, limits=LIMITS, place=PLACE, clock=self.world.clock
+            groups=self, facts=self, limits=LIMITS, place=SCOPE, clock=self.world.clock
         )
 
     def _think(self) -> None:
@@ -177,7 +177,7 @@ class Fleet:
 
     Attributes:
         with_events: Whether RDS events name the databases that are about to fail over.
-        failed: How often an order could not be carried out.
+        failed: How often a work item failed.
         busy_for: The longest time from the start of a sweep until all that it sent was done.
         audited_at: When each group was last verified.
     """
@@ -214,8 +214,8 @@ class Fleet:
 
     def once(self) -> list[Callable[[], None]]:
         """One worker, which works on every group once."""
-        orders = [SyncWorkItem(binding, "", WorkReason.UNVERIFIED) for binding in self._bindings()]
-        self._queue.send(orders, 0.0)
+        items = [SyncWorkItem(binding, "", WorkReason.UNVERIFIED) for binding in self._bindings()]
+        self._queue.send(items, 0.0)
         self._over = True
         return [partial(self._works, 0)]
 
@@ -226,7 +226,7 @@ class Fleet:
         return [*self._gaps, *(now - self.audited_at.get(arn, 0.0) for arn in self.world.tags)]
 
     def _bindings(self) -> Sequence[Binding]:
-        listed, _ = read_listing(self.world.tagged(), PLACE, LIMITS, self.world.facts)
+        listed, _ = read_listing(self.world.tagged(), SCOPE, LIMITS, self.world.facts)
         return [item.binding for item in listed]
 
     def _client(self, name: str) -> Client:
@@ -243,7 +243,7 @@ class Fleet:
             share=self.share,
             clock=clock,
             epoch=clock.now,
-            reporter=_Silence(),
+            reporter=_NoReporter(),
         )
         due = clock.now()
         while due < until:
@@ -266,7 +266,7 @@ class Fleet:
             watch_seconds=EVENT_WATCH_DURATION_SECONDS,
             clock=clock,
             epoch=clock.now,
-            reporter=_Silence(),
+            reporter=_NoReporter(),
         )
         while batch := events.gathered():
             watcher.run(batch, remaining_seconds=_WATCH_TIMEOUT)
@@ -278,7 +278,7 @@ class Fleet:
             if not batch:
                 clock.park()
             elif left := self._carry_out(worker, batch):
-                # Nobody else waits for these to be visible again.
+                # No other work waits until these are visible again.
                 clock.sleep_until(max(message.visible_at for message in left))
 
     def _worker(self, number: int) -> Worker:
@@ -290,12 +290,12 @@ class Fleet:
             tags=_Tags(world, client),
             rate_limiter=CallRateLimiter(world.clock, budget, lambda: client.throttlings),
             endpoint=lambda binding: _Name(world, binding.endpoint),
-            reports=_Silence(),
+            reports=_NoReporter(),
             key=_KEY,
         )
 
     def _carry_out(self, worker: Worker, batch: Sequence[Message]) -> Sequence[Message]:
-        """As ``functions/fleet_worker/app.py`` does; answers with what has to come again."""
+        """Process a batch as ``functions/fleet_worker/app.py`` does; return the failed messages."""
         clock, done = self.world.clock, list[Message]()
         until = clock.now() + _WORK_TIMEOUT
         by_group = defaultdict[str, list[Message]](list)
@@ -306,12 +306,12 @@ class Fleet:
             for number, messages in enumerate(by_group.values())
         ]
         while waiting:
-            at, number, course = heappop(waiting)
+            at, number, run = heappop(waiting)
             clock.sleep_until(at)
-            # The others get their turn when this one waits.
-            after = next((moment for moment in course if moment > clock.now()), None)
+            # The other runs continue while this one waits.
+            after = next((moment for moment in run if moment > clock.now()), None)
             if after is not None:
-                heappush(waiting, (after, number, course))
+                heappush(waiting, (after, number, run))
         self._queue.settle(done)
         return [message for message in batch if message not in done]
 
@@ -320,18 +320,18 @@ class Fleet:
     ) -> Iterator[float]:
         clock = self.world.clock
         for message in messages:
-            order = read_work_item(message.text)
+            item = read_work_item(message.text)
             try:
-                yield from worker.run_in_steps(order, until - clock.now())
+                yield from worker.run_in_steps(item, until - clock.now())
             except TargetSyncError:
                 self.failed += 1
                 continue
             done.append(message)
             if message.swept_at is not None:
                 self.busy_for = max(self.busy_for, clock.now() - message.swept_at)
-            if isinstance(order, SyncWorkItem):
-                self._gaps.append(clock.now() - self.audited_at.get(order.arn, 0.0))
-                self.audited_at[order.arn] = clock.now()
+            if isinstance(item, SyncWorkItem):
+                self._gaps.append(clock.now() - self.audited_at.get(item.arn, 0.0))
+                self.audited_at[item.arn] = clock.now()
 
 
 @dataclass(slots=True)
@@ -366,11 +366,11 @@ class Naive:
         group = self.world.groups[arn]
         try:
             registered = client.call(Call.DESCRIBE, group.describe).registered
-            (answer,) = self.world.answers([name_of(number)])
-            wanted = {Target(address, PORT) for address in answer.addresses}
+            (observation,) = self.world.observe([name_of(number)])
+            desired = {Target(address, PORT) for address in observation.addresses}
             for deed, targets in (
-                (group.register, wanted - registered),
-                (group.deregister, registered - wanted),
+                (group.register, desired - registered),
+                (group.deregister, registered - desired),
             ):
                 if targets:
                     client.call(Call.REGISTRATION, lambda d=deed, t=targets: d(list(t)))  # type: ignore[misc]

@@ -30,16 +30,16 @@ _NETWORKS = (ip_network(NETWORK),)
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A target group that is right, and the order to see whether it is."""
+    """A target group in sync, and the work item to verify it."""
 
     arn: str
     tags: dict[str, str]
-    order: str
+    item: str
 
 
 def groups(count: int) -> Sequence[Group]:
-    """So many target groups, each verified for what its name answers."""
-    place = AwsScope("aws", REGION, ACCOUNT)
+    """Return target groups, each verified for the address of its name."""
+    scope = AwsScope("aws", REGION, ACCOUNT)
     names = {
         f"arn:aws:elasticloadbalancing:{REGION}:{ACCOUNT}:targetgroup/db-{n}/{n:016x}": (
             f"db-{n}.abcdefghijkl.{REGION}.rds.amazonaws.com"
@@ -48,7 +48,7 @@ def groups(count: int) -> Sequence[Group]:
     }
     listed, _ = read_listing(
         [TaggedGroup(arn, frozenset({(ENDPOINT_TAG, name)})) for arn, name in names.items()],
-        place,
+        scope,
         Limits(max_targets=15),
         dict.fromkeys(
             names, GroupFacts(PORT, by_address=True, vpc_networks=(ip_network(NETWORK),))
@@ -69,25 +69,25 @@ def _group(binding: Binding) -> Group:
 
 
 class StubFleetAws(LoopbackServer):
-    """Lists the groups, describes each as right, and takes orders that nobody carries out.
+    """Lists the groups, describes each as in sync, and accepts work items without processing them.
 
     Attributes:
         groups: The target groups.
-        orders: How many it took.
+        items: The number of accepted work items.
     """
 
     def __init__(self, groups: Sequence[Group]) -> None:
         self.groups = groups
-        self.orders = 0
+        self.items = 0
         super().__init__(type("_BoundHandler", (_Handler,), {"stub": self}))
 
     def as_json(self, action: str, asked: dict[str, Any]) -> object:
-        """The answer of the tagging API or of SQS."""
+        """Return the reply of the tagging API or of SQS."""
         if action == "GetResources":
             return {"ResourceTagMappingList": [_mapping(group) for group in self.groups]}
         if action == "GetQueueAttributes":
             return {"Attributes": dict.fromkeys(asked["AttributeNames"], "0")}
-        self.orders += len(asked["Entries"])
+        self.items += len(asked["Entries"])
         taken = [
             {"Id": entry["Id"], "MessageId": "m", "MD5OfMessageBody": ""}
             for entry in asked["Entries"]
@@ -95,7 +95,7 @@ class StubFleetAws(LoopbackServer):
         return {"Successful": taken, "Failed": []}
 
     def as_xml(self, action: str) -> bytes:
-        """The answer of ELB or of EC2."""
+        """Return the reply of ELB or of EC2."""
         if action == "DescribeVpcs":
             return _VPCS.encode()
         if action == "DescribeTargetHealth":
@@ -127,12 +127,12 @@ class _Handler(StubHandler):
         _, _, action = self.headers.get("X-Amz-Target", "").rpartition(".")
         if not action:
             return "text/xml", self.stub.as_xml(form_of(text)["Action"])
-        answer = self.stub.as_json(action, json.loads(text))
-        return "application/x-amz-json-1.1", json.dumps(answer).encode()
+        reply = self.stub.as_json(action, json.loads(text))
+        return "application/x-amz-json-1.1", json.dumps(reply).encode()
 
 
 def fleet_environment(aws: str, resolver: str) -> dict[str, str]:
-    """The environment that fleet.yaml gives its functions, with stubs in place of AWS."""
+    """The environment that fleet.yaml gives its functions, with stubs in scope of AWS."""
     return {
         "WORK_QUEUE_URL": f"{aws}/{ACCOUNT}/fleet-work.fifo",
         "SIGNING_KEY": SIGNING_KEY,
@@ -150,13 +150,13 @@ def fleet_environment(aws: str, resolver: str) -> dict[str, str]:
 
 
 def batch(groups: Sequence[Group]) -> object:
-    """What Lambda gives a worker: an order on each of these groups."""
+    """Return the event that Lambda gives a worker: a work item for each of these groups."""
     return {
         "Records": [
             {
                 "messageId": f"m-{number}",
                 "receiptHandle": f"r-{number}",
-                "body": group.order,
+                "body": group.item,
                 "attributes": {"ApproximateReceiveCount": "1", "MessageGroupId": f"g-{number}"},
                 "messageAttributes": {},
                 "eventSource": "aws:sqs",

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PORT = 5432
 _NETWORKS = (ip_network("10.0.0.0/8"),)
 LIMITS = Limits(allowed_networks=_NETWORKS, max_targets=15)
-PLACE = AwsScope("aws", "eu-west-1", "123456789012")
+SCOPE = AwsScope("aws", "eu-west-1", "123456789012")
 #: Of each AWS call, and of each DNS query.
 CALL_SECONDS, QUERY_SECONDS = 0.02, 0.005
 #: Groups on a page of the listing (resource groups tagging API, GetResources), and of what ELB
@@ -44,14 +44,14 @@ _T = TypeVar("_T")
 def arn_of(number: int) -> str:
     """The ARN of a target group."""
     return (
-        f"arn:aws:elasticloadbalancing:{PLACE.region}:{PLACE.account}"
+        f"arn:aws:elasticloadbalancing:{SCOPE.region}:{SCOPE.account}"
         f":targetgroup/db-{number}/{number:016x}"
     )
 
 
 def name_of(number: int) -> str:
     """The name of its database."""
-    return f"db-{number}.abcdefghijkl.{PLACE.region}.rds.amazonaws.com"
+    return f"db-{number}.abcdefghijkl.{SCOPE.region}.rds.amazonaws.com"
 
 
 def address_of(number: int, *, moved: bool) -> IPv4Address:
@@ -205,14 +205,14 @@ class FleetWorld:
         """What the listing says, without asking for it."""
         return [TaggedGroup(arn, frozenset(tags.items())) for arn, tags in self.tags.items()]
 
-    def answers(self, names: Sequence[str]) -> list[Observation]:
-        """Look names up, so many at once."""
+    def observe(self, names: Sequence[str]) -> list[Observation]:
+        """Look up names, several at once."""
         waves = -(-len(names) // THREADS)
         self.clock.sleep_until(self.clock.now() + waves * QUERY_SECONDS)
         return [self._answer(name) for name in names]
 
     def address(self, name: str) -> frozenset[IPAddress]:
-        """What resolvers answer now."""
+        """Return the addresses that resolvers give now."""
         number = self.numbers[name]
         flip = self.flips.get(number)
         return frozenset({address_of(number, moved=bool(flip and self.clock.now() >= flip.cache))})

@@ -1,6 +1,6 @@
-"""A door before a handler: whoever asks it learns how much Python has allocated.
+"""A handler that wraps another one, and reports the allocated memory blocks on request.
 
-It runs in the function's process, with this folder on the import path and no other of the bench.
+It runs in the process of the function, with only this folder of the benchmark on the import path.
 """
 
 import gc
@@ -8,10 +8,10 @@ import importlib
 import os
 import sys
 
-#: The event that asks.
-QUESTION = {"counted": "blocks"}
+#: The event that requests the number of blocks.
+COUNT_EVENT = {"counted": "blocks"}
 
-# What is to be changed before the handler is imported.
+# A module that changes constants before the import of the handler.
 if "COUNTED_FIRST" in os.environ:
     importlib.import_module(os.environ["COUNTED_FIRST"])
 _module, _, _name = os.environ["COUNTED_HANDLER"].rpartition(".")
@@ -19,18 +19,18 @@ _handler = getattr(importlib.import_module(_module), _name)
 
 
 def handler(event: object, context: object) -> object:
-    """Answer the question, and hand on everything else."""
-    if event != QUESTION:
+    """Return the number of memory blocks on request; pass every other event on."""
+    if event != COUNT_EVENT:
         return _handler(event, context)
     gc.collect()
-    # Python remembers the last 4,096 names that were looked up in classes. botocore makes such
-    # names anew at every call, so this alone grows for a thousand runs.
-    _forget_names()
-    # Of every object, a string in a list too, which the collector's own list would leave out.
+    # Python caches the last 4,096 attribute names of classes. botocore creates new names in every
+    # call, so the cache alone grows over a thousand runs.
+    _clear_name_cache()
+    # This counts every object; the list of the garbage collector leaves out strings.
     return sys.getallocatedblocks()
 
 
-def _forget_names() -> None:
+def _clear_name_cache() -> None:
     if sys.version_info >= (3, 13):
         sys._clear_internal_caches()  # noqa: SLF001 - there is no other way
     else:

@@ -28,9 +28,9 @@ def test_the_committed_figures_have_every_strategy_and_scenario() -> None:
 
 
 def test_every_claim_holds_in_the_committed_figures() -> None:
-    told = list(claims(committed()))
-    assert len(told) == 2 * len(SIZES) + 5
-    assert [claim.text for claim in told if not claim.holds] == []
+    made = list(claims(committed()))
+    assert len(made) == 2 * len(SIZES) + 5
+    assert [claim.text for claim in made if not claim.holds] == []
 
 
 def test_the_page_and_the_figure_are_those_of_the_committed_figures() -> None:
@@ -59,7 +59,7 @@ def test_a_storm_ends_with_every_group_right_and_nothing_wrong_on_the_way(strate
     row = measure(Task(strategy, "storm", 60, 20))
     assert (row.not_right, row.wrong, row.failed, row.throttled) == (0, 0, 0, 0)
     assert row.registration_calls == 2 * 20
-    # A tag for each new state, and one a minute for the audit. What waits is told again by the
+    # A tag for each new state, and one a minute for the audit. What waits is made again by the
     # next sweep, and whoever gets it then writes the tag once more.
     assert 20 + 40 <= row.tag_calls <= 2 * 20 + 40
     wait = 60 if strategy == WITHOUT_EVENTS else 0
@@ -149,20 +149,20 @@ def test_an_error_of_an_actor_is_that_of_the_play() -> None:
         ActorClock().play([fails])
 
 
-def order(number: int) -> CursorWorkItem:
-    return CursorWorkItem(arn_of(number), "1 mark")
+def item(number: int) -> CursorWorkItem:
+    return CursorWorkItem(arn_of(number), "1 cursor")
 
 
 def test_the_work_queue_gives_batches_of_which_no_group_is_given_twice() -> None:
     queue = WorkQueue(ActorClock())
-    queue.send([order(number) for number in range(BATCH + 1)], 0.0)
-    queue.send([CursorWorkItem(arn_of(0), "2 mark")], 0.0)
+    queue.send([item(number) for number in range(BATCH + 1)], 0.0)
+    queue.send([CursorWorkItem(arn_of(0), "2 cursor")], 0.0)
     first, second = queue.receive(), queue.receive()
     assert [message.group for message in first] == [arn_of(number) for number in range(BATCH)]
     assert [message.group for message in second] == [arn_of(BATCH)]
     queue.settle(first)
     assert [message.text for message in queue.receive()] == [
-        write_work_item(CursorWorkItem(arn_of(0), "2 mark"))
+        write_work_item(CursorWorkItem(arn_of(0), "2 cursor"))
     ]
     assert queue.waiting() == 2
 
@@ -170,13 +170,13 @@ def test_the_work_queue_gives_batches_of_which_no_group_is_given_twice() -> None
 def test_equal_orders_of_a_minute_are_one() -> None:
     queue = WorkQueue(ActorClock())
     for at in (0.0, 59.9, 60.0):
-        queue.send([order(1)], at)
+        queue.send([item(1)], at)
     assert queue.waiting() == 2
 
 
 def test_what_was_not_done_comes_again_twice_and_then_is_a_dead_letter() -> None:
     queue = WorkQueue(ActorClock())
-    queue.send([order(1)], 0.0)
+    queue.send([item(1)], 0.0)
     for _ in range(MOST_RECEPTIONS):
         (message,) = queue.receive()
         assert not queue.receive()

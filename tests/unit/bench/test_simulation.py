@@ -1,4 +1,4 @@
-"""Single failovers of the bench whose figures can be told by hand, and what may not change them."""
+"""Single failovers of the benchmark with figures computed by hand."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -86,12 +86,12 @@ def test_others_fall_back_to_the_old_address_when_the_next_cache_is_stale() -> N
         for chances in range(20)
         for at_1011 in [Event(occurs=1010.0, arrives=1011.0, completes=True)]
     }
-    # At 1011 the event's look, at 1012 the schedule's: new and old, or new and new, and so on.
+    # The run of the event at 1011 and the scheduled run at 1012 see the new or the old address.
     assert stale == {1.0, 2.0, 62.0}
 
 
 def test_the_watch_sees_the_flip_a_second_after_the_cache_at_most() -> None:
-    outcome = followed(WATCH, failover())  # looks at 1001, 1002, …
+    outcome = followed(WATCH, failover())  # iterations at 1001, 1002, …
     assert outcome.announced
     assert outcome.stale == 3.0
     assert outcome.flowing == 1013.0 + HEALTHY_AFTER - 1007.0

@@ -14,12 +14,12 @@ SUBJECT = Subject("sync", 1_000, FIRST, FIRST, FIRST)
 
 
 def committed() -> Report:
-    told = json.loads((FOLDER / "warm.json").read_text())
+    document = json.loads((FOLDER / "warm.json").read_text())
     subjects = tuple(
         Subject(s["name"], s["runs"], *(Stretch(**s[name]) for name in ("first", "middle", "last")))
-        for s in told.pop("subjects")
+        for s in document.pop("subjects")
     )
-    return Report(**told, subjects=subjects)
+    return Report(**document, subjects=subjects)
 
 
 def test_runs_that_leave_nothing_hold_every_claim() -> None:
@@ -36,14 +36,14 @@ def test_runs_that_leave_nothing_hold_every_claim() -> None:
     ],
 )
 def test_what_grows_breaks_its_claim(last: Stretch, claim: int) -> None:
-    told = claims([replace(SUBJECT, last=last)])
-    assert [number for number, each in enumerate(told) if not each.holds] == [claim]
+    document = claims([replace(SUBJECT, last=last)])
+    assert [number for number, each in enumerate(document) if not each.holds] == [claim]
 
 
 def test_every_claim_holds_in_the_committed_figures() -> None:
-    told = list(claims(committed().subjects))
-    assert len(told) == 3 * len(committed().subjects) > 0
-    assert [claim.text for claim in told if not claim.holds] == []
+    document = list(claims(committed().subjects))
+    assert len(document) == 3 * len(committed().subjects) > 0
+    assert [claim.text for claim in document if not claim.holds] == []
 
 
 def test_the_page_is_that_of_the_committed_figures() -> None:

@@ -68,36 +68,36 @@ def seen(scene: Scene, at: float) -> Observation:
 
 
 def test_a_cache_gives_the_old_answer_until_that_has_run_out() -> None:
-    stage = scene()
-    answers = [seen(stage, at) for at in (989.0, 992.0, 993.0, 994.5, 998.0)]
-    assert [min(answer.addresses) for answer in answers] == [OLD, OLD, NEW, NEW, NEW]
-    assert [answer.ttl for answer in answers] == [4, 1, 0, 3, 0]
-    assert stage.names.moved_at == 993.0
-    assert stage.names.queries == 5
+    a_scene = scene()
+    observations = [seen(a_scene, at) for at in (989.0, 992.0, 993.0, 994.5, 998.0)]
+    assert [min(observation.addresses) for observation in observations] == [OLD, OLD, NEW, NEW, NEW]
+    assert [observation.ttl for observation in observations] == [4, 1, 0, 3, 0]
+    assert a_scene.names.moved_at == 993.0
+    assert a_scene.names.queries == 5
 
 
 def test_two_caches_take_turns_by_chance() -> None:
-    stage = scene()
-    object.__setattr__(stage.failover, "caches", (990.0, 995.0))
-    answers = [seen(stage, 992.0).addresses for _ in range(50)]
-    assert {OLD, NEW} == frozenset().union(*answers)
-    assert all(len(answer) == 1 for answer in answers)
+    a_scene = scene()
+    object.__setattr__(a_scene.failover, "caches", (990.0, 995.0))
+    observations = [seen(a_scene, 992.0).addresses for _ in range(50)]
+    assert {OLD, NEW} == frozenset().union(*observations)
+    assert all(len(observation) == 1 for observation in observations)
 
 
 def test_the_zones_own_name_servers_know_of_the_flip_at_once() -> None:
-    stage = scene(authoritative=True)
-    assert seen(stage, 989.9).addresses == {OLD}
-    assert seen(stage, 990.0).addresses == {NEW}
+    a_scene = scene(authoritative=True)
+    assert seen(a_scene, 989.9).addresses == {OLD}
+    assert seen(a_scene, 990.0).addresses == {NEW}
 
 
 def test_the_writer_of_a_cluster_has_two_sources_that_move_one_after_the_other() -> None:
-    stage = scene(Kind.CLUSTER)
-    before, between, after = (seen(stage, at) for at in (990.0, 993.0, 996.0))
+    a_scene = scene(Kind.CLUSTER)
+    before, between, after = (seen(a_scene, at) for at in (990.0, 993.0, 996.0))
     assert before.corroborated
     assert before.addresses == {OLD}
     assert between.addresses == {NEW}
     assert between.contested == {OLD}
     assert after.corroborated
     assert after.addresses == {NEW}
-    assert stage.aws_calls == 6
-    assert stage.names.queries == 6
+    assert a_scene.aws_calls == 6
+    assert a_scene.names.queries == 6
