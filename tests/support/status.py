@@ -313,7 +313,7 @@ def make_collector(
         networks=aws,
         scaling=aws,
         service=aws if deployment.owns_network else None,
-        metrics=aws,
+        metrics=aws if deployment.syncs else None,
         schedule=aws if deployment.syncs else None,
         queues=aws,
         probe=aws if in_vpc else None,

@@ -55,11 +55,15 @@ def build_status_collector(environ: Mapping[str, str]) -> StatusCollector:
         networks=Ec2Networks(ec2),
         scaling=AutoScalingGroups(make_client("autoscaling", STATUS_CONFIG)),
         service=Ec2EndpointService(ec2, deployment.service_id) if deployment.service_id else None,
-        metrics=CloudWatchMetrics(
-            make_client("cloudwatch", STATUS_CONFIG),
-            settings.namespace,
-            deployment.stack,
-            time.time,
+        metrics=(
+            CloudWatchMetrics(
+                make_client("cloudwatch", STATUS_CONFIG),
+                settings.namespace,
+                deployment.stack,
+                time.time,
+            )
+            if settings.schedule
+            else None
         ),
         schedule=(
             EventBridgeSchedule(make_client("scheduler", STATUS_CONFIG), settings.schedule)

@@ -19,6 +19,7 @@ from target_sync.status.facts import (
     SecurityGroup,
     Skipped,
     SslReply,
+    require,
     require_load_balancer,
 )
 from target_sync.status.ports import (
@@ -40,6 +41,8 @@ SECONDS = 18.0
 #: Each probe may take some seconds.
 _MAX_PROBES = 3
 _ELB, _EC2, _CLOUDWATCH = "elasticloadbalancing", "ec2", "cloudwatch"
+_NO_ENDPOINT = "An Auto Scaling group has no endpoint."
+_NO_SERVICE = "With ExistingTargetGroupArn the stack has no endpoint service."
 _NO_SYNC = "An Auto Scaling group registers its instances itself: there is no sync function."
 _T = TypeVar("_T")
 
@@ -52,6 +55,7 @@ class StatusCollector:
         endpoint: Observes the database; None for an Auto Scaling group.
         standbys: Recognizes the standby's addresses; None unless its target stays registered.
         service: The endpoint service; None if the stack has none.
+        metrics: The metrics of the sync function; None if there is no such function.
         schedule: The schedule of the sync function; None if there is no such function.
         probe: Connects to the targets; None for a function outside the VPC.
         now: A monotonic clock in seconds.
@@ -66,7 +70,7 @@ class StatusCollector:
     networks: NetworksPort
     scaling: ScalingPort
     service: ServicePort | None
-    metrics: MetricsPort
+    metrics: MetricsPort | None
     schedule: SchedulePort | None
     queues: QueuesPort
     probe: ProbePort | None
@@ -82,11 +86,15 @@ class StatusCollector:
         return status_report
 
     def facts(self) -> Facts:
-        """Read every fact, or learn why it is unavailable."""
+        """Read every fact in parallel."""
         start = ParallelQueries(self.now, self.seconds).start
         settings, elb, group_arn = self.settings, self.balancers, self._deployment.target_group_arn
 
-        observation = start("the database's addresses", "rds", self._observe)
+        observation = start(
+            "the database's addresses",
+            "rds",
+            lambda: _present(self.endpoint, _NO_ENDPOINT).observe(),
+        )
         targets = start("the targets", _ELB, lambda: elb.targets(group_arn))
         group = start("the target group", _ELB, lambda: elb.group(group_arn))
         balancer = start(
@@ -127,19 +135,31 @@ class StatusCollector:
             "security_groups": start(
                 "the security groups", _EC2, lambda: self._security_groups(balancer)
             ),
-            "service": start("the endpoint service", _EC2, lambda: self._service().service()),
+            "service": start(
+                "the endpoint service", _EC2, lambda: _present(self.service, _NO_SERVICE).service()
+            ),
             "principals": start(
-                "the allowed principals", _EC2, lambda: self._service().principals()
+                "the allowed principals",
+                _EC2,
+                lambda: _present(self.service, _NO_SERVICE).principals(),
             ),
             "connections": start(
-                "the endpoint connections", _EC2, lambda: self._service().connections()
+                "the endpoint connections",
+                _EC2,
+                lambda: _present(self.service, _NO_SERVICE).connections(),
             ),
             "function_network": start("the function's network", _EC2, self._function_network),
             "recent_runs": start(
-                "the newest runs", _CLOUDWATCH, lambda: self._metrics().recent_runs()
+                "the newest runs",
+                _CLOUDWATCH,
+                lambda: _present(self.metrics, _NO_SYNC).recent_runs(),
             ),
-            "changes": start("the newest change", _CLOUDWATCH, lambda: self._metrics().changes()),
-            "schedule_enabled": start("the schedule", "scheduler", self._schedule_enabled),
+            "changes": start(
+                "the newest change", _CLOUDWATCH, lambda: _present(self.metrics, _NO_SYNC).changes()
+            ),
+            "schedule_enabled": start(
+                "the schedule", "scheduler", lambda: _present(self.schedule, _NO_SYNC).is_enabled()
+            ),
             "failed_runs": start(
                 "the failed runs", "sqs", lambda: self.queues.messages(settings.failed_runs_queue)
             ),
@@ -156,25 +176,20 @@ class StatusCollector:
     def _deployment(self) -> Deployment:
         return self.settings.deployment
 
-    def _observe(self) -> Observation | FailedObservation:
-        if self.endpoint is None:
-            raise _skip("An Auto Scaling group has no endpoint.")
-        return self.endpoint.observe()
-
     def _of_balancer(
         self, group: "Query[GroupDetails | None]", read: Callable[[str], _T | None]
     ) -> _T | None:
-        """Read from the stack's load balancer, or from the one that uses an existing group."""
+        """Read from the stack's load balancer, or from the first one of an existing group."""
         if self.settings.load_balancer_arn:
             return read(self.settings.load_balancer_arn)
-        found = group.required()
+        found = require(group.fact())
         arns = found.load_balancer_arns if found else ()
         return read(arns[0]) if arns else None
 
     def _listener_attributes(
         self, listeners: "Query[tuple[Listener, ...] | None]"
     ) -> Mapping[str, str] | None:
-        for listener in listeners.required() or ():
+        for listener in require(listeners.fact()) or ():
             if self._deployment.target_group_arn in listener.target_group_arns:
                 return self.balancers.listener_attributes(listener.arn)
         return None
@@ -194,9 +209,9 @@ class StatusCollector:
         """Check only the registered addresses outside the observation."""
         if self.standbys is None:
             raise _skip("The standby's target does not stay registered.")
-        observed = observation.required()
+        observed = require(observation.fact())
         desired = observed.addresses if isinstance(observed, Observation) else frozenset()
-        registered = {ip_address(t.id) for t in targets.required() or () if t.is_registered}
+        registered = {ip_address(t.id) for t in require(targets.fact()) or () if t.is_registered}
         outside = frozenset(registered - desired)
         return self.standbys.check(outside) if outside else StandbyCheck()
 
@@ -206,7 +221,7 @@ class StatusCollector:
         """Connect to the healthy targets. The check `target-health` covers the others."""
         if self.probe is None:
             raise _skip("The function is outside the VPC. Set FunctionSubnetIds to enable this.")
-        healthy = [t for t in targets.required() or () if t.state is TargetState.HEALTHY]
+        healthy = [t for t in require(targets.fact()) or () if t.state is TargetState.HEALTHY]
         if not healthy:
             raise _skip("No target is healthy.")
         return {str(target): self.probe.ask(target) for target in healthy[:_MAX_PROBES]}
@@ -217,25 +232,16 @@ class StatusCollector:
         arns = self.scaling.attached_target_groups(self.settings.scaling_group)
         return None if arns is None else self._deployment.target_group_arn in arns
 
-    def _service(self) -> ServicePort:
-        if self.service is None:
-            raise _skip("With ExistingTargetGroupArn the stack has no endpoint service.")
-        return self.service
-
     def _function_network(self) -> FunctionNetwork:
         if not self.settings.function_subnets:
             raise _skip("The function is outside every VPC and reaches AWS directly.")
         return self.networks.of_function(self.settings.function_subnets)
 
-    def _metrics(self) -> MetricsPort:
-        if self.schedule is None:
-            raise _skip(_NO_SYNC)
-        return self.metrics
 
-    def _schedule_enabled(self) -> bool | None:
-        if self.schedule is None:
-            raise _skip(_NO_SYNC)
-        return self.schedule.is_enabled()
+def _present(part: _T | None, reason: str) -> _T:
+    if part is None:
+        raise _skip(reason)
+    return part
 
 
 def _skip(reason: str) -> FactUnavailableError:

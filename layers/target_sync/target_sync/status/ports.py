@@ -27,31 +27,24 @@ class LoadBalancersPort(Protocol):
 
     def targets(self, group_arn: str) -> tuple[DescribedTarget, ...] | None:
         """Return every target of a group, including draining ones."""
-        ...
 
     def group(self, arn: str) -> GroupDetails | None:
         """Return a target group."""
-        ...
 
     def group_attributes(self, arn: str) -> Mapping[str, str] | None:
         """Return the attributes of a target group."""
-        ...
 
     def load_balancer(self, arn: str) -> LoadBalancer | None:
         """Return a load balancer."""
-        ...
 
     def load_balancer_attributes(self, arn: str) -> Mapping[str, str] | None:
         """Return the attributes of a load balancer."""
-        ...
 
     def listeners(self, balancer_arn: str) -> tuple[Listener, ...] | None:
         """Return the listeners of a load balancer."""
-        ...
 
     def listener_attributes(self, arn: str) -> Mapping[str, str] | None:
         """Return the attributes of a listener."""
-        ...
 
 
 class NetworksPort(Protocol):
@@ -59,15 +52,12 @@ class NetworksPort(Protocol):
 
     def subnets(self, vpc_id: str) -> tuple[SubnetNetwork, ...]:
         """Return the subnets of a VPC."""
-        ...
 
     def security_groups(self, ids: Iterable[str]) -> Mapping[str, SecurityGroup]:
         """Return the security groups that exist, by ID."""
-        ...
 
     def of_function(self, subnet_ids: Sequence[str]) -> FunctionNetwork:
         """Return how a function in these subnets reaches AWS."""
-        ...
 
 
 class ServicePort(Protocol):
@@ -75,15 +65,12 @@ class ServicePort(Protocol):
 
     def service(self) -> EndpointService | None:
         """Return the service itself."""
-        ...
 
     def principals(self) -> frozenset[str] | None:
         """Return the ARNs that may connect."""
-        ...
 
     def connections(self) -> tuple[EndpointConnection, ...]:
         """Return every connection of the service in every state."""
-        ...
 
 
 class MetricsPort(Protocol):
@@ -91,11 +78,9 @@ class MetricsPort(Protocol):
 
     def recent_runs(self) -> RecentRuns:
         """Return the newest runs."""
-        ...
 
     def changes(self) -> FollowedChanges:
         """Return the newest change that the function followed."""
-        ...
 
 
 class SchedulePort(Protocol):
@@ -103,7 +88,6 @@ class SchedulePort(Protocol):
 
     def is_enabled(self) -> bool | None:
         """Return whether the schedule is on."""
-        ...
 
 
 class QueuesPort(Protocol):
@@ -111,7 +95,6 @@ class QueuesPort(Protocol):
 
     def messages(self, url: str) -> int | None:
         """Return the number of messages in a queue."""
-        ...
 
 
 class ScalingPort(Protocol):
@@ -119,7 +102,6 @@ class ScalingPort(Protocol):
 
     def attached_target_groups(self, group: str) -> frozenset[str] | None:
         """Return the ARNs of the target groups of an Auto Scaling group."""
-        ...
 
 
 class ProbePort(Protocol):
@@ -127,4 +109,3 @@ class ProbePort(Protocol):
 
     def ask(self, target: DescribedTarget) -> SslReply:
         """Return the server's reply to an SSLRequest. A failure is a value, not an exception."""
-        ...

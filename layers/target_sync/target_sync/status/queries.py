@@ -4,18 +4,20 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from target_sync.errors import AwsAccessDeniedError, AwsCallError
-from target_sync.status.facts import Fact, FactUnavailableError, Unknown, require
+from target_sync.status.facts import Fact, FactUnavailableError, Unknown
 
 _T = TypeVar("_T")
 
 
+@dataclass(frozen=True, slots=True)
 class Query(Generic[_T]):
     """A query that runs in a thread of its own.
 
-    Args:
+    Attributes:
         subject: What the query reads, in words: `the listeners`.
         service: The prefix of the IAM actions that it needs, for example `ec2`.
         future: Receives the result.
@@ -23,42 +25,26 @@ class Query(Generic[_T]):
         now: A monotonic clock in seconds.
     """
 
-    def __init__(
-        self,
-        subject: str,
-        service: str,
-        future: "Future[_T]",
-        deadline: float,
-        now: Callable[[], float],
-    ) -> None:
-        self._subject = subject
-        self._service = service
-        self._future = future
-        self._deadline = deadline
-        self._now = now
+    subject: str
+    service: str
+    future: Future[_T]
+    deadline: float
+    now: Callable[[], float]
 
     def fact(self) -> Fact[_T]:
         """Return the fact. Waits until the deadline at most."""
         try:
-            return self._future.result(timeout=max(0.0, self._deadline - self._now()))
+            return self.future.result(timeout=max(0.0, self.deadline - self.now()))
         except FutureTimeoutError:
             return Unknown(
-                f"It took too long to read {self._subject}.",
+                f"It took too long to read {self.subject}.",
                 "Ask for the status again. If it stays unknown, check that the function reaches"
-                f" {self._service}.",
+                f" {self.service}.",
             )
         except FactUnavailableError as error:
             return error.fact
         except AwsCallError as error:
-            return _unknown(error, self._service)
-
-    def required(self) -> _T:
-        """Return the fact for a query that depends on it.
-
-        Raises:
-            FactUnavailableError: The fact is unavailable.
-        """
-        return require(self.fact())
+            return _unknown(error, self.service)
 
 
 class ParallelQueries:

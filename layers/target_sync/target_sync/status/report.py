@@ -9,7 +9,7 @@ The connection path is healthy if no check is broken and every check of traffic 
 
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TypeAlias
 
@@ -28,53 +28,46 @@ from target_sync.status.facts import (
 Document: TypeAlias = Mapping[str, object]
 
 
-@dataclass(frozen=True, slots=True)
-class _Definition:
-    """A status check.
-
-    Attributes:
-        carries_traffic: Whether the path can be healthy only if this check is not unknown. The
-            other checks show past runs, or what the next change needs.
-    """
-
-    title: str
-    run: Callable[[Facts, Deployment], CheckResult]
-    carries_traffic: bool = True
-
-
-_DEFINITIONS: Mapping[CheckId, _Definition] = {
-    CheckId.ENDPOINT_NAME: _Definition("Endpoint name", targets.endpoint_name),
-    CheckId.ALLOWED_ADDRESSES: _Definition("Allowed addresses", targets.allowed_addresses),
-    CheckId.TARGET_HEALTH: _Definition("Targets", targets.target_health),
-    CheckId.POSTGRESQL: _Definition("PostgreSQL", targets.postgresql, carries_traffic=False),
-    CheckId.DRIFT: _Definition("Drift", targets.drift),
-    CheckId.TARGET_GROUP: _Definition("Target group", load_balancer.target_group),
-    CheckId.LISTENER: _Definition("Listener", load_balancer.listener),
-    CheckId.LOAD_BALANCER: _Definition("Load balancer", load_balancer.load_balancer),
-    CheckId.AVAILABILITY_ZONES: _Definition("Availability Zones", load_balancer.availability_zones),
-    CheckId.LOAD_BALANCER_SECURITY_GROUP: _Definition(
-        "Load balancer security group", security_groups.load_balancer_security_group
+#: The title of each check, and the function that makes its result.
+_CHECKS: Mapping[CheckId, tuple[str, Callable[[Facts, Deployment], CheckResult]]] = {
+    CheckId.ENDPOINT_NAME: ("Endpoint name", targets.endpoint_name),
+    CheckId.ALLOWED_ADDRESSES: ("Allowed addresses", targets.allowed_addresses),
+    CheckId.TARGET_HEALTH: ("Targets", targets.target_health),
+    CheckId.POSTGRESQL: ("PostgreSQL", targets.postgresql),
+    CheckId.DRIFT: ("Drift", targets.drift),
+    CheckId.TARGET_GROUP: ("Target group", load_balancer.target_group),
+    CheckId.LISTENER: ("Listener", load_balancer.listener),
+    CheckId.LOAD_BALANCER: ("Load balancer", load_balancer.load_balancer),
+    CheckId.AVAILABILITY_ZONES: ("Availability Zones", load_balancer.availability_zones),
+    CheckId.LOAD_BALANCER_SECURITY_GROUP: (
+        "Load balancer security group",
+        security_groups.load_balancer_security_group,
     ),
-    CheckId.DATABASE_SECURITY_GROUP: _Definition(
-        "Database security group", security_groups.database_security_group
+    CheckId.DATABASE_SECURITY_GROUP: (
+        "Database security group",
+        security_groups.database_security_group,
     ),
-    CheckId.ENDPOINT_SERVICE: _Definition("Endpoint service", consumers.endpoint_service),
-    CheckId.ALLOWED_PRINCIPALS: _Definition("Allowed principals", consumers.allowed_principals),
-    CheckId.ENDPOINT_CONNECTIONS: _Definition(
-        "Endpoint connections", consumers.endpoint_connections
-    ),
-    CheckId.FUNCTION_NETWORK: _Definition(
-        "Function network", operation.function_network, carries_traffic=False
-    ),
-    CheckId.LAST_SYNC: _Definition("Last sync", operation.last_sync, carries_traffic=False),
-    CheckId.LAST_FAILOVER: _Definition(
-        "Last failover", operation.last_failover, carries_traffic=False
-    ),
-    CheckId.SCHEDULE: _Definition("Schedule", operation.schedule, carries_traffic=False),
-    CheckId.DEAD_LETTER_QUEUES: _Definition(
-        "Dead-letter queues", operation.dead_letter_queues, carries_traffic=False
-    ),
+    CheckId.ENDPOINT_SERVICE: ("Endpoint service", consumers.endpoint_service),
+    CheckId.ALLOWED_PRINCIPALS: ("Allowed principals", consumers.allowed_principals),
+    CheckId.ENDPOINT_CONNECTIONS: ("Endpoint connections", consumers.endpoint_connections),
+    CheckId.FUNCTION_NETWORK: ("Function network", operation.function_network),
+    CheckId.LAST_SYNC: ("Last sync", operation.last_sync),
+    CheckId.LAST_FAILOVER: ("Last failover", operation.last_failover),
+    CheckId.SCHEDULE: ("Schedule", operation.schedule),
+    CheckId.DEAD_LETTER_QUEUES: ("Dead-letter queues", operation.dead_letter_queues),
 }
+#: The path can be healthy while these are unknown: they show past runs, what the next change needs,
+#: or more than the health checks do.
+_NO_TRAFFIC = frozenset(
+    {
+        CheckId.POSTGRESQL,
+        CheckId.FUNCTION_NETWORK,
+        CheckId.LAST_SYNC,
+        CheckId.LAST_FAILOVER,
+        CheckId.SCHEDULE,
+        CheckId.DEAD_LETTER_QUEUES,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +140,7 @@ class StatusReport:
         return [check for check in self.checks if check.state is state]
 
     def _unknown_traffic(self) -> list[StatusCheck]:
-        return [c for c in self._in_state(CheckState.UNKNOWN) if _DEFINITIONS[c.id].carries_traffic]
+        return [c for c in self._in_state(CheckState.UNKNOWN) if c.id not in _NO_TRAFFIC]
 
     @property
     def summary(self) -> str:
@@ -170,14 +163,13 @@ class StatusReport:
 
     def to_document(self) -> Document:
         """Return the report as JSON-ready values, in a stable order."""
+        change = self.last_change
         return {
             "healthy": self.healthy,
             "summary": self.summary,
             "checks": [check.to_document() for check in self.checks],
-            "targets": None
-            if self.targets is None
-            else [_target_document(target) for target in self.targets],
-            "last_change": self.last_change and _change_document(self.last_change),
+            "targets": None if self.targets is None else [_document(t) for t in self.targets],
+            "last_change": change and {**asdict(change), "at": moment(change.at)},
             "at": moment(self.at),
             "stack": self.stack,
         }
@@ -191,17 +183,8 @@ def _ids(checks: Iterable[StatusCheck]) -> str:
     return ", ".join(check.id.value for check in checks)
 
 
-def _target_document(target: DescribedTarget) -> Document:
+def _document(target: DescribedTarget) -> Document:
     return {"target": str(target), "state": target.state.value, "reason": target.reason}
-
-
-def _change_document(change: FollowedChange) -> Document:
-    return {
-        "at": moment(change.at),
-        "to_detect": change.to_detect,
-        "to_register": change.to_register,
-        "to_healthy": change.to_healthy,
-    }
 
 
 def moment(at: float) -> str:
@@ -211,7 +194,7 @@ def moment(at: float) -> str:
 
 def make_report(facts: Facts, deployment: Deployment) -> StatusReport:
     """Return the report on these facts."""
-    results = {id_: _run(definition, facts, deployment) for id_, definition in _DEFINITIONS.items()}
+    results = {id_: _run(check, facts, deployment) for id_, (_, check) in _CHECKS.items()}
     return StatusReport(
         stack=deployment.stack,
         at=facts.now,
@@ -221,9 +204,11 @@ def make_report(facts: Facts, deployment: Deployment) -> StatusReport:
     )
 
 
-def _run(definition: _Definition, facts: Facts, deployment: Deployment) -> CheckResult:
+def _run(
+    check: Callable[[Facts, Deployment], CheckResult], facts: Facts, deployment: Deployment
+) -> CheckResult:
     try:
-        return definition.run(facts, deployment)
+        return check(facts, deployment)
     except FactUnavailableError as error:
         return unavailable(error.fact)
 
@@ -236,7 +221,7 @@ def _status_check(id_: CheckId, results: Mapping[CheckId, CheckResult]) -> Statu
         remedy = f"The cause is {cause.value}: fix that first."
     return StatusCheck(
         id=id_,
-        title=_DEFINITIONS[id_].title,
+        title=_CHECKS[id_][0],
         state=state,
         details=result.details,
         remedy=remedy,

@@ -39,7 +39,6 @@ class StatusRequest(Protocol):
 
     def respond(self, collect: Callable[[], StatusReport]) -> Response:
         """Return the response, with a report from `collect` if the request needs one."""
-        ...
 
 
 class ReportFormat(StrEnum):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_network
 
 from target_sync.config import Settings, load_settings
-from target_sync.environment import FLAGS, items, matching, one_of, required
+from target_sync.environment import FLAGS, given, items, matching, one_of, required
 from target_sync.errors import SettingsError
 from target_sync.model import DatabaseKind, IPNetwork, SyncPolicy
 from target_sync.status.facts import Deployment
@@ -58,7 +58,7 @@ def load_status_settings(environ: Mapping[str, str]) -> StatusSettings:
         deployment=_deployment(environ, sync),
         sync=sync,
         scaling_group=required(environ, "DATABASE_IDENTIFIER") if is_scaling_group else "",
-        load_balancer_arn=_text(environ, "LOAD_BALANCER_ARN"),
+        load_balancer_arn=given(environ, "LOAD_BALANCER_ARN", ""),
         function_subnets=tuple(items(environ.get("FUNCTION_SUBNETS", ""))),
         schedule="" if is_scaling_group else required(environ, "SCHEDULE_NAME"),
         failed_runs_queue=required(environ, "FAILED_RUNS_QUEUE_URL"),
@@ -71,9 +71,14 @@ def _deployment(environ: Mapping[str, str], sync: Settings | None) -> Deployment
     deployment = Deployment(
         stack=required(environ, "POWERTOOLS_SERVICE_NAME"),
         kind=sync.kind if sync else DatabaseKind.EC2_ASG,
-        policy=sync.policy if sync else _policy(environ),
+        policy=(
+            sync.policy
+            if sync
+            # Only the port matters where AWS registers the instances.
+            else SyncPolicy(port=_number(environ, "DATABASE_PORT"), allowed_networks=())
+        ),
         target_group_arn=required(environ, "TARGET_GROUP_ARN"),
-        owns_network=bool(_text(environ, "LOAD_BALANCER_ARN")),
+        owns_network=bool(given(environ, "LOAD_BALANCER_ARN", "")),
         database_security_groups=tuple(items(environ.get("DATABASE_SECURITY_GROUPS", ""))),
         apis=_apis(sync),
     )
@@ -99,11 +104,6 @@ def _deployment(environ: Mapping[str, str], sync: Settings | None) -> Deployment
     )
 
 
-def _policy(environ: Mapping[str, str]) -> SyncPolicy:
-    """Return the policy for an Auto Scaling group, which needs only the port."""
-    return SyncPolicy(port=_number(environ, "DATABASE_PORT"), allowed_networks=())
-
-
 def _apis(sync: Settings | None) -> tuple[str, ...]:
     """Return the APIs that the sync function calls, by the names of interface endpoints."""
     apis = ["elasticloadbalancing"]
@@ -112,10 +112,6 @@ def _apis(sync: Settings | None) -> tuple[str, ...]:
     if sync and (sync.kind is DatabaseKind.EC2_INSTANCE or sync.policy.serving_standby):
         apis.append("ec2")
     return tuple(apis)
-
-
-def _text(environ: Mapping[str, str], name: str) -> str:
-    return environ.get(name, "").strip()
 
 
 def _flag(environ: Mapping[str, str], name: str) -> bool:
@@ -128,7 +124,7 @@ def _number(environ: Mapping[str, str], name: str) -> int:
 
 def _idle_timeout(environ: Mapping[str, str]) -> int | None:
     """Return None where AWS allows no custom idle timeout."""
-    if not _text(environ, "IDLE_TIMEOUT_SECONDS"):
+    if not given(environ, "IDLE_TIMEOUT_SECONDS", ""):
         return None
     return _number(environ, "IDLE_TIMEOUT_SECONDS")
 

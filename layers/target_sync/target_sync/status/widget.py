@@ -11,7 +11,7 @@ from html import escape
 
 from target_sync.notifications.messages import plain
 from target_sync.status.checks.result import CheckId, CheckState
-from target_sync.status.facts import DescribedTarget, FollowedChange
+from target_sync.status.facts import DescribedTarget
 from target_sync.status.report import StatusCheck, StatusReport, by_urgency, moment
 from target_sync.targets.health_reasons import explain
 
@@ -82,19 +82,14 @@ DARK = Theme(
 def to_html(report: StatusReport, frame: Frame) -> str:
     """Return the report as one element of less than 30 kB, with its own style."""
     theme = DARK if frame.dark else LIGHT
-    return "".join(
-        [
-            # This class switches off CloudWatch's own style of lists and tables.
-            '<div class="ppl cwdb-no-default-styles">',
-            _style(theme, _columns(frame.width, len(report.checks))),
-            _summary(report),
-            _problems(report.checks),
-            _path(report.checks),
-            '<div class="ppl-now">',
-            _targets(report),
-            _last_change(report),
-            "</div></div>",
-        ]
+    return (
+        # The second class switches off CloudWatch's own style of lists and tables.
+        '<div class="ppl cwdb-no-default-styles">'
+        + _style(theme, _columns(frame.width, len(report.checks)))
+        + _summary(report)
+        + _problems(report.checks)
+        + _path(report.checks)
+        + f'<div class="ppl-now">{_targets(report)}{_last_change(report)}</div></div>'
     )
 
 
@@ -235,21 +230,18 @@ def _last_change(report: StatusReport) -> str:
     change = report.last_change
     if change is None:
         return _section("Last failover", _details(report, CheckId.LAST_FAILOVER))
-    return _section(
-        "Last failover",
-        f"<p>Run of {_text(moment(change.at))}, seconds after its trigger:</p>"
-        f"<table>{_timeline(change)}</table>",
-    )
-
-
-def _timeline(change: FollowedChange) -> str:
-    times = {
+    phases = {
         "detected": change.to_detect,
         "registered": change.to_register,
         "healthy": change.to_healthy,
     }
-    longest = max([1.0, *(seconds for seconds in times.values() if seconds is not None)])
-    return "".join(_phase(name, seconds, longest) for name, seconds in times.items())
+    longest = max([1.0, *(seconds for seconds in phases.values() if seconds is not None)])
+    rows = "".join(_phase(name, seconds, longest) for name, seconds in phases.items())
+    return _section(
+        "Last failover",
+        f"<p>Run of {_text(moment(change.at))}, seconds after its trigger:</p>"
+        f"<table>{rows}</table>",
+    )
 
 
 def _phase(name: str, seconds: float | None, longest: float) -> str:

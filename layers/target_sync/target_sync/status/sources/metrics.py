@@ -30,7 +30,6 @@ class CloudWatchClient(Protocol):
 
     def get_metric_data(self, **query: object) -> Mapping[str, Any]:
         """GetMetricData."""
-        ...
 
 
 class CloudWatchMetrics:
