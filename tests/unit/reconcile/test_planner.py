@@ -1,4 +1,4 @@
-"""Every row of the planner's table, every veto, and the properties that hold for all input."""
+"""Every row of the planner's table, every veto, and properties for any input."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -50,167 +50,167 @@ def healthy(*addresses: object) -> TargetGroup:
     return group(*((target(a), TargetState.HEALTHY) for a in addresses))
 
 
-def said(
+def dns(
     at: float, *addresses: object, ttl: int | None = TTL, corroborated: bool = False
 ) -> Observation:
-    named = frozenset(ip_address(str(a)) for a in addresses)
+    observed_addresses = frozenset(ip_address(str(a)) for a in addresses)
     return Observation(
         name="db.example.com",
-        addresses=named,
+        addresses=observed_addresses,
         source="dns",
         ttl=ttl,
         at=at,
-        second=named if corroborated else None,
+        second=observed_addresses if corroborated else None,
     )
 
 
-def by_two(at: float, name: object, api: object) -> Observation:
-    """The name gives one address, and the second source another, or the same."""
-    return replace(said(at, name), second=frozenset({ip_address(str(api))}))
+def both(at: float, name: object, api: object) -> Observation:
+    """Return an observation in which DNS and the second source name one address each."""
+    return replace(dns(at, name), second=frozenset({ip_address(str(api))}))
 
 
-def steadily(*addresses: object, seconds: int = WINDOW, ttl: int | None = TTL) -> list[Observation]:
-    return [said(float(at), *addresses, ttl=ttl) for at in range(seconds + 1)]
+def unchanged(
+    *addresses: object, seconds: int = WINDOW, ttl: int | None = TTL
+) -> list[Observation]:
+    return [dns(float(at), *addresses, ttl=ttl) for at in range(seconds + 1)]
 
 
-def verdict(plan: Plan, wanted: Target) -> tuple[Action, Reason]:
-    (found,) = [v for v in plan.changes if v.target == wanted]
-    return found.action, found.reason
+def change_of(plan: Plan, of: Target) -> tuple[Action, Reason]:
+    (change,) = [c for c in plan.changes if c.target == of]
+    return change.action, change.reason
 
 
 @pytest.mark.parametrize(
     ("before", "observations", "action", "reason"),
     [
         pytest.param(
-            healthy(), [said(0, A)], Action.REGISTER, Reason.NOT_REGISTERED,
+            healthy(), [dns(0, A)], Action.REGISTER, Reason.NOT_REGISTERED,
             id="a new address is registered at once",
         ),
         pytest.param(
-            healthy(A), [said(0, A)], Action.KEEP, Reason.REGISTERED,
-            id="a registered address in the answer is kept",
+            healthy(A), [dns(0, A)], Action.KEEP, Reason.REGISTERED,
+            id="a registered desired address is kept",
         ),
         pytest.param(
-            group((target(A), TargetState.UNHEALTHY)), [said(0, A)], Action.KEEP, Reason.REGISTERED,
-            id="health does not decide who is registered",
+            group((target(A), TargetState.UNHEALTHY)), [dns(0, A)], Action.KEEP, Reason.REGISTERED,
+            id="an unhealthy desired target is kept",
         ),
         pytest.param(
-            group((target(A), TargetState.UNHEALTHY_DRAINING)), [said(0, A)],
+            group((target(A), TargetState.UNHEALTHY_DRAINING)), [dns(0, A)],
             Action.KEEP, Reason.REGISTERED,
-            id="an unhealthy target in its grace period is still registered",
+            id="an unhealthy draining target is still registered",
         ),
         pytest.param(
-            group((target(A), TargetState.DRAINING)), [said(0, A)],
+            group((target(A), TargetState.DRAINING)), [dns(0, A)],
             Action.HOLD, Reason.RETURN_UNCONFIRMED,
-            id="a draining address in one answer waits",
+            id="a draining address in one observation waits",
         ),
         pytest.param(
-            group((target(A), TargetState.DRAINING)), steadily(A),
+            group((target(A), TargetState.DRAINING)), unchanged(A),
             Action.REGISTER, Reason.RETURN_CONFIRMED,
-            id="a draining address in every answer of the window is registered",
+            id="a draining address is registered after the confirm window",
         ),
         pytest.param(
-            healthy(A, B), [said(0, B)], Action.HOLD, Reason.ABSENCE_UNCONFIRMED,
-            id="a registered address missing from one answer stays",
+            healthy(A, B), [dns(0, B)], Action.HOLD, Reason.ABSENCE_UNCONFIRMED,
+            id="a registered address missing from one observation stays",
         ),
         pytest.param(
-            healthy(A, B), steadily(B), Action.DEREGISTER, Reason.ABSENCE_CONFIRMED,
-            id="a registered address in no answer of the window goes",
+            healthy(A, B), unchanged(B), Action.DEREGISTER, Reason.ABSENCE_CONFIRMED,
+            id="an absent address is removed after the confirm window",
         ),
         pytest.param(
-            healthy(A), [said(0, B, corroborated=True)],
+            healthy(A), [dns(0, B, corroborated=True)],
             Action.DEREGISTER, Reason.ABSENT_IN_BOTH_SOURCES,
-            id="a registered address goes at once when two sources agree on a new one",
+            id="an address is removed at once if two sources agree on a new one",
         ),
         pytest.param(
-            healthy(A, B), [by_two(0, A, A), said(1, A, B), said(2, B, corroborated=True)],
+            healthy(A, B), [both(0, A, A), dns(1, A, B), dns(2, B, corroborated=True)],
             Action.DEREGISTER, Reason.ABSENT_IN_BOTH_SOURCES,
-            id="a registered address goes at once when two sources agree on one that came later",
+            id="an address is removed at once if two sources agree on a newer one",
         ),
         pytest.param(
-            healthy(A, B), [said(0, A), said(2, B, corroborated=True)],
+            healthy(A, B), [dns(0, A), dns(2, B, corroborated=True)],
             Action.HOLD, Reason.ABSENCE_UNCONFIRMED,
-            id="a second source that was silent did not speak against the later one",
+            id="a second source without a reply does not make an address newer",
         ),
         pytest.param(
-            healthy(A, B), [said(0, B), said(1, A, B), said(2, B, corroborated=True)],
+            healthy(A, B), [dns(0, B), dns(1, A, B), dns(2, B, corroborated=True)],
             Action.HOLD, Reason.ABSENCE_UNCONFIRMED,
-            id="two sources that agree on what was before wait for the window",
+            id="agreement on an older address waits for the window",
         ),
         pytest.param(
-            healthy(A, B), [said(0, B, corroborated=True)],
+            healthy(A, B), [dns(0, B, corroborated=True)],
             Action.HOLD, Reason.ABSENCE_UNCONFIRMED,
-            id="two sources that agree on what somebody else registered wait for the window",
+            id="agreement on an address that another run registered waits for the window",
         ),
         pytest.param(
-            healthy(A), [said(0, B, corroborated=True), said(1, B)],
+            healthy(A), [dns(0, B, corroborated=True), dns(1, B)],
             Action.HOLD, Reason.ABSENCE_UNCONFIRMED,
-            id="only the newest answer's agreement counts",
+            id="only agreement in the newest observation counts",
         ),
         pytest.param(
-            group((target(A), TargetState.DRAINING)), [said(0, A, corroborated=True)],
+            group((target(A), TargetState.DRAINING)), [dns(0, A, corroborated=True)],
             Action.HOLD, Reason.RETURN_UNCONFIRMED,
-            id="two sources that agree do not hurry a draining address back",
+            id="agreement does not register a draining address earlier",
         ),
         pytest.param(
-            healthy(A, B), [said(0, A, B), *steadily(B)[1:]],
+            healthy(A, B), [dns(0, A, B), *unchanged(B)[1:]],
             Action.HOLD, Reason.ABSENCE_UNCONFIRMED,
-            id="one answer of the window with the address keeps it",
+            id="one observation of the window with the address keeps it",
         ),
         pytest.param(
             group((target(A), TargetState.DRAINING), (target(B), TargetState.HEALTHY)),
-            [said(0, B)], Action.IGNORE, Reason.DRAINING,
-            id="a draining address that is not wanted is left to drain",
+            [dns(0, B)], Action.IGNORE, Reason.DRAINING,
+            id="an undesired draining address is ignored",
         ),
     ],
 )  # fmt: skip
-def test_what_becomes_of_the_first_address(
+def test_the_change_of_a_target_follows_from_the_group_and_the_observations(
     before: TargetGroup, observations: list[Observation], action: Action, reason: Reason
 ) -> None:
-    assert verdict(make_plan(before, observations, POLICY), target(A)) == (action, reason)
+    assert change_of(make_plan(before, observations, POLICY), target(A)) == (action, reason)
 
 
 @pytest.mark.parametrize("port", [5431, 5433])
 def test_the_same_address_on_another_port_is_another_target(port: int) -> None:
-    plan = make_plan(group((target(A, port), TargetState.HEALTHY)), steadily(A), POLICY)
+    plan = make_plan(group((target(A, port), TargetState.HEALTHY)), unchanged(A), POLICY)
 
-    assert verdict(plan, target(A, 5432)) == (Action.REGISTER, Reason.NOT_REGISTERED)
-    assert verdict(plan, target(A, port)) == (Action.DEREGISTER, Reason.ABSENCE_CONFIRMED)
+    assert change_of(plan, target(A, 5432)) == (Action.REGISTER, Reason.NOT_REGISTERED)
+    assert change_of(plan, target(A, port)) == (Action.DEREGISTER, Reason.ABSENCE_CONFIRMED)
 
 
-def test_a_wrong_port_in_the_same_plan_as_the_right_one_waits_for_its_confirmation() -> None:
-    plan = make_plan(group((target(A, 5433), TargetState.HEALTHY)), [said(0, A)], POLICY)
+def test_a_target_on_another_port_is_removed_only_after_the_confirm_window() -> None:
+    plan = make_plan(group((target(A, 5433), TargetState.HEALTHY)), [dns(0, A)], POLICY)
 
-    assert [v.target for v in plan.to_register] == [target(A)]
+    assert [c.target for c in plan.to_register] == [target(A)]
     assert not plan.to_deregister
 
 
 @pytest.mark.parametrize(
     ("observations", "reason"),
     [
-        pytest.param([said(0, A), said(WINDOW, B)], Reason.ABSENCE_UNCONFIRMED, id="the answer"),
-        pytest.param([by_two(0, B, A), said(WINDOW, B)], Reason.ABSENCE_UNCONFIRMED, id="the API"),
+        pytest.param([dns(0, A), dns(WINDOW, B)], Reason.ABSENCE_UNCONFIRMED, id="desired"),
+        pytest.param([both(0, B, A), dns(WINDOW, B)], Reason.ABSENCE_UNCONFIRMED, id="by the API"),
         pytest.param(
-            [by_two(0, A, A), by_two(1, B, A), by_two(WINDOW + 1, B, A)], Reason.ABSENCE_CONFIRMED,
-            id="the answer, and then the API alone",
+            [both(0, A, A), both(1, B, A), both(WINDOW + 1, B, A)], Reason.ABSENCE_CONFIRMED,
+            id="first desired, then named by the API alone",
         ),
     ],
 )  # fmt: skip
-def test_a_port_is_the_right_one_by_its_number_whichever_object_that_is(
-    observations: list[Observation], reason: Reason
-) -> None:
+def test_ports_are_compared_by_value(observations: list[Observation], reason: Reason) -> None:
     policy = replace(POLICY, port=int(str(POLICY.port)))
     assert policy.port is not target(A).port
 
     plan = make_plan(healthy(A, B), observations, policy)
 
-    assert verdict(plan, target(A))[1] is reason
+    assert change_of(plan, target(A))[1] is reason
 
 
-def test_an_empty_answer_removes_nothing() -> None:
-    plan = make_plan(healthy(A), steadily(), POLICY)
+def test_an_empty_observation_removes_nothing() -> None:
+    plan = make_plan(healthy(A), unchanged(), POLICY)
 
     assert not plan.has_calls
-    assert verdict(plan, target(A)) == (Action.HOLD, Reason.REMOVAL_VETOED)
+    assert change_of(plan, target(A)) == (Action.HOLD, Reason.REMOVAL_VETOED)
     assert [v.code for v in plan.vetoes] == [VetoCode.EMPTY_ANSWER]
     assert "db.example.com has no address" in plan.vetoes[0].detail
 
@@ -219,126 +219,126 @@ def test_an_empty_answer_removes_nothing() -> None:
     "address",
     ["8.8.8.8", "0.0.0.0", "127.0.0.1", "169.254.1.1", "224.0.0.1", "10.1.0.1"],
 )
-def test_an_address_outside_the_allowed_networks_is_refused_and_nothing_is_removed(
+def test_an_address_outside_the_allowed_networks_is_rejected_and_nothing_is_removed(
     address: str,
 ) -> None:
-    plan = make_plan(healthy(A), steadily(address), POLICY)
+    plan = make_plan(healthy(A), unchanged(address), POLICY)
 
-    assert verdict(plan, target(address)) == (Action.REJECT, Reason.NOT_ALLOWED)
+    assert change_of(plan, target(address)) == (Action.REJECT, Reason.NOT_ALLOWED)
     assert not plan.has_calls
     assert [v.code for v in plan.vetoes] == [VetoCode.OUTSIDE_ALLOWED_NETWORKS]
     assert address in plan.vetoes[0].detail
 
 
-def test_addresses_of_the_other_family_are_neither_registered_nor_removed_nor_vetoed() -> None:
-    six = "2001:db8::1"
+def test_addresses_of_the_other_ip_version_are_neither_registered_nor_removed_nor_vetoed() -> None:
+    ipv6_address = "2001:db8::1"
     mixed = group((target(A), TargetState.HEALTHY), (target("2001:db8::2"), TargetState.HEALTHY))
 
-    plan = make_plan(mixed, steadily(A, six), POLICY)
+    plan = make_plan(mixed, unchanged(A, ipv6_address), POLICY)
 
-    assert [v.target for v in plan.changes] == [target(A)]
+    assert [c.target for c in plan.changes] == [target(A)]
     assert not plan.vetoes
 
 
-def test_an_answer_of_the_other_family_alone_counts_as_empty() -> None:
-    plan = make_plan(healthy(A), steadily("2001:db8::1"), POLICY)
+def test_an_observation_with_only_the_other_ip_version_counts_as_empty() -> None:
+    plan = make_plan(healthy(A), unchanged("2001:db8::1"), POLICY)
 
     assert [v.code for v in plan.vetoes] == [VetoCode.EMPTY_ANSWER]
-    assert verdict(plan, target(A)) == (Action.HOLD, Reason.REMOVAL_VETOED)
+    assert change_of(plan, target(A)) == (Action.HOLD, Reason.REMOVAL_VETOED)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0", "169.254.1.1", "224.0.0.1", "::1"])
-def test_no_setting_allows_an_address_that_no_load_balancer_reaches(address: str) -> None:
+def test_no_setting_allows_a_loopback_link_local_or_multicast_address(address: str) -> None:
     anything = replace(POLICY, allowed_networks=(ip_network("0.0.0.0/0"), ip_network("::/0")))
 
     assert not anything.allows(ip_address(address))
     assert anything.allows(ip_address("10.0.0.1"))
 
 
-@pytest.mark.parametrize("answer", [(), ("8.8.8.8",), (A, B, C)])
-def test_a_veto_names_the_newest_answer(answer: tuple[object, ...]) -> None:
-    before = replace(said(0, A), name="before.example.com")
-    then = replace(said(1, A), name="then.example.com")
+@pytest.mark.parametrize("addresses", [(), ("8.8.8.8",), (A, B, C)])
+def test_a_veto_names_the_newest_observation(addresses: tuple[object, ...]) -> None:
+    before = replace(dns(0, A), name="before.example.com")
+    then = replace(dns(1, A), name="then.example.com")
 
-    plan = make_plan(healthy(A), [before, then, said(2, *answer)], replace(POLICY, max_targets=2))
+    plan = make_plan(healthy(A), [before, then, dns(2, *addresses)], replace(POLICY, max_targets=2))
 
     assert [v.detail.split()[0] for v in plan.vetoes] == ["db.example.com"]
 
 
 @pytest.mark.parametrize("reason", Reason)
-def test_only_an_address_that_the_group_does_not_know_is_missing(reason: Reason) -> None:
+def test_only_a_target_that_is_not_in_the_group_is_missing(reason: Reason) -> None:
     plan = Plan((Change(target(A), Action.KEEP, reason),))
 
     assert plan.has_missing_targets is (reason is Reason.NOT_REGISTERED)
 
 
 @pytest.mark.parametrize("reason", Reason)
-def test_only_what_could_not_be_found_out_is_a_doubt(reason: Reason) -> None:
+def test_only_a_failed_standby_check_is_a_failed_check(reason: Reason) -> None:
     plan = Plan((Change(target(A), Action.KEEP, reason),))
 
     assert plan.has_failed_checks is (reason is Reason.STANDBY_CHECK_FAILED)
 
 
-def test_a_right_address_is_registered_although_the_removal_is_vetoed() -> None:
-    plan = make_plan(healthy(A), steadily(B, "8.8.8.8"), POLICY)
+def test_a_desired_target_is_registered_although_the_removal_is_vetoed() -> None:
+    plan = make_plan(healthy(A), unchanged(B, "8.8.8.8"), POLICY)
 
-    assert [v.target for v in plan.to_register] == [target(B)]
-    assert verdict(plan, target(A)) == (Action.HOLD, Reason.REMOVAL_VETOED)
+    assert [c.target for c in plan.to_register] == [target(B)]
+    assert change_of(plan, target(A)) == (Action.HOLD, Reason.REMOVAL_VETOED)
 
 
-@pytest.mark.parametrize("answer", [(), ("8.8.8.8",)])
-def test_two_sources_that_agree_do_not_overrule_a_veto(answer: tuple[str, ...]) -> None:
-    plan = make_plan(healthy(A), [said(0, *answer, corroborated=True)], POLICY)
+@pytest.mark.parametrize("addresses", [(), ("8.8.8.8",)])
+def test_two_agreeing_sources_do_not_overrule_a_veto(addresses: tuple[str, ...]) -> None:
+    plan = make_plan(healthy(A), [dns(0, *addresses, corroborated=True)], POLICY)
 
     assert not plan.has_calls
-    assert verdict(plan, target(A)) == (Action.HOLD, Reason.REMOVAL_VETOED)
+    assert change_of(plan, target(A)) == (Action.HOLD, Reason.REMOVAL_VETOED)
 
 
 def test_the_last_registered_target_stays_even_if_two_sources_agree_on_a_draining_one() -> None:
     returned = group((target(A), TargetState.HEALTHY), (target(B), TargetState.DRAINING))
 
-    plan = make_plan(returned, [by_two(0, A, A), said(1, B, corroborated=True)], POLICY)
+    plan = make_plan(returned, [both(0, A, A), dns(1, B, corroborated=True)], POLICY)
 
     assert [v.code for v in plan.vetoes] == [VetoCode.WOULD_EMPTY_GROUP]
     assert not plan.has_calls
 
 
-def test_too_many_addresses_are_refused_as_a_whole() -> None:
+def test_too_many_addresses_are_all_rejected() -> None:
     policy = replace(POLICY, max_targets=2)
 
-    plan = make_plan(healthy(A), steadily(B, C, "10.0.9.9"), policy)
+    plan = make_plan(healthy(A), unchanged(B, C, "10.0.9.9"), policy)
 
     assert not plan.has_calls
-    assert verdict(plan, target(B)) == (Action.HOLD, Reason.REGISTRATION_VETOED)
+    assert change_of(plan, target(B)) == (Action.HOLD, Reason.REGISTRATION_VETOED)
     (veto,) = plan.vetoes
     assert veto.code is VetoCode.TOO_MANY_ADDRESSES
     assert veto.phases == frozenset(Phase)
     assert "3 addresses" in veto.detail
 
 
-def test_exactly_as_many_addresses_as_allowed_are_taken() -> None:
-    assert not make_plan(healthy(), [said(0, A, B)], replace(POLICY, max_targets=2)).vetoes
+def test_the_maximum_number_of_addresses_is_allowed() -> None:
+    assert not make_plan(healthy(), [dns(0, A, B)], replace(POLICY, max_targets=2)).vetoes
 
 
-def test_the_last_registered_target_stays_while_its_successor_may_not_come_back_yet() -> None:
+def test_the_last_registered_target_stays_until_its_draining_successor_is_confirmed() -> None:
     draining_successor = group((target(A), TargetState.HEALTHY), (target(B), TargetState.DRAINING))
-    # A has been gone for the whole window; B was not in the first of those answers.
-    observations = [said(0), *(said(float(at), B) for at in range(1, WINDOW + 1))]
+    # A is absent for the whole window, and B from its first observation.
+    observations = [dns(0), *(dns(float(at), B) for at in range(1, WINDOW + 1))]
 
     plan = make_plan(draining_successor, observations, POLICY)
 
     assert [v.code for v in plan.vetoes] == [VetoCode.WOULD_EMPTY_GROUP]
-    assert verdict(plan, target(A)) == (Action.HOLD, Reason.REMOVAL_VETOED)
-    assert verdict(plan, target(B)) == (Action.HOLD, Reason.RETURN_UNCONFIRMED)
+    assert change_of(plan, target(A)) == (Action.HOLD, Reason.REMOVAL_VETOED)
+    assert change_of(plan, target(B)) == (Action.HOLD, Reason.RETURN_UNCONFIRMED)
 
 
-def test_a_removal_goes_with_the_registration_of_the_successor() -> None:
+def test_a_removal_is_in_the_same_plan_as_the_registration_of_the_successor() -> None:
     returned = group((target(A), TargetState.HEALTHY), (target(B), TargetState.DRAINING))
 
-    plan = make_plan(returned, steadily(B), POLICY)
+    plan = make_plan(returned, unchanged(B), POLICY)
 
-    assert [v.target for v in plan.to_register] == [target(B)]
-    assert [v.target for v in plan.to_deregister] == [target(A)]
+    assert [c.target for c in plan.to_register] == [target(B)]
+    assert [c.target for c in plan.to_deregister] == [target(A)]
     assert not plan.vetoes
 
 
@@ -352,22 +352,24 @@ def test_a_removal_goes_with_the_registration_of_the_successor() -> None:
         ((None, 30), 31.0),
     ],
 )
-def test_the_confirm_window_outlasts_every_cache(ttls: Iterable[int | None], window: float) -> None:
-    assert confirm_window([said(0, A, ttl=ttl) for ttl in ttls], POLICY) == window
+def test_the_confirm_window_is_longer_than_every_ttl(
+    ttls: Iterable[int | None], window: float
+) -> None:
+    assert confirm_window([dns(0, A, ttl=ttl) for ttl in ttls], POLICY) == window
 
 
-def test_the_confirm_window_is_a_second_at_least() -> None:
-    assert confirm_window([said(0, A, ttl=None)], replace(POLICY, confirm_seconds=0)) == 1
+def test_the_confirm_window_is_at_least_one_second() -> None:
+    assert confirm_window([dns(0, A, ttl=None)], replace(POLICY, confirm_seconds=0)) == 1
 
 
 def test_a_removal_is_due_exactly_when_the_window_ends() -> None:
-    almost = make_plan(healthy(A, B), steadily(B)[:-1], POLICY)
-    at_last = make_plan(healthy(A, B), steadily(B), POLICY)
+    before_due = make_plan(healthy(A, B), unchanged(B)[:-1], POLICY)
+    confirmed = make_plan(healthy(A, B), unchanged(B), POLICY)
 
-    assert almost.confirmation_due_at == WINDOW
-    assert not almost.is_complete
-    assert [v.target for v in at_last.to_deregister] == [target(A)]
-    assert at_last.confirmation_due_at is None
+    assert before_due.confirmation_due_at == WINDOW
+    assert not before_due.is_complete
+    assert [c.target for c in confirmed.to_deregister] == [target(A)]
+    assert confirmed.confirmation_due_at is None
 
 
 @pytest.mark.parametrize(
@@ -379,20 +381,20 @@ def test_a_removal_is_due_exactly_when_the_window_ends() -> None:
         ),
     ],
 )
-def test_what_waited_for_longer_than_the_window_is(before: TargetGroup, reason: Reason) -> None:
-    plan = make_plan(before, [said(0, B), said(WINDOW + 0.5, B)], POLICY)
+def test_a_change_is_confirmed_after_the_window(before: TargetGroup, reason: Reason) -> None:
+    plan = make_plan(before, [dns(0, B), dns(WINDOW + 0.5, B)], POLICY)
 
-    assert reason in {v.reason for v in plan.changes}
+    assert reason in {c.reason for c in plan.changes}
 
 
-def test_a_plan_that_keeps_everything_is_complete() -> None:
-    plan = make_plan(healthy(A), [said(0, A)], POLICY)
+def test_a_plan_without_changes_is_complete() -> None:
+    plan = make_plan(healthy(A), [dns(0, A)], POLICY)
 
     assert plan.is_complete
     assert not plan.has_calls
 
 
-def test_targets_have_one_order() -> None:
+def test_targets_have_a_stable_order() -> None:
     shuffled = [target("10.0.0.10"), target("10.0.0.9", 2), target("::1"), target("10.0.0.9", 1)]
 
     assert [str(t) for t in in_order(shuffled)] == [
@@ -410,174 +412,174 @@ def test_targets_have_one_order() -> None:
     ("before", "observations", "action", "reason"),
     [
         pytest.param(
-            healthy(A), [by_two(0, A, A), by_two(1, A, B)], Action.REGISTER, Reason.ANNOUNCED,
-            id="what the second source changes to is registered at once",
+            healthy(A), [both(0, A, A), both(1, A, B)], Action.REGISTER, Reason.ANNOUNCED,
+            id="a new address of the second source is registered at once",
         ),
         pytest.param(
-            healthy(A), [by_two(0, A, A), by_two(1, A, B), by_two(CONTEST + 0.9, A, B)],
+            healthy(A), [both(0, A, A), both(1, A, B), both(CONTEST + 0.9, A, B)],
             Action.REGISTER, Reason.ANNOUNCED,
-            id="for as long as a name may take to move",
+            id="it is registered until the contest ends",
         ),
         pytest.param(
-            healthy(A, B), [by_two(0, A, B)], Action.HOLD, Reason.CONTESTED,
-            id="what is registered and named by the second source alone stays at first",
+            healthy(A, B), [both(0, A, B)], Action.HOLD, Reason.CONTESTED,
+            id="a registered address of the second source stays at first",
         ),
         pytest.param(
-            healthy(A, B), [by_two(0, A, B), by_two(CONTEST - 0.1, A, B)],
+            healthy(A, B), [both(0, A, B), both(CONTEST - 0.1, A, B)],
             Action.HOLD, Reason.CONTESTED,
-            id="until a name should have moved",
+            id="it stays until the contest ends",
         ),
         pytest.param(
-            healthy(A, B), [by_two(0, A, B), by_two(CONTEST, A, B)],
+            healthy(A, B), [both(0, A, B), both(CONTEST, A, B)],
             Action.DEREGISTER, Reason.ABSENCE_CONFIRMED,
-            id="then the name decides",
+            id="it is removed when the contest ends",
         ),
         pytest.param(
             healthy(A, B),
-            [by_two(0, A, B), by_two(5, A, A), by_two(CONTEST, A, B)],
+            [both(0, A, B), both(5, A, A), both(CONTEST, A, B)],
             Action.HOLD, Reason.CONTESTED,
-            id="a dispute that begins anew has a window of its own",
+            id="a second contest starts a new window",
         ),
         pytest.param(
-            healthy(A, B), [by_two(0, B, B), by_two(1, A, B), by_two(WINDOW + 0.9, A, B)],
+            healthy(A, B), [both(0, B, B), both(1, A, B), both(WINDOW + 0.9, A, B)],
             Action.HOLD, Reason.CONTESTED,
-            id="what the name has moved away from stays for the confirm window",
+            id="an address that was desired before stays for the confirm window",
         ),
         pytest.param(
-            healthy(A, B), [by_two(0, B, B), by_two(1, A, B), by_two(WINDOW + 1, A, B)],
+            healthy(A, B), [both(0, B, B), both(1, A, B), both(WINDOW + 1, A, B)],
             Action.DEREGISTER, Reason.ABSENCE_CONFIRMED,
-            id="and no longer, although the second source still names it",
+            id="it is removed after the confirm window",
         ),
         pytest.param(
-            healthy(A, B), [by_two(0, A, B), said(WINDOW, A)],
+            healthy(A, B), [both(0, A, B), dns(WINDOW, A)],
             Action.HOLD, Reason.ABSENCE_UNCONFIRMED,
-            id="a second source that falls silent takes back nothing at once",
+            id="a second source that stops replying removes nothing at once",
         ),
         pytest.param(
-            healthy(A, B), [by_two(0, A, B), said(1, A), said(WINDOW + 1, A)],
+            healthy(A, B), [both(0, A, B), dns(1, A), dns(WINDOW + 1, A)],
             Action.DEREGISTER, Reason.ABSENCE_CONFIRMED,
-            id="but has named nothing once it was silent for the confirm window",
+            id="without a reply for the confirm window the address is removed",
         ),
         pytest.param(
-            healthy(A, B), [replace(by_two(at, A, B), ttl=60) for at in (0, 60.9)],
+            healthy(A, B), [replace(both(at, A, B), ttl=60) for at in (0, 60.9)],
             Action.HOLD, Reason.CONTESTED,
-            id="a dispute lasts for the confirm window at least",
+            id="a contest lasts at least for the confirm window",
         ),
     ],
 )  # fmt: skip
-def test_what_becomes_of_an_address_that_only_the_second_source_names(
+def test_the_change_of_a_target_that_only_the_second_source_names(
     before: TargetGroup, observations: list[Observation], action: Action, reason: Reason
 ) -> None:
-    assert verdict(make_plan(before, observations, POLICY), target(B)) == (action, reason)
+    assert change_of(make_plan(before, observations, POLICY), target(B)) == (action, reason)
 
 
 @pytest.mark.parametrize(
     ("before", "observations"),
     [
-        pytest.param(healthy(A), [by_two(0, A, B)], id="that was so from the start"),
+        pytest.param(healthy(A), [both(0, A, B)], id="the second source named it from the start"),
         pytest.param(
-            healthy(A), [said(0, A), by_two(1, A, B)], id="after a look at which it said nothing"
+            healthy(A), [dns(0, A), both(1, A, B)], id="the second source did not reply before"
         ),
         pytest.param(
-            healthy(A), [by_two(0, A, A), by_two(1, A, B), by_two(CONTEST + 1, A, B)],
-            id="the name has not moved in all that time",
+            healthy(A), [both(0, A, A), both(1, A, B), both(CONTEST + 1, A, B)],
+            id="the contest has ended",
         ),
         pytest.param(
-            healthy(A), [by_two(0, A, A), by_two(1, A, "8.8.8.8")],
+            healthy(A), [both(0, A, A), both(1, A, "8.8.8.8")],
             id="the address is not allowed",
         ),
     ],
 )  # fmt: skip
-def test_an_address_that_only_the_second_source_names_is_not_registered_if(
+def test_an_address_that_only_the_second_source_names_is_not_registered(
     before: TargetGroup, observations: list[Observation]
 ) -> None:
     plan = make_plan(before, observations, POLICY)
 
-    assert [v.target for v in plan.changes] == [target(A)]
+    assert [c.target for c in plan.changes] == [target(A)]
     assert not plan.vetoes
 
 
-def test_a_draining_address_that_only_the_second_source_names_is_left_to_drain() -> None:
+def test_a_draining_address_that_only_the_second_source_names_is_ignored() -> None:
     leaving = group((target(A), TargetState.HEALTHY), (target(B), TargetState.DRAINING))
 
-    plan = make_plan(leaving, [by_two(0, A, A), by_two(1, A, B)], POLICY)
+    plan = make_plan(leaving, [both(0, A, A), both(1, A, B)], POLICY)
 
-    assert verdict(plan, target(B)) == (Action.IGNORE, Reason.DRAINING)
+    assert change_of(plan, target(B)) == (Action.IGNORE, Reason.DRAINING)
 
 
-def test_a_vetoed_registration_is_vetoed_for_what_is_announced_too() -> None:
-    crowded = [replace(o, addresses=frozenset({A, C})) for o in (by_two(0, A, A), by_two(1, A, B))]
+def test_a_vetoed_registration_also_applies_to_announced_addresses() -> None:
+    too_many = [replace(o, addresses=frozenset({A, C})) for o in (both(0, A, A), both(1, A, B))]
 
-    plan = make_plan(healthy(A, C), crowded, replace(POLICY, max_targets=1))
+    plan = make_plan(healthy(A, C), too_many, replace(POLICY, max_targets=1))
 
     assert [v.code for v in plan.vetoes] == [VetoCode.TOO_MANY_ADDRESSES]
-    assert target(B) not in {v.target for v in plan.changes}
+    assert target(B) not in {c.target for c in plan.changes}
 
 
 def test_a_contested_target_stays_while_removals_are_vetoed() -> None:
-    sources_disagree = replace(by_two(0, "8.8.8.8", B), ttl=TTL)
+    sources_disagree = replace(both(0, "8.8.8.8", B), ttl=TTL)
 
     plan = make_plan(healthy(A, B), [sources_disagree], POLICY)
 
-    assert verdict(plan, target(B)) == (Action.HOLD, Reason.REMOVAL_VETOED)
+    assert change_of(plan, target(B)) == (Action.HOLD, Reason.REMOVAL_VETOED)
 
 
-def test_what_was_there_when_this_run_found_the_right_one_missing_is_older() -> None:
-    observations = [by_two(0, A, B), by_two(WINDOW, A, B)]
+def test_a_superseded_target_is_older_than_the_missing_one() -> None:
+    observations = [both(0, A, B), both(WINDOW, A, B)]
     known = Evidence(superseded_since={target(B): 0})
     later = Evidence(superseded_since={target(B): 1})
 
     plan = make_plan(healthy(A, B), observations, POLICY, known)
     early = make_plan(healthy(A, B), observations, POLICY, later)
-    agreed = make_plan(healthy(A, B), [*observations, by_two(9, A, A)], POLICY, known)
+    agreed = make_plan(healthy(A, B), [*observations, both(9, A, A)], POLICY, known)
 
-    assert verdict(plan, target(B)) == (Action.DEREGISTER, Reason.ABSENCE_CONFIRMED)
-    assert verdict(early, target(B)) == (Action.HOLD, Reason.CONTESTED)
+    assert change_of(plan, target(B)) == (Action.DEREGISTER, Reason.ABSENCE_CONFIRMED)
+    assert change_of(early, target(B)) == (Action.HOLD, Reason.CONTESTED)
     assert early.confirmation_due_at == 1 + WINDOW
-    assert verdict(agreed, target(B)) == (Action.DEREGISTER, Reason.ABSENT_IN_BOTH_SOURCES)
+    assert change_of(agreed, target(B)) == (Action.DEREGISTER, Reason.ABSENT_IN_BOTH_SOURCES)
 
 
-def test_the_window_of_a_removal_begins_when_this_run_saw_the_target_registered() -> None:
+def test_the_confirm_window_begins_when_this_run_saw_the_target_registered() -> None:
     since = Evidence(registered_since={target(A): 2})
 
-    almost = make_plan(healthy(A, B), steadily(B, seconds=WINDOW + 1), POLICY, since)
-    at_last = make_plan(healthy(A, B), steadily(B, seconds=WINDOW + 2), POLICY, since)
+    before_due = make_plan(healthy(A, B), unchanged(B, seconds=WINDOW + 1), POLICY, since)
+    confirmed = make_plan(healthy(A, B), unchanged(B, seconds=WINDOW + 2), POLICY, since)
 
-    assert verdict(almost, target(A)) == (Action.HOLD, Reason.ABSENCE_UNCONFIRMED)
-    assert almost.confirmation_due_at == 2 + WINDOW
-    assert verdict(at_last, target(A)) == (Action.DEREGISTER, Reason.ABSENCE_CONFIRMED)
+    assert change_of(before_due, target(A)) == (Action.HOLD, Reason.ABSENCE_UNCONFIRMED)
+    assert before_due.confirmation_due_at == 2 + WINDOW
+    assert change_of(confirmed, target(A)) == (Action.DEREGISTER, Reason.ABSENCE_CONFIRMED)
 
 
-def test_the_same_holds_for_one_that_only_the_second_source_names() -> None:
+def test_the_contest_begins_when_this_run_saw_the_target_registered() -> None:
     since = Evidence(registered_since={target(B): 2})
 
-    plan = make_plan(healthy(A, B), [by_two(0, A, B), by_two(5, A, B)], POLICY, since)
+    plan = make_plan(healthy(A, B), [both(0, A, B), both(5, A, B)], POLICY, since)
 
     assert plan.confirmation_due_at == 2 + CONTEST
 
 
-def test_a_target_that_this_run_saw_leave_comes_back_when_that_is_confirmed() -> None:
-    left = Evidence(absent_since={target(A): 2})
+def test_a_target_that_this_run_saw_leave_returns_after_the_confirm_window() -> None:
+    absent = Evidence(absent_since={target(A): 2})
 
-    almost = make_plan(healthy(B), steadily(A, seconds=WINDOW + 1), POLICY, left)
-    at_last = make_plan(healthy(B), steadily(A, seconds=WINDOW + 2), POLICY, left)
+    before_due = make_plan(healthy(B), unchanged(A, seconds=WINDOW + 1), POLICY, absent)
+    confirmed = make_plan(healthy(B), unchanged(A, seconds=WINDOW + 2), POLICY, absent)
 
-    assert verdict(almost, target(A)) == (Action.HOLD, Reason.RETURN_UNCONFIRMED)
-    assert almost.confirmation_due_at == 2 + WINDOW
-    assert verdict(at_last, target(A)) == (Action.REGISTER, Reason.RETURN_CONFIRMED)
+    assert change_of(before_due, target(A)) == (Action.HOLD, Reason.RETURN_UNCONFIRMED)
+    assert before_due.confirmation_due_at == 2 + WINDOW
+    assert change_of(confirmed, target(A)) == (Action.REGISTER, Reason.RETURN_CONFIRMED)
 
 
 @pytest.mark.parametrize("port", [5431, 5433])
-def test_a_wrong_port_of_a_contested_address_waits_for_the_confirm_window_only(port: int) -> None:
+def test_another_port_of_a_contested_address_is_not_contested(port: int) -> None:
     before = group((target(A), TargetState.HEALTHY), (target(B, port), TargetState.HEALTHY))
 
-    plan = make_plan(before, [by_two(0, A, B), by_two(WINDOW, A, B)], POLICY)
+    plan = make_plan(before, [both(0, A, B), both(WINDOW, A, B)], POLICY)
 
-    assert verdict(plan, target(B, port)) == (Action.DEREGISTER, Reason.ABSENCE_CONFIRMED)
+    assert change_of(plan, target(B, port)) == (Action.DEREGISTER, Reason.ABSENCE_CONFIRMED)
 
 
-def test_a_contested_target_says_when_the_name_decides() -> None:
-    plan = make_plan(healthy(A, B), [by_two(2, A, B)], POLICY)
+def test_a_contested_target_has_a_due_time() -> None:
+    plan = make_plan(healthy(A, B), [both(2, A, B)], POLICY)
 
     assert plan.confirmation_due_at == 2 + CONTEST
     assert not plan.is_complete
@@ -585,19 +587,19 @@ def test_a_contested_target_says_when_the_name_decides() -> None:
 
 # --- The standby ------------------------------------------------------------------------------
 
-KEEPS = replace(POLICY, serving_standby=True)
-OURS = StandbyCheck(confirmed=frozenset({A}))
-UNKNOWN = StandbyCheck(failure="DescribeNetworkInterfaces failed with Throttling.")
-FORMER_AT_A = group((target(A), TargetState.UNHEALTHY), (target(B), TargetState.HEALTHY))
+SERVING = replace(POLICY, serving_standby=True)
+CONFIRMED_A = StandbyCheck(confirmed=frozenset({A}))
+CHECK_FAILED = StandbyCheck(failure="DescribeNetworkInterfaces failed with Throttling.")
+UNDESIRED_AT_A = group((target(A), TargetState.UNHEALTHY), (target(B), TargetState.HEALTHY))
 
 
-def kept(
+def plan_for(
     before: TargetGroup,
     observations: list[Observation],
     *,
-    check: StandbyCheck | None = OURS,
+    check: StandbyCheck | None = CONFIRMED_A,
     undesired_healthy_since: float | None = None,
-    policy: SyncPolicy = KEEPS,
+    policy: SyncPolicy = SERVING,
 ) -> Plan:
     since = {} if undesired_healthy_since is None else {target(A): undesired_healthy_since}
     return make_plan(
@@ -605,24 +607,28 @@ def kept(
     )
 
 
-def test_a_dead_former_target_that_is_still_the_databases_is_kept() -> None:
-    plan = kept(FORMER_AT_A, steadily(B))
+def test_an_unhealthy_target_that_belongs_to_the_database_is_kept_as_the_standby() -> None:
+    plan = plan_for(UNDESIRED_AT_A, unchanged(B))
 
-    assert verdict(plan, target(A)) == (Action.KEEP, Reason.STANDBY)
+    assert change_of(plan, target(A)) == (Action.KEEP, Reason.STANDBY)
     assert plan.is_complete
     assert not plan.has_failed_checks
 
 
-def test_a_former_target_is_kept_by_the_number_of_its_port() -> None:
-    plan = kept(FORMER_AT_A, steadily(B), policy=replace(KEEPS, port=int(str(KEEPS.port))))
+def test_the_port_of_a_standby_is_compared_by_value() -> None:
+    plan = plan_for(
+        UNDESIRED_AT_A,
+        unchanged(B),
+        policy=replace(SERVING, port=int(str(SERVING.port))),
+    )
 
-    assert verdict(plan, target(A)) == (Action.KEEP, Reason.STANDBY)
+    assert change_of(plan, target(A)) == (Action.KEEP, Reason.STANDBY)
 
 
-def test_while_nobody_can_say_whose_it_is_a_former_target_is_held_without_a_term() -> None:
-    plan = kept(FORMER_AT_A, steadily(B), check=UNKNOWN)
+def test_a_failed_standby_check_keeps_the_target_without_a_due_time() -> None:
+    plan = plan_for(UNDESIRED_AT_A, unchanged(B), check=CHECK_FAILED)
 
-    assert verdict(plan, target(A)) == (Action.HOLD, Reason.STANDBY_CHECK_FAILED)
+    assert change_of(plan, target(A)) == (Action.HOLD, Reason.STANDBY_CHECK_FAILED)
     assert plan.is_complete
     assert plan.has_failed_checks
 
@@ -630,63 +636,65 @@ def test_while_nobody_can_say_whose_it_is_a_former_target_is_held_without_a_term
 @pytest.mark.parametrize(
     ("check", "policy"),
     [
-        pytest.param(StandbyCheck(), KEEPS, id="it is not the database's any more"),
-        pytest.param(None, KEEPS, id="nobody was asked"),
-        pytest.param(OURS, POLICY, id="none is to be kept"),
-        pytest.param(UNKNOWN, POLICY, id="none is to be kept, and nobody can say whose it is"),
+        pytest.param(StandbyCheck(), SERVING, id="it does not belong to the database"),
+        pytest.param(None, SERVING, id="there was no check"),
+        pytest.param(CONFIRMED_A, POLICY, id="standbys are not kept"),
+        pytest.param(CHECK_FAILED, POLICY, id="standbys are not kept, and the check failed"),
     ],
 )
-def test_a_former_target_leaves_with_the_confirm_window_if(
+def test_an_undesired_target_is_removed_after_the_confirm_window(
     check: StandbyCheck | None, policy: SyncPolicy
 ) -> None:
-    at_first = kept(FORMER_AT_A, [said(0, B)], check=check, policy=policy)
-    at_last = kept(FORMER_AT_A, steadily(B), check=check, policy=policy)
+    at_first = plan_for(UNDESIRED_AT_A, [dns(0, B)], check=check, policy=policy)
+    confirmed = plan_for(UNDESIRED_AT_A, unchanged(B), check=check, policy=policy)
 
-    assert verdict(at_first, target(A)) == (Action.HOLD, Reason.ABSENCE_UNCONFIRMED)
-    assert verdict(at_last, target(A)) == (Action.DEREGISTER, Reason.ABSENCE_CONFIRMED)
+    assert change_of(at_first, target(A)) == (Action.HOLD, Reason.ABSENCE_UNCONFIRMED)
+    assert change_of(confirmed, target(A)) == (Action.DEREGISTER, Reason.ABSENCE_CONFIRMED)
 
 
-def test_a_former_target_that_answers_beside_the_right_one_stays_for_the_grace_only() -> None:
+def test_a_healthy_standby_is_removed_after_the_grace_period() -> None:
     began = 3.0
     ends = began + STANDBY_GRACE_SECONDS
-    almost = kept(healthy(A, B), [said(0, B), said(ends - 0.1, B)], undesired_healthy_since=began)
-    at_last = kept(healthy(A, B), [said(0, B), said(ends, B)], undesired_healthy_since=began)
-    named = kept(healthy(A, B), [said(ends - 2, A), said(ends, B)], undesired_healthy_since=began)
+    before_due = plan_for(
+        healthy(A, B), [dns(0, B), dns(ends - 0.1, B)], undesired_healthy_since=began
+    )
+    confirmed = plan_for(healthy(A, B), [dns(0, B), dns(ends, B)], undesired_healthy_since=began)
+    named = plan_for(healthy(A, B), [dns(ends - 2, A), dns(ends, B)], undesired_healthy_since=began)
 
-    assert verdict(almost, target(A)) == (Action.HOLD, Reason.STANDBY_HEALTHY)
-    assert almost.confirmation_due_at == ends
-    assert verdict(at_last, target(A)) == (Action.DEREGISTER, Reason.NOT_A_STANDBY)
-    assert verdict(named, target(A)) == (Action.HOLD, Reason.STANDBY_HEALTHY)
+    assert change_of(before_due, target(A)) == (Action.HOLD, Reason.STANDBY_HEALTHY)
+    assert before_due.confirmation_due_at == ends
+    assert change_of(confirmed, target(A)) == (Action.DEREGISTER, Reason.NOT_A_STANDBY)
+    assert change_of(named, target(A)) == (Action.HOLD, Reason.STANDBY_HEALTHY)
     assert named.confirmation_due_at == ends + WINDOW
 
 
-def test_a_former_target_that_answers_is_not_removed_on_an_answer_that_is_vetoed() -> None:
-    vetoed = [said(at, B, "8.8.8.8") for at in (90, 100)]
-    plan = kept(healthy(A, B), vetoed, undesired_healthy_since=0)
+def test_a_healthy_standby_is_not_removed_after_a_vetoed_observation() -> None:
+    vetoed = [dns(at, B, "8.8.8.8") for at in (90, 100)]
+    plan = plan_for(healthy(A, B), vetoed, undesired_healthy_since=0)
 
-    assert verdict(plan, target(A)) == (Action.HOLD, Reason.REMOVAL_VETOED)
+    assert change_of(plan, target(A)) == (Action.HOLD, Reason.REMOVAL_VETOED)
 
 
 @pytest.mark.parametrize("port", [5431, 5433])
-def test_a_former_target_on_a_wrong_port_is_never_kept(port: int) -> None:
+def test_a_target_on_another_port_is_never_a_standby(port: int) -> None:
     wrong = group((target(A, port), TargetState.UNHEALTHY), (target(B), TargetState.HEALTHY))
 
-    plan = kept(wrong, steadily(B))
+    plan = plan_for(wrong, unchanged(B))
 
-    assert verdict(plan, target(A, port)) == (Action.DEREGISTER, Reason.ABSENCE_CONFIRMED)
+    assert change_of(plan, target(A, port)) == (Action.DEREGISTER, Reason.ABSENCE_CONFIRMED)
 
 
-def test_a_former_target_outside_the_allowed_networks_is_never_kept() -> None:
+def test_a_target_outside_the_allowed_networks_is_never_a_standby() -> None:
     outside = ip_address("10.1.0.1")
     before = group((target(outside), TargetState.UNHEALTHY), (target(B), TargetState.HEALTHY))
 
-    plan = kept(before, steadily(B), check=StandbyCheck(confirmed=frozenset({outside})))
+    plan = plan_for(before, unchanged(B), check=StandbyCheck(confirmed=frozenset({outside})))
 
-    assert verdict(plan, target(outside)) == (Action.DEREGISTER, Reason.ABSENCE_CONFIRMED)
+    assert change_of(plan, target(outside)) == (Action.DEREGISTER, Reason.ABSENCE_CONFIRMED)
 
 
 @pytest.mark.parametrize(("max_targets", "stay"), [(1, set()), (2, {A}), (3, {A, C}), (4, {A, C})])
-def test_former_targets_are_kept_as_far_as_there_is_room(
+def test_standbys_do_not_exceed_the_maximum_number_of_targets(
     max_targets: int, stay: set[object]
 ) -> None:
     before = group(
@@ -695,94 +703,98 @@ def test_former_targets_are_kept_as_far_as_there_is_room(
         (target(B), TargetState.HEALTHY),
     )
 
-    plan = kept(
+    plan = plan_for(
         before,
-        steadily(B),
+        unchanged(B),
         check=StandbyCheck(confirmed=frozenset({A, C})),
-        policy=replace(KEEPS, max_targets=max_targets),
+        policy=replace(SERVING, max_targets=max_targets),
     )
 
-    assert {v.target.address for v in plan.changes if v.reason is Reason.STANDBY} == stay
-    assert {v.target.address for v in plan.to_deregister} == {A, C} - stay
+    assert {c.target.address for c in plan.changes if c.reason is Reason.STANDBY} == stay
+    assert {c.target.address for c in plan.to_deregister} == {A, C} - stay
 
 
-def test_a_target_that_may_not_be_kept_takes_no_room_from_one_that_may() -> None:
+def test_a_target_on_another_port_does_not_count_as_a_standby() -> None:
     before = group(
         (target(A, 5433), TargetState.UNHEALTHY),
         (target(C), TargetState.UNHEALTHY),
         (target(B), TargetState.HEALTHY),
     )
 
-    plan = kept(
+    plan = plan_for(
         before,
-        steadily(B),
+        unchanged(B),
         check=StandbyCheck(confirmed=frozenset({C})),
-        policy=replace(KEEPS, max_targets=2),
+        policy=replace(SERVING, max_targets=2),
     )
 
-    assert verdict(plan, target(C)) == (Action.KEEP, Reason.STANDBY)
+    assert change_of(plan, target(C)) == (Action.KEEP, Reason.STANDBY)
 
 
-def test_an_answer_of_more_addresses_than_allowed_leaves_no_room() -> None:
+def test_too_many_addresses_leave_no_room_for_a_standby() -> None:
     two_formers = group(
         (target(A), TargetState.UNHEALTHY),
         (target("10.0.9.9"), TargetState.UNHEALTHY),
         (target(B), TargetState.HEALTHY),
     )
 
-    plan = kept(two_formers, [said(0, B, C)], policy=replace(KEEPS, max_targets=1))
+    plan = plan_for(two_formers, [dns(0, B, C)], policy=replace(SERVING, max_targets=1))
 
-    assert verdict(plan, target(A)) == (Action.HOLD, Reason.REMOVAL_VETOED)
+    assert change_of(plan, target(A)) == (Action.HOLD, Reason.REMOVAL_VETOED)
 
 
 @pytest.mark.parametrize(
-    ("states", "answers"),
+    ("states", "expected"),
     [
         pytest.param({A: "healthy", B: "healthy"}, {A}, id="both are healthy"),
-        pytest.param({A: "healthy", B: "initial"}, {A}, id="the right one is registering"),
-        pytest.param({A: "healthy", B: "unused"}, {A}, id="the right one is in no zone"),
-        pytest.param({A: "healthy"}, {A}, id="the right one is not in the group yet"),
-        pytest.param({A: "healthy", B: "draining"}, {A}, id="the right one is draining"),
-        pytest.param({A: "healthy", B: "unhealthy"}, set(), id="the right one is dead"),
-        pytest.param({A: "healthy", B: "unhealthy.draining"}, set(), id="the right one is dying"),
-        pytest.param({A: "unhealthy", B: "healthy"}, set(), id="the former one is dead"),
-        pytest.param({A: "initial", B: "healthy"}, set(), id="the former one is registering"),
-        pytest.param({B: "healthy"}, set(), id="there is no former one"),
-        pytest.param({A: "healthy", C: "unhealthy"}, {A}, id="a third one is dead"),
+        pytest.param({A: "healthy", B: "initial"}, {A}, id="the desired one is registering"),
+        pytest.param({A: "healthy", B: "unused"}, {A}, id="the desired one is in no zone"),
+        pytest.param({A: "healthy"}, {A}, id="the desired one is not in the group"),
+        pytest.param({A: "healthy", B: "draining"}, {A}, id="the desired one is draining"),
+        pytest.param({A: "healthy", B: "unhealthy"}, set(), id="the desired one is dead"),
+        pytest.param(
+            {A: "healthy", B: "unhealthy.draining"},
+            set(),
+            id="the desired one is dead and draining",
+        ),
+        pytest.param({A: "unhealthy", B: "healthy"}, set(), id="the undesired one is dead"),
+        pytest.param({A: "initial", B: "healthy"}, set(), id="the undesired one is registering"),
+        pytest.param({B: "healthy"}, set(), id="there is no undesired one"),
+        pytest.param({A: "healthy", C: "unhealthy"}, {A}, id="another undesired one is dead"),
     ],
 )
-def test_a_former_target_answers_beside_the_right_one_when(
-    states: dict[object, str], answers: set[object]
+def test_undesired_targets_are_healthy_while_no_desired_target_is_dead(
+    states: dict[object, str], expected: set[object]
 ) -> None:
     before = group(*((target(a), TargetState(state)) for a, state in states.items()))
 
-    assert healthy_undesired_targets(before, said(0, B), POLICY) == {target(a) for a in answers}
+    assert healthy_undesired_targets(before, dns(0, B), POLICY) == {target(a) for a in expected}
 
 
-# --- Families ---------------------------------------------------------------------------------
+# --- IP versions ---------------------------------------------------------------------------------
 
-SIX = ip_address("2001:db8::1")
-SIXES = replace(POLICY, allowed_networks=(ip_network("2001:db8::/32"),))
+IPV6_ADDRESS = ip_address("2001:db8::1")
+IPV6_POLICY = replace(POLICY, allowed_networks=(ip_network("2001:db8::/32"),))
 
 
-def test_the_family_of_the_allowed_networks_is_the_groups() -> None:
-    both = said(0, A, SIX)
+def test_the_allowed_networks_select_the_ip_version() -> None:
+    both = dns(0, A, IPV6_ADDRESS)
 
     assert desired_targets(both, POLICY) == {target(A)}
-    assert desired_targets(both, SIXES) == {target(SIX)}
+    assert desired_targets(both, IPV6_POLICY) == {target(IPV6_ADDRESS)}
     assert POLICY.families == {4}
-    assert SIXES.families == {6}
+    assert IPV6_POLICY.families == {6}
 
 
-def test_targets_of_the_other_family_are_not_outside_the_answer() -> None:
-    mixed = healthy(A, B, SIX)
+def test_targets_of_the_other_ip_version_are_not_undesired() -> None:
+    mixed = healthy(A, B, IPV6_ADDRESS)
 
-    assert undesired_targets(mixed, said(0, B), POLICY) == {target(A)}
-    assert undesired_targets(mixed, said(0, B), SIXES) == {target(SIX)}
+    assert undesired_targets(mixed, dns(0, B), POLICY) == {target(A)}
+    assert undesired_targets(mixed, dns(0, B), IPV6_POLICY) == {target(IPV6_ADDRESS)}
 
 
-def test_addresses_of_the_other_family_do_not_count_as_too_many() -> None:
-    plan = make_plan(healthy(A), [said(0, A, SIX)], replace(POLICY, max_targets=1))
+def test_addresses_of_the_other_ip_version_do_not_count() -> None:
+    plan = make_plan(healthy(A), [dns(0, A, IPV6_ADDRESS)], replace(POLICY, max_targets=1))
 
     assert not plan.vetoes
 
@@ -805,21 +817,27 @@ some_observations = st.lists(
     max_size=12,
 ).map(
     lambda steps: [
-        said(sum(s[0] for s in steps[: n + 1]), *addresses, ttl=ttl, corroborated=corroborated)
+        dns(sum(s[0] for s in steps[: n + 1]), *addresses, ttl=ttl, corroborated=corroborated)
         for n, (_, addresses, ttl, corroborated) in enumerate(steps)
     ]
 )
 some_policies = st.builds(lambda most: replace(POLICY, max_targets=most), st.integers(1, 4))
-some_addresses_of_ours = st.frozensets(some_addresses.map(ip_address), max_size=3)
+some_confirmed_addresses = st.frozensets(some_addresses.map(ip_address), max_size=3)
 some_evidence = st.builds(
     Evidence,
-    check=st.none() | st.builds(StandbyCheck, confirmed=some_addresses_of_ours) | st.just(UNKNOWN),
+    check=st.none()
+    | st.builds(StandbyCheck, confirmed=some_confirmed_addresses)
+    | st.just(CHECK_FAILED),
     undesired_healthy_since=st.dictionaries(some_targets, st.floats(0, 30), max_size=2),
 )
-#: Few different answers, so that series that say the same are as common as in life.
+#: Few different observations, so that series of equal ones are common.
 some_histories = st.lists(
     st.builds(
-        lambda pause, at, api, ttl: (pause, replace(by_two(0, at, api or A), ttl=ttl), api is None),
+        lambda pause, at, api, ttl: (
+            pause,
+            replace(both(0, at, api or A), ttl=ttl),
+            api is None,
+        ),
         st.floats(0.1, 4),
         st.sampled_from([A, B]),
         st.sampled_from([None, A, B]),
@@ -830,17 +848,17 @@ some_histories = st.lists(
 ).map(
     lambda steps: [
         replace(
-            seen,
+            observation,
             at=sum(pause for pause, *_ in steps[: n + 1]),
-            second=None if silent else seen.second,
+            second=None if has_no_second else observation.second,
         )
-        for n, (_, seen, silent) in enumerate(steps)
+        for n, (_, observation, has_no_second) in enumerate(steps)
     ]
 )
 
 
 @given(some_groups, some_histories, st.booleans(), some_evidence)
-def test_a_plan_made_from_what_a_run_remembers_is_the_one_made_from_all_it_saw(
+def test_the_condensed_observations_give_the_same_plan(
     before: TargetGroup,
     history: list[Observation],
     keep: bool,
@@ -848,51 +866,51 @@ def test_a_plan_made_from_what_a_run_remembers_is_the_one_made_from_all_it_saw(
 ) -> None:
     policy = replace(POLICY, serving_standby=keep)
     run = RunState(run_config=RunConfig(started_at=0, deadline=600, watch_until=0), policy=policy)
-    for seen in history:
-        run = run.with_observation(seen)
+    for observation in history:
+        run = run.with_observation(observation)
 
-    remembered = make_plan(before, run.observations, policy, evidence)
+    condensed = make_plan(before, run.observations, policy, evidence)
 
-    assert remembered == make_plan(before, history, policy, evidence)
+    assert condensed == make_plan(before, history, policy, evidence)
 
 
 @given(some_histories)
-def test_a_run_remembers_no_more_than_two_of_a_series(history: list[Observation]) -> None:
+def test_a_series_of_equal_observations_keeps_two(history: list[Observation]) -> None:
     run = RunState(run_config=RunConfig(started_at=0, deadline=600, watch_until=0), policy=POLICY)
-    for seen in history:
-        run = run.with_observation(seen)
+    for observation in history:
+        run = run.with_observation(observation)
 
     triples = zip(run.observations, run.observations[1:], run.observations[2:], strict=False)
     assert not any(a.says_the_same(b) and b.says_the_same(c) for a, b, c in triples)
 
 
 @given(some_groups, some_observations, some_evidence)
-def test_a_kept_standby_is_a_confirmed_address_on_our_port(
+def test_a_standby_has_a_confirmed_address_on_the_database_port(
     before: TargetGroup, observations: list[Observation], evidence: Evidence
 ) -> None:
-    plan = make_plan(before, observations, KEEPS, evidence)
+    plan = make_plan(before, observations, SERVING, evidence)
 
-    for stays in (v.target for v in plan.changes if v.reason is Reason.STANDBY):
+    for stays in (c.target for c in plan.changes if c.reason is Reason.STANDBY):
         assert evidence.check is not None
         assert stays.address in evidence.check.confirmed
-        assert stays.port == KEEPS.port
-        assert KEEPS.allows(stays.address)
+        assert stays.port == SERVING.port
+        assert SERVING.allows(stays.address)
 
 
 @given(some_groups, some_observations, some_policies)
-def test_what_two_sources_agree_on_makes_no_old_target_wait_beside_a_new_one(
+def test_two_agreeing_sources_remove_an_old_target_beside_a_new_one_at_once(
     before: TargetGroup, observations: list[Observation], policy: SyncPolicy
 ) -> None:
     observations[-1] = replace(observations[-1], second=observations[-1].addresses)
 
     plan = make_plan(before, observations, policy)
 
-    if plan.to_register and before.draining.isdisjoint(v.target for v in plan.to_register):
-        assert not [v for v in plan.changes if v.reason is Reason.ABSENCE_UNCONFIRMED]
+    if plan.to_register and before.draining.isdisjoint(c.target for c in plan.to_register):
+        assert not [c for c in plan.changes if c.reason is Reason.ABSENCE_UNCONFIRMED]
 
 
 @given(some_groups, some_observations, some_policies)
-def test_agreement_on_what_was_there_all_along_removes_nothing_at_once(
+def test_agreement_on_an_older_address_removes_nothing_at_once(
     before: TargetGroup, observations: list[Observation], policy: SyncPolicy
 ) -> None:
     others = [t for t in before.targets if t.target != target(A)]
@@ -902,7 +920,7 @@ def test_agreement_on_what_was_there_all_along_removes_nothing_at_once(
 
     plan = make_plan(known, [*always, back], policy)
 
-    assert not [v for v in plan.changes if v.reason is Reason.ABSENT_IN_BOTH_SOURCES]
+    assert not [c for c in plan.changes if c.reason is Reason.ABSENT_IN_BOTH_SOURCES]
 
 
 def applied(before: TargetGroup, plan: Plan) -> TargetGroup:
@@ -928,21 +946,21 @@ def test_no_plan_registers_an_address_outside_the_allowed_networks(
 ) -> None:
     plan = make_plan(before, observations, policy)
 
-    assert all(v.target.address in ip_network("10.0.0.0/16") for v in plan.to_register)
+    assert all(c.target.address in ip_network("10.0.0.0/16") for c in plan.to_register)
 
 
 @given(some_groups, some_observations, some_policies)
-def test_no_plan_removes_what_the_newest_answer_contains(
+def test_no_plan_removes_a_desired_target(
     before: TargetGroup, observations: list[Observation], policy: SyncPolicy
 ) -> None:
     plan = make_plan(before, observations, policy)
 
-    wanted = {Target(a, policy.port) for a in observations[-1].addresses}
-    assert not wanted & {v.target for v in plan.to_deregister}
+    desired = {Target(a, policy.port) for a in observations[-1].addresses}
+    assert not desired & {c.target for c in plan.to_deregister}
 
 
 @given(some_groups, some_observations, some_policies)
-def test_without_a_second_source_no_plan_removes_what_any_answer_of_the_window_contained(
+def test_without_a_second_source_no_plan_removes_an_address_of_the_confirm_window(
     before: TargetGroup, observations: list[Observation], policy: SyncPolicy
 ) -> None:
     observations[-1] = replace(observations[-1], second=None)
@@ -950,7 +968,7 @@ def test_without_a_second_source_no_plan_removes_what_any_answer_of_the_window_c
     plan = make_plan(before, observations, policy)
 
     ends = observations[-1].at
-    # Added as the planner adds it: a difference would round in another way.
+    # Added as in the planner, because a difference would be rounded differently.
     window = [o for o in observations if o.at + policy.confirm_seconds > ends]
     for gone in plan.to_deregister:
         assert observations[0].at + policy.confirm_seconds <= ends
@@ -972,11 +990,11 @@ def test_a_plan_applied_twice_changes_nothing(
 
 
 @given(some_groups, some_observations, some_policies)
-def test_every_target_gets_exactly_one_verdict(
+def test_every_target_gets_exactly_one_change(
     before: TargetGroup, observations: list[Observation], policy: SyncPolicy
 ) -> None:
     plan = make_plan(before, observations, policy)
 
     listed = {t.target for t in before.targets}
-    wanted = {Target(a, policy.port) for a in observations[-1].addresses}
-    assert [v.target for v in plan.changes] == list(in_order(listed | wanted))
+    desired = {Target(a, policy.port) for a in observations[-1].addresses}
+    assert [c.target for c in plan.changes] == list(in_order(listed | desired))

@@ -1,4 +1,4 @@
-"""Telling an RDS event, the schedule and a person apart."""
+"""Parsing an RDS or EC2 event, the schedule and a manual payload."""
 
 import pytest
 
@@ -14,7 +14,7 @@ RDS_EVENT = {
 }
 
 
-def test_an_rds_event_asks_to_watch_and_says_when_it_occurred() -> None:
+def test_an_rds_event_is_parsed_with_its_id_and_its_time() -> None:
     assert parse_trigger(RDS_EVENT) == SyncTrigger(
         kind=TriggerKind.RDS_EVENT,
         event_id="RDS-EVENT-0049",
@@ -24,12 +24,12 @@ def test_an_rds_event_asks_to_watch_and_says_when_it_occurred() -> None:
 
 
 @pytest.mark.parametrize("detail", [None, "text", {}, {"Date": 7}, {"Date": "yesterday"}])
-def test_an_event_without_a_usable_date_falls_back_on_the_envelopes_time(detail: object) -> None:
+def test_an_event_without_a_valid_date_uses_the_time_of_the_envelope(detail: object) -> None:
     assert parse_trigger({**RDS_EVENT, "detail": detail}).occurred_at == 1795341600.0
 
 
 @pytest.mark.parametrize("time", [None, "soon", "2026-11-22T10:00:00"])
-def test_an_event_without_any_usable_time_is_still_an_event(time: object) -> None:
+def test_an_event_without_a_valid_time_is_still_an_event(time: object) -> None:
     trigger = parse_trigger({"source": "aws.rds", "time": time})
 
     assert (trigger.kind, trigger.occurred_at) == (TriggerKind.RDS_EVENT, None)
@@ -74,7 +74,7 @@ def test_neither_the_schedule_nor_a_person_announces_a_change(payload: object) -
     "event_id",
     ["0015", "0049", "0051", "0053", "0065", "0071"],
 )
-def test_an_event_that_says_a_failover_is_complete_completes_a_change(event_id: str) -> None:
+def test_an_event_about_a_complete_failover_completes_a_change(event_id: str) -> None:
     trigger = parse_trigger({**RDS_EVENT, "detail": {"EventID": f"RDS-EVENT-{event_id}"}})
 
     assert trigger.completes_a_change
@@ -98,32 +98,30 @@ def test_nothing_else_completes_a_change(payload: object) -> None:
 @pytest.mark.parametrize(
     ("payload", "scheduled"), [({"source": "aws.scheduler"}, True), ({}, False), (RDS_EVENT, False)]
 )
-def test_another_run_follows_by_itself_only_after_one_of_the_schedule(
-    payload: object, *, scheduled: bool
-) -> None:
+def test_only_the_source_of_the_schedule_is_scheduled(payload: object, *, scheduled: bool) -> None:
     assert parse_trigger(payload).is_scheduled is scheduled
 
 
-def test_the_schedule_is_known_by_its_source() -> None:
+def test_the_schedule_is_parsed_with_its_time() -> None:
     tick = {"source": "aws.scheduler", "time": "2026-11-22T10:00:00Z", "detail": "{}"}
 
     assert parse_trigger(tick) == SyncTrigger(kind=TriggerKind.SCHEDULE, occurred_at=1795341600.0)
 
 
-def test_an_empty_payload_is_a_resync_by_hand_that_does_not_wait_for_health() -> None:
+def test_an_empty_payload_is_a_manual_run_that_does_not_wait_for_health() -> None:
     assert parse_trigger({}) == SyncTrigger(
         kind=TriggerKind.MANUAL, dry_run=False, wait_for_healthy=False
     )
 
 
-def test_a_person_may_ask_for_a_dry_run_and_for_waiting() -> None:
+def test_a_manual_payload_may_set_dry_run_and_wait_for_healthy() -> None:
     assert parse_trigger({"dry_run": True, "wait_for_healthy": True}) == SyncTrigger(
         kind=TriggerKind.MANUAL, dry_run=True, wait_for_healthy=True
     )
 
 
 @pytest.mark.parametrize(
-    ("payload", "named"),
+    ("payload", "message"),
     [
         ({"dryrun": True}, "'dryrun'"),
         ({"dry_run": True, "force": True}, "'force'"),
@@ -137,12 +135,14 @@ def test_a_person_may_ask_for_a_dry_run_and_for_waiting() -> None:
         (None, "must be a JSON object, not NoneType"),
     ],
 )
-def test_a_payload_that_we_do_not_know_is_refused_by_name(payload: object, named: str) -> None:
-    with pytest.raises(TriggerError) as refused:
+def test_an_unknown_payload_is_rejected_with_the_name_of_the_key(
+    payload: object, message: str
+) -> None:
+    with pytest.raises(TriggerError) as rejected:
         parse_trigger(payload)
 
-    assert named in str(refused.value)
-    assert not refused.value.retryable
+    assert message in str(rejected.value)
+    assert not rejected.value.retryable
 
 
 def test_a_trigger_without_an_event_has_none_in_its_document() -> None:
