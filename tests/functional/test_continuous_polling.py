@@ -1,4 +1,4 @@
-"""The scheduled run that goes on polling until the next one is due (DnsPollIntervalSeconds)."""
+"""A scheduled run that polls DNS until the next one is due (DnsPollIntervalSeconds)."""
 
 from collections import Counter
 from itertools import pairwise
@@ -25,7 +25,7 @@ def scenario() -> Scenario:
     refused=98,
     metrics=TARGETS_CHANGED,
 )
-def test_a_lost_event_is_made_good_by_vigilance() -> Scenario:
+def test_dns_polls_find_a_failover_without_an_event() -> Scenario:
     scenario = Scenario(A, dns_poll_seconds=DNS_POLL_INTERVAL_SECONDS)
     scenario.after(2, lambda: scenario.fail_over(B))
 
@@ -38,11 +38,11 @@ def test_a_lost_event_is_made_good_by_vigilance() -> Scenario:
 
 
 @outcome(
-    "Failover; every event is lost, and DNS fails for 20 s beneath a run that polls",
+    "Failover; every event is lost, and DNS fails for 20 s during a polling run",
     refused=117,
     metrics=CHANGED_AFTER_FAILURES,
 )
-def test_a_vigil_outlives_a_resolver_that_fails_for_a_while() -> Scenario:
+def test_a_polling_run_retries_after_dns_failures() -> Scenario:
     scenario = Scenario(A, dns_poll_seconds=DNS_POLL_INTERVAL_SECONDS)
     scenario.after(2, lambda: scenario.fail_over(B))
     scenario.after(3, lambda: scenario.endpoint.set_failure(LookupFailure.SERVERS_FAILED))
@@ -56,7 +56,9 @@ def test_a_vigil_outlives_a_resolver_that_fails_for_a_while() -> Scenario:
     return scenario
 
 
-def test_a_quiet_vigil_is_one_aws_call_and_a_query_every_so_often(scenario: Scenario) -> None:
+def test_a_polling_run_in_sync_makes_one_aws_call_and_a_query_for_each_poll(
+    scenario: Scenario,
+) -> None:
     result = scenario.run(SCHEDULE)
 
     assert result.status is RunStatus.IN_SYNC
@@ -65,7 +67,7 @@ def test_a_quiet_vigil_is_one_aws_call_and_a_query_every_so_often(scenario: Scen
     assert scenario.endpoint.queries == 13
 
 
-def test_a_vigil_lasts_until_the_next_run_is_due_and_one_poll_longer_at_most(
+def test_a_polling_run_ends_at_most_one_poll_after_the_next_run_is_due(
     scenario: Scenario,
 ) -> None:
     scenario.run(SCHEDULE)
@@ -73,29 +75,29 @@ def test_a_vigil_lasts_until_the_next_run_is_due_and_one_poll_longer_at_most(
     assert SCHEDULE_SECONDS <= scenario.elapsed <= SCHEDULE_SECONDS + DNS_POLL_INTERVAL_SECONDS
 
 
-def test_between_two_scheduled_runs_that_start_a_little_late_nothing_goes_unseen(
+def test_late_scheduled_runs_leave_no_gap_between_polls(
     scenario: Scenario,
 ) -> None:
-    answers: list[float] = []
+    observed_at: list[float] = []
     observe = scenario.endpoint.observe
 
-    def noted() -> Observation | FailedObservation:
-        answers.append(scenario.clock.now())
+    def observe_and_record() -> Observation | FailedObservation:
+        observed_at.append(scenario.clock.now())
         return observe()
 
-    scenario.endpoint.observe = noted  # type: ignore[method-assign]
+    scenario.endpoint.observe = observe_and_record  # type: ignore[method-assign]
 
     scenario.run_concurrently(
         *((minute * SCHEDULE_SECONDS + 1.5, scenario.run_in_steps(SCHEDULE)) for minute in range(3))
     )
 
-    answers.sort()
-    pauses = [later - earlier for earlier, later in pairwise(answers)]
+    observed_at.sort()
+    pauses = [later - earlier for earlier, later in pairwise(observed_at)]
     assert max(pauses) <= DNS_POLL_INTERVAL_SECONDS
 
 
 @pytest.mark.parametrize("trigger", [EVENT, MANUAL])
-def test_only_a_scheduled_run_keeps_a_vigil(scenario: Scenario, trigger: SyncTrigger) -> None:
+def test_only_a_scheduled_run_polls_dns(scenario: Scenario, trigger: SyncTrigger) -> None:
     without = Scenario(A)
     for each in (scenario, without):
         each.run(trigger)
@@ -103,7 +105,7 @@ def test_only_a_scheduled_run_keeps_a_vigil(scenario: Scenario, trigger: SyncTri
     assert scenario.elapsed == without.elapsed
 
 
-def test_a_failover_in_the_last_seconds_of_a_vigil_is_followed_to_the_end(
+def test_a_failover_in_the_last_seconds_of_polling_is_completed(
     scenario: Scenario,
 ) -> None:
     scenario.after(59, lambda: scenario.fail_over(B))
@@ -115,7 +117,7 @@ def test_a_failover_in_the_last_seconds_of_a_vigil_is_followed_to_the_end(
     assert scenario.changes == FROM_A_TO_B
 
 
-def test_after_a_change_that_is_over_early_the_vigil_goes_on() -> None:
+def test_polling_continues_after_a_change() -> None:
     scenario = Scenario(A, dns_poll_seconds=DNS_POLL_INTERVAL_SECONDS, registration_seconds=0)
     scenario.after(3, lambda: scenario.fail_over(B))
     scenario.after(40, lambda: scenario.fail_over(A))
@@ -127,7 +129,7 @@ def test_after_a_change_that_is_over_early_the_vigil_goes_on() -> None:
     assert len(scenario.changes) == 4
 
 
-def test_a_vigil_that_ends_in_failures_is_an_error(scenario: Scenario) -> None:
+def test_polling_that_ends_with_failures_is_an_error(scenario: Scenario) -> None:
     scenario.after(30, lambda: scenario.endpoint.set_failure(LookupFailure.TIMED_OUT))
 
     with pytest.raises(ObservationError):
@@ -137,6 +139,6 @@ def test_a_vigil_that_ends_in_failures_is_an_error(scenario: Scenario) -> None:
     assert scenario.elapsed >= SCHEDULE_SECONDS - DNS_POLL_INTERVAL_SECONDS
 
 
-def test_a_vigil_ends_with_the_time_of_the_function(scenario: Scenario) -> None:
+def test_polling_ends_with_the_time_of_the_function(scenario: Scenario) -> None:
     assert scenario.run(SCHEDULE, remaining_seconds=45).status is RunStatus.IN_SYNC
     assert scenario.elapsed <= 30

@@ -1,7 +1,7 @@
-"""Failure stories: what the group does, what the client sees, and what metrics it.
+"""Failure scenarios: what the run does, what a client notices, and which metrics show it.
 
-Told on a virtual clock over a group as AWS documents it, with a registration of 90 s. The figures
-of each story stand before it and in docs/contributing/failure-scenarios.md.
+They use a virtual clock, and a target group as AWS documents it with a registration of 90 s.
+docs/contributing/failure-scenarios.md lists the outcomes.
 """
 
 from collections.abc import Iterator
@@ -47,11 +47,11 @@ from tests.support.scenarios import (
     outcome,
 )
 
-# --- When the event comes ---------------------------------------------------------------------
+# --- Events -----------------------------------------------------------------------------------
 
 
 @outcome("Nothing happens")
-def test_a_steady_run_is_one_aws_call_and_one_dns_query() -> Scenario:
+def test_a_run_in_sync_makes_one_aws_call_and_one_dns_query() -> Scenario:
     scenario = Scenario(A)
 
     result = scenario.run(SCHEDULE)
@@ -63,8 +63,10 @@ def test_a_steady_run_is_one_aws_call_and_one_dns_query() -> Scenario:
     return scenario
 
 
-@outcome("Failover; the name has moved when the event comes", refused=94.5, metrics=TARGETS_CHANGED)
-def test_a_failover_with_dns_already_flipped_ends_exact_and_never_without_a_target() -> Scenario:
+@outcome(
+    "Failover; the name changes before the event arrives", refused=94.5, metrics=TARGETS_CHANGED
+)
+def test_registers_the_new_primary_first_and_never_empties_the_group() -> Scenario:
     scenario = Scenario(A)
     scenario.fail_over(B)
 
@@ -77,15 +79,17 @@ def test_a_failover_with_dns_already_flipped_ends_exact_and_never_without_a_targ
     removed_at = scenario.group.call_times[
         scenario.group.history.index(("DeregisterTargets", (target(A),)))
     ]
-    assert removed_at - scenario.started_at == 6  # the answer had to be so for longer than its TTL
+    assert removed_at - scenario.started_at == 6  # the confirm window: TTL plus 1 s
     assert scenario.group.fewest_registered == 1
     return scenario
 
 
 @outcome(
-    "Failover; the event comes 20 s before the name moves", refused=114.5, metrics=TARGETS_CHANGED
+    "Failover; the event arrives 20 s before the name changes",
+    refused=114.5,
+    metrics=TARGETS_CHANGED,
 )
-def test_an_event_before_the_flip_is_followed_when_the_flip_comes() -> Scenario:
+def test_watches_after_the_event_until_the_name_changes() -> Scenario:
     scenario = Scenario(A)
     scenario.promote(B)
     scenario.after(20, lambda: scenario.endpoint.set_addresses(B))
@@ -99,11 +103,11 @@ def test_an_event_before_the_flip_is_followed_when_the_flip_comes() -> Scenario:
 
 
 @outcome(
-    "Failover; every event is lost, the next scheduled run is 30 s away",
+    "Failover; every event is lost, the next scheduled run starts after 30 s",
     refused=124.5,
     metrics=TARGETS_CHANGED,
 )
-def test_a_lost_event_is_made_good_by_the_schedule() -> Scenario:
+def test_the_schedule_finds_a_failover_without_an_event() -> Scenario:
     scenario = Scenario(A)
     scenario.fail_over(B)
     scenario.clock.advance(30)
@@ -116,11 +120,11 @@ def test_a_lost_event_is_made_good_by_the_schedule() -> Scenario:
 
 
 @outcome(
-    "Failover; its events come doubled and the last one first",
+    "Failover; its events arrive twice and out of order",
     refused=104.5,
     metrics=TARGETS_CHANGED,
 )
-def test_events_doubled_and_out_of_order_change_the_group_once() -> Scenario:
+def test_duplicate_and_unordered_events_change_the_group_once() -> Scenario:
     scenario = Scenario(A)
     scenario.promote(B)
     scenario.after(10, lambda: scenario.endpoint.set_addresses(B))
@@ -140,8 +144,8 @@ def test_events_doubled_and_out_of_order_change_the_group_once() -> Scenario:
     return scenario
 
 
-@outcome("An event announces a failover that does not come")
-def test_an_event_that_nothing_follows_ends_with_its_watch() -> Scenario:
+@outcome("An event announces a failover that does not happen")
+def test_an_event_without_a_failover_changes_nothing() -> Scenario:
     scenario = Scenario(A, watch_seconds=60)
 
     result = scenario.run(EVENT)
@@ -152,7 +156,7 @@ def test_an_event_that_nothing_follows_ends_with_its_watch() -> Scenario:
     return scenario
 
 
-# --- What DNS answers, in real packets --------------------------------------------------------
+# --- DNS failures, with a real DNS server -----------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -163,15 +167,15 @@ def server() -> Iterator[RunningNameServer]:
 
 @pytest.fixture
 def name_server(server: RunningNameServer, monkeypatch: pytest.MonkeyPatch) -> RunningNameServer:
-    """A server that knows the database at its old address."""
+    """Return a server with the old address of the database."""
     monkeypatch.setattr(dns_adapter, "LOOKUP_SECONDS", 0.2)
     server.zone.set_address(ENDPOINT_NAME, [str(A)])
     server.zone.set_fault(ENDPOINT_NAME, None)
     return server
 
 
-def _fails_over_in_the_zone(server: RunningNameServer) -> Scenario:
-    """A failover that DNS tells like any other; the fault is still to come."""
+def _fail_over_in_the_zone(server: RunningNameServer) -> Scenario:
+    """Return a failover that the zone shows. The test adds the fault."""
     scenario = Scenario(A)
     scenario.use_endpoint(DnsEndpoint(ENDPOINT_NAME, server.resolver(scenario.clock.now)))
     scenario.promote(B)
@@ -179,21 +183,21 @@ def _fails_over_in_the_zone(server: RunningNameServer) -> Scenario:
     return scenario
 
 
-def _is_followed_when_dns_is_back(
+def _assert_recovers_with_dns(
     scenario: Scenario, server: RunningNameServer, failure: LookupFailure
 ) -> None:
-    """A scheduled run fails and says why; a watch goes on until the name can be looked up."""
+    """Check that a scheduled run fails, and that a watching run waits until DNS works again."""
     with pytest.raises(ObservationError):
         scenario.run(SCHEDULE)
     assert not scenario.changes
     (observation,) = _documents([scenario.reporter.results[-1].to_document()["observation"]])
     assert observation["failure"] == failure
 
-    def is_back() -> None:
+    def restore_dns() -> None:
         server.zone.set_address(ENDPOINT_NAME, [str(B)])
         server.zone.set_fault(ENDPOINT_NAME, None)
 
-    scenario.after(20, is_back)
+    scenario.after(20, restore_dns)
     result = scenario.run(EVENT)
 
     assert result.status is RunStatus.SYNCED
@@ -210,53 +214,53 @@ def _is_followed_when_dns_is_back(
     ],
 )
 @outcome("Failover; DNS times out or fails for 20 s", refused=117.5, metrics=FIRST_RUN_FAILED)
-def test_a_name_server_that_fails_for_a_while_removes_nothing(
+def test_a_failing_name_server_removes_nothing(
     name_server: RunningNameServer, fault: Fault, failure: LookupFailure
 ) -> Scenario:
-    scenario = _fails_over_in_the_zone(name_server)
+    scenario = _fail_over_in_the_zone(name_server)
     name_server.zone.set_fault(ENDPOINT_NAME, fault)
 
-    _is_followed_when_dns_is_back(scenario, name_server, failure)
+    _assert_recovers_with_dns(scenario, name_server, failure)
     return scenario
 
 
 @outcome("Failover; the name does not exist for 20 s", refused=117.5, metrics=FIRST_RUN_FAILED)
-def test_a_name_that_does_not_exist_for_a_while_removes_nothing(
+def test_a_missing_name_removes_nothing(
     name_server: RunningNameServer,
 ) -> Scenario:
-    scenario = _fails_over_in_the_zone(name_server)
+    scenario = _fail_over_in_the_zone(name_server)
     name_server.zone.remove(ENDPOINT_NAME)
 
-    _is_followed_when_dns_is_back(scenario, name_server, LookupFailure.NAME_DOES_NOT_EXIST)
+    _assert_recovers_with_dns(scenario, name_server, LookupFailure.NAME_DOES_NOT_EXIST)
     return scenario
 
 
 @outcome("Failover; the name has no address for 20 s", refused=117.5, metrics=FIRST_RUN_FAILED)
-def test_an_empty_answer_for_a_while_removes_nothing(name_server: RunningNameServer) -> Scenario:
-    scenario = _fails_over_in_the_zone(name_server)
+def test_an_empty_answer_removes_nothing(name_server: RunningNameServer) -> Scenario:
+    scenario = _fail_over_in_the_zone(name_server)
     name_server.zone.set_address(ENDPOINT_NAME, [])
 
-    _is_followed_when_dns_is_back(scenario, name_server, LookupFailure.NO_ADDRESS)
+    _assert_recovers_with_dns(scenario, name_server, LookupFailure.NO_ADDRESS)
     return scenario
 
 
 @outcome(
     "Failover; the name is an alias of itself for 20 s", refused=117.5, metrics=FIRST_RUN_FAILED
 )
-def test_an_alias_that_leads_to_itself_for_a_while_removes_nothing(
+def test_an_alias_loop_removes_nothing(
     name_server: RunningNameServer,
 ) -> Scenario:
-    scenario = _fails_over_in_the_zone(name_server)
+    scenario = _fail_over_in_the_zone(name_server)
     name_server.zone.set_alias("loop.example.com", ENDPOINT_NAME)
     name_server.zone.set_alias(ENDPOINT_NAME, "loop.example.com")
 
-    _is_followed_when_dns_is_back(scenario, name_server, LookupFailure.SERVERS_FAILED)
+    _assert_recovers_with_dns(scenario, name_server, LookupFailure.SERVERS_FAILED)
     return scenario
 
 
 @outcome("Failover; DNS answers are truncated over UDP", refused=94.5, metrics=TARGETS_CHANGED)
-def test_a_truncated_answer_is_followed_over_tcp(name_server: RunningNameServer) -> Scenario:
-    scenario = _fails_over_in_the_zone(name_server)
+def test_a_truncated_answer_is_repeated_over_tcp(name_server: RunningNameServer) -> Scenario:
+    scenario = _fail_over_in_the_zone(name_server)
     name_server.zone.set_fault(ENDPOINT_NAME, Fault.TRUNCATE)
 
     result = scenario.run(EVENT)
@@ -267,12 +271,12 @@ def test_a_truncated_answer_is_followed_over_tcp(name_server: RunningNameServer)
     return scenario
 
 
-# --- Answers that are wrong -------------------------------------------------------------------
+# --- Invalid and alternating answers ----------------------------------------------------------
 
 
 @pytest.mark.parametrize("answer", ["8.8.8.8", "127.0.0.1", "169.254.1.1", "0.0.0.0"])
-@outcome("The name answers with a public, loopback or link-local address", metrics=("SyncVetoed",))
-def test_an_answer_that_cannot_be_the_database_is_never_registered_and_removes_nothing(
+@outcome("The name has a public, loopback or link-local address", metrics=("SyncVetoed",))
+def test_an_invalid_address_is_rejected_and_removes_nothing(
     answer: str,
 ) -> Scenario:
     scenario = Scenario(A)
@@ -287,11 +291,11 @@ def test_an_answer_that_cannot_be_the_database_is_never_registered_and_removes_n
 
 
 @outcome(
-    "Failover; the name answers with a public address for the first 10 s",
+    "Failover; the name has a public address for the first 10 s",
     refused=104.5,
     metrics=TARGETS_CHANGED,
 )
-def test_a_watch_goes_on_after_a_vetoed_answer() -> Scenario:
+def test_a_run_continues_to_watch_after_a_veto() -> Scenario:
     scenario = Scenario(A)
     scenario.promote(B)
     scenario.endpoint.set_addresses("8.8.8.8")
@@ -305,10 +309,10 @@ def test_a_watch_goes_on_after_a_vetoed_answer() -> Scenario:
 
 
 @outcome(
-    "The answer changes every second between the primary and another server of the VPC",
+    "The name alternates every second between the primary and another server of the VPC",
     metrics=("SyncUnfinished", "TargetsRegistered"),
 )
-def test_an_answer_that_flaps_every_second_removes_neither_and_says_so() -> Scenario:
+def test_alternating_addresses_remove_neither_target() -> Scenario:
     scenario = Scenario(A)
     for second in range(600):
         scenario.after(second + 0.5, partial(scenario.endpoint.set_addresses, (B, A)[second % 2]))
@@ -322,11 +326,11 @@ def test_an_answer_that_flaps_every_second_removes_neither_and_says_so() -> Scen
 
 
 @outcome(
-    "Failover; the answer alternates between old and new until the caches are stale",
+    "Failover; the name alternates between old and new until the caches expire",
     refused=94.5,
     metrics=TARGETS_CHANGED,
 )
-def test_resolvers_that_disagree_delay_the_removal_only() -> Scenario:
+def test_stale_caches_only_delay_the_removal() -> Scenario:
     scenario = Scenario(A)
     scenario.fail_over(B)
     for second, answer in enumerate([A, B, A, B]):
@@ -339,16 +343,16 @@ def test_resolvers_that_disagree_delay_the_removal_only() -> Scenario:
     removed_at = scenario.group.call_times[
         scenario.group.history.index(("DeregisterTargets", (target(A),)))
     ]
-    assert removed_at - scenario.started_at == 10  # 6 s after the last answer with the old address
+    assert removed_at - scenario.started_at == 10  # 6 s after the last old address
     return scenario
 
 
 @outcome(
-    "Failover; two runs at once, one of them with a stale resolver",
+    "Failover; two concurrent runs, one of them with a stale cache",
     refused=95,
     metrics=TARGETS_CHANGED,
 )
-def test_two_runs_at_once_with_different_answers_do_not_flap() -> Scenario:
+def test_concurrent_runs_with_different_answers_do_not_undo_each_other() -> Scenario:
     scenario = Scenario(A)
     scenario.fail_over(B)
     stale = FakeEndpoint(scenario.clock)
@@ -364,16 +368,16 @@ def test_two_runs_at_once_with_different_answers_do_not_flap() -> Scenario:
     return scenario
 
 
-# --- AWS's API fails --------------------------------------------------------------------------
+# --- Failures of AWS's API --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("operation", ["RegisterTargets", "DescribeTargetHealth"])
 @outcome(
-    "Failover; the API is throttled for three calls before the registration",
+    "Failover; AWS throttles three calls before the registration",
     refused=101.5,
     metrics=CHANGED_AFTER_FAILURES,
 )
-def test_throttling_before_the_registration_delays_it(operation: str) -> Scenario:
+def test_throttling_delays_the_registration(operation: str) -> Scenario:
     scenario = Scenario(A)
     scenario.fail_over(B)
     scenario.group.faults[operation] = [throttled(operation)] * 3
@@ -388,11 +392,11 @@ def test_throttling_before_the_registration_delays_it(operation: str) -> Scenari
 
 
 @outcome(
-    "Failover; DeregisterTargets is throttled three times",
+    "Failover; AWS throttles DeregisterTargets three times",
     refused=94.5,
     metrics=CHANGED_AFTER_FAILURES,
 )
-def test_a_throttled_removal_holds_nothing_up() -> Scenario:
+def test_a_throttled_removal_delays_nothing_else() -> Scenario:
     scenario = Scenario(A)
     scenario.fail_over(B)
     scenario.group.faults["DeregisterTargets"] = [throttled("DeregisterTargets")] * 3
@@ -405,8 +409,8 @@ def test_a_throttled_removal_holds_nothing_up() -> Scenario:
     return scenario
 
 
-@outcome("A scheduled run cannot see the group", metrics=FAILED)
-def test_a_scheduled_run_that_cannot_see_the_group_fails_at_once_and_changes_nothing() -> Scenario:
+@outcome("AWS throttles the first call of a scheduled run", metrics=FAILED)
+def test_a_scheduled_run_without_a_description_fails_at_once() -> Scenario:
     scenario = Scenario(A)
     scenario.group.faults["DescribeTargetHealth"] = [throttled("DescribeTargetHealth")]
 
@@ -419,11 +423,11 @@ def test_a_scheduled_run_that_cannot_see_the_group_fails_at_once_and_changes_not
 
 
 @outcome(
-    "Failover; RegisterTargets is throttled for longer than the watch",
+    "Failover; AWS throttles RegisterTargets for longer than the run watches",
     refused=154.5,
     metrics=FIRST_RUN_FAILED,
 )
-def test_a_call_that_goes_on_failing_is_an_error_in_the_end_and_nothing_is_removed() -> Scenario:
+def test_a_registration_that_keeps_failing_ends_in_an_error_and_removes_nothing() -> Scenario:
     scenario = Scenario(A, watch_seconds=60)
     scenario.fail_over(B)
     scenario.group.faults["RegisterTargets"] = [throttled("RegisterTargets")] * 1000
@@ -433,7 +437,7 @@ def test_a_call_that_goes_on_failing_is_an_error_in_the_end_and_nothing_is_remov
 
     assert scenario.registered == {str(target(A))}
     assert "DeregisterTargets" not in scenario.group.calls
-    # Failures in a row are a longer and longer way apart: 0, 1, 3, 7, 11 ... 59 s.
+    # The pause doubles up to 4 s: 0, 1, 3, 7, 11 ... 59 s.
     assert scenario.group.calls["RegisterTargets"] == 17
 
     scenario.group.faults.clear()
@@ -442,7 +446,7 @@ def test_a_call_that_goes_on_failing_is_an_error_in_the_end_and_nothing_is_remov
     return scenario
 
 
-def _loses_the_reply_to(operation: str) -> Scenario:
+def _lose_the_reply_to(operation: str) -> Scenario:
     scenario = Scenario(A)
     scenario.fail_over(B)
     scenario.group.lost_replies[operation] = [
@@ -461,8 +465,8 @@ def _loses_the_reply_to(operation: str) -> Scenario:
     refused=94.5,
     metrics=("CallsFailed", "TargetsDeregistered"),
 )
-def test_a_registration_whose_reply_was_lost_is_not_made_again() -> Scenario:
-    return _loses_the_reply_to("RegisterTargets")
+def test_a_registration_with_a_lost_reply_is_not_repeated() -> Scenario:
+    return _lose_the_reply_to("RegisterTargets")
 
 
 @outcome(
@@ -470,12 +474,12 @@ def test_a_registration_whose_reply_was_lost_is_not_made_again() -> Scenario:
     refused=94.5,
     metrics=("CallsFailed", "TargetsRegistered"),
 )
-def test_a_removal_whose_reply_was_lost_is_not_made_again() -> Scenario:
-    return _loses_the_reply_to("DeregisterTargets")
+def test_a_removal_with_a_lost_reply_is_not_repeated() -> Scenario:
+    return _lose_the_reply_to("DeregisterTargets")
 
 
-@outcome("The target group was deleted by hand", refused=30, metrics=FAILED)
-def test_a_deleted_target_group_ends_even_a_watch_at_once() -> Scenario:
+@outcome("A person deletes the target group", refused=30, metrics=FAILED)
+def test_a_deleted_target_group_ends_the_run_at_once() -> Scenario:
     scenario = Scenario(addresses=[A])
     scenario.clock.advance(30)
     scenario.group.faults["DescribeTargetHealth"] = [
@@ -489,15 +493,15 @@ def test_a_deleted_target_group_ends_even_a_watch_at_once() -> Scenario:
     return scenario
 
 
-# --- A run is cut short -----------------------------------------------------------------------
+# --- Interrupted runs -------------------------------------------------------------------------
 
 
 @outcome(
-    "Failover; the function is killed between register and deregister",
+    "Failover; the function ends between registration and removal",
     refused=94.5,
     metrics=("TargetsDeregistered", "Errors"),
 )
-def test_a_crash_between_register_and_deregister_is_finished_by_the_next_run() -> Scenario:
+def test_the_next_run_completes_an_interrupted_change() -> Scenario:
     scenario = Scenario(A)
     scenario.fail_over(B)
     scenario.run_until_killed_after("RegisterTargets", EVENT)
@@ -512,11 +516,11 @@ def test_a_crash_between_register_and_deregister_is_finished_by_the_next_run() -
 
 
 @outcome(
-    "Failover; Lambda's time is up in the middle of the watch, before the name moves",
+    "Failover; the function times out before the name changes",
     refused=115,
     metrics=("TargetsRegistered", "TargetsDeregistered", "Errors"),
 )
-def test_a_watch_that_lambda_ends_is_taken_up_by_the_schedule() -> Scenario:
+def test_the_schedule_continues_after_a_time_out() -> Scenario:
     scenario = Scenario(A)
     scenario.after(40, lambda: scenario.fail_over(B))
     scenario.run_until_killed(lambda: scenario.elapsed >= 30, EVENT)
@@ -531,11 +535,11 @@ def test_a_watch_that_lambda_ends_is_taken_up_by_the_schedule() -> Scenario:
 
 
 @outcome(
-    "Failover; the run has too little time left to confirm the removal",
+    "Failover; the run has too little time to confirm the removal",
     refused=94.5,
     metrics=("SyncUnfinished", "TargetsRegistered", "TargetsDeregistered"),
 )
-def test_a_run_without_time_to_confirm_leaves_the_removal_to_the_next_one() -> Scenario:
+def test_the_next_run_makes_an_unconfirmed_removal() -> Scenario:
     scenario = Scenario(A)
     scenario.fail_over(B)
 
@@ -548,15 +552,15 @@ def test_a_run_without_time_to_confirm_leaves_the_removal_to_the_next_one() -> S
     return scenario
 
 
-# --- What is in the group ---------------------------------------------------------------------
+# --- The target group -------------------------------------------------------------------------
 
 
 @outcome(
-    "Failover and, before the old address has drained, back again",
+    "Failover, and failback before the old address has drained",
     refused=112.5,
     metrics=TARGETS_CHANGED,
 )
-def test_failing_back_onto_a_draining_address_ends_right() -> Scenario:
+def test_failing_back_registers_the_draining_address_again() -> Scenario:
     scenario = Scenario(A)
     scenario.fail_over(B)
     scenario.after(12, lambda: scenario.fail_over(A))
@@ -575,8 +579,10 @@ def test_failing_back_onto_a_draining_address_ends_right() -> Scenario:
     return scenario
 
 
-@outcome("The right address is registered on a wrong port", refused=94.5, metrics=TARGETS_CHANGED)
-def test_the_right_address_on_a_wrong_port_is_repaired() -> Scenario:
+@outcome(
+    "The database's address is registered on the wrong port", refused=94.5, metrics=TARGETS_CHANGED
+)
+def test_a_target_on_the_wrong_port_is_replaced() -> Scenario:
     scenario = Scenario(addresses=[A], listening=[A])
     scenario.group.register_externally(target(A, 5433))
 
@@ -591,11 +597,11 @@ def test_the_right_address_on_a_wrong_port_is_repaired() -> Scenario:
 
 
 @outcome(
-    "Failover of a database on another port than PostgreSQL's own",
+    "Failover of a database on another port than 5432",
     refused=94.5,
     metrics=TARGETS_CHANGED,
 )
-def test_a_database_on_its_own_port_is_followed_on_that_port() -> Scenario:
+def test_targets_have_the_port_of_the_database() -> Scenario:
     scenario = Scenario(A, policy=replace(POLICY, port=6432))
     scenario.fail_over(B)
 
@@ -609,8 +615,8 @@ def test_a_database_on_its_own_port_is_followed_on_that_port() -> Scenario:
     return scenario
 
 
-@outcome("Failover of a group with two stale targets", refused=94.5, metrics=TARGETS_CHANGED)
-def test_two_stale_targets_leave_together_once_the_new_one_is_registered() -> Scenario:
+@outcome("Failover; the group has two stale targets", refused=94.5, metrics=TARGETS_CHANGED)
+def test_removes_all_stale_targets_after_registering_the_new_one() -> Scenario:
     scenario = Scenario(A, C, addresses=[A], listening=[A])
     scenario.fail_over(B)
 
@@ -625,11 +631,11 @@ def test_two_stale_targets_leave_together_once_the_new_one_is_registered() -> Sc
 
 
 @outcome(
-    "Somebody deregistered the target by hand, and it has drained",
+    "A person deregisters the target, and it has drained",
     refused=114.5,
     metrics=("TargetsRegistered",),
 )
-def test_drift_made_by_hand_is_repaired_by_the_schedule() -> Scenario:
+def test_the_schedule_registers_a_deregistered_target_again() -> Scenario:
     scenario = Scenario(A)
     scenario.group.deregister_externally(target(A))
     scenario.clock.advance(20)
@@ -644,7 +650,7 @@ def test_drift_made_by_hand_is_repaired_by_the_schedule() -> Scenario:
     refused=184,
     metrics=("SyncUnhealthy", "TargetsRegistered", "TargetsDeregistered"),
 )
-def test_a_new_target_that_never_becomes_healthy_is_said_when_the_time_is_up() -> Scenario:
+def test_a_run_with_an_unhealthy_target_ends_unhealthy() -> Scenario:
     scenario = Scenario(A)
     scenario.fail_over(B)
     scenario.set_listening()
@@ -659,7 +665,7 @@ def test_a_new_target_that_never_becomes_healthy_is_said_when_the_time_is_up() -
 
 
 @outcome("The instance reboots for 20 s and keeps its address", refused=19.5)
-def test_an_instance_that_reboots_keeps_its_target() -> Scenario:
+def test_a_rebooting_instance_keeps_its_target() -> Scenario:
     scenario = Scenario(A)
     scenario.set_listening()
     scenario.after(20, lambda: scenario.set_listening(A))
@@ -676,11 +682,11 @@ def test_an_instance_that_reboots_keeps_its_target() -> Scenario:
 
 
 @outcome(
-    "Failover of a cluster; the old writer is back as a healthy reader after 10 s",
+    "Failover of a cluster; the old writer returns as a reader after 10 s",
     refused=94.5,
     metrics=TARGETS_CHANGED,
 )
-def test_an_old_writer_that_is_back_as_a_reader_stays_out() -> Scenario:
+def test_the_old_writer_is_not_registered_again_as_a_reader() -> Scenario:
     cluster = Cluster.of_writer()
     cluster.fail_over("orders-2")
     cluster.scenario.set_listening(B, C)
@@ -689,7 +695,7 @@ def test_an_old_writer_that_is_back_as_a_reader_stays_out() -> Scenario:
     result = cluster.scenario.run(EVENT)
 
     assert result.status is RunStatus.SYNCED
-    assert [v.reason for v in result.run.deregistered] == [Reason.ABSENT_IN_BOTH_SOURCES]
+    assert [c.reason for c in result.run.deregistered] == [Reason.ABSENT_IN_BOTH_SOURCES]
     assert cluster.scenario.run(SCHEDULE).status is RunStatus.IN_SYNC
     assert cluster.scenario.changes == FROM_A_TO_B
     return cluster.scenario
@@ -701,9 +707,7 @@ def test_an_old_writer_that_is_back_as_a_reader_stays_out() -> Scenario:
     misrouted=7,
     metrics=TARGETS_CHANGED,
 )
-def test_an_old_writer_stays_for_the_confirm_window_at_most_while_the_sources_disagree() -> (
-    Scenario
-):
+def test_the_old_writer_stays_at_most_for_the_confirm_window() -> Scenario:
     cluster = Cluster.of_writer()
     cluster.promote("orders-2")
     cluster.name_writer_after(0.5, "dns", "orders-2")
@@ -712,13 +716,13 @@ def test_an_old_writer_stays_for_the_confirm_window_at_most_while_the_sources_di
     result = cluster.scenario.run(EVENT)
 
     assert result.status is RunStatus.SYNCED
-    assert [v.reason for v in result.run.deregistered] == [Reason.ABSENCE_CONFIRMED]
+    assert [c.reason for c in result.run.deregistered] == [Reason.ABSENCE_CONFIRMED]
     assert cluster.scenario.changes == FROM_A_TO_B
     return cluster.scenario
 
 
-@outcome("A reader reboots: the RDS API says so, its port is closed for 20 s", refused=4.5)
-def test_a_reader_that_reboots_stays_registered() -> Scenario:
+@outcome("A reader reboots; its port is closed for 20 s", refused=4.5)
+def test_a_rebooting_reader_keeps_its_target() -> Scenario:
     cluster = Cluster.of_readers()
     cluster.rds.states["orders-2"] = "rebooting"
     cluster.scenario.set_listening(A, C)
@@ -733,11 +737,11 @@ def test_a_reader_that_reboots_stays_registered() -> Scenario:
 
 
 @outcome(
-    "Failover of a cluster, seen by its readers: the new writer leaves them, the old one joins",
+    "Failover of a cluster whose readers are the targets",
     misrouted=3,
     metrics=TARGETS_CHANGED,
 )
-def test_readers_swap_a_member_at_a_failover() -> Scenario:
+def test_readers_exchange_a_member_at_a_failover() -> Scenario:
     cluster = Cluster.of_readers()
     cluster.fail_over("orders-2")
     cluster.scenario.expected_servers = frozenset({A, C})
@@ -758,7 +762,7 @@ def _status(end: object) -> RunStatus:
 
 
 def _distinct(changes: list[tuple[str, tuple[str, ...]]]) -> list[tuple[str, tuple[str, ...]]]:
-    """The changes without those that had been made, or tried, already."""
+    """Return the changes without repetitions."""
     return list(dict.fromkeys(changes))
 
 

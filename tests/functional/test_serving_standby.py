@@ -1,4 +1,4 @@
-"""A standby that stays registered, so that the load balancer switches to it by itself."""
+"""A serving standby: it stays registered, so that the load balancer switches to it itself."""
 
 from collections import Counter
 from dataclasses import replace
@@ -13,21 +13,25 @@ from tests.support.scenario import EVENT, POLICY, SCHEDULE, A, B, C, Scenario, t
 from tests.support.scenarios import FROM_A_TO_B, TARGETS_CHANGED, outcome
 from tests.support.standbys import FakeStandbys
 
-KEEPS = replace(POLICY, serving_standby=True)
+SERVING_STANDBY = replace(POLICY, serving_standby=True)
 
 
 class Pair(Scenario):
-    """An instance at A with its standby, and what RDS says of its addresses."""
+    """An instance at A whose standby has the address B."""
 
     def __init__(self, *registered: object) -> None:
         self.interfaces = FakeStandbys(A, B)
         super().__init__(
-            *registered, addresses=[A], listening=[A], policy=KEEPS, standbys=self.interfaces
+            *registered,
+            addresses=[A],
+            listening=[A],
+            policy=SERVING_STANDBY,
+            standbys=self.interfaces,
         )
 
 
-@outcome("Failover onto a standby that is kept in the group", refused=9.5)
-def test_onto_a_kept_standby_the_load_balancer_switches_by_itself() -> Scenario:
+@outcome("Failover to a serving standby", refused=9.5)
+def test_the_load_balancer_switches_to_a_serving_standby_without_a_change() -> Scenario:
     scenario = Pair(A, B)
     scenario.fail_over(B)
 
@@ -41,15 +45,15 @@ def test_onto_a_kept_standby_the_load_balancer_switches_by_itself() -> Scenario:
 
 
 @outcome(
-    "Failover; the standby was never in the group, and the former primary stays in it",
+    "Failover to a standby that was not registered yet, and failback",
     refused=103,
     metrics=("TargetsRegistered",),
 )
-def test_the_former_primary_stays_and_is_there_when_the_database_fails_back() -> Scenario:
+def test_the_former_primary_stays_registered_for_a_failback() -> Scenario:
     scenario = Pair(A)
     scenario.fail_over(B)
     assert scenario.run(EVENT).status is RunStatus.SYNCED
-    assert scenario.client.refused == 94.5  # the load balancer takes in what it did not know
+    assert scenario.client.refused == 94.5  # the registration
 
     scenario.fail_over(A)
     assert scenario.run(EVENT).run.healthy
@@ -59,11 +63,11 @@ def test_the_former_primary_stays_and_is_there_when_the_database_fails_back() ->
 
 
 @outcome(
-    "Failover onto a kept standby; the host of the former primary is replaced by another",
+    "Failover to a serving standby; RDS replaces the host of the former primary",
     refused=9.5,
     metrics=("TargetsDeregistered",),
 )
-def test_an_address_that_is_not_the_databases_any_more_leaves() -> Scenario:
+def test_removes_an_address_that_no_longer_belongs_to_the_database() -> Scenario:
     scenario = Pair(A, B)
     scenario.fail_over(B)
     assert scenario.run(EVENT).status is RunStatus.IN_SYNC
@@ -73,16 +77,16 @@ def test_an_address_that_is_not_the_databases_any_more_leaves() -> Scenario:
 
     assert result.status is RunStatus.SYNCED
     assert scenario.changes == [("DeregisterTargets", (str(target(A)),))]
-    assert [v.reason for v in result.run.deregistered] == [Reason.ABSENCE_CONFIRMED]
+    assert [c.reason for c in result.run.deregistered] == [Reason.ABSENCE_CONFIRMED]
     return scenario
 
 
 @outcome(
-    "Failover onto a kept standby; nobody can say whose the former address is",
+    "Failover to a serving standby; the standby check fails",
     refused=9.5,
     metrics=("SyncUnfinished",),
 )
-def test_without_an_answer_of_the_api_the_former_address_stays_and_the_run_says_so() -> Scenario:
+def test_a_failed_standby_check_keeps_the_former_primary() -> Scenario:
     scenario = Pair(A, B)
     scenario.fail_over(B)
     scenario.interfaces.failure = "DescribeNetworkInterfaces failed with Throttling."
@@ -97,12 +101,12 @@ def test_without_an_answer_of_the_api_the_former_address_stays_and_the_run_says_
 
 
 @outcome(
-    "Blue/green switchover of an instance with a kept standby: the former primary still answers",
+    "Blue/green switchover with a serving standby; the former primary keeps accepting connections",
     refused=74.5,
     misrouted=20,
     metrics=TARGETS_CHANGED,
 )
-def test_a_former_primary_that_goes_on_answering_leaves_after_a_grace() -> Scenario:
+def test_a_healthy_former_primary_is_removed_after_the_grace_period() -> Scenario:
     scenario = Pair(A)
     scenario.fail_over(B)
     scenario.set_listening(A, B)
@@ -111,7 +115,7 @@ def test_a_former_primary_that_goes_on_answering_leaves_after_a_grace() -> Scena
 
     assert result.status is RunStatus.SYNCED
     assert scenario.changes == FROM_A_TO_B
-    assert [v.reason for v in result.run.deregistered] == [Reason.NOT_A_STANDBY]
+    assert [c.reason for c in result.run.deregistered] == [Reason.NOT_A_STANDBY]
     moments = {
         op: at
         for (op, _), at in zip(scenario.group.history, scenario.group.call_times, strict=True)
@@ -120,10 +124,8 @@ def test_a_former_primary_that_goes_on_answering_leaves_after_a_grace() -> Scena
     return scenario
 
 
-@outcome(
-    "Failover with a kept standby; the name moves 30 s after the standby was promoted", refused=9.5
-)
-def test_a_right_target_is_not_removed_while_the_name_is_late() -> Scenario:
+@outcome("Failover to a serving standby; the name changes 30 s after the promotion", refused=9.5)
+def test_a_late_name_removes_nothing() -> Scenario:
     scenario = Pair(A, B)
     scenario.promote(B)
     scenario.after(30, lambda: scenario.endpoint.set_addresses(B))
@@ -135,7 +137,7 @@ def test_a_right_target_is_not_removed_while_the_name_is_late() -> Scenario:
     return scenario
 
 
-def test_a_group_without_a_former_target_asks_nobody() -> None:
+def test_a_group_without_undesired_targets_makes_no_standby_check() -> None:
     scenario = Pair(A)
 
     assert scenario.run(SCHEDULE).status is RunStatus.IN_SYNC
@@ -144,7 +146,7 @@ def test_a_group_without_a_former_target_asks_nobody() -> None:
     assert scenario.group.calls == Counter(DescribeTargetHealth=1)
 
 
-def test_a_steady_run_with_a_standby_asks_once_about_it_alone() -> None:
+def test_a_run_in_sync_checks_the_standby_once() -> None:
     scenario = Pair(A, B)
 
     assert scenario.run(SCHEDULE).status is RunStatus.IN_SYNC
@@ -153,7 +155,7 @@ def test_a_steady_run_with_a_standby_asks_once_about_it_alone() -> None:
     assert scenario.group.calls == Counter(DescribeTargetHealth=1)
 
 
-def test_a_look_that_saw_no_answer_asks_nobody() -> None:
+def test_a_failed_observation_makes_no_standby_check() -> None:
     scenario = Pair(A, B)
     scenario.endpoint.set_failure(LookupFailure.TIMED_OUT)
 
@@ -163,7 +165,7 @@ def test_a_look_that_saw_no_answer_asks_nobody() -> None:
     assert scenario.interfaces.checks == []
 
 
-def test_between_two_looks_nobody_is_asked() -> None:
+def test_a_dns_poll_makes_no_standby_check() -> None:
     scenario = Pair(A, B)
 
     result = scenario.run(EVENT)
@@ -173,5 +175,5 @@ def test_between_two_looks_nobody_is_asked() -> None:
 
 def _reason(result: SyncResult, address: object) -> Reason:
     assert result.run.plan is not None
-    (verdict,) = [v for v in result.run.plan.changes if v.target == target(address)]
-    return verdict.reason
+    (change,) = [c for c in result.run.plan.changes if c.target == target(address)]
+    return change.reason

@@ -33,6 +33,6 @@ def _metrics(outcome: Outcome) -> str:
 def test_the_page_lists_the_outcome_of_every_scenario() -> None:
     expected = list(_rows())
     assert len(expected) == len(OUTCOMES)
-    (actual,) = tables(sections(read(PAGE), 2)["The stories"])
+    (actual,) = tables(sections(read(PAGE), 2)["Scenarios"])
     missing = "\n".join("| " + " | ".join(row) + " |" for row in expected if row not in actual)
     assert actual == expected, f"rows for {PAGE}:\n{missing}"
