@@ -40,8 +40,8 @@ ARTIFACTS = {
     ),
     "ReviewConnectionsFunction": "from target_sync.connections.build import reviewer; reviewer()",
     "ProvisionStackFunction": (
-        "from target_sync.provisioning.build import stack_manager;"
-        ' stack_manager("arn:aws:lambda:eu-west-1:111122223333:function:bench")'
+        "from target_sync.provisioning.build import stack_provisioner;"
+        ' stack_provisioner("arn:aws:lambda:eu-west-1:111122223333:function:bench")'
     ),
 }
 SYNC = "ReconcileTargetsFunction"

@@ -82,14 +82,14 @@ class Functions:
     def create(self, function: str, properties: Mapping[str, Any], files: Mapping[str, str]) -> str:
         """Make a function with the template's properties, our package and these files.
 
-        Its dependencies are those of the emulator's interpreter. ``door.handler`` is what runs.
+        Its dependencies are those of the emulator's interpreter. Lambda runs ``entry.handler``.
         """
         name = f"{function}-{next(self._numbers)}"
         self.emulator.client("lambda").create_function(
             FunctionName=name,
             Runtime=properties["Runtime"],
             Role=self.role(name),
-            Handler="door.handler",
+            Handler="entry.handler",
             Timeout=properties["Timeout"],
             Code={"ZipFile": packed({**_package(), **files})},
             Environment=properties["Environment"],

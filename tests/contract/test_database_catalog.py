@@ -18,9 +18,9 @@ from target_sync.provisioning.lookup import Database, Subnet
 from target_sync.provisioning.request import Attributes, parse_request
 from target_sync.provisioning.resources.database_lookup import DatabaseLookup
 from tests.lab.emulator_process import PROVIDER, REGION, Emulator, create_vpc
-from tests.support.custom_resources import FakeAutoScaling, event, without
+from tests.support.custom_resources import FakeAutoScaling, event, lookup_properties
 
-PLACE = AwsScope("aws", "eu-west-1", "123456789012")
+SCOPE = AwsScope("aws", "eu-west-1", "123456789012")
 HASH = "abc123.eu-west-1.rds.amazonaws.com"
 
 
@@ -37,9 +37,9 @@ class Cloud:
 
     @property
     def catalog(self) -> AwsDatabaseCatalog:
-        return AwsDatabaseCatalog(self.rds, self.ec2, PLACE)
+        return AwsDatabaseCatalog(self.rds, self.ec2, SCOPE)
 
-    def makes_instance(self, name: str, **more: object) -> None:
+    def create_instance(self, name: str, **more: object) -> None:
         self.rds.create_db_instance(
             DBInstanceIdentifier=name,
             DBInstanceClass="db.t3.micro",
@@ -47,7 +47,7 @@ class Cloud:
             **{"Engine": "postgres", "PubliclyAccessible": False, **more},
         )
 
-    def makes_cluster(self, *members: str, public: bool = False, name: str = "sales") -> None:
+    def create_cluster(self, *members: str, public: bool = False, name: str = "sales") -> None:
         self.rds.create_db_cluster(
             DBClusterIdentifier=name,
             Engine="aurora-postgresql",
@@ -57,14 +57,14 @@ class Cloud:
             MasterUserPassword="not-secret",
         )
         for member in members:
-            self.makes_instance(
+            self.create_instance(
                 member,
                 Engine="aurora-postgresql",
                 DBClusterIdentifier=name,
                 PubliclyAccessible=public,
             )
 
-    def makes_proxy(self, name: str) -> Any:
+    def create_proxy(self, name: str) -> Any:
         return self.rds.create_db_proxy(
             DBProxyName=name,
             EngineFamily="POSTGRESQL",
@@ -78,8 +78,8 @@ class Cloud:
 @pytest.fixture
 def cloud() -> Iterator[Cloud]:
     with mock_aws():
-        rds = boto3.client("rds", PLACE.region)
-        ec2 = boto3.client("ec2", PLACE.region)
+        rds = boto3.client("rds", SCOPE.region)
+        ec2 = boto3.client("ec2", SCOPE.region)
         vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
         subnets = tuple(
             ec2.create_subnet(VpcId=vpc, CidrBlock=network, AvailabilityZone=zone)["Subnet"][
@@ -101,8 +101,8 @@ def found(database: Database | None) -> Database:
     return database
 
 
-def test_an_instance_is_told_with_its_network(cloud: Cloud) -> None:
-    cloud.makes_instance("orders", Port=5433, VpcSecurityGroupIds=[cloud.security_group])
+def test_returns_an_instance_with_its_network(cloud: Cloud) -> None:
+    cloud.create_instance("orders", Port=5433, VpcSecurityGroupIds=[cloud.security_group])
 
     database = found(cloud.catalog.instance("orders"))
 
@@ -121,15 +121,15 @@ def test_an_instance_is_told_with_its_network(cloud: Cloud) -> None:
     assert set(database.subnet_ids) == set(cloud.subnets)
 
 
-def test_a_public_instance_is_said_to_be_public(cloud: Cloud) -> None:
-    cloud.makes_instance("orders", PubliclyAccessible=True)
+def test_returns_that_an_instance_is_public(cloud: Cloud) -> None:
+    cloud.create_instance("orders", PubliclyAccessible=True)
 
     assert found(cloud.catalog.instance("orders")).public
 
 
-def test_a_cluster_is_told_with_the_network_and_the_events_of_its_members(cloud: Cloud) -> None:
-    cloud.makes_cluster("sales-2", "sales-1")
-    cloud.makes_instance("orders")
+def test_returns_a_cluster_with_the_network_and_the_events_of_its_members(cloud: Cloud) -> None:
+    cloud.create_cluster("sales-2", "sales-1")
+    cloud.create_instance("orders")
 
     database = found(cloud.catalog.cluster("sales"))
 
@@ -148,19 +148,19 @@ def test_a_cluster_is_told_with_the_network_and_the_events_of_its_members(cloud:
 
 
 def test_a_cluster_with_a_public_member_is_public(cloud: Cloud) -> None:
-    cloud.makes_cluster("sales-1", public=True)
+    cloud.create_cluster("sales-1", public=True)
 
     assert found(cloud.catalog.cluster("sales")).public
 
 
 def test_a_cluster_without_members_has_no_network(cloud: Cloud) -> None:
-    cloud.makes_cluster()
+    cloud.create_cluster()
 
     assert found(cloud.catalog.cluster("sales")).vpc_id == ""
 
 
-def test_a_proxy_is_told_with_its_network(cloud: Cloud) -> None:
-    made = cloud.makes_proxy("pool")
+def test_returns_a_proxy_with_its_network(cloud: Cloud) -> None:
+    made = cloud.create_proxy("pool")
 
     assert cloud.catalog.proxy("pool") == Database(
         identifier="pool",
@@ -173,7 +173,7 @@ def test_a_proxy_is_told_with_its_network(cloud: Cloud) -> None:
     )
 
 
-def test_an_ec2_instance_is_told_until_it_is_terminated(cloud: Cloud) -> None:
+def test_returns_an_ec2_instance_until_it_is_terminated(cloud: Cloud) -> None:
     image = cloud.ec2.describe_images()["Images"][0]["ImageId"]
     made = cloud.ec2.run_instances(
         ImageId=image,
@@ -195,7 +195,7 @@ def test_an_ec2_instance_is_told_until_it_is_terminated(cloud: Cloud) -> None:
     assert cloud.catalog.ec2_instance(made) is None
 
 
-def test_subnets_are_told_with_their_zone_and_vpc(cloud: Cloud) -> None:
+def test_returns_subnets_with_their_zone_and_vpc(cloud: Cloud) -> None:
     found = cloud.catalog.subnets(cloud.subnets)
 
     assert found is not None
@@ -205,7 +205,7 @@ def test_subnets_are_told_with_their_zone_and_vpc(cloud: Cloud) -> None:
     }
 
 
-def test_a_vpc_has_every_network_that_is_associated(cloud: Cloud) -> None:
+def test_returns_every_associated_network_of_a_vpc(cloud: Cloud) -> None:
     cloud.ec2.associate_vpc_cidr_block(VpcId=cloud.vpc, CidrBlock="10.1.0.0/16")
 
     assert cloud.catalog.networks(cloud.vpc) == (
@@ -214,30 +214,30 @@ def test_a_vpc_has_every_network_that_is_associated(cloud: Cloud) -> None:
     )
 
 
-def test_what_is_not_there_is_none(cloud: Cloud) -> None:
+def test_returns_none_for_missing_resources(cloud: Cloud) -> None:
     catalog = cloud.catalog
 
-    assert catalog.instance("nobody") is None
-    assert catalog.cluster("nobody") is None
-    assert catalog.proxy("nobody") is None
+    assert catalog.instance("missing") is None
+    assert catalog.cluster("missing") is None
+    assert catalog.proxy("missing") is None
     assert catalog.ec2_instance("i-0123456789abcdef0") is None
     assert catalog.subnets([cloud.subnets[0], "subnet-0123"]) is None
     assert catalog.networks("vpc-0123") is None
 
 
-# ------------------------------------------------- what moto does not have: the documented replies
+# --------------------------------------------------- replies that moto lacks, as AWS documents them
 
 
 @pytest.fixture
 def rds() -> Iterator[Stubber]:
-    with Stubber(boto3.client("rds", PLACE.region)) as stubber:
+    with Stubber(boto3.client("rds", SCOPE.region)) as stubber:
         yield stubber
         stubber.assert_no_pending_responses()
 
 
 def catalog(rds: Stubber) -> AwsDatabaseCatalog:
     client: Any = rds.client
-    return AwsDatabaseCatalog(client, boto3.client("ec2", PLACE.region), PLACE)
+    return AwsDatabaseCatalog(client, boto3.client("ec2", SCOPE.region), SCOPE)
 
 
 CUSTOM_ENDPOINT = {
@@ -252,7 +252,7 @@ CLUSTER = {
 }
 
 
-def test_a_custom_endpoint_is_an_alias_of_its_cluster(rds: Stubber) -> None:
+def test_returns_a_custom_endpoint_as_an_alias_of_its_cluster(rds: Stubber) -> None:
     rds.add_response(
         "describe_db_cluster_endpoints",
         {"DBClusterEndpoints": [CUSTOM_ENDPOINT]},
@@ -269,14 +269,14 @@ def test_a_custom_endpoint_is_an_alias_of_its_cluster(rds: Stubber) -> None:
     assert database.names == {DatabaseKind.RDS_CLUSTER_WRITER: f"sales.cluster-{HASH}"}
 
 
-def test_a_custom_endpoint_whose_cluster_is_gone_is_none(rds: Stubber) -> None:
+def test_returns_none_for_a_custom_endpoint_without_its_cluster(rds: Stubber) -> None:
     rds.add_response("describe_db_cluster_endpoints", {"DBClusterEndpoints": [CUSTOM_ENDPOINT]})
     rds.add_client_error("describe_db_clusters", "DBClusterNotFoundFault")
 
     assert catalog(rds).cluster_of_custom_endpoint("reports") is None
 
 
-def test_the_members_of_a_large_cluster_are_read_page_by_page(rds: Stubber) -> None:
+def test_reads_all_pages_of_the_members_of_a_cluster(rds: Stubber) -> None:
     members = [{"DBInstanceIdentifier": f"sales-{number}"} for number in (1, 2)]
     rds.add_response(
         "describe_db_clusters", {"DBClusters": [{**CLUSTER, "DBClusterMembers": members}]}
@@ -306,7 +306,7 @@ PROXY_ENDPOINT = {
 }
 
 
-def test_an_additional_endpoint_of_a_proxy_has_its_own_network(rds: Stubber) -> None:
+def test_returns_a_proxy_with_the_network_of_its_additional_endpoint(rds: Stubber) -> None:
     rds.add_response(
         "describe_db_proxy_endpoints",
         {"DBProxyEndpoints": [PROXY_ENDPOINT]},
@@ -325,7 +325,7 @@ def test_an_additional_endpoint_of_a_proxy_has_its_own_network(rds: Stubber) -> 
     )
 
 
-def test_an_endpoint_without_its_proxy_is_none(rds: Stubber) -> None:
+def test_returns_none_for_an_endpoint_without_its_proxy(rds: Stubber) -> None:
     rds.add_response("describe_db_proxy_endpoints", {"DBProxyEndpoints": [PROXY_ENDPOINT]})
     rds.add_client_error("describe_db_proxies", "DBProxyNotFoundFault")
 
@@ -333,7 +333,7 @@ def test_an_endpoint_without_its_proxy_is_none(rds: Stubber) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "code", "look"),
+    ("method", "code", "find"),
     [
         (
             "describe_db_cluster_endpoints",
@@ -347,29 +347,31 @@ def test_an_endpoint_without_its_proxy_is_none(rds: Stubber) -> None:
         ),
     ],
 )
-def test_an_endpoint_that_is_not_there_is_none(
-    rds: Stubber, method: str, code: str, look: Any
+def test_returns_none_for_a_missing_endpoint(
+    rds: Stubber, method: str, code: str, find: Any
 ) -> None:
     rds.add_client_error(method, code)
 
-    assert look(catalog(rds), "nobody") is None
+    assert find(catalog(rds), "missing") is None
 
 
-def test_an_instance_that_is_still_being_created_is_none(rds: Stubber) -> None:
+def test_returns_none_for_an_instance_without_an_endpoint(rds: Stubber) -> None:
     rds.add_response("describe_db_instances", {"DBInstances": [{"DBInstanceIdentifier": "orders"}]})
 
     assert catalog(rds).instance("orders") is None
 
 
-def test_a_refused_call_is_named_with_its_code(rds: Stubber) -> None:
+def test_a_denied_call_is_an_error_with_its_code(rds: Stubber) -> None:
     rds.add_client_error("describe_db_instances", "AccessDenied", "no")
 
     with pytest.raises(AwsCallError, match="DescribeDBInstances failed with AccessDenied: no"):
         catalog(rds).instance("orders")
 
 
-def test_an_unreachable_api_is_told_from_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
-    client = boto3.client("rds", PLACE.region)
+def test_an_unreachable_api_is_an_error_that_names_the_remedy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client = boto3.client("rds", SCOPE.region)
 
     def times_out(*_: object, **__: object) -> object:
         raise ConnectTimeoutError(endpoint_url="https://rds.eu-west-1.amazonaws.com")
@@ -377,14 +379,14 @@ def test_an_unreachable_api_is_told_from_a_refusal(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(client, "_make_api_call", times_out)
 
     with pytest.raises(AwsUnavailableError, match="interface endpoint for rds"):
-        AwsDatabaseCatalog(client, boto3.client("ec2", PLACE.region), PLACE).instance("orders")
+        AwsDatabaseCatalog(client, boto3.client("ec2", SCOPE.region), SCOPE).instance("orders")
 
 
-# ------------------------------------------------------------------------------- the whole way
+# ----------------------------------------------------------------------- the look-up in the lab
 
 
 @pytest.mark.lab
-def test_every_kind_of_database_is_looked_up_in_the_lab(
+def test_looks_up_every_kind_of_database_in_the_lab(
     emulator: Emulator, request: pytest.FixtureRequest
 ) -> None:
     request.addfinalizer(emulator.admin.reset)
@@ -395,24 +397,24 @@ def test_every_kind_of_database_is_looked_up_in_the_lab(
         DBSubnetGroupName="looked-up", DBSubnetGroupDescription="x", SubnetIds=subnets
     )
     cloud = Cloud(rds, ec2, vpc, tuple(subnets), group, "looked-up")
-    cloud.makes_instance("found", Port=5433, VpcSecurityGroupIds=[group])
-    cloud.makes_cluster("found-1", "found-2", name="found-cluster")
+    cloud.create_instance("found", Port=5433, VpcSecurityGroupIds=[group])
+    cloud.create_cluster("found-1", "found-2", name="found-cluster")
     rds.create_db_cluster_endpoint(
         DBClusterIdentifier="found-cluster",
         DBClusterEndpointIdentifier="found-custom",
         EndpointType="READER",
     )
-    cloud.makes_proxy("found-proxy")
+    cloud.create_proxy("found-proxy")
     rds.create_db_proxy_endpoint(
         DBProxyName="found-proxy", DBProxyEndpointName="found-ro", VpcSubnetIds=subnets
     )
     machine = ec2.run_instances(ImageId="ami-0123", MinCount=1, MaxCount=1, SubnetId=subnets[0])
-    place = AwsScope("aws", REGION, PROVIDER)
-    catalog = AwsDatabaseCatalog(rds, ec2, place)
-    lookup = DatabaseLookup(catalog=catalog, groups=FakeAutoScaling(), place=place)
+    scope = AwsScope("aws", REGION, PROVIDER)
+    catalog = AwsDatabaseCatalog(rds, ec2, scope)
+    lookup = DatabaseLookup(catalog=catalog, groups=FakeAutoScaling(), scope=scope)
 
     def look_up(endpoint: str, **more: object) -> Attributes:
-        properties = without({"DatabaseEndpoint": endpoint, **more})
+        properties = lookup_properties({"DatabaseEndpoint": endpoint, **more})
         attributes = lookup.apply(parse_request(event("Create", "It", properties)), 0.0)
         assert (attributes["VpcId"], attributes["SubnetIds"]) == (vpc, subnets)
         return attributes
@@ -423,12 +425,12 @@ def test_every_kind_of_database_is_looked_up_in_the_lab(
         *found(catalog.proxy("found-proxy")).names.values(),
         *found(catalog.proxy_of_endpoint("found-ro")).names.values(),
     ]
-    told = [look_up(endpoint) for endpoint in endpoints]
+    found_facts = [look_up(endpoint) for endpoint in endpoints]
     custom = found(catalog.cluster_of_custom_endpoint("found-custom")).aliases[0]
-    told.append(look_up(custom, DatabaseKind="rds-cluster-readers"))
+    found_facts.append(look_up(custom, DatabaseKind="rds-cluster-readers"))
     identifier = machine["Instances"][0]["InstanceId"]
-    told.append(look_up(identifier, SubnetIds=subnets))
-    assert [(a["Kind"], a["Identifier"], a["Port"]) for a in told] == [
+    found_facts.append(look_up(identifier, SubnetIds=subnets))
+    assert [(a["Kind"], a["Identifier"], a["Port"]) for a in found_facts] == [
         ("rds-instance", "found", "5433"),
         ("rds-cluster-writer", "found-cluster", "5432"),
         ("rds-cluster-readers", "found-cluster", "5432"),
@@ -437,4 +439,4 @@ def test_every_kind_of_database_is_looked_up_in_the_lab(
         ("rds-cluster-readers", "found-cluster", "5432"),
         ("ec2-instance", identifier, "5432"),
     ]
-    assert {a["SecurityGroupId"] for a in told[:-1]} == {group}
+    assert {a["SecurityGroupId"] for a in found_facts[:-1]} == {group}

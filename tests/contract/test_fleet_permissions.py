@@ -140,7 +140,7 @@ class World(Account):
             folder, door = FUNCTIONS[function]
             files = {
                 f"{door}.py": (ROOT / "functions" / folder / f"{door}.py").read_text(),
-                "door.py": DOOR.format(door),
+                "entry.py": DOOR.format(door),
             }
             self._made[function] = self._create(function, files)
         name = self._made[function]
@@ -149,7 +149,7 @@ class World(Account):
 
     def trial(self, function: str, *calls: tuple[str, Mapping[str, object]]) -> Sequence[str]:
         """What AWS answers to calls of ELB under the role of a function: a code, or nothing."""
-        name = self._create(function, {"door.py": TRIAL})
+        name = self._create(function, {"entry.py": TRIAL})
         self.functions.allow(name, policy(self.stack, function))
         problem, answers = self.functions.invoke(name, calls)
         assert not problem

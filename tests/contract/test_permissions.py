@@ -1,7 +1,7 @@
-"""Each function, run by the lab's AWS under its policies as the template writes them.
+"""Each function, run by the lab's AWS with the policies of the template.
 
-With all of a role's permissions every job of the function succeeds. Without any one of them a job
-fails and names it, so a permission that nothing needs fails a test here.
+With all permissions of its role, every job of a function succeeds. Without any one permission, a
+job fails and names it. So a permission that no job needs fails a test here.
 """
 
 import itertools
@@ -34,7 +34,7 @@ from tests.lab.emulator_process import (
     wait_until,
 )
 from tests.lab.test_dns_server import start_server
-from tests.support.custom_resources import event, without
+from tests.support.custom_resources import event, lookup_properties
 from tests.support.events import load_event
 from tests.template.stack import (
     PSEUDO_PARAMETERS,
@@ -49,7 +49,7 @@ HOST = "127.0.0.1"
 
 UNENFORCED: Mapping[str, tuple[str, ...]] = {
     **OF_LAMBDA,
-    # Lambda sends what failed for good with the role; the emulator sends it itself.
+    # Lambda uses the role to send an event whose retries failed; the emulator does not.
     "KeepFailedRuns": ("sqs:SendMessage",),
 }
 
@@ -75,11 +75,11 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
 }
 """Each function, and the situations in which it runs here."""
 
-# In the lab a policy and a rejection hold at once: no need to look again seconds later.
-DOOR = """
+# In the lab a policy and a rejection take effect at once, so no retry is needed.
+HANDLER = """
 from target_sync.provisioning.resources import endpoint_connections
-from target_sync.provisioning import manager
-manager.POLICY_SECONDS = 0.0
+from target_sync.provisioning import provisioner
+provisioner.POLICY_SECONDS = 0.0
 endpoint_connections._PAUSE_SECONDS = 0.0
 from app import handler
 """
@@ -90,11 +90,11 @@ SYNCED = {
 }
 GROUP = "databases"
 QUEUES = ("FailedRunsQueue", "UndeliveredEventsQueue")
-WRITER, READER, NOBODY, STANDBY = "10.0.1.11", "10.0.2.12", "10.0.1.99", "10.0.1.98"
+WRITER, READER, STRAY, STANDBY = "10.0.1.11", "10.0.2.12", "10.0.1.99", "10.0.1.98"
 
 
 def found(function: str, situations: Iterable[str]) -> Iterator[Permission]:
-    """What a function may do in these situations."""
+    """Return the permissions of a function in these situations."""
     for situation in situations:
         yield from permissions(Resolver(SITUATIONS[situation]), function, situation)
 
@@ -109,11 +109,11 @@ TRIED = once(
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """Something that a function does.
+    """A job of a function.
 
     Attributes:
-        run: Lets the function of a name do it, and returns the problem, or nothing.
-        apis: What it calls. Only so that the likeliest to lack a permission comes first.
+        run: Runs the job with the function of this name. Returns the problem, or an empty text.
+        apis: The APIs that it calls. Jobs that call the API of a missing permission run first.
     """
 
     run: Callable[[str], str]
@@ -122,10 +122,10 @@ class Job:
 
 @dataclass(kw_only=True)
 class CloudFormation:
-    """Takes the answers of custom resources."""
+    """Receives the responses of custom resources."""
 
     port: int
-    answers: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    responses: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @contextmanager
@@ -133,20 +133,20 @@ def cloudformation() -> Iterator[CloudFormation]:
     class Handler(BaseHTTPRequestHandler):
         def do_PUT(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            taker.answers[self.path] = json.loads(body)
+            receiver.responses[self.path] = json.loads(body)
             self.send_response(200)
             self.send_header("Content-Length", "0")
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Nothing of it belongs into a test's output."""
+            """Do not log."""
 
     with ThreadingHTTPServer((HOST, 0), Handler) as server:
-        taker = CloudFormation(port=server.server_port)
+        receiver = CloudFormation(port=server.server_port)
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
-            yield taker
+            yield receiver
         finally:
             server.shutdown()
             thread.join()
@@ -154,7 +154,7 @@ def cloudformation() -> Iterator[CloudFormation]:
 
 @dataclass(kw_only=True)
 class World(Account):
-    """Databases of every kind and what the stack makes for them, on the lab's AWS."""
+    """Databases of every kind, and the resources of the stack, in the lab's AWS."""
 
     cloudformation: CloudFormation
     zone: Zone
@@ -175,10 +175,10 @@ class World(Account):
         self.queues = {name: self._queue(name) for name in QUEUES}
         self._scaling_group()
 
-    # --- What is there -------------------------------------------------------------------------
+    # --- The resources -------------------------------------------------------------------------
 
     def _databases(self) -> Mapping[str, str]:
-        """Make them, and return the name of each by its identifier."""
+        """Create the databases, and return the name of each by its identifier."""
         self.create_cluster("permissions", self.subnets)
         rds = self.client("rds")
         rds.create_db_instance(
@@ -217,7 +217,7 @@ class World(Account):
         return names
 
     def _standby(self) -> str:
-        """Give the instance a standby, and return the security group of both."""
+        """Create a standby of the instance, and return the security group of both."""
         group: str = self.client("ec2").create_security_group(
             GroupName="permissions", Description="x", VpcId=self.vpc
         )["GroupId"]
@@ -260,8 +260,8 @@ class World(Account):
             State="DISABLED",
             FlexibleTimeWindow={"Mode": "OFF"},
             Target={
-                "Arn": f"arn:aws:lambda:{REGION}:{PROVIDER}:function:nobody",
-                "RoleArn": f"arn:aws:iam::{PROVIDER}:role/nobody",
+                "Arn": f"arn:aws:lambda:{REGION}:{PROVIDER}:function:missing",
+                "RoleArn": f"arn:aws:iam::{PROVIDER}:role/missing",
             },
         )
         return name
@@ -271,7 +271,7 @@ class World(Account):
 
     @cached_property
     def load_balancer(self) -> str:
-        """The service's load balancer, with a listener for the target group."""
+        """The load balancer of the service, with a listener for the target group."""
         (service,) = self.client("ec2").describe_vpc_endpoint_service_configurations(
             ServiceIds=[self.service.id]
         )["ServiceConfigurations"]
@@ -293,7 +293,7 @@ class World(Account):
 
     @cached_property
     def synced(self) -> Mapping[str, str]:
-        """A sync function that has nothing to do, for the first sync: its name and its ARN."""
+        """A sync function without work, for the first sync: its name and its ARN."""
         code = {"app.py": f"def handler(event, context):\n    return {SYNCED!r}\n"}
         name = "synced"
         arn = self.client("lambda").create_function(
@@ -308,7 +308,7 @@ class World(Account):
     # --- The stack -----------------------------------------------------------------------------
 
     def stack(self, situation: str) -> Resolver:
-        """The template in a situation, with the parameters and resources that are here."""
+        """Return the template in a situation, with the parameters and resources of this account."""
         given = SITUATIONS[situation]
         topic = {"AlarmTopicArn": self.topic} if "AlarmTopicArn" in given else {}
         return Resolver(
@@ -333,14 +333,14 @@ class World(Account):
         )
 
     def _lookup(self, situation: str) -> Mapping[str, str]:
-        """What the template's DatabaseLookup would answer, as far as a function is told it."""
+        """Return the attributes of DatabaseLookup that the functions get."""
         kind, endpoint, identifier = {
             "rds-cluster-writer": (situation, self.names["sales"], "sales"),
             "rds-cluster-readers": (situation, self.names["sales-ro"], "sales"),
             "ec2-instance": (situation, self.instance, self.instance),
             "ec2-asg": (situation, GROUP, GROUP),
         }.get(situation, ("rds-instance", self.names["orders"], "orders"))
-        answer = {
+        attributes = {
             "Kind": kind,
             "Endpoint": endpoint,
             "Identifier": identifier,
@@ -350,10 +350,10 @@ class World(Account):
             "DatabaseVpcId": self.vpc,
             "SecurityGroupIds": self.security_group,
         }
-        return {f"DatabaseLookup.{name}": value for name, value in answer.items()}
+        return {f"DatabaseLookup.{name}": value for name, value in attributes.items()}
 
     def allow(self, function: str, situation: str, missing: Permission | None = None) -> str:
-        """Give a function its role's policy, without one permission; return the function's name."""
+        """Give a function the policy of its role without one permission, and return its name."""
         key = (function, situation)
         if key not in self._functions:
             self._functions[key] = self._create(function, situation)
@@ -371,22 +371,21 @@ class World(Account):
         if function == "ReconcileTargetsFunction":
             return [Job(run=lambda name: self._sync(name, situation))]
         if function == "ReviewConnectionsFunction":
-            return [Job(run=lambda name: self._answer(name, situation))]
+            return [Job(run=lambda name: self._review(name, situation))]
         if function == "ReportStatusFunction":
-            return [Job(run=self._look)]
+            return [Job(run=self._report_status)]
         created = self.stack(situation).created().values()
-        made = {resource["Type"].removeprefix("Custom::") for resource in created}
+        types = {resource["Type"].removeprefix("Custom::") for resource in created}
         by_resource = self._custom_resources()
         return [
-            job for resource in by_resource if resource in made for job in by_resource[resource]
+            job for resource in by_resource if resource in types for job in by_resource[resource]
         ]
 
     def _sync(self, name: str, situation: str) -> str:
-        """Let it put the database's addresses into the group.
+        """Let it register the database's addresses.
 
-        A target that is not the database's goes at once only where two sources agree, so it is
-        there for such a database only, and one that may stay as the standby's where that is asked:
-        nothing here waits.
+        A stray target is deregistered at once only where two sources agree, so only such a
+        database has one. With serving standbys the standby is registered too. So no job waits.
         """
         elbv2, group = self.client("elbv2"), self.target_group
 
@@ -394,42 +393,42 @@ class World(Account):
             found = elbv2.describe_target_health(TargetGroupArn=group)["TargetHealthDescriptions"]
             return [description["Target"] for description in found]
 
-        if there := targets():
-            elbv2.deregister_targets(TargetGroupArn=group, Targets=there)
+        if registered := targets():
+            elbv2.deregister_targets(TargetGroupArn=group, Targets=registered)
         wait_until(lambda: not targets())
-        outside = {"rds-cluster-writer": NOBODY, "former targets kept": STANDBY}
-        if address := outside.get(situation):
+        extra = {"rds-cluster-writer": STRAY, "former targets kept": STANDBY}
+        if address := extra.get(situation):
             elbv2.register_targets(TargetGroupArn=group, Targets=[{"Id": address, "Port": 5432}])
-        problem, answer = self.functions.invoke(name, {})
-        if not problem and answer["status"] != "synced":
-            return f"it answered {answer}"
-        return problem or " ".join(answer["undelivered_notifications"])
+        problem, result = self.functions.invoke(name, {})
+        if not problem and result["status"] != "synced":
+            return f"it returned {result}"
+        return problem or " ".join(result["undelivered_notifications"])
 
-    def _answer(self, name: str, situation: str) -> str:
+    def _review(self, name: str, situation: str) -> str:
         trusted, untrusted = self.service.request(CONSUMER), self.service.request(STRANGER)
-        problem, answer = self.functions.invoke(name, load_event("connection-request"))
-        if problem or answer["undelivered_notifications"]:
-            return problem or " ".join(answer["undelivered_notifications"])
+        problem, result = self.functions.invoke(name, load_event("connection-request"))
+        if problem or result["undelivered_notifications"]:
+            return problem or " ".join(result["undelivered_notifications"])
         states = self.service.states()
-        left = {"rejection": ConnectionState.REJECTED}.get(
+        untrusted_state = {"rejection": ConnectionState.REJECTED}.get(
             situation, ConnectionState.PENDING_ACCEPTANCE
         )
-        wanted = (ConnectionState.AVAILABLE, left)
-        seen = (states[trusted], states[untrusted])
-        return "" if seen == wanted else f"the requests were answered with {seen}"
+        expected = (ConnectionState.AVAILABLE, untrusted_state)
+        actual = (states[trusted], states[untrusted])
+        return "" if actual == expected else f"the states of the requests are {actual}"
 
-    def _look(self, name: str) -> str:
-        """Let it look at the road, and return what it could not see."""
-        # So that there is a target that may be the standby's.
+    def _report_status(self, name: str) -> str:
+        """Let it check the connection path, and return the unknown checks."""
+        # Register a target that may be the standby.
         self.client("elbv2").register_targets(
             TargetGroupArn=self.target_group, Targets=[{"Id": STANDBY, "Port": 5432}]
         )
-        problem, answer = self.functions.invoke(name, {})
+        problem, result = self.functions.invoke(name, {})
         if problem:
             return problem
         return " ".join(
             sentence
-            for check in answer["checks"]
+            for check in result["checks"]
             for sentence in check["details"]
             if check["state"] == "unknown" or "may not call" in sentence
         )
@@ -442,7 +441,7 @@ class World(Account):
         return {
             "EndpointConnections": [
                 self._request(
-                    "Delete", "EndpointConnections", service, "ec2", before=self._is_asked
+                    "Delete", "EndpointConnections", service, "ec2", before=self._request_connection
                 )
             ],
             "AutoScalingAttachment": [
@@ -459,20 +458,20 @@ class World(Account):
 
     def _lookups(self) -> list[Job]:
         network = {"SubnetIds": self.subnets}
-        questions: Mapping[str, Mapping[str, object]] = {
+        lookups: Mapping[str, Mapping[str, object]] = {
             "autoscaling": {"DatabaseEndpoint": GROUP, "DatabaseKind": "ec2-asg", **network},
             "ec2": {"DatabaseEndpoint": self.instance, **network},
         }
         return [
             *(
-                self._request("Create", "DatabaseLookup", without(properties), api)
-                for api, properties in questions.items()
+                self._request("Create", "DatabaseLookup", lookup_properties(properties), api)
+                for api, properties in lookups.items()
             ),
             *(
                 self._request(
                     "Create",
                     "DatabaseLookup",
-                    without({"DatabaseEndpoint": self.names[name]}),
+                    lookup_properties({"DatabaseEndpoint": self.names[name]}),
                     "rds",
                 )
                 for name in ("orders", "pool-ro", "sales")
@@ -480,7 +479,7 @@ class World(Account):
             self._request(
                 "Create",
                 "DatabaseLookup",
-                without(
+                lookup_properties(
                     {
                         "DatabaseEndpoint": self.names["reports"],
                         "DatabaseKind": "rds-cluster-readers",
@@ -490,7 +489,7 @@ class World(Account):
             ),
         ]
 
-    def _is_asked(self) -> None:
+    def _request_connection(self) -> None:
         self.service.request(CONSUMER)
 
     def _attach(self) -> None:
@@ -516,7 +515,7 @@ class World(Account):
         *apis: str,
         before: Callable[[], None] = lambda: None,
     ) -> Job:
-        """A request of CloudFormation, once the world is such that there is something to do."""
+        """Return a job that handles a request of CloudFormation, after a preparation."""
 
         def run(name: str) -> str:
             before()
@@ -527,8 +526,8 @@ class World(Account):
             )
             if problem:
                 return problem
-            answer = self.cloudformation.answers[path]
-            return "" if answer["Status"] == "SUCCESS" else str(answer["Reason"])
+            response = self.cloudformation.responses[path]
+            return "" if response["Status"] == "SUCCESS" else str(response["Reason"])
 
         return Job(run=run, apis=apis)
 
@@ -540,16 +539,16 @@ def code(function: str) -> Mapping[str, str]:
         "ProvisionStackFunction": "provision_stack",
         "ReportStatusFunction": "report_status",
     }[function]
-    return {"app.py": (ROOT / "functions" / folder / "app.py").read_text(), "door.py": DOOR}
+    return {"app.py": (ROOT / "functions" / folder / "app.py").read_text(), "entry.py": HANDLER}
 
 
 @pytest.fixture(scope="module")
 def world(emulator: Emulator) -> Iterator[World]:
-    with Supervisor() as supervisor, cloudformation() as answers:
+    with Supervisor() as supervisor, cloudformation() as receiver:
         server = start_server(supervisor)
         yield World(
             emulator=emulator,
-            cloudformation=answers,
+            cloudformation=receiver,
             zone=server.zone,
             resolver=f"{HOST}:{server.port}",
         )
@@ -571,7 +570,7 @@ def test_with_its_permissions_every_job_of_a_function_succeeds(
 
 
 @pytest.mark.parametrize("missing", TRIED, ids=str)
-def test_without_one_of_them_a_job_fails_by_its_name(world: World, missing: Permission) -> None:
+def test_without_one_permission_a_job_fails_and_names_it(world: World, missing: Permission) -> None:
     name = world.allow(missing.function, missing.situation, missing)
 
     api = missing.action.partition(":")[0]
@@ -579,10 +578,10 @@ def test_without_one_of_them_a_job_fails_by_its_name(world: World, missing: Perm
 
     problems = (job.run(name) for job in sorted(jobs, key=lambda job: api not in job.apis))
 
-    assert missing.action in next(filter(None, problems), "nothing failed: it is not needed")
+    assert missing.action in next(filter(None, problems), "no job failed without it")
 
 
-def test_every_permission_of_the_template_is_tried_or_cannot_be() -> None:
+def test_tries_every_permission_that_the_lab_enforces() -> None:
     done = {(it.function, it.statement, it.action) for it in TRIED}
     untried = {
         (it.function, it.statement, it.action)
@@ -595,7 +594,7 @@ def test_every_permission_of_the_template_is_tried_or_cannot_be() -> None:
     assert set(FUNCTIONS) == set(resources("AWS::Lambda::Function"))
 
 
-def test_what_cannot_be_tried_is_still_in_the_template() -> None:
+def test_the_template_still_has_the_permissions_that_the_lab_does_not_enforce() -> None:
     written = {
         (it.statement, it.action) for function in FUNCTIONS for it in found(function, SITUATIONS)
     }

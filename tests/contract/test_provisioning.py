@@ -1,4 +1,4 @@
-"""CloudFormation's answer over HTTP; Auto Scaling and Lambda behind their clients."""
+"""The response to CloudFormation over HTTP, and the adapters of Auto Scaling and Lambda."""
 
 import io
 import json
@@ -17,22 +17,22 @@ from moto import mock_aws
 
 from lab.addresses import free_port
 from target_sync.errors import AwsCallError, CustomResourceResponseError
-from target_sync.provisioning.cloudformation import TRY_SECONDS, ResponseUrl
+from target_sync.provisioning.cloudformation import ATTEMPT_SECONDS, ResponseUrl
 from target_sync.provisioning.functions import LambdaFunctions
 from target_sync.provisioning.lookup import AutoScalingPort
-from target_sync.provisioning.progress import FunctionError
+from target_sync.provisioning.resources.first_sync import FunctionError
 from target_sync.targets.auto_scaling import AutoScalingGroups
 from tests.support.clock import FakeClock
 from tests.support.custom_resources import GROUP, TARGET_GROUP, FakeAutoScaling
 
 BODY = '{"Status": "SUCCESS", "Reason": "é"}'.encode()
 
-# --------------------------------------------------------------------- the answer's signed URL
+# ------------------------------------------------------------------------------ the response URL
 
 
 @dataclass
 class Bucket:
-    """Where CloudFormation takes answers: what it replies in turn, and what it was sent."""
+    """Accepts responses: the HTTP statuses of its next replies, and the uploads."""
 
     url: str
     statuses: list[int] = field(default_factory=list)
@@ -40,7 +40,7 @@ class Bucket:
 
 
 @contextmanager
-def listening(*statuses: int) -> Iterator[Bucket]:
+def running_bucket(*statuses: int) -> Iterator[Bucket]:
     class Handler(BaseHTTPRequestHandler):
         def do_PUT(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -50,10 +50,10 @@ def listening(*statuses: int) -> Iterator[Bucket]:
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """The test's output is not the place."""
+            """Do not log."""
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
-    bucket = Bucket(f"http://127.0.0.1:{server.server_port}/answer?sig=secret", list(statuses))
+    bucket = Bucket(f"http://127.0.0.1:{server.server_port}/response?sig=secret", list(statuses))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
@@ -69,41 +69,41 @@ def put(url: str, clock: FakeClock | None = None) -> None:
     ResponseUrl(clock).put(url, BODY, clock.now() + 60)
 
 
-def test_the_answer_is_uploaded_without_a_content_type() -> None:
-    with listening() as bucket:
+def test_uploads_the_response_without_a_content_type() -> None:
+    with running_bucket() as bucket:
         put(bucket.url)
 
-    assert bucket.uploads == [("/answer?sig=secret", "", BODY)]
+    assert bucket.uploads == [("/response?sig=secret", "", BODY)]
 
 
-def test_an_upload_that_fails_once_is_tried_again() -> None:
-    with listening(503, 500) as bucket:
+def test_retries_a_failed_upload() -> None:
+    with running_bucket(503, 500) as bucket:
         put(bucket.url)
 
     assert len(bucket.uploads) == 3
 
 
-def test_a_refused_upload_is_not_tried_again() -> None:
-    with listening(403) as bucket:
+def test_does_not_retry_a_rejected_upload() -> None:
+    with running_bucket(403) as bucket:
         with pytest.raises(CustomResourceResponseError, match="HTTP status 403"):
             put(bucket.url)
 
         assert len(bucket.uploads) == 1
 
 
-def test_nobody_listening_fails_at_the_deadline_without_telling_the_url() -> None:
+def test_an_unreachable_url_fails_at_the_deadline_without_showing_the_url() -> None:
     clock = FakeClock()
-    began = clock.now()
+    start = clock.now()
 
     with pytest.raises(CustomResourceResponseError, match="in time") as failure:
-        put(f"http://127.0.0.1:{free_port('127.0.0.1')}/answer?sig=secret", clock)
+        put(f"http://127.0.0.1:{free_port('127.0.0.1')}/response?sig=secret", clock)
 
     assert "secret" not in str(failure.value)
-    assert 20 < clock.now() - began <= 60 - TRY_SECONDS
+    assert 20 < clock.now() - start <= 60 - ATTEMPT_SECONDS
 
 
-def test_a_url_that_is_no_http_url_is_refused() -> None:
-    with pytest.raises(CustomResourceResponseError, match="no HTTP URL"):
+def test_rejects_a_url_that_is_not_http() -> None:
+    with pytest.raises(CustomResourceResponseError, match="not an HTTP URL"):
         put("file:///etc/hostname")
 
 
@@ -112,7 +112,7 @@ def test_a_url_that_is_no_http_url_is_refused() -> None:
 
 @dataclass(frozen=True)
 class Groups:
-    """The API with one group, and a target group to attach to it."""
+    """An implementation with one Auto Scaling group, and a target group to attach."""
 
     port: AutoScalingPort
     target_group: str = TARGET_GROUP
@@ -146,7 +146,7 @@ def groups(request: pytest.FixtureRequest) -> Iterator[Groups]:
         yield Groups(AutoScalingGroups(client), target_group)
 
 
-def test_a_group_says_what_is_attached_to_it(groups: Groups) -> None:
+def test_lists_the_target_groups_of_a_group(groups: Groups) -> None:
     assert groups.attached == frozenset()
 
     groups.port.attach(GROUP, groups.target_group)
@@ -156,8 +156,8 @@ def test_a_group_says_what_is_attached_to_it(groups: Groups) -> None:
     assert groups.attached == frozenset()
 
 
-def test_a_group_that_does_not_exist_is_none(groups: Groups) -> None:
-    assert groups.port.attached_target_groups("Nobody") is None
+def test_returns_none_for_a_missing_group(groups: Groups) -> None:
+    assert groups.port.attached_target_groups("Missing") is None
 
 
 # ---------------------------------------------------------------------------- Lambda functions
@@ -169,7 +169,7 @@ def functions() -> Iterator[Stubber]:
         yield stubber
 
 
-def answers(functions: Stubber, text: str, **more: str) -> None:
+def add_reply(functions: Stubber, text: str, **more: str) -> None:
     body = text.encode()
     functions.add_response(
         "invoke",
@@ -183,28 +183,28 @@ def invoke(functions: Stubber) -> object:
     return LambdaFunctions(client).invoke("sync", {"dry_run": False})
 
 
-def test_a_function_is_run_with_its_payload_and_answers(functions: Stubber) -> None:
-    answers(functions, json.dumps({"status": "in_sync"}))
+def test_runs_a_function_and_returns_its_document(functions: Stubber) -> None:
+    add_reply(functions, json.dumps({"status": "in_sync"}))
 
     assert invoke(functions) == {"status": "in_sync"}
 
 
-def test_a_function_that_raised_is_told_from_one_that_answered(functions: Stubber) -> None:
+def test_returns_the_error_that_a_function_raised(functions: Stubber) -> None:
     error = {"errorType": "ObservationError", "errorMessage": "It does not exist."}
-    answers(functions, json.dumps(error), FunctionError="Unhandled")
+    add_reply(functions, json.dumps(error), FunctionError="Unhandled")
 
     assert invoke(functions) == FunctionError("ObservationError", "It does not exist.")
 
 
 @pytest.mark.parametrize("text", ["", "null", "[1]", "<html>"])
-def test_an_answer_that_is_no_document_is_an_error(functions: Stubber, text: str) -> None:
-    answers(functions, text)
+def test_rejects_a_reply_that_is_not_a_document(functions: Stubber, text: str) -> None:
+    add_reply(functions, text)
 
-    with pytest.raises(AwsCallError, match="sync answered"):
+    with pytest.raises(AwsCallError, match="sync returned"):
         invoke(functions)
 
 
-def test_an_invocation_that_is_not_allowed_is_an_error_with_its_code(functions: Stubber) -> None:
+def test_a_denied_invocation_is_an_error_with_its_code(functions: Stubber) -> None:
     functions.add_client_error("invoke", "AccessDeniedException", "no")
 
     with pytest.raises(AwsCallError, match="Invoke failed with AccessDeniedException: no"):

@@ -199,7 +199,7 @@ BY_FIRST_SYNC: Mapping[str, Wrong] = {
             "AllowedNetworks": "10.0.0.0/16",
             **_NETWORK,
         },
-        says=("DatabaseEndpoint leads to 192.168.7.11", "extend AllowedNetworks"),
+        says=("DatabaseEndpoint resolves to 192.168.7.11", "extend AllowedNetworks"),
     ),
     "a target group that is not there": Wrong(
         parameters={"DatabaseEndpoint": "{orders}", "ExistingTargetGroupArn": _NO_GROUP},

@@ -1,4 +1,4 @@
-"""CloudFormation, the databases and the other services, as a custom resource meets them."""
+"""ProvisionStackFunction with CloudFormation, the databases and the other services in memory."""
 
 import json
 import threading
@@ -10,16 +10,15 @@ from typing import Any
 from target_sync.errors import AwsAccessDeniedError, AwsCallError, CustomResourceResponseError
 from target_sync.model import AwsScope, ConnectionState, DatabaseKind, EndpointConnection, IPNetwork
 from target_sync.provisioning.lookup import Database, Subnet
-from target_sync.provisioning.manager import StackManager
-from target_sync.provisioning.progress import FunctionError
+from target_sync.provisioning.provisioner import StackProvisioner
 from target_sync.provisioning.request import RequestOutcome
 from target_sync.provisioning.resources.auto_scaling_attachment import AutoScalingAttachment
 from target_sync.provisioning.resources.database_lookup import DatabaseLookup
 from target_sync.provisioning.resources.endpoint_connections import EndpointConnections
-from target_sync.provisioning.resources.first_sync import FirstSyncResource
+from target_sync.provisioning.resources.first_sync import FirstSync, FunctionError
 from tests.support.clock import FakeClock
 
-PLACE = AwsScope("aws", "eu-west-1", "111122223333")
+SCOPE = AwsScope("aws", "eu-west-1", "111122223333")
 VPC, OTHER_VPC = "vpc-0aaa", "vpc-0bbb"
 DOMAIN = "abc123.eu-west-1.rds.amazonaws.com"
 INSTANCE = f"orders.{DOMAIN}"
@@ -29,7 +28,7 @@ CUSTOM = f"reports.cluster-custom-{DOMAIN}"
 PROXY = f"pool.proxy-{DOMAIN}"
 PROXY_ENDPOINT = f"pool-ro.endpoint.proxy-{DOMAIN}"
 MEMBER = f"sales-1.{DOMAIN}"
-MACHINE = "i-0123456789abcdef0"
+EC2_INSTANCE = "i-0123456789abcdef0"
 GROUP = "Postgres Group"
 TARGET_GROUP = "arn:aws:elasticloadbalancing:eu-west-1:111122223333:targetgroup/orders/0123"
 OTHER_TARGET_GROUP = "arn:aws:elasticloadbalancing:eu-west-1:111122223333:targetgroup/sales/4567"
@@ -91,7 +90,7 @@ class FakeCatalog:
         }
         self.clusters = {"sales": CLUSTER_DATABASE}
         self.proxies = {"pool": PROXY_DATABASE}
-        self.known_subnets = [
+        self.subnet_list = [
             *(subnet(letter, number) for letter in "abc" for number in (1, 2)),
             *(subnet(letter, 9, OTHER_VPC) for letter in "ab"),
             subnet("a", 8, usable=False),
@@ -100,14 +99,14 @@ class FakeCatalog:
             VPC: (ip_network("10.0.0.0/16"), ip_network("10.1.0.0/16")),
             OTHER_VPC: (ip_network("10.9.0.0/16"),),
         }
-        #: How often the next looks are refused, as with a policy that does not hold yet.
-        self.refusals = 0
-        self.happens: Callable[[], None] = lambda: None
+        #: How many of the next calls are denied, as with a policy that IAM does not apply yet.
+        self.denied_calls = 0
+        self.before_call: Callable[[], None] = lambda: None
 
     def instance(self, identifier: str) -> Database | None:
-        self.happens()
-        if self.refusals:
-            self.refusals -= 1
+        self.before_call()
+        if self.denied_calls:
+            self.denied_calls -= 1
             raise AwsAccessDeniedError("DescribeDBInstances", "AccessDenied", "not authorized")
         return self.instances.get(identifier)
 
@@ -125,20 +124,20 @@ class FakeCatalog:
         return replace(PROXY_DATABASE, names=names) if name == "pool-ro" else None
 
     def ec2_instance(self, identifier: str) -> Database | None:
-        if identifier != MACHINE:
+        if identifier != EC2_INSTANCE:
             return None
         return Database(
-            identifier=MACHINE,
-            names={DatabaseKind.EC2_INSTANCE: MACHINE},
+            identifier=EC2_INSTANCE,
+            names={DatabaseKind.EC2_INSTANCE: EC2_INSTANCE},
             vpc_id=VPC,
             zones=frozenset({"eu-west-1a"}),
             security_group_ids=("sg-5",),
-            event_resources=(f"arn:aws:ec2:eu-west-1:111122223333:instance/{MACHINE}",),
+            event_resources=(f"arn:aws:ec2:eu-west-1:111122223333:instance/{EC2_INSTANCE}",),
         )
 
     def subnets(self, identifiers: Sequence[str]) -> tuple[Subnet, ...] | None:
         # EC2 promises no order.
-        found = tuple(item for item in reversed(self.known_subnets) if item.id in identifiers)
+        found = tuple(item for item in reversed(self.subnet_list) if item.id in identifiers)
         return found if len(found) == len(identifiers) else None
 
     def networks(self, vpc_id: str) -> tuple[IPNetwork, ...] | None:
@@ -165,26 +164,29 @@ class FakeAutoScaling:
 
 
 class FakeFunctions:
-    """Implements ``target_sync.provisioning.progress.FunctionPort``: the last answer stays."""
+    """Implements ``target_sync.provisioning.resources.first_sync.FunctionPort``.
 
-    def __init__(self, *answers: Mapping[str, object] | FunctionError) -> None:
-        self.answers = list(answers)
+    It repeats the last reply.
+    """
+
+    def __init__(self, *replies: Mapping[str, object] | FunctionError) -> None:
+        self.replies = list(replies)
         self.invocations: list[tuple[str, Mapping[str, object]]] = []
 
     def invoke(
         self, name: str, payload: Mapping[str, object]
     ) -> Mapping[str, object] | FunctionError:
         self.invocations.append((name, payload))
-        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        return self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
 
 
-class FakeService:
+class FakeConnections:
     """Implements ``target_sync.ports.EndpointServicePort`` in memory."""
 
     def __init__(self, **states: ConnectionState) -> None:
         self.states = states
         self.rejected: list[str] = []
-        #: Endpoints whose rejection fails, and endpoints that stay whatever is answered.
+        #: The error code of each endpoint whose rejection fails, and endpoints that stay open.
         self.failing: dict[str, str] = {}
         self.stuck: set[str] = set()
 
@@ -195,7 +197,7 @@ class FakeService:
         )
 
     def accept(self, endpoint_id: str) -> None:
-        raise AssertionError(f"nobody may accept {endpoint_id} here")
+        raise AssertionError(f"{endpoint_id} must not be accepted")
 
     def reject(self, endpoint_id: str) -> None:
         self.rejected.append(endpoint_id)
@@ -206,25 +208,25 @@ class FakeService:
 
 
 class FakeCloudFormation:
-    """Implements ``target_sync.provisioning.manager.AnswerPort``; keeps what it was told."""
+    """Implements ``target_sync.provisioning.provisioner.ResponsePort`` in memory."""
 
     def __init__(self) -> None:
-        self.answers: list[Mapping[str, Any]] = []
-        self.answered = threading.Event()
-        self.refuses = False
+        self.responses: list[Mapping[str, Any]] = []
+        self.responded = threading.Event()
+        self.rejects = False
 
     def put(self, url: str, body: bytes, deadline: float) -> None:
         assert url == RESPONSE_URL
         assert len(body) <= 4096
         assert deadline > 0
-        self.answers.append(json.loads(body))
-        self.answered.set()
-        if self.refuses:
-            raise CustomResourceResponseError("CloudFormation refused the answer")
+        self.responses.append(json.loads(body))
+        self.responded.set()
+        if self.rejects:
+            raise CustomResourceResponseError("CloudFormation rejected the response")
 
 
 @dataclass(slots=True)
-class FakeReporter:
+class FakeOutcomeReporter:
     """Implements ``target_sync.ports.Reporter``."""
 
     records: list[RequestOutcome] = field(default_factory=list)
@@ -233,50 +235,48 @@ class FakeReporter:
         self.records.append(result)
 
 
-RESPONSE_URL = "https://cloudformation.example/answer?signature=secret"
+RESPONSE_URL = "https://cloudformation.example/response?signature=secret"
 
 
 @dataclass(slots=True, kw_only=True)
 class Stack:
-    """Everything around ProvisionStackFunction, and CloudFormation's side of the talk."""
+    """A provisioner and everything around it."""
 
     catalog: FakeCatalog = field(default_factory=FakeCatalog)
     groups: FakeAutoScaling = field(default_factory=FakeAutoScaling)
     functions: FakeFunctions = field(default_factory=lambda: FakeFunctions({}))
-    service: FakeService = field(default_factory=FakeService)
+    connections: FakeConnections = field(default_factory=FakeConnections)
     cloudformation: FakeCloudFormation = field(default_factory=FakeCloudFormation)
-    reporter: FakeReporter = field(default_factory=FakeReporter)
+    reporter: FakeOutcomeReporter = field(default_factory=FakeOutcomeReporter)
     clock: FakeClock = field(default_factory=FakeClock)
     remaining_seconds: float = 300.0
 
-    def manager(self) -> StackManager:
-        return StackManager(
+    def provisioner(self) -> StackProvisioner:
+        return StackProvisioner(
             resources={
                 "Custom::DatabaseLookup": lambda: DatabaseLookup(
-                    catalog=self.catalog, groups=self.groups, place=PLACE
+                    catalog=self.catalog, groups=self.groups, scope=SCOPE
                 ),
-                "Custom::FirstSync": lambda: FirstSyncResource(
-                    functions=self.functions, clock=self.clock
-                ),
+                "Custom::FirstSync": lambda: FirstSync(functions=self.functions, clock=self.clock),
                 "Custom::EndpointConnections": lambda: EndpointConnections(
-                    service=lambda _: self.service, clock=self.clock
+                    service=lambda _: self.connections, clock=self.clock
                 ),
                 "Custom::AutoScalingAttachment": lambda: AutoScalingAttachment(groups=self.groups),
             },
-            answers=self.cloudformation,
+            responses=self.cloudformation,
             clock=self.clock,
             reporter=self.reporter,
         )
 
-    def asks(self, request: str, resource: str, **properties: object) -> Mapping[str, Any]:
-        """Send a request and return the one answer."""
-        return self.sends(event(request, resource, properties))
+    def request(self, request: str, resource: str, **properties: object) -> Mapping[str, Any]:
+        """Handle a request of CloudFormation, and return the one response."""
+        return self.send(event(request, resource, properties))
 
-    def sends(self, event: object) -> Mapping[str, Any]:
-        self.cloudformation.answers.clear()
-        self.manager().handle(event, remaining_seconds=self.remaining_seconds)
-        (answer,) = self.cloudformation.answers
-        return answer
+    def send(self, event: object) -> Mapping[str, Any]:
+        self.cloudformation.responses.clear()
+        self.provisioner().handle(event, remaining_seconds=self.remaining_seconds)
+        (response,) = self.cloudformation.responses
+        return response
 
 
 def event(
@@ -285,10 +285,10 @@ def event(
     properties: Mapping[str, object],
     old: Mapping[str, object] | None = None,
 ) -> dict[str, object]:
-    """A request as CloudFormation sends it."""
+    """Return a request of CloudFormation."""
     document: dict[str, object] = {
         "RequestType": request,
-        "ServiceToken": "arn:aws:lambda:eu-west-1:111122223333:function:manage",
+        "ServiceToken": "arn:aws:lambda:eu-west-1:111122223333:function:provision",
         "ResponseURL": RESPONSE_URL,
         "StackId": "arn:aws:cloudformation:eu-west-1:111122223333:stack/orders/0123",
         "RequestId": "5c0d4f8a",
@@ -303,8 +303,8 @@ def event(
     return document
 
 
-def without(texts: Mapping[str, object]) -> dict[str, object]:
-    """The lookup's properties as the template sends them when nothing is given."""
+def lookup_properties(given: Mapping[str, object]) -> dict[str, object]:
+    """Return the properties of the look-up, with those of the template for each missing one."""
     return {
         "DatabaseKind": "auto",
         "DatabasePort": "0",
@@ -312,5 +312,5 @@ def without(texts: Mapping[str, object]) -> dict[str, object]:
         "SubnetIds": [""],
         "AllowedNetworks": [""],
         "StandbyTargets": "none",
-        **texts,
+        **given,
     }

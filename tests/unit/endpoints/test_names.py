@@ -1,4 +1,4 @@
-"""What a DatabaseEndpoint names, by its looks."""
+"""The type of database that the form of a DatabaseEndpoint shows."""
 
 import pytest
 
@@ -7,8 +7,8 @@ from target_sync.errors import RejectedInputError
 from target_sync.model import DatabaseKind
 from tests.support.custom_resources import (
     CUSTOM,
+    EC2_INSTANCE,
     INSTANCE,
-    MACHINE,
     PROXY,
     PROXY_ENDPOINT,
     READERS,
@@ -20,7 +20,7 @@ CHINA = "orders.abc123.cn-north-1.rds.amazonaws.com.cn"
 
 
 @pytest.mark.parametrize(
-    ("text", "shape", "kind", "identifier"),
+    ("text", "type_", "kind", "identifier"),
     [
         (INSTANCE, EndpointType.INSTANCE, DatabaseKind.RDS_INSTANCE, "orders"),
         (WRITER, EndpointType.CLUSTER_WRITER, DatabaseKind.RDS_CLUSTER_WRITER, "sales"),
@@ -30,40 +30,40 @@ CHINA = "orders.abc123.cn-north-1.rds.amazonaws.com.cn"
         (PROXY_ENDPOINT, EndpointType.PROXY_ENDPOINT, DatabaseKind.RDS_PROXY, "pool-ro"),
         ("db.example.com", EndpointType.NAME, DatabaseKind.HOSTNAME, ""),
         ("10.0.1.11", EndpointType.ADDRESSES, DatabaseKind.STATIC, ""),
-        (MACHINE, EndpointType.EC2_INSTANCE, DatabaseKind.EC2_INSTANCE, MACHINE),
+        (EC2_INSTANCE, EndpointType.EC2_INSTANCE, DatabaseKind.EC2_INSTANCE, EC2_INSTANCE),
         ("i-01234567", EndpointType.EC2_INSTANCE, DatabaseKind.EC2_INSTANCE, "i-01234567"),
         ("i-db.example.com", EndpointType.NAME, DatabaseKind.HOSTNAME, ""),
     ],
 )
-def test_the_looks_say_the_kind(
-    text: str, shape: EndpointType, kind: DatabaseKind | None, identifier: str
+def test_the_form_shows_the_type_and_the_kind(
+    text: str, type_: EndpointType, kind: DatabaseKind | None, identifier: str
 ) -> None:
-    subject = classify(text, None, REGION)
+    named = classify(text, None, REGION)
 
-    assert (subject.shape, subject.kind, subject.identifier) == (shape, kind, identifier)
-    assert subject.endpoint == text
-
-
-def test_a_name_in_china_is_an_rds_name_too() -> None:
-    subject = classify(CHINA, None, "cn-north-1")
-
-    assert (subject.shape, subject.identifier) == (EndpointType.INSTANCE, "orders")
+    assert (named.type, named.kind, named.identifier) == (type_, kind, identifier)
+    assert named.endpoint == text
 
 
-def test_a_name_is_taken_without_its_final_dot_and_in_lower_case() -> None:
+def test_recognizes_an_rds_name_in_china() -> None:
+    named = classify(CHINA, None, "cn-north-1")
+
+    assert (named.type, named.identifier) == (EndpointType.INSTANCE, "orders")
+
+
+def test_removes_the_final_dot_and_capital_letters() -> None:
     assert classify(f" {INSTANCE.upper()}. ", None, REGION).endpoint == INSTANCE
 
 
-def test_addresses_are_put_in_order_each_once() -> None:
-    subject = classify("10.0.2.12, 10.0.1.11,10.0.2.12,", None, REGION)
+def test_sorts_addresses_and_removes_duplicates() -> None:
+    named = classify("10.0.2.12, 10.0.1.11,10.0.2.12,", None, REGION)
 
-    assert subject.endpoint == "10.0.1.11,10.0.2.12"
+    assert named.endpoint == "10.0.1.11,10.0.2.12"
 
 
-def test_a_group_is_named_only_by_its_kind_and_keeps_its_spelling() -> None:
-    subject = classify("My Group-1", DatabaseKind.EC2_ASG, REGION)
+def test_keeps_the_letter_case_of_an_auto_scaling_group() -> None:
+    named = classify("My Group-1", DatabaseKind.EC2_ASG, REGION)
 
-    assert (subject.kind, subject.endpoint, subject.identifier) == (
+    assert (named.kind, named.endpoint, named.identifier) == (
         DatabaseKind.EC2_ASG,
         "My Group-1",
         "My Group-1",
@@ -78,15 +78,15 @@ def test_a_group_is_named_only_by_its_kind_and_keeps_its_spelling() -> None:
         (INSTANCE, DatabaseKind.RDS_INSTANCE),
     ],
 )
-def test_a_kind_that_fits_the_name_is_followed(text: str, kind: DatabaseKind) -> None:
+def test_accepts_a_kind_that_fits_the_name(text: str, kind: DatabaseKind) -> None:
     assert classify(text, kind, REGION).kind is kind
 
 
 @pytest.mark.parametrize("text", [INSTANCE, CHINA, "x.global-abc.global.rds.amazonaws.com"])
-def test_any_rds_name_may_be_followed_as_a_plain_name(text: str) -> None:
-    subject = classify(text, DatabaseKind.HOSTNAME, REGION)
+def test_accepts_any_rds_name_as_a_plain_name(text: str) -> None:
+    named = classify(text, DatabaseKind.HOSTNAME, REGION)
 
-    assert (subject.kind, subject.endpoint, subject.identifier) == (DatabaseKind.HOSTNAME, text, "")
+    assert (named.kind, named.endpoint, named.identifier) == (DatabaseKind.HOSTNAME, text, "")
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_any_rds_name_may_be_followed_as_a_plain_name(text: str) -> None:
         ("x.endpoint.abc.eu-west-1.rds.amazonaws.com", None, ["cannot be followed"]),
         (INSTANCE, DatabaseKind.RDS_PROXY, ["DatabaseKind is rds-proxy", "auto, rds-instance"]),
         ("db.example.com", DatabaseKind.RDS_INSTANCE, ["outside RDS", "auto, hostname"]),
-        ("postgres", None, ["neither a DNS name", "DatabaseKind=ec2-asg"]),
+        ("postgres", None, ["not a DNS name", "DatabaseKind=ec2-asg"]),
         ("10.0.1.300", None, ["'10.0.1.300' in a list of addresses"]),
         ("10.0.1.11,db.example.com", None, ["'db.example.com' in a list", "IPv4 addresses only"]),
         ("fd00::1", None, ["IPv6 address fd00::1", "IPv4 address"]),
@@ -105,12 +105,12 @@ def test_any_rds_name_may_be_followed_as_a_plain_name(text: str) -> None:
         ("a,b", DatabaseKind.EC2_ASG, ["one Auto Scaling group"]),
     ],
 )
-def test_a_wrong_endpoint_is_refused_with_its_remedy(
+def test_rejects_an_invalid_endpoint_with_a_remedy(
     text: str, kind: DatabaseKind | None, words: list[str]
 ) -> None:
-    with pytest.raises(RejectedInputError) as refusal:
+    with pytest.raises(RejectedInputError) as rejection:
         classify(text, kind, REGION)
 
-    assert str(refusal.value).startswith(("DatabaseEndpoint", "DatabaseKind"))
+    assert str(rejection.value).startswith(("DatabaseEndpoint", "DatabaseKind"))
     for word in words:
-        assert word in str(refusal.value)
+        assert word in str(rejection.value)

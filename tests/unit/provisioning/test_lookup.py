@@ -1,7 +1,9 @@
-"""From an endpoint's name to what the stack needs, and every refusal on the way."""
+"""The facts that the look-up returns, and every rejection."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from ipaddress import ip_network
+from typing import Any
 
 import pytest
 
@@ -10,10 +12,10 @@ from target_sync.provisioning.lookup import Database, read_kind, read_overrides
 from tests.support.custom_resources import (
     CLUSTER_DATABASE,
     CUSTOM,
+    EC2_INSTANCE,
     GROUP,
     INSTANCE,
     INSTANCE_DATABASE,
-    MACHINE,
     MEMBER,
     OTHER_VPC,
     PROXY,
@@ -23,7 +25,7 @@ from tests.support.custom_resources import (
     WRITER,
     Stack,
     arn,
-    without,
+    lookup_properties,
 )
 
 NLB_NETWORKS = "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,100.64.0.0/10"
@@ -31,23 +33,27 @@ VPC_NETWORKS = "10.0.0.0/16,10.1.0.0/16"
 NETWORK = {"VpcId": VPC, "SubnetIds": ["subnet-b1", "subnet-a1"]}
 
 
-def looked_up(stack: Stack | None = None, /, **properties: object) -> dict[str, object]:
-    answer = (stack or Stack()).asks("Create", "DatabaseLookup", **without(properties))
-    assert answer["Status"] == "SUCCESS", answer["Reason"]
-    attributes: dict[str, object] = answer["Data"]
+def _look_up(stack: Stack | None, properties: dict[str, object]) -> Mapping[str, Any]:
+    return (stack or Stack()).request("Create", "DatabaseLookup", **lookup_properties(properties))
+
+
+def attributes_of(stack: Stack | None = None, /, **properties: object) -> dict[str, object]:
+    response = _look_up(stack, properties)
+    assert response["Status"] == "SUCCESS", response["Reason"]
+    attributes: dict[str, object] = response["Data"]
     return attributes
 
 
-def refused(stack: Stack | None = None, /, **properties: object) -> str:
-    answer = (stack or Stack()).asks("Create", "DatabaseLookup", **without(properties))
-    assert answer["Status"] == "FAILED"
-    assert answer["Data"] == {}
-    reason: str = answer["Reason"]
+def rejection_of(stack: Stack | None = None, /, **properties: object) -> str:
+    response = _look_up(stack, properties)
+    assert response["Status"] == "FAILED"
+    assert response["Data"] == {}
+    reason: str = response["Reason"]
     return reason
 
 
-def test_an_instance_needs_its_endpoint_only() -> None:
-    assert looked_up(DatabaseEndpoint=INSTANCE.upper()) == {
+def test_an_instance_needs_only_its_endpoint() -> None:
+    assert attributes_of(DatabaseEndpoint=INSTANCE.upper()) == {
         "Kind": "rds-instance",
         "Endpoint": INSTANCE,
         "Identifier": "orders",
@@ -67,7 +73,7 @@ CLUSTER_EVENTS = [arn("cluster", "sales"), arn("db", "sales-1"), arn("db", "sale
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "said", "kind", "followed"),
+    ("endpoint", "given", "kind", "followed"),
     [
         (WRITER, "auto", "rds-cluster-writer", WRITER),
         (READERS, "auto", "rds-cluster-readers", READERS),
@@ -75,10 +81,10 @@ CLUSTER_EVENTS = [arn("cluster", "sales"), arn("db", "sales-1"), arn("db", "sale
         (CUSTOM, "rds-cluster-readers", "rds-cluster-readers", READERS),
     ],
 )
-def test_a_cluster_is_followed_by_the_endpoint_of_its_kind(
-    endpoint: str, said: str, kind: str, followed: str
+def test_follows_a_cluster_by_the_endpoint_of_the_kind(
+    endpoint: str, given: str, kind: str, followed: str
 ) -> None:
-    attributes = looked_up(DatabaseEndpoint=endpoint, DatabaseKind=said)
+    attributes = attributes_of(DatabaseEndpoint=endpoint, DatabaseKind=given)
 
     assert (attributes["Kind"], attributes["Endpoint"]) == (kind, followed)
     assert (attributes["Identifier"], attributes["Port"]) == ("sales", "5432")
@@ -86,23 +92,23 @@ def test_a_cluster_is_followed_by_the_endpoint_of_its_kind(
 
 
 @pytest.mark.parametrize("endpoint", [PROXY, PROXY_ENDPOINT])
-def test_a_proxy_is_found_by_each_of_its_endpoints(endpoint: str) -> None:
-    attributes = looked_up(DatabaseEndpoint=endpoint)
+def test_finds_a_proxy_by_each_of_its_endpoints(endpoint: str) -> None:
+    attributes = attributes_of(DatabaseEndpoint=endpoint)
 
     assert (attributes["Kind"], attributes["Endpoint"]) == ("rds-proxy", endpoint)
     assert attributes["Identifier"] == "pool"
     assert attributes["EventResources"] == [arn("db-proxy", "prx-0123")]
 
 
-def test_one_server_of_a_cluster_is_followed_if_somebody_says_so() -> None:
-    attributes = looked_up(DatabaseEndpoint=MEMBER, DatabaseKind="rds-instance")
+def test_follows_one_server_of_a_cluster_on_request() -> None:
+    attributes = attributes_of(DatabaseEndpoint=MEMBER, DatabaseKind="rds-instance")
 
     assert (attributes["Kind"], attributes["Identifier"]) == ("rds-instance", "sales-1")
 
 
 @pytest.mark.parametrize("endpoint", ["db.example.com", "10.0.1.11,192.168.1.2"])
-def test_a_database_outside_aws_takes_its_network_from_the_parameters(endpoint: str) -> None:
-    attributes = looked_up(DatabaseEndpoint=endpoint, **NETWORK)
+def test_takes_the_network_of_a_database_outside_aws_from_the_parameters(endpoint: str) -> None:
+    attributes = attributes_of(DatabaseEndpoint=endpoint, **NETWORK)
 
     assert attributes == {
         "Kind": "static" if "," in endpoint else "hostname",
@@ -120,25 +126,25 @@ def test_a_database_outside_aws_takes_its_network_from_the_parameters(endpoint: 
     }
 
 
-def test_an_ec2_instance_knows_its_vpc_and_its_events() -> None:
-    attributes = looked_up(DatabaseEndpoint=MACHINE, SubnetIds=["subnet-a1", "subnet-b1"])
+def test_returns_the_vpc_and_the_events_of_an_ec2_instance() -> None:
+    attributes = attributes_of(DatabaseEndpoint=EC2_INSTANCE, SubnetIds=["subnet-a1", "subnet-b1"])
 
-    assert (attributes["Kind"], attributes["Identifier"]) == ("ec2-instance", MACHINE)
+    assert (attributes["Kind"], attributes["Identifier"]) == ("ec2-instance", EC2_INSTANCE)
     assert (attributes["VpcId"], attributes["AllowedNetworks"]) == (VPC, VPC_NETWORKS)
     assert attributes["EventResources"] == [
-        f"arn:aws:ec2:eu-west-1:111122223333:instance/{MACHINE}"
+        f"arn:aws:ec2:eu-west-1:111122223333:instance/{EC2_INSTANCE}"
     ]
 
 
-def test_an_auto_scaling_group_is_checked() -> None:
-    attributes = looked_up(DatabaseEndpoint=GROUP, DatabaseKind="ec2-asg", **NETWORK)
+def test_finds_an_auto_scaling_group() -> None:
+    attributes = attributes_of(DatabaseEndpoint=GROUP, DatabaseKind="ec2-asg", **NETWORK)
 
     assert (attributes["Kind"], attributes["Endpoint"]) == ("ec2-asg", GROUP)
     assert (attributes["Identifier"], attributes["EventResources"]) == (GROUP, ["none"])
 
 
-def test_every_value_can_be_given() -> None:
-    attributes = looked_up(
+def test_parameters_replace_looked_up_values() -> None:
+    attributes = attributes_of(
         DatabaseEndpoint=INSTANCE,
         DatabasePort="5433",
         VpcId=VPC,
@@ -151,27 +157,27 @@ def test_every_value_can_be_given() -> None:
     assert attributes["Port"] == "5433"
 
 
-def test_the_standby_of_an_instance_is_looked_for_where_the_instance_is() -> None:
-    attributes = looked_up(DatabaseEndpoint=INSTANCE, StandbyTargets="serving")
+def test_accepts_a_serving_standby_of_an_instance() -> None:
+    attributes = attributes_of(DatabaseEndpoint=INSTANCE, StandbyTargets="serving")
 
     assert (attributes["DatabaseVpcId"], attributes["SecurityGroupIds"]) == (VPC, "sg-1,sg-2")
 
 
-def test_a_list_may_come_as_text_with_commas() -> None:
-    attributes = looked_up(DatabaseEndpoint=INSTANCE, SubnetIds="subnet-b2, subnet-a2")
+def test_accepts_a_list_as_comma_separated_text() -> None:
+    attributes = attributes_of(DatabaseEndpoint=INSTANCE, SubnetIds="subnet-b2, subnet-a2")
 
     assert attributes["SubnetIds"] == ["subnet-a2", "subnet-b2"]
 
 
-def test_a_port_is_given_for_what_no_api_knows() -> None:
+def test_takes_an_unknown_port_from_the_parameters() -> None:
     assert (
-        looked_up(DatabaseEndpoint="db.example.com", DatabasePort="6432", **NETWORK)["Port"]
+        attributes_of(DatabaseEndpoint="db.example.com", DatabasePort="6432", **NETWORK)["Port"]
         == "6432"
     )
 
 
-def test_the_load_balancer_may_be_in_a_connected_vpc() -> None:
-    attributes = looked_up(
+def test_accepts_a_load_balancer_in_a_connected_vpc() -> None:
+    attributes = attributes_of(
         DatabaseEndpoint=INSTANCE, VpcId=OTHER_VPC, SubnetIds=["subnet-a9", "subnet-b9"]
     )
 
@@ -180,14 +186,17 @@ def test_the_load_balancer_may_be_in_a_connected_vpc() -> None:
     assert attributes["AllowedNetworks"] == VPC_NETWORKS
 
 
-def test_a_subnet_that_is_not_usable_is_not_chosen() -> None:
+def test_chooses_no_unusable_subnet() -> None:
     stack = Stack()
     stack.catalog.instances["orders"] = replace(
         INSTANCE_DATABASE, subnet_ids=("subnet-a8", "subnet-a2", "subnet-b1")
     )
-    stack.catalog.known_subnets.sort(key=lambda item: item.usable)
+    stack.catalog.subnet_list.sort(key=lambda item: item.usable)
 
-    assert looked_up(stack, DatabaseEndpoint=INSTANCE)["SubnetIds"] == ["subnet-a2", "subnet-b1"]
+    assert attributes_of(stack, DatabaseEndpoint=INSTANCE)["SubnetIds"] == [
+        "subnet-a2",
+        "subnet-b1",
+    ]
 
 
 PUBLIC = replace(INSTANCE_DATABASE, public=True)
@@ -200,13 +209,13 @@ RENAMED = replace(
     },
 )
 
-#: Wrong deployments: what somebody gives, and what the sentence has to say.
-WRONG: dict[str, tuple[dict[str, object], list[str]]] = {
+#: Rejected deployments: the parameters, and words of the rejection.
+REJECTED: dict[str, tuple[dict[str, object], list[str]]] = {
     "not found": (
         {"DatabaseEndpoint": INSTANCE.replace("orders", "oders")},
         ["DatabaseEndpoint", "there is no oders in eu-west-1 of account 111122223333", "correct"],
     ),
-    "a cluster that is not there": (
+    "a cluster that does not exist": (
         {"DatabaseEndpoint": WRITER.replace("sales", "sails")},
         ["DatabaseEndpoint", "the writer of an RDS cluster", "no sails"],
     ),
@@ -224,7 +233,7 @@ WRONG: dict[str, tuple[dict[str, object], list[str]]] = {
     ),
     "an unknown kind": (
         {"DatabaseEndpoint": INSTANCE, "DatabaseKind": "rds"},
-        ["DatabaseKind 'rds' is not known", "auto, rds-instance"],
+        ["DatabaseKind 'rds' is unknown", "auto, rds-instance"],
     ),
     "a kind that contradicts the name": (
         {"DatabaseEndpoint": INSTANCE, "DatabaseKind": "rds-cluster-writer"},
@@ -234,15 +243,15 @@ WRONG: dict[str, tuple[dict[str, object], list[str]]] = {
         {"DatabaseEndpoint": INSTANCE, "DatabasePort": "5432"},
         ["DatabasePort is 5432, but orders listens on 5433", "leave DatabasePort out"],
     ),
-    "no port": (
+    "an invalid port": (
         {"DatabaseEndpoint": INSTANCE, "DatabasePort": "70000"},
-        ["DatabasePort '70000' is no port", "1 to 65535"],
+        ["DatabasePort '70000' is not a port", "1 to 65535"],
     ),
-    "networks that no target can be in": (
+    "networks outside the VPC of the database": (
         {"DatabaseEndpoint": INSTANCE, "AllowedNetworks": ["192.168.0.0/16"]},
         ["AllowedNetworks 192.168.0.0/16 has no address of the database's VPC", "leave Allowed"],
     ),
-    "no network at all": (
+    "an invalid network": (
         {"DatabaseEndpoint": INSTANCE, "AllowedNetworks": ["10.0.0.1/16"]},
         ["AllowedNetworks has '10.0.0.1/16'", "networks such as"],
     ),
@@ -251,16 +260,16 @@ WRONG: dict[str, tuple[dict[str, object], list[str]]] = {
         ["SubnetIds is needed for DatabaseKind hostname", "give VpcId, and in SubnetIds"],
     ),
     "no subnets for an EC2 instance": (
-        {"DatabaseEndpoint": MACHINE},
+        {"DatabaseEndpoint": EC2_INSTANCE},
         ["SubnetIds is needed for DatabaseKind ec2-instance"],
     ),
-    "subnets that are not there": (
+    "subnets that do not exist": (
         {"DatabaseEndpoint": INSTANCE, "SubnetIds": ["subnet-a1", "subnet-z1"]},
         ["SubnetIds subnet-a1, subnet-z1 are not all in this account", "leave SubnetIds out"],
     ),
     "subnets of two VPCs": (
         {"DatabaseEndpoint": INSTANCE, "SubnetIds": ["subnet-a1", "subnet-b9"]},
-        [f"SubnetIds lie in several VPCs ({VPC}, {OTHER_VPC})", "subnets of one VPC"],
+        [f"SubnetIds are in several VPCs ({VPC}, {OTHER_VPC})", "subnets of one VPC"],
     ),
     "a VPC that contradicts the subnets": (
         {"DatabaseEndpoint": INSTANCE, "VpcId": OTHER_VPC},
@@ -274,12 +283,12 @@ WRONG: dict[str, tuple[dict[str, object], list[str]]] = {
         {"DatabaseEndpoint": INSTANCE, "SubnetIds": ["subnet-a1", "subnet-a2", "subnet-b1"]},
         ["SubnetIds has subnet-a1 and subnet-a2, both in eu-west-1a", "leave one out"],
     ),
-    "a zone of the database left out": (
+    "no subnet in a zone of the database": (
         {"DatabaseEndpoint": INSTANCE, "SubnetIds": ["subnet-a1", "subnet-c1"]},
         ["SubnetIds leaves out eu-west-1b, where orders has a server", "add a subnet"],
     ),
     "one zone only": (
-        {"DatabaseEndpoint": MACHINE, "SubnetIds": ["subnet-a1"]},
+        {"DatabaseEndpoint": EC2_INSTANCE, "SubnetIds": ["subnet-a1"]},
         ["SubnetIds would cover 1 Availability Zone(s) (eu-west-1a)", "add a subnet in another"],
     ),
     "a public address": (
@@ -290,15 +299,15 @@ WRONG: dict[str, tuple[dict[str, object], list[str]]] = {
         {"DatabaseEndpoint": "10.0.1.11", **NETWORK, "AllowedNetworks": ["10.7.0.0/16"]},
         ["DatabaseEndpoint 10.0.1.11 is outside AllowedNetworks 10.7.0.0/16"],
     ),
-    "a group that is not there": (
+    "a group that does not exist": (
         {"DatabaseEndpoint": "Nobody", "DatabaseKind": "ec2-asg", **NETWORK},
         ["DatabaseEndpoint: there is no Auto Scaling group Nobody", "correct the name"],
     ),
-    "an EC2 instance that is not there": (
+    "an EC2 instance that does not exist": (
         {"DatabaseEndpoint": "i-0ffffffffffffffff"},
         ["DatabaseEndpoint i-0ffffffffffffffff", "there is no i-0fffff"],
     ),
-    "the former writer of a cluster kept": (
+    "a serving standby of a cluster writer": (
         {"DatabaseEndpoint": WRITER, "StandbyTargets": "serving"},
         [
             (
@@ -307,30 +316,30 @@ WRONG: dict[str, tuple[dict[str, object], list[str]]] = {
             )
         ],
     ),
-    "former readers kept": (
+    "a serving standby of readers": (
         {"DatabaseEndpoint": READERS, "StandbyTargets": "serving"},
         ["followed as rds-cluster-readers", "leave StandbyTargets at none"],
     ),
-    "former addresses of a proxy kept": (
+    "a serving standby of a proxy": (
         {"DatabaseEndpoint": PROXY, "StandbyTargets": "serving"},
         ["followed as rds-proxy", "leave StandbyTargets at none"],
     ),
-    "former addresses of a name kept": (
+    "a serving standby of a name": (
         {"DatabaseEndpoint": "db.example.com", "StandbyTargets": "serving", **NETWORK},
         ["followed as hostname", "leave StandbyTargets at none"],
     ),
-    "the former address of one server of a cluster kept": (
+    "a serving standby of one server of a cluster": (
         {"DatabaseEndpoint": MEMBER, "DatabaseKind": "rds-instance", "StandbyTargets": "serving"},
         ["followed as rds-instance in the cluster sales", "leave StandbyTargets at none"],
     ),
-    "nothing": ({"DatabaseEndpoint": ""}, ["DatabaseEndpoint is missing"]),
+    "no endpoint": ({"DatabaseEndpoint": ""}, ["DatabaseEndpoint is missing"]),
 }
 
 
-@pytest.mark.parametrize("case", WRONG)
-def test_a_wrong_deployment_is_refused_with_the_parameter_and_the_remedy(case: str) -> None:
-    properties, words = WRONG[case]
-    reason = refused(**properties)
+@pytest.mark.parametrize("case", REJECTED)
+def test_a_rejection_names_the_parameter_and_the_remedy(case: str) -> None:
+    properties, words = REJECTED[case]
+    reason = rejection_of(**properties)
     for word in words:
         assert word in reason
 
@@ -346,44 +355,42 @@ def test_a_wrong_deployment_is_refused_with_the_parameter_and_the_remedy(case: s
         (replace(INSTANCE_DATABASE, vpc_id="vpc-gone"), ["SubnetIds are in", "vpc-gone"]),
     ],
 )
-def test_a_database_that_cannot_be_followed_is_refused(
-    database: Database, words: list[str]
-) -> None:
+def test_rejects_a_database_that_cannot_be_followed(database: Database, words: list[str]) -> None:
     stack = Stack()
     stack.catalog.instances["orders"] = database
 
-    reason = refused(stack, DatabaseEndpoint=INSTANCE)
+    reason = rejection_of(stack, DatabaseEndpoint=INSTANCE)
     for word in words:
         assert word in reason
 
 
-def test_a_vpc_without_an_ipv4_network_is_refused() -> None:
+def test_rejects_a_vpc_without_an_ipv4_network() -> None:
     stack = Stack()
     stack.catalog.vpcs[VPC] = ()
 
-    assert f"VpcId {VPC} has no IPv4 network" in refused(stack, DatabaseEndpoint=INSTANCE)
+    assert f"VpcId {VPC} has no IPv4 network" in rejection_of(stack, DatabaseEndpoint=INSTANCE)
 
 
-def test_a_cluster_without_the_wanted_endpoint_is_refused() -> None:
+def test_rejects_a_cluster_without_the_endpoint_of_the_kind() -> None:
     stack = Stack()
     stack.catalog.clusters["sales"] = replace(
         CLUSTER_DATABASE,
         names={kind: name for kind, name in CLUSTER_DATABASE.names.items() if name == WRITER},
     )
 
-    reason = refused(stack, DatabaseEndpoint=WRITER, DatabaseKind="rds-cluster-readers")
-    assert "DatabaseKind rds-cluster-readers" in reason
+    reason = rejection_of(stack, DatabaseEndpoint=WRITER, DatabaseKind="rds-cluster-readers")
+    assert "DatabaseKind is rds-cluster-readers" in reason
     assert "sales has no such endpoint" in reason
 
 
-def test_what_is_not_given_is_not_an_override() -> None:
+def test_an_empty_parameter_is_not_an_override() -> None:
     overrides = read_overrides(port="0", vpc_id=" ", subnet_ids=[""], allowed_networks=[""])
 
     assert overrides == read_overrides(port="", vpc_id="", subnet_ids=[], allowed_networks=[])
     assert read_kind("") is read_kind("auto") is None
 
 
-def test_an_override_is_read_as_a_value() -> None:
+def test_reads_overrides_as_values() -> None:
     overrides = read_overrides(
         port="6432", vpc_id=VPC, subnet_ids=["subnet-a1"], allowed_networks=["10.0.0.0/8"]
     )
@@ -392,6 +399,6 @@ def test_an_override_is_read_as_a_value() -> None:
 
 
 @pytest.mark.parametrize("port", ["-1", "5432.0", "x"])
-def test_a_port_that_cannot_be_read_is_refused(port: str) -> None:
+def test_rejects_an_unreadable_port(port: str) -> None:
     with pytest.raises(RejectedInputError, match="DatabasePort"):
         read_overrides(port=port, vpc_id="", subnet_ids=[], allowed_networks=[])

@@ -1,6 +1,6 @@
-"""What a DatabaseEndpoint names, by its looks alone.
+"""The type of database that the text of DatabaseEndpoint names.
 
-Source of the shapes: RDS and Aurora user guides, "DB instance endpoint", "Aurora endpoint
+Source of the forms: RDS and Aurora user guides, "DB instance endpoint", "Aurora endpoint
 connections", "RDS Proxy endpoints".
 """
 
@@ -15,7 +15,7 @@ from target_sync.model import DatabaseKind
 
 
 class EndpointType(StrEnum):
-    """What kind of thing a name or an address belongs to."""
+    """The type of the named database, in the words of the rejection messages."""
 
     INSTANCE = "an RDS instance"
     CLUSTER_WRITER = "the writer of an RDS cluster"
@@ -31,29 +31,32 @@ class EndpointType(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamedEndpoint:
-    """What DatabaseEndpoint names.
+    """The database that DatabaseEndpoint names.
 
     Attributes:
-        shape: What its looks say.
-        kind: How the database is to be followed; None if only a person can say.
+        type: The type that the form of the text shows.
+        kind: The kind to follow it by; None if a person has to choose.
         endpoint: The text in its normal form.
-        identifier: How the API knows it; empty for a plain name and for addresses.
+        identifier: Its identifier in the API; empty for a plain name and for addresses.
     """
 
-    shape: EndpointType
+    type: EndpointType
     kind: DatabaseKind | None
     endpoint: str
     identifier: str = ""
 
 
-_CLUSTER_KINDS = (DatabaseKind.RDS_CLUSTER_WRITER, DatabaseKind.RDS_CLUSTER_READERS)
-#: The kinds that a shape may have when DatabaseKind says so. Every RDS name may be followed as
-#: a plain name, for whoever knows better.
+_CLUSTER_KINDS = (
+    DatabaseKind.RDS_CLUSTER_WRITER,
+    DatabaseKind.RDS_CLUSTER_READERS,
+    DatabaseKind.HOSTNAME,
+)
+#: The values of DatabaseKind that each type accepts. `hostname` follows any RDS name by DNS alone.
 _KINDS: Mapping[EndpointType, tuple[DatabaseKind, ...]] = {
     EndpointType.INSTANCE: (DatabaseKind.RDS_INSTANCE, DatabaseKind.HOSTNAME),
-    EndpointType.CLUSTER_WRITER: (*_CLUSTER_KINDS, DatabaseKind.HOSTNAME),
-    EndpointType.CLUSTER_READERS: (*_CLUSTER_KINDS, DatabaseKind.HOSTNAME),
-    EndpointType.CLUSTER_CUSTOM: (*_CLUSTER_KINDS, DatabaseKind.HOSTNAME),
+    EndpointType.CLUSTER_WRITER: _CLUSTER_KINDS,
+    EndpointType.CLUSTER_READERS: _CLUSTER_KINDS,
+    EndpointType.CLUSTER_CUSTOM: _CLUSTER_KINDS,
     EndpointType.PROXY: (DatabaseKind.RDS_PROXY, DatabaseKind.HOSTNAME),
     EndpointType.PROXY_ENDPOINT: (DatabaseKind.RDS_PROXY, DatabaseKind.HOSTNAME),
     EndpointType.NAME: (DatabaseKind.HOSTNAME,),
@@ -61,7 +64,7 @@ _KINDS: Mapping[EndpointType, tuple[DatabaseKind, ...]] = {
     EndpointType.EC2_INSTANCE: (DatabaseKind.EC2_INSTANCE,),
     EndpointType.AUTO_SCALING_GROUP: (DatabaseKind.EC2_ASG,),
 }
-_KIND_WHEN_NOT_SAID: Mapping[EndpointType, DatabaseKind | None] = {
+_DEFAULT_KINDS: Mapping[EndpointType, DatabaseKind | None] = {
     EndpointType.INSTANCE: DatabaseKind.RDS_INSTANCE,
     EndpointType.CLUSTER_WRITER: DatabaseKind.RDS_CLUSTER_WRITER,
     EndpointType.CLUSTER_READERS: DatabaseKind.RDS_CLUSTER_READERS,
@@ -72,7 +75,7 @@ _KIND_WHEN_NOT_SAID: Mapping[EndpointType, DatabaseKind | None] = {
     EndpointType.ADDRESSES: DatabaseKind.STATIC,
     EndpointType.EC2_INSTANCE: DatabaseKind.EC2_INSTANCE,
 }
-_SHAPES_BY_LABEL: Mapping[str, EndpointType] = {
+_TYPES_BY_LABEL: Mapping[str, EndpointType] = {
     "": EndpointType.INSTANCE,
     "cluster-": EndpointType.CLUSTER_WRITER,
     "cluster-ro-": EndpointType.CLUSTER_READERS,
@@ -93,55 +96,55 @@ _GROUP_NAME = re.compile(r"[^,\s:][^,:]{0,254}")
 
 
 def classify(text: str, kind: DatabaseKind | None, region: str) -> NamedEndpoint:
-    """Tell what DatabaseEndpoint names.
+    """Return the database that DatabaseEndpoint names.
 
     Args:
-        text: The parameter as it was given.
-        kind: What DatabaseKind says; None for ``auto``.
-        region: Where the stack is.
+        text: The parameter as given.
+        kind: The value of DatabaseKind; None for ``auto``.
+        region: The Region of the stack.
 
     Raises:
-        RefusalError: The text is nothing that we know, it is somewhere else, or DatabaseKind
-            says that it is something else.
+        RejectedInputError: The text has an unknown form, names a database in another Region, or
+            contradicts DatabaseKind.
     """
     if kind is DatabaseKind.EC2_ASG:
         return _auto_scaling_group(text)
-    subject = _by_looks(text, kind, region)
+    named = _classify_by_form(text, kind, region)
     if kind is None:
-        return subject
-    if kind not in _KINDS[subject.shape]:
-        known = ", ".join(["auto", *_KINDS[subject.shape]])
+        return named
+    if kind not in _KINDS[named.type]:
+        accepted = ", ".join(["auto", *_KINDS[named.type]])
         raise RejectedInputError(
-            f"DatabaseKind is {kind}, but DatabaseEndpoint {subject.endpoint} is {subject.shape}:"
-            f" set DatabaseKind to one of {known}, or give the endpoint of the other database."
+            f"DatabaseKind is {kind}, but DatabaseEndpoint {named.endpoint} is {named.type}:"
+            f" set DatabaseKind to one of {accepted}, or give the endpoint of another database."
         )
-    return replace(subject, kind=kind)
+    return replace(named, kind=kind)
 
 
-def _by_looks(text: str, kind: DatabaseKind | None, region: str) -> NamedEndpoint:
+def _classify_by_form(text: str, kind: DatabaseKind | None, region: str) -> NamedEndpoint:
     normal = text.strip().rstrip(".").lower()
     if _EC2_INSTANCE.fullmatch(normal):
-        return _subject(EndpointType.EC2_INSTANCE, normal, identifier=normal)
+        return _named(EndpointType.EC2_INSTANCE, normal, identifier=normal)
     if _RDS_DOMAIN.search(normal) and kind is not DatabaseKind.HOSTNAME:
-        return _rds(normal, region)
-    if _looks_like_addresses(normal):
-        return _subject(EndpointType.ADDRESSES, ",".join(map(str, addresses(normal))))
+        return _rds_name(normal, region)
+    if _has_addresses(normal):
+        return _named(EndpointType.ADDRESSES, ",".join(map(str, addresses(normal))))
     if _HOST_NAME.fullmatch(normal):
-        return _subject(EndpointType.NAME, normal)
+        return _named(EndpointType.NAME, normal)
     raise RejectedInputError(
-        f"DatabaseEndpoint {text!r} is neither a DNS name, nor addresses, nor an EC2 instance:"
+        f"DatabaseEndpoint {text!r} is not a DNS name, a list of addresses or an EC2 instance ID:"
         " give for example orders.abc123.eu-west-1.rds.amazonaws.com, 10.0.1.11,10.0.2.12 or"
         " i-0123456789abcdef0; for an Auto Scaling group also set DatabaseKind=ec2-asg."
     )
 
 
-def _subject(shape: EndpointType, endpoint: str, *, identifier: str = "") -> NamedEndpoint:
+def _named(type_: EndpointType, endpoint: str, *, identifier: str = "") -> NamedEndpoint:
     return NamedEndpoint(
-        shape=shape, kind=_KIND_WHEN_NOT_SAID[shape], endpoint=endpoint, identifier=identifier
+        type=type_, kind=_DEFAULT_KINDS[type_], endpoint=endpoint, identifier=identifier
     )
 
 
-def _rds(name: str, region: str) -> NamedEndpoint:
+def _rds_name(name: str, region: str) -> NamedEndpoint:
     match = _RDS_NAME.fullmatch(name)
     if match is None or (match["endpoint"] and match["label"] != "proxy-"):
         raise RejectedInputError(
@@ -154,19 +157,19 @@ def _rds(name: str, region: str) -> NamedEndpoint:
             f"DatabaseEndpoint {name} is in {match['region']}, but this stack is in {region}:"
             f" deploy the stack in {match['region']}, or give an endpoint in {region}."
         )
-    shape = EndpointType.PROXY_ENDPOINT if match["endpoint"] else _SHAPES_BY_LABEL[match["label"]]
-    return _subject(shape, name, identifier=match["identifier"])
+    type_ = EndpointType.PROXY_ENDPOINT if match["endpoint"] else _TYPES_BY_LABEL[match["label"]]
+    return _named(type_, name, identifier=match["identifier"])
 
 
-def _looks_like_addresses(text: str) -> bool:
+def _has_addresses(text: str) -> bool:
     return "," in text or ":" in text or re.fullmatch(r"[\d.]+", text) is not None
 
 
 def addresses(text: str) -> tuple[IPv4Address, ...]:
-    """The addresses of a list with commas, each once, in order.
+    """Return the addresses of a comma-separated list, each once, in order.
 
     Raises:
-        RefusalError: An item is no IPv4 address.
+        RejectedInputError: An item is not an IPv4 address.
     """
     found = set()
     for item in filter(None, (part.strip() for part in text.split(","))):
@@ -179,8 +182,8 @@ def addresses(text: str) -> tuple[IPv4Address, ...]:
             ) from None
         if not isinstance(address, IPv4Address):
             raise RejectedInputError(
-                f"DatabaseEndpoint has the IPv6 address {item}, which an IPv4 target group cannot"
-                " have: give the database's IPv4 address."
+                f"DatabaseEndpoint has the IPv6 address {item}, which an IPv4 target group does not"
+                " accept: give the database's IPv4 address."
             )
         found.add(address)
     return tuple(sorted(found))
@@ -194,7 +197,7 @@ def _auto_scaling_group(text: str) -> NamedEndpoint:
             " DatabaseKind=ec2-asg needs: give the group's name, not its ARN."
         )
     return NamedEndpoint(
-        shape=EndpointType.AUTO_SCALING_GROUP,
+        type=EndpointType.AUTO_SCALING_GROUP,
         kind=DatabaseKind.EC2_ASG,
         endpoint=name,
         identifier=name,

@@ -195,7 +195,7 @@ def _endpoint(text: str, kind: str | None, region: str) -> tuple[str, DatabaseKi
     if subject.kind not in FLEET_KINDS:
         raise _UnreadableError(
             FindingCode.BAD_ENDPOINT,
-            f"The tag {ENDPOINT_TAG} has {text!r}, which is {subject.shape}: a fleet follows DNS"
+            f"The tag {ENDPOINT_TAG} has {text!r}, which is {subject.type}: a fleet follows DNS"
             " names only; register these targets yourself, or deploy a stack for them.",
         )
     return subject.endpoint, subject.kind

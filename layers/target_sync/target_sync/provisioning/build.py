@@ -1,4 +1,4 @@
-"""Puts the parts of ProvisionStackFunction together, once per container."""
+"""Builds the provisioner of the stack, once per container."""
 
 import functools
 
@@ -9,33 +9,33 @@ from target_sync.model import scope_of_function
 from target_sync.provisioning.catalog import AwsDatabaseCatalog
 from target_sync.provisioning.cloudformation import ResponseUrl
 from target_sync.provisioning.functions import INVOKE_CONFIG, LambdaFunctions
-from target_sync.provisioning.manager import StackManager
+from target_sync.provisioning.provisioner import StackProvisioner
 from target_sync.provisioning.resources.auto_scaling_attachment import AutoScalingAttachment
 from target_sync.provisioning.resources.database_lookup import DatabaseLookup
 from target_sync.provisioning.resources.endpoint_connections import EndpointConnections
-from target_sync.provisioning.resources.first_sync import FirstSyncResource
+from target_sync.provisioning.resources.first_sync import FirstSync
 from target_sync.reporting import PowertoolsReporter
 from target_sync.targets.auto_scaling import AutoScalingGroups
 
 
 @functools.cache
-def stack_manager(function_arn: str) -> StackManager:
-    """The manager of this container.
+def stack_provisioner(function_arn: str) -> StackProvisioner:
+    """Return the provisioner of this container.
 
     Args:
-        function_arn: The function's own ARN, which says where the stack is.
+        function_arn: The ARN of the function, which contains the account and the Region.
     """
     clock = SystemClock()
-    place = scope_of_function(function_arn)
-    return StackManager(
-        # Each request needs one of them, so their clients are made when one is asked for.
+    scope = scope_of_function(function_arn)
+    return StackProvisioner(
+        # A request needs one of them, so only the clients of that one are created.
         resources={
             "Custom::DatabaseLookup": lambda: DatabaseLookup(
-                catalog=AwsDatabaseCatalog(make_client("rds"), make_client("ec2"), place),
+                catalog=AwsDatabaseCatalog(make_client("rds"), make_client("ec2"), scope),
                 groups=AutoScalingGroups(make_client("autoscaling")),
-                place=place,
+                scope=scope,
             ),
-            "Custom::FirstSync": lambda: FirstSyncResource(
+            "Custom::FirstSync": lambda: FirstSync(
                 functions=LambdaFunctions(make_client("lambda", INVOKE_CONFIG)), clock=clock
             ),
             "Custom::EndpointConnections": lambda: EndpointConnections(
@@ -46,7 +46,7 @@ def stack_manager(function_arn: str) -> StackManager:
                 groups=AutoScalingGroups(make_client("autoscaling"))
             ),
         },
-        answers=ResponseUrl(clock),
+        responses=ResponseUrl(clock),
         clock=clock,
         reporter=PowertoolsReporter(),
     )

@@ -1,7 +1,9 @@
-"""The RDS and EC2 APIs as a catalog of databases and networks."""
+"""Databases and networks, from the RDS and EC2 APIs."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from botocore import xform_name
 
 from target_sync.aws import AwsApi, networks_of
 from target_sync.errors import AwsCallError, AwsNotFoundError
@@ -22,99 +24,61 @@ _TERMINATED = frozenset({"shutting-down", "terminated"})
 class AwsDatabaseCatalog:
     """Implements ``target_sync.provisioning.lookup.DatabaseCatalog``.
 
-    Every call names what it wants, so that the role needs no more than to describe.
+    Every call names its resource, so that the role can be limited to it.
     """
 
-    def __init__(self, rds: "RDSClient", ec2: "EC2Client", place: AwsScope) -> None:
+    def __init__(self, rds: "RDSClient", ec2: "EC2Client", scope: AwsScope) -> None:
         self._rds = rds
         self._ec2 = ec2
-        self._place = place
+        self._scope = scope
 
     def instance(self, identifier: str) -> Database | None:
-        """An RDS instance by its identifier; one that is still being created has no name."""
-        found = self._first(
-            "DescribeDBInstances", "DBInstances", "describe_db_instances", identifier
-        )
-        if found is None or "Endpoint" not in found:
-            return None
-        group = found.get("DBSubnetGroup", {})
-        return Database(
-            identifier=found["DBInstanceIdentifier"],
-            names={DatabaseKind.RDS_INSTANCE: found["Endpoint"]["Address"].lower()},
-            port=found["Endpoint"].get("Port"),
-            vpc_id=group.get("VpcId", ""),
-            subnet_ids=_subnets_of(group),
-            security_group_ids=_security_groups(found),
-            zones=_zones([found]),
-            public=bool(found.get("PubliclyAccessible")),
-            member_of=found.get("DBClusterIdentifier") or "",
-            event_resources=(found["DBInstanceArn"],),
-        )
+        """Return an RDS instance by its identifier; None while it has no endpoint yet."""
+        for item in self._find("DBInstances", DBInstanceIdentifier=identifier):
+            if "Endpoint" in item:
+                return _instance_database(item)
+        return None
 
     def cluster(self, identifier: str) -> Database | None:
-        """An Aurora or Multi-AZ DB cluster by its identifier."""
-        found = self._first("DescribeDBClusters", "DBClusters", "describe_db_clusters", identifier)
-        return None if found is None else self._cluster(found)
+        """Return an Aurora or Multi-AZ DB cluster by its identifier."""
+        return self._cluster(identifier)
 
     def cluster_of_custom_endpoint(self, identifier: str) -> Database | None:
-        """The cluster to which a custom endpoint belongs, with that endpoint as an alias."""
-        found = _unless_not_found(
-            lambda: self._pages(
-                "DescribeDBClusterEndpoints",
-                "DBClusterEndpoints",
-                "describe_db_cluster_endpoints",
-                DBClusterEndpointIdentifier=identifier,
-            )
-        )
-        for endpoint in found or ():
-            cluster = self._first(
-                "DescribeDBClusters",
-                "DBClusters",
-                "describe_db_clusters",
-                endpoint["DBClusterIdentifier"],
-            )
+        """Return the cluster of a custom endpoint, with that endpoint as an alias."""
+        for item in self._find("DBClusterEndpoints", DBClusterEndpointIdentifier=identifier):
+            cluster = self._cluster(item["DBClusterIdentifier"], item["Endpoint"].lower())
             if cluster is not None:
-                return self._cluster(cluster, aliases=(endpoint["Endpoint"].lower(),))
+                return cluster
         return None
 
     def proxy(self, name: str) -> Database | None:
-        """An RDS proxy by its name."""
-        found = self._proxy(name)
-        return None if found is None else self._proxy_seen_through(found, found)
+        """Return an RDS proxy by its name."""
+        for item in self._find("DBProxies", DBProxyName=name):
+            return _proxy_database(item, item)
+        return None
 
     def proxy_of_endpoint(self, name: str) -> Database | None:
-        """The proxy to which an additional endpoint belongs, seen through that endpoint."""
-        found = _unless_not_found(
-            lambda: self._pages(
-                "DescribeDBProxyEndpoints",
-                "DBProxyEndpoints",
-                "describe_db_proxy_endpoints",
-                DBProxyEndpointName=name,
-            )
-        )
-        for endpoint in found or ():
-            proxy = self._proxy(endpoint["DBProxyName"])
-            if proxy is not None:
-                return self._proxy_seen_through(proxy, endpoint)
+        """Return the proxy of an additional endpoint, with that endpoint's name and network."""
+        for endpoint in self._find("DBProxyEndpoints", DBProxyEndpointName=name):
+            for item in self._find("DBProxies", DBProxyName=endpoint["DBProxyName"]):
+                return _proxy_database(item, endpoint)
         return None
 
     def ec2_instance(self, identifier: str) -> Database | None:
-        """An EC2 instance that is not terminated and has a private address."""
+        """Return an EC2 instance that is not terminated and has a private address."""
         reply = _unless_not_found(
             lambda: _EC2.call(
                 "DescribeInstances", self._ec2.describe_instances, InstanceIds=[identifier]
             )
         )
-        found = [
-            instance
-            for reservation in (reply["Reservations"] if reply else ())
-            for instance in reservation.get("Instances", ())
-            if instance["State"]["Name"] not in _TERMINATED and instance.get("PrivateIpAddress")
-        ]
-        return self._machine(found[0]) if found else None
+        for reservation in reply["Reservations"] if reply else ():
+            for item in reservation.get("Instances", ()):
+                if item["State"]["Name"] not in _TERMINATED and item.get("PrivateIpAddress"):
+                    return self._ec2_database(item)
+        return None
 
     def subnets(self, identifiers: Sequence[str]) -> tuple[Subnet, ...] | None:
-        """These subnets; None if one of them is not there."""
+        """Return these subnets; None if one of them does not exist."""
         reply = _unless_not_found(
             lambda: _EC2.call(
                 "DescribeSubnets", self._ec2.describe_subnets, SubnetIds=list(identifiers)
@@ -124,16 +88,16 @@ class AwsDatabaseCatalog:
             return None
         return tuple(
             Subnet(
-                id=subnet["SubnetId"],
-                vpc_id=subnet["VpcId"],
-                zone=subnet["AvailabilityZone"],
-                usable=subnet.get("State") == "available" and not subnet.get("OutpostArn"),
+                id=item["SubnetId"],
+                vpc_id=item["VpcId"],
+                zone=item["AvailabilityZone"],
+                usable=item.get("State") == "available" and not item.get("OutpostArn"),
             )
-            for subnet in reply["Subnets"]
+            for item in reply["Subnets"]
         )
 
     def networks(self, vpc_id: str) -> tuple[IPNetwork, ...] | None:
-        """The IPv4 networks of a VPC, in order; None if it is not there."""
+        """Return the IPv4 networks of a VPC, in order; None if it does not exist."""
         reply = _unless_not_found(
             lambda: _EC2.call("DescribeVpcs", self._ec2.describe_vpcs, VpcIds=[vpc_id])
         )
@@ -141,90 +105,94 @@ class AwsDatabaseCatalog:
             return None
         return tuple(network for vpc in reply["Vpcs"] for network in networks_of(vpc))
 
-    def _first(self, operation: str, key: str, method: str, identifier: str) -> _Item | None:
-        names = {"DBInstances": "DBInstanceIdentifier", "DBClusters": "DBClusterIdentifier"}
-        found = _unless_not_found(
-            lambda: self._pages(operation, key, method, **{names[key]: identifier})
-        )
-        return found[0] if found else None
+    def _find(self, key: str, **arguments: Any) -> list[_Item]:
+        """Return the named items of an RDS API; none if a resource does not exist."""
+        return _unless_not_found(lambda: self._describe(key, **arguments)) or []
 
-    def _pages(self, operation: str, key: str, method: str, **wanted: Any) -> list[_Item]:
-        paginator: Any = self._rds.get_paginator(method)  # type: ignore[call-overload]
+    def _describe(self, key: str, **arguments: Any) -> list[_Item]:
+        """Return all pages of a Describe operation of RDS, by the key of its reply."""
+        operation = f"Describe{key}"
+        paginator: Any = self._rds.get_paginator(xform_name(operation))  # type: ignore[call-overload]
         return _RDS.call(
             operation,
-            lambda: [item for page in paginator.paginate(**wanted) for item in page[key]],
+            lambda: [item for page in paginator.paginate(**arguments) for item in page[key]],
         )
 
-    def _cluster(self, found: _Item, *, aliases: tuple[str, ...] = ()) -> Database:
-        members = self._members(found)
-        subnet_group = members[0].get("DBSubnetGroup", {}) if members else {}
-        names = {
-            DatabaseKind.RDS_CLUSTER_WRITER: found.get("Endpoint"),
-            DatabaseKind.RDS_CLUSTER_READERS: found.get("ReaderEndpoint"),
-        }
-        return Database(
-            identifier=found["DBClusterIdentifier"],
-            names={kind: name.lower() for kind, name in names.items() if name},
-            aliases=aliases,
-            port=found.get("Port"),
-            vpc_id=subnet_group.get("VpcId", ""),
-            subnet_ids=_subnets_of(subnet_group),
-            security_group_ids=_security_groups(found),
-            zones=_zones(members),
-            public=bool(found.get("PubliclyAccessible"))
-            or any(member.get("PubliclyAccessible") for member in members),
-            event_resources=(
-                found["DBClusterArn"],
-                *sorted(member["DBInstanceArn"] for member in members),
-            ),
-        )
-
-    def _members(self, cluster: _Item) -> list[_Item]:
-        """The cluster's instances, which know its network; DescribeDBClusters does not."""
-        return self._pages(
-            "DescribeDBInstances",
-            "DBInstances",
-            "describe_db_instances",
-            Filters=[{"Name": "db-cluster-id", "Values": [cluster["DBClusterIdentifier"]]}],
-        )
-
-    def _proxy(self, name: str) -> _Item | None:
-        found = _unless_not_found(
-            lambda: self._pages(
-                "DescribeDBProxies", "DBProxies", "describe_db_proxies", DBProxyName=name
+    def _cluster(self, identifier: str, *aliases: str) -> Database | None:
+        for item in self._find("DBClusters", DBClusterIdentifier=identifier):
+            # Only the members have the network; DescribeDBClusters does not return it.
+            members = self._describe(
+                "DBInstances",
+                Filters=[{"Name": "db-cluster-id", "Values": [item["DBClusterIdentifier"]]}],
             )
-        )
-        return found[0] if found else None
+            return _cluster_database(item, members, aliases)
+        return None
 
-    @staticmethod
-    def _proxy_seen_through(proxy: _Item, endpoint: _Item) -> Database:
-        return Database(
-            identifier=proxy["DBProxyName"],
-            names={DatabaseKind.RDS_PROXY: endpoint["Endpoint"].lower()},
-            # The API does not say it; a proxy for PostgreSQL always listens there (RDS user
-            # guide, "Connecting to a database through RDS Proxy").
-            port=DEFAULT_PORT,
-            vpc_id=endpoint["VpcId"],
-            subnet_ids=tuple(endpoint["VpcSubnetIds"]),
-            security_group_ids=tuple(endpoint.get("VpcSecurityGroupIds", ())),
-            event_resources=(proxy["DBProxyArn"],),
-        )
-
-    def _machine(self, instance: _Item) -> Database:
-        identifier = instance["InstanceId"]
-        place = self._place
+    def _ec2_database(self, item: _Item) -> Database:
+        identifier, scope = item["InstanceId"], self._scope
         return Database(
             identifier=identifier,
             names={DatabaseKind.EC2_INSTANCE: identifier},
-            vpc_id=instance["VpcId"],
-            security_group_ids=tuple(
-                group["GroupId"] for group in instance.get("SecurityGroups", ())
-            ),
-            zones=frozenset({instance["Placement"]["AvailabilityZone"]}),
+            vpc_id=item["VpcId"],
+            security_group_ids=tuple(group["GroupId"] for group in item.get("SecurityGroups", ())),
+            zones=frozenset({item["Placement"]["AvailabilityZone"]}),
             event_resources=(
-                f"arn:{place.partition}:ec2:{place.region}:{place.account}:instance/{identifier}",
+                f"arn:{scope.partition}:ec2:{scope.region}:{scope.account}:instance/{identifier}",
             ),
         )
+
+
+def _instance_database(item: _Item) -> Database:
+    subnet_group = item.get("DBSubnetGroup", {})
+    return Database(
+        identifier=item["DBInstanceIdentifier"],
+        names={DatabaseKind.RDS_INSTANCE: item["Endpoint"]["Address"].lower()},
+        port=item["Endpoint"].get("Port"),
+        vpc_id=subnet_group.get("VpcId", ""),
+        subnet_ids=_subnet_ids(subnet_group),
+        security_group_ids=_security_group_ids(item),
+        zones=_zones([item]),
+        public=bool(item.get("PubliclyAccessible")),
+        member_of=item.get("DBClusterIdentifier") or "",
+        event_resources=(item["DBInstanceArn"],),
+    )
+
+
+def _cluster_database(item: _Item, members: Sequence[_Item], aliases: tuple[str, ...]) -> Database:
+    subnet_group = members[0].get("DBSubnetGroup", {}) if members else {}
+    names = {
+        DatabaseKind.RDS_CLUSTER_WRITER: item.get("Endpoint"),
+        DatabaseKind.RDS_CLUSTER_READERS: item.get("ReaderEndpoint"),
+    }
+    return Database(
+        identifier=item["DBClusterIdentifier"],
+        names={kind: name.lower() for kind, name in names.items() if name},
+        aliases=aliases,
+        port=item.get("Port"),
+        vpc_id=subnet_group.get("VpcId", ""),
+        subnet_ids=_subnet_ids(subnet_group),
+        security_group_ids=_security_group_ids(item),
+        zones=_zones(members),
+        public=any(server.get("PubliclyAccessible") for server in (item, *members)),
+        event_resources=(
+            item["DBClusterArn"],
+            *sorted(member["DBInstanceArn"] for member in members),
+        ),
+    )
+
+
+def _proxy_database(item: _Item, endpoint: _Item) -> Database:
+    return Database(
+        identifier=item["DBProxyName"],
+        names={DatabaseKind.RDS_PROXY: endpoint["Endpoint"].lower()},
+        # The API does not return the port. A proxy for PostgreSQL always has this one (RDS user
+        # guide, "Connecting to a database through RDS Proxy").
+        port=DEFAULT_PORT,
+        vpc_id=endpoint["VpcId"],
+        subnet_ids=tuple(endpoint["VpcSubnetIds"]),
+        security_group_ids=tuple(endpoint.get("VpcSecurityGroupIds", ())),
+        event_resources=(item["DBProxyArn"],),
+    )
 
 
 def _unless_not_found(call: Callable[[], _R]) -> _R | None:
@@ -233,13 +201,13 @@ def _unless_not_found(call: Callable[[], _R]) -> _R | None:
     except AwsNotFoundError:
         return None
     except AwsCallError as error:
-        # A name with characters that no identifier may have.
+        # The name contains a character that no identifier can have.
         if error.code == "InvalidParameterValue":
             return None
         raise
 
 
-def _subnets_of(group: _Item) -> tuple[str, ...]:
+def _subnet_ids(group: _Item) -> tuple[str, ...]:
     return tuple(
         subnet["SubnetIdentifier"]
         for subnet in group.get("Subnets", ())
@@ -247,12 +215,12 @@ def _subnets_of(group: _Item) -> tuple[str, ...]:
     )
 
 
-def _security_groups(found: _Item) -> tuple[str, ...]:
-    return tuple(group["VpcSecurityGroupId"] for group in found.get("VpcSecurityGroups", ()))
+def _security_group_ids(item: _Item) -> tuple[str, ...]:
+    return tuple(group["VpcSecurityGroupId"] for group in item.get("VpcSecurityGroups", ()))
 
 
 def _zones(instances: Iterable[_Item]) -> frozenset[str]:
-    """Where servers are now, the standby of a Multi-AZ instance among them."""
+    """Return the zones of the current servers, including the standby of a Multi-AZ instance."""
     return frozenset(
         zone
         for instance in instances

@@ -1,4 +1,4 @@
-"""Lambda functions behind their API."""
+"""Invokes Lambda functions."""
 
 import json
 from collections.abc import Mapping
@@ -8,12 +8,12 @@ from botocore.config import Config
 
 from target_sync.aws import CLIENT_CONFIG, AwsApi
 from target_sync.errors import AwsCallError
-from target_sync.provisioning.progress import FunctionError
+from target_sync.provisioning.resources.first_sync import FunctionError
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda.client import LambdaClient
 
-#: The reply comes when the run is over, and another try would be another run.
+#: The reply comes at the end of the run, and a second attempt would start a second run.
 INVOKE_CONFIG = CLIENT_CONFIG.merge(
     Config(read_timeout=100, retries={"mode": "standard", "total_max_attempts": 1})
 )
@@ -21,7 +21,7 @@ _LAMBDA = AwsApi("lambda")
 
 
 class LambdaFunctions:
-    """Implements ``target_sync.provisioning.progress.FunctionPort``."""
+    """Implements ``target_sync.provisioning.resources.first_sync.FunctionPort``."""
 
     def __init__(self, client: "LambdaClient") -> None:
         self._client = client
@@ -29,23 +29,23 @@ class LambdaFunctions:
     def invoke(
         self, name: str, payload: Mapping[str, object]
     ) -> Mapping[str, object] | FunctionError:
-        """Run a function and wait for its answer, or for the error that it raised.
+        """Run a function, and return its document or the error that it raised.
 
         Raises:
-            AwsCallError: It could not be run, or its answer is no JSON object.
+            AwsCallError: The call failed, or the function returned no JSON object.
         """
         reply = _LAMBDA.call(
             "Invoke", self._client.invoke, FunctionName=name, Payload=json.dumps(payload).encode()
         )
         text = reply["Payload"].read()
         try:
-            answer = json.loads(text)
+            document = json.loads(text)
         except ValueError:
-            answer = None
-        if not isinstance(answer, Mapping):
-            raise AwsCallError("Invoke", "BadAnswer", f"{name} answered {text[:200]!r}")
+            document = None
+        if not isinstance(document, Mapping):
+            raise AwsCallError("Invoke", "BadReply", f"{name} returned {text[:200]!r}")
         if reply.get("FunctionError"):
             return FunctionError(
-                str(answer.get("errorType", "Unknown")), str(answer.get("errorMessage", ""))
+                str(document.get("errorType", "Unknown")), str(document.get("errorMessage", ""))
             )
-        return answer
+        return document

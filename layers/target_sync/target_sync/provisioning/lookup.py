@@ -1,6 +1,6 @@
-"""What the stack needs to know of a database, decided from what the AWS APIs say.
+"""The facts that the stack needs about a database, and the checks of the parameters against them.
 
-Nothing here asks an API: the facts come in, the decision or a refusal goes out.
+Pure: `resources/database_lookup.py` makes the API calls.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,15 +13,15 @@ from target_sync.errors import RejectedInputError
 from target_sync.model import HIGHEST_PORT, TARGET_NETWORKS, AwsScope, DatabaseKind, IPNetwork
 
 DEFAULT_PORT = 5432
-#: What stands for "no ARN at all" in an event rule, which must not have an empty list.
+#: Stands for no ARN in an event rule, which must not have an empty list.
 NO_RESOURCES = ("none",)
-#: A load balancer needs two, so that a zone can fail (dbt asks for it too).
-LEAST_ZONES = 2
+#: The load balancer survives the failure of a zone only with two (dbt requires it too).
+MIN_ZONES = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overrides:
-    """What the parameters say themselves; the rest is looked up.
+    """The parameters that replace looked-up values.
 
     Attributes:
         port: ``DatabasePort``; None if not given.
@@ -38,20 +38,20 @@ class Overrides:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Database:
-    """What an API says of a database, whatever it is.
+    """A database of any kind, as an API describes it.
 
     Attributes:
-        identifier: How the API knows it.
-        names: Its endpoint for each way to follow it.
-        aliases: Further names of it, for example a custom endpoint.
-        port: Where it listens; None if the API does not say.
-        vpc_id: Its VPC.
-        subnet_ids: Where it may run; empty if the API does not say.
+        identifier: Its identifier in the API.
+        names: Its endpoint for each kind.
+        aliases: Its other names, for example a custom endpoint.
+        port: Its port; None if the API does not know it.
+        vpc_id: Its VPC; empty if it has no server yet.
+        subnet_ids: Its subnets; empty if the API does not know them.
         security_group_ids: Its security groups.
-        zones: The Availability Zones in which it has a server now.
-        public: Whether its name gives a public address outside its VPC.
-        member_of: The cluster that it belongs to; empty if none.
-        event_resources: ARNs whose events tell of a change.
+        zones: The Availability Zones of its current servers.
+        public: Whether its name resolves to a public address outside its VPC.
+        member_of: Its cluster; empty if it has none.
+        event_resources: The ARNs in the events about its changes.
     """
 
     identifier: str
@@ -69,7 +69,7 @@ class Database:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subnet:
-    """One subnet. An unusable one takes no load balancer: it is not ready, or on an Outpost."""
+    """One subnet. It is unusable for a load balancer if it is not ready, or on an Outpost."""
 
     id: str
     vpc_id: str
@@ -78,50 +78,50 @@ class Subnet:
 
 
 class DatabaseCatalog(Protocol):
-    """The AWS APIs that know databases and networks. What is not there is None."""
+    """Databases and networks in AWS. Each method returns None if AWS does not have the resource."""
 
     def instance(self, identifier: str) -> Database | None:
-        """An RDS instance by its identifier."""
+        """Return an RDS instance by its identifier."""
         ...
 
     def cluster(self, identifier: str) -> Database | None:
-        """An Aurora or Multi-AZ DB cluster by its identifier."""
+        """Return an Aurora or Multi-AZ DB cluster by its identifier."""
         ...
 
     def cluster_of_custom_endpoint(self, identifier: str) -> Database | None:
-        """The cluster to which a custom endpoint belongs; the endpoint's name is an alias."""
+        """Return the cluster of a custom endpoint, with that endpoint as an alias."""
         ...
 
     def proxy(self, name: str) -> Database | None:
-        """An RDS proxy by its name."""
+        """Return an RDS proxy by its name."""
         ...
 
     def proxy_of_endpoint(self, name: str) -> Database | None:
-        """The proxy to which an additional endpoint belongs, seen through that endpoint."""
+        """Return the proxy of an additional endpoint, with that endpoint's name and network."""
         ...
 
     def ec2_instance(self, identifier: str) -> Database | None:
-        """An EC2 instance that is not terminated and has a private address."""
+        """Return an EC2 instance that is not terminated and has a private address."""
         ...
 
     def subnets(self, identifiers: Sequence[str]) -> tuple[Subnet, ...] | None:
-        """These subnets; None if one of them is not there."""
+        """Return these subnets; None if one of them does not exist."""
         ...
 
     def networks(self, vpc_id: str) -> tuple[IPNetwork, ...] | None:
-        """The IPv4 networks of a VPC; None if it is not there."""
+        """Return the IPv4 networks of a VPC, in order."""
         ...
 
 
 class AutoScalingPort(Protocol):
-    """The Auto Scaling API."""
+    """Auto Scaling groups and their target groups."""
 
     def attached_target_groups(self, group: str) -> frozenset[str] | None:
-        """ARNs of the target groups of an Auto Scaling group; None if it does not exist."""
+        """Return the ARNs of the target groups of a group; None if the group does not exist."""
         ...
 
     def attach(self, group: str, target_group_arn: str) -> None:
-        """Attach a target group: AWS registers every instance, now and in future."""
+        """Attach a target group: AWS registers every current and future instance."""
         ...
 
     def detach(self, group: str, target_group_arn: str) -> None:
@@ -131,13 +131,13 @@ class AutoScalingPort(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """Where the load balancer goes.
+    """The network of the load balancer.
 
     Attributes:
         vpc_id: Its VPC.
         subnet_ids: One subnet for each zone, in the order of the zones.
-        networks: The VPC's own networks.
-        database_networks: The networks of the database's VPC; empty if it has none here.
+        networks: The networks of the VPC.
+        database_networks: The networks of the database's VPC; empty if AWS does not know it.
     """
 
     vpc_id: str
@@ -147,10 +147,10 @@ class Network:
 
 
 def read_kind(text: str) -> DatabaseKind | None:
-    """``DatabaseKind``; None for ``auto``.
+    """Return ``DatabaseKind``; None for ``auto``.
 
     Raises:
-        RefusalError: It is no kind that we know.
+        RejectedInputError: The kind is unknown.
     """
     if text in {"", "auto"}:
         return None
@@ -158,155 +158,149 @@ def read_kind(text: str) -> DatabaseKind | None:
         return DatabaseKind(text)
     except ValueError:
         known = ", ".join(["auto", *DatabaseKind])
-        raise RejectedInputError(
-            f"DatabaseKind {text!r} is not known: set one of {known}."
-        ) from None
+        raise RejectedInputError(f"DatabaseKind {text!r} is unknown: set one of {known}.") from None
 
 
 def read_overrides(
     *, port: str, vpc_id: str, subnet_ids: Iterable[str], allowed_networks: Iterable[str]
 ) -> Overrides:
-    """The parameters as values; an empty text means "look it up".
+    """Return the parameters as values. The stack looks an empty one up.
 
     Raises:
-        RefusalError: One of them cannot be read.
+        RejectedInputError: A parameter is invalid.
     """
     return Overrides(
-        port=_port(port),
+        port=_read_port(port),
         vpc_id=vpc_id.strip(),
-        subnet_ids=tuple(filter(None, (item.strip() for item in subnet_ids))),
+        subnet_ids=tuple(text for item in subnet_ids if (text := item.strip())),
         allowed_networks=tuple(
-            _network(text) for text in filter(None, (item.strip() for item in allowed_networks))
+            _read_network(text) for item in allowed_networks if (text := item.strip())
         ),
     )
 
 
-def _port(text: str) -> int | None:
+def _read_port(text: str) -> int | None:
     if text.strip() in {"", "0"}:
         return None
     if not (text.isascii() and text.isdigit() and int(text) <= HIGHEST_PORT):
         raise RejectedInputError(
-            f"DatabasePort {text!r} is no port: give 1 to {HIGHEST_PORT}, or leave it out."
+            f"DatabasePort {text!r} is not a port: give 1 to {HIGHEST_PORT}, or leave it out."
         )
     return int(text)
 
 
-def _network(text: str) -> IPNetwork:
+def _read_network(text: str) -> IPNetwork:
     try:
         return ip_network(text)
     except ValueError as error:
         raise RejectedInputError(
-            f"AllowedNetworks has {text!r}, which is no network ({error}): give networks such as"
+            f"AllowedNetworks has {text!r}, which is not a network ({error}): give networks such as"
             " 10.20.0.0/16, separated by commas."
         ) from None
 
 
-def check_found(subject: NamedEndpoint, database: Database | None, place: AwsScope) -> Database:
-    """The database, unless it is not there, is not what was named, or cannot be followed.
+def check_found(named: NamedEndpoint, database: Database | None, scope: AwsScope) -> Database:
+    """Return the database that DatabaseEndpoint names.
 
     Raises:
-        RefusalError: With the sentence that says which of them it is.
+        RejectedInputError: It does not exist, has another name, or cannot be followed.
     """
     if database is None:
         raise RejectedInputError(
-            f"DatabaseEndpoint {subject.endpoint} looks like {subject.shape}, but there is no"
-            f" {subject.identifier} in {place}: deploy in the database's account and Region, or"
+            f"DatabaseEndpoint {named.endpoint} names {named.type}, but there is no"
+            f" {named.identifier} in {scope}: deploy in the database's account and Region, or"
             " correct the name."
         )
     names = {*database.names.values(), *database.aliases}
-    if subject.endpoint not in names:
+    if named.endpoint not in names:
         raise RejectedInputError(
-            f"DatabaseEndpoint {subject.endpoint} is not the endpoint of {subject.identifier} in"
-            f" {place}, which is {' or '.join(sorted(names))}: give that name, or deploy in the"
+            f"DatabaseEndpoint {named.endpoint} is not the endpoint of {named.identifier} in"
+            f" {scope}, which is {' or '.join(sorted(names))}: give that name, or deploy in the"
             " account of the other database."
         )
-    if subject.kind is None:
+    if named.kind is None:
         raise RejectedInputError(
-            f"DatabaseEndpoint {subject.endpoint} is a custom endpoint, whose chosen members"
+            f"DatabaseEndpoint {named.endpoint} is a custom endpoint, whose chosen members"
             " cannot be followed: give"
             f" {' or '.join(sorted(database.names.values()))}, or set"
             " DatabaseKind=rds-cluster-readers to follow all readers of its cluster."
         )
     if database.public:
         raise RejectedInputError(
-            f"DatabaseEndpoint {subject.endpoint} is publicly accessible, so its name leads to a"
-            " public address, which no target group takes: turn public access off for"
-            f" {database.identifier} (PubliclyAccessible) and deploy again."
+            f"DatabaseEndpoint {named.endpoint} is publicly accessible, so its name resolves"
+            " to a public address, which a target group does not accept: turn public access off"
+            f" for {database.identifier} (PubliclyAccessible) and deploy again."
         )
     if not database.vpc_id:
         raise RejectedInputError(
-            f"DatabaseEndpoint {subject.endpoint} has no server in a VPC yet: add an instance to"
+            f"DatabaseEndpoint {named.endpoint} has no server in a VPC yet: add an instance to"
             f" {database.identifier} and deploy again."
         )
-    if subject.kind not in database.names:
+    if named.kind not in database.names:
         raise RejectedInputError(
-            f"DatabaseKind {subject.kind} cannot be, since {database.identifier} has no such"
-            f" endpoint: give {' or '.join(sorted(names))} with DatabaseKind=auto."
+            f"DatabaseKind is {named.kind}, but {database.identifier} has no such endpoint: give"
+            f" {' or '.join(sorted(names))} with DatabaseKind=auto."
         )
     return database
 
 
-def check_not_a_member(subject: NamedEndpoint, database: Database, *, kind_was_said: bool) -> None:
-    """Refuse an instance of a cluster, unless somebody wants that one whatever its role.
+def check_not_a_member(named: NamedEndpoint, database: Database, *, kind_is_auto: bool) -> None:
+    """Reject an instance of a cluster, unless DatabaseKind asks for that instance.
 
     Raises:
-        RefusalError: It is ambiguous.
+        RejectedInputError: The instance belongs to a cluster.
     """
-    if subject.shape is EndpointType.INSTANCE and database.member_of and not kind_was_said:
+    if named.type is EndpointType.INSTANCE and database.member_of and kind_is_auto:
         raise RejectedInputError(
-            f"DatabaseEndpoint {subject.endpoint} is one server of the cluster"
-            f" {database.member_of} and may be its writer today and a reader tomorrow: give the"
-            " cluster's writer or reader endpoint, or set DatabaseKind=rds-instance to follow"
-            " this server whatever its role."
+            f"DatabaseEndpoint {named.endpoint} is one server of the cluster"
+            f" {database.member_of}, and its role can change: give the cluster's writer or reader"
+            " endpoint, or set DatabaseKind=rds-instance to follow this server in any role."
         )
 
 
-def check_standby(subject: NamedEndpoint, database: Database | None) -> None:
-    """Refuse to keep the former target of anything but an RDS instance of its own.
+def check_standby(named: NamedEndpoint, database: Database | None) -> None:
+    """Reject ``StandbyTargets=serving`` for any database but an RDS instance outside a cluster.
 
-    Only the standby of a Multi-AZ instance serves nobody (RDS user guide, "Multi-AZ DB instance
-    deployments"). A former target that accepts connections is healthy, and gets traffic.
+    Only the standby of a Multi-AZ instance accepts no connections (RDS user guide, "Multi-AZ DB
+    instance deployments"). A former target that accepts connections is healthy and gets traffic.
 
     Raises:
-        RefusalError: It is something else.
+        RejectedInputError: The database is of another kind.
     """
-    if subject.kind is not DatabaseKind.RDS_INSTANCE or (database and database.member_of):
+    cluster = f" in the cluster {database.member_of}" if database and database.member_of else ""
+    if named.kind is not DatabaseKind.RDS_INSTANCE or cluster:
         raise RejectedInputError(
-            f"StandbyTargets is serving, but DatabaseEndpoint {subject.endpoint} is followed as"
-            f" {subject.kind}{_membership(database)}, where a former server may go on accepting"
-            " connections and would get traffic: leave StandbyTargets at none."
+            f"StandbyTargets is serving, but DatabaseEndpoint {named.endpoint} is followed as"
+            f" {named.kind}{cluster}, and a former server can still accept"
+            " connections and get traffic: leave StandbyTargets at none."
         )
 
 
-def _membership(database: Database | None) -> str:
-    return f" in the cluster {database.member_of}" if database and database.member_of else ""
-
-
-def wanted_subnets(
-    subject: NamedEndpoint, database: Database | None, overrides: Overrides
+def candidate_subnets(
+    named: NamedEndpoint, database: Database | None, overrides: Overrides
 ) -> tuple[str, ...]:
-    """The subnets to choose from.
+    """Return the subnets to choose from.
 
     Raises:
-        RefusalError: Nobody names any.
+        RejectedInputError: Neither the parameters nor an API name any.
     """
-    wanted = overrides.subnet_ids or (database.subnet_ids if database else ())
-    if not wanted:
+    candidates = overrides.subnet_ids or (database.subnet_ids if database else ())
+    if not candidates:
         raise RejectedInputError(
-            f"SubnetIds is needed for DatabaseKind {subject.kind}, since no RDS API knows the"
-            " network: give VpcId, and in SubnetIds one subnet in each of two or more"
+            f"SubnetIds is needed for DatabaseKind {named.kind}, because AWS cannot look its"
+            " network up: give VpcId, and in SubnetIds one subnet in each of two or more"
             " Availability Zones from which the database can be reached."
         )
-    return wanted
+    return candidates
 
 
 def choose_vpc(
     subnets: Sequence[Subnet] | None, database: Database | None, overrides: Overrides
 ) -> str:
-    """The load balancer's VPC: that of its subnets.
+    """Return the load balancer's VPC, which is the VPC of its subnets.
 
     Raises:
-        RefusalError: The subnets are not there, or contradict VpcId or the database.
+        RejectedInputError: The subnets do not exist, or contradict VpcId or the database.
     """
     if subnets is None:
         raise RejectedInputError(
@@ -316,7 +310,7 @@ def choose_vpc(
     vpcs = sorted({subnet.vpc_id for subnet in subnets})
     if len(vpcs) > 1:
         raise RejectedInputError(
-            f"SubnetIds lie in several VPCs ({', '.join(vpcs)}): give subnets of one VPC."
+            f"SubnetIds are in several VPCs ({', '.join(vpcs)}): give subnets of one VPC."
         )
     (vpc_id,) = vpcs
     if overrides.vpc_id and overrides.vpc_id != vpc_id:
@@ -336,11 +330,11 @@ def choose_vpc(
 def choose_subnets(
     subnets: Sequence[Subnet], database: Database | None, overrides: Overrides
 ) -> tuple[str, ...]:
-    """One subnet for each zone: given ones as they are, else always the same of each zone.
+    """Return one subnet for each zone, always the same for the same candidates.
 
     Raises:
-        RefusalError: They are too few, two are in one zone, or a zone of the database is
-            left out.
+        RejectedInputError: There are too few zones, two given subnets share a zone, or a zone of
+            the database is missing.
     """
     by_zone: dict[str, str] = {}
     for subnet in sorted(subnets, key=lambda subnet: subnet.id):
@@ -352,11 +346,11 @@ def choose_subnets(
                 " load balancer takes one subnet for each Availability Zone; leave one out."
             )
         by_zone.setdefault(subnet.zone, subnet.id)
-    if len(by_zone) < LEAST_ZONES:
+    if len(by_zone) < MIN_ZONES:
         raise RejectedInputError(
             f"SubnetIds would cover {len(by_zone)} Availability Zone(s)"
             f" ({', '.join(sorted(by_zone)) or 'none usable'}), and a load balancer needs at"
-            f" least {LEAST_ZONES}: add a subnet in another zone to the database's subnet group,"
+            f" least {MIN_ZONES}: add a subnet in another zone to the database's subnet group,"
             " or name subnets of two zones in SubnetIds."
         )
     _check_zones(by_zone, subnets[0].vpc_id, database)
@@ -364,44 +358,47 @@ def choose_subnets(
 
 
 def _check_zones(by_zone: Mapping[str, str], vpc_id: str, database: Database | None) -> None:
-    """A target in a zone of its VPC without the load balancer gets no traffic (NLB user guide)."""
+    """Reject a missing zone: a target there gets no traffic (NLB user guide)."""
     if database is None or database.vpc_id != vpc_id:
         return
-    if left_out := sorted(database.zones - by_zone.keys()):
+    if missing := sorted(database.zones - by_zone.keys()):
         raise RejectedInputError(
-            f"SubnetIds leaves out {', '.join(left_out)}, where {database.identifier} has a"
+            f"SubnetIds leaves out {', '.join(missing)}, where {database.identifier} has a"
             " server, which would get no traffic there: add a subnet of that zone to SubnetIds."
         )
 
 
 def check_vpc(vpc_id: str, networks: Sequence[IPNetwork] | None) -> tuple[IPNetwork, ...]:
-    """The VPC's networks.
+    """Return the networks of a VPC.
 
     Raises:
-        RefusalError: The VPC is not there.
+        RejectedInputError: The VPC does not exist.
     """
     if not networks:
-        raise RejectedInputError(f"VpcId {vpc_id} has no IPv4 network here: give the VPC's own ID.")
+        raise RejectedInputError(
+            f"VpcId {vpc_id} has no IPv4 network in this account and Region: give the ID of an"
+            " existing VPC."
+        )
     return tuple(networks)
 
 
-def conclude(
-    subject: NamedEndpoint, database: Database | None, overrides: Overrides, network: Network
+def lookup_attributes(
+    named: NamedEndpoint, database: Database | None, overrides: Overrides, network: Network
 ) -> Mapping[str, object]:
-    """The attributes of the custom resource.
+    """Return the attributes of the custom resource.
 
     Raises:
-        RefusalError: A given port or network contradicts the database.
+        RejectedInputError: A given port or network contradicts the database.
     """
-    kind = subject.kind
-    allowed = _allowed_networks(subject, overrides, network)
+    kind = named.kind
+    allowed = _allowed_networks(named, overrides, network)
     groups = sorted(database.security_group_ids) if database else []
     events = database.event_resources if database else ()
     return {
         "Kind": str(kind),
-        "Endpoint": database.names[kind] if database and kind else subject.endpoint,
-        "Identifier": database.identifier if database else subject.identifier,
-        "Port": str(_chosen_port(database, overrides)),
+        "Endpoint": database.names[kind] if database and kind else named.endpoint,
+        "Identifier": database.identifier if database else named.identifier,
+        "Port": str(_port(database, overrides)),
         "VpcId": network.vpc_id,
         "SubnetIds": list(network.subnet_ids),
         "SecurityGroupId": groups[0] if groups else "",
@@ -413,45 +410,41 @@ def conclude(
     }
 
 
-def _chosen_port(database: Database | None, overrides: Overrides) -> int:
-    known = database.port if database else None
-    if known and overrides.port and known != overrides.port:
+def _port(database: Database | None, overrides: Overrides) -> int:
+    if not database or not database.port:
+        return overrides.port or DEFAULT_PORT
+    if overrides.port and overrides.port != database.port:
         raise RejectedInputError(
-            f"DatabasePort is {overrides.port}, but {database.identifier if database else ''}"
-            f" listens on {known}: leave DatabasePort out, or set {known}."
+            f"DatabasePort is {overrides.port}, but {database.identifier} listens on"
+            f" {database.port}: leave DatabasePort out, or set {database.port}."
         )
-    return overrides.port or known or DEFAULT_PORT
+    return database.port
 
 
 def _allowed_networks(
-    subject: NamedEndpoint, overrides: Overrides, network: Network
+    named: NamedEndpoint, overrides: Overrides, network: Network
 ) -> tuple[IPNetwork, ...]:
     allowed = overrides.allowed_networks or network.database_networks or TARGET_NETWORKS
     if network.database_networks and not _overlap(allowed, network.database_networks):
         raise RejectedInputError(
-            f"AllowedNetworks {_listed(allowed)} has no address of the database's VPC"
-            f" ({_listed(network.database_networks)}), so no target could ever be registered:"
+            f"AllowedNetworks {_list(allowed)} has no address of the database's VPC"
+            f" ({_list(network.database_networks)}), so no target can be registered:"
             " leave AllowedNetworks out, or give networks of that VPC."
         )
-    if subject.kind is DatabaseKind.STATIC:
-        outside = [
-            address
-            for address in addresses(subject.endpoint)
-            if not any(address in net for net in allowed)
-        ]
-        if outside:
+    if named.kind is DatabaseKind.STATIC:
+        static = addresses(named.endpoint)
+        if outside := [a for a in static if not any(a in net for net in allowed)]:
             raise RejectedInputError(
-                f"DatabaseEndpoint {_listed(outside)} is outside AllowedNetworks"
-                f" {_listed(allowed)}: give private addresses of the database, or extend"
+                f"DatabaseEndpoint {_list(outside)} is outside AllowedNetworks"
+                f" {_list(allowed)}: give private addresses of the database, or extend"
                 " AllowedNetworks."
             )
     return allowed
 
 
-def _overlap(some: Iterable[IPNetwork], others: Iterable[IPNetwork]) -> bool:
-    others = tuple(others)
+def _overlap(some: Iterable[IPNetwork], others: Sequence[IPNetwork]) -> bool:
     return any(one.overlaps(other) for one in some for other in others)
 
 
-def _listed(items: Iterable[object]) -> str:
+def _list(items: Iterable[object]) -> str:
     return ", ".join(map(str, items))

@@ -1,4 +1,4 @@
-"""What CloudFormation asks, and the answer that it waits for.
+"""The request that CloudFormation sends for a custom resource, and the body of the response.
 
 Source: CloudFormation user guide, "Custom resource request objects" and "response objects".
 """
@@ -14,12 +14,12 @@ from target_sync.ports import LogRecord
 
 Attributes: TypeAlias = Mapping[str, object]
 
-#: The longest answer that CloudFormation takes, in bytes.
+#: The longest response that CloudFormation accepts, in bytes.
 MAX_RESPONSE_BYTES = 4096
 
 
 class RequestType(StrEnum):
-    """What is to become of the resource."""
+    """What to do with the resource."""
 
     CREATE = "Create"
     UPDATE = "Update"
@@ -33,12 +33,12 @@ class Properties:
     values: Mapping[str, object]
 
     def text(self, name: str) -> str:
-        """A property, or an empty text if it was not given."""
+        """Return a property; an empty text if it is missing."""
         value = self.values.get(name, "")
         return value.strip() if isinstance(value, str) else str(value)
 
     def required(self, name: str) -> str:
-        """A property that the template has to give.
+        """Return a property that the template must set.
 
         Raises:
             CustomResourceRequestError: It is missing or empty.
@@ -48,7 +48,7 @@ class Properties:
         raise CustomResourceRequestError(f"the property {name} is missing; the template sets it")
 
     def items(self, name: str) -> tuple[str, ...]:
-        """A list, or a text with commas, without empty items."""
+        """Return the items of a list or of a comma-separated text, without empty items."""
         value = self.values.get(name, "")
         if isinstance(value, str) or not isinstance(value, Sequence):
             value = str(value).split(",")
@@ -56,18 +56,18 @@ class Properties:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class ResourceRequest:
     """One request for one custom resource.
 
     Attributes:
-        kind: Create, Update or Delete, as CloudFormation wrote it.
+        type: ``Create``, ``Update`` or ``Delete``.
         resource_type: For example ``Custom::FirstSync``.
-        response_url: Where to put the answer. It is a credential: never log it.
-        properties: What the template says now.
-        old_properties: What it said before an update.
+        response_url: The URL to upload the response to. It is a credential: never log it.
+        properties: The properties in the template.
+        old_properties: The properties before an update.
     """
 
-    kind: str
+    type: str
     resource_type: str
     logical_id: str
     physical_id: str
@@ -79,13 +79,13 @@ class Request:
 
     @property
     def is_delete(self) -> bool:
-        """Whether the resource is to go."""
-        return self.kind == RequestType.DELETE
+        """Whether CloudFormation deletes the resource."""
+        return self.type == RequestType.DELETE
 
     def to_document(self) -> Attributes:
-        """The request as it may stand in the log."""
+        """Return the fields that may be logged."""
         return {
-            "request_type": self.kind,
+            "request_type": self.type,
             "resource_type": self.resource_type,
             "logical_id": self.logical_id,
             "stack_id": self.stack_id,
@@ -95,14 +95,14 @@ class Request:
 class RequestOutcome(NamedTuple):
     """The outcome of a request: its attributes, or None with the reason of the failure."""
 
-    request: Request
+    request: ResourceRequest
     attributes: Attributes | None
     reason: str
 
     def to_log_records(self) -> Iterable[LogRecord]:
-        """Return the record of the request, without the URL for the response."""
+        """Return the record of the request, without the response URL."""
         yield LogRecord(
-            message="custom resource answered",
+            message="custom resource request ended",
             fields={
                 "request": self.request.to_document(),
                 "attributes": self.attributes,
@@ -113,19 +113,19 @@ class RequestOutcome(NamedTuple):
 
 
 class CustomResource(Protocol):
-    """One type of custom resource. Every method may be called again with the same request."""
+    """One type of custom resource. Each method can get the same request again."""
 
-    def apply(self, request: Request, deadline: float) -> Attributes:
-        """Create it, or bring it to its new properties; ``deadline`` is of the clock.
+    def apply(self, request: ResourceRequest, deadline: float) -> Attributes:
+        """Create or update the resource before the deadline, a time of the clock.
 
         Raises:
-            RefusalError: The parameters cannot be met.
+            RejectedInputError: The parameters are invalid.
             TargetSyncError: Something failed.
         """
         ...
 
-    def delete(self, request: Request, deadline: float) -> None:
-        """Take back what ``apply`` did, which may be nothing.
+    def delete(self, request: ResourceRequest, deadline: float) -> None:
+        """Undo what ``apply`` did.
 
         Raises:
             TargetSyncError: Something failed.
@@ -133,11 +133,11 @@ class CustomResource(Protocol):
         ...
 
 
-def parse_request(event: object) -> Request:
-    """Read CloudFormation's request.
+def parse_request(event: object) -> ResourceRequest:
+    """Return CloudFormation's request.
 
     Raises:
-        CustomResourceRequestError: It is none, so that there is nobody to answer.
+        CustomResourceRequestError: The payload is not a request.
     """
     event = event if isinstance(event, Mapping) else {}
     missing = [
@@ -147,16 +147,15 @@ def parse_request(event: object) -> Request:
     ]
     if missing:
         raise CustomResourceRequestError(
-            f"the payload is no request of CloudFormation: it has no {', '.join(missing)}."
-            " This function serves the stack's custom resources and is not to be invoked by hand"
+            f"the payload is not a CloudFormation request: it has no {', '.join(missing)}. Only"
+            " CloudFormation invokes this function, for the custom resources of the stack"
         )
     logical_id = event["LogicalResourceId"]
-    return Request(
-        kind=str(event.get("RequestType", "")),
+    return ResourceRequest(
+        type=str(event.get("RequestType", "")),
         resource_type=str(event.get("ResourceType", "")),
         logical_id=logical_id,
-        # Always the same, so that an update never replaces, and the deletion of what was never
-        # made is like any other.
+        # The physical ID never changes, so an update never replaces the resource.
         physical_id=str(event.get("PhysicalResourceId") or logical_id),
         stack_id=event["StackId"],
         request_id=event["RequestId"],
@@ -171,23 +170,23 @@ def _properties(event: Mapping[str, object], name: str) -> Properties:
     return Properties(values=values if isinstance(values, Mapping) else {})
 
 
-def succeeded(request: Request, attributes: Attributes) -> bytes:
-    """The answer that the resource is as wanted.
+def success_response(request: ResourceRequest, attributes: Attributes) -> bytes:
+    """Return the body of a successful response.
 
     Raises:
-        RefusalError: It is longer than what CloudFormation takes.
+        RejectedInputError: The body is longer than CloudFormation accepts.
     """
     body = _body(request, "SUCCESS", "", attributes)
     if len(body) > MAX_RESPONSE_BYTES:
         raise RejectedInputError(
-            f"The answer for {request.logical_id} has {len(body)} bytes and CloudFormation takes"
-            f" {MAX_RESPONSE_BYTES}: give SubnetIds and AllowedNetworks with fewer items."
+            f"The response for {request.logical_id} has {len(body)} bytes, but CloudFormation"
+            f" accepts {MAX_RESPONSE_BYTES}: give SubnetIds and AllowedNetworks with fewer items."
         )
     return body
 
 
-def failed(request: Request, reason: str) -> bytes:
-    """The answer that it is not, with a reason cut to what CloudFormation takes."""
+def failure_response(request: ResourceRequest, reason: str) -> bytes:
+    """Return the body of a failure. A reason that is too long for CloudFormation is cut."""
     body = _body(request, "FAILED", reason, {})
     while len(body) > MAX_RESPONSE_BYTES:
         reason = reason[: len(reason) - (len(body) - MAX_RESPONSE_BYTES) // 4 - 1]
@@ -195,7 +194,7 @@ def failed(request: Request, reason: str) -> bytes:
     return body
 
 
-def _body(request: Request, status: str, reason: str, attributes: Attributes) -> bytes:
+def _body(request: ResourceRequest, status: str, reason: str, attributes: Attributes) -> bytes:
     return json.dumps(
         {
             "Status": status,

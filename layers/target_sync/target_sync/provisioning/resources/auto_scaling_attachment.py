@@ -1,40 +1,40 @@
-"""``Custom::AutoScalingAttachment``: a group's instances as targets, registered by AWS."""
+"""``Custom::AutoScalingAttachment``: attaches a target group to an Auto Scaling group."""
 
 from dataclasses import dataclass
 
 from target_sync.errors import RejectedInputError
 from target_sync.provisioning.lookup import AutoScalingPort
-from target_sync.provisioning.request import Attributes, Properties, Request
+from target_sync.provisioning.request import Attributes, Properties, ResourceRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AutoScalingAttachment:
-    """One target group attached to one Auto Scaling group."""
+    """Attaches a target group, so that AWS registers the instances of the Auto Scaling group."""
 
     groups: AutoScalingPort
 
-    def apply(self, request: Request, deadline: float) -> Attributes:  # noqa: ARG002 - no loop
-        """Attach the new pair, then detach the old one if it was another.
+    def apply(self, request: ResourceRequest, deadline: float) -> Attributes:  # noqa: ARG002 - no loop
+        """Attach the new pair, then detach the old one if it differs.
 
         Raises:
-            RefusalError: There is no such Auto Scaling group.
+            RejectedInputError: The Auto Scaling group does not exist.
             AwsCallError: A call failed.
         """
-        wanted = _pair(request.properties)
-        attached = self.groups.attached_target_groups(wanted[0])
+        new = group, target_group_arn = _pair(request.properties)
+        attached = self.groups.attached_target_groups(group)
         if attached is None:
             raise RejectedInputError(
-                f"DatabaseEndpoint: there is no Auto Scaling group {wanted[0]} any more:"
-                " give the name of an existing group."
+                f"DatabaseEndpoint: there is no Auto Scaling group {group} any more: give"
+                " the name of an existing group."
             )
-        if wanted[1] not in attached:
-            self.groups.attach(*wanted)
-        if request.old_properties.values and (old := _pair(request.old_properties)) != wanted:
+        if target_group_arn not in attached:
+            self.groups.attach(group, target_group_arn)
+        if request.old_properties.values and (old := _pair(request.old_properties)) != new:
             self._detach(*old)
         return {}
 
-    def delete(self, request: Request, deadline: float) -> None:  # noqa: ARG002 - no loop
-        """Detach; a group that is gone, or was never attached, is fine.
+    def delete(self, request: ResourceRequest, deadline: float) -> None:  # noqa: ARG002 - no loop
+        """Detach the target group, unless the group is deleted or was never attached.
 
         Raises:
             AwsCallError: A call failed.

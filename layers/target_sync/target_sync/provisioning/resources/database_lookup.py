@@ -1,4 +1,4 @@
-"""``Custom::DatabaseLookup``: what the stack needs to know of the database."""
+"""``Custom::DatabaseLookup``: looks the database and its network up."""
 
 from dataclasses import dataclass
 
@@ -11,33 +11,34 @@ from target_sync.provisioning.lookup import (
     DatabaseCatalog,
     Network,
     Overrides,
+    candidate_subnets,
     check_found,
     check_not_a_member,
     check_standby,
     check_vpc,
     choose_subnets,
     choose_vpc,
-    conclude,
+    lookup_attributes,
     read_kind,
     read_overrides,
-    wanted_subnets,
 )
-from target_sync.provisioning.request import Attributes, Request
+from target_sync.provisioning.request import Attributes, ResourceRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseLookup:
-    """Finds the database by its endpoint. It changes nothing, so there is nothing to delete."""
+    """Finds the database by its endpoint."""
 
     catalog: DatabaseCatalog
     groups: AutoScalingPort
-    place: AwsScope
+    scope: AwsScope
 
-    def apply(self, request: Request, deadline: float) -> Attributes:  # noqa: ARG002 - no loop
-        """Look the database up.
+    def apply(self, request: ResourceRequest, deadline: float) -> Attributes:  # noqa: ARG002 - no loop
+        """Return the facts about the database.
 
         Raises:
-            RefusalError: It is not there, cannot be followed, or the parameters contradict it.
+            RejectedInputError: The database does not exist, cannot be followed, or contradicts the
+                parameters.
             AwsCallError: A call failed.
         """
         properties = request.properties
@@ -48,19 +49,20 @@ class DatabaseLookup:
             subnet_ids=properties.items("SubnetIds"),
             allowed_networks=properties.items("AllowedNetworks"),
         )
-        subject = classify(properties.required("DatabaseEndpoint"), kind, self.place.region)
-        database = self._found(subject, kind)
+        named = classify(properties.required("DatabaseEndpoint"), kind, self.scope.region)
+        database = self._database(named, kind_is_auto=kind is None)
         if properties.text("StandbyTargets") == "serving":
-            check_standby(subject, database)
-        return conclude(subject, database, overrides, self._network(subject, database, overrides))
+            check_standby(named, database)
+        network = self._network(named, database, overrides)
+        return lookup_attributes(named, database, overrides, network)
 
-    def delete(self, request: Request, deadline: float) -> None:
-        """Nothing was made."""
+    def delete(self, request: ResourceRequest, deadline: float) -> None:
+        """Do nothing: the look-up creates nothing."""
 
-    def _found(self, subject: NamedEndpoint, kind: DatabaseKind | None) -> Database | None:
-        if subject.kind is DatabaseKind.EC2_ASG:
-            self._check_group(subject.identifier)
-        ask = {
+    def _database(self, named: NamedEndpoint, *, kind_is_auto: bool) -> Database | None:
+        if named.kind is DatabaseKind.EC2_ASG:
+            self._check_group(named.identifier)
+        find = {
             EndpointType.INSTANCE: self.catalog.instance,
             EndpointType.CLUSTER_WRITER: self.catalog.cluster,
             EndpointType.CLUSTER_READERS: self.catalog.cluster,
@@ -68,39 +70,39 @@ class DatabaseLookup:
             EndpointType.PROXY: self.catalog.proxy,
             EndpointType.PROXY_ENDPOINT: self.catalog.proxy_of_endpoint,
             EndpointType.EC2_INSTANCE: self.catalog.ec2_instance,
-        }.get(subject.shape)
-        if ask is None:
+        }.get(named.type)
+        if find is None:
             return None
-        database = check_found(subject, ask(subject.identifier), self.place)
-        check_not_a_member(subject, database, kind_was_said=kind is not None)
+        database = check_found(named, find(named.identifier), self.scope)
+        check_not_a_member(named, database, kind_is_auto=kind_is_auto)
         return database
 
     def _check_group(self, name: str) -> None:
         if self.groups.attached_target_groups(name) is None:
             raise RejectedInputError(
-                f"DatabaseEndpoint: there is no Auto Scaling group {name} in {self.place}:"
+                f"DatabaseEndpoint: there is no Auto Scaling group {name} in {self.scope}:"
                 " correct the name, or deploy in the group's account and Region."
             )
 
     def _network(
-        self, subject: NamedEndpoint, database: Database | None, overrides: Overrides
+        self, named: NamedEndpoint, database: Database | None, overrides: Overrides
     ) -> Network:
-        subnets = self.catalog.subnets(wanted_subnets(subject, database, overrides))
+        subnets = self.catalog.subnets(candidate_subnets(named, database, overrides))
         vpc_id = choose_vpc(subnets, database, overrides)
-        networks = self._networks_of(vpc_id)
+        networks = self._networks(vpc_id)
+        subnet_ids = choose_subnets(subnets or (), database, overrides)
+        if database is None:
+            database_networks: tuple[IPNetwork, ...] = ()
+        elif database.vpc_id == vpc_id:
+            database_networks = networks
+        else:
+            database_networks = self._networks(database.vpc_id)
         return Network(
             vpc_id=vpc_id,
-            subnet_ids=choose_subnets(subnets or (), database, overrides),
+            subnet_ids=subnet_ids,
             networks=networks,
-            database_networks=self._database_networks(database, vpc_id, networks),
+            database_networks=database_networks,
         )
 
-    def _database_networks(
-        self, database: Database | None, vpc_id: str, networks: tuple[IPNetwork, ...]
-    ) -> tuple[IPNetwork, ...]:
-        if database is None:
-            return ()
-        return networks if database.vpc_id == vpc_id else self._networks_of(database.vpc_id)
-
-    def _networks_of(self, vpc_id: str) -> tuple[IPNetwork, ...]:
+    def _networks(self, vpc_id: str) -> tuple[IPNetwork, ...]:
         return check_vpc(vpc_id, self.catalog.networks(vpc_id))

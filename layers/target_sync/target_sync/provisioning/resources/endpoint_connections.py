@@ -1,6 +1,6 @@
-"""``Custom::EndpointConnections``: an endpoint service without connections can be deleted.
+"""``Custom::EndpointConnections``: rejects all connections before the service is deleted.
 
-AWS refuses to delete a service while an endpoint is connected or asks to be (EC2 API reference,
+AWS does not delete a service with connections or pending requests (EC2 API reference,
 DeleteVpcEndpointServiceConfigurations, ``ExistingVpcEndpointConnections``).
 """
 
@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from target_sync.errors import AwsCallError, RejectedInputError
 from target_sync.model import ConnectionState
 from target_sync.ports import Clock, EndpointServicePort
-from target_sync.provisioning.request import Attributes, Request
+from target_sync.provisioning.request import Attributes, ResourceRequest
 
 _PAUSE_SECONDS = 2.0
-_IN_THE_WAY = frozenset(
+_OPEN_STATES = frozenset(
     {
         ConnectionState.PENDING_ACCEPTANCE,
         ConnectionState.PENDING,
@@ -25,50 +25,50 @@ _IN_THE_WAY = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointConnections:
-    """The connections of a service, rejected on deletion."""
+    """Rejects the connections of a service when the stack is deleted."""
 
     service: Callable[[str], EndpointServicePort]
     clock: Clock
 
-    def apply(self, request: Request, deadline: float) -> Attributes:  # noqa: ARG002 - no loop
-        """Consumers make connections; there is nothing to do before the deletion."""
+    def apply(self, request: ResourceRequest, deadline: float) -> Attributes:  # noqa: ARG002 - no loop
+        """Do nothing before the deletion but check the property."""
         request.properties.required("ServiceId")
         return {}
 
-    def delete(self, request: Request, deadline: float) -> None:
-        """Reject every connection, and wait until none is left.
+    def delete(self, request: ResourceRequest, deadline: float) -> None:
+        """Reject every open connection once, and wait until none is left.
 
         Raises:
-            RefusalError: Some are still there at the deadline.
+            RejectedInputError: Some are still open at the deadline.
             AwsCallError: A call failed.
         """
         service = self.service(request.properties.required("ServiceId"))
-        answered: dict[str, AwsCallError | None] = {}
-        while left := [c.endpoint_id for c in service.connections() if c.state in _IN_THE_WAY]:
-            _reject(service, left, answered)
+        rejected: dict[str, AwsCallError | None] = {}
+        while ids := [c.endpoint_id for c in service.connections() if c.state in _OPEN_STATES]:
+            _reject(service, ids, rejected)
             if self.clock.now() >= deadline:
                 raise RejectedInputError(
                     "These endpoint connections were rejected but are still there, so the"
-                    f" endpoint service cannot be deleted: {', '.join(left)}. Delete the stack"
+                    f" endpoint service cannot be deleted: {', '.join(ids)}. Delete the stack"
                     " again."
                 )
             self.clock.sleep_until(min(deadline, self.clock.now() + _PAUSE_SECONDS))
 
 
 def _reject(
-    service: EndpointServicePort, left: list[str], answered: dict[str, AwsCallError | None]
+    service: EndpointServicePort, ids: list[str], rejected: dict[str, AwsCallError | None]
 ) -> None:
-    """Reject each once. A failure counts only if the connection is there at the next look.
+    """Reject each connection once, and raise an earlier error if the connection is still open.
 
-    A consumer may have deleted its endpoint in between.
+    The error does not count before, because the consumer may just have deleted its endpoint.
     """
-    for endpoint_id in left:
-        if endpoint_id in answered:
-            if error := answered[endpoint_id]:
+    for endpoint_id in ids:
+        if endpoint_id in rejected:
+            if error := rejected[endpoint_id]:
                 raise error
             continue
-        answered[endpoint_id] = None
+        rejected[endpoint_id] = None
         try:
             service.reject(endpoint_id)
         except AwsCallError as error:
-            answered[endpoint_id] = error
+            rejected[endpoint_id] = error

@@ -1,20 +1,24 @@
-"""``Custom::FirstSync``: the target group is right before the stack is reported complete."""
+"""``Custom::FirstSync``: registers the first targets, so that a complete stack has them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeAlias
 
 from target_sync.errors import RejectedInputError
+from target_sync.model import RunStatus, TargetState
 from target_sync.ports import Clock
-from target_sync.provisioning.progress import FirstSync, FunctionError, FunctionPort, read_result
-from target_sync.provisioning.request import Attributes, Request
+from target_sync.provisioning.request import Attributes, ResourceRequest
+from target_sync.targets.health_reasons import explain
 
-#: Seconds to wait for health. It is only reported, so it must not hold up a deployment for long.
+Document: TypeAlias = Mapping[str, object]
+
+#: Seconds to wait for health. An unhealthy target is only reported, so the wait is short.
 HEALTH_SECONDS = 60.0
-#: Seconds for which the sync function may lack its permissions: its policy is as fresh as ours.
+#: Seconds to retry a denied run: the policy of ReconcileTargetsFunction is also new.
 POLICY_SECONDS = 20.0
 _PAUSE_SECONDS = 5.0
 _ACCESS_ERRORS = frozenset({"AwsAccessDeniedError", "ObservationDeniedError"})
-#: Which parameter to correct, by the class of the sync function's error.
+#: The parameter to correct, by the error class of ReconcileTargetsFunction.
 _REMEDIES: Mapping[str, str] = {
     "ObservationError": (
         " Correct DatabaseEndpoint, or set Resolvers to the DNS servers that know it, and deploy"
@@ -27,54 +31,158 @@ _REMEDIES: Mapping[str, str] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class FunctionError:
+    """An error that a function raised: its class and its message."""
+
+    type: str
+    message: str
+
+
+class FunctionPort(Protocol):
+    """Invokes Lambda functions."""
+
+    def invoke(self, name: str, payload: Document) -> Document | FunctionError:
+        """Run a function, and return its document or the error that it raised."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _RegisteredTarget:
+    """A desired target that is registered, with its health."""
+
+    target: str
+    state: str
+    reason: str
+
+    @property
+    def healthy(self) -> bool:
+        """Whether it passes its health checks."""
+        return self.state == TargetState.HEALTHY
+
+
+@dataclass(frozen=True, slots=True)
+class _SyncOutcome:
+    """The outcome of one run of ReconcileTargetsFunction.
+
+    Attributes:
+        registered: The desired targets that are in the group.
+        settled: Whether the actual targets equal the desired ones, with nothing to confirm.
+    """
+
+    registered: tuple[_RegisteredTarget, ...]
+    settled: bool
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left to wait for."""
+        return self.settled and all(target.healthy for target in self.registered)
+
+    def to_attributes(self) -> Attributes:
+        """Return the attributes of the custom resource: text for the outputs of the stack."""
+        return {
+            "Registered": ", ".join(target.target for target in self.registered),
+            "Health": ", ".join(map(_health, self.registered)),
+            "Hint": _hint(self.registered),
+        }
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FirstSyncResource:
-    """Runs the sync function once and again, until the targets are healthy or a minute is up."""
+class FirstSync:
+    """Runs ReconcileTargetsFunction until the targets are healthy or a minute has passed."""
 
     functions: FunctionPort
     clock: Clock
 
-    def apply(self, request: Request, deadline: float) -> Attributes:
-        """Sync, wait a while for health, and report it.
+    def apply(self, request: ResourceRequest, deadline: float) -> Attributes:
+        """Register the targets, and return them with their health.
 
         Raises:
-            RefusalError: The sync function failed, or refused what the database's name gave.
+            RejectedInputError: The run failed, or it rejected the database's address.
             AwsCallError: The invocation failed.
         """
         name = request.properties.required("FunctionName")
         end = min(deadline, self.clock.now() + HEALTH_SECONDS)
-        reached = self._first(name, end)
-        while not reached.complete and self.clock.now() < end:
+        outcome = self._first_run(name, end)
+        while not outcome.complete and self.clock.now() < end:
             self.clock.sleep_until(min(end, self.clock.now() + _PAUSE_SECONDS))
-            answer = self._run(name)
-            # The deployment is right already: a run that fails now is for its own alarms.
-            if not isinstance(answer, FunctionError):
-                reached = read_result(answer)
-        return reached.to_attributes()
+            reply = self._run(name)
+            # The targets are registered. The stack's own alarms report a run that fails now.
+            if not isinstance(reply, FunctionError):
+                outcome = _read_result(reply)
+        return outcome.to_attributes()
 
-    def delete(self, request: Request, deadline: float) -> None:
-        """Nothing was made: the targets go with their group."""
+    def delete(self, request: ResourceRequest, deadline: float) -> None:
+        """Do nothing: the targets are deleted with their group."""
 
-    def _first(self, name: str, end: float) -> FirstSync:
-        patience = min(end, self.clock.now() + POLICY_SECONDS)
-        answer = self._run(name)
+    def _first_run(self, name: str, end: float) -> _SyncOutcome:
+        retry_until = min(end, self.clock.now() + POLICY_SECONDS)
+        reply = self._run(name)
         while (
-            isinstance(answer, FunctionError)
-            and answer.type in _ACCESS_ERRORS
-            and self.clock.now() < patience
+            isinstance(reply, FunctionError)
+            and reply.type in _ACCESS_ERRORS
+            and self.clock.now() < retry_until
         ):
-            self.clock.sleep_until(min(patience, self.clock.now() + _PAUSE_SECONDS))
-            answer = self._run(name)
-        return _read(answer)
+            self.clock.sleep_until(min(retry_until, self.clock.now() + _PAUSE_SECONDS))
+            reply = self._run(name)
+        if isinstance(reply, FunctionError):
+            raise RejectedInputError(
+                f"The first sync of DatabaseEndpoint failed ({reply.type}): {reply.message}"
+                f"{_REMEDIES.get(reply.type, '')}"
+            )
+        return _read_result(reply)
 
-    def _run(self, name: str) -> Mapping[str, object] | FunctionError:
+    def _run(self, name: str) -> Document | FunctionError:
         return self.functions.invoke(name, {"dry_run": False, "wait_for_healthy": False})
 
 
-def _read(answer: Mapping[str, object] | FunctionError) -> FirstSync:
-    if isinstance(answer, FunctionError):
+def _read_result(document: Document) -> _SyncOutcome:
+    """Return the outcome that the result document of a run shows.
+
+    Raises:
+        RejectedInputError: The run rejected the database's address, or registered no target.
+    """
+    vetoes = " ".join(str(veto.get("detail", "")) for veto in _documents(document, "vetoes"))
+    rejected = [str(target.get("target", "")) for target in _documents(document, "rejected")]
+    if rejected:
         raise RejectedInputError(
-            f"The first sync of DatabaseEndpoint failed ({answer.type}): {answer.message}"
-            f"{_REMEDIES.get(answer.type, '')}"
+            f"DatabaseEndpoint resolves to {', '.join(rejected)}, which may not be a target:"
+            f" {vetoes} Correct DatabaseEndpoint, or extend AllowedNetworks."
         )
-    return read_result(answer)
+    targets = {
+        target.target: target
+        for name in ("registered", "kept")
+        for target in map(_target, _documents(document, name))
+    }
+    if not targets:
+        raise RejectedInputError(
+            f"No target was registered for DatabaseEndpoint: {document.get('summary', '')}"
+            f" {vetoes} Correct DatabaseEndpoint, and deploy again."
+        )
+    settled = document.get("status") in {RunStatus.IN_SYNC, RunStatus.SYNCED, RunStatus.UNHEALTHY}
+    return _SyncOutcome(tuple(targets[name] for name in sorted(targets)), settled)
+
+
+def _documents(document: Document, name: str) -> Sequence[Document]:
+    items = document.get(name)
+    if not isinstance(items, Sequence) or isinstance(items, str):
+        return ()
+    return [item for item in items if isinstance(item, Mapping)]
+
+
+def _target(document: Document) -> _RegisteredTarget:
+    return _RegisteredTarget(
+        str(document.get("target", "")),
+        str(document.get("state") or TargetState.UNKNOWN),
+        str(document.get("state_reason") or ""),
+    )
+
+
+def _health(target: _RegisteredTarget) -> str:
+    reason = f" ({target.reason})" if target.reason else ""
+    return f"{target.target} {target.state}{reason}"
+
+
+def _hint(targets: Iterable[_RegisteredTarget]) -> str:
+    hints = [f"{t.target}: {explain(t.reason)}" for t in targets if not t.healthy]
+    return " ".join(hints) or "Every target is healthy; nothing needs to be done."
