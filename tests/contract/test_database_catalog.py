@@ -1,4 +1,4 @@
-"""What the RDS and EC2 APIs tell of a database, over moto where moto has the call."""
+"""The catalog of databases over moto, and over documented replies where moto has no such call."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -160,22 +160,22 @@ def test_a_cluster_without_members_has_no_network(cloud: Cloud) -> None:
 
 
 def test_returns_a_proxy_with_its_network(cloud: Cloud) -> None:
-    made = cloud.create_proxy("pool")
+    created = cloud.create_proxy("pool")
 
     assert cloud.catalog.proxy("pool") == Database(
         identifier="pool",
-        names={DatabaseKind.RDS_PROXY: made["Endpoint"]},
+        names={DatabaseKind.RDS_PROXY: created["Endpoint"]},
         port=5432,
         vpc_id=cloud.vpc,
         subnet_ids=cloud.subnets,
         security_group_ids=(cloud.security_group,),
-        event_resources=(made["DBProxyArn"],),
+        event_resources=(created["DBProxyArn"],),
     )
 
 
 def test_returns_an_ec2_instance_until_it_is_terminated(cloud: Cloud) -> None:
     image = cloud.ec2.describe_images()["Images"][0]["ImageId"]
-    made = cloud.ec2.run_instances(
+    created = cloud.ec2.run_instances(
         ImageId=image,
         MinCount=1,
         MaxCount=1,
@@ -183,16 +183,16 @@ def test_returns_an_ec2_instance_until_it_is_terminated(cloud: Cloud) -> None:
         SecurityGroupIds=[cloud.security_group],
     )["Instances"][0]["InstanceId"]
 
-    assert cloud.catalog.ec2_instance(made) == Database(
-        identifier=made,
-        names={DatabaseKind.EC2_INSTANCE: made},
+    assert cloud.catalog.ec2_instance(created) == Database(
+        identifier=created,
+        names={DatabaseKind.EC2_INSTANCE: created},
         vpc_id=cloud.vpc,
         security_group_ids=(cloud.security_group,),
         zones=frozenset({"eu-west-1a"}),
-        event_resources=(f"arn:aws:ec2:eu-west-1:123456789012:instance/{made}",),
+        event_resources=(f"arn:aws:ec2:eu-west-1:123456789012:instance/{created}",),
     )
-    cloud.ec2.terminate_instances(InstanceIds=[made])
-    assert cloud.catalog.ec2_instance(made) is None
+    cloud.ec2.terminate_instances(InstanceIds=[created])
+    assert cloud.catalog.ec2_instance(created) is None
 
 
 def test_returns_subnets_with_their_zone_and_vpc(cloud: Cloud) -> None:

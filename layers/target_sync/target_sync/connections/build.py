@@ -3,7 +3,6 @@
 import functools
 import os
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from target_sync.aws import make_client
@@ -24,16 +23,7 @@ def reviewer() -> ConnectionReviewer:
     Raises:
         SettingsError: An environment variable is missing or invalid.
     """
-    return build_reviewer(os.environ)
-
-
-def build_reviewer(environ: Mapping[str, str]) -> ConnectionReviewer:
-    """Build a reviewer from an environment.
-
-    Raises:
-        SettingsError: An environment variable is missing or invalid.
-    """
-    settings = load_settings(environ)
+    settings = load_settings(os.environ)
     return ConnectionReviewer(
         service=Ec2EndpointService(make_client("ec2"), settings.service_id),
         policy=settings.policy,

@@ -46,34 +46,29 @@ class NamedEndpoint:
     identifier: str = ""
 
 
-_CLUSTER_KINDS = (
-    DatabaseKind.RDS_CLUSTER_WRITER,
-    DatabaseKind.RDS_CLUSTER_READERS,
-    DatabaseKind.HOSTNAME,
-)
-#: The values of DatabaseKind that each type accepts. `hostname` follows any RDS name by DNS alone.
+#: The values of DatabaseKind that each type accepts, the default first. `hostname` follows any RDS
+#: name by DNS alone.
 _KINDS: Mapping[EndpointType, tuple[DatabaseKind, ...]] = {
     EndpointType.INSTANCE: (DatabaseKind.RDS_INSTANCE, DatabaseKind.HOSTNAME),
-    EndpointType.CLUSTER_WRITER: _CLUSTER_KINDS,
-    EndpointType.CLUSTER_READERS: _CLUSTER_KINDS,
-    EndpointType.CLUSTER_CUSTOM: _CLUSTER_KINDS,
+    EndpointType.CLUSTER_WRITER: (
+        DatabaseKind.RDS_CLUSTER_WRITER,
+        DatabaseKind.RDS_CLUSTER_READERS,
+        DatabaseKind.HOSTNAME,
+    ),
+    **dict.fromkeys(
+        (EndpointType.CLUSTER_READERS, EndpointType.CLUSTER_CUSTOM),
+        (
+            DatabaseKind.RDS_CLUSTER_READERS,
+            DatabaseKind.RDS_CLUSTER_WRITER,
+            DatabaseKind.HOSTNAME,
+        ),
+    ),
     EndpointType.PROXY: (DatabaseKind.RDS_PROXY, DatabaseKind.HOSTNAME),
     EndpointType.PROXY_ENDPOINT: (DatabaseKind.RDS_PROXY, DatabaseKind.HOSTNAME),
     EndpointType.NAME: (DatabaseKind.HOSTNAME,),
     EndpointType.ADDRESSES: (DatabaseKind.STATIC,),
     EndpointType.EC2_INSTANCE: (DatabaseKind.EC2_INSTANCE,),
     EndpointType.AUTO_SCALING_GROUP: (DatabaseKind.EC2_ASG,),
-}
-_DEFAULT_KINDS: Mapping[EndpointType, DatabaseKind | None] = {
-    EndpointType.INSTANCE: DatabaseKind.RDS_INSTANCE,
-    EndpointType.CLUSTER_WRITER: DatabaseKind.RDS_CLUSTER_WRITER,
-    EndpointType.CLUSTER_READERS: DatabaseKind.RDS_CLUSTER_READERS,
-    EndpointType.CLUSTER_CUSTOM: None,
-    EndpointType.PROXY: DatabaseKind.RDS_PROXY,
-    EndpointType.PROXY_ENDPOINT: DatabaseKind.RDS_PROXY,
-    EndpointType.NAME: DatabaseKind.HOSTNAME,
-    EndpointType.ADDRESSES: DatabaseKind.STATIC,
-    EndpointType.EC2_INSTANCE: DatabaseKind.EC2_INSTANCE,
 }
 _TYPES_BY_LABEL: Mapping[str, EndpointType] = {
     "": EndpointType.INSTANCE,
@@ -139,9 +134,9 @@ def _classify_by_form(text: str, kind: DatabaseKind | None, region: str) -> Name
 
 
 def _named(type_: EndpointType, endpoint: str, *, identifier: str = "") -> NamedEndpoint:
-    return NamedEndpoint(
-        type=type_, kind=_DEFAULT_KINDS[type_], endpoint=endpoint, identifier=identifier
-    )
+    # A custom endpoint has chosen members, which no kind follows.
+    kind = None if type_ is EndpointType.CLUSTER_CUSTOM else _KINDS[type_][0]
+    return NamedEndpoint(type=type_, kind=kind, endpoint=endpoint, identifier=identifier)
 
 
 def _rds_name(name: str, region: str) -> NamedEndpoint:
@@ -196,9 +191,4 @@ def _auto_scaling_group(text: str) -> NamedEndpoint:
             f"DatabaseEndpoint {text!r} is not the name of one Auto Scaling group, as"
             " DatabaseKind=ec2-asg needs: give the group's name, not its ARN."
         )
-    return NamedEndpoint(
-        type=EndpointType.AUTO_SCALING_GROUP,
-        kind=DatabaseKind.EC2_ASG,
-        endpoint=name,
-        identifier=name,
-    )
+    return _named(EndpointType.AUTO_SCALING_GROUP, name, identifier=name)

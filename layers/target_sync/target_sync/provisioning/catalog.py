@@ -66,11 +66,7 @@ class AwsDatabaseCatalog:
 
     def ec2_instance(self, identifier: str) -> Database | None:
         """Return an EC2 instance that is not terminated and has a private address."""
-        reply = _unless_not_found(
-            lambda: _EC2.call(
-                "DescribeInstances", self._ec2.describe_instances, InstanceIds=[identifier]
-            )
-        )
+        reply = self._call_ec2("DescribeInstances", InstanceIds=[identifier])
         for reservation in reply["Reservations"] if reply else ():
             for item in reservation.get("Instances", ()):
                 if item["State"]["Name"] not in _TERMINATED and item.get("PrivateIpAddress"):
@@ -79,11 +75,7 @@ class AwsDatabaseCatalog:
 
     def subnets(self, identifiers: Sequence[str]) -> tuple[Subnet, ...] | None:
         """Return these subnets; None if one of them does not exist."""
-        reply = _unless_not_found(
-            lambda: _EC2.call(
-                "DescribeSubnets", self._ec2.describe_subnets, SubnetIds=list(identifiers)
-            )
-        )
+        reply = self._call_ec2("DescribeSubnets", SubnetIds=list(identifiers))
         if reply is None:
             return None
         return tuple(
@@ -98,12 +90,14 @@ class AwsDatabaseCatalog:
 
     def networks(self, vpc_id: str) -> tuple[IPNetwork, ...] | None:
         """Return the IPv4 networks of a VPC, in order; None if it does not exist."""
-        reply = _unless_not_found(
-            lambda: _EC2.call("DescribeVpcs", self._ec2.describe_vpcs, VpcIds=[vpc_id])
-        )
+        reply = self._call_ec2("DescribeVpcs", VpcIds=[vpc_id])
         if reply is None:
             return None
         return tuple(network for vpc in reply["Vpcs"] for network in networks_of(vpc))
+
+    def _call_ec2(self, operation: str, **arguments: Any) -> _Item | None:
+        method = getattr(self._ec2, xform_name(operation))
+        return _unless_not_found(lambda: _EC2.call(operation, method, **arguments))
 
     def _find(self, key: str, **arguments: Any) -> list[_Item]:
         """Return the named items of an RDS API; none if a resource does not exist."""

@@ -21,14 +21,7 @@ MIN_ZONES = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overrides:
-    """The parameters that replace looked-up values.
-
-    Attributes:
-        port: ``DatabasePort``; None if not given.
-        vpc_id: ``VpcId``; empty if not given.
-        subnet_ids: ``SubnetIds``; empty if not given.
-        allowed_networks: ``AllowedNetworks``; empty if not given.
-    """
+    """The parameters that replace looked-up values. The stack looks up what is missing."""
 
     port: int | None = None
     vpc_id: str = ""
