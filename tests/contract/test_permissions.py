@@ -6,12 +6,9 @@ job fails and names it. So a permission that no job needs fails a test here.
 
 import itertools
 import json
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -36,6 +33,7 @@ from tests.lab.emulator_process import (
 from tests.lab.test_dns_server import start_server
 from tests.support.custom_resources import event, lookup_properties
 from tests.support.events import load_event
+from tests.support.uploads import UploadServer
 from tests.template.stack import (
     PSEUDO_PARAMETERS,
     SITUATIONS,
@@ -121,42 +119,10 @@ class Job:
 
 
 @dataclass(kw_only=True)
-class CloudFormation:
-    """Receives the responses of custom resources."""
-
-    port: int
-    responses: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-
-
-@contextmanager
-def cloudformation() -> Iterator[CloudFormation]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_PUT(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            receiver.responses[self.path] = json.loads(body)
-            self.send_response(200)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            """Do not log."""
-
-    with ThreadingHTTPServer((HOST, 0), Handler) as server:
-        receiver = CloudFormation(port=server.server_port)
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield receiver
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-@dataclass(kw_only=True)
 class World(Account):
     """Databases of every kind, and the resources of the stack, in the lab's AWS."""
 
-    cloudformation: CloudFormation
+    cloudformation: UploadServer
     zone: Zone
     resolver: str
     _numbers: Iterator[int] = field(default_factory=itertools.count)
@@ -520,13 +486,14 @@ class World(Account):
         def run(name: str) -> str:
             before()
             path = f"/{next(self._numbers)}"
-            url = f"http://{HOST}:{self.cloudformation.port}{path}"
+            url = self.cloudformation.url + path
             problem, _ = self.functions.invoke(
                 name, {**event(request, resource, properties), "ResponseURL": url}
             )
             if problem:
                 return problem
-            response = self.cloudformation.responses[path]
+            (body,) = (it.body for it in self.cloudformation.uploads if it.path == path)
+            response = json.loads(body)
             return "" if response["Status"] == "SUCCESS" else str(response["Reason"])
 
         return Job(run=run, apis=apis)
@@ -544,7 +511,7 @@ def code(function: str) -> Mapping[str, str]:
 
 @pytest.fixture(scope="module")
 def world(emulator: Emulator) -> Iterator[World]:
-    with Supervisor() as supervisor, cloudformation() as receiver:
+    with Supervisor() as supervisor, UploadServer() as receiver:
         server = start_server(supervisor)
         yield World(
             emulator=emulator,

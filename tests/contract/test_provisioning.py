@@ -2,11 +2,8 @@
 
 import io
 import json
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from dataclasses import dataclass
 from typing import Any
 
 import boto3
@@ -24,44 +21,14 @@ from target_sync.provisioning.resources.first_sync import FunctionError
 from target_sync.targets.auto_scaling import AutoScalingGroups
 from tests.support.clock import FakeClock
 from tests.support.custom_resources import GROUP, TARGET_GROUP, FakeAutoScaling
+from tests.support.uploads import UploadServer
 
 BODY = '{"Status": "SUCCESS", "Reason": "é"}'.encode()
 
 # ------------------------------------------------------------------------------ the response URL
 
 
-@dataclass
-class Bucket:
-    """Accepts responses: the HTTP statuses of its next replies, and the uploads."""
-
-    url: str
-    statuses: list[int] = field(default_factory=list)
-    uploads: list[tuple[str, str, bytes]] = field(default_factory=list)
-
-
-@contextmanager
-def running_bucket(*statuses: int) -> Iterator[Bucket]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_PUT(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            bucket.uploads.append((self.path, self.headers.get("Content-Type", ""), body))
-            self.send_response(bucket.statuses.pop(0) if bucket.statuses else 200)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            """Do not log."""
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    bucket = Bucket(f"http://127.0.0.1:{server.server_port}/response?sig=secret", list(statuses))
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield bucket
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+PATH = "/response?sig=secret"
 
 
 def put(url: str, clock: FakeClock | None = None) -> None:
@@ -70,25 +37,25 @@ def put(url: str, clock: FakeClock | None = None) -> None:
 
 
 def test_uploads_the_response_without_a_content_type() -> None:
-    with running_bucket() as bucket:
-        put(bucket.url)
+    with UploadServer() as server:
+        put(server.url + PATH)
 
-    assert bucket.uploads == [("/response?sig=secret", "", BODY)]
+    assert server.uploads == [(PATH, "", BODY)]
 
 
 def test_retries_a_failed_upload() -> None:
-    with running_bucket(503, 500) as bucket:
-        put(bucket.url)
+    with UploadServer(503, 500) as server:
+        put(server.url + PATH)
 
-    assert len(bucket.uploads) == 3
+    assert len(server.uploads) == 3
 
 
 def test_does_not_retry_a_rejected_upload() -> None:
-    with running_bucket(403) as bucket:
+    with UploadServer(403) as server:
         with pytest.raises(CustomResourceResponseError, match="HTTP status 403"):
-            put(bucket.url)
+            put(server.url + PATH)
 
-        assert len(bucket.uploads) == 1
+        assert len(server.uploads) == 1
 
 
 def test_an_unreachable_url_fails_at_the_deadline_without_showing_the_url() -> None:
@@ -96,7 +63,7 @@ def test_an_unreachable_url_fails_at_the_deadline_without_showing_the_url() -> N
     start = clock.now()
 
     with pytest.raises(CustomResourceResponseError, match="in time") as failure:
-        put(f"http://127.0.0.1:{free_port('127.0.0.1')}/response?sig=secret", clock)
+        put(f"http://127.0.0.1:{free_port('127.0.0.1')}{PATH}", clock)
 
     assert "secret" not in str(failure.value)
     assert 20 < clock.now() - start <= 60 - ATTEMPT_SECONDS

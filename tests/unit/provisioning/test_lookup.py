@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from target_sync.errors import RejectedInputError
-from target_sync.provisioning.lookup import Database, read_kind, read_overrides
+from target_sync.provisioning.lookup import Database, Overrides, read_kind, read_overrides
+from target_sync.provisioning.request import Properties
 from tests.support.custom_resources import (
     CLUSTER_DATABASE,
     CUSTOM,
@@ -383,22 +384,31 @@ def test_rejects_a_cluster_without_the_endpoint_of_the_kind() -> None:
     assert "sales has no such endpoint" in reason
 
 
-def test_an_empty_parameter_is_not_an_override() -> None:
-    overrides = read_overrides(port="0", vpc_id=" ", subnet_ids=[""], allowed_networks=[""])
+def overrides_of(**properties: object) -> Overrides:
+    return read_overrides(Properties(values=properties))
 
-    assert overrides == read_overrides(port="", vpc_id="", subnet_ids=[], allowed_networks=[])
+
+def test_an_empty_parameter_is_not_an_override() -> None:
+    empty = {"DatabasePort": "0", "VpcId": " ", "SubnetIds": [""], "AllowedNetworks": [""]}
+
+    assert overrides_of(**empty) == overrides_of() == Overrides()
     assert read_kind("") is read_kind("auto") is None
 
 
 def test_reads_overrides_as_values() -> None:
-    overrides = read_overrides(
-        port="6432", vpc_id=VPC, subnet_ids=["subnet-a1"], allowed_networks=["10.0.0.0/8"]
+    overrides = overrides_of(
+        DatabasePort="6432", VpcId=VPC, SubnetIds=["subnet-a1"], AllowedNetworks=["10.0.0.0/8"]
     )
 
-    assert (overrides.port, overrides.allowed_networks) == (6432, (ip_network("10.0.0.0/8"),))
+    assert overrides == Overrides(
+        port=6432,
+        vpc_id=VPC,
+        subnet_ids=("subnet-a1",),
+        allowed_networks=(ip_network("10.0.0.0/8"),),
+    )
 
 
 @pytest.mark.parametrize("port", ["-1", "5432.0", "x"])
 def test_rejects_an_unreadable_port(port: str) -> None:
     with pytest.raises(RejectedInputError, match="DatabasePort"):
-        read_overrides(port=port, vpc_id="", subnet_ids=[], allowed_networks=[])
+        overrides_of(DatabasePort=port)

@@ -11,6 +11,7 @@ from typing import Protocol
 from target_sync.endpoints.names import EndpointType, NamedEndpoint, addresses
 from target_sync.errors import RejectedInputError
 from target_sync.model import HIGHEST_PORT, TARGET_NETWORKS, AwsScope, DatabaseKind, IPNetwork
+from target_sync.provisioning.request import Properties
 
 DEFAULT_PORT = 5432
 #: Stands for no ARN in an event rule, which must not have an empty list.
@@ -154,26 +155,22 @@ def read_kind(text: str) -> DatabaseKind | None:
         raise RejectedInputError(f"DatabaseKind {text!r} is unknown: set one of {known}.") from None
 
 
-def read_overrides(
-    *, port: str, vpc_id: str, subnet_ids: Iterable[str], allowed_networks: Iterable[str]
-) -> Overrides:
+def read_overrides(properties: Properties) -> Overrides:
     """Return the parameters as values. The stack looks an empty one up.
 
     Raises:
         RejectedInputError: A parameter is invalid.
     """
     return Overrides(
-        port=_read_port(port),
-        vpc_id=vpc_id.strip(),
-        subnet_ids=tuple(text for item in subnet_ids if (text := item.strip())),
-        allowed_networks=tuple(
-            _read_network(text) for item in allowed_networks if (text := item.strip())
-        ),
+        port=_read_port(properties.text("DatabasePort")),
+        vpc_id=properties.text("VpcId"),
+        subnet_ids=properties.items("SubnetIds"),
+        allowed_networks=tuple(map(_read_network, properties.items("AllowedNetworks"))),
     )
 
 
 def _read_port(text: str) -> int | None:
-    if text.strip() in {"", "0"}:
+    if text in {"", "0"}:
         return None
     if not (text.isascii() and text.isdigit() and int(text) <= HIGHEST_PORT):
         raise RejectedInputError(

@@ -43,12 +43,7 @@ class DatabaseLookup:
         """
         properties = request.properties
         kind = read_kind(properties.text("DatabaseKind"))
-        overrides = read_overrides(
-            port=properties.text("DatabasePort"),
-            vpc_id=properties.text("VpcId"),
-            subnet_ids=properties.items("SubnetIds"),
-            allowed_networks=properties.items("AllowedNetworks"),
-        )
+        overrides = read_overrides(properties)
         named = classify(properties.required("DatabaseEndpoint"), kind, self.scope.region)
         database = self._database(named, kind_is_auto=kind is None)
         if properties.text("StandbyTargets") == "serving":
