@@ -263,10 +263,10 @@ def test_without_such_addresses_nothing_is_looked_up(aws: FakeAws) -> None:
 
 
 def test_without_an_observation_the_name_alone_is_broken(aws: FakeAws) -> None:
-    gone = FailedObservation(
-        name="x", failure=LookupFailure.NAME_DOES_NOT_EXIST, detail="x is gone.", at=0.0
+    failure = FailedObservation(
+        name="x", failure=LookupFailure.NAME_DOES_NOT_EXIST, detail="x does not exist.", at=0.0
     )
-    aws.facts = replace(FACTS, observation=gone, targets=(target(),))
+    aws.facts = replace(FACTS, observation=failure, targets=(target(),))
     aws.confirmed = frozenset({A})
 
     report = make_collector(aws, SERVING_STANDBY, serves_standby=True).run()
