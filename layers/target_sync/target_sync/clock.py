@@ -1,4 +1,4 @@
-"""The machine's clock."""
+"""The system's clock. A module of its own, because pure modules may not import `time`."""
 
 import time
 
@@ -7,10 +7,10 @@ class SystemClock:
     """Implements ``target_sync.ports.Clock`` with the system's monotonic clock."""
 
     def now(self) -> float:
-        """Seconds since some moment; never goes back."""
+        """Return seconds since an arbitrary time."""
         return time.monotonic()
 
     def sleep_until(self, at: float) -> None:
-        """Wait until ``now()`` has reached ``at``."""
+        """Wait until this time. Return at once if it is in the past."""
         while (left := at - self.now()) > 0:
             time.sleep(left)

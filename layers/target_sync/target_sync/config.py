@@ -1,4 +1,4 @@
-"""The function's environment, read once into a frozen value."""
+"""The settings of the sync function: its environment as a value."""
 
 import re
 from collections.abc import Mapping
@@ -7,9 +7,8 @@ from enum import StrEnum
 from ipaddress import AddressValueError, IPv4Address
 
 from target_sync.environment import (
-    FLAGS,
     alarm_topic_arn,
-    given,
+    flag,
     is_address,
     items,
     matching,
@@ -24,7 +23,7 @@ from target_sync.environment import (
 from target_sync.errors import SettingsError
 from target_sync.model import HIGHEST_PORT, DatabaseKind, IPNetwork, SyncPolicy
 
-# Patterns of lower case: one that ignores the case takes several times as long to compile.
+# The patterns are lower case: a pattern that ignores case takes several times as long to compile.
 _HOST_NAME = (
     r"(?=.{1,253}$)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?\.)+[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.?"
 )
@@ -34,45 +33,45 @@ _CLUSTER_IDENTIFIER = r"[a-z](-?[a-z0-9])*"
 _TARGET_GROUP_ARN = r"arn:[\w-]+:elasticloadbalancing:[\w-]+:\d{12}:targetgroup/\S+"
 _VPC_ID = r"vpc-[0-9a-f]+"
 _SECURITY_GROUP_IDS = r"sg-[0-9a-f]+(\s*,\s*sg-[0-9a-f]+)*"
-_LONGEST_WATCH = 900
-_LONGEST_PAUSE = 30
-_STANDBY_TARGETS = {"serving": True, "none": False}
+_LONGEST_WATCH_SECONDS = 900
+_LONGEST_POLL_SECONDS = 30
 
 
 class DnsResolution(StrEnum):
-    """Whose answer about a name in DNS counts."""
+    """Which DNS servers resolve a name."""
 
-    #: That of the resolvers that are given, or else the system's.
+    #: The given resolvers, or the system's.
     SYSTEM = "system"
-    #: That of the zone's own name servers.
+    #: The name servers of the name's own zone.
     AUTHORITATIVE = "authoritative"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the template told the function.
+    """The settings of the sync function.
 
     Attributes:
-        kind: How the database is followed (``DATABASE_KIND``).
-        endpoint: The database's host name or instance ID, or the addresses of a static one
+        kind: The kind of the database (``DATABASE_KIND``).
+        endpoint: The database's host name or instance ID, or its addresses, separated by commas
             (``DATABASE_ENDPOINT``).
-        identifier: The DB cluster's; empty for another kind (``DATABASE_IDENTIFIER``).
-        target_group_arn: The group to keep right (``TARGET_GROUP_ARN``).
-        policy: Port, allowed networks, most targets, and whether the standby's stays
-            (``DATABASE_PORT``, ``ALLOWED_NETWORKS``, ``MAX_TARGETS``, ``STANDBY_TARGETS``).
-        vpc_networks: The networks of the target group's VPC; none if every target lies in it
+        identifier: The DB cluster's identifier; empty for other kinds (``DATABASE_IDENTIFIER``).
+        target_group_arn: The target group (``TARGET_GROUP_ARN``).
+        policy: The limits for the targets (``DATABASE_PORT``, ``ALLOWED_NETWORKS``,
+            ``MAX_TARGETS``, ``STANDBY_TARGETS``).
+        vpc_networks: The networks of the target group's VPC; empty if every target is in it
             (``VPC_NETWORKS``).
-        resolvers: Name servers as (address, port); none means the system's (``RESOLVERS``).
-        resolution: Whose answer counts (``DNS_RESOLUTION``).
-        watch_seconds: How long an event's run keeps looking (``EVENT_WATCH_DURATION_SECONDS``).
-        poll_seconds: From look to look of a scheduled run that goes on until the next one; 0 if
-            it does not go on (``DNS_POLL_INTERVAL_SECONDS``).
-        follow_writer: Whether a cluster without readers is followed to its writer
+        resolvers: DNS servers as (address, port); empty for the system's (``RESOLVERS``).
+        resolution: Which DNS servers resolve the endpoint (``DNS_RESOLUTION``).
+        watch_seconds: How long a run watches after an event (``EVENT_WATCH_DURATION_SECONDS``).
+        dns_poll_seconds: Seconds between the DNS polls of a scheduled run, which then lasts until
+            the next run; 0 for no polls (``DNS_POLL_INTERVAL_SECONDS``).
+        follow_writer: Whether the writer is the target of a cluster without readers
             (``FOLLOW_WRITER_WITHOUT_READERS``).
-        vpc_id: The database's VPC; empty unless its standby's target stays (``VPC_ID``).
-        security_groups: The database's, under the same condition (``DATABASE_SECURITY_GROUPS``).
-        alarm_topic_arn: Where people are told; empty for nowhere (``ALARM_TOPIC_ARN``).
-        stack: The stack's name, for the messages (``POWERTOOLS_SERVICE_NAME``).
+        vpc_id: The database's VPC; empty unless its standby is a target (``VPC_ID``).
+        security_groups: The database's security groups; empty unless its standby is a target
+            (``DATABASE_SECURITY_GROUPS``).
+        alarm_topic_arn: The SNS topic for people; empty for none (``ALARM_TOPIC_ARN``).
+        stack: The name of the stack, for messages (``POWERTOOLS_SERVICE_NAME``).
     """
 
     kind: DatabaseKind
@@ -93,43 +92,37 @@ class Settings:
 
     @property
     def addresses(self) -> frozenset[IPv4Address]:
-        """The addresses that a person gave as the endpoint of a static database."""
-        return frozenset(map(IPv4Address, items(self.endpoint)))
+        """The addresses of a static endpoint."""
+        return frozenset(map(IPv4Address, self.endpoint.split(",")))
 
 
 def load_settings(environ: Mapping[str, str]) -> Settings:
-    """Read the settings from the environment.
+    """Return the settings from the environment.
 
     Raises:
-        SettingsError: A variable is missing or wrong. The message names it.
+        SettingsError: A variable is missing or invalid. The message names it.
     """
-    kind = _kind(required(environ, "DATABASE_KIND"))
+    kind = _kind(environ)
     policy = _policy(kind, environ)
     return Settings(
         kind=kind,
-        endpoint=_endpoint(kind, required(environ, "DATABASE_ENDPOINT")),
+        endpoint=_endpoint(kind, environ),
         identifier=_cluster_identifier(environ) if kind.is_cluster else "",
-        target_group_arn=_target_group_arn(required(environ, "TARGET_GROUP_ARN")),
+        target_group_arn=matching(
+            "TARGET_GROUP_ARN",
+            required(environ, "TARGET_GROUP_ARN"),
+            _TARGET_GROUP_ARN,
+            "the ARN of a target group",
+        ),
         policy=policy,
-        vpc_networks=networks("VPC_NETWORKS", environ.get("VPC_NETWORKS", "")),
+        vpc_networks=networks(environ, "VPC_NETWORKS", ""),
         resolvers=resolvers(environ),
         resolution=_resolution(environ),
-        watch_seconds=whole_number(
-            "EVENT_WATCH_DURATION_SECONDS",
-            required(environ, "EVENT_WATCH_DURATION_SECONDS"),
-            _LONGEST_WATCH,
-        ),
+        watch_seconds=whole_number(environ, "EVENT_WATCH_DURATION_SECONDS", _LONGEST_WATCH_SECONDS),
         dns_poll_seconds=whole_number(
-            "DNS_POLL_INTERVAL_SECONDS",
-            given(environ, "DNS_POLL_INTERVAL_SECONDS", "0"),
-            _LONGEST_PAUSE,
-            lowest=0,
+            environ, "DNS_POLL_INTERVAL_SECONDS", _LONGEST_POLL_SECONDS, lowest=0, default="0"
         ),
-        follow_writer=one_of(
-            "FOLLOW_WRITER_WITHOUT_READERS",
-            given(environ, "FOLLOW_WRITER_WITHOUT_READERS", "false"),
-            FLAGS,
-        ),
+        follow_writer=flag(environ, "FOLLOW_WRITER_WITHOUT_READERS", "false"),
         vpc_id=_vpc_id(environ) if policy.serving_standby else "",
         security_groups=_security_groups(environ) if policy.serving_standby else (),
         alarm_topic_arn=alarm_topic_arn(environ),
@@ -139,21 +132,21 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
 
 def _policy(kind: DatabaseKind, environ: Mapping[str, str]) -> SyncPolicy:
     return SyncPolicy(
-        port=whole_number("DATABASE_PORT", required(environ, "DATABASE_PORT"), HIGHEST_PORT),
-        allowed_networks=networks("ALLOWED_NETWORKS", required(environ, "ALLOWED_NETWORKS")),
+        port=whole_number(environ, "DATABASE_PORT", HIGHEST_PORT),
+        allowed_networks=networks(environ, "ALLOWED_NETWORKS"),
         max_targets=max_targets(environ),
         serving_standby=_serving_standby(kind, environ),
     )
 
 
 def _serving_standby(kind: DatabaseKind, environ: Mapping[str, str]) -> bool:
-    keep = one_of("STANDBY_TARGETS", given(environ, "STANDBY_TARGETS", "none"), _STANDBY_TARGETS)
-    if keep and kind is not DatabaseKind.RDS_INSTANCE:
+    serving = one_of(environ, "STANDBY_TARGETS", {"serving": True, "none": False}, "none")
+    if serving and kind is not DatabaseKind.RDS_INSTANCE:
         raise SettingsError(
             f"STANDBY_TARGETS may be serving for rds-instance only, not for {kind}: any other"
             " former server may accept connections and would get traffic"
         )
-    return keep
+    return serving
 
 
 def _vpc_id(environ: Mapping[str, str]) -> str:
@@ -161,42 +154,44 @@ def _vpc_id(environ: Mapping[str, str]) -> str:
 
 
 def _security_groups(environ: Mapping[str, str]) -> tuple[str, ...]:
-    text = required(environ, "DATABASE_SECURITY_GROUPS")
-    matching(
-        "DATABASE_SECURITY_GROUPS", text, _SECURITY_GROUP_IDS, "IDs of security groups with commas"
-    )
-    return tuple(items(text))
+    name = "DATABASE_SECURITY_GROUPS"
+    description = "IDs of security groups, separated by commas"
+    matching(name, required(environ, name), _SECURITY_GROUP_IDS, description)
+    return tuple(items(environ, name))
 
 
 def _resolution(environ: Mapping[str, str]) -> DnsResolution:
-    meanings = {str(resolution): resolution for resolution in DnsResolution}
-    resolution = one_of("DNS_RESOLUTION", given(environ, "DNS_RESOLUTION", "system"), meanings)
-    if resolution is DnsResolution.AUTHORITATIVE and items(environ.get("RESOLVERS", "")):
+    values = {str(resolution): resolution for resolution in DnsResolution}
+    resolution = one_of(environ, "DNS_RESOLUTION", values, "system")
+    if resolution is DnsResolution.AUTHORITATIVE and items(environ, "RESOLVERS", ""):
         raise SettingsError(
-            "DNS_RESOLUTION is authoritative and RESOLVERS are given, which are asked and nobody"
-            " else: leave one of them out"
+            "DNS_RESOLUTION is authoritative and RESOLVERS has servers, which exclude each other:"
+            " set DNS_RESOLUTION to system or leave RESOLVERS empty"
         )
     return resolution
 
 
-def _kind(text: str) -> DatabaseKind:
-    followed = [kind.value for kind in DatabaseKind if kind is not DatabaseKind.EC2_ASG]
-    if text not in followed:
-        raise SettingsError(f"DATABASE_KIND must be one of {', '.join(followed)}, not {text!r}")
+def _kind(environ: Mapping[str, str]) -> DatabaseKind:
+    text = required(environ, "DATABASE_KIND")
+    kinds = [kind.value for kind in DatabaseKind if kind is not DatabaseKind.EC2_ASG]
+    if text not in kinds:
+        raise SettingsError(f"DATABASE_KIND must be one of {', '.join(kinds)}, not {text!r}")
     return DatabaseKind(text)
 
 
-def _endpoint(kind: DatabaseKind, text: str) -> str:
+def _endpoint(kind: DatabaseKind, environ: Mapping[str, str]) -> str:
+    text = required(environ, "DATABASE_ENDPOINT")
     if kind is DatabaseKind.STATIC:
-        return _addresses(text)
+        return _addresses(items(environ, "DATABASE_ENDPOINT"))
     if kind is DatabaseKind.EC2_INSTANCE:
-        return _instance_id(text)
+        description = "an instance ID such as i-0123456789abcdef0"
+        return matching("DATABASE_ENDPOINT", text, _INSTANCE_ID, description)
     return _host_name(text)
 
 
-def _addresses(text: str) -> str:
+def _addresses(texts: list[str]) -> str:
     try:
-        addresses = [str(IPv4Address(item)) for item in items(text)]
+        addresses = [str(IPv4Address(text)) for text in texts]
     except AddressValueError as error:
         raise SettingsError(
             f"DATABASE_ENDPOINT of kind static must be IPv4 addresses such as 10.1.2.3,10.1.2.4:"
@@ -207,21 +202,11 @@ def _addresses(text: str) -> str:
     return ",".join(addresses)
 
 
-def _instance_id(text: str) -> str:
-    if not re.fullmatch(_INSTANCE_ID, text):
-        raise SettingsError(
-            "DATABASE_ENDPOINT of kind ec2-instance must be an instance ID such as"
-            f" i-0123456789abcdef0, not {text!r}"
-        )
-    return text
-
-
 def _cluster_identifier(environ: Mapping[str, str]) -> str:
-    text = required(environ, "DATABASE_IDENTIFIER")
-    identifier = text.lower()
-    if not re.fullmatch(_CLUSTER_IDENTIFIER, identifier):
-        raise SettingsError(f"DATABASE_IDENTIFIER is not the identifier of a DB cluster: {text!r}")
-    return identifier
+    text = required(environ, "DATABASE_IDENTIFIER").lower()
+    return matching(
+        "DATABASE_IDENTIFIER", text, _CLUSTER_IDENTIFIER, "the identifier of a DB cluster"
+    )
 
 
 def _host_name(text: str) -> str:
@@ -232,7 +217,3 @@ def _host_name(text: str) -> str:
             f" orders.abc123.eu-west-1.rds.amazonaws.com, not {text!r}"
         )
     return name.rstrip(".")
-
-
-def _target_group_arn(text: str) -> str:
-    return matching("TARGET_GROUP_ARN", text, _TARGET_GROUP_ARN, "the ARN of a target group")

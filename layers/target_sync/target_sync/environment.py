@@ -1,4 +1,8 @@
-"""Reading a variable of the function's environment."""
+"""Functions that read one environment variable each, for the settings of all features.
+
+A variable without a default is required. Each function raises a `SettingsError` that names the
+variable if it is missing or invalid.
+"""
 
 import re
 from collections.abc import Mapping
@@ -12,78 +16,70 @@ _T = TypeVar("_T")
 _DNS_PORT = 53
 _MOST_TARGETS = 100
 _TOPIC_ARN = r"arn:[\w-]+:sns:[\w-]+:[0-9]{12}:[\w-]+"
-
-#: What the two texts of a yes-or-no parameter mean.
-FLAGS: Mapping[str, bool] = {"true": True, "false": False}
+_SERVICE_ID = r"vpce-svc-[0-9a-f]+"
 
 
 def required(environ: Mapping[str, str], name: str) -> str:
-    """The text of a variable.
-
-    Raises:
-        SettingsError: It is missing or empty.
-    """
-    value = environ.get(name, "").strip()
+    """Return the text of a variable, which must not be empty."""
+    value = optional(environ, name)
     if not value:
         raise SettingsError(f"the environment variable {name} is missing; the template sets it")
     return value
 
 
-def given(environ: Mapping[str, str], name: str, default: str) -> str:
-    """The text of a variable, or what holds if it is missing or empty."""
+def optional(environ: Mapping[str, str], name: str, default: str = "") -> str:
+    """Return the text of a variable, or the default if the variable is missing or empty."""
     return environ.get(name, "").strip() or default
 
 
-def one_of(name: str, text: str, meanings: Mapping[str, _T]) -> _T:
-    """What the text of a variable means.
-
-    Raises:
-        SettingsError: It is none of the texts that have a meaning.
-    """
-    if text not in meanings:
-        raise SettingsError(f"{name} must be {' or '.join(meanings)}, not {text!r}")
-    return meanings[text]
+def _text(environ: Mapping[str, str], name: str, default: str | None) -> str:
+    return required(environ, name) if default is None else optional(environ, name, default)
 
 
-def matching(name: str, text: str, pattern: str, what: str) -> str:
-    """The text of a variable that has a form.
+def one_of(
+    environ: Mapping[str, str], name: str, values: Mapping[str, _T], default: str | None = None
+) -> _T:
+    """Return the value for the text of a variable."""
+    text = _text(environ, name, default)
+    if text not in values:
+        raise SettingsError(f"{name} must be {' or '.join(values)}, not {text!r}")
+    return values[text]
 
-    The pattern is compiled here and not at import: most variables are of one kind of stack only.
 
-    Raises:
-        SettingsError: It has not; the message says what it must be.
+def flag(environ: Mapping[str, str], name: str, default: str | None = None) -> bool:
+    """Return whether a variable is `true`; the other value is `false`."""
+    return one_of(environ, name, {"true": True, "false": False}, default)
+
+
+def matching(name: str, text: str, pattern: str, description: str) -> str:
+    """Return the text of a variable if it matches a pattern.
+
+    The pattern is compiled here and not at import, because most stacks do not need every pattern.
     """
     if not re.fullmatch(pattern, text):
-        raise SettingsError(f"{name} must be {what}, not {text!r}")
+        raise SettingsError(f"{name} must be {description}, not {text!r}")
     return text
 
 
-def alarm_topic_arn(environ: Mapping[str, str]) -> str:
-    """Where people are told (``ALARM_TOPIC_ARN``); empty for nowhere.
-
-    Raises:
-        SettingsError: It is not the ARN of a topic.
-    """
-    text = environ.get("ALARM_TOPIC_ARN", "").strip()
-    return text and matching("ALARM_TOPIC_ARN", text, _TOPIC_ARN, "the ARN of an SNS topic")
+def items(environ: Mapping[str, str], name: str, default: str | None = None) -> list[str]:
+    """Return the items of a list that is separated by commas, without spaces around them."""
+    texts = (item.strip() for item in _text(environ, name, default).split(","))
+    return [text for text in texts if text]
 
 
-def stack_name(environ: Mapping[str, str]) -> str:
-    """The name of the stack, which is also the dimension of its metrics."""
-    return given(environ, "POWERTOOLS_SERVICE_NAME", "postgres-privatelink")
+def whole_number(
+    environ: Mapping[str, str],
+    name: str,
+    highest: int,
+    *,
+    lowest: int = 1,
+    default: str | None = None,
+) -> int:
+    """Return a number within a range."""
+    return _number(name, _text(environ, name, default), highest, lowest)
 
 
-def items(text: str) -> list[str]:
-    """The items of a list with commas, without spaces around them."""
-    return [item.strip() for item in text.split(",") if item.strip()]
-
-
-def whole_number(name: str, text: str, highest: int, lowest: int = 1) -> int:
-    """The number that the text of a variable is.
-
-    Raises:
-        SettingsError: It is none, or out of its range.
-    """
+def _number(name: str, text: str, highest: int, lowest: int = 1) -> int:
     if not (text.isascii() and text.isdigit() and lowest <= int(text) <= highest):
         raise SettingsError(
             f"{name} must be a whole number from {lowest} to {highest}, not {text!r}"
@@ -91,40 +87,51 @@ def whole_number(name: str, text: str, highest: int, lowest: int = 1) -> int:
     return int(text)
 
 
-def networks(name: str, text: str) -> tuple[IPNetwork, ...]:
-    """The networks in a list with commas.
-
-    Raises:
-        SettingsError: An item is no network.
-    """
+def networks(
+    environ: Mapping[str, str], name: str, default: str | None = None
+) -> tuple[IPNetwork, ...]:
+    """Return the networks of a list that is separated by commas."""
     try:
-        return tuple(ip_network(item) for item in items(text))
+        return tuple(ip_network(item) for item in items(environ, name, default))
     except ValueError as error:
         raise SettingsError(
             f"{name} must be a list of networks such as 10.0.0.0/16: {error}"
         ) from error
 
 
-def max_targets(environ: Mapping[str, str]) -> int:
-    """An answer with more addresses than this is refused (``MAX_TARGETS``).
+def stack_name(environ: Mapping[str, str]) -> str:
+    """Return the name of the stack, which is also the dimension of its metrics."""
+    return optional(environ, "POWERTOOLS_SERVICE_NAME", "postgres-privatelink")
 
-    Raises:
-        SettingsError: It is no number, or too high.
-    """
-    return whole_number("MAX_TARGETS", given(environ, "MAX_TARGETS", "15"), _MOST_TARGETS)
+
+def alarm_topic_arn(environ: Mapping[str, str]) -> str:
+    """Return the SNS topic for people (``ALARM_TOPIC_ARN``), or an empty text without one."""
+    text = optional(environ, "ALARM_TOPIC_ARN")
+    return text and matching("ALARM_TOPIC_ARN", text, _TOPIC_ARN, "the ARN of an SNS topic")
+
+
+def endpoint_service_id(environ: Mapping[str, str]) -> str:
+    """Return the ID of the endpoint service (``ENDPOINT_SERVICE_ID``)."""
+    return matching(
+        "ENDPOINT_SERVICE_ID",
+        required(environ, "ENDPOINT_SERVICE_ID"),
+        _SERVICE_ID,
+        "the ID of an endpoint service such as vpce-svc-0a1b2c3d4e5f60718",
+    )
+
+
+def max_targets(environ: Mapping[str, str]) -> int:
+    """Return the highest number of addresses in an observation (``MAX_TARGETS``)."""
+    return whole_number(environ, "MAX_TARGETS", _MOST_TARGETS, default="15")
 
 
 def resolvers(environ: Mapping[str, str]) -> tuple[tuple[str, int], ...]:
-    """The name servers (``RESOLVERS``) as (address, port); none means the system's.
-
-    Raises:
-        SettingsError: An item is no address with or without a port.
-    """
-    return tuple(_resolver(item) for item in items(environ.get("RESOLVERS", "")))
+    """Return the DNS servers (``RESOLVERS``) as addresses with ports. None means the system's."""
+    return tuple(_resolver(item) for item in items(environ, "RESOLVERS", ""))
 
 
 def is_address(text: str) -> bool:
-    """Whether this is an IPv4 or IPv6 address."""
+    """Return whether the text is an IPv4 or IPv6 address."""
     try:
         ip_address(text)
     except ValueError:
@@ -133,7 +140,7 @@ def is_address(text: str) -> bool:
 
 
 def _resolver(text: str) -> tuple[str, int]:
-    """Read ``address`` or ``address:port``; an IPv6 address with a port is in brackets."""
+    """Read ``address`` or ``address:port``. An IPv6 address with a port is in brackets."""
     match = re.fullmatch(
         r"\[(?P<six>[^\]]+)\](:(?P<port6>\d+))?|(?P<four>[\d.]+)(:(?P<port4>\d+))?", text
     )
@@ -145,4 +152,4 @@ def _resolver(text: str) -> tuple[str, int]:
             f"RESOLVERS must be a list of address:port such as 10.0.0.2:53, not {text!r}"
         )
     port = match["port6"] or match["port4"] or str(_DNS_PORT)
-    return address, whole_number("RESOLVERS: the port", port, HIGHEST_PORT)
+    return address, _number("RESOLVERS: the port", port, HIGHEST_PORT)

@@ -1,6 +1,6 @@
-"""The words of the job as values: targets, a target group, what an endpoint answered.
+"""Values that all features share: targets, target groups, observations, connections.
 
-Times are seconds of one monotonic clock; only differences between them mean anything.
+Times are seconds of one monotonic clock, so only their differences have a meaning.
 """
 
 from collections.abc import Iterable
@@ -16,34 +16,34 @@ HIGHEST_PORT = 65535
 
 
 class DatabaseKind(StrEnum):
-    """How a database is found and followed."""
+    """The kind of a database, which decides how it is observed."""
 
     RDS_INSTANCE = "rds-instance"
     #: The writer endpoint of an Aurora or Multi-AZ DB cluster.
     RDS_CLUSTER_WRITER = "rds-cluster-writer"
-    #: Its reader endpoint: every member that is not the writer.
+    #: The reader endpoint of such a cluster: every member except the writer.
     RDS_CLUSTER_READERS = "rds-cluster-readers"
     RDS_PROXY = "rds-proxy"
-    #: Any other name in DNS.
+    #: Any other DNS name.
     HOSTNAME = "hostname"
-    #: Addresses that a person gave.
+    #: Addresses given as a parameter.
     STATIC = "static"
     EC2_INSTANCE = "ec2-instance"
-    #: AWS itself registers the instances of an Auto Scaling group; nothing is left to sync.
+    #: AWS registers the instances of an Auto Scaling group, so there is nothing to reconcile.
     EC2_ASG = "ec2-asg"
 
     @property
     def is_cluster(self) -> bool:
-        """Whether the RDS API has to say who the members are."""
+        """Whether the RDS API must list the members."""
         return self in {DatabaseKind.RDS_CLUSTER_WRITER, DatabaseKind.RDS_CLUSTER_READERS}
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """An address and a port: the whole identity of a target.
+    """An address and a port, which together identify a target.
 
-    The same address on another port is another target, and a deregistration has to name
-    the port (ELBv2 API reference, DeregisterTargets).
+    The same address with another port is another target, and a deregistration must name the
+    port (ELBv2 API reference, DeregisterTargets).
     """
 
     address: IPAddress
@@ -55,7 +55,7 @@ class Target:
 
 
 def in_order(targets: Iterable[Target]) -> tuple[Target, ...]:
-    """The targets in one stable order, so that logs and calls never depend on hashing."""
+    """Return the targets in a stable order, so that logs and calls do not depend on hashing."""
     return tuple(sorted(targets, key=lambda t: (t.address.version, int(t.address), t.port)))
 
 
@@ -65,19 +65,19 @@ class TargetState(StrEnum):
     INITIAL = "initial"
     HEALTHY = "healthy"
     UNHEALTHY = "unhealthy"
-    #: Failing its checks with connections left open for a grace period. Still registered.
+    #: It fails its checks, and open connections have a grace period. It is still registered.
     UNHEALTHY_DRAINING = "unhealthy.draining"
     UNUSED = "unused"
-    #: Deregistered, on its way out. Not registered any more.
+    #: It was deregistered. It is still listed, but is no longer registered.
     DRAINING = "draining"
     UNAVAILABLE = "unavailable"
-    #: A state that this version does not know: registered, but nothing to rely on.
+    #: A state that this version does not know. It counts as registered, but not as healthy.
     UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
 class TargetHealth:
-    """One line of DescribeTargetHealth: a target, its state, and AWS's reason code for it."""
+    """One target of DescribeTargetHealth, with its state and AWS's reason code."""
 
     target: Target
     state: TargetState
@@ -86,13 +86,13 @@ class TargetHealth:
 
 @dataclass(frozen=True, slots=True)
 class TargetGroup:
-    """What DescribeTargetHealth listed at one moment, draining targets included."""
+    """The targets that DescribeTargetHealth listed, including the draining ones."""
 
     targets: tuple[TargetHealth, ...]
 
     @property
     def registered(self) -> frozenset[Target]:
-        """The targets that are in the group; draining ones have left it."""
+        """The registered targets. A draining target is not registered."""
         return frozenset(t.target for t in self.targets if t.state is not TargetState.DRAINING)
 
     @property
@@ -108,18 +108,19 @@ class TargetGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """What the database endpoint said: its addresses, where they came from, when.
+    """The addresses of the database endpoint at one moment.
 
     Attributes:
-        name: The name that was looked up.
-        addresses: Every address of the answer.
-        source: Who said so, for example ``dns``.
-        ttl: Seconds for which a cache may go on giving this answer; None if not known.
-        at: When the answer arrived.
-        second: What a second, independent source said; None if there is none, or it could not
-            say. It confirms an answer and announces the next one, but never outvotes it.
-        disagreement: A sentence on what the second source said instead, or why it said nothing.
-            Empty if there is no second source or it agreed.
+        name: The name of the endpoint.
+        addresses: All addresses of the endpoint.
+        source: The source of the addresses, for example ``dns``.
+        ttl: Seconds for which a cache may keep the addresses; None if unknown.
+        at: When the addresses arrived.
+        second: The addresses of a second, independent source; None if there is none or it has
+            no addresses. They confirm an observation or announce the next one. They never
+            replace it.
+        disagreement: A sentence that says how the second source differs, or why it has no
+            addresses. Empty if there is no second source or both are equal.
     """
 
     name: str
@@ -141,33 +142,32 @@ class Observation:
         return frozenset() if self.second is None else self.second - self.addresses
 
     def says_the_same(self, other: "Observation") -> bool:
-        """Whether both sources gave the same addresses in the other one."""
+        """Whether the other observation has the same addresses from both sources."""
         return (self.addresses, self.second) == (other.addresses, other.second)
 
 
 class LookupFailure(StrEnum):
-    """Why a look gave no addresses. Told apart, because each has another remedy."""
+    """Why an observation failed. Each reason has another remedy."""
 
     NAME_DOES_NOT_EXIST = "name_does_not_exist"
     NO_ADDRESS = "no_address"
     TIMED_OUT = "timed_out"
     SERVERS_FAILED = "servers_failed"
     BAD_ANSWER = "bad_answer"
-    #: An AWS API that knows the database's servers was throttled, unreachable or out of order.
+    #: The AWS API that lists the database's servers was throttled, unreachable or failed.
     API_UNAVAILABLE = "api_unavailable"
-    #: The role may not ask that API. It does not pass by itself.
+    #: The role lacks a permission for that API. A retry does not help.
     ACCESS_DENIED = "access_denied"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailedObservation:
-    """A look at the endpoint that brought no addresses. It never changes the group.
+    """A failed observation. It never changes the target group.
 
     Attributes:
-        name: The name that was looked up.
-        failure: What kind of failure it was.
-        detail: A sentence for a person.
-        at: When the failure was known.
+        name: The name of the endpoint.
+        detail: A sentence for people.
+        at: When the observation failed.
     """
 
     name: str
@@ -178,13 +178,13 @@ class FailedObservation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StandbyCheck:
-    """Which addresses outside the answer may still be those of the database's standby.
+    """Which undesired addresses may belong to the database's standby.
 
     Attributes:
-        confirmed: Those that belong to a network interface of RDS in the database's VPC and
-            security groups.
-        failure: Why that could not be found out; empty if it could. Then nothing is confirmed,
-            and nothing is removed for lack of it.
+        confirmed: The addresses of RDS's network interfaces in the database's VPC and security
+            groups.
+        failure: Why the check failed; empty if it succeeded. After a failure no address is
+            confirmed, and no target is removed because of that.
     """
 
     confirmed: frozenset[IPAddress] = frozenset()
@@ -193,16 +193,16 @@ class StandbyCheck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncPolicy:
-    """What a target group may become.
+    """The limits for the targets of a group.
 
     Attributes:
-        port: The database's port; every right target has it.
-        allowed_networks: An address outside all of them is never registered.
-        max_targets: An answer with more addresses than this is refused.
-        keep_standby: Whether the former primary of an RDS instance stays registered, so that the
-            load balancer itself can switch back to it (ADR 0014).
-        confirm_seconds: Least time for which an address must be gone (or back) in every
-            observation before that counts. The record's TTL makes it longer.
+        port: The port of the database and of every desired target.
+        allowed_networks: An address outside all of these networks is never registered.
+        max_targets: An observation with more addresses is rejected.
+        serving_standby: Whether the former primary of an RDS instance stays registered, so that
+            the load balancer can switch back to it (ADR 0014).
+        confirm_seconds: The shortest confirm window. A longer TTL of the DNS records makes the
+            window longer.
     """
 
     port: int
@@ -213,14 +213,14 @@ class SyncPolicy:
 
     @property
     def families(self) -> frozenset[int]:
-        """The IP versions of the allowed networks. A target group has one of them."""
+        """The IP versions of the allowed networks. A target group has one version."""
         return frozenset(network.version for network in self.allowed_networks)
 
     def allows(self, address: IPAddress) -> bool:
-        """Whether the address may be registered at all.
+        """Return whether the address may be registered.
 
-        Loopback, link-local, multicast and unspecified addresses may not, whatever the
-        networks say: none of them is a database that a load balancer can reach.
+        Loopback, link-local, multicast and unspecified addresses are never allowed, because a
+        load balancer cannot reach a database there.
         """
         if (
             address.is_loopback
@@ -241,7 +241,7 @@ TARGET_NETWORKS: tuple[IPNetwork, ...] = tuple(
 
 @dataclass(frozen=True, slots=True)
 class AwsScope:
-    """An account in a Region, and so what is a deployment's own."""
+    """An account in a Region: the resources that a deployment can manage."""
 
     partition: str
     region: str
@@ -252,7 +252,7 @@ class AwsScope:
 
 
 def scope_of_function(function_arn: str) -> AwsScope:
-    """Where a function is: ``arn:partition:lambda:region:account:function:name``."""
+    """Return the scope in ``arn:partition:lambda:region:account:function:name``."""
     _, partition, _, region, account, *_ = function_arn.split(":")
     return AwsScope(partition, region, account)
 
@@ -269,12 +269,12 @@ class ConnectionState(StrEnum):
     FAILED = "failed"
     EXPIRED = "expired"
     PARTIAL = "partial"
-    #: A state that this version does not know: nothing is answered.
+    #: A state that this version does not know. The review leaves the connection as it is.
     UNKNOWN = "unknown"
 
     @classmethod
     def of(cls, text: str) -> "ConnectionState":
-        """The state that AWS means: its model and its replies differ in case."""
+        """Return the state for AWS's text, whose case differs between its model and its replies."""
         return _STATES.get(text.lower(), cls.UNKNOWN)
 
 
@@ -283,14 +283,13 @@ _STATES = {state.lower(): state for state in ConnectionState}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointConnection:
-    """One line of DescribeVpcEndpointConnections.
+    """One connection of DescribeVpcEndpointConnections.
 
     Attributes:
         endpoint_id: The consumer's endpoint, ``vpce-…``.
-        owner: The account that owns the endpoint, as EC2 says it.
-        state: Where the connection stands.
-        created_at: When the endpoint was made, in seconds since the epoch; None if not said. It
-            does not make another connection of it.
+        owner: The account that owns the endpoint, by EC2.
+        created_at: When the endpoint was created, in seconds since the epoch; None if unknown.
+            It is not compared.
     """
 
     endpoint_id: str
@@ -300,13 +299,13 @@ class EndpointConnection:
 
     @property
     def is_request(self) -> bool:
-        """Whether the consumer waits for an answer."""
+        """Whether the consumer waits until the request is accepted or rejected."""
         return self.state is ConnectionState.PENDING_ACCEPTANCE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointService:
-    """An endpoint service."""
+    """The state and the settings of an endpoint service."""
 
     state: str
     acceptance_required: bool
@@ -314,20 +313,23 @@ class EndpointService:
 
 
 def desired_targets(observation: Observation, policy: SyncPolicy) -> frozenset[Target]:
-    """The targets that the observation asks for, allowed or not."""
+    """Return the targets for the observed addresses, allowed or not."""
     return targets_at(observation.addresses, policy)
 
 
 def undesired_targets(
     group: TargetGroup, observation: Observation, policy: SyncPolicy
 ) -> frozenset[Target]:
-    """The registered targets of ours that are not in the answer."""
-    ours = {t for t in group.registered if t.address.version in policy.families}
-    return frozenset(ours - desired_targets(observation, policy))
+    """Return the registered targets whose address was not observed.
+
+    Targets of an IP version that the policy does not have are left out.
+    """
+    registered = {t for t in group.registered if t.address.version in policy.families}
+    return frozenset(registered - desired_targets(observation, policy))
 
 
 def targets_at(addresses: Iterable[IPAddress], policy: SyncPolicy) -> frozenset[Target]:
-    """The targets at these addresses, without those of a family that the policy does not have."""
+    """Return the targets at these addresses that have an IP version of the policy."""
     return frozenset(Target(a, policy.port) for a in addresses if a.version in policy.families)
 
 
@@ -335,15 +337,16 @@ class RunStatus(StrEnum):
     """How a run ended."""
 
     IN_SYNC = "in_sync"
-    #: Changed by this run, and right; healthy too if the run was to wait for that.
+    #: This run changed the group, and the group is in sync. It is healthy, if the run waited for
+    #: that.
     SYNCED = "synced"
-    #: The group is right, but its targets had not become healthy in good time.
+    #: The group is in sync, but its targets did not become healthy in time.
     UNHEALTHY = "unhealthy"
-    #: Something is left to do that this run had no time to confirm or to apply, the sources still
-    #: disagree, or something could not be found out.
+    #: The run had no time to confirm or to apply a change, the two sources disagree, or a check
+    #: failed.
     UNFINISHED = "unfinished"
-    #: A guard refused a phase of the plan.
+    #: A guard vetoed a phase of the plan.
     VETOED = "vetoed"
     DRY_RUN = "dry_run"
-    #: The last look or change failed. The caller raises; nothing is reported as done.
+    #: The last snapshot or change failed. The caller raises an error.
     FAILED = "failed"

@@ -1,4 +1,4 @@
-"""What the core needs of the outside world, as Protocols. The adapters keep them."""
+"""The protocols that adapters implement for more than one feature, and the log record."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,90 +16,89 @@ from target_sync.model import (
 
 
 class Endpoint(Protocol):
-    """The database endpoint, however it is observed."""
+    """The database endpoint."""
 
     def observe(self) -> Observation | FailedObservation:
-        """Look once, without any cache of ours. A failure is a value, not an exception."""
+        """Observe once, without a cache of our own. A failure is returned, not raised."""
         ...
 
 
 class NameResolver(Protocol):
-    """DNS, for an endpoint that has to look several names up."""
+    """DNS, for endpoints that look up names."""
 
     def resolve(self, name: str) -> Observation | FailedObservation:
-        """Look a name up once, without any cache of ours."""
+        """Look up a name once, without a cache of our own. A failure is returned, not raised."""
         ...
 
 
 class Standbys(Protocol):
-    """Who knows whether an address is still one of the database's own."""
+    """Recognizes the addresses of the database's standby."""
 
     def check(self, addresses: frozenset[IPAddress]) -> StandbyCheck:
-        """Look at these addresses once. A failure is a value, not an exception."""
+        """Check these addresses once. A failure is returned, not raised."""
         ...
 
 
 class TargetGroupPort(Protocol):
     """One target group of a network load balancer.
 
-    Every method raises ``AwsUnavailableError`` for what may pass (throttling, no
-    reply) and another ``AwsCallError`` for what will not. A change whose reply was lost
-    may have been made.
+    Every method raises an ``AwsCallError``, which is an ``AwsUnavailableError`` if a retry can
+    help. AWS may have made a change although its reply was lost.
     """
 
     def describe(self) -> TargetGroup:
-        """List the targets with their health, draining ones included."""
+        """Return the targets with their health, including the draining ones."""
         ...
 
     def register(self, targets: Sequence[Target]) -> None:
-        """Register targets. Registering a registered one changes nothing."""
+        """Register targets. A registered target stays as it is."""
         ...
 
     def deregister(self, targets: Sequence[Target]) -> None:
-        """Deregister targets, each by address and port. An absent one changes nothing."""
+        """Deregister targets, each by address and port. A target that is absent is no error."""
         ...
 
 
 class RateLimiter(Protocol):
-    """When calls on a target group may go, where they are rationed.
+    """Limits the rate of the calls on target groups.
 
-    Each method answers the moments at which to go on, one after the other. After the last of
-    them a call may go, and it has been paid for.
+    Each method yields the times at which the caller continues. After the last of them the caller
+    may make one call, which is counted.
     """
 
     def before_snapshot(self) -> Iterable[float]:
-        """Wait until the group may be described."""
+        """Wait until the caller may describe the group."""
         ...
 
     def before_change(self) -> Iterable[float]:
-        """Wait until targets may be registered or deregistered.
+        """Wait until the caller may register or deregister targets.
 
-        What was paid for and not used is used for the next change.
+        A call that was counted and not made is kept for the next change.
         """
         ...
 
 
 class Clock(Protocol):
-    """Time as the loop needs it: it only moves forward."""
+    """A monotonic clock."""
 
     def now(self) -> float:
-        """Seconds of a monotonic clock."""
+        """Return seconds since an arbitrary time."""
         ...
 
     def sleep_until(self, at: float) -> None:
-        """Wait until the clock says so; return at once if it already does."""
+        """Wait until this time. Return at once if it is in the past."""
         ...
 
 
 class EndpointServicePort(Protocol):
     """One endpoint service and its connections.
 
-    Every method raises ``AwsUnavailableError`` for what may pass and another
-    ``AwsCallError`` for what will not. An answer whose reply was lost may have been given.
+    Every method raises an ``AwsCallError``, which is an ``AwsUnavailableError`` if a retry can
+    help. AWS may have accepted or rejected a request although its reply was lost.
     """
 
     def connections(self) -> tuple[EndpointConnection, ...]:
-        """List every connection of the service, whatever its state."""
+        """Return all connections of the service, in any state."""
         ...
 
     def accept(self, endpoint_id: str) -> None:

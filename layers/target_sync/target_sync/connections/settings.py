@@ -5,17 +5,15 @@ from dataclasses import dataclass
 
 from target_sync.connections.decisions import ConnectionPolicy
 from target_sync.environment import (
-    FLAGS,
     alarm_topic_arn,
+    endpoint_service_id,
+    flag,
     items,
     matching,
-    one_of,
-    required,
     stack_name,
 )
 from target_sync.errors import SettingsError
 
-_SERVICE_ID = r"vpce-svc-[0-9a-f]+"
 _ACCOUNT = r"[0-9]{12}"
 
 
@@ -43,12 +41,7 @@ def load_settings(environ: Mapping[str, str]) -> ConnectionSettings:
         SettingsError: A variable is missing or invalid. The message names it.
     """
     return ConnectionSettings(
-        service_id=matching(
-            "ENDPOINT_SERVICE_ID",
-            required(environ, "ENDPOINT_SERVICE_ID"),
-            _SERVICE_ID,
-            "the ID of an endpoint service such as vpce-svc-0a1b2c3d4e5f60718",
-        ),
+        service_id=endpoint_service_id(environ),
         policy=_policy(environ),
         alarm_topic_arn=alarm_topic_arn(environ),
         stack=stack_name(environ),
@@ -58,9 +51,9 @@ def load_settings(environ: Mapping[str, str]) -> ConnectionSettings:
 def _policy(environ: Mapping[str, str]) -> ConnectionPolicy:
     trusted = frozenset(
         matching("TRUSTED_ACCOUNTS", item, _ACCOUNT, "account IDs of twelve digits with commas")
-        for item in items(environ.get("TRUSTED_ACCOUNTS", ""))
+        for item in items(environ, "TRUSTED_ACCOUNTS", "")
     )
-    reject = one_of("REJECT_UNTRUSTED", required(environ, "REJECT_UNTRUSTED"), FLAGS)
+    reject = flag(environ, "REJECT_UNTRUSTED")
     if reject and not trusted:
         raise SettingsError(
             "REJECT_UNTRUSTED is true and TRUSTED_ACCOUNTS is empty, so every request would be"

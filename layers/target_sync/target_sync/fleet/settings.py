@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from target_sync.environment import (
-    given,
     matching,
     max_targets,
     networks,
+    optional,
     required,
     resolvers,
     whole_number,
@@ -51,20 +51,18 @@ def load_fleet_settings(environ: Mapping[str, str]) -> FleetSettings:
     Raises:
         SettingsError: A variable is missing or wrong. The message names it.
     """
-    workers = whole_number("MAX_WORKERS", given(environ, "MAX_WORKERS", "10"), _MOST_WORKERS)
+    workers = whole_number(environ, "MAX_WORKERS", _MOST_WORKERS, default="10")
     return FleetSettings(
         limits=Limits(
-            allowed_networks=networks("ALLOWED_NETWORKS", environ.get("ALLOWED_NETWORKS", "")),
+            allowed_networks=networks(environ, "ALLOWED_NETWORKS", ""),
             max_targets=max_targets(environ),
         ),
         key=_key(required(environ, "SIGNING_KEY")),
         resolvers=resolvers(environ),
-        share=_share(given(environ, "API_SHARE", str(DEFAULT_SHARE)), workers),
+        share=_share(optional(environ, "API_SHARE", str(DEFAULT_SHARE)), workers),
         workers=workers,
         watch_seconds=whole_number(
-            "EVENT_WATCH_DURATION_SECONDS",
-            given(environ, "EVENT_WATCH_DURATION_SECONDS", "120"),
-            _LONGEST_WATCH,
+            environ, "EVENT_WATCH_DURATION_SECONDS", _LONGEST_WATCH, default="120"
         ),
     )
 

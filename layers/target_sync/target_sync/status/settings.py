@@ -8,14 +8,20 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_network
 
 from target_sync.config import Settings, load_settings
-from target_sync.environment import FLAGS, given, items, matching, one_of, required
+from target_sync.environment import (
+    endpoint_service_id,
+    flag,
+    items,
+    matching,
+    one_of,
+    optional,
+    required,
+)
 from target_sync.errors import SettingsError
 from target_sync.model import DatabaseKind, IPNetwork, SyncPolicy
 from target_sync.status.facts import Deployment
 
-_SERVICE_ID = r"vpce-svc-[0-9a-f]+"
 _NUMBER = r"[0-9]{1,5}"
-_ENFORCEMENT: Mapping[str, bool] = {"on": True, "off": False}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +64,8 @@ def load_status_settings(environ: Mapping[str, str]) -> StatusSettings:
         deployment=_deployment(environ, sync),
         sync=sync,
         scaling_group=required(environ, "DATABASE_IDENTIFIER") if is_scaling_group else "",
-        load_balancer_arn=given(environ, "LOAD_BALANCER_ARN", ""),
-        function_subnets=tuple(items(environ.get("FUNCTION_SUBNETS", ""))),
+        load_balancer_arn=optional(environ, "LOAD_BALANCER_ARN"),
+        function_subnets=tuple(items(environ, "FUNCTION_SUBNETS", "")),
         schedule="" if is_scaling_group else required(environ, "SCHEDULE_NAME"),
         failed_runs_queue=required(environ, "FAILED_RUNS_QUEUE_URL"),
         undelivered_events_queue=required(environ, "UNDELIVERED_EVENTS_QUEUE_URL"),
@@ -78,29 +84,22 @@ def _deployment(environ: Mapping[str, str], sync: Settings | None) -> Deployment
             else SyncPolicy(port=_number(environ, "DATABASE_PORT"), allowed_networks=())
         ),
         target_group_arn=required(environ, "TARGET_GROUP_ARN"),
-        owns_network=bool(given(environ, "LOAD_BALANCER_ARN", "")),
-        database_security_groups=tuple(items(environ.get("DATABASE_SECURITY_GROUPS", ""))),
+        owns_network=bool(optional(environ, "LOAD_BALANCER_ARN")),
+        database_security_groups=tuple(items(environ, "DATABASE_SECURITY_GROUPS", "")),
         apis=_apis(sync),
     )
     if not deployment.owns_network:
         return deployment
     return replace(
         deployment,
-        service_id=matching(
-            "ENDPOINT_SERVICE_ID",
-            required(environ, "ENDPOINT_SERVICE_ID"),
-            _SERVICE_ID,
-            "the ID of an endpoint service such as vpce-svc-0a1b2c3d4e5f60718",
-        ),
-        enforces_inbound_rules=one_of(
-            "ENFORCE_INBOUND_RULES", required(environ, "ENFORCE_INBOUND_RULES"), _ENFORCEMENT
-        ),
+        service_id=endpoint_service_id(environ),
+        enforces_inbound_rules=one_of(environ, "ENFORCE_INBOUND_RULES", {"on": True, "off": False}),
         consumer_network=_network(environ),
         idle_timeout=_idle_timeout(environ),
-        manages_ingress=_flag(environ, "MANAGES_INGRESS"),
-        acceptance_required=_flag(environ, "ACCEPTANCE_REQUIRED"),
-        principals=frozenset(items(required(environ, "ALLOWED_PRINCIPALS"))),
-        trusted_accounts=frozenset(items(environ.get("TRUSTED_ACCOUNTS", ""))),
+        manages_ingress=flag(environ, "MANAGES_INGRESS"),
+        acceptance_required=flag(environ, "ACCEPTANCE_REQUIRED"),
+        principals=frozenset(items(environ, "ALLOWED_PRINCIPALS")),
+        trusted_accounts=frozenset(items(environ, "TRUSTED_ACCOUNTS", "")),
     )
 
 
@@ -114,17 +113,13 @@ def _apis(sync: Settings | None) -> tuple[str, ...]:
     return tuple(apis)
 
 
-def _flag(environ: Mapping[str, str], name: str) -> bool:
-    return one_of(name, required(environ, name), FLAGS)
-
-
 def _number(environ: Mapping[str, str], name: str) -> int:
     return int(matching(name, required(environ, name), _NUMBER, "a whole number"))
 
 
 def _idle_timeout(environ: Mapping[str, str]) -> int | None:
     """Return None where AWS allows no custom idle timeout."""
-    if not given(environ, "IDLE_TIMEOUT_SECONDS", ""):
+    if not optional(environ, "IDLE_TIMEOUT_SECONDS"):
         return None
     return _number(environ, "IDLE_TIMEOUT_SECONDS")
 
