@@ -149,8 +149,10 @@ def bound(failovers: int) -> float:
     which its bucket and the account's have a token for it.
     """
     calls = calls_of_one_run()
-    account = ACCOUNT_QUOTA.part(DEFAULT_SHARE)
-    needs = [(QUOTAS[call].part(DEFAULT_SHARE), failovers * count) for call, count in calls.items()]
+    account = ACCOUNT_QUOTA.per_worker(DEFAULT_SHARE)
+    needs = [
+        (QUOTAS[call].per_worker(DEFAULT_SHARE), failovers * count) for call, count in calls.items()
+    ]
     needs.append((account, failovers * sum(calls.values())))
     return max(max(0.0, (count - quota.capacity) / quota.refill) for quota, count in needs)
 

@@ -22,10 +22,10 @@ from bench.fleet_world import (
 from lab.simulation.queues import EventQueue, Message, WorkQueue
 from target_sync.errors import AwsUnavailableError, TargetSyncError
 from target_sync.fleet.bindings import read_listing
-from target_sync.fleet.bound_groups import BoundGroups
 from target_sync.fleet.checkpoints import SigningKey, write_checkpoint
+from target_sync.fleet.groups import BoundGroups
 from target_sync.fleet.model import (
-    RECORD_TAG,
+    CHECKPOINT_TAG,
     Binding,
     EndpointKey,
     GroupFacts,
@@ -65,14 +65,14 @@ class _NoReporter:
     def report(self, result: SyncResult | SweepResult | WatchResult) -> None:
         """Nothing."""
 
-    def of(self, subject: LogContext) -> RunReporter:  # noqa: ARG002 - a protocol's
+    def for_run(self, context: LogContext) -> RunReporter:  # noqa: ARG002 - a protocol's
         """Do nothing."""
         return self
 
-    def failed(self, subject: LogContext, error: Exception) -> None:
+    def report_failure(self, context: LogContext, error: Exception) -> None:
         """Nothing."""
 
-    def comes_again(self, subject: LogContext, error: Exception) -> None:
+    def report_retry(self, context: LogContext, error: Exception) -> None:
         """Nothing."""
 
 
@@ -139,30 +139,30 @@ class _Container:
     swept_at: float | None = None
     _cpu: float = field(default_factory=time.thread_time)
 
-    def listing(self) -> Sequence[TaggedGroup]:
+    def list_groups(self) -> Sequence[TaggedGroup]:
         return self.world.listing()
 
-    def facts(self, arns: Collection[str]) -> Mapping[str, GroupFacts]:
+    def describe(self, arns: Collection[str]) -> Mapping[str, GroupFacts]:
         for _ in range(0, len(arns), FACTS_PAGE):
             self.client.call(Call.DESCRIBE, bool, FACTS)
         return self.world.facts
 
-    def ask(self, questions: Sequence[EndpointKey]) -> Mapping[EndpointKey, Observation]:
+    def look_up(self, endpoint_keys: Sequence[EndpointKey]) -> Mapping[EndpointKey, Observation]:
         self._think()
-        observations = self.world.observe([name for _, name in questions])
-        return dict(zip(questions, observations, strict=True))
+        observations = self.world.observe([name for _, name in endpoint_keys])
+        return dict(zip(endpoint_keys, observations, strict=True))
 
     def send(self, items: Sequence[WorkItem], at: float) -> None:
         self._think()
         self.queue.send(items, at, self.swept_at)
 
-    def waiting(self) -> int:
+    def count(self) -> int:
         return self.queue.waiting()
 
     def groups(self) -> BoundGroups:
         """With what ELB knows of them, remembered."""
         return BoundGroups(
-            groups=self, facts=self, limits=LIMITS, place=SCOPE, clock=self.world.clock
+            tagged_groups=self, facts=self, limits=LIMITS, scope=SCOPE, clock=self.world.clock
         )
 
     def _think(self) -> None:
@@ -200,7 +200,7 @@ class Fleet:
         """Have every group verified, with a record that says so."""
         for binding in self._bindings():
             text = write_checkpoint(binding, self.world.address(binding.endpoint), _KEY)
-            self.world.tags[binding.arn][RECORD_TAG] = text
+            self.world.tags[binding.arn][CHECKPOINT_TAG] = text
 
     def actors(self, until: float) -> list[Callable[[], None]]:
         """All that runs; it is over at a moment, when its work is done."""
@@ -237,7 +237,7 @@ class Fleet:
         container = _Container(self.world, self._client("sweep"), self._queue)
         sweeper = Sweeper(
             groups=container.groups(),
-            names=container,
+            lookups=container,
             queue=container,
             key=_KEY,
             share=self.share,
@@ -259,7 +259,7 @@ class Fleet:
         container = _Container(self.world, self._client(f"watch {number}"), self._queue)
         watcher = Watcher(
             groups=container.groups(),
-            names=container,
+            lookups=container,
             queue=container,
             events=events,
             key=_KEY,
@@ -290,7 +290,7 @@ class Fleet:
             tags=_Tags(world, client),
             rate_limiter=CallRateLimiter(world.clock, budget, lambda: client.throttlings),
             endpoint=lambda binding: _Name(world, binding.endpoint),
-            reports=_NoReporter(),
+            reporter=_NoReporter(),
             key=_KEY,
         )
 

@@ -11,8 +11,8 @@ from lab.loopback_server import LoopbackServer
 from target_sync.fleet.bindings import read_listing
 from target_sync.fleet.checkpoints import SigningKey, write_checkpoint
 from target_sync.fleet.model import (
+    CHECKPOINT_TAG,
     ENDPOINT_TAG,
-    RECORD_TAG,
     Binding,
     GroupFacts,
     Limits,
@@ -51,7 +51,7 @@ def groups(count: int) -> Sequence[Group]:
         scope,
         Limits(max_targets=15),
         dict.fromkeys(
-            names, GroupFacts(PORT, by_address=True, vpc_networks=(ip_network(NETWORK),))
+            names, GroupFacts(PORT, has_ip_targets=True, vpc_networks=(ip_network(NETWORK),))
         ),
     )
     return [_group(item.binding) for item in listed]
@@ -63,7 +63,7 @@ def _group(binding: Binding) -> Group:
     )
     return Group(
         binding.arn,
-        {ENDPOINT_TAG: binding.endpoint, RECORD_TAG: record},
+        {ENDPOINT_TAG: binding.endpoint, CHECKPOINT_TAG: record},
         write_work_item(SyncWorkItem(binding, record, WorkReason.AUDIT)),
     )
 

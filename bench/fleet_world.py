@@ -184,7 +184,7 @@ class FleetWorld:
         self.tags = {arn: {ENDPOINT_TAG: name_of(n)} for arn, n in self.numbers.items()}
         self.groups = {arn: self._group(number) for arn, number in self.numbers.items()}
         self.numbers |= names
-        facts = GroupFacts(port=PORT, by_address=True, vpc_networks=_NETWORKS)
+        facts = GroupFacts(port=PORT, has_ip_targets=True, vpc_networks=_NETWORKS)
         self.facts = dict.fromkeys(self.groups, facts)
 
     def _group(self, number: int) -> ComputedGroup:

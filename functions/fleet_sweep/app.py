@@ -1,4 +1,4 @@
-"""The door of the sweep: the schedule, a person."""
+"""Sweeps the fleet on the schedule, or when a person invokes it."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 def handler(event: object, context: "LambdaContext") -> Mapping[str, object]:
-    """Sweep every tagged target group once, and answer with the sweep's document.
+    """Sweep every tagged target group once, and return the result.
 
     Raises:
-        TargetSyncError: Something failed. The sweep of the next minute makes up for it.
+        TargetSyncError: The sweep failed. The next one plans the same work again.
     """
     result = sweeper(context.invoked_function_arn).run(
         parse_sweep(event), remaining_seconds=context.get_remaining_time_in_millis() / 1000

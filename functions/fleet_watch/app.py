@@ -1,4 +1,4 @@
-"""The door of the watch: a batch of the queue of RDS events."""
+"""Watches the databases of RDS events, which come in batches from a queue."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 def handler(event: object, context: "LambdaContext") -> Mapping[str, object]:
-    """Watch the databases that the events name, and answer with the watch's document.
+    """Watch the databases of the events, and return the result.
 
     Raises:
-        TargetSyncError: Something failed. The events come again, and the sweep goes on meanwhile.
+        TargetSyncError: The watch failed. SQS delivers the events again, and the sweeps continue.
     """
     result = watcher(context.invoked_function_arn).run(
         parse_watch(event), remaining_seconds=context.get_remaining_time_in_millis() / 1000

@@ -1,4 +1,4 @@
-"""The door of a fleet's worker: orders from the work queue, those of a batch side by side."""
+"""Carries out work items from the work queue, all items of a batch at the same time."""
 
 import asyncio
 from collections import defaultdict
@@ -20,23 +20,25 @@ if TYPE_CHECKING:
 
 
 def handler(event: dict[str, Any], context: "LambdaContext") -> "PartialItemFailureResponse":
-    """Carry out the orders, and answer with those that have to come again."""
-    ours = worker()
-    turns = defaultdict[str, asyncio.Lock](asyncio.Lock)
+    """Carry out the work items, and return those that SQS has to deliver again."""
+    this_worker = worker()
+    locks = defaultdict[str, asyncio.Lock](asyncio.Lock)
 
     async def carry_out(record: "SQSRecord") -> None:
         try:
-            order = read_work_item(record.body)
-            again = int(record.attributes.approximate_receive_count) > 1
-            # One group is never worked on twice at once, within a batch either.
-            async with turns[order.arn]:
+            work_item = read_work_item(record.body)
+            redelivered = int(record.attributes.approximate_receive_count) > 1
+            # A group never has two concurrent runs, within a batch either.
+            async with locks[work_item.arn]:
                 remaining_seconds = context.get_remaining_time_in_millis() / 1000
-                for at in ours.run_in_steps(order, remaining_seconds, again=again):
-                    # The other orders of the batch go on until then.
-                    while (left := at - ours.clock.now()) > 0:
-                        await asyncio.sleep(left)
+                for at in this_worker.run_in_steps(
+                    work_item, remaining_seconds, redelivered=redelivered
+                ):
+                    # The other work items of the batch continue meanwhile.
+                    while (seconds := at - this_worker.clock.now()) > 0:
+                        await asyncio.sleep(seconds)
         except Exception as error:
-            ours.reports.comes_again({"message_id": record.message_id}, error)
+            this_worker.reporter.report_retry({"message_id": record.message_id}, error)
             raise
 
     return async_process_partial_response(

@@ -55,7 +55,11 @@ class _Broken:
     @property
     def codes(self) -> Mapping[str, str]:
         """What a sweep must find wrong with each."""
-        return {self.bad_tag: "bad_endpoint", self.gone: "gone", self.nowhere: "no_answer"}
+        return {
+            self.bad_tag: "invalid_endpoint",
+            self.gone: "not_found",
+            self.nowhere: "lookup_failed",
+        }
 
 
 @dataclass(kw_only=True)
@@ -317,7 +321,7 @@ def _fail_over(fleet: _Fleet, rds: RdsControlPlane, names: Sequence[str], there:
     fleet.expect_targets("a failover moves its ten groups, and no other", failover.flipped_at)
     calls = fleet.calls("RegisterTargets")
     fleet.wait_for(fleet.watches, "the watch to end")
-    orders = sum(watch["orders"] for watch in fleet.watches())
+    orders = sum(watch["work_items"] for watch in fleet.watches())
     followers = sum(fleet.names[arn] == names[0] for arn in moved)
     context.expect(
         "the watch of RDS events sees it for the groups with RDS's own name",

@@ -124,7 +124,7 @@ class EventQueue:
             self.clock.sleep_until(at)
         return events
 
-    def forget(self, events: Sequence[DatabaseEvent]) -> None:
+    def delete(self, events: Sequence[DatabaseEvent]) -> None:
         """Delete events. Receiving has removed them already, because nothing fails here."""
         for _ in range(0, len(events), _CALL):
             self.clock.sleep_until(self.clock.now() + SQS_SECONDS)

@@ -5,7 +5,7 @@ from random import Random
 import pytest
 
 from target_sync.errors import AwsCallError, AwsNotFoundError, AwsUnavailableError
-from target_sync.fleet.model import AUDIT_TAG, ENDPOINT_TAG, RECORD_TAG
+from target_sync.fleet.model import AUDIT_CURSOR_TAG, CHECKPOINT_TAG, ENDPOINT_TAG
 from target_sync.fleet.work_items import CursorWorkItem
 from tests.support.clock import FakeClock
 from tests.support.fleet import (
@@ -127,9 +127,9 @@ def test_a_shuffled_queue_has_the_same_messages() -> None:
 def test_lambda_deletes_what_was_not_reported_as_failed() -> None:
     queue = fifo(FakeClock())
     batch = queue.receive()
-    records = lambda_event(batch)["Records"]
+    checkpoints = lambda_event(batch)["Records"]
 
-    settle(queue, batch, {"batchItemFailures": [{"itemIdentifier": records[1]["messageId"]}]})
+    settle(queue, batch, {"batchItemFailures": [{"itemIdentifier": checkpoints[1]["messageId"]}]})
 
     assert queue.bodies == ["a1"]
 
@@ -146,13 +146,13 @@ def test_lambda_deletes_nothing_if_an_unknown_message_is_reported(identifier: st
 
 def test_equal_orders_of_a_minute_are_one() -> None:
     queue = FakeWorkQueue(FakeClock())
-    order = CursorWorkItem(arn(1), "a mark")
-    queue.send([order, CursorWorkItem(arn(2), "a mark")], 60.0)
-    queue.send([order], 119.9)
-    assert queue.waiting() == 2
+    work_item = CursorWorkItem(arn(1), "a mark")
+    queue.send([work_item, CursorWorkItem(arn(2), "a mark")], 60.0)
+    queue.send([work_item], 119.9)
+    assert queue.count() == 2
 
-    queue.send([order], 120.0)
-    assert queue.waiting() == 3
+    queue.send([work_item], 120.0)
+    assert queue.count() == 3
 
 
 def test_a_planned_fault_strikes_once() -> None:
@@ -160,8 +160,8 @@ def test_a_planned_fault_strikes_once() -> None:
     queue.queue.faults.plan(AwsUnavailableError("SendMessageBatch", "Throttling", "slower"))
 
     with pytest.raises(AwsUnavailableError):
-        queue.waiting()
-    assert queue.waiting() == 0
+        queue.count()
+    assert queue.count() == 0
 
 
 def test_waiting_for_an_event_takes_the_clock_to_it() -> None:
@@ -174,7 +174,7 @@ def test_waiting_for_an_event_takes_the_clock_to_it() -> None:
 
     assert [event.identifier for event in received] == ["orders"]
     assert clock.now() == began + 0.5
-    events.forget(received)
+    events.delete(received)
     assert events.receive(1) == []
     assert clock.now() == began + 1.5
     assert events.queue.waiting == 0
@@ -184,23 +184,23 @@ def test_a_listing_lags_behind_the_tags() -> None:
     clock = FakeClock()
     groups = FakeTaggedGroups(clock, lag=5.0)
     groups.put(arn(1), {ENDPOINT_TAG: "orders"})
-    groups.write(arn(1), RECORD_TAG, "a record")
+    groups.write(arn(1), CHECKPOINT_TAG, "a record")
 
-    assert groups.tags(arn(1)) == {ENDPOINT_TAG: "orders", RECORD_TAG: "a record"}
-    assert groups.listing()[0].tags == {(ENDPOINT_TAG, "orders")}
+    assert groups.tags(arn(1)) == {ENDPOINT_TAG: "orders", CHECKPOINT_TAG: "a record"}
+    assert groups.list_groups()[0].tags == {(ENDPOINT_TAG, "orders")}
     clock.advance(5.0)
-    assert (RECORD_TAG, "a record") in groups.listing()[0].tags
+    assert (CHECKPOINT_TAG, "a record") in groups.list_groups()[0].tags
 
     groups.delete(arn(1))
-    assert len(groups.listing()) == 1
+    assert len(groups.list_groups()) == 1
     clock.advance(5.0)
-    assert groups.listing() == []
+    assert groups.list_groups() == []
 
 
 def test_a_group_that_does_not_exist_takes_no_tag() -> None:
     groups = FakeTaggedGroups(FakeClock())
     with pytest.raises(AwsNotFoundError):
-        groups.write(arn(1), RECORD_TAG, "a record")
+        groups.write(arn(1), CHECKPOINT_TAG, "a record")
 
 
 @pytest.mark.parametrize("value", ["a" * 256, "a,b", "{}"])
@@ -208,15 +208,15 @@ def test_a_value_that_elb_does_not_take_is_refused(value: str) -> None:
     groups = FakeTaggedGroups(FakeClock())
     groups.put(arn(1), {})
     with pytest.raises(AwsCallError):
-        groups.write(arn(1), RECORD_TAG, value)
+        groups.write(arn(1), CHECKPOINT_TAG, value)
     assert groups.tags(arn(1)) == {}
 
 
 def test_a_group_takes_no_fifty_first_tag() -> None:
     groups = FakeTaggedGroups(FakeClock())
     groups.put(arn(1), {f"key-{number}": "" for number in range(49)})
-    groups.write(arn(1), RECORD_TAG, "a record")
-    groups.write(arn(1), RECORD_TAG, "another record")
+    groups.write(arn(1), CHECKPOINT_TAG, "a record")
+    groups.write(arn(1), CHECKPOINT_TAG, "another record")
 
     with pytest.raises(AwsCallError, match="TooManyTags"):
-        groups.write(arn(1), AUDIT_TAG, "a mark")
+        groups.write(arn(1), AUDIT_CURSOR_TAG, "a mark")

@@ -19,10 +19,9 @@ from target_sync.errors import (
     AwsNotFoundError,
     AwsUnavailableError,
 )
-from target_sync.fleet.group_facts import ElbGroupFacts
-from target_sync.fleet.model import ENDPOINT_TAG, RECORD_TAG, GroupFacts, TaggedGroup
+from target_sync.fleet.groups import ElbGroupFacts, TaggedGroups
+from target_sync.fleet.model import CHECKPOINT_TAG, ENDPOINT_TAG, GroupFacts, TaggedGroup
 from target_sync.fleet.ports import GroupFactsPort, GroupTagsPort, TaggedGroupsPort
-from target_sync.fleet.tagged_groups import TaggedGroups
 from target_sync.targets.target_group import ElbGroupTags
 from tests.lab.emulator_process import Emulator
 from tests.support.clock import FakeClock
@@ -50,9 +49,9 @@ class Account:
     make: Callable[[str, Mapping[str, str]], str]
     delete: Callable[[str], object]
 
-    def listing(self, *arns: str) -> list[TaggedGroup]:
+    def list_groups(self, *arns: str) -> list[TaggedGroup]:
         """Those of this test: the emulator has others."""
-        return [group for group in self.listed.listing() if group.arn in arns]
+        return [group for group in self.listed.list_groups() if group.arn in arns]
 
 
 def fake_account() -> Account:
@@ -79,11 +78,11 @@ def aws_account(client: Callable[[str], Any]) -> Account:
     vpc = ec2.create_vpc(CidrBlock=NETWORK)["Vpc"]["VpcId"]
 
     def make(target_type: str, tags: Mapping[str, str]) -> str:
-        place = {"Protocol": "TCP", "Port": PORT, "VpcId": vpc}
+        scope = {"Protocol": "TCP", "Port": PORT, "VpcId": vpc}
         reply = elb.create_target_group(
             Name=next(_names),
             TargetType=target_type,
-            **({} if target_type == "lambda" else place),
+            **({} if target_type == "lambda" else scope),
             **({"Tags": [{"Key": k, "Value": v} for k, v in tags.items()]} if tags else {}),
         )
         return str(reply["TargetGroups"][0]["TargetGroupArn"])
@@ -123,20 +122,20 @@ def test_a_group_with_an_endpoint_is_listed_with_all_its_tags(account: Account) 
     tags = {ENDPOINT_TAG: "orders.example.com", "team": "sales", "empty": ""}
     group = account.make("ip", tags)
 
-    assert account.listing(group) == [TaggedGroup(group, frozenset(tags.items()))]
+    assert account.list_groups(group) == [TaggedGroup(group, frozenset(tags.items()))]
 
 
 def test_a_group_without_an_endpoint_is_not_listed(account: Account) -> None:
     others = [account.make("ip", {}), account.make("ip", {"team": "sales"})]
 
-    assert account.listing(*others) == []
+    assert account.list_groups(*others) == []
 
 
 def test_a_deleted_group_is_not_listed_for_ever(account: Account) -> None:
     group = account.make("ip", {ENDPOINT_TAG: "orders.example.com"})
     account.delete(group)
 
-    assert account.listing(group) == []
+    assert account.list_groups(group) == []
 
 
 def test_more_groups_than_a_page_has_are_all_listed(account: Account) -> None:
@@ -144,7 +143,7 @@ def test_more_groups_than_a_page_has_are_all_listed(account: Account) -> None:
         account.make("ip", {ENDPOINT_TAG: f"db-{number}.example.com"}) for number in range(101)
     }
 
-    assert {group.arn for group in account.listing(*groups)} == groups
+    assert {group.arn for group in account.list_groups(*groups)} == groups
 
 
 # ------------------------------------------------------------------------------------------- tags
@@ -153,12 +152,12 @@ def test_more_groups_than_a_page_has_are_all_listed(account: Account) -> None:
 def test_a_tag_that_is_written_comes_back_with_the_listing(account: Account) -> None:
     endpoint = (ENDPOINT_TAG, "orders.example.com")
     group = account.make("ip", dict([endpoint]))
-    account.tags.write(group, RECORD_TAG, "1 0a1b 2c3d")
-    account.tags.write(group, RECORD_TAG, "1 4e5f 6071")
+    account.tags.write(group, CHECKPOINT_TAG, "1 0a1b 2c3d")
+    account.tags.write(group, CHECKPOINT_TAG, "1 4e5f 6071")
 
-    assert account.listing(group)[0].tags == {endpoint, (RECORD_TAG, "1 4e5f 6071")}
-    account.tags.write(group, RECORD_TAG, "")
-    assert account.listing(group)[0].tags == {endpoint, (RECORD_TAG, "")}
+    assert account.list_groups(group)[0].tags == {endpoint, (CHECKPOINT_TAG, "1 4e5f 6071")}
+    account.tags.write(group, CHECKPOINT_TAG, "")
+    assert account.list_groups(group)[0].tags == {endpoint, (CHECKPOINT_TAG, "")}
 
 
 def test_a_group_that_does_not_exist_takes_no_tag(account: Account) -> None:
@@ -166,7 +165,7 @@ def test_a_group_that_does_not_exist_takes_no_tag(account: Account) -> None:
     account.delete(group)
 
     with pytest.raises(AwsNotFoundError):
-        account.tags.write(group, RECORD_TAG, "1 0a1b 2c3d")
+        account.tags.write(group, CHECKPOINT_TAG, "1 0a1b 2c3d")
 
 
 # ------------------------------------------------------------------------------------------- facts
@@ -177,9 +176,9 @@ def test_the_facts_are_the_groups_port_its_kind_and_the_networks_of_its_vpc(
 ) -> None:
     group, other = account.make("ip", {}), account.make("instance", {})
 
-    assert account.known.facts([group, other]) == {
-        group: GroupFacts(PORT, by_address=True, vpc_networks=(ip_network(NETWORK),)),
-        other: GroupFacts(PORT, by_address=False, vpc_networks=(ip_network(NETWORK),)),
+    assert account.known.describe([group, other]) == {
+        group: GroupFacts(PORT, has_ip_targets=True, vpc_networks=(ip_network(NETWORK),)),
+        other: GroupFacts(PORT, has_ip_targets=False, vpc_networks=(ip_network(NETWORK),)),
     }
 
 
@@ -187,11 +186,11 @@ def test_a_group_that_does_not_exist_has_no_facts_and_disturbs_no_other(account:
     group, gone = account.make("ip", {}), account.make("ip", {})
     account.delete(gone)
 
-    assert set(account.known.facts([group, gone])) == {group}
+    assert set(account.known.describe([group, gone])) == {group}
 
 
 def test_of_nothing_there_are_no_facts(account: Account) -> None:
-    assert account.known.facts([]) == {}
+    assert account.known.describe([]) == {}
 
 
 # -------------------------------------------------------------------------- the adapters' own part
@@ -217,8 +216,8 @@ VPCS = {"Vpcs": [{"VpcId": "vpc-1", "CidrBlock": "10.0.0.0/16"}]}
 
 
 def group_of(number: int, vpc: str | None = "vpc-1", **more: object) -> dict[str, object]:
-    place = {"VpcId": vpc} if vpc else {}
-    return {"TargetGroupArn": arn(number), "TargetType": "ip", "Port": PORT, **place, **more}
+    scope = {"VpcId": vpc} if vpc else {}
+    return {"TargetGroupArn": arn(number), "TargetType": "ip", "Port": PORT, **scope, **more}
 
 
 def test_a_group_whose_tags_were_all_removed_is_listed_without_tags() -> None:
@@ -226,7 +225,7 @@ def test_a_group_whose_tags_were_all_removed_is_listed_without_tags() -> None:
         stubber.add_response(
             "get_resources", {"ResourceTagMappingList": [{"ResourceARN": arn(1)}]}, LISTING
         )
-        assert TaggedGroups(client).listing() == [TaggedGroup(arn(1), frozenset())]
+        assert TaggedGroups(client).list_groups() == [TaggedGroup(arn(1), frozenset())]
 
 
 def test_a_listing_is_read_page_by_page_an_empty_one_too() -> None:
@@ -240,7 +239,7 @@ def test_a_listing_is_read_page_by_page_an_empty_one_too() -> None:
                 },
                 LISTING | ({"PaginationToken": token} if token else {}),
             )
-        assert [group.arn for group in TaggedGroups(client).listing()] == [arn(1), arn(2)]
+        assert [group.arn for group in TaggedGroups(client).list_groups()] == [arn(1), arn(2)]
 
 
 def test_if_one_page_fails_there_is_no_listing() -> None:
@@ -249,7 +248,7 @@ def test_if_one_page_fails_there_is_no_listing() -> None:
         stubber.add_response("get_resources", page)
         stubber.add_client_error("get_resources", "PaginationTokenExpiredException", "x", 400)
         with pytest.raises(AwsUnavailableError, match="GetResources failed with Pagination"):
-            TaggedGroups(client).listing()
+            TaggedGroups(client).list_groups()
 
 
 def test_a_listing_that_never_ends_is_refused() -> None:
@@ -259,7 +258,7 @@ def test_a_listing_that_never_ends_is_refused() -> None:
                 "get_resources", {"PaginationToken": "2", "ResourceTagMappingList": []}
             )
         with pytest.raises(AwsCallError, match="does not have the documented shape"):
-            TaggedGroups(client).listing()
+            TaggedGroups(client).list_groups()
 
 
 def test_the_facts_are_read_page_by_page_and_others_left_aside() -> None:
@@ -281,13 +280,13 @@ def test_the_facts_are_read_page_by_page_and_others_left_aside() -> None:
         elb.add_response("describe_target_groups", page, {"PageSize": 400, "Marker": "2"})
 
         networks = (ip_network("10.8.0.0/16"), ip_network("10.9.0.0/16"))
-        facts = GroupFacts(PORT, by_address=True, vpc_networks=networks)
-        assert ElbGroupFacts(*clients).facts([arn(1), arn(3)]) == {arn(1): facts, arn(3): facts}
+        facts = GroupFacts(PORT, has_ip_targets=True, vpc_networks=networks)
+        assert ElbGroupFacts(*clients).describe([arn(1), arn(3)]) == {arn(1): facts, arn(3): facts}
 
 
 def test_nothing_is_asked_for_no_groups() -> None:
     with stubbed("elbv2", "ec2") as (clients, _):
-        assert ElbGroupFacts(*clients).facts([]) == {}
+        assert ElbGroupFacts(*clients).describe([]) == {}
 
 
 def test_a_function_in_a_group_has_neither_port_nor_network() -> None:
@@ -296,8 +295,8 @@ def test_a_function_in_a_group_has_neither_port_nor_network() -> None:
         function = {"TargetGroupArn": arn(1), "TargetType": "lambda"}
         elb.add_response("describe_target_groups", {"TargetGroups": [function]})
 
-        assert ElbGroupFacts(*clients).facts([arn(1)]) == {
-            arn(1): GroupFacts(0, by_address=False, vpc_networks=())
+        assert ElbGroupFacts(*clients).describe([arn(1)]) == {
+            arn(1): GroupFacts(0, has_ip_targets=False, vpc_networks=())
         }
 
 
@@ -307,7 +306,7 @@ def test_a_group_whose_vpc_is_gone_has_no_facts() -> None:
         groups = [group_of(1, "vpc-gone"), group_of(2)]
         elb.add_response("describe_target_groups", {"TargetGroups": groups})
 
-        assert set(ElbGroupFacts(*clients).facts([arn(1), arn(2)])) == {arn(2)}
+        assert set(ElbGroupFacts(*clients).describe([arn(1), arn(2)])) == {arn(2)}
 
 
 def failing_facts(code: str, status: int, *, in_ec2: bool) -> None:
@@ -317,19 +316,19 @@ def failing_facts(code: str, status: int, *, in_ec2: bool) -> None:
         else:
             ec2.add_response("describe_vpcs", VPCS)
             elb.add_client_error("describe_target_groups", code, "in AWS's words", status)
-        ElbGroupFacts(*clients).facts([arn(1)])
+        ElbGroupFacts(*clients).describe([arn(1)])
 
 
 def failing_listing(code: str, status: int) -> None:
     with stubbed("resourcegroupstaggingapi") as ((client,), (stubber,)):
         stubber.add_client_error("get_resources", code, "in AWS's words", status)
-        TaggedGroups(client).listing()
+        TaggedGroups(client).list_groups()
 
 
 def failing_tag(code: str, status: int) -> None:
     with stubbed("elbv2") as ((client,), (stubber,)):
         stubber.add_client_error("add_tags", code, "in AWS's words", status)
-        ElbGroupTags(client).write(arn(1), RECORD_TAG, "1 0a1b 2c3d")
+        ElbGroupTags(client).write(arn(1), CHECKPOINT_TAG, "1 0a1b 2c3d")
 
 
 @pytest.mark.parametrize(
@@ -399,15 +398,15 @@ class _Pages:
 
 def facts_of(groups: object, vpcs: object = VPCS) -> Mapping[str, GroupFacts]:
     elb, ec2 = (_Pages(it) for it in (groups, vpcs))
-    return ElbGroupFacts(elb, ec2).facts([arn(1)])  # type: ignore[arg-type]
+    return ElbGroupFacts(elb, ec2).describe([arn(1)])  # type: ignore[arg-type]
 
 
 WRONG: list[Callable[[], object]] = [
-    lambda: TaggedGroups(_Pages({})).listing(),  # type: ignore[arg-type]
-    lambda: TaggedGroups(_Pages({"ResourceTagMappingList": [None]})).listing(),  # type: ignore[arg-type]
+    lambda: TaggedGroups(_Pages({})).list_groups(),  # type: ignore[arg-type]
+    lambda: TaggedGroups(_Pages({"ResourceTagMappingList": [None]})).list_groups(),  # type: ignore[arg-type]
     lambda: TaggedGroups(
         _Pages({"ResourceTagMappingList": [{"ResourceARN": arn(1), "Tags": [{"Key": "a"}]}]})  # type: ignore[arg-type]
-    ).listing(),
+    ).list_groups(),
     lambda: facts_of({}),
     lambda: facts_of({"TargetGroups": [{"TargetGroupArn": arn(1)}]}),
     lambda: facts_of({"TargetGroups": [group_of(1, Port="high")]}),
@@ -429,10 +428,10 @@ WRONG: list[Callable[[], object]] = [
 ]
 
 
-@pytest.mark.parametrize("ask", WRONG)
-def test_a_wrong_reply_is_refused(ask: Callable[[], object]) -> None:
+@pytest.mark.parametrize("look_up", WRONG)
+def test_a_wrong_reply_is_refused(look_up: Callable[[], object]) -> None:
     with pytest.raises(AwsCallError, match="does not have the documented shape") as raised:
-        ask()
+        look_up()
     assert not raised.value.retryable
 
 
@@ -440,15 +439,15 @@ SILENT = ConnectTimeoutError(endpoint_url="https://aws.example")
 
 
 @pytest.mark.parametrize(
-    ("service", "ask"),
+    ("service", "look_up"),
     [
-        ("tagging", lambda: TaggedGroups(_Pages(SILENT)).listing()),  # type: ignore[arg-type]
+        ("tagging", lambda: TaggedGroups(_Pages(SILENT)).list_groups()),  # type: ignore[arg-type]
         ("elasticloadbalancing", lambda: facts_of(SILENT)),
         ("ec2", lambda: facts_of({"TargetGroups": []}, SILENT)),
     ],
 )
 def test_a_service_that_does_not_answer_is_unavailable(
-    service: str, ask: Callable[[], object]
+    service: str, look_up: Callable[[], object]
 ) -> None:
     with pytest.raises(AwsUnavailableError, match=f"interface endpoint for {service}"):
-        ask()
+        look_up()

@@ -12,7 +12,13 @@ import pytest
 
 from lab.dns_server import Zone
 from lab.processes import Supervisor
-from target_sync.fleet.model import AUDIT_TAG, ENDPOINT_TAG, RECORD_TAG, Binding, WorkReason
+from target_sync.fleet.model import (
+    AUDIT_CURSOR_TAG,
+    CHECKPOINT_TAG,
+    ENDPOINT_TAG,
+    Binding,
+    WorkReason,
+)
 from target_sync.fleet.work_items import CursorWorkItem, SyncWorkItem, WorkItem, write_work_item
 from target_sync.model import TARGET_NETWORKS, DatabaseKind, SyncPolicy
 from tests.contract.account import CLUSTER, MEMBERS, PORT, Account
@@ -87,9 +93,9 @@ class World(Account):
     def __post_init__(self) -> None:
         self.functions = Functions(self.emulator)
         self.vpc, self.subnets = create_vpc(self.emulator)
-        self.names = self._databases()
+        self.lookups = self._databases()
         self.writer, self.readers = (
-            self.create_target_group(f"fleet-{it}", self.vpc, tags={ENDPOINT_TAG: self.names[it]})
+            self.create_target_group(f"fleet-{it}", self.vpc, tags={ENDPOINT_TAG: self.lookups[it]})
             for it in ("writer", "readers")
         )
         self.untagged = self.create_target_group("fleet-untagged", self.vpc)
@@ -151,9 +157,9 @@ class World(Account):
         """What AWS answers to calls of ELB under the role of a function: a code, or nothing."""
         name = self._create(function, {"entry.py": TRIAL})
         self.functions.allow(name, policy(self.stack, function))
-        problem, answers = self.functions.invoke(name, calls)
+        problem, observations = self.functions.invoke(name, calls)
         assert not problem
-        return list(answers)
+        return list(observations)
 
     def _create(self, function: str, files: Mapping[str, str]) -> str:
         properties = self.stack.of_type("AWS::Lambda::Function")[function]
@@ -170,11 +176,11 @@ class World(Account):
         return self._sync(name) if function == "FleetWorkerFunction" else self._watch(name)
 
     def _sweep(self, name: str) -> str:
-        problem, answer = self.functions.invoke(name, {})
+        problem, result = self.functions.invoke(name, {})
         if problem:
             return problem
-        findings = " ".join(finding["detail"] for finding in answer["findings"])
-        return findings or _unless(answer["groups"]["unverified"] == 2, answer)
+        findings = " ".join(finding["detail"] for finding in result["findings"])
+        return findings or _unless(result["groups"]["unverified"] == 2, result)
 
     def _watch(self, name: str) -> str:
         """Let it watch the cluster, and take an event of it from the queue meanwhile."""
@@ -185,31 +191,35 @@ class World(Account):
             }
         )
         self.client("sqs").send_message(QueueUrl=self.queues["EventQueue"], MessageBody=event)
-        problem, answer = self.functions.invoke(name, _batch([event]))
+        problem, result = self.functions.invoke(name, _batch([event]))
         if problem:
             return problem
-        right = (answer["orders"], answer["events"], answer["failures"]) == (2, 2, 0)
-        return _unless(right, answer)
+        right = (result["work_items"], result["events"], result["failed_calls"]) == (2, 2, 0)
+        return _unless(right, result)
 
     def _sync(self, name: str) -> str:
         """Let it put the writer in the place of another target, and leave the fleet's two tags."""
         elbv2, group = self.client("elbv2"), self.writer
         self._empty(group)
         elbv2.register_targets(TargetGroupArn=group, Targets=[{"Id": NOBODY, "Port": PORT}])
-        elbv2.remove_tags(ResourceArns=[group], TagKeys=[RECORD_TAG, AUDIT_TAG])
-        orders: list[WorkItem] = [self.order(group), CursorWorkItem(self.readers, "a mark")]
-        problem, answer = self.functions.invoke(name, _batch(map(write_work_item, orders)))
-        if problem or answer["batchItemFailures"]:
-            return problem or f"orders come again: {answer}"
-        seen = (self.targets(group), set(self.tags(group)), self.tags(self.readers)[AUDIT_TAG])
-        return _unless(seen == ({WRITER}, {ENDPOINT_TAG, RECORD_TAG}, "a mark"), seen)
+        elbv2.remove_tags(ResourceArns=[group], TagKeys=[CHECKPOINT_TAG, AUDIT_CURSOR_TAG])
+        work_items: list[WorkItem] = [self.work_item(group), CursorWorkItem(self.readers, "a mark")]
+        problem, result = self.functions.invoke(name, _batch(map(write_work_item, work_items)))
+        if problem or result["batchItemFailures"]:
+            return problem or f"orders come again: {result}"
+        seen = (
+            self.targets(group),
+            set(self.tags(group)),
+            self.tags(self.readers)[AUDIT_CURSOR_TAG],
+        )
+        return _unless(seen == ({WRITER}, {ENDPOINT_TAG, CHECKPOINT_TAG}, "a mark"), seen)
 
-    def order(self, group: str) -> SyncWorkItem:
+    def work_item(self, group: str) -> SyncWorkItem:
         """The order to let a group follow the cluster's writer, which two sources know."""
         policy_ = SyncPolicy(port=PORT, allowed_networks=TARGET_NETWORKS)
         binding = Binding(
             arn=group,
-            endpoint=self.names["writer"],
+            endpoint=self.lookups["writer"],
             kind=DatabaseKind.RDS_CLUSTER_WRITER,
             policy=policy_,
         )
@@ -300,7 +310,7 @@ def test_what_cannot_be_tried_is_still_in_the_template() -> None:
 def test_a_worker_changes_no_group_without_the_tag(world: World) -> None:
     name = world.allow("FleetWorkerFunction")
 
-    world.functions.invoke(name, _batch([write_work_item(world.order(world.untagged))]))
+    world.functions.invoke(name, _batch([write_work_item(world.work_item(world.untagged))]))
 
     assert world.targets(world.untagged) == set()
     assert world.tags(world.untagged) == {}
@@ -312,16 +322,16 @@ def test_a_worker_leaves_its_own_two_tags_on_a_tagged_group_and_no_other(world: 
         return "add_tags", {"ResourceArns": [group], "Tags": tags}
 
     tagged, untagged = world.writer, world.untagged
-    answers = world.trial(
+    observations = world.trial(
         "FleetWorkerFunction",
-        add(tagged, RECORD_TAG, AUDIT_TAG),
+        add(tagged, CHECKPOINT_TAG, AUDIT_CURSOR_TAG),
         add(tagged, ENDPOINT_TAG),
-        add(tagged, RECORD_TAG, "team"),
-        add(untagged, RECORD_TAG),
+        add(tagged, CHECKPOINT_TAG, "team"),
+        add(untagged, CHECKPOINT_TAG),
         add(untagged, ENDPOINT_TAG),
         ("remove_tags", {"ResourceArns": [tagged], "TagKeys": [ENDPOINT_TAG]}),
     )
 
-    assert answers == ["", *["AccessDenied"] * 5]
-    assert world.tags(tagged)[ENDPOINT_TAG] == world.names["writer"]
+    assert observations == ["", *["AccessDenied"] * 5]
+    assert world.tags(tagged)[ENDPOINT_TAG] == world.lookups["writer"]
     assert world.tags(untagged) == {}

@@ -14,11 +14,10 @@ from botocore.stub import ANY, Stubber
 from moto import mock_aws
 
 from target_sync.errors import AwsCallError, AwsUnavailableError
-from target_sync.fleet.database_events import SqsDatabaseEvents
 from target_sync.fleet.model import WorkReason
 from target_sync.fleet.ports import DatabaseEvent, DatabaseEventsPort, WorkQueuePort
+from target_sync.fleet.queues import SqsDatabaseEvents, SqsWorkQueue
 from target_sync.fleet.work_items import CursorWorkItem, SyncWorkItem, WorkItem, read_work_item
-from target_sync.fleet.work_queue import SqsWorkQueue
 from tests.lab.emulator_process import Emulator
 from tests.support.clock import FakeClock
 from tests.support.events import EVENTS
@@ -30,11 +29,11 @@ _names = (f"fleet-{number}" for number in itertools.count())
 #: Whole minutes begin at multiples of 60.
 AT = 6_000.0
 URL = "https://sqs.eu-west-1.amazonaws.com/123456789012/orders.fifo"
-MARK = CursorWorkItem(arn(1), "a mark")
+CURSOR = CursorWorkItem(arn(1), "a mark")
 
 
-def sync(number: int, cause: WorkReason = WorkReason.AUDIT) -> SyncWorkItem:
-    return SyncWorkItem(binding(number), "a record", cause)
+def sync(number: int, reason: WorkReason = WorkReason.AUDIT) -> SyncWorkItem:
+    return SyncWorkItem(binding(number), "a record", reason)
 
 
 # ----------------------------------------------------------------------------------- work queue
@@ -53,17 +52,17 @@ class Work:
     receive: Callable[[int], list[tuple[str, str]]]
     delete: Callable[[str], None]
 
-    def orders(self, most: int = 10) -> list[WorkItem]:
+    def work_items(self, most: int = 10) -> list[WorkItem]:
         return [read_work_item(body) for _, body in self.receive(most)]
 
     def drain(self) -> list[WorkItem]:
         """Every order that there is, as one worker gets them."""
-        orders = []
+        work_items = []
         while received := self.receive(10):
             for handle, body in received:
-                orders.append(read_work_item(body))
+                work_items.append(read_work_item(body))
                 self.delete(handle)
-        return orders
+        return work_items
 
 
 def fake_work() -> Work:
@@ -114,24 +113,24 @@ def work(request: pytest.FixtureRequest) -> Work:
 
 
 def test_orders_come_as_they_were_sent(work: Work) -> None:
-    work.queue.send([sync(1), sync(2, WorkReason.ANSWER_CHANGED)], AT)
-    work.queue.send([MARK], AT)
+    work.queue.send([sync(1), sync(2, WorkReason.ADDRESSES_CHANGED)], AT)
+    work.queue.send([CURSOR], AT)
 
-    assert work.drain() == [sync(1), sync(2, WorkReason.ANSWER_CHANGED), MARK]
+    assert work.drain() == [sync(1), sync(2, WorkReason.ADDRESSES_CHANGED), CURSOR]
 
 
 def test_more_orders_than_a_call_takes_all_arrive_in_order(work: Work) -> None:
-    orders = [sync(number) for number in range(23)]
-    work.queue.send(orders, AT)
+    work_items = [sync(number) for number in range(23)]
+    work.queue.send(work_items, AT)
 
-    assert work.queue.waiting() == 23
-    assert work.drain() == orders
+    assert work.queue.count() == 23
+    assert work.drain() == work_items
 
 
 def test_no_orders_are_no_messages(work: Work) -> None:
     work.queue.send([], AT)
 
-    assert work.queue.waiting() == 0
+    assert work.queue.count() == 0
 
 
 def test_equal_orders_of_a_minute_are_one(work: Work) -> None:
@@ -149,22 +148,22 @@ def test_an_equal_order_of_another_minute_is_another(work: Work) -> None:
 
 
 def test_a_group_waits_for_its_order_in_work_and_no_other_group_does(work: Work) -> None:
-    work.queue.send([sync(1), MARK, sync(2)], AT)
+    work.queue.send([sync(1), CURSOR, sync(2)], AT)
     ((handle, body),) = work.receive(1)
     assert read_work_item(body) == sync(1)
 
-    assert work.orders() == [sync(2)]
+    assert work.work_items() == [sync(2)]
     work.delete(handle)
-    assert work.orders() == [MARK]
+    assert work.work_items() == [CURSOR]
 
 
 def test_an_order_waits_until_it_is_done(work: Work) -> None:
     work.queue.send([sync(1), sync(2)], AT)
     received = work.receive(10)
 
-    assert work.queue.waiting() == 2
+    assert work.queue.count() == 2
     work.delete(received[0][0])
-    assert work.queue.waiting() == 1
+    assert work.queue.count() == 1
 
 
 # ------------------------------------------------------------------------------ database events
@@ -207,7 +206,7 @@ def test_what_names_no_database_comes_too_to_be_forgotten(events: Events) -> Non
     received = events.queue.receive(0)
 
     assert [event.identifier for event in received] == [""]
-    events.queue.forget(received)
+    events.queue.delete(received)
 
 
 def test_an_event_is_not_received_twice_at_once(events: Events) -> None:
@@ -226,12 +225,12 @@ def test_more_events_than_a_call_gives_come_with_the_next_and_all_are_forgotten(
     received = [*events.queue.receive(0), *events.queue.receive(0)]
 
     assert {event.identifier for event in received} == {f"db-{number}" for number in range(13)}
-    events.queue.forget(received)
+    events.queue.delete(received)
     assert events.queue.receive(0) == []
 
 
 def test_an_event_of_lambdas_own_batch_is_not_ours_to_forget(events: Events) -> None:
-    events.queue.forget([DatabaseEvent("orders")])
+    events.queue.delete([DatabaseEvent("orders")])
 
 
 # ------------------------------------------------------------------------------- what can go wrong
@@ -250,10 +249,10 @@ def failed(code: str, *, ours: bool, number: str = "0") -> dict[str, object]:
 
 
 CALLS: dict[str, Callable[[Any], object]] = {
-    "send_message_batch": lambda client: SqsWorkQueue(client, URL).send([MARK], AT),
-    "get_queue_attributes": lambda client: SqsWorkQueue(client, URL).waiting(),
+    "send_message_batch": lambda client: SqsWorkQueue(client, URL).send([CURSOR], AT),
+    "get_queue_attributes": lambda client: SqsWorkQueue(client, URL).count(),
     "receive_message": lambda client: SqsDatabaseEvents(client, URL).receive(1),
-    "delete_message_batch": lambda client: SqsDatabaseEvents(client, URL).forget(
+    "delete_message_batch": lambda client: SqsDatabaseEvents(client, URL).delete(
         [DatabaseEvent("orders", "a handle")]
     ),
 }
@@ -292,10 +291,10 @@ def test_what_does_not_pass_is_final(method: str, code: str) -> None:
 def test_a_queue_that_does_not_answer_is_unavailable(method: str) -> None:
     class _Silent:
         def __getattr__(self, _: str) -> Callable[..., None]:
-            def ask(**_: object) -> None:
+            def look_up(**_: object) -> None:
                 raise ReadTimeoutError(endpoint_url=URL)
 
-            return ask
+            return look_up
 
     with pytest.raises(AwsUnavailableError, match="interface endpoint for sqs"):
         CALLS[method](_Silent())
@@ -368,7 +367,7 @@ def test_of_several_that_failed_the_one_that_is_final_counts() -> None:
         }
         stubber.add_response("send_message_batch", reply)
         with pytest.raises(AwsCallError, match=r"Contents: 2 of 2 entries") as raised:
-            SqsWorkQueue(client, URL).send([MARK, sync(2)], AT)
+            SqsWorkQueue(client, URL).send([CURSOR, sync(2)], AT)
     assert not raised.value.retryable
 
 

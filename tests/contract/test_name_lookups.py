@@ -13,13 +13,13 @@ from target_sync.endpoints.cluster import ClusterReadersEndpoint, RdsCluster
 from target_sync.fleet import name_lookups
 from target_sync.fleet.model import EndpointKey
 from target_sync.fleet.name_lookups import NameLookups
-from target_sync.fleet.ports import NamesPort
+from target_sync.fleet.ports import NameLookupsPort
 from target_sync.model import DatabaseKind, FailedObservation, LookupFailure, Observation
 from target_sync.ports import Endpoint
 from tests.lab.emulator_process import wait_until
 from tests.support.clock import FakeClock
 from tests.support.databases import CLUSTER, READER_NAME, FakeDns, FakeRds, instance_name
-from tests.support.fleet import FakeNames
+from tests.support.fleet import FakeNameLookups
 from tests.support.name_server import RunningNameServer
 
 INSTANCE, HOSTNAME = DatabaseKind.RDS_INSTANCE, DatabaseKind.HOSTNAME
@@ -32,9 +32,9 @@ def no_readers(name: str) -> Endpoint:
     raise AssertionError(f"{name} is no name of readers")
 
 
-def addresses(answer: Observation | FailedObservation) -> set[str]:
-    assert isinstance(answer, Observation), answer
-    return set(map(str, answer.addresses))
+def addresses(observation: Observation | FailedObservation) -> set[str]:
+    assert isinstance(observation, Observation), observation
+    return set(map(str, observation.addresses))
 
 
 # ---------------------------------------------------------------------- over a real DNS server
@@ -47,11 +47,11 @@ def server() -> Iterator[RunningNameServer]:
 
 
 @pytest.fixture(params=["fake", "real"])
-def names(request: pytest.FixtureRequest) -> tuple[NamesPort, Callable[[str, str], object]]:
+def lookups(request: pytest.FixtureRequest) -> tuple[NameLookupsPort, Callable[[str, str], object]]:
     """The port, and who gives a name its address."""
     if request.param == "fake":
         dns = FakeDns(FakeClock())
-        return FakeNames(dns), dns.set_addresses
+        return FakeNameLookups(dns), dns.set_addresses
     server = request.getfixturevalue("server")
     now = SystemClock().now
     lookups = NameLookups(resolver=server.resolver(now), readers=no_readers, now=now)
@@ -59,9 +59,9 @@ def names(request: pytest.FixtureRequest) -> tuple[NamesPort, Callable[[str, str
 
 
 def test_each_of_many_names_has_its_own_answer(
-    names: tuple[NamesPort, Callable[[str, str], object]],
+    lookups: tuple[NameLookupsPort, Callable[[str, str], object]],
 ) -> None:
-    port, says = names
+    port, says = lookups
     expected = {
         (INSTANCE, f"db-{number}.example.com"): str(IPv4Address("10.0.0.0") + number)
         for number in range(1, 201)
@@ -69,32 +69,32 @@ def test_each_of_many_names_has_its_own_answer(
     for (_, name), address in expected.items():
         says(name, address)
 
-    answers = port.ask(list(expected))
+    observations = port.look_up(list(expected))
 
-    assert {it: addresses(answer) for it, answer in answers.items()} == {
+    assert {it: addresses(observation) for it, observation in observations.items()} == {
         it: {address} for it, address in expected.items()
     }
 
 
 def test_a_name_that_does_not_exist_is_an_answer_and_disturbs_no_other(
-    names: tuple[NamesPort, Callable[[str, str], object]],
+    lookups: tuple[NameLookupsPort, Callable[[str, str], object]],
 ) -> None:
-    port, says = names
+    port, says = lookups
     says("there.example.com", "10.0.1.11")
     there, gone = (HOSTNAME, "there.example.com"), (HOSTNAME, "gone.example.com")
 
-    answers = port.ask([gone, there])
+    observations = port.look_up([gone, there])
 
-    assert addresses(answers[there]) == {"10.0.1.11"}
-    failed = answers[gone]
+    assert addresses(observations[there]) == {"10.0.1.11"}
+    failed = observations[gone]
     assert isinstance(failed, FailedObservation)
     assert failed.failure is LookupFailure.NAME_DOES_NOT_EXIST
 
 
 def test_no_questions_have_no_answers(
-    names: tuple[NamesPort, Callable[[str, str], object]],
+    lookups: tuple[NameLookupsPort, Callable[[str, str], object]],
 ) -> None:
-    assert names[0].ask([]) == {}
+    assert lookups[0].look_up([]) == {}
 
 
 # ------------------------------------------------------------------------- over a resolver we hold
@@ -138,19 +138,24 @@ def lookups_over(
     return NameLookups(resolver=resolver, readers=readers, now=lambda: 77.0, seconds=seconds)  # type: ignore[arg-type]
 
 
-def hostnames(*names: str) -> list[EndpointKey]:
-    return [(HOSTNAME, name) for name in names]
+def hostnames(*lookups: str) -> list[EndpointKey]:
+    return [(HOSTNAME, name) for name in lookups]
 
 
 def test_a_name_is_looked_up_once_whoever_asks_for_it() -> None:
     resolver = HeldResolver()
-    questions = [(INSTANCE, "a"), (HOSTNAME, "a"), (DatabaseKind.RDS_PROXY, "a"), (INSTANCE, "a")]
+    endpoint_keys = [
+        (INSTANCE, "a"),
+        (HOSTNAME, "a"),
+        (DatabaseKind.RDS_PROXY, "a"),
+        (INSTANCE, "a"),
+    ]
 
-    answers = lookups_over(resolver).ask(questions)
+    observations = lookups_over(resolver).look_up(endpoint_keys)
 
     assert resolver.asked == ["a"]
-    assert set(answers) == set(questions)
-    assert all(addresses(answer) == {"10.0.1.11"} for answer in answers.values())
+    assert set(observations) == set(endpoint_keys)
+    assert all(addresses(observation) == {"10.0.1.11"} for observation in observations.values())
 
 
 def test_32_names_are_looked_up_at_the_same_time_and_no_more() -> None:
@@ -164,39 +169,43 @@ def test_32_names_are_looked_up_at_the_same_time_and_no_more() -> None:
             running.release()
             return super().resolve(name)
 
-    names = [f"name-{number}" for number in range(64)]
+    lookups = [f"name-{number}" for number in range(64)]
 
-    answers = lookups_over(Resolver()).ask(hostnames(*names))
+    observations = lookups_over(Resolver()).look_up(hostnames(*lookups))
 
-    assert {addresses(answer).pop() for answer in answers.values()} == {"10.0.1.11"}
+    assert {addresses(observation).pop() for observation in observations.values()} == {"10.0.1.11"}
 
 
 def test_a_name_that_nobody_answers_holds_up_no_other(held: HeldResolver) -> None:
-    answers = lookups_over(held, seconds=1.0).ask(hostnames("a", "b", "c"))
+    observations = lookups_over(held, seconds=1.0).look_up(hostnames("a", "b", "c"))
 
-    assert addresses(answers[HOSTNAME, "b"]) == addresses(answers[HOSTNAME, "c"]) == {"10.0.1.11"}
-    failed = answers[HOSTNAME, "a"]
+    assert (
+        addresses(observations[HOSTNAME, "b"])
+        == addresses(observations[HOSTNAME, "c"])
+        == {"10.0.1.11"}
+    )
+    failed = observations[HOSTNAME, "a"]
     assert isinstance(failed, FailedObservation)
     assert (failed.name, failed.failure, failed.at) == ("a", LookupFailure.TIMED_OUT, 77.0)
-    assert "a had no answer within the 1 s" in failed.detail
+    assert "look-up of a did not end within the 1 s" in failed.detail
 
 
 def test_the_late_are_asked_after_the_others_until_they_answer(
     held: HeldResolver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lookups = lookups_over(held, seconds=1.0)
-    lookups.ask(hostnames("a", "b", "c"))
+    lookups.look_up(hostnames("a", "b", "c"))
     held.let_go.set()
     # One thread: the order in which they begin is the order in which they are asked.
     monkeypatch.setattr(name_lookups, "THREADS", 1)
     monkeypatch.setattr(lookups, "seconds", PATIENCE)
 
     held.asked.clear()
-    lookups.ask(hostnames("a", "b", "c"))
+    lookups.look_up(hostnames("a", "b", "c"))
     assert held.asked == ["b", "c", "a"]
 
     held.asked.clear()
-    lookups.ask(hostnames("c", "b", "a"))
+    lookups.look_up(hostnames("c", "b", "a"))
     assert held.asked == ["a", "b", "c"]
 
 
@@ -207,8 +216,8 @@ def test_a_name_that_does_not_exist_holds_up_nobody_and_keeps_its_place(
     dns = FakeDns(FakeClock())
     dns.set_addresses("b", "10.0.1.11")
     lookups = lookups_over(dns)
-    lookups.ask(hostnames("b", "a"))
-    lookups.ask(hostnames("b", "a"))
+    lookups.look_up(hostnames("b", "a"))
+    lookups.look_up(hostnames("b", "a"))
 
     assert dns.queries == ["a", "b", "a", "b"]
 
@@ -219,9 +228,9 @@ def test_a_look_up_that_had_not_begun_in_time_never_begins(
     monkeypatch.setattr(name_lookups, "THREADS", 1)
     before = set(threading.enumerate())
 
-    answers = lookups_over(held, seconds=0.2).ask(hostnames("a", "b"))
+    observations = lookups_over(held, seconds=0.2).look_up(hostnames("a", "b"))
 
-    assert isinstance(answers[HOSTNAME, "b"], FailedObservation)
+    assert isinstance(observations[HOSTNAME, "b"], FailedObservation)
     held.let_go.set()
     wait_until(lambda: set(threading.enumerate()) <= before)
     assert held.asked == ["a"]
@@ -233,7 +242,7 @@ def test_an_error_that_is_no_answer_is_raised() -> None:
             raise ZeroDivisionError(name)
 
     with pytest.raises(ZeroDivisionError):
-        lookups_over(Broken()).ask(hostnames("a"))
+        lookups_over(Broken()).look_up(hostnames("a"))
 
 
 def test_the_readers_of_a_cluster_are_asked_for_by_its_members() -> None:
@@ -250,11 +259,11 @@ def test_the_readers_of_a_cluster_are_asked_for_by_its_members() -> None:
         return ClusterReadersEndpoint(name, cluster, dns, clock.now)
 
     lookups = NameLookups(resolver=dns, readers=readers, now=clock.now)
-    question = (READERS, READER_NAME)
+    endpoint_key = (READERS, READER_NAME)
 
-    answers = lookups.ask([question, question])
+    observations = lookups.look_up([endpoint_key, endpoint_key])
 
-    assert addresses(answers[question]) == {"10.0.1.1", "10.0.1.2"}
+    assert addresses(observations[endpoint_key]) == {"10.0.1.1", "10.0.1.2"}
     assert READER_NAME not in dns.queries
     assert rds.calls["DescribeDBClusters"] == 1
     assert makers == [threading.get_ident()]

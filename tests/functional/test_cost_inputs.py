@@ -55,7 +55,7 @@ def test_a_run_of_a_stack_that_changes_nothing(written: Written) -> None:
 
 def test_a_run_of_a_worker_that_changes_nothing(written: Written) -> None:
     result = Scenario(A).run(MANUAL)
-    subject = {"target_group": arn(1), "endpoint": ENDPOINT_NAME, "cause": WorkReason.AUDIT.value}
+    subject = {"target_group": arn(1), "endpoint": ENDPOINT_NAME, "reason": WorkReason.AUDIT.value}
 
     size, _ = written(lambda: PowertoolsReporter(subject).report(result))
 
@@ -71,7 +71,7 @@ def test_a_sweep_without_findings(written: Written) -> None:
         findings=(),
         work=audits,
         postponed=0,
-        waiting=0,
+        queued=0,
         seconds=10.37,
     )
 

@@ -40,14 +40,14 @@ class Account:
         )["TargetGroups"]
         self.group = group["TargetGroupArn"]
         self.sqs = boto3.client("sqs", REGION)
-        self.orders = self.sqs.create_queue(
+        self.work_items = self.sqs.create_queue(
             QueueName="orders.fifo", Attributes={"FifoQueue": "true"}
         )["QueueUrl"]
         self.events = self.sqs.create_queue(QueueName="events")["QueueUrl"]
 
     def received(self) -> list[Any]:
         """The orders in the queue."""
-        messages = self.sqs.receive_message(QueueUrl=self.orders, MaxNumberOfMessages=10)
+        messages = self.sqs.receive_message(QueueUrl=self.work_items, MaxNumberOfMessages=10)
         return [read_work_item(message["Body"]) for message in messages.get("Messages", [])]
 
 
@@ -62,7 +62,7 @@ def account(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> 
         environment = {
             "AWS_DEFAULT_REGION": REGION,
             "SIGNING_KEY": "a secret of this deployment",
-            "WORK_QUEUE_URL": account.orders,
+            "WORK_QUEUE_URL": account.work_items,
             "EVENT_QUEUE_URL": account.events,
             # Powertools keeps one logger for each service, with the output that it first saw.
             "POWERTOOLS_SERVICE_NAME": request.node.name,
@@ -79,13 +79,13 @@ def test_a_sweep_orders_a_tagged_group_to_be_verified(account: Account) -> None:
     document = fleet_sweep.handler({}, context(SWEEP_TIMEOUT, FUNCTION))
 
     assert document["findings"] == []
-    order, mark = account.received()
-    assert isinstance(order, SyncWorkItem)
-    assert (order.arn, order.cause) == (account.group, WorkReason.UNVERIFIED)
-    assert isinstance(mark, CursorWorkItem)
-    assert mark.arn == account.group
-    assert (order.binding.endpoint, order.binding.policy.port) == (NAME, PORT)
-    assert order.binding.policy.allowed_networks == (ip_network(NETWORK),)
+    work_item, cursor = account.received()
+    assert isinstance(work_item, SyncWorkItem)
+    assert (work_item.arn, work_item.reason) == (account.group, WorkReason.UNVERIFIED)
+    assert isinstance(cursor, CursorWorkItem)
+    assert cursor.arn == account.group
+    assert (work_item.binding.endpoint, work_item.binding.policy.port) == (NAME, PORT)
+    assert work_item.binding.policy.allowed_networks == (ip_network(NETWORK),)
 
 
 def test_a_watch_orders_the_groups_of_the_database_that_an_event_names(account: Account) -> None:
@@ -95,6 +95,6 @@ def test_a_watch_orders_the_groups_of_the_database_that_an_event_names(account: 
     # As much time as it has for one look.
     document = fleet_watch.handler(batch, context(15.5, FUNCTION))
 
-    assert (document["databases"], document["orders"]) == (1, 1)
-    (order,) = account.received()
-    assert (order.arn, order.cause) == (account.group, WorkReason.ANSWER_CHANGED)
+    assert (document["databases"], document["work_items"]) == (1, 1)
+    (work_item,) = account.received()
+    assert (work_item.arn, work_item.reason) == (account.group, WorkReason.ADDRESSES_CHANGED)

@@ -6,7 +6,7 @@ Nothing is lost, nothing is done twice, and the dead letters are what they shoul
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from itertools import combinations
 from random import Random
 
@@ -30,14 +30,14 @@ def story(*, containers: int = 1, alone: bool = True) -> Fleet:
     """A failover of an instance and of a cluster, drift, a new group, and an audit; to B, or A."""
     fleet = Fleet(containers=containers, alone=alone)
     fleet.sends(
-        fleet.adds(1, A, answer=B, record_of=A),
-        fleet.adds(2, A, answer=B, record_of=A, kind=DatabaseKind.RDS_CLUSTER_WRITER),
+        fleet.adds(1, A, resolves_to=B, record_of=A),
+        fleet.adds(2, A, resolves_to=B, record_of=A, kind=DatabaseKind.RDS_CLUSTER_WRITER),
     )
-    fleet.sends(fleet.adds(3, A, answer=A), cause=WorkReason.UNVERIFIED)
+    fleet.sends(fleet.adds(3, A, resolves_to=A), reason=WorkReason.UNVERIFIED)
     fleet.sends(
-        fleet.adds(4, A, C, answer=A, record_of=A),
-        fleet.adds(5, A, answer=A, record_of=A),
-        cause=WorkReason.AUDIT,
+        fleet.adds(4, A, C, resolves_to=A, record_of=A),
+        fleet.adds(5, A, resolves_to=A, record_of=A),
+        reason=WorkReason.AUDIT,
     )
     return fleet
 
@@ -52,15 +52,15 @@ def assert_all_is_done(fleet: Fleet) -> None:
         assert fleet.registered(binding) == {f"{address}:5432"}, binding.arn
         assert fleet.is_recorded_for(binding, address), binding.arn
     assert_nothing_went_wrong(fleet)
-    assert fleet.orders.queue.dead == []
-    assert fleet.orders.queue.waiting == 0
+    assert fleet.work_items.queue.dead == []
+    assert fleet.work_items.queue.waiting == 0
     assert len(fleet.done) == len(RIGHT)
 
 
 def assert_nothing_went_wrong(fleet: Fleet) -> None:
     """No group was ever empty, and no order was lost: it was carried out, or is a dead letter."""
     assert all(group.fewest_registered != 0 for group in fleet.groups.values())
-    dead = {letter.id for letter in fleet.orders.queue.dead}
+    dead = {letter.id for letter in fleet.work_items.queue.dead}
     assert dead == {message for message, times in fleet.returns.items() if times == RECEPTIONS}
     assert not dead & fleet.done
     assert len(dead | fleet.done) == fleet.sent
@@ -109,7 +109,7 @@ def test_a_worker_killed_between_register_and_deregister_leaves_both_until_it_co
     left = set[frozenset[str]]()
     for step in range(1, undisturbed().steps):
         fleet = Fleet()
-        cluster = fleet.adds(2, A, answer=B, record_of=A, kind=DatabaseKind.RDS_CLUSTER_WRITER)
+        cluster = fleet.adds(2, A, resolves_to=B, record_of=A, kind=DatabaseKind.RDS_CLUSTER_WRITER)
         fleet.sends(cluster)
         fleet.kills = {step}
         if not plays_while_it_lies_there(fleet, cluster, left):
@@ -129,7 +129,7 @@ def plays_while_it_lies_there(fleet: Fleet, group: Binding, left: set[frozenset[
 
 def test_an_order_whose_worker_dies_every_time_is_a_dead_letter_and_the_only_one() -> None:
     fleet = Fleet()
-    deadly, other = fleet.adds(1, A, answer=B, record_of=A), fleet.adds(2, A, answer=B)
+    deadly, other = fleet.adds(1, A, resolves_to=B, record_of=A), fleet.adds(2, A, resolves_to=B)
     fleet.kills = {1, 2, 3}
     fleet.sends(deadly)
     fleet.plays()
@@ -137,7 +137,7 @@ def test_an_order_whose_worker_dies_every_time_is_a_dead_letter_and_the_only_one
 
     fleet.plays()
 
-    (letter,) = fleet.orders.queue.dead
+    (letter,) = fleet.work_items.queue.dead
     assert letter.group == deadly.arn
     assert fleet.registered(other) == {f"{B}:5432"}
     # The next sweep sees that the record is of another answer, and sends it anew.
@@ -173,9 +173,9 @@ def test_a_call_that_fails_for_good_is_reported_once_and_disturbs_no_other_group
 
         fleet.plays()
 
-        told = [subject["target_group"] for subject, _ in fleet.reports.failures]
+        told = [context["target_group"] for context, _ in fleet.reports.failures]
         told += [
-            subject["target_group"] for subject, it in fleet.reports.runs if it.status == "failed"
+            context["target_group"] for context, it in fleet.reports.runs if it.status == "failed"
         ]
         reported = [arn] if (operation, fault) != ("AddTags", Fault.DELETED) else []
         assert told == reported, (number, operation)
@@ -194,12 +194,12 @@ def test_an_outage_of_the_api_makes_dead_letters_of_what_was_ordered_and_of_noth
 
     fleet.plays()
 
-    assert len(fleet.orders.queue.dead) == len(RIGHT)
+    assert len(fleet.work_items.queue.dead) == len(RIGHT)
     assert_nothing_went_wrong(fleet)
     # The next sweep finds the groups as they are, and orders anew.
     fleet.clock.advance(60.0)
     fleet.sends(*fleet.bindings.values())
-    fleet.orders.queue.dead.clear()
+    fleet.work_items.queue.dead.clear()
     fleet.returns.clear()
     fleet.sent = 5
     fleet.plays()
@@ -240,7 +240,7 @@ def test_the_order_of_the_watch_and_of_the_sweep_are_one_and_a_later_one_is_one_
 @pytest.mark.parametrize("containers", [1, 2, 5])
 def test_two_workers_with_the_same_order_at_once_do_no_harm(containers: int) -> None:
     fleet = story(containers=containers, alone=False)
-    fleet.orders.queue.double()
+    fleet.work_items.queue.double()
     fleet.sent *= 2
 
     fleet.plays()
@@ -249,13 +249,13 @@ def test_two_workers_with_the_same_order_at_once_do_no_harm(containers: int) -> 
         assert fleet.registered(binding) == {f"{RIGHT[binding.arn]}:5432"}
         assert fleet.is_recorded_for(binding, RIGHT[binding.arn])
         assert fleet.groups[binding.arn].fewest_registered != 0
-    assert fleet.orders.queue.dead == []
+    assert fleet.work_items.queue.dead == []
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_in_whatever_order_the_messages_come_the_end_is_the_same(seed: int) -> None:
     fleet = story(containers=2)
-    fleet.orders.queue.shuffle(Random(seed))  # noqa: S311 - an order of messages
+    fleet.work_items.queue.shuffle(Random(seed))  # noqa: S311 - an order of messages
 
     fleet.plays()
 
@@ -265,7 +265,7 @@ def test_in_whatever_order_the_messages_come_the_end_is_the_same(seed: int) -> N
 def test_a_poisoned_message_is_the_one_dead_letter_and_holds_up_nobody() -> None:
     fleet = Fleet()
     fleet.poisons("poison")
-    groups = [fleet.adds(number, A, answer=B, record_of=A) for number in range(BATCH)]
+    groups = [fleet.adds(number, A, resolves_to=B, record_of=A) for number in range(BATCH)]
     fleet.sends(*groups)
     began = fleet.clock.now()
     done_at = list[float]()
@@ -276,7 +276,7 @@ def test_a_poisoned_message_is_the_one_dead_letter_and_holds_up_nobody() -> None
 
     fleet.plays()
 
-    (letter,) = fleet.orders.queue.dead
+    (letter,) = fleet.work_items.queue.dead
     assert (letter.body, letter.receptions) == ("poison", RECEPTIONS)
     assert done_at[0] - began < VISIBILITY_SECONDS
     assert_nothing_went_wrong(fleet)
@@ -285,21 +285,21 @@ def test_a_poisoned_message_is_the_one_dead_letter_and_holds_up_nobody() -> None
 def test_a_broken_group_delays_no_other() -> None:
     fleet = Fleet()
     # Its name has no answer, its group is gone, its answer is refused.
-    mute, gone = fleet.adds(10, A, record_of=A), fleet.adds(11, A, answer=B)
-    refused = fleet.adds(12, A, answer="8.8.8.8", record_of=A)
-    good = fleet.adds(1, A, answer=B, record_of=A)
+    mute, gone = fleet.adds(10, A, record_of=A), fleet.adds(11, A, resolves_to=B)
+    refused = fleet.adds(12, A, resolves_to="8.8.8.8", record_of=A)
+    good = fleet.adds(1, A, resolves_to=B, record_of=A)
     fleet.sends(mute, gone, refused, good)
     fleet.deletes(gone)
     began = fleet.clock.now()
 
     fleet.plays()
 
-    ends = {subject["target_group"]: result for subject, result in fleet.reports.runs}
+    ends = {context["target_group"]: result for context, result in fleet.reports.runs}
     assert ends[good.arn].status == "synced"
     registered_at = ends[good.arn].run.registered_at
     assert registered_at is not None
     assert registered_at - began < 10.0
-    assert [letter.group for letter in fleet.orders.queue.dead] == [mute.arn]
+    assert [letter.group for letter in fleet.work_items.queue.dead] == [mute.arn]
     assert_nothing_went_wrong(fleet)
 
 
@@ -309,12 +309,12 @@ def test_a_broken_group_delays_no_other() -> None:
 @pytest.mark.parametrize("containers", [1, 5])
 def test_all_workers_together_keep_to_their_parts_of_the_share(containers: int) -> None:
     fleet = Fleet(containers=containers)
-    fleet.sends(*(fleet.adds(number, A, answer=B, record_of=A) for number in range(20)))
+    fleet.sends(*(fleet.adds(number, A, resolves_to=B, record_of=A) for number in range(20)))
 
     fleet.plays()
 
     assert fleet.reports.statuses == ["synced"] * 20
-    part = ACCOUNT_QUOTA.part(DEFAULT_SHARE, WORKERS)
+    part = ACCOUNT_QUOTA.per_worker(DEFAULT_SHARE, WORKERS)
     moments = fleet.line.moments
     for first, last in combinations(range(len(moments)), 2):
         seconds = moments[last] - moments[first]
@@ -337,8 +337,8 @@ class Group:
     """
 
     registered: tuple[object, ...]
-    record: object
-    answers: tuple[object, ...]
+    checkpoint: object
+    addresses: tuple[object, ...]
     cluster: bool
 
 
@@ -358,7 +358,7 @@ class History:
 
     groups: tuple[Group, ...]
     flips: float
-    orders: tuple[tuple[int, float], ...]
+    work_items: tuple[tuple[int, float], ...]
     kills: frozenset[int]
     undeleted: frozenset[int]
     faults: Mapping[int, Fault]
@@ -371,15 +371,15 @@ _ADDRESSES = st.sampled_from((A, B, C))
 _GROUPS = st.builds(
     Group,
     registered=st.lists(_ADDRESSES, min_size=1, max_size=2, unique=True).map(tuple),
-    record=st.none() | _ADDRESSES,
-    answers=st.lists(_ADDRESSES, min_size=1, max_size=4).map(tuple),
+    checkpoint=st.none() | _ADDRESSES,
+    addresses=st.lists(_ADDRESSES, min_size=1, max_size=4).map(tuple),
     cluster=st.booleans(),
 )
 _HISTORIES = st.builds(
     History,
     groups=st.lists(_GROUPS, min_size=1, max_size=4).map(tuple),
     flips=st.sampled_from((3.0, 20.0, 90.0, 130.0)),
-    orders=st.lists(
+    work_items=st.lists(
         st.tuples(st.integers(0, 3), st.sampled_from((0.0, 5.0, 60.0))), min_size=1, max_size=8
     ).map(tuple),
     kills=st.frozensets(st.integers(1, 80), max_size=6),
@@ -398,37 +398,41 @@ def test_any_history_loses_nothing_and_ends_right(history: History) -> None:
     fleet.kills, fleet.undeleted = set(history.kills), set(history.undeleted)
     fleet.line.faults = dict(history.faults)
     groups = [_put(fleet, number, group, history) for number, group in enumerate(history.groups)]
-    for number, seconds in history.orders:
+    for number, seconds in history.work_items:
         fleet.clock.advance(seconds)
         fleet.sends(groups[number % len(groups)])
     for _ in range(history.poisons):
         fleet.poisons("poison")
     if history.shuffled is not None:
-        fleet.orders.queue.shuffle(Random(history.shuffled))  # noqa: S311 - as above
+        fleet.work_items.queue.shuffle(Random(history.shuffled))  # noqa: S311 - as above
 
     fleet.plays()
 
     assert_nothing_went_wrong(fleet)
-    for letter in fleet.orders.queue.dead:
+    for letter in fleet.work_items.queue.dead:
         assert letter.receptions == RECEPTIONS
-    assert sum(letter.body == "poison" for letter in fleet.orders.queue.dead) == history.poisons
+    assert sum(letter.body == "poison" for letter in fleet.work_items.queue.dead) == history.poisons
     _assert_only_what_was_ever_answered(fleet, groups, history)
     _calms_down(fleet)
     _assert_records_hold(fleet, groups, history)
     _audits(fleet, groups)
     for binding, group in zip(groups, history.groups, strict=True):
-        assert fleet.registered(binding) == {f"{group.answers[-1]}:5432"}
-        assert fleet.is_recorded_for(binding, group.answers[-1])
+        assert fleet.registered(binding) == {f"{group.addresses[-1]}:5432"}
+        assert fleet.is_recorded_for(binding, group.addresses[-1])
 
 
 def _put(fleet: Fleet, number: int, group: Group, history: History) -> Binding:
     kind = DatabaseKind.RDS_CLUSTER_WRITER if group.cluster else DatabaseKind.RDS_INSTANCE
     binding = fleet.adds(
-        number, *group.registered, answer=group.answers[0], record_of=group.record, kind=kind
+        number,
+        *group.registered,
+        resolves_to=group.addresses[0],
+        record_of=group.checkpoint,
+        kind=kind,
     )
-    for turn, answer in enumerate(group.answers[1:], 1):
+    for turn, address in enumerate(group.addresses[1:], 1):
         at = fleet.clock.now() + turn * history.flips
-        fleet.clock.at(at, lambda answer=answer: fleet.dns.set_addresses(binding.endpoint, answer))  # type: ignore[misc]
+        fleet.clock.at(at, partial(fleet.dns.set_addresses, binding.endpoint, address))
     return binding
 
 
@@ -438,7 +442,7 @@ def _assert_only_what_was_ever_answered(
     for binding, group in zip(groups, history.groups, strict=True):
         for operation, targets in fleet.groups[binding.arn].history:
             if operation == "RegisterTargets":
-                assert {it.address for it in targets} <= set(group.answers)
+                assert {it.address for it in targets} <= set(group.addresses)
 
 
 def _calms_down(fleet: Fleet) -> None:
@@ -449,15 +453,15 @@ def _calms_down(fleet: Fleet) -> None:
 
 def _assert_records_hold(fleet: Fleet, groups: Sequence[Binding], history: History) -> None:
     """A group whose orders came through has no record of the present answer unless it is right."""
-    ordered = {groups[number % len(groups)].arn for number, _ in history.orders}
-    came_through = ordered - {letter.group for letter in fleet.orders.queue.dead}
+    ordered = {groups[number % len(groups)].arn for number, _ in history.work_items}
+    came_through = ordered - {letter.group for letter in fleet.work_items.queue.dead}
     for binding, group in zip(groups, history.groups, strict=True):
-        answer = group.answers[-1]
-        if binding.arn in came_through and fleet.is_recorded_for(binding, answer):
-            assert fleet.registered(binding) == {f"{answer}:5432"}
+        address = group.addresses[-1]
+        if binding.arn in came_through and fleet.is_recorded_for(binding, address):
+            assert fleet.registered(binding) == {f"{address}:5432"}
 
 
 def _audits(fleet: Fleet, groups: Sequence[Binding]) -> None:
     """The audit comes to every group once."""
-    fleet.sends(*groups, cause=WorkReason.AUDIT)
+    fleet.sends(*groups, reason=WorkReason.AUDIT)
     fleet.plays()

@@ -20,10 +20,10 @@ from target_sync.errors import (
     TriggerError,
 )
 from target_sync.fleet import sweep_build
-from target_sync.fleet.bound_groups import FACTS_SECONDS, GONE_SECONDS
 from target_sync.fleet.checkpoints import AuditCursor, read_cursor, write_cursor
+from target_sync.fleet.groups import FACTS_SECONDS, NOT_FOUND_SECONDS
 from target_sync.fleet.model import (
-    AUDIT_TAG,
+    AUDIT_CURSOR_TAG,
     ENDPOINT_TAG,
     KIND_TAG,
     Finding,
@@ -32,13 +32,13 @@ from target_sync.fleet.model import (
 )
 from target_sync.fleet.name_lookups import NameLookups
 from target_sync.fleet.planner import SweepCapacity
-from target_sync.fleet.result import FINDINGS_IN_A_RECORD
+from target_sync.fleet.result import FINDINGS_PER_RECORD
 from target_sync.fleet.sweeper import (
-    MOST_PORTIONS,
-    PER_PORTION,
-    PORTION,
+    BATCH,
+    MAX_BATCHES,
     RESERVE_SECONDS,
-    STUCK_SECONDS,
+    STALLED_SECONDS,
+    WORK_PER_BATCH,
 )
 from target_sync.fleet.work_items import CursorWorkItem, SyncWorkItem, WorkItem
 from target_sync.model import AwsScope, LookupFailure
@@ -49,7 +49,7 @@ from tests.support.fleet import Faults
 from tests.support.fleet_scene import NOW, SCHEDULED, SWEEP_TIMEOUT, Scene
 from tests.unit.fleet.builders import FACTS, KEY, A, B, arn, binding, name
 
-ROOM = SweepCapacity.of()
+CAPACITY = SweepCapacity.of()
 DRY = Trigger(kind=TriggerKind.MANUAL, dry_run=True)
 THROTTLED = AwsUnavailableError("GetResources", "ThrottledException", "slow down")
 DENIED = AwsAccessDeniedError("GetResources", "AccessDenied", "no")
@@ -65,10 +65,10 @@ def arns(*numbers: int) -> list[str]:
     return [arn(number) for number in numbers]
 
 
-def marks(scene: Scene) -> list[AuditCursor | None]:
+def cursors(scene: Scene) -> list[AuditCursor | None]:
     """Every mark that was sent."""
     return [
-        read_cursor(it.text, it.arn, KEY, scene.clock.now())
+        read_cursor(it.cursor, it.arn, KEY, scene.clock.now())
         for it in scene.queue.sent
         if isinstance(it, CursorWorkItem)
     ]
@@ -129,31 +129,31 @@ def test_failovers_are_sent_at_once_and_before_all_else() -> None:
         scene.moves(number, B)
     scene.work(1)
     scene.sweep()
-    assert sorted(scene.sent(WorkReason.ANSWER_CHANGED)) == sorted(arns(*range(70)))
-    causes = [it.cause for it in scene.queue.sent if isinstance(it, SyncWorkItem)]
-    assert causes[:70] == [WorkReason.ANSWER_CHANGED] * 70
+    assert sorted(scene.sent(WorkReason.ADDRESSES_CHANGED)) == sorted(arns(*range(70)))
+    reasons = [it.reason for it in scene.queue.sent if isinstance(it, SyncWorkItem)]
+    assert reasons[:70] == [WorkReason.ADDRESSES_CHANGED] * 70
 
 
 def test_an_order_says_which_record_is_on_the_group() -> None:
     scene = Scene()
     scene.add_verified(1)
-    record = dict(scene.tagged.tags(arn(1)))["privatelink-sync:verified"]
+    checkpoint = dict(scene.tagged.tags(arn(1)))["privatelink-sync:checkpoint"]
     scene.moves(1, B)
     scene.sweep()
-    assert scene.queue.sent[0] == SyncWorkItem(binding(1), record, WorkReason.ANSWER_CHANGED)
+    assert scene.queue.sent[0] == SyncWorkItem(binding(1), checkpoint, WorkReason.ADDRESSES_CHANGED)
 
 
 def test_nothing_is_sent_and_nothing_waited_for_when_nothing_is_to_be_done() -> None:
     scene = Scene()
-    mark = write_cursor(AuditCursor(arn(1), NOW), KEY)
+    cursor = write_cursor(AuditCursor(arn(1), NOW), KEY)
     scene.add_verified(1)
-    scene.tagged.tag(arn(1), AUDIT_TAG, mark)
+    scene.tagged.tag(arn(1), AUDIT_CURSOR_TAG, cursor)
     result = scene.sweep()
     assert scene.queue.sent == []
     assert result.seconds == 0.0
 
 
-@pytest.mark.parametrize("groups", [1, PORTION])
+@pytest.mark.parametrize("groups", [1, BATCH])
 def test_a_sweep_waits_for_nothing_after_its_last_portion(groups: int) -> None:
     scene = Scene()
     scene.add(*range(groups))
@@ -168,7 +168,7 @@ def test_what_can_wait_never_fills_the_queue_before_a_failover() -> None:
     scene.clock.every_tick(lambda: seen.append(scene.queue.queue.waiting))
     scene.work(2)
     scene.sweep()
-    assert max(seen) < 2 * PORTION
+    assert max(seen) < 2 * BATCH
     assert sorted(scene.sent(WorkReason.UNVERIFIED)) == sorted(arns(*range(100)))
 
 
@@ -180,26 +180,26 @@ def test_a_large_fleet_keeps_more_orders_out_so_that_no_worker_is_idle() -> None
     # Workers that are slower than the share: what waits is what the sweep lets wait.
     scene.work(1)
     result = scene.sweep()
-    portions = min(math.ceil(200 / PER_PORTION), MOST_PORTIONS)
-    assert portions * PORTION <= max(seen) < (portions + 1) * PORTION
+    portions = min(math.ceil(200 / WORK_PER_BATCH), MAX_BATCHES)
+    assert portions * BATCH <= max(seen) < (portions + 1) * BATCH
     assert result.count(WorkReason.AUDIT) < 200
 
 
 def test_orders_are_handed_out_no_faster_than_the_share_allows_whatever_sqs_counts() -> None:
     scene = Scene()
     scene.add_verified(*range(1_000))
-    scene.queue.waiting = lambda: 0  # type: ignore[method-assign]
+    scene.queue.count = lambda: 0  # type: ignore[method-assign]
     sent, send = list[float](), scene.queue.send
 
-    def noted(orders: Sequence[WorkItem], at: float) -> None:
-        send(orders, at)
-        sent.extend(at for order in orders if isinstance(order, SyncWorkItem))
+    def noted(work_items: Sequence[WorkItem], at: float) -> None:
+        send(work_items, at)
+        sent.extend(at for work_item in work_items if isinstance(work_item, SyncWorkItem))
 
     scene.queue.send = noted  # type: ignore[method-assign]
     scene.sweep()
     assert len(sent) == 67
     for count, at in enumerate(sent):
-        assert count <= (at - NOW) * 10 * 0.5 + PORTION
+        assert count <= (at - NOW) * 10 * 0.5 + BATCH
 
 
 def test_audits_wait_until_the_workers_have_done_with_a_storm() -> None:
@@ -210,16 +210,16 @@ def test_audits_wait_until_the_workers_have_done_with_a_storm() -> None:
     waiting = list[int]()
     send = scene.queue.send
 
-    def watched(orders: Sequence[WorkItem], at: float) -> None:
-        if any(isinstance(it, SyncWorkItem) and it.cause is WorkReason.AUDIT for it in orders):
+    def watched(work_items: Sequence[WorkItem], at: float) -> None:
+        if any(isinstance(it, SyncWorkItem) and it.reason is WorkReason.AUDIT for it in work_items):
             waiting.append(scene.queue.queue.waiting)
-        send(orders, at)
+        send(work_items, at)
 
     scene.queue.send = watched  # type: ignore[method-assign]
     scene.work(1)
     scene.sweep()
     assert waiting
-    assert max(waiting) < PORTION
+    assert max(waiting) < BATCH
 
 
 def test_unverified_groups_and_audits_go_by_turns() -> None:
@@ -228,10 +228,10 @@ def test_unverified_groups_and_audits_go_by_turns() -> None:
     scene.add(*range(600, 700))
     scene.sweep()
     # Nobody works: only one portion is out.
-    handed_out = [it.cause for it in scene.queue.sent if isinstance(it, SyncWorkItem)][:PORTION]
+    handed_out = [it.reason for it in scene.queue.sent if isinstance(it, SyncWorkItem)][:BATCH]
     assert Counter(handed_out) == {
-        WorkReason.UNVERIFIED: PORTION // 2,
-        WorkReason.AUDIT: PORTION // 2,
+        WorkReason.UNVERIFIED: BATCH // 2,
+        WorkReason.AUDIT: BATCH // 2,
     }
 
 
@@ -239,7 +239,7 @@ def test_groups_that_stay_unverified_take_turns() -> None:
     scene = Scene()
     scene.add(*range(600))
     # They are looked at, and never found right.
-    scene.verify = lambda order: None  # noqa: ARG005 - an order
+    scene.verify = lambda work_item: None  # noqa: ARG005 - an order
     scene.work(5)
     for _ in range(3):
         scene.sweep()
@@ -258,17 +258,17 @@ def test_orders_that_wait_for_their_next_try_hold_up_nobody() -> None:
         assert len(scene.queue.queue.receive(10)) == 10
     scene.work(2)
     result = scene.sweep()
-    assert result.waiting == 20
+    assert result.queued == 20
     assert result.count(WorkReason.AUDIT) == 20
-    assert len(scene.done) == 20 + len(marks(scene))
+    assert len(scene.done) == 20 + len(cursors(scene))
 
 
 def test_however_many_orders_fail_all_the_others_are_audited_in_time() -> None:
     scene = Scene()
     scene.add_verified(*range(500))
-    waiting = scene.queue.waiting
+    count = scene.queue.count
     # So many groups fail that their orders alone would fill a sweep's room.
-    scene.queue.waiting = lambda: waiting() + ROOM.groups  # type: ignore[method-assign]
+    scene.queue.count = lambda: count() + CAPACITY.groups  # type: ignore[method-assign]
     scene.work(5)
     for _ in range(17):
         scene.sweep()
@@ -281,7 +281,7 @@ def test_while_the_queue_moves_its_orders_are_not_taken_for_stuck() -> None:
     for number in range(300, 400):
         scene.queue.send([SyncWorkItem(binding(number), "", WorkReason.UNVERIFIED)], NOW)
     # One in less than STUCK_SECONDS: after 50 s there are still far too many.
-    for seconds in range(0, 60, int(STUCK_SECONDS) - 1):
+    for seconds in range(0, 60, int(STALLED_SECONDS) - 1):
         scene.clock.at(NOW + seconds + 0.5, lambda: scene.carry_out(1))
     assert scene.sweep().count(WorkReason.AUDIT) == 0
 
@@ -299,9 +299,9 @@ def test_a_sweep_ends_in_time_and_the_next_one_goes_on_where_it_stopped() -> Non
     assert first.seconds <= SWEEP_TIMEOUT - RESERVE_SECONDS + 1.0
     assert 0 < first.count(WorkReason.AUDIT) < 30
     assert first.postponed == 30 - first.count(WorkReason.AUDIT)
-    (mark,) = marks(scene)
-    assert mark is not None
-    assert mark.arn == first.work[-1].binding.arn
+    (cursor,) = cursors(scene)
+    assert cursor is not None
+    assert cursor.arn == first.work[-1].binding.arn
     scene.carry_out(100)
     for _ in range(60):
         scene.carry_out(100)
@@ -316,7 +316,7 @@ def test_without_time_only_failovers_are_handed_out() -> None:
     scene.add_verified(*range(30))
     scene.moves(1, B)
     result = scene.sweeper.run(SCHEDULED, remaining_seconds=RESERVE_SECONDS)
-    assert [it.cause for it in result.work] == [WorkReason.ANSWER_CHANGED]
+    assert [it.reason for it in result.work] == [WorkReason.ADDRESSES_CHANGED]
 
 
 # --- What is wrong with groups ------------------------------------------------------------------
@@ -328,14 +328,14 @@ def test_what_is_wrong_with_a_group_is_told_and_disturbs_no_other() -> None:
     scene.tagged.tag(arn(1), KIND_TAG, "nonsense")
     del scene.facts.known[arn(2)]
     scene.dns.set_failure(name(3), LookupFailure.NAME_DOES_NOT_EXIST)
-    scene.facts.known[arn(4)] = replace(FACTS, by_address=False)
+    scene.facts.known[arn(4)] = replace(FACTS, has_ip_targets=False)
     scene.work(5)
     result = scene.sweep()
     assert {finding.arn: finding.code for finding in result.findings} == {
-        arn(1): FindingCode.BAD_KIND,
-        arn(2): FindingCode.GONE,
-        arn(3): FindingCode.NO_ANSWER,
-        arn(4): FindingCode.NOT_BY_ADDRESS,
+        arn(1): FindingCode.INVALID_KIND,
+        arn(2): FindingCode.NOT_FOUND,
+        arn(3): FindingCode.LOOKUP_FAILED,
+        arn(4): FindingCode.WRONG_TARGET_TYPE,
     }
     assert result.bound == 3
     assert sorted(scene.sent(WorkReason.UNVERIFIED)) == arns(0, 5)
@@ -367,9 +367,9 @@ def test_a_group_that_elb_does_not_know_is_asked_for_again_after_some_minutes() 
     scene = Scene()
     scene.add(1)
     del scene.facts.known[arn(1)]
-    for _ in range(int(GONE_SECONDS / 60)):
+    for _ in range(int(NOT_FOUND_SECONDS / 60)):
         (finding,) = scene.sweep().findings
-        assert finding.code is FindingCode.GONE
+        assert finding.code is FindingCode.NOT_FOUND
     assert len(scene.facts.asked) == 1
     scene.facts.known[arn(1)] = FACTS
     assert scene.sweep().findings == ()
@@ -401,7 +401,7 @@ def test_a_call_that_fails_ends_the_sweep_before_anything_is_sent(
     assert scene.queue.sent == []
     assert scene.reports.all == []
     scene.work(5)
-    assert scene.sweep().count(WorkReason.ANSWER_CHANGED) == 1
+    assert scene.sweep().count(WorkReason.ADDRESSES_CHANGED) == 1
     # The audit that was left out is made up for, beside the group that has just been looked at.
     assert len(scene.sent(WorkReason.AUDIT)) == 2
 
@@ -422,11 +422,12 @@ def test_a_queue_that_takes_no_more_orders_costs_a_minute() -> None:
     scene.work(5)
     with pytest.raises(AwsUnavailableError):
         scene.sweep()
-    assert marks(scene) == []
+    assert cursors(scene) == []
     for _ in range(16):
         scene.sweep()
     assert (
-        len(set(scene.sent(WorkReason.AUDIT)) | set(scene.sent(WorkReason.ANSWER_CHANGED))) == 300
+        len(set(scene.sent(WorkReason.AUDIT)) | set(scene.sent(WorkReason.ADDRESSES_CHANGED)))
+        == 300
     )
     assert {it.arn for it in scene.done if isinstance(it, SyncWorkItem)} == set(arns(*range(300)))
 
@@ -468,7 +469,7 @@ def test_whatever_fails_every_group_is_right_two_sweeps_after_the_last_failure(
         scene.sweep()
     scene.clock.advance(60.0)
     result = scene.sweeper.run(DRY, remaining_seconds=SWEEP_TIMEOUT)
-    assert result.count(WorkReason.ANSWER_CHANGED) == result.count(WorkReason.UNVERIFIED) == 0
+    assert result.count(WorkReason.ADDRESSES_CHANGED) == result.count(WorkReason.UNVERIFIED) == 0
     assert result.findings == ()
 
 
@@ -483,8 +484,8 @@ def test_a_dry_run_says_what_it_would_hand_out_and_hands_out_nothing() -> None:
     document = scene.sweep(DRY).to_document()
     assert scene.queue.sent == []
     assert document["work"] == [
-        {"arn": arn(1), "cause": "answer_changed"},
-        {"arn": arn(2), "cause": "unverified"},
+        {"arn": arn(1), "reason": "addresses_changed"},
+        {"arn": arn(2), "reason": "unverified"},
     ]
     assert document["dry_run"] is True
 
@@ -505,7 +506,7 @@ def test_the_document_counts_and_names_what_is_wrong() -> None:
         "postponed": 0,
     }
     (finding,) = document["findings"]
-    assert (finding["arn"], finding["code"]) == (arn(1), "bad_kind")
+    assert (finding["arn"], finding["code"]) == (arn(1), "invalid_kind")
     assert "nonsense" in finding["detail"]
     assert "work" not in document
 
@@ -523,9 +524,9 @@ def test_a_sweep_writes_one_record_and_its_figures(
 
     PowertoolsReporter().report(result)
 
-    record, figures = (json.loads(line) for line in capsys.readouterr().out.splitlines())
-    assert record["level"] == level
-    assert record["result"] == json.loads(json.dumps(result.to_document()))
+    checkpoint, figures = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert checkpoint["level"] == level
+    assert checkpoint["result"] == json.loads(json.dumps(result.to_document()))
     assert {name: figures[name] for name in figures if name[0] in "GS"} == {
         "SweepSucceeded": [1],
         "GroupsBound": [result.bound],
@@ -543,16 +544,19 @@ def test_many_findings_are_told_in_several_records(capsys: pytest.CaptureFixture
     result = replace(
         scene.sweep(),
         findings=tuple(
-            Finding(arn(n), FindingCode.GONE, "gone") for n in range(2 * FINDINGS_IN_A_RECORD + 1)
+            Finding(arn(n), FindingCode.NOT_FOUND, "gone")
+            for n in range(2 * FINDINGS_PER_RECORD + 1)
         ),
     )
 
     PowertoolsReporter().report(result)
 
-    *records, figures = (json.loads(line) for line in capsys.readouterr().out.splitlines())
-    told = [finding["arn"] for record in records for finding in record["result"]["findings"]]
+    *checkpoints, figures = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    told = [
+        finding["arn"] for checkpoint in checkpoints for finding in checkpoint["result"]["findings"]
+    ]
     assert told == [finding.arn for finding in result.findings]
-    assert len(records) == 3
+    assert len(checkpoints) == 3
     assert figures["GroupsWithFindings"] == [len(told)]
 
 
@@ -612,8 +616,8 @@ def test_the_parts_are_put_together_from_the_environment_once_per_container(
         monkeypatch.setenv(variable, value)
     ours = sweep_build.sweeper(FUNCTION)
     assert ours is sweep_build.sweeper(FUNCTION)
-    assert ours.groups.place == AwsScope("aws", "eu-west-1", "123456789012")
-    assert ours.key.is_seal(KEY.seal(["a part"]), ["a part"])
+    assert ours.groups.scope == AwsScope("aws", "eu-west-1", "123456789012")
+    assert ours.key.verifies(KEY.sign(["a part"]), ["a part"])
     assert ours.share == 0.5
 
 
@@ -622,9 +626,9 @@ def test_the_readers_of_a_cluster_are_those_of_its_identifier(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
-    names = sweep_build.build_sweeper(ENVIRONMENT, FUNCTION).names
-    assert isinstance(names, NameLookups)
-    readers = names.readers("orders.cluster-ro-abc.eu-west-1.rds.amazonaws.com")
+    lookups = sweep_build.build_sweeper(ENVIRONMENT, FUNCTION).lookups
+    assert isinstance(lookups, NameLookups)
+    readers = lookups.readers("orders.cluster-ro-abc.eu-west-1.rds.amazonaws.com")
     assert isinstance(readers, ClusterReadersEndpoint)
     assert readers.cluster.identifier == "orders"
     assert readers.name == "orders.cluster-ro-abc.eu-west-1.rds.amazonaws.com"

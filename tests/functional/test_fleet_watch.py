@@ -55,16 +55,16 @@ def watched(*numbers: int, watch_seconds: float = 120.0) -> Scene:
 
 def asked(scene: Scene) -> set[str]:
     """Every name that was asked for."""
-    return {name for questions in scene.names.asked for _, name in questions}
+    return {name for endpoint_keys in scene.lookups.asked for _, name in endpoint_keys}
 
 
 def moments(scene: Scene) -> list[tuple[float, str]]:
     """When which group's orders were sent, from now on."""
     sent, send = list[tuple[float, str]](), scene.queue.send
 
-    def noted(orders: Sequence[SyncWorkItem], at: float) -> None:
-        send(orders, at)
-        sent.extend((scene.clock.now(), order.arn) for order in orders)
+    def noted(work_items: Sequence[SyncWorkItem], at: float) -> None:
+        send(work_items, at)
+        sent.extend((scene.clock.now(), work_item.arn) for work_item in work_items)
 
     scene.queue.send = noted  # type: ignore[method-assign, assignment]
     return sent
@@ -77,8 +77,8 @@ def test_only_the_names_of_an_events_database_are_asked_every_second() -> None:
     scene = watched(1, 2, 3)
     result = scene.watch("db-2")
     assert asked(scene) == {name(2)}
-    assert (result.databases, result.orders, result.left) == (1, 0, 0)
-    assert len(scene.names.asked) == 120
+    assert (result.databases, result.work_items, result.still_watched) == (1, 0, 0)
+    assert len(scene.lookups.asked) == 120
     assert result.seconds == 120.0
 
 
@@ -91,19 +91,19 @@ def test_the_groups_are_listed_once() -> None:
 
 def test_a_cluster_is_followed_to_its_writer_and_its_readers() -> None:
     scene = Scene()
-    names = {
+    lookups = {
         1: "orders.cluster-abc.eu-west-1.rds.amazonaws.com",
         2: "orders.cluster-ro-abc.eu-west-1.rds.amazonaws.com",
         3: "orders.proxy-abc.eu-west-1.rds.amazonaws.com",
         4: "orders.corp.example.com",
     }
-    for number, endpoint in names.items():
+    for number, endpoint in lookups.items():
         scene.tagged.put(arn(number), {ENDPOINT_TAG: endpoint})
         scene.facts.known[arn(number)] = FACTS
         scene.dns.set_addresses(endpoint, A)
     scene.watch("orders")
-    assert asked(scene) == {names[1], names[2]}
-    assert {kind for questions in scene.names.asked for kind, _ in questions} == {
+    assert asked(scene) == {lookups[1], lookups[2]}
+    assert {kind for endpoint_keys in scene.lookups.asked for kind, _ in endpoint_keys} == {
         DatabaseKind.RDS_CLUSTER_WRITER,
         DatabaseKind.RDS_CLUSTER_READERS,
     }
@@ -113,7 +113,7 @@ def test_a_database_that_nobody_follows_is_not_watched() -> None:
     scene = watched(1)
     result = scene.watch("somebody-elses")
     assert (result.events, result.unreadable, result.databases) == (1, 0, 0)
-    assert scene.names.asked == []
+    assert scene.lookups.asked == []
     assert result.seconds == 0.0
 
 
@@ -135,11 +135,11 @@ def test_a_group_with_a_bad_tag_is_the_sweeps_to_tell() -> None:
 
 def test_a_failover_is_ordered_at_once_and_only_once() -> None:
     scene = watched(1, 2)
-    record = scene.tagged.tags(arn(1))["privatelink-sync:verified"]
+    checkpoint = scene.tagged.tags(arn(1))["privatelink-sync:checkpoint"]
     scene.clock.at(NOW + 30.0, lambda: scene.moves(1, B))
     sent = moments(scene)
-    assert scene.watch("db-1").orders == 1
-    assert scene.queue.sent == [SyncWorkItem(binding(1), record, WorkReason.ANSWER_CHANGED)]
+    assert scene.watch("db-1").work_items == 1
+    assert scene.queue.sent == [SyncWorkItem(binding(1), checkpoint, WorkReason.ADDRESSES_CHANGED)]
     ((at, _),) = sent
     assert NOW + 30.0 <= at <= NOW + 30.0 + AT_MOST
 
@@ -148,18 +148,18 @@ def test_a_group_that_nobody_verified_is_ordered_at_once() -> None:
     scene = Scene()
     scene.add(1)
     scene.watch("db-1")
-    assert scene.queue.sent == [SyncWorkItem(binding(1), "", WorkReason.ANSWER_CHANGED)]
+    assert scene.queue.sent == [SyncWorkItem(binding(1), "", WorkReason.ADDRESSES_CHANGED)]
 
 
 def test_an_answer_that_moves_there_and_back_is_ordered_each_time_and_none_is_a_double() -> None:
     scene = watched(1)
     for seconds, address in ((5.0, B), (10.0, A), (15.0, B), (20.0, A)):
         scene.clock.at(NOW + seconds, lambda address=address: scene.moves(1, address))  # type: ignore[misc]
-    assert scene.watch("db-1").orders == 4
+    assert scene.watch("db-1").work_items == 4
     # The queue took each, although all of them are of one minute.
     assert scene.queue.queue.waiting == 4
-    records = [it.record for it in scene.queue.sent if isinstance(it, SyncWorkItem)]
-    assert len(set(records)) == 4
+    checkpoints = [it.checkpoint for it in scene.queue.sent if isinstance(it, SyncWorkItem)]
+    assert len(set(checkpoints)) == 4
 
 
 def test_after_a_move_there_and_back_the_record_is_right_whoever_wrote_it() -> None:
@@ -169,7 +169,9 @@ def test_after_a_move_there_and_back_the_record_is_right_whoever_wrote_it() -> N
     scene.clock.at(NOW + 10.0, lambda: scene.moves(1, A))
     before = scene.tagged.tags(arn(1))
     scene.watch("db-1")
-    assert [value for _, _, value in scene.tagged.writes][-1] == before["privatelink-sync:verified"]
+    assert [value for _, _, value in scene.tagged.writes][-1] == before[
+        "privatelink-sync:checkpoint"
+    ]
     assert scene.tagged.tags(arn(1)) == before
 
 
@@ -178,7 +180,7 @@ def test_a_name_that_does_not_answer_is_asked_again() -> None:
     scene.dns.set_failure(name(1), LookupFailure.TIMED_OUT)
     scene.clock.at(NOW + 10.0, lambda: scene.moves(1, B))
     sent = moments(scene)
-    assert scene.watch("db-1").orders == 1
+    assert scene.watch("db-1").work_items == 1
     assert NOW + 10.0 <= sent[0][0] <= NOW + 10.0 + AT_MOST
 
 
@@ -200,9 +202,9 @@ def test_a_second_event_prolongs_the_watch_of_its_database_alone() -> None:
     result = scene.watch("db-1", "db-2")
     assert result.events == 2 + 1
     assert 100.0 <= result.seconds <= 100.0 + AT_MOST
-    late = [q for q in scene.names.asked if len(q) == 1]
+    late = [q for q in scene.lookups.asked if len(q) == 1]
     assert late
-    assert all(questions[0][1] == name(1) for questions in late)
+    assert all(endpoint_keys[0][1] == name(1) for endpoint_keys in late)
 
 
 def test_an_event_of_another_database_is_taken_up_on_the_way_and_forgotten_at_the_end() -> None:
@@ -210,7 +212,7 @@ def test_an_event_of_another_database_is_taken_up_on_the_way_and_forgotten_at_th
     scene.clock.at(NOW + 20.0, lambda: scene.events.happens("db-2"))
     scene.clock.at(NOW + 30.0, lambda: scene.moves(2, B))
     result = scene.watch("db-1")
-    assert (result.databases, result.orders) == (2, 1)
+    assert (result.databases, result.work_items) == (2, 1)
     assert scene.events.queue.waiting == 0
 
 
@@ -234,7 +236,7 @@ def test_a_storm_of_200_failovers_is_ordered_within_seconds_by_one_watch() -> No
         scene.clock.at(at, lambda number=number: scene.moves(number, B))  # type: ignore[misc]
     sent = moments(scene)
     result = scene.watch("db-0")
-    assert (result.events, result.databases, result.orders) == (201, 200, 200)
+    assert (result.events, result.databases, result.work_items) == (201, 200, 200)
     assert Counter(which for _, which in sent) == Counter(map(arn, flips))
     late = {which: at for at, which in sent}
     assert max(late[arn(number)] - at for number, at in flips.items()) <= AT_MOST
@@ -248,14 +250,14 @@ def test_a_storm_of_200_failovers_is_ordered_within_seconds_by_one_watch() -> No
 def test_names_that_are_still_watched_when_time_is_up_are_the_sweeps() -> None:
     scene = watched(1, 2)
     result = scene.watch("db-1", "db-2", remaining=60.0)
-    assert result.left == 2
+    assert result.still_watched == 2
     assert 60.0 - RESERVE_SECONDS <= result.seconds <= 60.0 - RESERVE_SECONDS + AT_MOST
 
 
 def test_without_time_nothing_is_asked() -> None:
     scene = watched(1)
-    assert scene.watch("db-1", remaining=RESERVE_SECONDS).left == 1
-    assert scene.names.asked == []
+    assert scene.watch("db-1", remaining=RESERVE_SECONDS).still_watched == 1
+    assert scene.lookups.asked == []
 
 
 # --- Failures -----------------------------------------------------------------------------------
@@ -271,7 +273,7 @@ def test_a_listing_that_fails_ends_the_watch_and_the_events_come_again(
         scene.watch("db-1")
     assert scene.reports.all == []
     scene.moves(1, B)
-    assert scene.watch("db-1").orders == 1
+    assert scene.watch("db-1").work_items == 1
 
 
 def test_an_order_that_was_not_taken_is_sent_again_in_the_next_look() -> None:
@@ -280,7 +282,7 @@ def test_an_order_that_was_not_taken_is_sent_again_in_the_next_look() -> None:
     scene.queue.queue.faults.plan(THROTTLED, times=3)
     sent = moments(scene)
     result = scene.watch("db-1")
-    assert (result.orders, result.failures) == (1, 3)
+    assert (result.work_items, result.failures) == (1, 3)
     assert "RequestThrottled" in result.last_failure
     assert sent == [(NOW + 3 * ITERATION_SECONDS, arn(1))]
 
@@ -299,7 +301,7 @@ def test_while_no_events_can_be_received_the_names_are_still_asked_every_second(
     scene.events.queue.faults.plan(THROTTLED, times=10)
     result = scene.watch("db-1")
     assert result.failures == 10
-    assert len(scene.names.asked) == 120 / ITERATION_SECONDS
+    assert len(scene.lookups.asked) == 120 / ITERATION_SECONDS
 
 
 def test_events_that_could_not_be_forgotten_come_again_and_do_no_harm() -> None:
@@ -310,13 +312,13 @@ def test_events_that_could_not_be_forgotten_come_again_and_do_no_harm() -> None:
     def failing(_: Sequence[DatabaseEvent]) -> None:
         raise THROTTLED
 
-    forget, scene.events.forget = scene.events.forget, failing  # type: ignore[method-assign, assignment]
+    forget, scene.events.delete = scene.events.delete, failing  # type: ignore[method-assign, assignment]
     assert scene.watch("db-1").failures == 1
-    scene.events.forget = forget  # type: ignore[method-assign]
+    scene.events.delete = forget  # type: ignore[method-assign]
     assert scene.events.queue.waiting == 1
     scene.carry_out(10)
     scene.clock.advance(100.0)
-    assert scene.watch("db-1").orders == 0
+    assert scene.watch("db-1").work_items == 0
     assert scene.events.queue.waiting == 0
 
 
@@ -335,7 +337,7 @@ def test_a_watch_that_crashes_has_forgotten_nothing() -> None:
     scene.clock.advance(200.0)
     # The event is visible again, and found by whoever watches next.
     result = scene.watch("db-1")
-    assert (result.databases, result.orders) == (2, 1)
+    assert (result.databases, result.work_items) == (2, 1)
     assert scene.events.queue.waiting == 0
 
 
@@ -365,19 +367,19 @@ def test_what_an_answer_is_at_the_end_was_ordered_last_and_nothing_twice(
     answered = dict[str, list[IPAddress]]()
     send = scene.queue.send
 
-    def noted(orders: Sequence[SyncWorkItem], at: float) -> None:
+    def noted(work_items: Sequence[SyncWorkItem], at: float) -> None:
         if any(NOW + trouble <= at < NOW + trouble + 2.0 for trouble in troubles):
             raise THROTTLED
-        for order in orders:
-            (address,) = scene.dns.resolve(order.binding.endpoint).addresses  # type: ignore[union-attr]
-            answered.setdefault(order.arn, [A]).append(address)
-        send(orders, at)
+        for work_item in work_items:
+            (address,) = scene.dns.resolve(work_item.binding.endpoint).addresses  # type: ignore[union-attr]
+            answered.setdefault(work_item.arn, [A]).append(address)
+        send(work_items, at)
 
     scene.queue.send = noted  # type: ignore[method-assign, assignment]
     if rate_limiter:
         scene.work(rate_limiter)
     result = scene.watch(*(f"db-{number}" for number in range(4)))
-    assert result.orders == len(scene.queue.sent)
+    assert result.work_items == len(scene.queue.sent)
     for number in range(4):
         told = answered.get(arn(number), [A])
         assert all(one != other for one, other in pairwise(told))
@@ -397,15 +399,15 @@ def test_a_watch_writes_one_record(
 
     PowertoolsReporter().report(result)
 
-    (record,) = (json.loads(line) for line in capsys.readouterr().out.splitlines())
-    assert record["level"] == level
-    assert record["result"] == {
+    (checkpoint,) = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert checkpoint["level"] == level
+    assert checkpoint["result"] == {
         "events": 2,
-        "unreadable": int(not identifier),
+        "unreadable_events": int(not identifier),
         "databases": 1,
-        "orders": 0,
-        "left": 0,
-        "failures": 0,
+        "work_items": 0,
+        "still_watched": 0,
+        "failed_calls": 0,
         "last_failure": None,
         "seconds": 120.0,
     }
@@ -419,7 +421,7 @@ def test_a_batch_of_the_queue_is_watched(monkeypatch: pytest.MonkeyPatch) -> Non
     batch["Records"].append({**batch["Records"][0], "body": "garbled"})
     monkeypatch.setattr(app, "watcher", {FUNCTION: scene.watcher}.__getitem__)
     document = app.handler(batch, context(WATCH_TIMEOUT, FUNCTION))
-    assert (document["events"], document["unreadable"], document["databases"]) == (3, 1, 1)
+    assert (document["events"], document["unreadable_events"], document["databases"]) == (3, 1, 1)
     assert document == scene.reports.all[0].to_document()
 
 
@@ -462,9 +464,9 @@ def test_the_parts_are_put_together_from_the_environment_once_per_container(
     monkeypatch.setenv("EVENT_QUEUE_URL", ENVIRONMENT["EVENT_QUEUE_URL"])
     ours = sweep_build.watcher(FUNCTION)
     assert ours is sweep_build.watcher(FUNCTION)
-    assert ours.groups.place == AwsScope("aws", "eu-west-1", "123456789012")
-    assert ours.key.is_seal(KEY.seal(["a part"]), ["a part"])
+    assert ours.groups.scope == AwsScope("aws", "eu-west-1", "123456789012")
+    assert ours.key.verifies(KEY.sign(["a part"]), ["a part"])
     assert ours.watch_seconds == 120
-    assert isinstance(ours.names, NameLookups)
+    assert isinstance(ours.lookups, NameLookups)
     # A last look does not outlast the function, even if no name is answered for.
-    assert LOOKUP_SECONDS < ours.names.seconds < RESERVE_SECONDS
+    assert LOOKUP_SECONDS < ours.lookups.seconds < RESERVE_SECONDS

@@ -28,9 +28,9 @@ from target_sync.errors import (
 )
 from target_sync.fleet import worker_build
 from target_sync.fleet.checkpoints import AuditCursor, write_cursor
-from target_sync.fleet.model import AUDIT_TAG, Binding, WorkReason
+from target_sync.fleet.model import AUDIT_CURSOR_TAG, Binding, WorkReason
+from target_sync.fleet.rate_limiter import ThrottlingCounter
 from target_sync.fleet.rate_limits import Call
-from target_sync.fleet.throttlings import Throttlings
 from target_sync.fleet.work_items import (
     CursorWorkItem,
     UnreadableWorkItemError,
@@ -59,9 +59,9 @@ def fleet() -> Fleet:
     return Fleet()
 
 
-def carry_out(fleet: Fleet, order: WorkItem, remaining_seconds: float = 90.0) -> None:
+def carry_out(fleet: Fleet, work_item: WorkItem, remaining_seconds: float = 90.0) -> None:
     """Let one worker carry out an order."""
-    for at in fleet.worker().run_in_steps(order, remaining_seconds):
+    for at in fleet.worker().run_in_steps(work_item, remaining_seconds):
         fleet.clock.sleep_until(at)
 
 
@@ -69,9 +69,9 @@ def carry_out(fleet: Fleet, order: WorkItem, remaining_seconds: float = 90.0) ->
 
 
 def test_a_changed_answer_is_followed_and_recorded(fleet: Fleet) -> None:
-    group = fleet.adds(1, A, answer=B, record_of=A)
+    group = fleet.adds(1, A, resolves_to=B, record_of=A)
 
-    carry_out(fleet, fleet.order(group))
+    carry_out(fleet, fleet.work_item(group))
 
     assert fleet.registered(group) == {f"{B}:5432"}
     assert fleet.is_recorded_for(group, B)
@@ -79,36 +79,36 @@ def test_a_changed_answer_is_followed_and_recorded(fleet: Fleet) -> None:
 
 
 def test_two_sources_that_agree_are_followed_at_once(fleet: Fleet) -> None:
-    group = fleet.adds(1, A, answer=B, record_of=A, kind=DatabaseKind.RDS_CLUSTER_WRITER)
+    group = fleet.adds(1, A, resolves_to=B, record_of=A, kind=DatabaseKind.RDS_CLUSTER_WRITER)
 
-    carry_out(fleet, fleet.order(group))
+    carry_out(fleet, fleet.work_item(group))
 
     assert fleet.registered(group) == {f"{B}:5432"}
     assert fleet.line.operations == [DESCRIBE, REGISTER, DEREGISTER, DESCRIBE, TAG]
 
 
 def test_an_audit_that_finds_all_as_recorded_is_one_look(fleet: Fleet) -> None:
-    group = fleet.adds(1, A, answer=A, record_of=A)
+    group = fleet.adds(1, A, resolves_to=A, record_of=A)
 
-    carry_out(fleet, fleet.order(group, WorkReason.AUDIT))
+    carry_out(fleet, fleet.work_item(group, WorkReason.AUDIT))
 
     assert fleet.line.operations == [DESCRIBE]
     assert fleet.reports.statuses == ["in_sync"]
 
 
 def test_a_group_that_was_right_without_a_record_gets_one(fleet: Fleet) -> None:
-    group = fleet.adds(1, A, answer=A)
+    group = fleet.adds(1, A, resolves_to=A)
 
-    carry_out(fleet, fleet.order(group, WorkReason.UNVERIFIED))
+    carry_out(fleet, fleet.work_item(group, WorkReason.UNVERIFIED))
 
     assert fleet.line.operations == [DESCRIBE, TAG]
     assert fleet.is_recorded_for(group, A)
 
 
 def test_drift_by_hand_is_undone_and_recorded(fleet: Fleet) -> None:
-    group = fleet.adds(1, A, C, answer=A, record_of=A)
+    group = fleet.adds(1, A, C, resolves_to=A, record_of=A)
 
-    carry_out(fleet, fleet.order(group, WorkReason.AUDIT))
+    carry_out(fleet, fleet.work_item(group, WorkReason.AUDIT))
 
     assert fleet.registered(group) == {f"{A}:5432"}
     assert fleet.is_recorded_for(group, A)
@@ -117,13 +117,13 @@ def test_drift_by_hand_is_undone_and_recorded(fleet: Fleet) -> None:
 def test_an_order_that_comes_again_does_not_leave_the_record_of_another_answer(
     fleet: Fleet,
 ) -> None:
-    group = fleet.adds(1, A, answer=B, record_of=A)
-    order = fleet.order(group)
-    carry_out(fleet, order)
+    group = fleet.adds(1, A, resolves_to=B, record_of=A)
+    work_item = fleet.work_item(group)
+    carry_out(fleet, work_item)
     fleet.dns.set_addresses(group.endpoint, A)
 
     # Lambda did not get to delete it. The order still tells of the record for A.
-    carry_out(fleet, order)
+    carry_out(fleet, work_item)
 
     assert fleet.registered(group) == {f"{A}:5432"}
     assert fleet.is_recorded_for(group, A)
@@ -132,9 +132,9 @@ def test_an_order_that_comes_again_does_not_leave_the_record_of_another_answer(
 def test_a_refused_answer_empties_the_record_so_that_the_next_sweep_asks_again(
     fleet: Fleet,
 ) -> None:
-    group = fleet.adds(1, A, answer="8.8.8.8", record_of=A)
+    group = fleet.adds(1, A, resolves_to="8.8.8.8", record_of=A)
 
-    carry_out(fleet, fleet.order(group))
+    carry_out(fleet, fleet.work_item(group))
 
     assert fleet.reports.statuses == ["vetoed"]
     assert fleet.registered(group) == {f"{A}:5432"}
@@ -142,18 +142,18 @@ def test_a_refused_answer_empties_the_record_so_that_the_next_sweep_asks_again(
 
 
 def test_a_refused_answer_costs_no_tag_where_there_is_no_record(fleet: Fleet) -> None:
-    group = fleet.adds(1, A, answer="8.8.8.8")
+    group = fleet.adds(1, A, resolves_to="8.8.8.8")
 
-    carry_out(fleet, fleet.order(group, WorkReason.UNVERIFIED))
+    carry_out(fleet, fleet.work_item(group, WorkReason.UNVERIFIED))
 
     assert fleet.line.operations == [DESCRIBE]
 
 
 def test_a_run_that_could_not_finish_in_time_empties_the_record(fleet: Fleet) -> None:
-    group = fleet.adds(1, A, answer=B, record_of=A)
+    group = fleet.adds(1, A, resolves_to=B, record_of=A)
 
     # Less than the confirm window, when what each call may take at the end is kept back.
-    carry_out(fleet, fleet.order(group), remaining_seconds=33.0)
+    carry_out(fleet, fleet.work_item(group), remaining_seconds=33.0)
 
     assert fleet.reports.statuses == ["unfinished"]
     assert fleet.registered(group) == {f"{A}:5432", f"{B}:5432"}
@@ -164,11 +164,11 @@ def test_a_run_that_could_not_finish_in_time_empties_the_record(fleet: Fleet) ->
 def test_a_look_that_failed_for_now_comes_again_and_says_nothing_of_the_group(
     fleet: Fleet, fault: Fault
 ) -> None:
-    group = fleet.adds(1, A, answer=A, record_of=A)
+    group = fleet.adds(1, A, resolves_to=A, record_of=A)
     fleet.line.faults = {0: fault}
 
     with pytest.raises(AwsUnavailableError):
-        carry_out(fleet, fleet.order(group, WorkReason.AUDIT))
+        carry_out(fleet, fleet.work_item(group, WorkReason.AUDIT))
 
     assert fleet.line.operations == [DESCRIBE]
     assert fleet.is_recorded_for(group, A)
@@ -178,7 +178,7 @@ def test_a_name_without_an_answer_comes_again(fleet: Fleet) -> None:
     group = fleet.adds(1, A, record_of=A)
 
     with pytest.raises(ObservationError):
-        carry_out(fleet, fleet.order(group))
+        carry_out(fleet, fleet.work_item(group))
 
     assert fleet.registered(group) == {f"{A}:5432"}
     assert fleet.is_recorded_for(group, A)
@@ -187,28 +187,28 @@ def test_a_name_without_an_answer_comes_again(fleet: Fleet) -> None:
 def test_what_was_found_wrong_and_not_mended_has_no_record_while_the_order_waits(
     fleet: Fleet,
 ) -> None:
-    group = fleet.adds(1, A, answer=B, record_of=A)
+    group = fleet.adds(1, A, resolves_to=B, record_of=A)
     fleet.line.faults = {1: Fault.THROTTLED}
 
     with pytest.raises(AwsUnavailableError):
-        carry_out(fleet, fleet.order(group))
+        carry_out(fleet, fleet.work_item(group))
 
     assert fleet.line.operations == [DESCRIBE, REGISTER, TAG]
     assert fleet.record_text(group) == ""
 
 
 def test_a_failure_for_good_is_reported_with_its_group_and_done_with(fleet: Fleet) -> None:
-    group = fleet.adds(1, A, answer=B, record_of=A)
+    group = fleet.adds(1, A, resolves_to=B, record_of=A)
     fleet.line.faults = {1: Fault.DENIED}
 
-    carry_out(fleet, fleet.order(group))
+    carry_out(fleet, fleet.work_item(group))
 
-    ((subject, result),) = fleet.reports.runs
+    ((context, result),) = fleet.reports.runs
     assert result.status == "failed"
-    assert subject == {
+    assert context == {
         "target_group": group.arn,
         "endpoint": "db-1.internal",
-        "cause": "answer_changed",
+        "reason": "addresses_changed",
     }
     assert fleet.record_text(group) == ""
 
@@ -217,50 +217,50 @@ def test_a_database_that_may_not_be_looked_at_is_a_failure_for_good(fleet: Fleet
     group = fleet.adds(1, A, record_of=A)
     fleet.dns.set_failure(group.endpoint, LookupFailure.ACCESS_DENIED)
 
-    carry_out(fleet, fleet.order(group))
+    carry_out(fleet, fleet.work_item(group))
 
     assert fleet.reports.statuses == ["failed"]
     assert fleet.record_text(group) == ""
 
 
 def test_a_deleted_group_is_reported_and_not_tagged(fleet: Fleet) -> None:
-    group = fleet.adds(1, A, answer=B, record_of=A)
-    order = fleet.order(group)
+    group = fleet.adds(1, A, resolves_to=B, record_of=A)
+    work_item = fleet.work_item(group)
     fleet.deletes(group)
 
-    carry_out(fleet, order)
+    carry_out(fleet, work_item)
 
     assert fleet.reports.statuses == ["failed"]
     assert TAG not in fleet.line.operations
 
 
 def test_a_group_that_is_deleted_before_its_tag_is_no_failure(fleet: Fleet) -> None:
-    group = fleet.adds(1, A, answer=A)
+    group = fleet.adds(1, A, resolves_to=A)
     fleet.line.faults = {1: Fault.DELETED}
 
-    carry_out(fleet, fleet.order(group, WorkReason.UNVERIFIED))
+    carry_out(fleet, fleet.work_item(group, WorkReason.UNVERIFIED))
 
     assert fleet.line.operations == [DESCRIBE, TAG]
     assert not fleet.reports.failures
 
 
 def test_a_tag_that_may_not_be_written_is_reported_with_its_group(fleet: Fleet) -> None:
-    group = fleet.adds(1, A, answer=A)
+    group = fleet.adds(1, A, resolves_to=A)
     fleet.line.faults = {1: Fault.DENIED}
 
-    carry_out(fleet, fleet.order(group, WorkReason.UNVERIFIED))
+    carry_out(fleet, fleet.work_item(group, WorkReason.UNVERIFIED))
 
-    ((subject, error),) = fleet.reports.failures
-    assert subject["target_group"] == group.arn
+    ((context, error),) = fleet.reports.failures
+    assert context["target_group"] == group.arn
     assert isinstance(error, AwsAccessDeniedError)
 
 
 def test_a_tag_that_could_not_be_written_for_now_brings_the_order_again(fleet: Fleet) -> None:
-    group = fleet.adds(1, A, answer=A)
+    group = fleet.adds(1, A, resolves_to=A)
     fleet.line.faults = {1: Fault.THROTTLED}
 
     with pytest.raises(AwsUnavailableError):
-        carry_out(fleet, fleet.order(group, WorkReason.UNVERIFIED))
+        carry_out(fleet, fleet.work_item(group, WorkReason.UNVERIFIED))
 
 
 def test_a_mark_is_left_on_its_group(fleet: Fleet) -> None:
@@ -269,7 +269,7 @@ def test_a_mark_is_left_on_its_group(fleet: Fleet) -> None:
 
     carry_out(fleet, CursorWorkItem(group.arn, text))
 
-    assert fleet.tags.tags(group.arn)[AUDIT_TAG] == text
+    assert fleet.tags.tags(group.arn)[AUDIT_CURSOR_TAG] == text
     assert fleet.line.operations == [TAG]
 
 
@@ -279,21 +279,21 @@ def test_a_mark_that_may_not_be_left_is_reported_with_its_group(fleet: Fleet) ->
 
     carry_out(fleet, CursorWorkItem(group.arn, "a mark"))
 
-    ((subject, _),) = fleet.reports.failures
-    assert subject == {"target_group": group.arn}
+    ((context, _),) = fleet.reports.failures
+    assert context == {"target_group": group.arn}
 
 
 def test_an_order_whose_call_has_no_turn_in_the_functions_time_comes_again_untouched(
     fleet: Fleet,
 ) -> None:
-    group = fleet.adds(1, A, answer=B, record_of=A)
-    order, worker, began = fleet.order(group), fleet.worker(), fleet.clock.now()
+    group = fleet.adds(1, A, resolves_to=B, record_of=A)
+    work_item, worker, began = fleet.work_item(group), fleet.worker(), fleet.clock.now()
     # Nine tags take what the share gives for a minute.
     for _ in range(9):
         worker.rate_limiter.take(Call.MUTATING)
 
-    with pytest.raises(RateLimitExceededError, match=rf"{group.arn} in 20 s"):
-        next(worker.run_in_steps(CursorWorkItem(group.arn, order.record), 20.0))
+    with pytest.raises(RateLimitExceededError, match=rf"{group.arn} was possible in 20 s"):
+        next(worker.run_in_steps(CursorWorkItem(group.arn, work_item.checkpoint), 20.0))
 
     assert not fleet.line.calls
     assert fleet.clock.now() == began
@@ -302,7 +302,7 @@ def test_an_order_whose_call_has_no_turn_in_the_functions_time_comes_again_untou
 def test_an_answer_that_becomes_old_while_its_change_waits_for_a_token_changes_nothing(
     fleet: Fleet,
 ) -> None:
-    group = fleet.adds(1, A, answer=B, record_of=A)
+    group = fleet.adds(1, A, resolves_to=B, record_of=A)
     worker = fleet.worker()
     resolve = fleet.dns.resolve
 
@@ -315,7 +315,7 @@ def test_an_answer_that_becomes_old_while_its_change_waits_for_a_token_changes_n
 
     fleet.dns.resolve = resolve_while_others_change  # type: ignore[method-assign]
 
-    for at in worker.run_in_steps(fleet.order(group), 90.0):
+    for at in worker.run_in_steps(fleet.work_item(group), 90.0):
         fleet.clock.sleep_until(at)
 
     registered = [it for it, targets in fleet.groups[group.arn].history if target(B) in targets]
@@ -346,17 +346,17 @@ def deliver(fleet: Fleet, *bodies: str, receptions: int = 1) -> list[str]:
         Message(id=str(n), handle="", body=body, group="", sent_at=now, receptions=receptions)
         for n, body in enumerate(bodies)
     ]
-    answer = door.handler(lambda_event(messages), context(90))
-    assert list(answer) == ["batchItemFailures"]
-    return [str(item["itemIdentifier"]) for item in answer["batchItemFailures"]]
+    response = door.handler(lambda_event(messages), context(90))
+    assert list(response) == ["batchItemFailures"]
+    return [str(item["itemIdentifier"]) for item in response["batchItemFailures"]]
 
 
 @pytest.mark.usefixtures("_behind_the_door")
 def test_the_orders_of_a_batch_take_turns(fleet: Fleet) -> None:
-    groups = [fleet.adds(number, A, answer=B, record_of=A) for number in range(4)]
+    groups = [fleet.adds(number, A, resolves_to=B, record_of=A) for number in range(4)]
     began = fleet.clock.now()
 
-    again = deliver(fleet, *(write_work_item(fleet.order(group)) for group in groups))
+    again = deliver(fleet, *(write_work_item(fleet.work_item(group)) for group in groups))
 
     assert again == []
     assert all(fleet.registered(group) == {f"{B}:5432"} for group in groups)
@@ -371,14 +371,14 @@ def test_the_orders_of_a_batch_take_turns(fleet: Fleet) -> None:
 def test_two_orders_of_a_group_in_a_batch_are_carried_out_one_after_the_other(
     fleet: Fleet,
 ) -> None:
-    twice, other = fleet.adds(1, A, answer=B, record_of=A), fleet.adds(2, A, answer=A)
-    first, second = fleet.order(twice), fleet.order(twice, WorkReason.AUDIT)
+    twice, other = fleet.adds(1, A, resolves_to=B, record_of=A), fleet.adds(2, A, resolves_to=A)
+    first, second = fleet.work_item(twice), fleet.work_item(twice, WorkReason.AUDIT)
 
-    assert deliver(fleet, *map(write_work_item, (first, second, fleet.order(other)))) == []
+    assert deliver(fleet, *map(write_work_item, (first, second, fleet.work_item(other)))) == []
 
-    ends = [subject["cause"] for subject, _ in fleet.reports.runs if subject["cause"]]
+    ends = [context["reason"] for context, _ in fleet.reports.runs if context["reason"]]
     assert fleet.reports.statuses == ["in_sync", "synced", "in_sync"]
-    assert ends == ["answer_changed", "answer_changed", "audit"]
+    assert ends == ["addresses_changed", "addresses_changed", "audit"]
     assert [op for op, arn in fleet.line.calls if arn == twice.arn] == [
         DESCRIBE, REGISTER, DESCRIBE, DEREGISTER, DESCRIBE, TAG, DESCRIBE, TAG,
     ]  # fmt: skip
@@ -389,23 +389,23 @@ def test_two_orders_of_a_group_in_a_batch_are_carried_out_one_after_the_other(
 def test_an_order_that_comes_again_writes_the_record_whatever_it_tells_of(
     fleet: Fleet, receptions: int, tags: list[str]
 ) -> None:
-    group = fleet.adds(1, A, answer=A, record_of=A)
+    group = fleet.adds(1, A, resolves_to=A, record_of=A)
 
-    deliver(fleet, write_work_item(fleet.order(group, WorkReason.AUDIT)), receptions=receptions)
+    deliver(fleet, write_work_item(fleet.work_item(group, WorkReason.AUDIT)), receptions=receptions)
 
     assert fleet.line.operations == [DESCRIBE, *tags]
 
 
 @pytest.mark.usefixtures("_behind_the_door")
 def test_only_what_failed_comes_again(fleet: Fleet) -> None:
-    good, mute = fleet.adds(1, A, answer=B, record_of=A), fleet.adds(2, A, record_of=A)
-    denied = fleet.adds(3, A, answer="8.8.8.8", record_of=A)
-    orders = [write_work_item(fleet.order(group)) for group in (mute, good, denied)]
+    good, mute = fleet.adds(1, A, resolves_to=B, record_of=A), fleet.adds(2, A, record_of=A)
+    denied = fleet.adds(3, A, resolves_to="8.8.8.8", record_of=A)
+    work_items = [write_work_item(fleet.work_item(group)) for group in (mute, good, denied)]
 
-    assert deliver(fleet, "poison", *orders) == ["0", "1"]
+    assert deliver(fleet, "poison", *work_items) == ["0", "1"]
 
     assert fleet.registered(good) == {f"{B}:5432"}
-    assert [subject["message_id"] for subject, _ in fleet.reports.again] == ["0", "1"]
+    assert [context["message_id"] for context, _ in fleet.reports.again] == ["0", "1"]
     assert [type(error) for _, error in fleet.reports.again] == [
         UnreadableWorkItemError,
         ObservationError,
@@ -423,7 +423,7 @@ def test_a_batch_of_which_nothing_could_be_done_comes_again_without_an_error_of_
 def test_a_mistake_of_ours_fails_its_own_order_and_is_told(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    broken, good = fleet.adds(1, A), fleet.adds(2, A, answer=A)
+    broken, good = fleet.adds(1, A), fleet.adds(2, A, resolves_to=A)
     endpoint = fleet.endpoint_of
 
     def mistaken(binding: Binding) -> Any:
@@ -435,7 +435,7 @@ def test_a_mistake_of_ours_fails_its_own_order_and_is_told(
     worker = fleet.worker()
     monkeypatch.setattr(door, "worker", lambda: worker)
 
-    assert deliver(fleet, *(write_work_item(fleet.order(it)) for it in (broken, good))) == ["0"]
+    assert deliver(fleet, *(write_work_item(fleet.work_item(it)) for it in (broken, good))) == ["0"]
 
     assert fleet.reports.statuses == ["in_sync"]
     ((_, error),) = fleet.reports.again
@@ -468,18 +468,18 @@ def written(
 def test_the_record_of_a_run_names_its_group_its_database_and_why(
     fleet: Fleet, written: Any
 ) -> None:
-    group = fleet.adds(1, A, answer=A)
-    worker = replace(fleet.worker(), reports=PowertoolsWorkerReporter())
+    group = fleet.adds(1, A, resolves_to=A)
+    worker = replace(fleet.worker(), reporter=PowertoolsWorkerReporter())
 
-    for at in worker.run_in_steps(fleet.order(group, WorkReason.UNVERIFIED), 90.0):
+    for at in worker.run_in_steps(fleet.work_item(group, WorkReason.UNVERIFIED), 90.0):
         fleet.clock.sleep_until(at)
 
-    record, figures = written()
-    assert record["message"] == "sync run ended"
-    assert record["target_group"] == group.arn
-    assert record["endpoint"] == "db-1.internal"
-    assert record["cause"] == "unverified"
-    assert record["result"]["status"] == "in_sync"
+    checkpoint, figures = written()
+    assert checkpoint["message"] == "sync run ended"
+    assert checkpoint["target_group"] == group.arn
+    assert checkpoint["endpoint"] == "db-1.internal"
+    assert checkpoint["reason"] == "unverified"
+    assert checkpoint["result"]["status"] == "in_sync"
     assert figures["SyncSucceeded"] == [1.0]
 
 
@@ -487,10 +487,10 @@ def test_each_look_names_its_group_for_whoever_asks_for_detail(
     fleet: Fleet, written: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("POWERTOOLS_LOG_LEVEL", "DEBUG")
-    group = fleet.adds(1, A, answer=A, record_of=A)
-    worker = replace(fleet.worker(), reports=PowertoolsWorkerReporter())
+    group = fleet.adds(1, A, resolves_to=A, record_of=A)
+    worker = replace(fleet.worker(), reporter=PowertoolsWorkerReporter())
 
-    for at in worker.run_in_steps(fleet.order(group, WorkReason.AUDIT), 90.0):
+    for at in worker.run_in_steps(fleet.work_item(group, WorkReason.AUDIT), 90.0):
         fleet.clock.sleep_until(at)
 
     look, _, _ = written()
@@ -500,14 +500,14 @@ def test_each_look_names_its_group_for_whoever_asks_for_detail(
 
 
 def test_what_failed_for_good_is_an_error_and_a_figure(written: Any) -> None:
-    PowertoolsWorkerReporter().failed(
+    PowertoolsWorkerReporter().report_failure(
         {"target_group": "an ARN"}, TargetSyncError("what went wrong")
     )
 
-    record, figures = written()
-    assert record["level"] == "ERROR"
-    assert record["target_group"] == "an ARN"
-    assert record["failure"] == "what went wrong"
+    checkpoint, figures = written()
+    assert checkpoint["level"] == "ERROR"
+    assert checkpoint["target_group"] == "an ARN"
+    assert checkpoint["failure"] == "what went wrong"
     assert figures["SyncFailed"] == [1.0]
 
 
@@ -515,13 +515,13 @@ def test_what_comes_again_is_a_warning_with_the_place_of_the_failure(written: An
     try:
         int("a mistake of ours")
     except ValueError as error:
-        PowertoolsWorkerReporter().comes_again({"message_id": "m-1"}, error)
+        PowertoolsWorkerReporter().report_retry({"message_id": "m-1"}, error)
 
-    (record,) = written()
-    assert record["level"] == "WARNING"
-    assert record["message_id"] == "m-1"
-    assert "a mistake of ours" in record["exception"]
-    assert "test_fleet_worker.py" in record["exception"]
+    (checkpoint,) = written()
+    assert checkpoint["level"] == "WARNING"
+    assert checkpoint["message_id"] == "m-1"
+    assert "a mistake of ours" in checkpoint["exception"]
+    assert "test_fleet_worker.py" in checkpoint["exception"]
 
 
 # --- How it is put together ---------------------------------------------------------------------
@@ -561,10 +561,10 @@ def test_a_database_with_one_name_is_asked_for_at_the_resolvers(
         server.zone.set_address(binding.endpoint, [str(B)])
         built = worker_build.build_worker({**ENVIRONMENT, "RESOLVERS": f"{HOST}:{server.port}"})
 
-        answer = built.endpoint(binding).observe()
+        observation = built.endpoint(binding).observe()
 
-    assert isinstance(answer, Observation)
-    assert answer.addresses == {B}
+    assert isinstance(observation, Observation)
+    assert observation.addresses == {B}
 
 
 @pytest.mark.parametrize(
@@ -647,7 +647,7 @@ def test_every_reply_that_says_slow_down_is_counted(
     monkeypatch: pytest.MonkeyPatch, replies: Sequence[tuple[int, str] | Exception], count: int
 ) -> None:
     client = elb_that_says(monkeypatch, *replies)
-    throttlings = Throttlings(client)
+    throttlings = ThrottlingCounter(client)
 
     with contextlib.suppress(AwsCallError):
         ElbTargetGroup(client, arn_of(1)).describe()

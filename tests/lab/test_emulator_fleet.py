@@ -27,7 +27,7 @@ from tests.lab.emulator_process import (
 
 pytestmark = pytest.mark.lab
 
-ENDPOINT, RECORD = "privatelink-sync:endpoint", "privatelink-sync:verified"
+ENDPOINT, RECORD = "privatelink-sync:endpoint", "privatelink-sync:checkpoint"
 GROUPS = f"arn:aws:elasticloadbalancing:{REGION}:{PROVIDER}:targetgroup/*"
 #: Each run says when it begins and ends, and ends when the file ``go`` is there. A body ``poison``
 #: fails alone.

@@ -9,9 +9,9 @@ from random import Random
 from typing import Any
 
 from target_sync.errors import AwsCallError, AwsNotFoundError
-from target_sync.fleet.events import identifier_of
 from target_sync.fleet.model import ENDPOINT_TAG, EndpointKey, GroupFacts, TaggedGroup
 from target_sync.fleet.ports import DatabaseEvent
+from target_sync.fleet.triggers import database_of
 from target_sync.fleet.work_items import WorkItem, write_work_item
 from target_sync.model import FailedObservation, Observation
 from tests.support.clock import FakeClock
@@ -80,7 +80,7 @@ class FakeTaggedGroups:
             raise AwsNotFoundError("AddTags", "TargetGroupNotFound", arn)
         return tags
 
-    def listing(self) -> Sequence[TaggedGroup]:
+    def list_groups(self) -> Sequence[TaggedGroup]:
         self.listings += 1
         self.faults.strike()
         seen = self._clock.now() - self.lag
@@ -117,7 +117,7 @@ class FakeGroupFacts:
         self.asked: list[frozenset[str]] = []
         self.faults = Faults()
 
-    def facts(self, arns: Collection[str]) -> Mapping[str, GroupFacts]:
+    def describe(self, arns: Collection[str]) -> Mapping[str, GroupFacts]:
         self.asked.append(frozenset(arns))
         self.faults.strike()
         return {arn: self.known[arn] for arn in arns if arn in self.known}
@@ -126,7 +126,7 @@ class FakeGroupFacts:
 # ----------------------------------------------------------------------------------------- names
 
 
-class FakeNames:
+class FakeNameLookups:
     """Implements ``NamesPort``: every kind of endpoint has the answer of its name.
 
     Attributes:
@@ -138,11 +138,11 @@ class FakeNames:
         self.dns = dns
         self.asked: list[Sequence[EndpointKey]] = []
 
-    def ask(
-        self, questions: Sequence[EndpointKey]
+    def look_up(
+        self, endpoint_keys: Sequence[EndpointKey]
     ) -> Mapping[EndpointKey, Observation | FailedObservation]:
-        self.asked.append(tuple(questions))
-        return {question: self.dns.resolve(question[1]) for question in questions}
+        self.asked.append(tuple(endpoint_keys))
+        return {endpoint_key: self.dns.resolve(endpoint_key[1]) for endpoint_key in endpoint_keys}
 
 
 # ---------------------------------------------------------------------------------------- queues
@@ -353,15 +353,15 @@ class FakeWorkQueue:
     def __post_init__(self) -> None:
         self.queue = FakeQueue(self.clock, fifo=True, visibility=self.visibility)
 
-    def send(self, orders: Sequence[WorkItem], at: float) -> None:
+    def send(self, work_items: Sequence[WorkItem], at: float) -> None:
         self.calls["send"] += 1
-        for order in orders:
-            body = write_work_item(order)
-            self.queue.send(body, group=order.arn, deduplication=f"{int(at // 60)} {body}")
-            self.sent.append(order)
+        for work_item in work_items:
+            body = write_work_item(work_item)
+            self.queue.send(body, group=work_item.arn, deduplication=f"{int(at // 60)} {body}")
+            self.sent.append(work_item)
 
-    def waiting(self) -> int:
-        self.calls["waiting"] += 1
+    def count(self) -> int:
+        self.calls["count"] += 1
         self.queue.faults.strike()
         return self.queue.waiting
 
@@ -388,8 +388,8 @@ class FakeDatabaseEvents:
         until = self.clock.now() + wait_seconds
         while not (messages := self.queue.receive()) and self.clock.now() < until:
             self.clock.sleep_until(min(until, self.clock.now() + FakeClock.TICK_SECONDS))
-        return [DatabaseEvent(identifier_of(it.body), it.handle) for it in messages]
+        return [DatabaseEvent(database_of(it.body), it.handle) for it in messages]
 
-    def forget(self, events: Sequence[DatabaseEvent]) -> None:
+    def delete(self, events: Sequence[DatabaseEvent]) -> None:
         for event in events:
             self.queue.delete(event.handle)

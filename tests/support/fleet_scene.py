@@ -3,12 +3,12 @@
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
-from target_sync.fleet.bound_groups import BoundGroups
 from target_sync.fleet.checkpoints import write_checkpoint
+from target_sync.fleet.groups import BoundGroups
 from target_sync.fleet.model import (
-    AUDIT_TAG,
+    AUDIT_CURSOR_TAG,
+    CHECKPOINT_TAG,
     ENDPOINT_TAG,
-    RECORD_TAG,
     GroupFacts,
     WorkReason,
 )
@@ -24,7 +24,7 @@ from tests.support.databases import FakeDns
 from tests.support.fleet import (
     FakeDatabaseEvents,
     FakeGroupFacts,
-    FakeNames,
+    FakeNameLookups,
     FakeTaggedGroups,
     FakeWorkQueue,
 )
@@ -32,7 +32,7 @@ from tests.unit.fleet.builders import FACTS, KEY, LIMITS, A, arn, binding, name
 
 #: The clock of a scene is that of the epoch, at the beginning of a minute.
 NOW = 1_732_300_020.0
-PLACE = AwsScope("aws", "eu-west-1", "123456789012")
+SCOPE = AwsScope("aws", "eu-west-1", "123456789012")
 SCHEDULED = Trigger(kind=TriggerKind.SCHEDULE)
 #: The functions' time-outs (fleet.yaml).
 SWEEP_TIMEOUT, WATCH_TIMEOUT = 58.0, 180.0
@@ -61,7 +61,7 @@ class Scene:
         self.tagged = FakeTaggedGroups(self.clock, lag)
         self.facts = FakeGroupFacts()
         self.dns = FakeDns(self.clock)
-        self.names = FakeNames(self.dns)
+        self.lookups = FakeNameLookups(self.dns)
         self.queue = FakeWorkQueue(self.clock)
         self.events = FakeDatabaseEvents(self.clock)
         self.reports = Reports()
@@ -70,7 +70,7 @@ class Scene:
         self.sweeper = self.new_sweeper()
         self.watcher = Watcher(
             groups=self._groups(),
-            names=self.names,
+            lookups=self.lookups,
             queue=self.queue,
             events=self.events,
             key=KEY,
@@ -84,7 +84,7 @@ class Scene:
         """The sweeper of a container that has just started."""
         return Sweeper(
             groups=self._groups(),
-            names=self.names,
+            lookups=self.lookups,
             queue=self.queue,
             key=KEY,
             share=0.5,
@@ -104,8 +104,8 @@ class Scene:
         """Groups that were verified for A, which their names say."""
         self.add(*numbers)
         for number in numbers:
-            record = write_checkpoint(binding(number), [A], KEY)
-            self.tagged.put(arn(number), {ENDPOINT_TAG: name(number), RECORD_TAG: record})
+            checkpoint = write_checkpoint(binding(number), [A], KEY)
+            self.tagged.put(arn(number), {ENDPOINT_TAG: name(number), CHECKPOINT_TAG: checkpoint})
 
     def moves(self, number: int, address: IPv4Address) -> None:
         """A name changes."""
@@ -131,27 +131,33 @@ class Scene:
     def carry_out(self, most: int) -> None:
         """Carry out some orders at once."""
         for message in self.queue.queue.receive(most):
-            order = read_work_item(message.body)
-            if isinstance(order, CursorWorkItem):
-                self.tagged.write(order.arn, AUDIT_TAG, order.text)
+            work_item = read_work_item(message.body)
+            if isinstance(work_item, CursorWorkItem):
+                self.tagged.write(work_item.arn, AUDIT_CURSOR_TAG, work_item.cursor)
             else:
-                self.verify(order)
-            self.done.append(order)
+                self.verify(work_item)
+            self.done.append(work_item)
             self.queue.queue.delete(message.handle)
 
-    def sent(self, cause: WorkReason) -> list[str]:
+    def sent(self, reason: WorkReason) -> list[str]:
         """The groups on which orders were sent for this reason, in order."""
-        return [o.arn for o in self.queue.sent if isinstance(o, SyncWorkItem) and o.cause is cause]
+        return [
+            o.arn for o in self.queue.sent if isinstance(o, SyncWorkItem) and o.reason is reason
+        ]
 
-    def _verify(self, order: SyncWorkItem) -> None:
-        answer = self.dns.resolve(order.binding.endpoint)
-        if isinstance(answer, FailedObservation):
+    def _verify(self, work_item: SyncWorkItem) -> None:
+        observation = self.dns.resolve(work_item.binding.endpoint)
+        if isinstance(observation, FailedObservation):
             return
-        record = write_checkpoint(order.binding, answer.addresses, KEY)
-        if record != order.record:
-            self.tagged.write(order.arn, RECORD_TAG, record)
+        checkpoint = write_checkpoint(work_item.binding, observation.addresses, KEY)
+        if checkpoint != work_item.checkpoint:
+            self.tagged.write(work_item.arn, CHECKPOINT_TAG, checkpoint)
 
     def _groups(self) -> BoundGroups:
         return BoundGroups(
-            groups=self.tagged, facts=self.facts, limits=LIMITS, place=PLACE, clock=self.clock
+            tagged_groups=self.tagged,
+            facts=self.facts,
+            limits=LIMITS,
+            scope=SCOPE,
+            clock=self.clock,
         )

@@ -152,16 +152,16 @@ class NamedEndpoint:
     resolver: NameResolver
 
     def observe(self) -> Observation | FailedObservation:
-        answer = self.resolver.resolve(self.binding.endpoint)
-        if isinstance(answer, FailedObservation) or not self.binding.kind.is_cluster:
-            return answer
+        observation = self.resolver.resolve(self.binding.endpoint)
+        if isinstance(observation, FailedObservation) or not self.binding.kind.is_cluster:
+            return observation
         return Observation(
-            name=answer.name,
-            addresses=answer.addresses,
-            second=answer.addresses,
+            name=observation.name,
+            addresses=observation.addresses,
+            second=observation.addresses,
             source="dns+rds",
-            ttl=answer.ttl,
-            at=answer.at,
+            ttl=observation.ttl,
+            at=observation.at,
         )
 
 
@@ -179,14 +179,14 @@ class FakeReports:
     failures: list[tuple[LogContext, Exception]] = field(default_factory=list)
     again: list[tuple[LogContext, Exception]] = field(default_factory=list)
 
-    def of(self, subject: LogContext) -> RunReporter:
-        return _RunReporter(subject, self)
+    def for_run(self, context: LogContext) -> RunReporter:
+        return _RunReporter(context, self)
 
-    def failed(self, subject: LogContext, error: Exception) -> None:
-        self.failures.append((subject, error))
+    def report_failure(self, context: LogContext, error: Exception) -> None:
+        self.failures.append((context, error))
 
-    def comes_again(self, subject: LogContext, error: Exception) -> None:
-        self.again.append((subject, error))
+    def report_retry(self, context: LogContext, error: Exception) -> None:
+        self.again.append((context, error))
 
     @property
     def statuses(self) -> list[str]:
@@ -195,9 +195,9 @@ class FakeReports:
 
 
 class _RunReporter(FakeReporter):
-    def __init__(self, subject: LogContext, reports: FakeReports) -> None:
+    def __init__(self, context: LogContext, reports: FakeReports) -> None:
         super().__init__()
-        self._subject, self._reports = subject, reports
+        self._subject, self._reports = context, reports
 
     def report(self, result: SyncResult) -> None:
         super().report(result)
@@ -240,9 +240,9 @@ class Fleet:
         self.clock = SlowClock()
         self.tags = FakeTaggedGroups(self.clock)
         self.dns = FakeDns(self.clock)
-        self.orders = FakeWorkQueue(self.clock)
+        self.work_items = FakeWorkQueue(self.clock)
         # No order expires here, so that each has an end of its own: the sweep would send it anew.
-        self.orders.queue = FakeQueue(self.clock, fifo=True, retention=DAY_SECONDS)
+        self.work_items.queue = FakeQueue(self.clock, fifo=True, retention=DAY_SECONDS)
         self.line = Line(self.clock)
         self.reports = FakeReports()
         self.groups: dict[str, FakeTargetGroup] = {}
@@ -263,7 +263,7 @@ class Fleet:
         self,
         number: int,
         *registered: object,
-        answer: object = None,
+        resolves_to: object = None,
         kind: DatabaseKind = DatabaseKind.RDS_INSTANCE,
         policy: SyncPolicy = POLICY,
         record_of: object = None,
@@ -277,12 +277,12 @@ class Fleet:
         self.groups[binding.arn], self.bindings[binding.arn] = group, binding
         tags = {"privatelink-sync:endpoint": binding.endpoint}
         if record_of is not None:
-            tags["privatelink-sync:verified"] = write_checkpoint(
+            tags["privatelink-sync:checkpoint"] = write_checkpoint(
                 binding, [target(record_of).address], KEY
             )
         self.tags.put(binding.arn, tags)
-        if answer is not None:
-            self.dns.set_addresses(binding.endpoint, answer)
+        if resolves_to is not None:
+            self.dns.set_addresses(binding.endpoint, resolves_to)
         return binding
 
     def deletes(self, binding: Binding) -> None:
@@ -290,30 +290,30 @@ class Fleet:
         del self.groups[binding.arn]
         self.tags.delete(binding.arn)
 
-    def order(
-        self, binding: Binding, cause: WorkReason = WorkReason.ANSWER_CHANGED
+    def work_item(
+        self, binding: Binding, reason: WorkReason = WorkReason.ADDRESSES_CHANGED
     ) -> SyncWorkItem:
         """What a sweep would send now."""
-        return SyncWorkItem(binding, self.record_text(binding), cause)
+        return SyncWorkItem(binding, self.record_text(binding), reason)
 
-    def sends(self, *bindings: Binding, cause: WorkReason = WorkReason.ANSWER_CHANGED) -> None:
+    def sends(self, *bindings: Binding, reason: WorkReason = WorkReason.ADDRESSES_CHANGED) -> None:
         """Order work on these groups, as a sweep would."""
-        before = self.orders.queue.waiting
-        self.orders.send([self.order(it, cause) for it in bindings], self.clock.now())
-        self.sent += self.orders.queue.waiting - before
+        before = self.work_items.queue.waiting
+        self.work_items.send([self.work_item(it, reason) for it in bindings], self.clock.now())
+        self.sent += self.work_items.queue.waiting - before
 
     def poisons(self, body: str) -> None:
         """Somebody sends what is no order; nothing follows it in its group."""
         self.sent += 1
-        self.orders.queue.send(body, group=f"poison {self.sent}", deduplication=f"{self.sent}")
+        self.work_items.queue.send(body, group=f"poison {self.sent}", deduplication=f"{self.sent}")
 
     def record_text(self, binding: Binding) -> str:
-        return self.tags.tags(binding.arn).get("privatelink-sync:verified", "")
+        return self.tags.tags(binding.arn).get("privatelink-sync:checkpoint", "")
 
     def is_recorded_for(self, binding: Binding, *addresses: object) -> bool:
         """Whether the group's record says that it was right for these addresses."""
-        record = read_checkpoint(self.record_text(binding), binding, KEY)
-        return record is not None and record.is_of(_addresses(addresses))
+        checkpoint = read_checkpoint(self.record_text(binding), binding, KEY)
+        return checkpoint is not None and checkpoint.matches(_addresses(addresses))
 
     def registered(self, binding: Binding) -> set[str]:
         return {str(it) for it in self.groups[binding.arn].snapshot().registered}
@@ -329,7 +329,7 @@ class Fleet:
             tags=_LinedTags(self.tags, self.line),
             rate_limiter=CallRateLimiter(self.clock, budget, lambda: self.line.throttled),
             endpoint=self.endpoint_of,
-            reports=self.reports,
+            reporter=self.reports,
             key=KEY,
         )
 
@@ -347,7 +347,7 @@ class Fleet:
         """
         end, turns = self.clock.now() + seconds, count()
         due = [(self.clock.now(), next(turns), self._lives()) for _ in range(self._containers)]
-        while self.orders.queue.waiting:
+        while self.work_items.queue.waiting:
             at, _, container = heapq.heappop(due)
             assert at <= end, "orders are left"
             self.clock.sleep_until(at)
@@ -361,7 +361,7 @@ class Fleet:
             worker = self.worker()
             died = False
             while not died:
-                messages = self.orders.queue.receive(BATCH)
+                messages = self.work_items.queue.receive(BATCH)
                 if messages:
                     died = yield from self._batch(worker, messages)
                 else:
@@ -384,7 +384,7 @@ class Fleet:
                 self.returns.update(kept)
                 self.done |= received - kept
                 if batch not in self.undeleted:
-                    settle(self.orders.queue, messages, response)
+                    settle(self.work_items.queue, messages, response)
                 return False
             _, _, run_in_steps = heapq.heappop(due)
             at = next(run_in_steps, None)
@@ -412,20 +412,20 @@ class Fleet:
                 yield from self._course(worker, message, ends_at)
             except (TargetSyncError, UnreadableWorkItemError) as error:
                 failed.add(message.id)
-                self.reports.comes_again({"message_id": message.id}, error)
+                self.reports.report_retry({"message_id": message.id}, error)
 
     def _course(
         self, worker: Worker, message: Message, ends_at: float
     ) -> Generator[float, None, None]:
-        order = read_work_item(message.body)
-        assert not (self._alone and order.arn in self._busy), "two workers on one group"
-        self._busy.add(order.arn)
+        work_item = read_work_item(message.body)
+        assert not (self._alone and work_item.arn in self._busy), "two workers on one group"
+        self._busy.add(work_item.arn)
         try:
             yield from worker.run_in_steps(
-                order, ends_at - self.clock.now(), again=message.receptions > 1
+                work_item, ends_at - self.clock.now(), redelivered=message.receptions > 1
             )
         finally:
-            self._busy.discard(order.arn)
+            self._busy.discard(work_item.arn)
 
 
 def _by_group(messages: Sequence[Message]) -> Iterable[Sequence[Message]]:

@@ -8,7 +8,7 @@ import pytest
 
 from lab.simulation import queues
 from target_sync.fleet.checkpoints import KEY_BYTES
-from target_sync.fleet.model import AUDIT_TAG, ENDPOINT_TAG, RECORD_TAG
+from target_sync.fleet.model import AUDIT_CURSOR_TAG, CHECKPOINT_TAG, ENDPOINT_TAG
 from target_sync.fleet.rate_limits import QUOTAS, Call
 from target_sync.fleet.settings import event_queue_url, load_fleet_settings, work_queue_url
 from target_sync.fleet.watcher import RESERVE_SECONDS
@@ -147,7 +147,7 @@ def test_a_share_is_refused_that_is_not_one_call_for_each_worker(share: float) -
     for most in range(limits["MinValue"], limits["MaxValue"] + 1):
         sentences = fleet(ApiShare=str(share), MaxWorkers=str(most)).violations()
         try:
-            scarcest.part(share, most)
+            scarcest.per_worker(share, most)
         except ValueError:
             (sentence,) = sentences
             assert "MaxWorkers" in sentence
@@ -437,7 +437,9 @@ def test_a_worker_can_write_the_fleets_own_tags_alone() -> None:
         s for s in of_role("FleetWorkerRole") if s["Action"] == "elasticloadbalancing:AddTags"
     ]
     condition = statement["Condition"]
-    assert condition["ForAllValues:StringEquals"] == {"aws:TagKeys": [RECORD_TAG, AUDIT_TAG]}
+    assert condition["ForAllValues:StringEquals"] == {
+        "aws:TagKeys": [CHECKPOINT_TAG, AUDIT_CURSOR_TAG]
+    }
     # Without this, ForAllValues holds for a call that names no key.
     assert condition["Null"]["aws:TagKeys"] == "false"
 

@@ -4,12 +4,12 @@ import re
 from inspect import getsource
 
 from target_sync.fleet.model import (
-    AUDIT_TAG,
+    AUDIT_CURSOR_TAG,
+    CHECKPOINT_TAG,
     ENDPOINT_TAG,
     FLEET_KINDS,
     KIND_TAG,
     POLICY_TAG,
-    RECORD_TAG,
     FindingCode,
 )
 from target_sync.fleet.rate_limits import ACCOUNT_QUOTA, QUOTAS, Call
@@ -39,7 +39,7 @@ def test_every_parameter_is_told_with_its_default_in_the_templates_order() -> No
 def test_every_tag_is_told() -> None:
     tags = [row[0].strip("`") for row in rows("Tag a target group")]
     assert tags == [ENDPOINT_TAG, KIND_TAG, POLICY_TAG]
-    for own in (RECORD_TAG, AUDIT_TAG):
+    for own in (CHECKPOINT_TAG, AUDIT_CURSOR_TAG):
         assert f"`{own}`" in SECTIONS["Tag a target group"]
     for kind in FLEET_KINDS:
         assert f"`{kind}`" in rows("Tag a target group")[1][1]

@@ -4,13 +4,13 @@ from ipaddress import IPv4Address, ip_network
 
 from target_sync.fleet.checkpoints import SigningKey, write_checkpoint
 from target_sync.fleet.model import Binding, EndpointKey, GroupFacts, Limits, ListedGroup
-from target_sync.fleet.planner import questions
+from target_sync.fleet.planner import endpoint_keys
 from target_sync.model import DatabaseKind, IPAddress, Observation, SyncPolicy
 
 KEY = SigningKey(b"a secret of this deployment")
 POLICY = SyncPolicy(port=5432, allowed_networks=(ip_network("10.0.0.0/8"),))
 LIMITS = Limits(allowed_networks=POLICY.allowed_networks, max_targets=POLICY.max_targets)
-FACTS = GroupFacts(port=5432, by_address=True, vpc_networks=(ip_network("10.0.0.0/16"),))
+FACTS = GroupFacts(port=5432, has_ip_targets=True, vpc_networks=(ip_network("10.0.0.0/16"),))
 A, B = IPv4Address("10.0.1.11"), IPv4Address("10.0.2.22")
 
 
@@ -34,22 +34,22 @@ def binding(number: int = 1) -> Binding:
     )
 
 
-def verified(number: int, *addresses: IPAddress, mark: str = "") -> ListedGroup:
+def verified(number: int, *addresses: IPAddress, cursor: str = "") -> ListedGroup:
     """A group that was verified for these addresses."""
     bound = binding(number)
-    return ListedGroup(bound, write_checkpoint(bound, addresses or (A,), KEY), mark)
+    return ListedGroup(bound, write_checkpoint(bound, addresses or (A,), KEY), cursor)
 
 
 def unverified(number: int) -> ListedGroup:
     return ListedGroup(binding(number), "", "")
 
 
-def answer(*addresses: IPAddress) -> Observation:
+def observation(*addresses: IPAddress) -> Observation:
     return Observation(
         name="a name", addresses=frozenset(addresses or (A,)), source="dns", ttl=5, at=0.0
     )
 
 
-def answers(*groups: ListedGroup) -> dict[EndpointKey, Observation]:
+def observations(*groups: ListedGroup) -> dict[EndpointKey, Observation]:
     """Every name says A."""
-    return dict.fromkeys(questions(groups), answer())
+    return dict.fromkeys(endpoint_keys(groups), observation())

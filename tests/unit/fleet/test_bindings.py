@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from target_sync.fleet.bindings import read_listing
 from target_sync.fleet.model import (
-    AUDIT_TAG,
+    AUDIT_CURSOR_TAG,
+    CHECKPOINT_TAG,
     ENDPOINT_TAG,
     KIND_TAG,
     POLICY_TAG,
-    RECORD_TAG,
     Finding,
     FindingCode,
     Limits,
@@ -23,12 +23,12 @@ from target_sync.fleet.model import (
 from target_sync.model import TARGET_NETWORKS, AwsScope, DatabaseKind, IPNetwork
 from tests.unit.fleet.builders import FACTS, LIMITS, POLICY, arn, binding, name
 
-PLACE = AwsScope("aws", "eu-west-1", "123456789012")
+SCOPE = AwsScope("aws", "eu-west-1", "123456789012")
 GOOD = TaggedGroup(arn(1), frozenset({(ENDPOINT_TAG, name(1))}))
 
 
 def read(*groups: TaggedGroup) -> tuple[tuple[ListedGroup, ...], tuple[Finding, ...]]:
-    return read_listing(groups, PLACE, LIMITS, dict.fromkeys((g.arn for g in groups), FACTS))
+    return read_listing(groups, SCOPE, LIMITS, dict.fromkeys((g.arn for g in groups), FACTS))
 
 
 def tagged(*tags: tuple[str, str], endpoint: str = name(2), group: str = arn(2)) -> TaggedGroup:
@@ -89,8 +89,8 @@ def test_a_policy_narrows_what_holds_for_the_fleet() -> None:
 
 def test_the_port_is_the_groups_own_unless_a_tag_says_another() -> None:
     facts = {arn(2): replace(FACTS, port=6000)}
-    (own,), _ = read_listing([tagged()], PLACE, LIMITS, facts)
-    (other,), _ = read_listing([tagged((POLICY_TAG, "port=6432"))], PLACE, LIMITS, facts)
+    (own,), _ = read_listing([tagged()], SCOPE, LIMITS, facts)
+    (other,), _ = read_listing([tagged((POLICY_TAG, "port=6432"))], SCOPE, LIMITS, facts)
     assert (own.binding.policy.port, other.binding.policy.port) == (6000, 6432)
 
 
@@ -106,32 +106,37 @@ def test_without_allowed_networks_a_group_has_those_of_a_stack_for_its_kind(
     kind: str, vpc_networks: tuple[IPNetwork, ...], allowed: tuple[IPNetwork, ...]
 ) -> None:
     facts = {arn(2): replace(FACTS, vpc_networks=vpc_networks)}
-    (listed,), _ = read_listing([tagged((KIND_TAG, kind))], PLACE, Limits(max_targets=3), facts)
+    (listed,), _ = read_listing([tagged((KIND_TAG, kind))], SCOPE, Limits(max_targets=3), facts)
     assert listed.binding.policy.allowed_networks == allowed
     assert listed.binding.policy.max_targets == 3
 
 
 def test_a_group_that_elb_does_not_know_is_gone() -> None:
-    listed, (finding,) = read_listing([tagged(), GOOD], PLACE, LIMITS, {arn(1): FACTS})
-    assert (finding.arn, finding.code) == (arn(2), FindingCode.GONE)
+    listed, (finding,) = read_listing([tagged(), GOOD], SCOPE, LIMITS, {arn(1): FACTS})
+    assert (finding.arn, finding.code) == (arn(2), FindingCode.NOT_FOUND)
     assert listed == read(GOOD)[0]
 
 
 def test_a_group_of_instances_has_no_addresses_to_register() -> None:
-    facts = {arn(1): FACTS, arn(2): replace(FACTS, by_address=False)}
-    listed, (finding,) = read_listing([tagged(), GOOD], PLACE, LIMITS, facts)
-    assert (finding.arn, finding.code) == (arn(2), FindingCode.NOT_BY_ADDRESS)
+    facts = {arn(1): FACTS, arn(2): replace(FACTS, has_ip_targets=False)}
+    listed, (finding,) = read_listing([tagged(), GOOD], SCOPE, LIMITS, facts)
+    assert (finding.arn, finding.code) == (arn(2), FindingCode.WRONG_TARGET_TYPE)
     assert listed == read(GOOD)[0]
 
 
 def test_what_the_fleet_left_comes_back() -> None:
-    listed = only((RECORD_TAG, "a record"), (AUDIT_TAG, "a mark"))
-    assert (listed.record, listed.mark) == ("a record", "a mark")
+    listed = only((CHECKPOINT_TAG, "a record"), (AUDIT_CURSOR_TAG, "a mark"))
+    assert (listed.checkpoint, listed.audit_cursor) == ("a record", "a mark")
 
 
 def test_two_records_are_none() -> None:
-    listed = only((RECORD_TAG, "one"), (RECORD_TAG, "another"), (AUDIT_TAG, "1"), (AUDIT_TAG, "2"))
-    assert (listed.record, listed.mark) == ("", "")
+    listed = only(
+        (CHECKPOINT_TAG, "one"),
+        (CHECKPOINT_TAG, "another"),
+        (AUDIT_CURSOR_TAG, "1"),
+        (AUDIT_CURSOR_TAG, "2"),
+    )
+    assert (listed.checkpoint, listed.audit_cursor) == ("", "")
 
 
 def test_a_group_that_is_listed_twice_counts_once() -> None:
@@ -139,43 +144,55 @@ def test_a_group_that_is_listed_twice_counts_once() -> None:
 
 
 FAULTS = [
-    (tagged((KIND_TAG, "static")), FindingCode.BAD_KIND, "rds-instance, rds-cluster-writer"),
-    (tagged((KIND_TAG, "RDS-Instance")), FindingCode.BAD_KIND, KIND_TAG),
-    (tagged((KIND_TAG, "rds-proxy")), FindingCode.BAD_ENDPOINT, "is an RDS instance"),
-    (tagged((ENDPOINT_TAG, name(3))), FindingCode.CONTRADICTION, name(3)),
+    (tagged((KIND_TAG, "static")), FindingCode.INVALID_KIND, "rds-instance, rds-cluster-writer"),
+    (tagged((KIND_TAG, "RDS-Instance")), FindingCode.INVALID_KIND, KIND_TAG),
+    (tagged((KIND_TAG, "rds-proxy")), FindingCode.INVALID_ENDPOINT, "is an RDS instance"),
+    (tagged((ENDPOINT_TAG, name(3))), FindingCode.CONFLICTING_TAGS, name(3)),
     (
         tagged((KIND_TAG, "hostname"), (KIND_TAG, "rds-instance")),
-        FindingCode.CONTRADICTION,
+        FindingCode.CONFLICTING_TAGS,
         "'hostname' and 'rds-instance'",
     ),
-    (tagged((POLICY_TAG, "port=1"), (POLICY_TAG, "port=2")), FindingCode.CONTRADICTION, "port=1"),
+    (
+        tagged((POLICY_TAG, "port=1"), (POLICY_TAG, "port=2")),
+        FindingCode.CONFLICTING_TAGS,
+        "port=1",
+    ),
     (tagged(("privatelink-sync:knd", "x")), FindingCode.UNKNOWN_TAG, "'privatelink-sync:knd'"),
     (tagged(("PrivateLink-Sync:kind", "x")), FindingCode.UNKNOWN_TAG, "'PrivateLink-Sync:kind'"),
-    (tagged(endpoint=""), FindingCode.BAD_ENDPOINT, ENDPOINT_TAG),
-    (tagged(endpoint="not a name"), FindingCode.BAD_ENDPOINT, ENDPOINT_TAG),
-    (tagged(endpoint="10.0.1.11"), FindingCode.BAD_ENDPOINT, "which is addresses"),
-    (tagged(endpoint="i-0123456789abcdef0"), FindingCode.BAD_ENDPOINT, "an EC2 instance"),
+    (tagged(endpoint=""), FindingCode.INVALID_ENDPOINT, ENDPOINT_TAG),
+    (tagged(endpoint="not a name"), FindingCode.INVALID_ENDPOINT, ENDPOINT_TAG),
+    (tagged(endpoint="10.0.1.11"), FindingCode.INVALID_ENDPOINT, "which is addresses"),
+    (tagged(endpoint="i-0123456789abcdef0"), FindingCode.INVALID_ENDPOINT, "an EC2 instance"),
     (
         tagged(endpoint="o.cluster-custom-abc.eu-west-1.rds.amazonaws.com"),
-        FindingCode.BAD_ENDPOINT,
+        FindingCode.INVALID_ENDPOINT,
         "custom endpoint",
     ),
     (
         tagged(endpoint="o.abc.eu-central-1.rds.amazonaws.com"),
-        FindingCode.BAD_ENDPOINT,
+        FindingCode.INVALID_ENDPOINT,
         "eu-central-1",
     ),
     (tagged(group="arn:aws:s3:::bucket"), FindingCode.NOT_A_TARGET_GROUP, "bucket"),
-    (tagged(group=arn(2) + "\n"), FindingCode.NOT_A_TARGET_GROUP, "no target group"),
+    (tagged(group=arn(2) + "\n"), FindingCode.NOT_A_TARGET_GROUP, "is not a target group"),
     (
         tagged(group=arn(2).replace("123456789012", "210987654321")),
-        FindingCode.ELSEWHERE,
+        FindingCode.OTHER_ACCOUNT_OR_REGION,
         "account 123456789012",
     ),
-    (tagged(group=arn(2).replace("eu-west-1", "eu-west-2")), FindingCode.ELSEWHERE, "eu-west-1"),
-    (tagged(group=arn(2).replace("arn:aws:", "arn:aws-cn:")), FindingCode.ELSEWHERE, "aws-cn"),
+    (
+        tagged(group=arn(2).replace("eu-west-1", "eu-west-2")),
+        FindingCode.OTHER_ACCOUNT_OR_REGION,
+        "eu-west-1",
+    ),
+    (
+        tagged(group=arn(2).replace("arn:aws:", "arn:aws-cn:")),
+        FindingCode.OTHER_ACCOUNT_OR_REGION,
+        "aws-cn",
+    ),
     *(
-        (tagged((POLICY_TAG, text)), FindingCode.BAD_POLICY, repr(bad))
+        (tagged((POLICY_TAG, text)), FindingCode.INVALID_POLICY, repr(bad))
         for text, bad in [
             ("port", ""),
             ("fast", "fast"),
@@ -207,7 +224,7 @@ def test_what_cannot_be_read_is_a_finding_on_that_group_alone(
 
 
 texts = st.text(max_size=40) | st.sampled_from(["port=1", name(2), "rds-instance", "10.0.0.0/8"])
-keys = st.text(max_size=20) | st.sampled_from([ENDPOINT_TAG, KIND_TAG, POLICY_TAG, RECORD_TAG])
+keys = st.text(max_size=20) | st.sampled_from([ENDPOINT_TAG, KIND_TAG, POLICY_TAG, CHECKPOINT_TAG])
 
 
 @given(

@@ -28,10 +28,10 @@ addresses = st.frozensets(st.ip_addresses(), max_size=15)
 def test_a_record_is_of_the_addresses_it_was_written_for(
     then: frozenset[IPAddress], now: frozenset[IPAddress]
 ) -> None:
-    record = read_checkpoint(write_checkpoint(binding(), then, KEY), binding(), KEY)
-    assert record is not None
-    assert record.is_of(then)
-    assert record.is_of(now) == (now == then)
+    checkpoint = read_checkpoint(write_checkpoint(binding(), then, KEY), binding(), KEY)
+    assert checkpoint is not None
+    assert checkpoint.matches(then)
+    assert checkpoint.matches(now) == (now == then)
 
 
 @given(addresses)
@@ -70,15 +70,15 @@ def test_any_other_text_is_no_record(text: str) -> None:
 @given(st.data())
 def test_a_record_with_any_character_changed_is_none(data: st.DataObject) -> None:
     text = write_checkpoint(binding(), {A}, KEY)
-    place = data.draw(st.integers(0, len(text) - 1))
-    there = data.draw(st.sampled_from("0123456789abcdef ").filter(lambda it: it != text[place]))
-    assert read_checkpoint(text[:place] + there + text[place + 1 :], binding(), KEY) is None
+    scope = data.draw(st.integers(0, len(text) - 1))
+    there = data.draw(st.sampled_from("0123456789abcdef ").filter(lambda it: it != text[scope]))
+    assert read_checkpoint(text[:scope] + there + text[scope + 1 :], binding(), KEY) is None
 
 
 def test_the_answer_of_another_record_does_not_fit_its_seal() -> None:
     version, _, seal = write_checkpoint(binding(), {A}, KEY).split()
-    _, answer, _ = write_checkpoint(binding(), {B}, KEY).split()
-    assert read_checkpoint(f"{version} {answer} {seal}", binding(), KEY) is None
+    _, observation, _ = write_checkpoint(binding(), {B}, KEY).split()
+    assert read_checkpoint(f"{version} {observation} {seal}", binding(), KEY) is None
 
 
 def test_the_order_of_addresses_says_nothing() -> None:
@@ -92,8 +92,8 @@ def test_addresses_that_look_alike_when_joined_are_told_apart() -> None:
 
 
 def test_a_mark_comes_back_to_the_millisecond() -> None:
-    mark = AuditCursor(arn(1), NOW + 0.125)
-    assert read_cursor(write_cursor(mark, KEY), arn(1), KEY, NOW + 1) == mark
+    cursor = AuditCursor(arn(1), NOW + 0.125)
+    assert read_cursor(write_cursor(cursor, KEY), arn(1), KEY, NOW + 1) == cursor
 
 
 @pytest.mark.parametrize(

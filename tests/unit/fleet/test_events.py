@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_sync.fleet.events import identifier_of
+from target_sync.fleet.triggers import database_of
 
 EVENTS = Path(__file__).resolve().parents[3] / "events"
 json_values = st.recursive(
@@ -27,12 +27,12 @@ json_values = st.recursive(
     ],
 )
 def test_an_event_names_its_database(name: str) -> None:
-    assert identifier_of((EVENTS / f"{name}.json").read_text()) == "orders"
+    assert database_of((EVENTS / f"{name}.json").read_text()) == "orders"
 
 
 def test_the_name_is_as_in_endpoints() -> None:
     event = {"source": "aws.rds", "detail": {"SourceIdentifier": "Orders-2"}}
-    assert identifier_of(json.dumps(event)) == "orders-2"
+    assert database_of(json.dumps(event)) == "orders-2"
 
 
 @pytest.mark.parametrize(
@@ -51,10 +51,10 @@ def test_the_name_is_as_in_endpoints() -> None:
     ],
 )
 def test_anything_else_names_none(body: str) -> None:
-    assert identifier_of(body) == ""
+    assert database_of(body) == ""
 
 
 @given(st.text() | json_values.map(json.dumps), json_values)
 def test_no_message_is_too_strange(body: str, detail: object) -> None:
-    assert isinstance(identifier_of(body), str)
-    assert isinstance(identifier_of(json.dumps({"source": "aws.rds", "detail": detail})), str)
+    assert isinstance(database_of(body), str)
+    assert isinstance(database_of(json.dumps({"source": "aws.rds", "detail": detail})), str)

@@ -45,7 +45,7 @@ def test_everything_may_be_told() -> None:
 def test_the_key_is_of_the_end_of_the_text() -> None:
     key = load_fleet_settings({"SIGNING_KEY": STACK_ID}).key
     assert len(STACK_ID) > 64
-    assert key.is_seal(SigningKey(STACK_ID[-64:].encode()).seal(["a part"]), ["a part"])
+    assert key.verifies(SigningKey(STACK_ID[-64:].encode()).sign(["a part"]), ["a part"])
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_the_key_is_of_the_end_of_the_text() -> None:
         ),
         ({"SIGNING_KEY": STACK_ID, "API_SHARE": "half"}, "API_SHARE 'half'"),
         ({"SIGNING_KEY": STACK_ID, "API_SHARE": "nan"}, "API_SHARE 'nan'"),
-        ({"SIGNING_KEY": STACK_ID, "MAX_WORKERS": "11"}, "MAX_WORKERS 11: .*fewer workers"),
+        ({"SIGNING_KEY": STACK_ID, "MAX_WORKERS": "11"}, "MAX_WORKERS 11: .*reduce the workers"),
     ],
 )
 def test_what_is_missing_or_wrong_is_named(environ: Mapping[str, str], told: str) -> None:

@@ -14,36 +14,38 @@ from target_sync.fleet.planner import (
     AUDIT_SECONDS,
     SWEEP_SECONDS,
     RoundRobin,
-    Sweep,
     SweepCapacity,
-    decide,
+    SweepPlan,
+    endpoint_keys,
     newest_cursor,
-    questions,
+    plan_sweep,
 )
 from target_sync.model import DatabaseKind, FailedObservation, LookupFailure
 from tests.unit.fleet.builders import (
     KEY,
     A,
     B,
-    answers,
     arn,
     binding,
+    observations,
     unverified,
     verified,
 )
 
 NOW = 1_732_300_020.0
-ROOM = SweepCapacity.of()
+CAPACITY = SweepCapacity.of()
 
 
 def sweep(
-    groups: Sequence[ListedGroup], *, mark: AuditCursor | None = None, now: float = NOW
-) -> Sweep:
-    return decide(groups, answers(*groups), key=KEY, mark=mark, room=ROOM, now=now)
+    groups: Sequence[ListedGroup], *, cursor: AuditCursor | None = None, now: float = NOW
+) -> SweepPlan:
+    return plan_sweep(
+        groups, observations(*groups), key=KEY, cursor=cursor, capacity=CAPACITY, now=now
+    )
 
 
-def of(result: Sweep, cause: WorkReason) -> list[str]:
-    return [work.binding.arn for work in result.work if work.cause is cause]
+def of(result: SweepPlan, reason: WorkReason) -> list[str]:
+    return [work.binding.arn for work in result.work if work.reason is reason]
 
 
 def arns(numbers: Iterable[int]) -> set[str]:
@@ -51,8 +53,8 @@ def arns(numbers: Iterable[int]) -> set[str]:
 
 
 def test_half_of_the_accounts_calls_describe_275_groups_a_minute() -> None:
-    assert SweepCapacity(275) == ROOM
-    assert ROOM.reserved == 68
+    assert SweepCapacity(275) == CAPACITY
+    assert CAPACITY.reserved == 68
 
 
 def test_a_sweep_has_room_for_something_of_every_kind() -> None:
@@ -61,31 +63,31 @@ def test_a_sweep_has_room_for_something_of_every_kind() -> None:
 
 
 def test_what_still_waits_takes_room_but_never_all_of_it() -> None:
-    assert ROOM.less(0) == ROOM
-    assert ROOM.less(75) == SweepCapacity(200)
-    assert ROOM.less(272) == ROOM.less(10_000) == SweepCapacity(4)
+    assert CAPACITY.minus(0) == CAPACITY
+    assert CAPACITY.minus(75) == SweepCapacity(200)
+    assert CAPACITY.minus(272) == CAPACITY.minus(10_000) == SweepCapacity(4)
 
 
 def test_a_fleet_that_does_not_fit_is_audited_more_slowly_and_says_so() -> None:
-    assert ROOM.audit_seconds(1_000) == AUDIT_SECONDS
-    assert ROOM.audit_seconds(5_000) == 74 * SWEEP_SECONDS
+    assert CAPACITY.audit_seconds(1_000) == AUDIT_SECONDS
+    assert CAPACITY.audit_seconds(5_000) == 74 * SWEEP_SECONDS
 
 
 def test_an_empty_fleet_needs_nothing() -> None:
-    assert sweep([]) == Sweep((), 0, (), (None,))
+    assert sweep([]) == SweepPlan((), 0, (), (None,))
 
 
 def test_a_group_whose_answer_is_another_than_it_was_verified_for_needs_work() -> None:
-    assert of(sweep([verified(1, B)]), WorkReason.ANSWER_CHANGED) == [arn(1)]
+    assert of(sweep([verified(1, B)]), WorkReason.ADDRESSES_CHANGED) == [arn(1)]
 
 
 def test_an_address_more_or_less_is_another_answer() -> None:
-    assert of(sweep([verified(1, A, B)]), WorkReason.ANSWER_CHANGED) == [arn(1)]
+    assert of(sweep([verified(1, A, B)]), WorkReason.ADDRESSES_CHANGED) == [arn(1)]
 
 
-@pytest.mark.parametrize("record", ["", "garbage", verified(2).record])
-def test_a_group_without_a_record_of_its_own_is_verified(record: str) -> None:
-    assert of(sweep([ListedGroup(binding(1), record, "")]), WorkReason.UNVERIFIED) == [arn(1)]
+@pytest.mark.parametrize("checkpoint", ["", "garbage", verified(2).checkpoint])
+def test_a_group_without_a_record_of_its_own_is_verified(checkpoint: str) -> None:
+    assert of(sweep([ListedGroup(binding(1), checkpoint, "")]), WorkReason.UNVERIFIED) == [arn(1)]
 
 
 def test_a_name_without_an_answer_is_a_finding_and_no_work() -> None:
@@ -93,19 +95,19 @@ def test_a_name_without_an_answer_is_a_finding_and_no_work() -> None:
     failed = FailedObservation(
         name="a name", failure=LookupFailure.TIMED_OUT, detail="No reply.", at=0.0
     )
-    (question,) = questions(groups[1:2])
-    result = decide(
+    (endpoint_key,) = endpoint_keys(groups[1:2])
+    result = plan_sweep(
         groups,
-        {**answers(*groups), question: failed},
+        {**observations(*groups), endpoint_key: failed},
         key=KEY,
-        mark=None,
-        room=ROOM,
+        cursor=None,
+        capacity=CAPACITY,
         now=NOW,
     )
     (finding,) = result.findings
     assert (finding.arn, finding.code, finding.detail) == (
         arn(2),
-        FindingCode.NO_ANSWER,
+        FindingCode.LOOKUP_FAILED,
         "No reply.",
     )
     assert {work.binding.arn for work in result.work} == arns([1, 3])
@@ -115,23 +117,23 @@ def test_groups_that_follow_one_name_in_one_way_ask_once() -> None:
     alike = [replace(binding(n), endpoint="db.corp.example.com") for n in (1, 2, 3)]
     other = replace(alike[2], kind=DatabaseKind.HOSTNAME)
     groups = [ListedGroup(it, "", "") for it in (*alike[:2], other)]
-    assert len(questions(groups)) == 2
+    assert len(endpoint_keys(groups)) == 2
     assert len(sweep(groups).work) == 3
 
 
 def test_failovers_go_before_groups_without_a_record_and_these_before_audits() -> None:
     groups = [verified(1), unverified(2), verified(3, B), verified(4), unverified(5)]
-    causes = [
-        work.cause for work in sweep(groups, mark=AuditCursor(arn(1), NOW - AUDIT_SECONDS)).work
+    reasons = [
+        work.reason for work in sweep(groups, cursor=AuditCursor(arn(1), NOW - AUDIT_SECONDS)).work
     ]
-    assert causes == sorted(causes, key=list(WorkReason).index)
-    assert causes.count(WorkReason.AUDIT) == 2
+    assert reasons == sorted(reasons, key=list(WorkReason).index)
+    assert reasons.count(WorkReason.AUDIT) == 2
 
 
 def test_a_quiet_minute_of_1000_groups_is_67_audits() -> None:
     groups = [verified(n) for n in range(1_000)]
-    result = sweep(groups, mark=AuditCursor(arn(0), NOW - SWEEP_SECONDS))
-    assert [work.cause for work in result.work] == [WorkReason.AUDIT] * 67
+    result = sweep(groups, cursor=AuditCursor(arn(0), NOW - SWEEP_SECONDS))
+    assert [work.reason for work in result.work] == [WorkReason.AUDIT] * 67
 
 
 def test_the_first_sweep_audits_as_much_as_any_other() -> None:
@@ -140,18 +142,18 @@ def test_the_first_sweep_audits_as_much_as_any_other() -> None:
 
 def test_a_sweep_that_was_left_out_is_made_up_for() -> None:
     groups = [verified(n) for n in range(1_000)]
-    assert len(sweep(groups, mark=AuditCursor(arn(0), NOW - 2 * SWEEP_SECONDS)).work) == 134
+    assert len(sweep(groups, cursor=AuditCursor(arn(0), NOW - 2 * SWEEP_SECONDS)).work) == 134
 
 
 def test_a_mark_from_later_than_now_moves_nothing() -> None:
-    result = sweep([verified(1)], mark=AuditCursor(arn(1), NOW + 1.0))
-    assert result == Sweep((), 0, (), (None,))
+    result = sweep([verified(1)], cursor=AuditCursor(arn(1), NOW + 1.0))
+    assert result == SweepPlan((), 0, (), (None,))
 
 
 def test_200_failovers_of_1000_have_room_at_once_beside_the_audits() -> None:
     groups = [verified(n, B if n < 200 else A) for n in range(1_000)]
-    result = sweep(groups, mark=AuditCursor(arn(999), NOW - SWEEP_SECONDS))
-    assert set(of(result, WorkReason.ANSWER_CHANGED)) == arns(range(200))
+    result = sweep(groups, cursor=AuditCursor(arn(999), NOW - SWEEP_SECONDS))
+    assert set(of(result, WorkReason.ADDRESSES_CHANGED)) == arns(range(200))
     assert result.postponed == 0
 
 
@@ -161,52 +163,54 @@ def test_a_storm_leaves_room_for_audits_and_for_groups_without_a_record() -> Non
         *(unverified(n) for n in range(1_000, 1_200)),
         *(verified(n) for n in range(1_200, 4_000)),
     ]
-    result = sweep(groups, mark=AuditCursor(arn(0), NOW - 4 * SWEEP_SECONDS))
-    counts = [len(of(result, cause)) for cause in WorkReason]
+    result = sweep(groups, cursor=AuditCursor(arn(0), NOW - 4 * SWEEP_SECONDS))
+    counts = [len(of(result, reason)) for reason in WorkReason]
     assert counts == [139, 68, 68]
     assert result.postponed > 0
 
 
 def test_a_postponed_audit_goes_on_where_it_stopped() -> None:
     groups = [verified(n) for n in range(5_000)]
-    first = sweep(groups, mark=AuditCursor(arn(0), NOW - SWEEP_SECONDS))
+    first = sweep(groups, cursor=AuditCursor(arn(0), NOW - SWEEP_SECONDS))
     assert len(first.work) == 275
     assert first.postponed == 59
-    second = sweep(groups, mark=first.marks[-1], now=NOW + SWEEP_SECONDS)
+    second = sweep(groups, cursor=first.cursors[-1], now=NOW + SWEEP_SECONDS)
     assert not {w.binding.arn for w in first.work} & {w.binding.arn for w in second.work}
-    assert first.marks[-1] is not None
-    assert first.marks[-1].at == pytest.approx(NOW - SWEEP_SECONDS * 59 / 334, abs=0.01)
+    assert first.cursors[-1] is not None
+    assert first.cursors[-1].at == pytest.approx(NOW - SWEEP_SECONDS * 59 / 334, abs=0.01)
 
 
 def test_an_audit_that_was_not_handed_out_is_not_passed() -> None:
     groups = [verified(n) for n in range(1_000)]
-    first = sweep(groups, mark=AuditCursor(arn(0), NOW - SWEEP_SECONDS))
-    assert len(first.marks) == 67 + 1
-    assert first.marks[0] is None
+    first = sweep(groups, cursor=AuditCursor(arn(0), NOW - SWEEP_SECONDS))
+    assert len(first.cursors) == 67 + 1
+    assert first.cursors[0] is None
     handed_out = [work.binding.arn for work in first.work[:20]]
-    mark = first.marks[20]
-    assert mark is not None
-    assert mark.arn == handed_out[-1]
-    second = sweep(groups, mark=mark, now=NOW + SWEEP_SECONDS)
+    cursor = first.cursors[20]
+    assert cursor is not None
+    assert cursor.arn == handed_out[-1]
+    second = sweep(groups, cursor=cursor, now=NOW + SWEEP_SECONDS)
     assert len(second.work) == 67 + 47
-    assert [work.binding.arn for work in (*first.work, *second.work)].count(mark.arn) == 1
+    assert [work.binding.arn for work in (*first.work, *second.work)].count(cursor.arn) == 1
     assert second.work[0] == first.work[20]
 
 
 def test_the_audit_passes_over_groups_that_need_work_for_another_reason() -> None:
     groups = [verified(n, B if n % 2 else A) for n in range(30)]
-    result = sweep(groups, mark=AuditCursor(arn(0), NOW - AUDIT_SECONDS))
+    result = sweep(groups, cursor=AuditCursor(arn(0), NOW - AUDIT_SECONDS))
     audits = of(result, WorkReason.AUDIT)
     assert len(audits) == 15
-    assert len(result.marks) == 15 + 1
+    assert len(result.cursors) == 15 + 1
     # Nothing is left of this round after the last of them.
-    assert result.marks[-1] is not None
-    assert result.marks[-1].at == NOW
+    assert result.cursors[-1] is not None
+    assert result.cursors[-1].at == NOW
 
 
 def test_the_newest_mark_of_a_listing_is_how_far_the_audit_is() -> None:
-    groups = [verified(n, mark=write_cursor(AuditCursor(arn(n), NOW - n), KEY)) for n in (3, 2, 5)]
-    forged = verified(1, mark=write_cursor(AuditCursor(arn(9), NOW), KEY))
+    groups = [
+        verified(n, cursor=write_cursor(AuditCursor(arn(n), NOW - n), KEY)) for n in (3, 2, 5)
+    ]
+    forged = verified(1, cursor=write_cursor(AuditCursor(arn(9), NOW), KEY))
     assert newest_cursor([*groups, forged, verified(7)], KEY, NOW) == AuditCursor(arn(2), NOW - 2)
     assert newest_cursor([], KEY, NOW) is None
 
@@ -218,13 +222,13 @@ def test_every_group_is_audited_within_15_minutes_even_in_a_storm(
 ) -> None:
     groups = [verified(n + seed, B if n < storm else A) for n in range(size)]
     calm = arns(n + seed for n in range(min(storm, size), size))
-    mark, seen = None, set[str]()
+    cursor, seen = None, set[str]()
     sweeps = round(AUDIT_SECONDS / SWEEP_SECONDS)
     for number in range(sweeps):
-        result = sweep(groups, mark=mark, now=NOW + number * SWEEP_SECONDS)
+        result = sweep(groups, cursor=cursor, now=NOW + number * SWEEP_SECONDS)
         assert len(of(result, WorkReason.AUDIT)) <= math.ceil(size / sweeps)
         seen |= set(of(result, WorkReason.AUDIT))
-        mark = result.marks[-1] or mark
+        cursor = result.cursors[-1] or cursor
     assert seen >= calm
 
 
@@ -238,25 +242,31 @@ def test_every_group_is_audited_within_15_minutes_even_in_a_storm(
 )
 @example(4, 24, 18, [8], 0)
 def test_no_group_starves_whatever_stays_broken(
-    changed: int, bad: int, calm: int, rooms: list[int], start: int
+    changed: int, bad: int, calm: int, capacities: list[int], start: int
 ) -> None:
     groups = [
         *(verified(n, B) for n in range(changed)),
         *(unverified(100 + n) for n in range(bad)),
         *(verified(200 + n) for n in range(calm)),
     ]
-    mark, seen, turns = None, set[str](), RoundRobin()
+    cursor, seen, round_robin = None, set[str](), RoundRobin()
     # Nothing is ever mended: the worst that can be.
     for number in range(start, start + 2 * len(groups) + 2):
         now = NOW + number * SWEEP_SECONDS
         # Its room changes with what waits.
-        room = SweepCapacity(rooms[number % len(rooms)])
-        result = decide(
-            groups, answers(*groups), key=KEY, mark=mark, room=room, now=now, turns=turns
+        capacity = SweepCapacity(capacities[number % len(capacities)])
+        result = plan_sweep(
+            groups,
+            observations(*groups),
+            key=KEY,
+            cursor=cursor,
+            capacity=capacity,
+            now=now,
+            round_robin=round_robin,
         )
-        assert len(result.work) <= room.groups
+        assert len(result.work) <= capacity.groups
         seen |= {work.binding.arn for work in result.work}
-        mark, turns = result.marks[-1] or mark, turns.after(result.work)
+        cursor, round_robin = result.cursors[-1] or cursor, round_robin.after(result.work)
     assert seen == {group.binding.arn for group in groups}
 
 
@@ -270,7 +280,7 @@ def test_a_failover_is_handed_out_by_the_next_sweep(
         *(unverified(seed + 1_000 + n) for n in range(bad)),
         *(verified(seed + 2_000 + n) for n in range(calm)),
     ]
-    result = sweep(groups, mark=AuditCursor(arn(seed), NOW - AUDIT_SECONDS))
-    assert len(result.work) <= ROOM.groups
-    assert set(of(result, WorkReason.ANSWER_CHANGED)) == arns(range(seed, seed + failovers))
-    assert [w.cause for w in result.work[:failovers]] == [WorkReason.ANSWER_CHANGED] * failovers
+    result = sweep(groups, cursor=AuditCursor(arn(seed), NOW - AUDIT_SECONDS))
+    assert len(result.work) <= CAPACITY.groups
+    assert set(of(result, WorkReason.ADDRESSES_CHANGED)) == arns(range(seed, seed + failovers))
+    assert [w.reason for w in result.work[:failovers]] == [WorkReason.ADDRESSES_CHANGED] * failovers

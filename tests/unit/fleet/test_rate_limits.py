@@ -17,18 +17,18 @@ QUOTA = Quota(2, 0.5)
 
 
 def test_a_part_is_what_a_worker_gets_of_the_share() -> None:
-    assert Quota(40, 10).part(0.5, 10) == QUOTA
+    assert Quota(40, 10).per_worker(0.5, 10) == QUOTA
 
 
 @pytest.mark.parametrize(("share", "workers"), [(0.0, 1), (1.5, 1), (0.5, 0)])
 def test_a_share_is_of_something_and_for_somebody(share: float, workers: int) -> None:
     with pytest.raises(ValueError, match="a share is"):
-        ACCOUNT_QUOTA.part(share, workers)
+        ACCOUNT_QUOTA.per_worker(share, workers)
 
 
 def test_a_part_too_small_for_a_call_is_refused() -> None:
-    with pytest.raises(ValueError, match="fewer workers"):
-        ACCOUNT_QUOTA.part(0.5, 21)
+    with pytest.raises(ValueError, match="reduce the workers"):
+        ACCOUNT_QUOTA.per_worker(0.5, 21)
 
 
 def test_a_full_bucket_gives_its_capacity_at_once_and_then_its_refill() -> None:

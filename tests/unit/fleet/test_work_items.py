@@ -22,8 +22,8 @@ from target_sync.fleet.work_items import (
 from target_sync.model import IPNetwork, SyncPolicy
 from tests.unit.fleet.builders import KEY, arn, binding, name, verified
 
-SYNC = SyncWorkItem(binding(), verified(1).record, WorkReason.ANSWER_CHANGED)
-MARK = CursorWorkItem(arn(1), write_cursor(AuditCursor(arn(1), 1_700_000_000.0), KEY))
+SYNC = SyncWorkItem(binding(), verified(1).checkpoint, WorkReason.ADDRESSES_CHANGED)
+CURSOR = CursorWorkItem(arn(1), write_cursor(AuditCursor(arn(1), 1_700_000_000.0), KEY))
 
 _NETWORKS: st.SearchStrategy[tuple[IPNetwork, ...]] = st.lists(
     st.builds(
@@ -51,37 +51,37 @@ _SYNCS = st.builds(
         policy=_POLICIES,
         vpc_networks=_NETWORKS,
     ),
-    record=st.text(max_size=256),
-    cause=st.sampled_from(WorkReason),
+    checkpoint=st.text(max_size=256),
+    reason=st.sampled_from(WorkReason),
 )
 
 
 @given(_SYNCS)
-@example(replace(SYNC, record="whatever\nsomebody wrote, ü"))
-def test_an_order_is_read_as_it_was_written(order: SyncWorkItem) -> None:
-    assert read_work_item(write_work_item(order)) == order
+@example(replace(SYNC, checkpoint="whatever\nsomebody wrote, ü"))
+def test_an_order_is_read_as_it_was_written(work_item: SyncWorkItem) -> None:
+    assert read_work_item(write_work_item(work_item)) == work_item
 
 
 def test_a_mark_is_read_as_it_was_written() -> None:
-    assert read_work_item(write_work_item(MARK)) == MARK
+    assert read_work_item(write_work_item(CURSOR)) == CURSOR
 
 
 def test_every_order_names_its_group() -> None:
-    assert (SYNC.arn, MARK.arn) == (arn(1), arn(1))
+    assert (SYNC.arn, CURSOR.arn) == (arn(1), arn(1))
 
 
 def test_equal_orders_have_equal_texts_and_others_have_others() -> None:
-    other = replace(SYNC, cause=WorkReason.AUDIT)
+    other = replace(SYNC, reason=WorkReason.AUDIT)
     assert write_work_item(SYNC) == write_work_item(
-        SyncWorkItem(binding(), SYNC.record, SYNC.cause)
+        SyncWorkItem(binding(), SYNC.checkpoint, SYNC.reason)
     )
-    assert len({write_work_item(order) for order in (SYNC, other, MARK)}) == 3
+    assert len({write_work_item(work_item) for work_item in (SYNC, other, CURSOR)}) == 3
 
 
 def test_an_order_fits_into_a_message_many_times() -> None:
     widest = replace(SYNC.binding.policy, allowed_networks=(IPv6Network("fd00::/8"),) * 20)
-    order = replace(SYNC, binding=replace(SYNC.binding, policy=widest), record="x" * 256)
-    assert len(write_work_item(order)) < 10_000
+    work_item = replace(SYNC, binding=replace(SYNC.binding, policy=widest), checkpoint="x" * 256)
+    assert len(write_work_item(work_item)) < 10_000
 
 
 Change = Callable[[dict[str, Any]], object]
@@ -98,10 +98,10 @@ def _put_into_policy(**fields: object) -> Change:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        pytest.param(_put(version=2), "version must be 1, not 2", id="another version"),
+        pytest.param(_put(version=1), "version must be 2, not 1", id="another version"),
         pytest.param(_put(version=True), "version must be of type int", id="true is no number"),
         pytest.param(lambda d: d.pop("version"), "has no version", id="no version"),
-        pytest.param(_put(what="delete"), "what must be mark or sync", id="another order"),
+        pytest.param(_put(type="delete"), "type must be cursor or sync", id="another type"),
         pytest.param(_put(arn="db-1"), "arn cannot be 'db-1'", id="no ARN"),
         pytest.param(_put(arn=arn(1) + "\n"), "arn cannot be", id="an ARN with a line break"),
         pytest.param(_put(arn=7), "arn must be of type str", id="a number as an ARN"),
@@ -109,13 +109,13 @@ def _put_into_policy(**fields: object) -> Change:
         pytest.param(_put(endpoint="a b"), "endpoint cannot be 'a b'", id="no name"),
         pytest.param(_put(endpoint="a" * 254), "endpoint cannot be", id="too long a name"),
         pytest.param(_put(kind="static"), "kind must be rds-instance or", id="another kind"),
-        pytest.param(_put(cause="boredom"), "cause must be answer_changed or", id="another cause"),
-        pytest.param(_put(record="x" * 257), "record cannot be", id="too long a record"),
-        pytest.param(_put(record=None), "record must be of type str", id="null as a record"),
+        pytest.param(_put(reason="boredom"), "reason must be addresses_ch", id="another reason"),
+        pytest.param(_put(checkpoint="x" * 257), "checkpoint cannot be", id="too long"),
+        pytest.param(_put(checkpoint=None), "checkpoint must be of type str", id="null"),
         pytest.param(_put(vpc_networks="10.0.0.0/8"), "must be of type list", id="no list"),
         pytest.param(_put(vpc_networks=["10.0.0.1/8"]), "vpc_networks must be", id="host bits"),
         pytest.param(_put(vpc_networks=[5]), "vpc_networks must be", id="a number as a network"),
-        pytest.param(_put(surprise=1), "the order has unknown fields: surprise", id="one more"),
+        pytest.param(_put(surprise=1), "the work item has unknown fields: surprise", id="one more"),
         pytest.param(_put(policy=[]), "policy must be of type dict", id="no policy"),
         pytest.param(_put_into_policy(port=0), "port must be from 1", id="port 0"),
         pytest.param(_put_into_policy(port=65_536), "to 65535, not 65536", id="too high a port"),
@@ -138,8 +138,8 @@ def test_a_wrong_field_is_named(change: Change, told: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "x" * 257, "two\nlines", "\ud800", "ü"])
 def test_a_mark_that_is_no_tag_is_refused(text: str) -> None:
-    document = {**json.loads(write_work_item(MARK)), "text": text}
-    with pytest.raises(UnreadableWorkItemError, match="text cannot be"):
+    document = {**json.loads(write_work_item(CURSOR)), "cursor": text}
+    with pytest.raises(UnreadableWorkItemError, match="cursor cannot be"):
         read_work_item(json.dumps(document))
 
 
@@ -150,9 +150,9 @@ def test_a_mark_that_is_no_tag_is_refused(text: str) -> None:
         pytest.param("{", "not JSON", id="half an object"),
         pytest.param("[" * 100_000, "not JSON", id="deeper than anybody writes"),
         pytest.param("9" * 5_000, "not JSON", id="a number without end"),
-        pytest.param('{"version":1,"version":1}', "not JSON: a field is given twice", id="twice"),
-        pytest.param('{"version":NaN}', "not JSON: NaN is no number", id="not a number"),
-        pytest.param("[]", "an order is an object, not list", id="a list"),
+        pytest.param('{"version":2,"version":2}', "not JSON: a field occurs twice", id="twice"),
+        pytest.param('{"version":NaN}', "not JSON: NaN is not a number", id="not a number"),
+        pytest.param("[]", "a work item is an object, not list", id="a list"),
     ],
 )
 def test_what_is_no_object_is_refused(text: str, told: str) -> None:
@@ -166,7 +166,7 @@ def test_seconds_without_end_are_refused() -> None:
         read_work_item(text)
 
 
-@given(st.text(max_size=60) | st.from_regex(r'\{"version":1.*\}', fullmatch=True))
+@given(st.text(max_size=60) | st.from_regex(r'\{"version":2.*\}', fullmatch=True))
 def test_any_other_text_is_refused_and_never_breaks_the_reader(text: str) -> None:
     with pytest.raises(UnreadableWorkItemError):
         read_work_item(text)
@@ -174,5 +174,5 @@ def test_any_other_text_is_refused_and_never_breaks_the_reader(text: str) -> Non
 
 def test_networks_of_both_versions_are_told_apart() -> None:
     networks = (IPv4Network("10.0.0.0/8"), IPv6Network("fd00::/8"))
-    order = replace(SYNC, binding=replace(SYNC.binding, vpc_networks=networks))
-    assert read_work_item(write_work_item(order)) == order
+    work_item = replace(SYNC, binding=replace(SYNC.binding, vpc_networks=networks))
+    assert read_work_item(write_work_item(work_item)) == work_item

@@ -1,1 +1,1 @@
-"""Keep many tagged target groups equal to their databases with one deployment."""
+"""Keeps every tagged target group of an account and Region equal to its database."""

@@ -1,8 +1,8 @@
-"""The texts that the fleet leaves on a target group: what it verified, and how far the audit is.
+"""The values of the fleet's own tags: a group's checkpoint, and the audit cursor.
 
-Both come back with the next listing and cost no further call. They are sealed with a key of the
-deployment and bound to the group: a text that was changed, invented or copied from another group
-reads as none, and no text only means that the group is verified once more.
+The tagging API returns both with the next listing, so reading them costs no further call. Each is
+signed with the deployment's key and bound to its group. The fleet ignores a value that was changed,
+invented or copied from another group, and verifies the group again.
 """
 
 import re
@@ -14,87 +14,89 @@ from hmac import compare_digest
 from target_sync.fleet.model import Binding
 from target_sync.model import IPAddress
 
-#: The first word of every text. A text of another version reads as none.
+#: The first word of every value. Values of another version are ignored.
 VERSION = "1"
-#: Shortest and longest key, in bytes; blake2b takes no longer one.
+#: The shortest and the longest key, in bytes; the longest is blake2b's limit.
 KEY_BYTES = (16, 64)
-#: A mark from later than this is no mark: clocks of two containers differ by less.
+#: The clocks of two containers differ by less. An audit cursor from later than this is ignored.
 CLOCK_SECONDS = 5.0
 
-_RECORD = re.compile(rf"{VERSION} (?P<answer>[0-9a-f]{{20}}) (?P<seal>[0-9a-f]{{24}})")
-_MARK = re.compile(rf"{VERSION} (?P<at>[0-9]{{1,15}}) (?P<seal>[0-9a-f]{{24}})")
+_CHECKPOINT = re.compile(rf"{VERSION} (?P<digest>[0-9a-f]{{20}}) (?P<signature>[0-9a-f]{{24}})")
+_CURSOR = re.compile(rf"{VERSION} (?P<at>[0-9]{{1,15}}) (?P<signature>[0-9a-f]{{24}})")
 
 
 class SigningKey:
-    """The secret of a deployment. It has no text, so that no log can have it."""
+    """The secret of a deployment. It has no text form, so no log can contain it."""
 
     __slots__ = ("_secret",)
 
     def __init__(self, secret: bytes) -> None:
-        """Take the secret.
+        """Keep the secret.
 
         Raises:
-            ValueError: It is too short or too long.
+            ValueError: The secret is too short or too long.
         """
         if not KEY_BYTES[0] <= len(secret) <= KEY_BYTES[1]:
             raise ValueError(f"a key has {KEY_BYTES[0]} to {KEY_BYTES[1]} bytes")
         self._secret = secret
 
-    def seal(self, parts: Sequence[str]) -> str:
-        """24 characters that only this key gives to these parts."""
+    def sign(self, parts: Sequence[str]) -> str:
+        """Return the signature of these parts: 24 hexadecimal digits."""
         return blake2b(_joined(parts), digest_size=12, key=self._secret).hexdigest()
 
-    def is_seal(self, seal: str, parts: Sequence[str]) -> bool:
-        """Whether this key sealed these parts so."""
-        return compare_digest(seal, self.seal(parts))
+    def verifies(self, signature: str, parts: Sequence[str]) -> bool:
+        """Return whether this key made the signature for these parts."""
+        return compare_digest(signature, self.sign(parts))
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What the last verified state of a group was: the digest of the answer it was right for."""
+    """The digest of the addresses that the group was last verified for."""
 
-    answer: str
+    digest: str
 
-    def is_of(self, addresses: Iterable[IPAddress]) -> bool:
-        """Whether the group was verified for these addresses."""
-        return self.answer == _digest(addresses)
+    def matches(self, addresses: Iterable[IPAddress]) -> bool:
+        """Return whether the group was verified for these addresses."""
+        return self.digest == _digest(addresses)
 
 
 @dataclass(frozen=True, slots=True)
 class AuditCursor:
-    """The audit had come to this group at this moment, in seconds since the epoch."""
+    """The last group that the audit passed, and when, in seconds since the epoch."""
 
     arn: str
     at: float
 
 
 def write_checkpoint(binding: Binding, addresses: Iterable[IPAddress], key: SigningKey) -> str:
-    """The text for a group that was just found right for these addresses."""
-    answer = _digest(addresses)
-    return f"{VERSION} {answer} {key.seal(_of_record(binding, answer))}"
+    """Return the checkpoint of a group that was just verified for these addresses."""
+    digest = _digest(addresses)
+    return f"{VERSION} {digest} {key.sign(_checkpoint_parts(binding, digest))}"
 
 
 def read_checkpoint(text: str, binding: Binding, key: SigningKey) -> Checkpoint | None:
-    """The record; None if the text is not one that this key wrote for this binding."""
-    match = _RECORD.fullmatch(text)
-    if match is None or not key.is_seal(match["seal"], _of_record(binding, match["answer"])):
+    """Return the checkpoint; None unless this key signed the text for this binding."""
+    match = _CHECKPOINT.fullmatch(text)
+    if match is None:
         return None
-    return Checkpoint(match["answer"])
+    if not key.verifies(match["signature"], _checkpoint_parts(binding, match["digest"])):
+        return None
+    return Checkpoint(match["digest"])
 
 
-def write_cursor(mark: AuditCursor, key: SigningKey) -> str:
-    """The text of a mark, exact to the millisecond."""
-    at = str(int(mark.at * 1000))
-    return f"{VERSION} {at} {key.seal(_of_mark(mark.arn, at))}"
+def write_cursor(cursor: AuditCursor, key: SigningKey) -> str:
+    """Return the text of an audit cursor, exact to the millisecond."""
+    at = str(int(cursor.at * 1000))
+    return f"{VERSION} {at} {key.sign(_cursor_parts(cursor.arn, at))}"
 
 
 def read_cursor(text: str, arn: str, key: SigningKey, now: float) -> AuditCursor | None:
-    """The mark; None if the text is not one that this key wrote for this group, up to now."""
-    match = _MARK.fullmatch(text)
-    if match is None or not key.is_seal(match["seal"], _of_mark(arn, match["at"])):
+    """Return the audit cursor; None if it is later than now, or not signed for this group."""
+    match = _CURSOR.fullmatch(text)
+    if match is None or not key.verifies(match["signature"], _cursor_parts(arn, match["at"])):
         return None
-    mark = AuditCursor(arn, int(match["at"]) / 1000)
-    return mark if mark.at <= now + CLOCK_SECONDS else None
+    cursor = AuditCursor(arn, int(match["at"]) / 1000)
+    return cursor if cursor.at <= now + CLOCK_SECONDS else None
 
 
 def _digest(addresses: Iterable[IPAddress]) -> str:
@@ -106,11 +108,11 @@ def _joined(parts: Iterable[str]) -> bytes:
     return "\n".join(parts).encode()
 
 
-def _of_record(binding: Binding, answer: str) -> Sequence[str]:
-    """Everything that a record holds for: another endpoint or another port is another state."""
+def _checkpoint_parts(binding: Binding, digest: str) -> Sequence[str]:
+    """Everything that a checkpoint depends on: a changed endpoint or policy makes it invalid."""
     policy = binding.policy
     return (
-        "verified",
+        "checkpoint",
         binding.arn,
         binding.endpoint,
         binding.kind,
@@ -118,9 +120,9 @@ def _of_record(binding: Binding, answer: str) -> Sequence[str]:
         str(policy.max_targets),
         str(policy.serving_standby),
         *map(str, policy.allowed_networks),
-        answer,
+        digest,
     )
 
 
-def _of_mark(arn: str, at: str) -> Sequence[str]:
-    return ("audited", arn, at)
+def _cursor_parts(arn: str, at: str) -> Sequence[str]:
+    return ("audit-cursor", arn, at)

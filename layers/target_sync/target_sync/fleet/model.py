@@ -1,7 +1,7 @@
-"""The words of a fleet as values: what is listed, what is bound to what, what is wrong.
+"""The values of the fleet: tagged groups, bindings, findings and reasons for work.
 
-Apart from ``bindings``, which reads them out of tags: a worker gets them read, and must not pay
-at its cold start for what it takes to read a name.
+``bindings`` parses them from tags. It stays a module of its own because it imports the parser of
+endpoint names, which would slow down a worker's cold start.
 """
 
 from collections.abc import Mapping
@@ -11,13 +11,16 @@ from typing import TypeAlias
 
 from target_sync.model import DatabaseKind, IPNetwork, SyncPolicy
 
-PREFIX = "privatelink-sync:"
-#: What a person writes: the database's name; and, if need be, its kind and the policy.
-ENDPOINT_TAG, KIND_TAG, POLICY_TAG = PREFIX + "endpoint", PREFIX + "kind", PREFIX + "policy"
-#: What the fleet itself writes: the record of the last verified state, and how far the audit is.
-RECORD_TAG, AUDIT_TAG = PREFIX + "verified", PREFIX + "audited"
+TAG_PREFIX = "privatelink-sync:"
+#: Tags that the user writes: the database's name and, optionally, its kind and the policy.
+ENDPOINT_TAG = TAG_PREFIX + "endpoint"
+KIND_TAG = TAG_PREFIX + "kind"
+POLICY_TAG = TAG_PREFIX + "policy"
+#: Tags that the fleet writes: the checkpoint of the group, and the audit cursor.
+CHECKPOINT_TAG = TAG_PREFIX + "checkpoint"
+AUDIT_CURSOR_TAG = TAG_PREFIX + "audit-cursor"
 
-#: The kinds that a name in a tag can have; the others have no name to follow.
+#: The kinds of database that have a DNS name to follow.
 FLEET_KINDS = (
     DatabaseKind.RDS_INSTANCE,
     DatabaseKind.RDS_CLUSTER_WRITER,
@@ -26,17 +29,17 @@ FLEET_KINDS = (
     DatabaseKind.HOSTNAME,
 )
 
-#: What is asked of a name. Groups that ask the same share the answer.
+#: A kind and a name. Groups with the same key share one observation.
 EndpointKey: TypeAlias = tuple[DatabaseKind, str]
 
 
 @dataclass(frozen=True, slots=True)
 class TaggedGroup:
-    """One line of the listing.
+    """A target group as the tagging API lists it.
 
     Attributes:
         arn: The target group.
-        tags: Its tags as pairs of key and value, so that a contradiction can be seen.
+        tags: Pairs of key and value, because a key may be listed twice with different values.
     """
 
     arn: str
@@ -45,26 +48,26 @@ class TaggedGroup:
 
 @dataclass(frozen=True, slots=True)
 class GroupFacts:
-    """What ELB says of a target group, which stays as it is for as long as the group is there.
+    """The properties of a target group that cannot change after its creation.
 
     Attributes:
-        port: The group's own: where its targets are unless a tag says otherwise.
-        by_address: Whether its targets are addresses (``TargetType`` ``ip``).
+        port: The group's port, which its targets have unless the policy tag gives another.
+        has_ip_targets: Whether its ``TargetType`` is ``ip``.
         vpc_networks: The networks of its VPC.
     """
 
     port: int
-    by_address: bool
+    has_ip_targets: bool
     vpc_networks: tuple[IPNetwork, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What holds for every group of a fleet. A tag may narrow it, never widen it.
+    """The limits of every group of a fleet. A policy tag may narrow them, never widen them.
 
     Attributes:
-        allowed_networks: Where targets may be; if empty, what a stack of one database takes:
-            the group's VPC for a database of RDS, any private network for another name.
+        allowed_networks: The networks that targets may be in. If empty, the group's VPC for a
+            database of RDS and any private network for another name, as in a stack of one database.
         max_targets: The most targets of a group.
     """
 
@@ -77,7 +80,7 @@ class Binding:
     """A target group and the database that it follows.
 
     Attributes:
-        vpc_networks: The networks of the group's VPC; empty if every target lies in it.
+        vpc_networks: The networks of the group's VPC; empty if every target is in the VPC.
     """
 
     arn: str
@@ -87,59 +90,60 @@ class Binding:
     vpc_networks: tuple[IPNetwork, ...] = ()
 
     @property
-    def question(self) -> EndpointKey:
-        """What has to be asked for it."""
+    def endpoint_key(self) -> EndpointKey:
+        """The key of the endpoint to observe."""
         return self.kind, self.endpoint
 
     @property
     def identifier(self) -> str:
-        """How RDS knows an instance or a cluster: the first label of its name."""
+        """The identifier of the instance or cluster in RDS: the first label of its name."""
         return self.endpoint.partition(".")[0]
 
 
 @dataclass(frozen=True, slots=True)
 class ListedGroup:
-    """A binding, and the texts that the fleet itself has left on the group; empty if none."""
+    """A binding, and the values of the fleet's own tags; each is empty if the group has none."""
 
     binding: Binding
-    record: str
-    mark: str
+    checkpoint: str
+    audit_cursor: str
 
 
 class FindingCode(StrEnum):
-    """Why a group is not followed, or not now."""
+    """Why the fleet does not follow a group, or cannot at the moment."""
 
     NOT_A_TARGET_GROUP = "not_a_target_group"
-    ELSEWHERE = "elsewhere"
-    CONTRADICTION = "contradiction"
+    OTHER_ACCOUNT_OR_REGION = "other_account_or_region"
+    CONFLICTING_TAGS = "conflicting_tags"
     UNKNOWN_TAG = "unknown_tag"
-    BAD_ENDPOINT = "bad_endpoint"
-    BAD_KIND = "bad_kind"
-    BAD_POLICY = "bad_policy"
-    #: ELB does not know the group: it was deleted, and the listing is behind.
-    GONE = "gone"
-    #: Its targets are instances, functions or load balancers.
-    NOT_BY_ADDRESS = "not_by_address"
-    #: The name gave no answer in this sweep.
-    NO_ANSWER = "no_answer"
+    INVALID_ENDPOINT = "invalid_endpoint"
+    INVALID_KIND = "invalid_kind"
+    INVALID_POLICY = "invalid_policy"
+    #: The tagging API lists the group, but ELB does not know it: it was deleted.
+    NOT_FOUND = "not_found"
+    #: The targets are instances, functions or load balancers.
+    WRONG_TARGET_TYPE = "wrong_target_type"
+    #: The observation of the endpoint failed in this sweep.
+    LOOKUP_FAILED = "lookup_failed"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What is wrong with one target group, in a sentence that says what to do."""
+    """A problem with one target group. The detail says what to do."""
 
     arn: str
     code: FindingCode
     detail: str
 
     def to_document(self) -> Mapping[str, str]:
-        """The finding as it stands in a record."""
+        """Return the finding as JSON."""
         return {"arn": self.arn, "code": self.code.value, "detail": self.detail}
 
 
 class WorkReason(StrEnum):
-    """Why a group needs work; the most urgent first."""
+    """Why a group needs work; the most urgent reason first."""
 
-    ANSWER_CHANGED = "answer_changed"
+    ADDRESSES_CHANGED = "addresses_changed"
+    #: The group has no valid checkpoint.
     UNVERIFIED = "unverified"
     AUDIT = "audit"

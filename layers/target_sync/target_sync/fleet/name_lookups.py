@@ -1,4 +1,4 @@
-"""Many names at once, each in the way of its kind of endpoint."""
+"""Observes many endpoints at once, each according to its kind."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -13,72 +13,70 @@ from target_sync.fleet.model import EndpointKey
 from target_sync.model import DatabaseKind, FailedObservation, LookupFailure, Observation
 from target_sync.ports import Endpoint, NameResolver
 
-#: Looked up at the same time.
+#: The number of concurrent look-ups.
 THREADS = 32
-#: Seconds for all questions of one call together.
+#: The time limit of one call for all look-ups together.
 ALL_SECONDS = 20.0
 
-_Answer = Observation | FailedObservation
+_Result = Observation | FailedObservation
 
 
 def make_shared_client(service: str) -> Any:
-    """A client of an API for all threads at once: botocore keeps ten connections by itself."""
+    """Return a client for all threads: by default botocore keeps ten connections only."""
     return make_client(service, CLIENT_CONFIG.merge(Config(max_pool_connections=THREADS)))
 
 
 @dataclass(kw_only=True)
 class NameLookups:
-    """Implements ``target_sync.fleet.ports.NamesPort``.
+    """Implements ``target_sync.fleet.ports.NameLookupsPort``.
 
-    A writer is asked for by its cluster's name alone: the sweep only finds out which groups have
-    to be looked at, and who looks asks both sources. The readers are asked for as in a look,
+    The writer of a cluster is looked up by the cluster's name alone, which suffices to find the
+    groups that need work. The worker then asks both sources. Readers need a full observation,
     because no name has them all.
 
-    Threads, because DNS and the API wait in the thread that asks. These share the resolver and
-    the clients: dnspython keeps the state of each look-up in an object of its own
-    (``dns.resolver._Resolution``) and has no cache unless it is given one; a client of botocore
-    may be used by many threads once it is made (boto3 guide, *Low-level clients*).
+    DNS and the API block the calling thread, so each look-up has a thread. They share the resolver
+    and the clients: dnspython keeps the state of a look-up in an object of its own
+    (``dns.resolver._Resolution``) and has no cache unless it is given one. A client of botocore is
+    safe for many threads once it is made (boto3 guide, *Low-level clients*).
 
     Attributes:
         resolver: For every name.
         readers: Makes the endpoint of a cluster's readers from their name.
-        now: The time, for an answer that was not waited for.
-        seconds: For all questions of one call; what has no answer then has timed out.
+        now: The time of a look-up that timed out.
+        seconds: The time limit of one call. A look-up that takes longer has timed out.
     """
 
     resolver: NameResolver
     readers: Callable[[str], Endpoint]
     now: Callable[[], float]
     seconds: float = ALL_SECONDS
-    _late: frozenset[EndpointKey] = field(default=frozenset(), init=False)
+    _slow: frozenset[EndpointKey] = field(default=frozenset(), init=False)
 
-    def ask(
-        self, questions: Sequence[EndpointKey]
-    ) -> Mapping[EndpointKey, Observation | FailedObservation]:
-        """Ask each once, 32 at a time, and after all others those that timed out the last time.
+    def look_up(self, keys: Sequence[EndpointKey]) -> Mapping[EndpointKey, _Result]:
+        """Look up each key once, 32 at a time; those that timed out in the last call come last.
 
-        So the names that nobody answers for delay the others by no more than one time-out, and
-        by none from the second call on.
+        So names without a response delay the others by at most one time-out, and not at all from
+        the second call on.
         """
-        lookups = self._in_order(map(_lookup, questions))
-        tries = {lookup: self._try(lookup) for lookup in lookups}
-        # Not as a context, which would wait for look-ups that nobody waits for any more.
+        lookups = self._sorted(map(_lookup, keys))
+        methods = {lookup: self._method(lookup) for lookup in lookups}
+        # Not used as a context manager, which would wait for the look-ups that timed out.
         pool = ThreadPoolExecutor(THREADS)
-        futures = {lookup: pool.submit(tries[lookup]) for lookup in lookups}
+        futures = {lookup: pool.submit(methods[lookup]) for lookup in lookups}
         done, _ = wait(futures.values(), timeout=self.seconds)
         pool.shutdown(wait=False, cancel_futures=True)
-        answers = {
+        results = {
             lookup: future.result() if future in done else self._timed_out(lookup)
             for lookup, future in futures.items()
         }
-        self._late = frozenset(it for it, answer in answers.items() if _is_late(answer))
-        return {question: answers[_lookup(question)] for question in questions}
+        self._slow = frozenset(lookup for lookup, result in results.items() if _is_slow(result))
+        return {key: results[_lookup(key)] for key in keys}
 
-    def _in_order(self, lookups: Iterable[EndpointKey]) -> Sequence[EndpointKey]:
-        return sorted(set(lookups), key=lambda lookup: (lookup in self._late, lookup))
+    def _sorted(self, lookups: Iterable[EndpointKey]) -> Sequence[EndpointKey]:
+        return sorted(set(lookups), key=lambda lookup: (lookup in self._slow, lookup))
 
-    def _try(self, lookup: EndpointKey) -> Callable[[], _Answer]:
-        """Made in the thread of the caller: making a client is not safe in many."""
+    def _method(self, lookup: EndpointKey) -> Callable[[], _Result]:
+        """Return the look-up as a function. It makes clients here, which is not thread-safe."""
         kind, name = lookup
         if kind is DatabaseKind.RDS_CLUSTER_READERS:
             return self.readers(name).observe
@@ -89,18 +87,18 @@ class NameLookups:
         return FailedObservation(
             name=name,
             failure=LookupFailure.TIMED_OUT,
-            detail=f"{name} had no answer within the {self.seconds:g} s for all names of the fleet."
-            " Can the function reach its resolvers?",
+            detail=f"The look-up of {name} did not end within the {self.seconds:g} s for all names"
+            " of the fleet. Check that the function can reach its resolvers.",
             at=self.now(),
         )
 
 
-def _lookup(question: EndpointKey) -> EndpointKey:
-    """What is looked up for a question: for all kinds but one, the same."""
-    kind, name = question
+def _lookup(key: EndpointKey) -> EndpointKey:
+    """Return the key of the look-up, which all kinds but cluster readers share."""
+    kind, name = key
     readers = kind is DatabaseKind.RDS_CLUSTER_READERS
     return (kind if readers else DatabaseKind.HOSTNAME), name
 
 
-def _is_late(answer: _Answer) -> bool:
-    return isinstance(answer, FailedObservation) and answer.failure is LookupFailure.TIMED_OUT
+def _is_slow(result: _Result) -> bool:
+    return isinstance(result, FailedObservation) and result.failure is LookupFailure.TIMED_OUT

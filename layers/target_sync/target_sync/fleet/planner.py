@@ -1,8 +1,8 @@
-"""What one sweep decides: which target groups need work now, in which order, and which wait.
+"""Plans one sweep: which target groups get work now, in which sequence, and which wait.
 
-A group needs work when its endpoint's answer is another one than it was last verified for, when
-nothing says that it was ever verified, or when the audit has come to it. The audit goes round a
-ring of all groups, as far in each sweep as time has passed since the last one.
+A group needs work for one of three reasons: its endpoint has other addresses than at its
+checkpoint, it has no valid checkpoint, or the audit reaches it. The audit visits all groups in the
+sequence of their hashes, in each sweep as many as the time since the last one asks for.
 """
 
 import math
@@ -20,231 +20,240 @@ from target_sync.fleet.model import (
     ListedGroup,
     WorkReason,
 )
-from target_sync.fleet.rate_limits import DEFAULT_SHARE, calls_a_second
+from target_sync.fleet.rate_limits import DEFAULT_SHARE, calls_per_second
 from target_sync.model import FailedObservation, Observation
 
-#: Between two sweeps.
+#: The time between two sweeps.
 SWEEP_SECONDS = 60.0
-#: Of these, so many are no part of the room: listing and looking up take time, and other calls
-#: than the audits' are to find a token.
+#: The part of it that has no planned calls: listing and look-ups take time, and other calls than
+#: the audit's need tokens too.
 _SPARE_SECONDS = 5.0
-#: In so long the audit goes round once, if the room allows.
+#: The duration of one round of the audit, if the capacity suffices.
 AUDIT_SECONDS = 900.0
-#: Of a sweep's room, audits and groups without a record have at least this part each, so that a
-#: storm of changes, or of bad records, can starve neither.
+#: The part of a sweep's capacity that is reserved for audits, and the same for groups without a
+#: checkpoint. A burst of changes or of invalid checkpoints can then block neither.
 _RESERVED = 1 / 4
-#: With less, nothing could be reserved.
-_LEAST_ROOM = math.ceil(1 / _RESERVED)
-#: Less than any real difference of time makes of a group; more than a float's error.
+#: The least capacity of which something can be reserved.
+_MIN_CAPACITY = math.ceil(1 / _RESERVED)
+#: Larger than a float's error, smaller than any real difference.
 _ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedWork:
-    """A group for a worker, and why."""
+    """A group that a worker gets, and the reason."""
 
     binding: Binding
-    cause: WorkReason
+    reason: WorkReason
 
 
 @dataclass(frozen=True, slots=True)
 class SweepCapacity:
-    """How many groups one sweep may hand out; at least 4."""
+    """How many groups one sweep may give to the workers; at least 4."""
 
     groups: int
 
     def __post_init__(self) -> None:
-        if self.groups < _LEAST_ROOM:
-            raise ValueError(f"a sweep needs room for at least {_LEAST_ROOM} groups")
+        if self.groups < _MIN_CAPACITY:
+            raise ValueError(f"a sweep needs a capacity of at least {_MIN_CAPACITY} groups")
 
     @classmethod
     def of(cls, share: float = DEFAULT_SHARE) -> "SweepCapacity":
-        """As many as the share of the account's calls can describe before the next sweep.
+        """Return how many groups the share of calls can describe before the next sweep.
 
         Raises:
             ValueError: The share is not in (0, 1].
         """
-        return cls(int(calls_a_second(share) * (SWEEP_SECONDS - _SPARE_SECONDS)))
+        return cls(int(calls_per_second(share) * (SWEEP_SECONDS - _SPARE_SECONDS)))
 
-    def less(self, groups: int) -> "SweepCapacity":
-        """What is left beside so many groups that still wait: never less than there must be."""
-        return SweepCapacity(max(self.groups - groups, _LEAST_ROOM))
+    def minus(self, queued: int) -> "SweepCapacity":
+        """Return the capacity beside this many queued work items; never less than the least."""
+        return SweepCapacity(max(self.groups - queued, _MIN_CAPACITY))
 
     @property
     def reserved(self) -> int:
-        """How many audits there is always room for, and how many groups without a record."""
+        """How many audits always fit, and how many groups without a checkpoint."""
         return int(self.groups * _RESERVED)
 
     def audit_seconds(self, groups: int) -> float:
-        """How long one round of the audit takes at most, however much else there is to do."""
+        """Return the longest duration of one round of the audit, whatever other work there is."""
         return max(AUDIT_SECONDS, math.ceil(groups / self.reserved) * SWEEP_SECONDS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundRobin:
-    """After which group of each cause the next sweep goes on, when there is not room for all.
+    """The last group of each reason that got work; the next sweep continues after it.
 
-    What stays broken can so not hold up the rest. Any text is a place in the ring.
+    So a group that stays broken cannot block the others. The position is the hash of the text,
+    which need not be the ARN of a group.
     """
 
     changed: str = ""
     unverified: str = ""
 
-    def after(self, works: Sequence[PlannedWork]) -> "RoundRobin":
-        """Where to go on when these were handed out, in this order."""
-        last = {work.cause: work.binding.arn for work in works}
+    def after(self, work: Sequence[PlannedWork]) -> "RoundRobin":
+        """Return the positions after this work, in its sequence."""
+        last = {item.reason: item.binding.arn for item in work}
         return RoundRobin(
-            changed=last.get(WorkReason.ANSWER_CHANGED, self.changed),
+            changed=last.get(WorkReason.ADDRESSES_CHANGED, self.changed),
             unverified=last.get(WorkReason.UNVERIFIED, self.unverified),
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Sweep:
-    """The decision.
+class SweepPlan:
+    """The plan of one sweep.
 
     Attributes:
-        work: The groups that need work and have room, the most urgent first.
-        postponed: How many more need work; they come in one of the next sweeps.
-        findings: Groups whose name gave no answer.
-        marks: How far the audit is, to be left on that group, when none of the audits is handed
-            out, when the first is, and so on to all of them; None where it has not moved.
+        work: The groups that get work, the most urgent first.
+        postponed: How many more groups need work and have to wait for a later sweep.
+        findings: Groups whose endpoint could not be observed.
+        cursors: The audit cursor to write after n audits were sent, at index n; None if it has not
+            moved.
     """
 
     work: tuple[PlannedWork, ...]
     postponed: int
     findings: tuple[Finding, ...]
-    marks: tuple[AuditCursor | None, ...]
+    cursors: tuple[AuditCursor | None, ...]
 
 
-def questions(groups: Sequence[ListedGroup]) -> tuple[EndpointKey, ...]:
-    """What has to be asked, each once."""
-    return tuple(sorted({group.binding.question for group in groups}))
+def endpoint_keys(groups: Sequence[ListedGroup]) -> tuple[EndpointKey, ...]:
+    """Return the endpoints to observe, each once."""
+    return tuple(sorted({group.binding.endpoint_key for group in groups}))
 
 
 def newest_cursor(groups: Sequence[ListedGroup], key: SigningKey, now: float) -> AuditCursor | None:
-    """The newest mark in a listing; None if there is none that can be read."""
-    marks = (read_cursor(g.mark, g.binding.arn, key, now) for g in groups if g.mark)
-    return max((mark for mark in marks if mark), key=lambda mark: mark.at, default=None)
+    """Return the newest valid audit cursor of a listing; None if there is none."""
+    cursors = (
+        read_cursor(group.audit_cursor, group.binding.arn, key, now)
+        for group in groups
+        if group.audit_cursor
+    )
+    return max((cursor for cursor in cursors if cursor), key=lambda it: it.at, default=None)
 
 
-def decide(
+def plan_sweep(
     groups: Sequence[ListedGroup],
-    answers: Mapping[EndpointKey, Observation | FailedObservation],
+    observations: Mapping[EndpointKey, Observation | FailedObservation],
     *,
     key: SigningKey,
-    mark: AuditCursor | None,
-    room: SweepCapacity,
+    cursor: AuditCursor | None,
+    capacity: SweepCapacity,
     now: float,
-    turns: RoundRobin = RoundRobin(),
-) -> Sweep:
-    """Decide a sweep.
+    round_robin: RoundRobin = RoundRobin(),
+) -> SweepPlan:
+    """Plan a sweep.
 
-    A group whose name gave no answer has a finding and no work: a worker could decide nothing
-    either, and no answer never changes a group.
+    A group whose endpoint could not be observed gets a finding and no work, because a failed
+    observation never changes a group.
 
     Args:
         groups: Every bound group, each once.
-        answers: The answer to each of ``questions(groups)``.
-        key: What the records are sealed with.
-        mark: How far the audit was at the last sweep; None if that is not known.
-        room: How many groups may be handed out.
+        observations: One for each of ``endpoint_keys(groups)``.
+        key: The signing key of the checkpoints.
+        cursor: The audit cursor of the last sweep; None if it is not known.
+        capacity: How many groups may get work.
         now: The time, in seconds since the epoch.
-        turns: Where the last sweep stopped.
+        round_robin: Where the last sweep stopped.
     """
-    ring, findings = list[_Placed](), list[Finding]()
+    sequence, findings = list[_Hashed](), list[Finding]()
     for group in groups:
-        answer = answers[group.binding.question]
-        if isinstance(answer, FailedObservation):
-            findings.append(Finding(group.binding.arn, FindingCode.NO_ANSWER, answer.detail))
+        observation = observations[group.binding.endpoint_key]
+        if isinstance(observation, FailedObservation):
+            findings.append(
+                Finding(group.binding.arn, FindingCode.LOOKUP_FAILED, observation.detail)
+            )
         else:
-            cause = _cause(group, answer, key)
-            ring.append(_Placed(_position(group.binding.arn), PlannedWork(group.binding, cause)))
-    ring.sort(key=lambda placed: placed.position)
-    changed = [placed for placed in ring if placed.work.cause is WorkReason.ANSWER_CHANGED]
-    unverified = [placed for placed in ring if placed.work.cause is WorkReason.UNVERIFIED]
-    stretch = _stretch(ring, mark, now)
-    audits = [work for work in stretch if work.cause is WorkReason.AUDIT]
-    granted = _grant(room, len(changed), len(unverified), len(audits))
-    work = (
-        *_after(changed, turns.changed)[: granted.changed],
-        *_after(unverified, turns.unverified)[: granted.unverified],
-        *audits[: granted.audits],
+            work = PlannedWork(group.binding, _reason(group, observation, key))
+            sequence.append(_Hashed(_hash(group.binding.arn), work))
+    sequence.sort(key=lambda it: it.hash)
+    changed = [it for it in sequence if it.work.reason is WorkReason.ADDRESSES_CHANGED]
+    unverified = [it for it in sequence if it.work.reason is WorkReason.UNVERIFIED]
+    passed = _passed_by_audit(sequence, cursor, now)
+    audits = [work for work in passed if work.reason is WorkReason.AUDIT]
+    allocation = _allocate(capacity, len(changed), len(unverified), len(audits))
+    planned = (
+        *_rotated(changed, round_robin.changed)[: allocation.changed],
+        *_rotated(unverified, round_robin.unverified)[: allocation.unverified],
+        *audits[: allocation.audits],
     )
-    needing = len(changed) + len(unverified) + len(audits)
-    marks = _marks(stretch, mark, now)[: granted.audits + 1]
-    return Sweep(work, needing - len(work), tuple(findings), marks)
+    needed = len(changed) + len(unverified) + len(audits)
+    cursors = _cursors(passed, cursor, now)[: allocation.audits + 1]
+    return SweepPlan(planned, needed - len(planned), tuple(findings), cursors)
 
 
 @dataclass(frozen=True, slots=True)
-class _Placed:
-    """A group at its place in the ring."""
+class _Hashed:
+    """A group with the hash of its ARN, which sets its position in the sequence."""
 
-    position: int
+    hash: int
     work: PlannedWork
 
 
 @dataclass(frozen=True, slots=True)
-class _Granted:
-    """How many groups of each cause are handed out."""
+class _Allocation:
+    """How many groups of each reason get work."""
 
     changed: int
     unverified: int
     audits: int
 
 
-def _cause(group: ListedGroup, answer: Observation, key: SigningKey) -> WorkReason:
-    record = read_checkpoint(group.record, group.binding, key)
-    if record is None:
+def _reason(group: ListedGroup, observation: Observation, key: SigningKey) -> WorkReason:
+    checkpoint = read_checkpoint(group.checkpoint, group.binding, key)
+    if checkpoint is None:
         return WorkReason.UNVERIFIED
-    return WorkReason.AUDIT if record.is_of(answer.addresses) else WorkReason.ANSWER_CHANGED
+    if checkpoint.matches(observation.addresses):
+        return WorkReason.AUDIT
+    return WorkReason.ADDRESSES_CHANGED
 
 
-def _position(text: str) -> int:
-    """A place that no other group's coming or going changes."""
+def _hash(text: str) -> int:
+    """Return a position that stays the same when other groups are added or deleted."""
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest())
 
 
-def _stretch(
-    ring: Sequence[_Placed], mark: AuditCursor | None, now: float
+def _passed_by_audit(
+    sequence: Sequence[_Hashed], cursor: AuditCursor | None, now: float
 ) -> Sequence[PlannedWork]:
-    """The groups of the ring that the audit has to pass in this sweep."""
-    due = math.ceil(len(ring) * _elapsed(mark, now) / AUDIT_SECONDS - _ROUNDING)
-    return _after(ring, "" if mark is None else mark.arn)[:due]
+    """Return the groups that the audit cursor has to pass in this sweep."""
+    due = math.ceil(len(sequence) * _elapsed(cursor, now) / AUDIT_SECONDS - _ROUNDING)
+    return _rotated(sequence, "" if cursor is None else cursor.arn)[:due]
 
 
-def _elapsed(mark: AuditCursor | None, now: float) -> float:
-    """For how many seconds the audit has to make up: at most a whole round."""
-    return SWEEP_SECONDS if mark is None else min(max(0.0, now - mark.at), AUDIT_SECONDS)
+def _elapsed(cursor: AuditCursor | None, now: float) -> float:
+    """Return the seconds since the cursor's time: at most one whole round."""
+    return SWEEP_SECONDS if cursor is None else min(max(0.0, now - cursor.at), AUDIT_SECONDS)
 
 
-def _marks(
-    stretch: Sequence[PlannedWork], mark: AuditCursor | None, now: float
+def _cursors(
+    passed: Sequence[PlannedWork], cursor: AuditCursor | None, now: float
 ) -> tuple[AuditCursor | None, ...]:
-    """How far the audit is after none of its groups, after one, and so on to all of them."""
-    stops = [place for place, work in enumerate(stretch) if work.cause is WorkReason.AUDIT]
-    return tuple(_moved(stretch, passed, mark, now) for passed in (*stops, len(stretch)))
+    """Return the cursor after no audit, after one, and so on to all of them."""
+    stops = [index for index, work in enumerate(passed) if work.reason is WorkReason.AUDIT]
+    return tuple(_moved(passed, count, cursor, now) for count in (*stops, len(passed)))
 
 
 def _moved(
-    stretch: Sequence[PlannedWork], passed: int, mark: AuditCursor | None, now: float
+    passed: Sequence[PlannedWork], count: int, cursor: AuditCursor | None, now: float
 ) -> AuditCursor | None:
-    """How far the audit is: up to before the first group that is not passed, and no later."""
-    if not passed:
+    """Return the cursor after this many groups. Its time leaves the rest due in the next sweep."""
+    if not count:
         return None
-    owed = _elapsed(mark, now) * (1 - passed / len(stretch))
-    return AuditCursor(stretch[passed - 1].binding.arn, now - owed)
+    owed = _elapsed(cursor, now) * (1 - count / len(passed))
+    return AuditCursor(passed[count - 1].binding.arn, now - owed)
 
 
-def _grant(room: SweepCapacity, changed: int, unverified: int, audits: int) -> _Granted:
-    """Divide the room: what is reserved first, and what is left by urgency."""
-    least_unverified, least_audits = min(unverified, room.reserved), min(audits, room.reserved)
-    changed = min(changed, room.groups - least_unverified - least_audits)
-    unverified = min(unverified, room.groups - changed - least_audits)
-    return _Granted(changed, unverified, min(audits, room.groups - changed - unverified))
+def _allocate(capacity: SweepCapacity, changed: int, unverified: int, audits: int) -> _Allocation:
+    """Divide the capacity: the reserved parts first, then the rest by urgency."""
+    least_unverified, least_audits = (min(it, capacity.reserved) for it in (unverified, audits))
+    changed = min(changed, capacity.groups - least_unverified - least_audits)
+    unverified = min(unverified, capacity.groups - changed - least_audits)
+    return _Allocation(changed, unverified, min(audits, capacity.groups - changed - unverified))
 
 
-def _after(ring: Sequence[_Placed], text: str) -> Sequence[PlannedWork]:
-    """All of them, from behind the place of a text once round."""
-    start = bisect_right(ring, _position(text), key=lambda placed: placed.position)
-    return [placed.work for placed in (*ring[start:], *ring[:start])]
+def _rotated(sequence: Sequence[_Hashed], text: str) -> Sequence[PlannedWork]:
+    """Return the whole sequence, starting after the position of the text."""
+    start = bisect_right(sequence, _hash(text), key=lambda it: it.hash)
+    return [it.work for it in (*sequence[start:], *sequence[:start])]

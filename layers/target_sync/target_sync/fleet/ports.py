@@ -1,4 +1,4 @@
-"""What a fleet needs of the outside world, as Protocols. The adapters keep them."""
+"""The Protocols through which the fleet reaches AWS and DNS."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ class DatabaseEvent:
     """A message of the queue of RDS events.
 
     Attributes:
-        identifier: The instance or cluster that it names; empty if it names none.
-        handle: By which the queue is told that it was dealt with; empty if Lambda tells it.
+        identifier: The instance or cluster of the event; empty if the event has none.
+        handle: The receipt handle to delete the message with; empty if Lambda deletes it.
     """
 
     identifier: str
@@ -25,47 +25,47 @@ class DatabaseEvent:
 class TaggedGroupsPort(Protocol):
     """The target groups of this account and Region that have an endpoint tag.
 
-    Every method raises ``AwsUnavailableError`` for what may pass and another
-    ``AwsCallError`` for what will not.
+    Every method raises ``AwsUnavailableError`` for a failure that may pass, and another
+    ``AwsCallError`` for a permanent one.
     """
 
-    def listing(self) -> Sequence[TaggedGroup]:
-        """Every such group with its tags, which may be some seconds behind."""
+    def list_groups(self) -> Sequence[TaggedGroup]:
+        """Return every such group with its tags, which may be some seconds old."""
         ...
 
 
 class GroupFactsPort(Protocol):
-    """What ELB knows of target groups. Raises like ``TaggedGroupsPort``."""
+    """The facts of target groups. Raises like ``TaggedGroupsPort``."""
 
-    def facts(self, arns: Collection[str]) -> Mapping[str, GroupFacts]:
-        """The facts of these groups; those that do not exist are missing."""
+    def describe(self, arns: Collection[str]) -> Mapping[str, GroupFacts]:
+        """Return the facts of these groups, without the groups that do not exist."""
         ...
 
 
-class NamesPort(Protocol):
-    """Who answers what the endpoints' names say."""
+class NameLookupsPort(Protocol):
+    """Observes many endpoints at once."""
 
-    def ask(
-        self, questions: Sequence[EndpointKey]
+    def look_up(
+        self, keys: Sequence[EndpointKey]
     ) -> Mapping[EndpointKey, Observation | FailedObservation]:
-        """Ask all of them, several at once. A failure is a value, not an exception."""
+        """Return one observation for each key. A failure is a value, not an exception."""
         ...
 
 
 class WorkQueuePort(Protocol):
     """The queue of the workers. Raises like ``TaggedGroupsPort``."""
 
-    def send(self, orders: Sequence[WorkItem], at: float) -> None:
-        """Send orders. Equal ones of the same minute are one; those of a group keep their order.
+    def send(self, work_items: Sequence[WorkItem], at: float) -> None:
+        """Send work items. The queue drops equal ones of a minute, and keeps a group's sequence.
 
         Args:
-            orders: What is to be done.
+            work_items: The work.
             at: Now, in seconds since the epoch.
         """
         ...
 
-    def waiting(self) -> int:
-        """About how many orders nobody has finished."""
+    def count(self) -> int:
+        """Return the approximate number of work items, including those in progress."""
         ...
 
 
@@ -73,17 +73,17 @@ class DatabaseEventsPort(Protocol):
     """The queue of RDS events. Raises like ``TaggedGroupsPort``."""
 
     def receive(self, wait_seconds: int) -> Sequence[DatabaseEvent]:
-        """What is there, or comes within so many seconds."""
+        """Return the next events; wait at most this long for the first one."""
         ...
 
-    def forget(self, events: Sequence[DatabaseEvent]) -> None:
-        """Take these from the queue: they were dealt with."""
+    def delete(self, events: Sequence[DatabaseEvent]) -> None:
+        """Delete processed events."""
         ...
 
 
 class GroupTagsPort(Protocol):
-    """The tags that the fleet itself leaves on target groups. Raises like ``TargetGroupPort``."""
+    """Writes the fleet's own tags. Raises like ``TargetGroupPort``."""
 
     def write(self, arn: str, key: str, value: str) -> None:
-        """Set one tag."""
+        """Set one tag of a target group."""
         ...

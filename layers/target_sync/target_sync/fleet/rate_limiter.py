@@ -1,142 +1,164 @@
-"""Calls to ELB, each when the fleet's budget has a token for it.
+"""Delays the calls to ELB until the worker's call budget has a token for them.
 
-Every wait is a course of moments at which to go on, as in ``Reconciler.run_in_steps``: so the
-runs of one worker share its budget, and none holds up the others while it waits.
+Every wait is a generator of the times at which to continue, as in ``Reconciler.run_in_steps``. The
+runs of one worker share its budget that way, and a waiting run does not block the others.
 """
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from itertools import count
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from target_sync.aws import THROTTLED_CODES
 from target_sync.fleet.ports import GroupTagsPort
 from target_sync.fleet.rate_limits import Call, CallBudget
 from target_sync.model import Target, TargetGroup
 from target_sync.ports import Clock, TargetGroupPort
 from target_sync.reconcile.loop import STALE_SECONDS
 
-#: A look is taken only when a change that it may ask for could follow within so long. Else the
-#: plan would be too old by then, and the look would have been in vain.
+#: A snapshot is taken only if a change could follow within this time. Later the plan would be
+#: stale, and the snapshot useless.
 LEAD_SECONDS = STALE_SECONDS - 2.0
 
 _T = TypeVar("_T")
 
 
+class ThrottlingCounter:
+    """Counts the throttled responses to a client, including those that botocore retried.
+
+    The outcome of a call does not show a throttling that a retry made good.
+
+    Args:
+        client: Of any API.
+    """
+
+    def __init__(self, client: Any) -> None:
+        self._count = 0
+        client.meta.events.register("response-received", self._received)
+
+    def count(self) -> int:
+        """Return the number of throttled responses."""
+        return self._count
+
+    def _received(self, parsed_response: Mapping[str, Any] | None = None, **_: object) -> None:
+        # There is no response after a network error (botocore, ``Endpoint._get_response``).
+        code = (parsed_response or {}).get("Error", {}).get("Code")
+        self._count += code in THROTTLED_CODES
+
+
 class CallRateLimiter:
-    """The budget of one worker, kept from run to run.
+    """The call budget of one worker, which several runs share.
 
     Args:
         clock: The budget's.
-        budget: As it is now.
-        throttlings: How often AWS has said slow down up to now, also where a retry of the client
-            made it good.
+        budget: The budget at the start.
+        throttled: Returns the number of throttled responses so far.
     """
 
-    def __init__(self, clock: Clock, budget: CallBudget, throttlings: Callable[[], int]) -> None:
+    def __init__(self, clock: Clock, budget: CallBudget, throttled: Callable[[], int]) -> None:
         self._clock = clock
         self._budget = budget
-        self._throttlings = throttlings
+        self._throttled = throttled
         self._tickets = count()
         self._waiting = set[int]()
 
     def ticket(self) -> int:
-        """A number for a run: of those that wait for a look, the first to begin is the next."""
+        """Return the number of a run. Waiting runs take their snapshots in this sequence."""
         return next(self._tickets)
 
     def take(self, call: Call) -> float:
-        """Pay for a call, and answer with when it may go."""
+        """Take the tokens of a call, and return the time at which it may be made."""
         self._budget, at = self._budget.take(call, self._clock.now())
         return at
 
     def before_snapshot(
-        self, ticket: int, change_paid_at: float | None
+        self, ticket: int, change_ready_at: float | None
     ) -> Generator[float, None, None]:
-        """Wait for a description, and pay for it.
+        """Wait until the group may be described, and take the tokens.
 
-        A look pays when its turn has come and not before, so that a change, which cannot wait,
-        stands behind no look.
+        It takes the tokens at the end of the wait, so that a change, which is urgent, never waits
+        for a snapshot.
 
         Args:
             ticket: The run's.
-            change_paid_at: When a change may go that has been paid for; None if none has.
+            change_ready_at: When a change may be made that already has its tokens; None without.
         """
         self._waiting.add(ticket)
         try:
-            while (at := self._look_at(ticket, change_paid_at)) > self._clock.now():
+            while (at := self._snapshot_at(ticket, change_ready_at)) > self._clock.now():
                 yield at
         finally:
             self._waiting.discard(ticket)
         self.take(Call.DESCRIBE)
 
-    def call(self, call: Call, deed: Callable[[], _T]) -> _T:
-        """Make a call that has been paid for, and learn from how it went."""
-        before = self._throttlings()
+    def call(self, call: Call, method: Callable[[], _T]) -> _T:
+        """Make a call that has its tokens, and adapt the budget to the outcome."""
+        before = self._throttled()
         try:
-            return deed()
+            return method()
         finally:
-            slow = self._throttlings() > before
-            learn = self._budget.throttled if slow else self._budget.succeeded
-            self._budget = learn(call, self._clock.now())
+            throttled = self._throttled() > before
+            adapt = self._budget.throttled if throttled else self._budget.succeeded
+            self._budget = adapt(call, self._clock.now())
 
-    def _look_at(self, ticket: int, change_paid_at: float | None) -> float:
+    def _snapshot_at(self, ticket: int, change_ready_at: float | None) -> float:
         now, ahead, at = self._clock.now(), self._budget, 0.0
         for _ in range(1 + sum(other < ticket for other in self._waiting)):
             ahead, at = ahead.take(Call.DESCRIBE, now)
-        change_at = change_paid_at
-        if change_at is None:
-            _, change_at = ahead.take(Call.REGISTRATION, now)
-        return max(at, change_at - LEAD_SECONDS)
+        if change_ready_at is None:
+            _, change_ready_at = ahead.take(Call.REGISTRATION, now)
+        return max(at, change_ready_at - LEAD_SECONDS)
 
 
 class RateLimitedTargetGroup:
-    """A target group for one run, whose calls the budget pays for.
+    """A target group for one run, whose calls wait for the worker's call budget.
 
-    Implements ``target_sync.ports.TargetGroupPort`` and, for the same run, ``Pace``. One
-    call pays for up to 200 targets; a group with more is rare, and goes a little over.
+    Implements ``target_sync.ports.TargetGroupPort`` and, for the same run, ``RateLimiter``. One
+    token pays for up to 200 targets; a larger group is rare and exceeds the budget a little.
     """
 
     def __init__(self, group: TargetGroupPort, rate_limiter: CallRateLimiter, clock: Clock) -> None:
         self._group = group
-        self._pacer = rate_limiter
+        self._rate_limiter = rate_limiter
         self._clock = clock
         self._ticket = rate_limiter.ticket()
-        self._change_paid_at: float | None = None
+        self._change_ready_at: float | None = None
 
     def before_snapshot(self) -> Generator[float, None, None]:
         """Wait until the group may be described."""
-        yield from self._pacer.before_snapshot(self._ticket, self._change_paid_at)
+        yield from self._rate_limiter.before_snapshot(self._ticket, self._change_ready_at)
 
     def before_change(self) -> Generator[float, None, None]:
         """Wait until targets may be registered or deregistered."""
-        if self._change_paid_at is None:
-            self._change_paid_at = self._pacer.take(Call.REGISTRATION)
-        if self._change_paid_at > self._clock.now():
-            yield self._change_paid_at
+        if self._change_ready_at is None:
+            self._change_ready_at = self._rate_limiter.take(Call.REGISTRATION)
+        if self._change_ready_at > self._clock.now():
+            yield self._change_ready_at
 
     def describe(self) -> TargetGroup:
-        """List the targets with their health, draining ones included."""
-        return self._pacer.call(Call.DESCRIBE, self._group.describe)
+        """Return the targets with their health, draining ones included."""
+        return self._rate_limiter.call(Call.DESCRIBE, self._group.describe)
 
     def register(self, targets: Sequence[Target]) -> None:
         """Register targets."""
-        self._change_paid_at = None
-        self._pacer.call(Call.REGISTRATION, lambda: self._group.register(targets))
+        self._change_ready_at = None
+        self._rate_limiter.call(Call.REGISTRATION, lambda: self._group.register(targets))
 
     def deregister(self, targets: Sequence[Target]) -> None:
         """Deregister targets."""
-        self._change_paid_at = None
-        self._pacer.call(Call.REGISTRATION, lambda: self._group.deregister(targets))
+        self._change_ready_at = None
+        self._rate_limiter.call(Call.REGISTRATION, lambda: self._group.deregister(targets))
 
 
 class RateLimitedTags:
-    """The fleet's tags, which the budget pays for."""
+    """Writes the fleet's tags within the worker's call budget."""
 
     def __init__(self, tags: GroupTagsPort, rate_limiter: CallRateLimiter, clock: Clock) -> None:
         self._tags = tags
-        self._pacer = rate_limiter
+        self._rate_limiter = rate_limiter
         self._clock = clock
 
     def write(self, arn: str, key: str, value: str) -> Generator[float, None, None]:
-        """Set one tag, after the waits that it takes. Raises like ``GroupTagsPort``."""
-        if (at := self._pacer.take(Call.MUTATING)) > self._clock.now():
+        """Set one tag once the budget allows it. Raises like ``GroupTagsPort``."""
+        if (at := self._rate_limiter.take(Call.MUTATING)) > self._clock.now():
             yield at
-        self._pacer.call(Call.MUTATING, lambda: self._tags.write(arn, key, value))
+        self._rate_limiter.call(Call.MUTATING, lambda: self._tags.write(arn, key, value))

@@ -1,8 +1,8 @@
-"""How many calls the fleet may make, and when the next one may go.
+"""The call budget: how many calls a worker may make, and when the next one may be made.
 
 AWS throttles ELB by token buckets for a whole account and Region. The fleet keeps to a share of
-them. Its workers have no database to share a counter in, so each gets a fixed part: the share,
-divided by how many of them there may be at once. All of them together then never exceed it.
+them. Its workers have no common counter, so each gets a fixed part: the share, divided by the
+highest number of concurrent workers. All workers together then never exceed the share.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from enum import StrEnum
 
 
 class Call(StrEnum):
-    """What a call is charged to, beside the account's own bucket."""
+    """The token bucket of a call, beside the account's own."""
 
     DESCRIBE = "describe"
     REGISTRATION = "registration"
@@ -20,24 +20,24 @@ class Call(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """A token bucket's size, in calls, and its refill, in calls a second."""
+    """A token bucket's size, in calls, and its refill, in calls per second."""
 
     capacity: float
     refill: float
 
-    def part(self, share: float, workers: int = 1) -> "Quota":
-        """What each of so many workers gets of a share of it.
+    def per_worker(self, share: float, workers: int = 1) -> "Quota":
+        """Return the part of each worker in a share of this quota.
 
         Raises:
-            ValueError: The share is not in (0, 1], or so little that a worker could never call.
+            ValueError: The share is not in (0, 1], or too small for one call of each worker.
         """
         if not 0 < share <= 1 or workers < 1:
             raise ValueError("a share is more than 0 and at most 1, of one worker or more")
         part = Quota(self.capacity * share / workers, self.refill * share / workers)
         if part.capacity < 1:
             raise ValueError(
-                f"{share:g} of {self.capacity:g} calls is not one for each of {workers} workers:"
-                " have fewer workers, or a larger share"
+                f"{share:g} of {self.capacity:g} calls is less than one for each of {workers}"
+                " workers: reduce the workers, or increase the share"
             )
         return part
 
@@ -48,36 +48,35 @@ QUOTAS: Mapping[Call, Quota] = {
     Call.REGISTRATION: Quota(20, 4),
     Call.MUTATING: Quota(20, 3),
 }
-#: Every call also takes from this one.
+#: Every call also takes a token from this bucket.
 ACCOUNT_QUOTA = Quota(40, 10)
-#: How much of all that the fleet takes unless told otherwise.
+#: The part of all buckets that the fleet uses by default.
 DEFAULT_SHARE = 0.5
 
 
-def calls_a_second(share: float) -> float:
-    """How many calls, of whatever kind, a share of the account's goes on for without end.
+def calls_per_second(share: float) -> float:
+    """Return how many calls per second, of all kinds, a share of the account's quota sustains.
 
     Raises:
         ValueError: The share is not in (0, 1].
     """
-    return ACCOUNT_QUOTA.part(share).refill
+    return ACCOUNT_QUOTA.per_worker(share).refill
 
 
-#: Additive increase, multiplicative decrease: how TCP finds its part of a line that it shares with
-#: senders that it does not know.
-_SLOWED_BY, _SPED_UP_BY, _SLOWEST = 1 / 2, 1 / 16, 1 / 32
+#: Additive increase, multiplicative decrease, as TCP does on a line that it shares with unknown
+#: senders: the factor after a throttling, the step after a success, and the lowest rate.
+_DECREASE, _INCREASE, _LOWEST = 1 / 2, 1 / 16, 1 / 32
 
 
 @dataclass(frozen=True, slots=True)
 class TokenBucket:
-    """A token bucket that a throttling makes slower and each success a little faster again.
+    """A token bucket whose refill falls with each throttling and rises with each success.
 
     Attributes:
-        quota: The most that it gives. In any stretch of t seconds that is ``capacity + refill *
-            t`` calls.
-        tokens: What was there at ``at``; below zero if calls are promised that have yet to go.
-        rate: The refill at present, at most that of the quota.
-        at: When that was.
+        quota: The upper limit: in any period of t seconds, ``capacity + refill * t`` calls.
+        tokens: The level at ``at``; below zero if it has granted calls in the future.
+        rate: The present refill, at most that of the quota.
+        at: The time of the level.
     """
 
     quota: Quota
@@ -87,25 +86,25 @@ class TokenBucket:
 
     @classmethod
     def full(cls, quota: Quota, now: float) -> "TokenBucket":
-        """A bucket that nobody has taken from."""
+        """Return a full bucket."""
         return cls(quota, quota.capacity, quota.refill, now)
 
     def take(self, now: float) -> tuple["TokenBucket", float]:
-        """Take one token, and answer with when the call may go."""
+        """Take one token; return the new bucket and the time at which the call may be made."""
         level = self._refilled(now)
         ready_at = level.at + max(0.0, 1.0 - level.tokens) / level.rate
         return replace(level, tokens=level.tokens - 1.0), ready_at
 
     def throttled(self, now: float) -> "TokenBucket":
-        """AWS said slow down: somebody else takes more than we knew."""
+        """Return the bucket after a throttling: other callers use more than we knew."""
         level = self._refilled(now)
-        rate = max(level.rate * _SLOWED_BY, self.quota.refill * _SLOWEST)
+        rate = max(level.rate * _DECREASE, self.quota.refill * _LOWEST)
         return replace(level, rate=rate, tokens=min(level.tokens, 0.0))
 
     def succeeded(self, now: float) -> "TokenBucket":
-        """A call went through: try a little more."""
+        """Return the bucket after a success, with a slightly higher rate."""
         level = self._refilled(now)
-        rate = min(level.rate + self.quota.refill * _SPED_UP_BY, self.quota.refill)
+        rate = min(level.rate + self.quota.refill * _INCREASE, self.quota.refill)
         return replace(level, rate=rate)
 
     def _refilled(self, now: float) -> "TokenBucket":
@@ -116,38 +115,38 @@ class TokenBucket:
 
 @dataclass(frozen=True, slots=True)
 class CallBudget:
-    """One worker's buckets. Each method answers a new value and leaves this one alone."""
+    """The buckets of one worker. Each method returns a new budget."""
 
     buckets: Mapping[Call, TokenBucket]
     account: TokenBucket
 
     @classmethod
     def of(cls, now: float, *, share: float = DEFAULT_SHARE, workers: int = 1) -> "CallBudget":
-        """The budget of one of so many workers.
+        """Return the budget of one of this many workers.
 
         Raises:
-            ValueError: See ``Quota.part``.
+            ValueError: See ``Quota.per_worker``.
         """
         return cls(
             {
-                call: TokenBucket.full(quota.part(share, workers), now)
+                call: TokenBucket.full(quota.per_worker(share, workers), now)
                 for call, quota in QUOTAS.items()
             },
-            TokenBucket.full(ACCOUNT_QUOTA.part(share, workers), now),
+            TokenBucket.full(ACCOUNT_QUOTA.per_worker(share, workers), now),
         )
 
     def take(self, call: Call, now: float) -> tuple["CallBudget", float]:
-        """Take what a call costs, and answer with when it may go."""
+        """Take the tokens of a call; return the new budget and when the call may be made."""
         bucket, ready_at = self.buckets[call].take(now)
         account, account_ready_at = self.account.take(now)
         return self._with(call, bucket, account), max(ready_at, account_ready_at)
 
     def throttled(self, call: Call, now: float) -> "CallBudget":
-        """AWS said slow down. It does not say which bucket was empty, so both slow down."""
+        """Return the budget after a throttling. AWS does not name the bucket, so both slow down."""
         return self._with(call, self.buckets[call].throttled(now), self.account.throttled(now))
 
     def succeeded(self, call: Call, now: float) -> "CallBudget":
-        """The call went through."""
+        """Return the budget after a success."""
         return self._with(call, self.buckets[call].succeeded(now), self.account.succeeded(now))
 
     def _with(self, call: Call, bucket: TokenBucket, account: TokenBucket) -> "CallBudget":

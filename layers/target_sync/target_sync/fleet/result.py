@@ -1,4 +1,4 @@
-"""What a sweep and a watch did, as documents: the answer to the caller, the record in the log."""
+"""The results of a sweep and of a watch, for the caller and for the log."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -9,21 +9,21 @@ from target_sync.ports import LogRecord
 
 #: The findings in one log record. A larger record may exceed the size of a CloudWatch event
 #: (256 KB).
-FINDINGS_IN_A_RECORD = 200
+FINDINGS_PER_RECORD = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepResult:
-    """The end of a sweep.
+    """The result of a sweep.
 
     Attributes:
-        trigger: What set it off, as it is to stand in the document.
-        dry_run: Whether nothing was handed out.
-        bound: How many groups are bound to a name.
-        findings: What is wrong with groups.
-        work: What was handed out; in a dry run what would be.
+        trigger: What started it, as JSON.
+        dry_run: Whether it sent no work items.
+        bound: How many groups are bound to a database.
+        findings: The problems with groups.
+        work: The groups that were sent to the workers; in a dry run those that would be.
         postponed: How many more groups need work.
-        waiting: About how many orders nobody had finished when it began.
+        queued: About how many work items the queue had at the start.
         seconds: How long it took.
     """
 
@@ -33,33 +33,33 @@ class SweepResult:
     findings: tuple[Finding, ...]
     work: tuple[PlannedWork, ...]
     postponed: int
-    waiting: int
+    queued: int
     seconds: float
 
-    def count(self, cause: WorkReason) -> int:
-        """How many groups were handed out for this reason."""
-        return sum(work.cause is cause for work in self.work)
+    def count(self, reason: WorkReason) -> int:
+        """Return how many groups were sent for this reason."""
+        return sum(work.reason is reason for work in self.work)
 
     def to_document(self) -> Mapping[str, object]:
-        """The result as JSON; with the groups of its orders only if nobody has them otherwise."""
+        """Return the result as JSON. Only a dry run lists the work."""
         document = {
             "trigger": self.trigger,
             "dry_run": self.dry_run,
             "groups": {
                 "bound": self.bound,
                 "with_findings": len(self.findings),
-                "changed": self.count(WorkReason.ANSWER_CHANGED),
+                "changed": self.count(WorkReason.ADDRESSES_CHANGED),
                 "unverified": self.count(WorkReason.UNVERIFIED),
                 "audited": self.count(WorkReason.AUDIT),
                 "postponed": self.postponed,
             },
-            "waiting": self.waiting,
+            "queued_work_items": self.queued,
             "seconds": round(self.seconds, 3),
             "findings": [finding.to_document() for finding in self.findings],
         }
         if self.dry_run:
             document["work"] = [
-                {"arn": work.binding.arn, "cause": work.cause.value} for work in self.work
+                {"arn": work.binding.arn, "reason": work.reason.value} for work in self.work
             ]
         return document
 
@@ -70,14 +70,14 @@ class SweepResult:
             "SweepSucceeded": 1,
             "GroupsBound": self.bound,
             "GroupsWithFindings": len(self.findings),
-            "GroupsChanged": self.count(WorkReason.ANSWER_CHANGED),
+            "GroupsChanged": self.count(WorkReason.ADDRESSES_CHANGED),
             "GroupsUnverified": self.count(WorkReason.UNVERIFIED),
             "GroupsAudited": self.count(WorkReason.AUDIT),
             "GroupsPostponed": self.postponed,
         }
-        for start in range(0, max(1, len(self.findings)), FINDINGS_IN_A_RECORD):
-            part = self.findings[start : start + FINDINGS_IN_A_RECORD]
-            is_last = start + FINDINGS_IN_A_RECORD >= len(self.findings)
+        for start in range(0, max(1, len(self.findings)), FINDINGS_PER_RECORD):
+            part = self.findings[start : start + FINDINGS_PER_RECORD]
+            is_last = start + FINDINGS_PER_RECORD >= len(self.findings)
             yield LogRecord(
                 message="sweep ended",
                 fields={
@@ -90,37 +90,37 @@ class SweepResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchResult:
-    """The end of a watch.
+    """The result of a watch.
 
     Attributes:
-        events: How many came, those that were taken from the queue on the way too.
-        unreadable: How many of them named no database.
-        databases: How many names of databases were watched, because a group is bound to them.
-        orders: How many orders were sent.
-        left: How many databases were still watched at the end; the sweep goes on with them.
-        failures: How many calls to the queues failed and were outlived.
-        last_failure: What the last of them said; empty if there was none.
+        events: How many events there were, with those received during the watch.
+        unreadable: How many of them had no database.
+        databases: How many databases with a bound group were watched.
+        work_items: How many work items were sent.
+        still_watched: How many databases were still watched at the end. The sweep continues.
+        failures: How many calls to the queues failed and did not stop the watch.
+        last_failure: The message of the last of them; empty if there was none.
         seconds: How long it took.
     """
 
     events: int
     unreadable: int
     databases: int
-    orders: int
-    left: int
+    work_items: int
+    still_watched: int
     failures: int
     last_failure: str
     seconds: float
 
     def to_document(self) -> Mapping[str, object]:
-        """The result as JSON."""
+        """Return the result as JSON."""
         return {
             "events": self.events,
-            "unreadable": self.unreadable,
+            "unreadable_events": self.unreadable,
             "databases": self.databases,
-            "orders": self.orders,
-            "left": self.left,
-            "failures": self.failures,
+            "work_items": self.work_items,
+            "still_watched": self.still_watched,
+            "failed_calls": self.failures,
             "last_failure": self.last_failure or None,
             "seconds": round(self.seconds, 3),
         }

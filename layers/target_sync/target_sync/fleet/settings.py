@@ -1,4 +1,4 @@
-"""The environment of the fleet's functions, read once into a frozen value."""
+"""Reads the environment variables of the fleet's functions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,21 +19,21 @@ from target_sync.fleet.rate_limits import DEFAULT_SHARE, CallBudget
 
 _QUEUE_URL = r"https?://\S+/[\w.-]+"
 _MOST_WORKERS = 1_000
-#: The time that the watch has (fleet.yaml), less what it keeps back, and some to take up events.
+#: The watch's time-out (fleet.yaml), less its reserve and some time to receive events.
 _LONGEST_WATCH = 150
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetSettings:
-    """What the template told the function.
+    """The settings of the fleet's functions.
 
     Attributes:
-        limits: What holds for every group (``ALLOWED_NETWORKS``, ``MAX_TARGETS``).
-        key: What the fleet's own tags are sealed with (``SIGNING_KEY``).
+        limits: The limits of every group (``ALLOWED_NETWORKS``, ``MAX_TARGETS``).
+        key: The signing key of the fleet's own tags (``SIGNING_KEY``).
         resolvers: Name servers as (address, port); none means the system's (``RESOLVERS``).
-        share: How much of the account's calls to ELB the fleet may make (``API_SHARE``).
-        workers: How many of them there are at most at once (``MAX_WORKERS``).
-        watch_seconds: How long a name is polled after an event
+        share: The part of the account's calls to ELB that the fleet may make (``API_SHARE``).
+        workers: The highest number of concurrent workers (``MAX_WORKERS``).
+        watch_seconds: How long a database is observed after an event
             (``EVENT_WATCH_DURATION_SECONDS``).
     """
 
@@ -46,10 +46,10 @@ class FleetSettings:
 
 
 def load_fleet_settings(environ: Mapping[str, str]) -> FleetSettings:
-    """Read the settings from the environment.
+    """Return the settings in the environment.
 
     Raises:
-        SettingsError: A variable is missing or wrong. The message names it.
+        SettingsError: A variable is missing or invalid. The message names it.
     """
     workers = whole_number(environ, "MAX_WORKERS", _MOST_WORKERS, default="10")
     return FleetSettings(
@@ -68,19 +68,19 @@ def load_fleet_settings(environ: Mapping[str, str]) -> FleetSettings:
 
 
 def work_queue_url(environ: Mapping[str, str]) -> str:
-    """Where orders go (``WORK_QUEUE_URL``).
+    """Return the URL of the queue of work items (``WORK_QUEUE_URL``).
 
     Raises:
-        SettingsError: It is not the URL of a queue.
+        SettingsError: The variable is not the URL of a queue.
     """
     return _queue_url(environ, "WORK_QUEUE_URL")
 
 
 def event_queue_url(environ: Mapping[str, str]) -> str:
-    """Where RDS events come from (``EVENT_QUEUE_URL``).
+    """Return the URL of the queue of RDS events (``EVENT_QUEUE_URL``).
 
     Raises:
-        SettingsError: It is not the URL of a queue.
+        SettingsError: The variable is not the URL of a queue.
     """
     return _queue_url(environ, "EVENT_QUEUE_URL")
 
@@ -90,12 +90,12 @@ def _queue_url(environ: Mapping[str, str], name: str) -> str:
 
 
 def _key(text: str) -> SigningKey:
-    """A key of the text's end: of a stack's ID that is what no other stack has."""
+    """Return a key from the end of the text, which is unique in the ID of a stack."""
     least, most = KEY_BYTES
     try:
         return SigningKey(text.encode()[-most:])
     except ValueError:
-        # The text is a secret, so it is not told.
+        # The text is a secret, so the message does not contain it.
         raise SettingsError(f"SIGNING_KEY must have at least {least} bytes") from None
 
 
@@ -105,6 +105,6 @@ def _share(text: str, workers: int) -> float:
         CallBudget.of(0.0, share=share, workers=workers)
     except ValueError as error:
         raise SettingsError(
-            f"API_SHARE {text!r} cannot be shared by MAX_WORKERS {workers}: {error}"
+            f"API_SHARE {text!r} cannot be divided among MAX_WORKERS {workers}: {error}"
         ) from error
     return share

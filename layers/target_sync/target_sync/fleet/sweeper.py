@@ -1,4 +1,4 @@
-"""The only sequencing of a sweep: list, ask, decide, hand out, report."""
+"""Runs a sweep: list the groups, observe their endpoints, plan, send work items, report."""
 
 import math
 import sys
@@ -6,181 +6,189 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, zip_longest
 
-from target_sync.fleet.bound_groups import BoundGroups
 from target_sync.fleet.checkpoints import AuditCursor, SigningKey, write_cursor
+from target_sync.fleet.groups import BoundGroups
 from target_sync.fleet.model import WorkReason
 from target_sync.fleet.planner import (
     PlannedWork,
     RoundRobin,
-    Sweep,
     SweepCapacity,
-    decide,
+    SweepPlan,
+    endpoint_keys,
     newest_cursor,
-    questions,
+    plan_sweep,
 )
-from target_sync.fleet.ports import NamesPort, WorkQueuePort
-from target_sync.fleet.rate_limits import calls_a_second
+from target_sync.fleet.ports import NameLookupsPort, WorkQueuePort
+from target_sync.fleet.rate_limits import calls_per_second
 from target_sync.fleet.result import SweepResult
 from target_sync.fleet.work_items import CursorWorkItem, SyncWorkItem
 from target_sync.ports import Clock, Reporter
 from target_sync.triggers import Trigger
 
-#: Seconds kept back at the end of a function's time: the last calls, and the report.
+#: Seconds at the end of a function's time that are reserved for the last calls and the report.
 RESERVE_SECONDS = 8.0
-#: What can wait is handed out in portions of so many, while fewer orders than that wait: there are
-#: idle workers then for a failover, and it stands behind few others.
-PORTION = 10
-#: With one portion out, workers get more than so many orders done in a sweep's time, and with
-#: three they use the whole share (docs/bench/fleet.md).
-PER_PORTION, MOST_PORTIONS = 100, 3
-#: Between two looks at the queue.
+#: Work that is not urgent is sent in batches of this size, the next one when fewer work items are
+#: queued. So a failover finds idle workers and few work items before it.
+BATCH = 10
+#: One batch in the queue gives workers more than 100 work items per sweep. Three batches use the
+#: whole share (docs/bench/fleet.md).
+WORK_PER_BATCH, MAX_BATCHES = 100, 3
+#: The time between two counts of the queue.
 PAUSE_SECONDS = 1.0
-#: When nothing was finished for so long, what waits is what failed and waits for its next try. It
-#: holds up no worker, so it must not hold up what can wait either.
-STUCK_SECONDS = 10.0
+#: After this time without a finished work item, the queued ones wait for a retry. They occupy no
+#: worker, so they must not hold back other work.
+STALLED_SECONDS = 10.0
 
 
 @dataclass(slots=True, kw_only=True)
 class Sweeper:
-    """Finds out which groups need work, and tells the workers.
+    """Finds the groups that need work, and sends them to the workers.
 
-    A sweep that fails has changed nothing but sent some orders, and the next one sees all that it
-    saw. Two at once do no harm: equal orders of a minute are one.
+    A failed sweep has sent some work items and changed nothing else. The next one plans the same
+    work again. Two concurrent sweeps do no harm: the queue drops equal work items of a minute.
 
     Attributes:
-        key: What the records and the mark are sealed with.
-        share: How much of the account's calls to ELB the workers may make.
-        epoch: The time in seconds since the epoch.
+        key: The signing key of checkpoints and of the audit cursor.
+        share: The part of the account's calls to ELB that the workers may make.
+        epoch: Returns the time in seconds since the epoch.
     """
 
     groups: BoundGroups
-    names: NamesPort
+    lookups: NameLookupsPort
     queue: WorkQueuePort
     key: SigningKey
     share: float
     clock: Clock
     epoch: Callable[[], float]
     reporter: Reporter[SweepResult]
-    #: So many orders did not move in the last sweep of this container: they take up no room.
-    _stuck: int = field(default=0, init=False)
-    #: How far its audit came, which the listing may not have yet.
-    _mark: AuditCursor | None = field(default=None, init=False)
-    #: Where it goes on with what had no room; a new container begins anywhere.
-    _turns: RoundRobin | None = field(default=None, init=False)
+    #: How many work items were stalled at the end of the last sweep of this container. They do not
+    #: reduce the capacity.
+    _stalled: int = field(default=0, init=False)
+    #: The audit cursor of the last sweep, which the listing may not show yet.
+    _cursor: AuditCursor | None = field(default=None, init=False)
+    #: None in a new container, which starts at a random position.
+    _round_robin: RoundRobin | None = field(default=None, init=False)
 
     def run(self, trigger: Trigger, *, remaining_seconds: float) -> SweepResult:
         """Sweep once.
 
         Args:
-            trigger: What set this sweep off.
+            trigger: What started this sweep.
             remaining_seconds: The time that the function has left.
 
         Raises:
-            AwsCallError: The groups could not be listed, or the queue took no order.
+            AwsCallError: A call to list the groups or to use the queue failed.
         """
         began = self.clock.now()
         listed, findings = self.groups.read()
-        answers = self.names.ask(questions(listed))
-        waiting, now = self.queue.waiting(), self.epoch()
-        turns = self._turns or RoundRobin(changed=str(now), unverified=str(now))
-        sweep = decide(
+        observations = self.lookups.look_up(endpoint_keys(listed))
+        queued, now = self.queue.count(), self.epoch()
+        round_robin = self._round_robin or RoundRobin(changed=str(now), unverified=str(now))
+        plan = plan_sweep(
             listed,
-            answers,
+            observations,
             key=self.key,
-            mark=self._newest(newest_cursor(listed, self.key, now)),
-            room=SweepCapacity.of(self.share).less(max(0, waiting - self._stuck)),
+            cursor=self._newest(newest_cursor(listed, self.key, now)),
+            capacity=SweepCapacity.of(self.share).minus(max(0, queued - self._stalled)),
             now=now,
-            turns=turns,
+            round_robin=round_robin,
         )
-        work: Sequence[PlannedWork] = sweep.work
+        work: Sequence[PlannedWork] = plan.work
         if not trigger.dry_run:
-            records = {item.binding.arn: item.record for item in listed}
-            work = self._hand_out(sweep, records, began + remaining_seconds - RESERVE_SECONDS)
-            self._turns = turns.after(work)
+            checkpoints = {group.binding.arn: group.checkpoint for group in listed}
+            work = self._send_plan(plan, checkpoints, began + remaining_seconds - RESERVE_SECONDS)
+            self._round_robin = round_robin.after(work)
         result = SweepResult(
             trigger=trigger.to_document(),
             dry_run=trigger.dry_run,
             bound=len(listed),
-            findings=(*findings, *sweep.findings),
+            findings=(*findings, *plan.findings),
             work=tuple(work),
-            postponed=sweep.postponed + len(sweep.work) - len(work),
-            waiting=waiting,
+            postponed=plan.postponed + len(plan.work) - len(work),
+            queued=queued,
             seconds=self.clock.now() - began,
         )
         self.reporter.report(result)
         return result
 
-    def _hand_out(
-        self, sweep: Sweep, records: Mapping[str, str], until: float
+    def _send_plan(
+        self, plan: SweepPlan, checkpoints: Mapping[str, str], deadline: float
     ) -> Sequence[PlannedWork]:
-        """Hand out what is urgent at once, the rest as the workers get on with it."""
-        urgent = _of(sweep, WorkReason.ANSWER_CHANGED)
-        # By turns, because time may run out before all of it is handed out.
-        rest = _by_turns(_of(sweep, WorkReason.UNVERIFIED), _of(sweep, WorkReason.AUDIT))
-        self._send(urgent, records)
-        given = self._in_portions(rest, records, until)
-        mark = sweep.marks[sum(work.cause is WorkReason.AUDIT for work in given)]
-        if mark is not None:
-            self.queue.send([CursorWorkItem(mark.arn, write_cursor(mark, self.key))], self.epoch())
-            self._mark = mark
-        return [*urgent, *given]
+        """Send changed groups at once and the rest in batches; return the work that was sent."""
+        urgent = _of_reason(plan, WorkReason.ADDRESSES_CHANGED)
+        # Interleaved, because the deadline may come before the rest is sent.
+        rest = _interleaved(
+            _of_reason(plan, WorkReason.UNVERIFIED), _of_reason(plan, WorkReason.AUDIT)
+        )
+        self._send(urgent, checkpoints)
+        sent = self._send_in_batches(rest, checkpoints, deadline)
+        cursor = plan.cursors[sum(work.reason is WorkReason.AUDIT for work in sent)]
+        if cursor is not None:
+            work_item = CursorWorkItem(cursor.arn, write_cursor(cursor, self.key))
+            self.queue.send([work_item], self.epoch())
+            self._cursor = cursor
+        return [*urgent, *sent]
 
     def _newest(self, listed: AuditCursor | None) -> AuditCursor | None:
-        """Where the audit goes on: another container may have got further, or this one."""
-        marks = [mark for mark in (listed, self._mark) if mark is not None]
-        return max(marks, key=lambda mark: mark.at, default=None)
+        """Return the newer cursor: the listed one may be another container's."""
+        cursors = [cursor for cursor in (listed, self._cursor) if cursor is not None]
+        return max(cursors, key=lambda cursor: cursor.at, default=None)
 
-    def _in_portions(
-        self, works: Sequence[PlannedWork], records: Mapping[str, str], until: float
+    def _send_in_batches(
+        self, work: Sequence[PlannedWork], checkpoints: Mapping[str, str], deadline: float
     ) -> Sequence[PlannedWork]:
-        """Hand these out, and answer with those for which there was time."""
-        portions = min(math.ceil(len(works) / PER_PORTION), MOST_PORTIONS)
-        backlog, given = _Backlog(portions * PORTION), 0
-        while given < len(works) and (now := self.clock.now()) < until:
+        """Send as much of this work as the deadline allows, and return it."""
+        batches = min(math.ceil(len(work) / WORK_PER_BATCH), MAX_BATCHES)
+        backlog, sent = _Backlog(batches * BATCH), 0
+        while sent < len(work) and (now := self.clock.now()) < deadline:
             pause = PAUSE_SECONDS
-            if backlog.is_short(self.queue.waiting(), now):
-                self._send(works[given : given + PORTION], records)
-                given += PORTION
-                # The workers cannot be faster, and what SQS counts may be behind.
-                pause = PORTION / calls_a_second(self.share)
-            self._stuck = backlog.stuck(now)
-            if given < len(works):
+            if backlog.is_short(self.queue.count(), now):
+                self._send(work[sent : sent + BATCH], checkpoints)
+                sent += BATCH
+                # The workers cannot be faster, and the count of SQS may be old.
+                pause = BATCH / calls_per_second(self.share)
+            self._stalled = backlog.stalled(now)
+            if sent < len(work):
                 self.clock.sleep_until(now + pause)
-        return works[:given]
+        return work[:sent]
 
-    def _send(self, works: Sequence[PlannedWork], records: Mapping[str, str]) -> None:
-        orders = [SyncWorkItem(it.binding, records[it.binding.arn], it.cause) for it in works]
-        self.queue.send(orders, self.epoch())
+    def _send(self, work: Sequence[PlannedWork], checkpoints: Mapping[str, str]) -> None:
+        work_items = [
+            SyncWorkItem(it.binding, checkpoints[it.binding.arn], it.reason) for it in work
+        ]
+        self.queue.send(work_items, self.epoch())
 
 
 @dataclass(slots=True)
 class _Backlog:
-    """What waits in the queue, and how much of it moves.
+    """How many work items are queued, and how many of them are stalled.
 
     Attributes:
-        enough: So many orders that move are enough for the workers.
-        least: The fewest orders that have waited.
-        since: Since when it were not fewer.
+        target: The number of active work items that keeps the workers busy.
+        lowest: The lowest count so far.
+        lowest_at: When it was reached.
     """
 
-    enough: int
-    least: int = sys.maxsize
-    since: float = 0.0
+    target: int
+    lowest: int = sys.maxsize
+    lowest_at: float = 0.0
 
-    def is_short(self, waiting: int, now: float) -> bool:
-        """Whether the workers need more."""
-        if waiting < self.least:
-            self.least, self.since = waiting, now
-        return waiting < self.stuck(now) + self.enough
+    def is_short(self, queued: int, now: float) -> bool:
+        """Record the count, and return whether the workers need more work."""
+        if queued < self.lowest:
+            self.lowest, self.lowest_at = queued, now
+        return queued < self.stalled(now) + self.target
 
-    def stuck(self, now: float) -> int:
-        """How many of them do not move."""
-        return self.least if now - self.since >= STUCK_SECONDS else 0
-
-
-def _of(sweep: Sweep, cause: WorkReason) -> Sequence[PlannedWork]:
-    return [work for work in sweep.work if work.cause is cause]
+    def stalled(self, now: float) -> int:
+        """Return how many of the work items are stalled."""
+        return self.lowest if now - self.lowest_at >= STALLED_SECONDS else 0
 
 
-def _by_turns(some: Sequence[PlannedWork], others: Sequence[PlannedWork]) -> Sequence[PlannedWork]:
+def _of_reason(plan: SweepPlan, reason: WorkReason) -> Sequence[PlannedWork]:
+    return [work for work in plan.work if work.reason is reason]
+
+
+def _interleaved(
+    some: Sequence[PlannedWork], others: Sequence[PlannedWork]
+) -> Sequence[PlannedWork]:
     return [work for work in chain.from_iterable(zip_longest(some, others)) if work is not None]

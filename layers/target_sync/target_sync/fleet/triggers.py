@@ -1,9 +1,9 @@
 """The triggers of a sweep (the schedule, a person) and of a watch (the queue of RDS events)."""
 
+import json
 from collections.abc import Mapping
 
 from target_sync.errors import TriggerError
-from target_sync.fleet.events import identifier_of
 from target_sync.fleet.ports import DatabaseEvent
 from target_sync.triggers import Trigger, as_object, scheduled_or_manual
 
@@ -29,7 +29,7 @@ def parse_watch(event: object) -> tuple[DatabaseEvent, ...]:
     records = event.get("Records")
     if not isinstance(records, list) or not all(_is_message(record) for record in records):
         raise TriggerError(f"the payload must be a batch of SQS messages; {_USAGE}")
-    return tuple(DatabaseEvent(identifier_of(record["body"])) for record in records)
+    return tuple(DatabaseEvent(database_of(record["body"])) for record in records)
 
 
 def _is_message(record: object) -> bool:
@@ -39,3 +39,26 @@ def _is_message(record: object) -> bool:
         and record.get("eventSource") == "aws:sqs"
         and isinstance(record.get("body"), str)
     )
+
+
+def database_of(body: str) -> str:
+    """Return the identifier of the instance or cluster in an RDS event.
+
+    An event only says which database to check, so nothing else of it is read.
+
+    Args:
+        body: The body of a message, of any form.
+
+    Returns:
+        The identifier as in the names of endpoints; empty if the message is no RDS event.
+    """
+    try:
+        event = json.loads(body)
+    except (ValueError, RecursionError):
+        return ""
+    if not isinstance(event, Mapping) or event.get("source") != "aws.rds":
+        return ""
+    detail = event.get("detail")
+    name = detail.get("SourceIdentifier") if isinstance(detail, Mapping) else None
+    # Some events have "rds:" before it.
+    return name.rpartition(":")[2].strip().lower() if isinstance(name, str) else ""

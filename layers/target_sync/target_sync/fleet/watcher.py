@@ -1,41 +1,46 @@
-"""The only sequencing of a watch: list; ask, send, wait, and again; report."""
+"""Runs a watch: list the groups once; observe, send work items and wait in a loop; report."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from target_sync.errors import AwsUnavailableError
-from target_sync.fleet.bound_groups import BoundGroups
 from target_sync.fleet.checkpoints import SigningKey, read_checkpoint
+from target_sync.fleet.groups import BoundGroups
 from target_sync.fleet.model import ListedGroup, WorkReason
-from target_sync.fleet.planner import questions
-from target_sync.fleet.ports import DatabaseEvent, DatabaseEventsPort, NamesPort, WorkQueuePort
+from target_sync.fleet.planner import endpoint_keys
+from target_sync.fleet.ports import (
+    DatabaseEvent,
+    DatabaseEventsPort,
+    NameLookupsPort,
+    WorkQueuePort,
+)
 from target_sync.fleet.result import WatchResult
 from target_sync.fleet.work_items import SyncWorkItem
 from target_sync.model import DatabaseKind, IPAddress, Observation
 from target_sync.ports import Clock, Reporter
 
-#: Seconds kept back at the end of a function's time: the last calls, and the report.
+#: Seconds at the end of a function's time that are reserved for the last calls and the report.
 RESERVE_SECONDS = 15.0
-#: From look to look. For so long SQS is asked to wait for further events.
+#: The time between two iterations, and how long one call to SQS waits for further events.
 ITERATION_SECONDS = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watcher:
-    """Asks the names of databases of which RDS has just told something.
+    """Observes the databases of recent RDS events.
 
-    An event supplies no address and proves no change: it only says which names to ask. One that
-    is lost costs time and nothing else, because the sweep asks every name.
+    An event supplies no address and proves no change: it only says which endpoints to observe. A
+    lost event costs time and nothing else, because the sweep observes every endpoint.
 
     Attributes:
-        key: What the records are sealed with.
-        watch_seconds: For how long a name is asked after the last event that names it.
-        epoch: The time in seconds since the epoch.
+        key: The signing key of checkpoints.
+        watch_seconds: How long a database is observed after its last event.
+        epoch: Returns the time in seconds since the epoch.
     """
 
     groups: BoundGroups
-    names: NamesPort
+    lookups: NameLookupsPort
     queue: WorkQueuePort
     events: DatabaseEventsPort
     key: SigningKey
@@ -45,31 +50,32 @@ class Watcher:
     reporter: Reporter[WatchResult]
 
     def run(self, events: Sequence[DatabaseEvent], *, remaining_seconds: float) -> WatchResult:
-        """Watch until there is nothing left to watch, or the time is up.
+        """Watch until no database is left to watch, or the time is up.
 
         Args:
-            events: What came first. What comes later is taken from the queue, and forgotten there
-                when the watch is over: if it never is, those events come again.
+            events: The first events. The watch receives further ones from the queue and deletes
+                them at its end. SQS delivers them again if the watch does not get that far.
             remaining_seconds: The time that the function has left.
 
         Raises:
-            AwsCallError: The groups could not be listed, or a call will never succeed.
+            AwsCallError: The groups could not be listed, or a call failed permanently.
         """
         began = self.clock.now()
-        ends = began + remaining_seconds - RESERVE_SECONDS
-        watch = _Watch(self._followers() if any(event.identifier for event in events) else {})
-        watch.absorb(events, began + self.watch_seconds)
-        while watch.databases(self.clock.now()) and self.clock.now() < ends:
-            self._look(watch)
-            self._pause(watch, ends)
-        self._forget(watch)
+        deadline = began + remaining_seconds - RESERVE_SECONDS
+        groups = self._groups_by_database() if any(event.identifier for event in events) else {}
+        watch = _Watch(groups)
+        watch.add_events(events, began + self.watch_seconds)
+        while watch.databases(self.clock.now()) and self.clock.now() < deadline:
+            self._iterate(watch)
+            self._pause(watch, deadline)
+        self._delete_events(watch)
         now = self.clock.now()
         result = WatchResult(
             events=watch.events,
             unreadable=watch.unreadable,
             databases=len(watch.until),
-            orders=watch.orders,
-            left=len(watch.databases(now)),
+            work_items=watch.sent_count.total(),
+            still_watched=len(watch.databases(now)),
             failures=watch.failures,
             last_failure=watch.last_failure,
             seconds=now - began,
@@ -77,135 +83,132 @@ class Watcher:
         self.reporter.report(result)
         return result
 
-    def _followers(self) -> Mapping[str, Sequence[ListedGroup]]:
-        """The groups that follow each instance or cluster. What is wrong, the sweep tells."""
+    def _groups_by_database(self) -> Mapping[str, Sequence[ListedGroup]]:
+        """Return the groups of each instance or cluster. Only the sweep reports findings."""
         listed, _ = self.groups.read()
-        followers = defaultdict[str, list[ListedGroup]](list)
-        for item in listed:
-            if item.binding.kind is DatabaseKind.RDS_INSTANCE or item.binding.kind.is_cluster:
-                followers[item.binding.identifier].append(item)
-        return followers
+        groups = defaultdict[str, list[ListedGroup]](list)
+        for group in listed:
+            if group.binding.kind is DatabaseKind.RDS_INSTANCE or group.binding.kind.is_cluster:
+                groups[group.binding.identifier].append(group)
+        return groups
 
-    def _look(self, watch: "_Watch") -> None:
-        """Ask what is watched, and order work on the groups whose answer is another one."""
+    def _iterate(self, watch: "_Watch") -> None:
+        """Observe the watched databases, and send the groups whose addresses changed."""
         groups = watch.groups(self.clock.now())
-        answers = self.names.ask(questions(groups))
-        news = dict[str, frozenset[IPAddress]]()
-        orders = list[SyncWorkItem]()
-        for item in groups:
-            answer = answers[item.binding.question]
-            if isinstance(answer, Observation) and self._is_news(item, answer, watch):
-                news[item.binding.arn] = answer.addresses
-                orders.append(
-                    SyncWorkItem(item.binding, watch.record(item), WorkReason.ANSWER_CHANGED)
+        observations = self.lookups.look_up(endpoint_keys(groups))
+        changed = dict[str, frozenset[IPAddress]]()
+        work_items = list[SyncWorkItem]()
+        for group in groups:
+            observation = observations[group.binding.endpoint_key]
+            if isinstance(observation, Observation) and self._needs_work(group, observation, watch):
+                changed[group.binding.arn] = observation.addresses
+                work_items.append(
+                    SyncWorkItem(
+                        group.binding, watch.checkpoint(group), WorkReason.ADDRESSES_CHANGED
+                    )
                 )
-        if not orders:
+        if not work_items:
             return
         try:
-            self.queue.send(orders, self.epoch())
+            self.queue.send(work_items, self.epoch())
         except AwsUnavailableError as error:
-            # Nobody was told, so the next look sends the same orders, and equal ones are one.
-            watch.failed(error)
+            # The next iteration sends the same work items, and the queue drops equal ones.
+            watch.add_failure(error)
         else:
-            watch.notify(news)
+            watch.add_sent(changed)
 
-    def _is_news(self, item: ListedGroup, answer: Observation, watch: "_Watch") -> bool:
-        """Whether nobody has verified the group for this answer, or was told to."""
-        told = watch.told.get(item.binding.arn)
-        if told is not None:
-            return told != answer.addresses
-        record = read_checkpoint(item.record, item.binding, self.key)
-        return record is None or not record.is_of(answer.addresses)
+    def _needs_work(self, group: ListedGroup, observation: Observation, watch: "_Watch") -> bool:
+        """Return whether the addresses differ from those last sent, or from the checkpoint."""
+        sent = watch.sent.get(group.binding.arn)
+        if sent is not None:
+            return sent != observation.addresses
+        checkpoint = read_checkpoint(group.checkpoint, group.binding, self.key)
+        return checkpoint is None or not checkpoint.matches(observation.addresses)
 
-    def _pause(self, watch: "_Watch", ends: float) -> None:
-        """Wait for the next look, and take up the events that come meanwhile.
+    def _pause(self, watch: "_Watch", deadline: float) -> None:
+        """Wait for the next iteration, and receive further events meanwhile.
 
-        When there is no time left to watch a new name to the end, events are left to the next
-        watch: taken here, they would be out of its sight.
+        If the time left is too short to watch a new database for the full duration, the events stay
+        in the queue for the next watch.
         """
         due = self.clock.now() + ITERATION_SECONDS
         while (now := self.clock.now()) < due:
-            if now + self.watch_seconds > ends:
+            if now + self.watch_seconds > deadline:
                 self.clock.sleep_until(due)
                 continue
             try:
                 events = self.events.receive(ITERATION_SECONDS)
             except AwsUnavailableError as error:
-                watch.failed(error)
+                watch.add_failure(error)
                 self.clock.sleep_until(due)
             else:
-                watch.absorb(events, self.clock.now() + self.watch_seconds)
+                watch.add_events(events, self.clock.now() + self.watch_seconds)
 
-    def _forget(self, watch: "_Watch") -> None:
+    def _delete_events(self, watch: "_Watch") -> None:
         try:
-            self.events.forget(watch.taken)
+            self.events.delete(watch.received)
         except AwsUnavailableError as error:
-            # They come again, and are watched again.
-            watch.failed(error)
+            # SQS delivers them again, and the next watch observes their databases.
+            watch.add_failure(error)
 
 
 @dataclass(slots=True)
 class _Watch:
-    """What one watch knows.
+    """The state of one watch.
 
     Attributes:
-        followers: The groups of each database.
-        until: Until when each database is asked that somebody follows.
-        told: For which answer the last order on a group was sent.
-        times: How often that was.
-        taken: The events that were taken from the queue.
-        events: How many there were, with those that Lambda brought.
-        unreadable: How many of these named no database.
-        failures: How many calls failed and were outlived.
-        last_failure: What the last of them said.
+        groups_of: The groups of each database.
+        until: Until when each database is watched.
+        sent: The addresses for which a group was last sent to the workers.
+        sent_count: How often each group was sent.
+        received: The events that this watch received from the queue.
+        events: How many events there were, with those of the trigger.
+        unreadable: How many of them had no database.
+        failures: How many calls failed and did not stop the watch.
+        last_failure: The message of the last of them.
     """
 
-    followers: Mapping[str, Sequence[ListedGroup]]
+    groups_of: Mapping[str, Sequence[ListedGroup]]
     until: dict[str, float] = field(default_factory=dict)
-    told: dict[str, frozenset[IPAddress]] = field(default_factory=dict)
-    times: Counter[str] = field(default_factory=Counter)
-    taken: list[DatabaseEvent] = field(default_factory=list)
+    sent: dict[str, frozenset[IPAddress]] = field(default_factory=dict)
+    sent_count: Counter[str] = field(default_factory=Counter)
+    received: list[DatabaseEvent] = field(default_factory=list)
     events: int = 0
     unreadable: int = 0
     failures: int = 0
     last_failure: str = ""
 
-    @property
-    def orders(self) -> int:
-        """How many orders were sent."""
-        return self.times.total()
-
-    def absorb(self, events: Sequence[DatabaseEvent], until: float) -> None:
-        """Ask what these name until then; an event about a watched database prolongs its watch."""
+    def add_events(self, events: Sequence[DatabaseEvent], until: float) -> None:
+        """Watch the databases of these events until then; prolong those already watched."""
         self.events += len(events)
         self.unreadable += sum(not event.identifier for event in events)
-        self.taken += (event for event in events if event.handle)
-        named = (event.identifier for event in events if event.identifier in self.followers)
-        self.until |= dict.fromkeys(named, until)
+        self.received += (event for event in events if event.handle)
+        known = (event.identifier for event in events if event.identifier in self.groups_of)
+        self.until |= dict.fromkeys(known, until)
 
     def databases(self, now: float) -> Sequence[str]:
-        """What is still watched."""
+        """Return the databases that are still watched."""
         return [database for database, until in self.until.items() if now < until]
 
     def groups(self, now: float) -> Sequence[ListedGroup]:
-        """The groups of what is still watched."""
-        return [item for database in self.databases(now) for item in self.followers[database]]
+        """Return the groups of the databases that are still watched."""
+        return [group for database in self.databases(now) for group in self.groups_of[database]]
 
-    def record(self, item: ListedGroup) -> str:
-        """The record that the next order on a group tells.
+    def checkpoint(self, group: ListedGroup) -> str:
+        """Return the checkpoint for the group's next work item.
 
-        After the first order a worker may have written another one than was listed. Then it is
-        none that can be read, and another text each time: equal orders of a minute are one.
+        After the first work item a worker may have written a newer one than was listed. Then this
+        is an invalid text, and another one each time, because the queue drops equal work items.
         """
-        times = self.times[item.binding.arn]
-        return f"outdated {times}" if times else item.record
+        count = self.sent_count[group.binding.arn]
+        return f"outdated {count}" if count else group.checkpoint
 
-    def notify(self, news: Mapping[str, frozenset[IPAddress]]) -> None:
-        """Orders were sent on these groups, because of these answers."""
-        self.told |= news
-        self.times.update(news.keys())
+    def add_sent(self, changed: Mapping[str, frozenset[IPAddress]]) -> None:
+        """Note the groups that were sent, and the addresses that they were sent for."""
+        self.sent |= changed
+        self.sent_count.update(changed.keys())
 
-    def failed(self, error: AwsUnavailableError) -> None:
-        """A call failed that may succeed the next time."""
+    def add_failure(self, error: AwsUnavailableError) -> None:
+        """Note a failed call that may succeed in the next iteration."""
         self.failures += 1
         self.last_failure = str(error)

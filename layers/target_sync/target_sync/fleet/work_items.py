@@ -1,7 +1,7 @@
-"""What the sweep and the watch tell the workers, one group in each order, and how it is written.
+"""The work items that the sweep and the watch send to the workers, and their JSON.
 
-Equal orders have equal texts, by which the queue knows a double. A text is read as strictly as it
-is written: a queue outlives a deployment, so an order may come from another version.
+Each is about one target group. Equal work items have equal JSON, which the queue needs to drop
+duplicates. Parsing is strict, because the queue may hold work items of another version.
 """
 
 import json
@@ -15,95 +15,94 @@ from typing import Any, NoReturn, TypeAlias, TypeVar
 from target_sync.fleet.model import FLEET_KINDS, Binding, WorkReason
 from target_sync.model import HIGHEST_PORT, IPNetwork, SyncPolicy
 
-#: The version of the text. One of another version is unreadable.
-VERSION = 1
+#: The version of the JSON. Work items of another version are unreadable.
+VERSION = 2
 
-#: Looser than where the tags are read: here only what could never have been one is stopped.
+#: Looser than the patterns of the tags: these only reject what no sweep could have sent.
 _ARN = r"arn:aws[a-z-]*:elasticloadbalancing:[a-z0-9-]+:[0-9]{12}:targetgroup/[\w-]+/\w+"
 _NAME = r"[a-z0-9_][a-z0-9_.-]{0,252}"
-#: A mark is written as a tag, and is ours (ELBv2 API reference, Tag).
-_MARK = r"[\w .:/=+@-]{1,256}"
-#: A record may be a value that anybody has written, in any script.
-_RECORD = r".{0,256}"
-#: Of a target group (ELB quotas).
-_MOST_TARGETS = 1_000
+#: The characters of a tag (ELBv2 API reference, Tag).
+_CURSOR = r"[\w .:/=+@-]{1,256}"
+#: The checkpoint of a listing is untrusted, and may be in any script.
+_CHECKPOINT = r".{0,256}"
+#: The most targets of a group (ELB quotas).
+_MAX_TARGETS = 1_000
 
 
 class UnreadableWorkItemError(Exception):
-    """A message that is no order of this version. Another try would read no more."""
+    """A message is not a work item of this version. A retry cannot help."""
 
 
 @dataclass(frozen=True, slots=True)
 class SyncWorkItem:
-    """Keep this group right.
+    """Reconcile this group.
 
     Attributes:
         binding: The group and its database.
-        record: The record that is on the group; empty if there is none.
-        cause: Why.
+        checkpoint: The checkpoint in the listing; empty if there is none.
+        reason: Why the group needs work.
     """
 
     binding: Binding
-    record: str
-    cause: WorkReason
+    checkpoint: str
+    reason: WorkReason
 
     @property
     def arn(self) -> str:
-        """The group's."""
+        """The ARN of the group."""
         return self.binding.arn
 
 
 @dataclass(frozen=True, slots=True)
 class CursorWorkItem:
-    """Leave on this group how far the audit is.
-
-    Attributes:
-        text: The mark, sealed.
-    """
+    """Write the audit cursor, as signed text, to this group."""
 
     arn: str
-    text: str
+    cursor: str
 
 
 WorkItem: TypeAlias = SyncWorkItem | CursorWorkItem
 _T = TypeVar("_T")
 
 
-def write_work_item(order: WorkItem) -> str:
-    """The text of an order."""
-    document = _mark_document(order) if isinstance(order, CursorWorkItem) else _sync_document(order)
+def write_work_item(work_item: WorkItem) -> str:
+    """Return the JSON of a work item."""
+    if isinstance(work_item, CursorWorkItem):
+        document = _cursor_document(work_item)
+    else:
+        document = _sync_document(work_item)
     return json.dumps({"version": VERSION, **document}, separators=(",", ":"))
 
 
 def read_work_item(text: str) -> WorkItem:
-    """The order that was written so.
+    """Return the work item in this JSON.
 
     Raises:
-        UnreadableOrderError: It is none. The message names the field that is wrong.
+        UnreadableWorkItemError: It is not a work item. The message names the invalid field.
     """
-    fields = _Fields(_json(text), "the order")
-    # Another version may have any other field, so nothing else is looked at before.
+    fields = _Fields(_json(text), "the work item")
+    # First, because another version may have any other field.
     version = fields.of("version", int)
     if version != VERSION:
         raise UnreadableWorkItemError(f"version must be {VERSION}, not {version}")
-    reading = fields.meaning("what", {"mark": _mark_order, "sync": _sync_order})
-    order = reading(fields)
+    parse = fields.one_of("type", {"cursor": _cursor_work_item, "sync": _sync_work_item})
+    work_item = parse(fields)
     fields.check_none_left()
-    return order
+    return work_item
 
 
-def _mark_document(order: CursorWorkItem) -> Mapping[str, object]:
-    return {"what": "mark", "arn": order.arn, "text": order.text}
+def _cursor_document(work_item: CursorWorkItem) -> Mapping[str, object]:
+    return {"type": "cursor", "arn": work_item.arn, "cursor": work_item.cursor}
 
 
-def _mark_order(fields: "_Fields") -> WorkItem:
-    return CursorWorkItem(arn=fields.text("arn", _ARN), text=fields.text("text", _MARK))
+def _cursor_work_item(fields: "_Fields") -> WorkItem:
+    return CursorWorkItem(arn=fields.text("arn", _ARN), cursor=fields.text("cursor", _CURSOR))
 
 
-def _sync_document(order: SyncWorkItem) -> Mapping[str, object]:
-    binding, policy = order.binding, order.binding.policy
+def _sync_document(work_item: SyncWorkItem) -> Mapping[str, object]:
+    binding, policy = work_item.binding, work_item.binding.policy
     return {
-        "what": "sync",
+        "type": "sync",
         "arn": binding.arn,
         "endpoint": binding.endpoint,
         "kind": binding.kind.value,
@@ -115,8 +114,8 @@ def _sync_document(order: SyncWorkItem) -> Mapping[str, object]:
             "serving_standby": policy.serving_standby,
             "confirm_seconds": float(policy.confirm_seconds),
         },
-        "record": order.record,
-        "cause": order.cause.value,
+        "checkpoint": work_item.checkpoint,
+        "reason": work_item.reason.value,
     }
 
 
@@ -124,16 +123,16 @@ def _texts(networks: Sequence[IPNetwork]) -> Sequence[str]:
     return [str(network) for network in networks]
 
 
-def _sync_order(fields: "_Fields") -> WorkItem:
+def _sync_work_item(fields: "_Fields") -> WorkItem:
     policy = _Fields(fields.of("policy", dict), "policy")
     binding = Binding(
         arn=fields.text("arn", _ARN),
         endpoint=fields.text("endpoint", _NAME),
-        kind=fields.meaning("kind", {kind.value: kind for kind in FLEET_KINDS}),
+        kind=fields.one_of("kind", {kind.value: kind for kind in FLEET_KINDS}),
         policy=SyncPolicy(
             port=policy.number("port", HIGHEST_PORT),
             allowed_networks=policy.networks("allowed_networks"),
-            max_targets=policy.number("max_targets", _MOST_TARGETS),
+            max_targets=policy.number("max_targets", _MAX_TARGETS),
             serving_standby=policy.of("serving_standby", bool),
             confirm_seconds=policy.seconds("confirm_seconds"),
         ),
@@ -142,8 +141,8 @@ def _sync_order(fields: "_Fields") -> WorkItem:
     policy.check_none_left()
     return SyncWorkItem(
         binding=binding,
-        record=fields.text("record", _RECORD),
-        cause=fields.meaning("cause", {cause.value: cause for cause in WorkReason}),
+        checkpoint=fields.text("checkpoint", _CHECKPOINT),
+        reason=fields.one_of("reason", {reason.value: reason for reason in WorkReason}),
     )
 
 
@@ -153,30 +152,30 @@ def _json(text: str) -> Mapping[str, object]:
     except (ValueError, RecursionError) as error:
         raise UnreadableWorkItemError(f"not JSON: {error}") from None
     if not isinstance(document, Mapping):
-        raise UnreadableWorkItemError(f"an order is an object, not {type(document).__name__}")
+        raise UnreadableWorkItemError(f"a work item is an object, not {type(document).__name__}")
     return document
 
 
 def _object(pairs: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
     document = dict(pairs)
     if len(document) < len(pairs):
-        raise ValueError("a field is given twice")
+        raise ValueError("a field occurs twice")
     return document
 
 
 def _not_json(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no number")
+    raise ValueError(f"{constant} is not a number")
 
 
 class _Fields:
-    """The fields of an object of JSON, each read once."""
+    """The fields of a JSON object, each read once."""
 
     def __init__(self, fields: Mapping[str, object], name: str) -> None:
         self._left = dict(fields)
         self._name = name
 
     def of(self, name: str, kind: type[_T]) -> _T:
-        """A value of exactly this type: JSON's ``true`` is no number."""
+        """Return a value of exactly this type: the ``true`` of JSON is not a number."""
         if name not in self._left:
             raise UnreadableWorkItemError(f"{self._name} has no {name}")
         value = self._left.pop(name)
@@ -190,11 +189,11 @@ class _Fields:
             raise UnreadableWorkItemError(f"{name} cannot be {text!r}")
         return text
 
-    def meaning(self, name: str, meanings: Mapping[str, _T]) -> _T:
+    def one_of(self, name: str, values: Mapping[str, _T]) -> _T:
         text = self.of(name, str)
-        if text not in meanings:
-            raise UnreadableWorkItemError(f"{name} must be {' or '.join(meanings)}, not {text!r}")
-        return meanings[text]
+        if text not in values:
+            raise UnreadableWorkItemError(f"{name} must be {' or '.join(values)}, not {text!r}")
+        return values[text]
 
     def number(self, name: str, highest: int) -> int:
         number = self.of(name, int)
@@ -211,7 +210,7 @@ class _Fields:
     def networks(self, name: str) -> tuple[IPNetwork, ...]:
         items = self.of(name, list)
         try:
-            # ``ip_network`` takes a number too, which nobody has written.
+            # ``ip_network`` also accepts a number, which no sweep sends.
             return tuple(ip_network(str(item)) for item in items)
         except ValueError as error:
             raise UnreadableWorkItemError(f"{name} must be networks: {error}") from None

@@ -1,4 +1,4 @@
-"""What a worker does: one order at a time for each group, by the same loop as for one database."""
+"""Carries out work items, one at a time for each group, with the loop of a single database."""
 
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
@@ -7,7 +7,7 @@ from typing import Protocol, TypeAlias
 
 from target_sync.errors import AwsNotFoundError, RateLimitExceededError, TargetSyncError
 from target_sync.fleet.checkpoints import SigningKey, write_checkpoint
-from target_sync.fleet.model import AUDIT_TAG, RECORD_TAG, Binding
+from target_sync.fleet.model import AUDIT_CURSOR_TAG, CHECKPOINT_TAG, Binding
 from target_sync.fleet.ports import GroupTagsPort
 from target_sync.fleet.rate_limiter import CallRateLimiter, RateLimitedTags, RateLimitedTargetGroup
 from target_sync.fleet.work_items import CursorWorkItem, SyncWorkItem, WorkItem
@@ -19,40 +19,40 @@ from target_sync.reconcile.result import SyncResult
 from target_sync.reconcile.triggers import SyncTrigger
 from target_sync.triggers import TriggerKind
 
-#: The next sweep follows by itself, and nobody waits for health: the targets' own alarms do.
+#: A worker does not wait for health: the next sweep comes soon, and the targets have alarms.
 _TRIGGER = SyncTrigger(kind=TriggerKind.SCHEDULE, wait_for_healthy=False)
-_RIGHT = frozenset({RunStatus.IN_SYNC, RunStatus.SYNCED})
+_IN_SYNC = frozenset({RunStatus.IN_SYNC, RunStatus.SYNCED})
 
-#: What an order is about, for the log.
+#: The fields of a log record that name the subject of a work item.
 LogContext: TypeAlias = Mapping[str, str]
 
 
 class WorkerReporter(Protocol):
-    """Where it is written what became of the orders."""
+    """Logs the outcome of work items."""
 
-    def of(self, subject: LogContext) -> RunReporter:
-        """Who writes the record of a run."""
+    def for_run(self, context: LogContext) -> RunReporter:
+        """Return the reporter of one run."""
         ...
 
-    def failed(self, subject: LogContext, error: Exception) -> None:
-        """Write that something failed for good, elsewhere than in a run."""
+    def report_failure(self, context: LogContext, error: Exception) -> None:
+        """Log a permanent failure outside a run."""
         ...
 
-    def comes_again(self, subject: LogContext, error: Exception) -> None:
-        """Write that an order was not carried out, and why."""
+    def report_retry(self, context: LogContext, error: Exception) -> None:
+        """Log that a work item failed and is delivered again."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worker:
-    """Carries out orders.
+    """Carries out work items.
 
     Attributes:
-        target_group: The group of a binding, not paced.
-        tags: What writes tags, not paced.
-        pacer: What the calls of both are paid from.
-        endpoint: How the database of a binding is observed.
-        key: What the records are sealed with.
+        target_group: Makes the target group of a binding, without a rate limit.
+        tags: Writes tags, without a rate limit.
+        rate_limiter: The call budget of both.
+        endpoint: Makes the endpoint of a binding.
+        key: The signing key of checkpoints.
     """
 
     clock: Clock
@@ -60,110 +60,106 @@ class Worker:
     tags: GroupTagsPort
     rate_limiter: CallRateLimiter
     endpoint: Callable[[Binding], Endpoint]
-    reports: WorkerReporter
+    reporter: WorkerReporter
     key: SigningKey
 
     def run_in_steps(
-        self, order: WorkItem, remaining_seconds: float, *, again: bool = False
+        self, work_item: WorkItem, remaining_seconds: float, *, redelivered: bool = False
     ) -> Iterator[float]:
-        """Carry out an order, as a course of the moments at which to go on.
+        """Carry out a work item, and yield the times at which to continue.
 
-        Like ``Reconciler.run_in_steps`` it shares a clock with others and may be abandoned
-        anywhere: the order then comes again, and nothing that was done is in its way.
+        As with ``Reconciler.run_in_steps``, several runs can share a clock, and the caller can stop
+        one at any step. SQS then delivers the work item again, and it continues from what was done.
 
-        A failure that will not pass is reported, and the order is done with: the sweep finds the
-        group again for as long as it is listed.
+        A permanent failure is reported and not raised: the next sweep finds the group again.
 
         Args:
-            order: What is to be done.
+            work_item: The work.
             remaining_seconds: The time that the function has left.
-            again: Whether it has come before.
+            redelivered: Whether SQS has delivered it before.
 
         Raises:
-            TargetSyncError: The order has to come again.
+            TargetSyncError: The work item needs a retry.
         """
-        until = self.clock.now() + remaining_seconds - RESERVE_SECONDS
-        if isinstance(order, CursorWorkItem):
-            work = self._mark(order)
+        deadline = self.clock.now() + remaining_seconds - RESERVE_SECONDS
+        if isinstance(work_item, CursorWorkItem):
+            steps = self._write(
+                {"target_group": work_item.arn}, work_item.arn, AUDIT_CURSOR_TAG, work_item.cursor
+            )
         else:
-            work = self._sync(order, until, again=again)
-        with closing(work):
-            for at in work:
-                if at > until:
+            steps = self._sync(work_item, deadline, redelivered=redelivered)
+        with closing(steps):
+            for at in steps:
+                if at > deadline:
                     raise RateLimitExceededError(
-                        f"no call for {order.arn} in {remaining_seconds:.0f} s: the fleet's share"
-                        " is used up, or AWS has slowed it down"
+                        f"no call for {work_item.arn} was possible in {remaining_seconds:.0f} s:"
+                        " the fleet's share of calls is used up, or AWS throttles them"
                     )
                 yield at
 
-    def _mark(self, order: CursorWorkItem) -> Generator[float, None, None]:
-        yield from self._write({"target_group": order.arn}, order.arn, AUDIT_TAG, order.text)
-
     def _sync(
-        self, order: SyncWorkItem, until: float, *, again: bool
+        self, work_item: SyncWorkItem, deadline: float, *, redelivered: bool
     ) -> Generator[float, None, None]:
         group = RateLimitedTargetGroup(
-            self.target_group(order.binding), self.rate_limiter, self.clock
+            self.target_group(work_item.binding), self.rate_limiter, self.clock
         )
-        subject = _subject(order)
-        run = _Run(self.reports.of(subject))
-        run_in_steps = Reconciler(
-            endpoint=self.endpoint(order.binding),
+        context = _log_context(work_item)
+        run = _CapturingReporter(self.reporter.for_run(context))
+        steps = Reconciler(
+            endpoint=self.endpoint(work_item.binding),
             target_group=group,
-            policy=order.binding.policy,
+            policy=work_item.binding.policy,
             clock=self.clock,
             reporter=run,
             watch_seconds=0.0,
             rate_limiter=group,
-        ).run_in_steps(_TRIGGER, remaining_seconds=until - self.clock.now(), age_seconds=0.0)
+        ).run_in_steps(_TRIGGER, remaining_seconds=deadline - self.clock.now(), age_seconds=0.0)
         failure: TargetSyncError | None = None
         try:
-            yield from run_in_steps
+            yield from steps
         except TargetSyncError as error:
             failure = error
-        record = self._record(order, run.result, failure)
-        # The record that the order tells of may be older than the group's, if it has come before
-        # or the listing was behind.
-        doubtful = again or run.result.run.changed
-        if record is not None and (record != order.record or doubtful):
-            yield from self._write(subject, order.arn, RECORD_TAG, record)
+        checkpoint = self._checkpoint(work_item, run.result, failure)
+        # The group's checkpoint may be newer than the work item's after a redelivery or a change.
+        may_differ = redelivered or run.result.run.changed
+        if checkpoint is not None and (checkpoint != work_item.checkpoint or may_differ):
+            yield from self._write(context, work_item.arn, CHECKPOINT_TAG, checkpoint)
         if failure is not None and failure.retryable:
             raise failure
 
-    def _record(
-        self, order: SyncWorkItem, result: SyncResult, failure: TargetSyncError | None
+    def _checkpoint(
+        self, work_item: SyncWorkItem, result: SyncResult, failure: TargetSyncError | None
     ) -> str | None:
-        """What is to stand on the group after a run; None for what stands there.
+        """Return the checkpoint to write after a run; None to leave the present one.
 
-        It is nothing where the group may not be right.
+        It is empty if the group may not be in sync.
         """
         run = result.run
-        if result.status in _RIGHT:
-            return write_checkpoint(order.binding, run.observations[-1].addresses, self.key)
+        if result.status in _IN_SYNC:
+            return write_checkpoint(work_item.binding, run.observations[-1].addresses, self.key)
         if isinstance(failure, AwsNotFoundError):
             return None
         if failure is not None and failure.retryable and run.detected_at is None:
-            # Nothing was found wrong, and the order comes again: the record is as good as it was.
+            # The run found no drift, and the work item is retried.
             return None
         return ""
 
     def _write(
-        self, subject: LogContext, arn: str, key: str, value: str
+        self, context: LogContext, arn: str, key: str, value: str
     ) -> Generator[float, None, None]:
+        tags = RateLimitedTags(self.tags, self.rate_limiter, self.clock)
         try:
-            yield from RateLimitedTags(self.tags, self.rate_limiter, self.clock).write(
-                arn, key, value
-            )
+            yield from tags.write(arn, key, value)
         except AwsNotFoundError:
-            # Deleted since it was listed. The sweep names it if it stays in the listing.
+            # Deleted after the listing. The sweep reports it if the listing still has it.
             return
         except TargetSyncError as error:
             if error.retryable:
                 raise
-            self.reports.failed(subject, error)
+            self.reporter.report_failure(context, error)
 
 
-class _Run:
+class _CapturingReporter:
     """Implements ``target_sync.reconcile.reconciler.RunReporter``, and keeps the result."""
 
     def __init__(self, reporter: RunReporter) -> None:
@@ -172,7 +168,7 @@ class _Run:
 
     @property
     def result(self) -> SyncResult:
-        """How the run ended; it has."""
+        """The result of the run, once it has ended."""
         (result,) = self._results
         return result
 
@@ -184,9 +180,9 @@ class _Run:
         self._reporter.report(result)
 
 
-def _subject(order: SyncWorkItem) -> LogContext:
+def _log_context(work_item: SyncWorkItem) -> LogContext:
     return {
-        "target_group": order.arn,
-        "endpoint": order.binding.endpoint,
-        "cause": order.cause.value,
+        "target_group": work_item.arn,
+        "endpoint": work_item.binding.endpoint,
+        "reason": work_item.reason.value,
     }
