@@ -42,7 +42,7 @@ def test_a_group_is_locked_while_one_of_its_messages_is_in_flight() -> None:
     assert bodies(queue.receive()) == ["a1"]
 
 
-def test_a_message_comes_again_after_its_visibility_timeout_and_then_before_later_ones() -> None:
+def test_a_message_is_delivered_again_after_its_visibility_timeout_and_before_later_ones() -> None:
     clock = FakeClock()
     queue = fifo(clock)
     (taken,) = queue.receive(1)
@@ -57,7 +57,7 @@ def test_a_message_comes_again_after_its_visibility_timeout_and_then_before_late
     assert again[0].id == taken.id
 
 
-def test_a_handle_whose_time_is_over_deletes_nothing() -> None:
+def test_an_expired_handle_deletes_nothing() -> None:
     clock = FakeClock()
     queue = fifo(clock)
     (taken,) = queue.receive(1)
@@ -68,7 +68,7 @@ def test_a_handle_whose_time_is_over_deletes_nothing() -> None:
     assert queue.waiting == 3
 
 
-def test_a_message_that_was_received_three_times_is_a_dead_letter_and_unlocks_its_group() -> None:
+def test_a_message_received_three_times_is_a_dead_letter_and_unlocks_its_group() -> None:
     clock = FakeClock()
     queue = fifo(clock)
     for _ in range(3):
@@ -80,7 +80,7 @@ def test_a_message_that_was_received_three_times_is_a_dead_letter_and_unlocks_it
     assert queue.waiting == 2
 
 
-def test_a_deduplication_id_counts_once_in_five_minutes_even_after_the_message_is_gone() -> None:
+def test_a_deduplication_id_counts_once_in_five_minutes_even_after_the_message_is_deleted() -> None:
     clock = FakeClock()
     queue = FakeQueue(clock, fifo=True)
     queue.send("first", group="a", deduplication="same")
@@ -104,7 +104,7 @@ def test_a_message_is_lost_after_the_retention() -> None:
     assert queue.receive() == []
 
 
-def test_a_doubled_message_can_be_received_beside_the_first_one() -> None:
+def test_a_duplicate_message_can_be_received_beside_the_first_one() -> None:
     queue = fifo(FakeClock())
     (first,) = queue.receive(1)
     queue.double()
@@ -124,7 +124,7 @@ def test_a_shuffled_queue_has_the_same_messages() -> None:
     assert sorted(queue.bodies) == ["a0", "a1", "b2"]
 
 
-def test_lambda_deletes_what_was_not_reported_as_failed() -> None:
+def test_lambda_deletes_the_messages_without_a_reported_failure() -> None:
     queue = fifo(FakeClock())
     batch = queue.receive()
     checkpoints = lambda_event(batch)["Records"]
@@ -144,7 +144,7 @@ def test_lambda_deletes_nothing_if_an_unknown_message_is_reported(identifier: st
     assert queue.waiting == 3
 
 
-def test_equal_orders_of_a_minute_are_one() -> None:
+def test_the_fake_drops_equal_work_items_of_a_minute() -> None:
     queue = FakeWorkQueue(FakeClock())
     work_item = CursorWorkItem(arn(1), "a mark")
     queue.send([work_item, CursorWorkItem(arn(2), "a mark")], 60.0)
@@ -155,7 +155,7 @@ def test_equal_orders_of_a_minute_are_one() -> None:
     assert queue.count() == 3
 
 
-def test_a_planned_fault_strikes_once() -> None:
+def test_a_planned_fault_is_raised_once() -> None:
     queue = FakeWorkQueue(FakeClock())
     queue.queue.faults.plan(AwsUnavailableError("SendMessageBatch", "Throttling", "slower"))
 
@@ -164,7 +164,7 @@ def test_a_planned_fault_strikes_once() -> None:
     assert queue.count() == 0
 
 
-def test_waiting_for_an_event_takes_the_clock_to_it() -> None:
+def test_waiting_for_an_event_advances_the_clock_to_it() -> None:
     clock = FakeClock()
     events = FakeDatabaseEvents(clock)
     clock.at(clock.now() + 0.5, lambda: events.happens("orders"))
@@ -180,7 +180,7 @@ def test_waiting_for_an_event_takes_the_clock_to_it() -> None:
     assert events.queue.waiting == 0
 
 
-def test_a_listing_lags_behind_the_tags() -> None:
+def test_a_listing_is_older_than_the_tags() -> None:
     clock = FakeClock()
     groups = FakeTaggedGroups(clock, lag=5.0)
     groups.put(arn(1), {ENDPOINT_TAG: "orders"})
@@ -197,14 +197,14 @@ def test_a_listing_lags_behind_the_tags() -> None:
     assert groups.list_groups() == []
 
 
-def test_a_group_that_does_not_exist_takes_no_tag() -> None:
+def test_the_fake_cannot_tag_a_missing_group() -> None:
     groups = FakeTaggedGroups(FakeClock())
     with pytest.raises(AwsNotFoundError):
         groups.write(arn(1), CHECKPOINT_TAG, "a record")
 
 
 @pytest.mark.parametrize("value", ["a" * 256, "a,b", "{}"])
-def test_a_value_that_elb_does_not_take_is_refused(value: str) -> None:
+def test_rejects_a_tag_value_that_elb_rejects(value: str) -> None:
     groups = FakeTaggedGroups(FakeClock())
     groups.put(arn(1), {})
     with pytest.raises(AwsCallError):
@@ -212,7 +212,7 @@ def test_a_value_that_elb_does_not_take_is_refused(value: str) -> None:
     assert groups.tags(arn(1)) == {}
 
 
-def test_a_group_takes_no_fifty_first_tag() -> None:
+def test_rejects_the_fifty_first_tag_of_a_group() -> None:
     groups = FakeTaggedGroups(FakeClock())
     groups.put(arn(1), {f"key-{number}": "" for number in range(49)})
     groups.write(arn(1), CHECKPOINT_TAG, "a record")

@@ -118,27 +118,27 @@ def account(request: pytest.FixtureRequest) -> Account:
 # --------------------------------------------------------------------------------------- listing
 
 
-def test_a_group_with_an_endpoint_is_listed_with_all_its_tags(account: Account) -> None:
+def test_lists_a_group_with_an_endpoint_and_all_its_tags(account: Account) -> None:
     tags = {ENDPOINT_TAG: "orders.example.com", "team": "sales", "empty": ""}
     group = account.make("ip", tags)
 
     assert account.list_groups(group) == [TaggedGroup(group, frozenset(tags.items()))]
 
 
-def test_a_group_without_an_endpoint_is_not_listed(account: Account) -> None:
+def test_does_not_list_a_group_without_an_endpoint(account: Account) -> None:
     others = [account.make("ip", {}), account.make("ip", {"team": "sales"})]
 
     assert account.list_groups(*others) == []
 
 
-def test_a_deleted_group_is_not_listed_for_ever(account: Account) -> None:
+def test_stops_listing_a_deleted_group(account: Account) -> None:
     group = account.make("ip", {ENDPOINT_TAG: "orders.example.com"})
     account.delete(group)
 
     assert account.list_groups(group) == []
 
 
-def test_more_groups_than_a_page_has_are_all_listed(account: Account) -> None:
+def test_lists_more_groups_than_fit_on_a_page(account: Account) -> None:
     groups = {
         account.make("ip", {ENDPOINT_TAG: f"db-{number}.example.com"}) for number in range(101)
     }
@@ -149,7 +149,7 @@ def test_more_groups_than_a_page_has_are_all_listed(account: Account) -> None:
 # ------------------------------------------------------------------------------------------- tags
 
 
-def test_a_tag_that_is_written_comes_back_with_the_listing(account: Account) -> None:
+def test_lists_a_written_tag(account: Account) -> None:
     endpoint = (ENDPOINT_TAG, "orders.example.com")
     group = account.make("ip", dict([endpoint]))
     account.tags.write(group, CHECKPOINT_TAG, "1 0a1b 2c3d")
@@ -160,7 +160,7 @@ def test_a_tag_that_is_written_comes_back_with_the_listing(account: Account) -> 
     assert account.list_groups(group)[0].tags == {endpoint, (CHECKPOINT_TAG, "")}
 
 
-def test_a_group_that_does_not_exist_takes_no_tag(account: Account) -> None:
+def test_cannot_tag_a_missing_group(account: Account) -> None:
     group = account.make("ip", {ENDPOINT_TAG: "orders.example.com"})
     account.delete(group)
 
@@ -171,7 +171,7 @@ def test_a_group_that_does_not_exist_takes_no_tag(account: Account) -> None:
 # ------------------------------------------------------------------------------------------- facts
 
 
-def test_the_facts_are_the_groups_port_its_kind_and_the_networks_of_its_vpc(
+def test_describes_the_port_the_target_type_and_the_networks_of_the_vpc(
     account: Account,
 ) -> None:
     group, other = account.make("ip", {}), account.make("instance", {})
@@ -182,14 +182,14 @@ def test_the_facts_are_the_groups_port_its_kind_and_the_networks_of_its_vpc(
     }
 
 
-def test_a_group_that_does_not_exist_has_no_facts_and_disturbs_no_other(account: Account) -> None:
+def test_a_missing_group_has_no_facts_and_affects_no_other(account: Account) -> None:
     group, gone = account.make("ip", {}), account.make("ip", {})
     account.delete(gone)
 
     assert set(account.known.describe([group, gone])) == {group}
 
 
-def test_of_nothing_there_are_no_facts(account: Account) -> None:
+def test_describes_no_groups_as_an_empty_result(account: Account) -> None:
     assert account.known.describe([]) == {}
 
 
@@ -220,7 +220,7 @@ def group_of(number: int, vpc: str | None = "vpc-1", **more: object) -> dict[str
     return {"TargetGroupArn": arn(number), "TargetType": "ip", "Port": PORT, **scope, **more}
 
 
-def test_a_group_whose_tags_were_all_removed_is_listed_without_tags() -> None:
+def test_lists_a_group_whose_tags_were_all_removed_without_tags() -> None:
     with stubbed("resourcegroupstaggingapi") as ((client,), (stubber,)):
         stubber.add_response(
             "get_resources", {"ResourceTagMappingList": [{"ResourceARN": arn(1)}]}, LISTING
@@ -228,7 +228,7 @@ def test_a_group_whose_tags_were_all_removed_is_listed_without_tags() -> None:
         assert TaggedGroups(client).list_groups() == [TaggedGroup(arn(1), frozenset())]
 
 
-def test_a_listing_is_read_page_by_page_an_empty_one_too() -> None:
+def test_reads_a_listing_page_by_page() -> None:
     with stubbed("resourcegroupstaggingapi") as ((client,), (stubber,)):
         for token, following, found in ((None, "2", [1]), ("2", "3", []), ("3", "", [2])):
             stubber.add_response(
@@ -242,7 +242,7 @@ def test_a_listing_is_read_page_by_page_an_empty_one_too() -> None:
         assert [group.arn for group in TaggedGroups(client).list_groups()] == [arn(1), arn(2)]
 
 
-def test_if_one_page_fails_there_is_no_listing() -> None:
+def test_a_failed_page_fails_the_listing() -> None:
     with stubbed("resourcegroupstaggingapi") as ((client,), (stubber,)):
         page = {"PaginationToken": "2", "ResourceTagMappingList": [{"ResourceARN": arn(1)}]}
         stubber.add_response("get_resources", page)
@@ -251,7 +251,7 @@ def test_if_one_page_fails_there_is_no_listing() -> None:
             TaggedGroups(client).list_groups()
 
 
-def test_a_listing_that_never_ends_is_refused() -> None:
+def test_rejects_a_listing_that_never_ends() -> None:
     with stubbed("resourcegroupstaggingapi") as ((client,), (stubber,)):
         for _ in range(2):
             stubber.add_response(
@@ -261,7 +261,7 @@ def test_a_listing_that_never_ends_is_refused() -> None:
             TaggedGroups(client).list_groups()
 
 
-def test_the_facts_are_read_page_by_page_and_others_left_aside() -> None:
+def test_reads_the_facts_page_by_page_and_ignores_other_groups() -> None:
     with stubbed("elbv2", "ec2") as (clients, (elb, ec2)):
         ec2.add_response("describe_vpcs", {**VPCS, "NextToken": "2"}, {"MaxResults": 1000})
         second = {
@@ -284,12 +284,12 @@ def test_the_facts_are_read_page_by_page_and_others_left_aside() -> None:
         assert ElbGroupFacts(*clients).describe([arn(1), arn(3)]) == {arn(1): facts, arn(3): facts}
 
 
-def test_nothing_is_asked_for_no_groups() -> None:
+def test_makes_no_call_for_no_groups() -> None:
     with stubbed("elbv2", "ec2") as (clients, _):
         assert ElbGroupFacts(*clients).describe([]) == {}
 
 
-def test_a_function_in_a_group_has_neither_port_nor_network() -> None:
+def test_the_group_of_a_function_has_neither_port_nor_network() -> None:
     with stubbed("elbv2", "ec2") as (clients, (elb, ec2)):
         ec2.add_response("describe_vpcs", VPCS)
         function = {"TargetGroupArn": arn(1), "TargetType": "lambda"}
@@ -300,7 +300,7 @@ def test_a_function_in_a_group_has_neither_port_nor_network() -> None:
         }
 
 
-def test_a_group_whose_vpc_is_gone_has_no_facts() -> None:
+def test_a_group_whose_vpc_was_deleted_has_no_facts() -> None:
     with stubbed("elbv2", "ec2") as (clients, (elb, ec2)):
         ec2.add_response("describe_vpcs", VPCS)
         groups = [group_of(1, "vpc-gone"), group_of(2)]
@@ -335,7 +335,7 @@ def failing_tag(code: str, status: int) -> None:
     ("code", "status"), [("RequestLimitExceeded", 503), ("Throttling", 400), ("Internal", 500)]
 )
 @pytest.mark.parametrize("in_ec2", [True, False])
-def test_facts_that_may_come_with_the_next_try_are_told_apart(
+def test_transient_failures_of_the_facts_are_retryable(
     code: str, status: int, *, in_ec2: bool
 ) -> None:
     with pytest.raises(AwsUnavailableError, match=code):
@@ -344,7 +344,9 @@ def test_facts_that_may_come_with_the_next_try_are_told_apart(
 
 @pytest.mark.parametrize(("code", "status"), [("AccessDenied", 403), ("ValidationError", 400)])
 @pytest.mark.parametrize("in_ec2", [True, False])
-def test_facts_that_will_not_come_are_final(code: str, status: int, *, in_ec2: bool) -> None:
+def test_permanent_failures_of_the_facts_are_not_retryable(
+    code: str, status: int, *, in_ec2: bool
+) -> None:
     with pytest.raises(AwsCallError, match=f"{code}: in AWS's words") as raised:
         failing_facts(code, status, in_ec2=in_ec2)
     assert not raised.value.retryable
@@ -360,7 +362,7 @@ def test_facts_that_will_not_come_are_final(code: str, status: int, *, in_ec2: b
         ("AccessDeniedException", 400, False),
     ],
 )
-def test_failures_of_the_listing_are_told_apart(code: str, status: int, *, retryable: bool) -> None:
+def test_classifies_the_failures_of_the_listing(code: str, status: int, *, retryable: bool) -> None:
     with pytest.raises(AwsCallError, match=f"GetResources failed with {code}") as raised:
         failing_listing(code, status)
     assert raised.value.retryable is retryable
@@ -429,7 +431,7 @@ WRONG: list[Callable[[], object]] = [
 
 
 @pytest.mark.parametrize("look_up", WRONG)
-def test_a_wrong_reply_is_refused(look_up: Callable[[], object]) -> None:
+def test_rejects_a_malformed_reply_of_a_listing(look_up: Callable[[], object]) -> None:
     with pytest.raises(AwsCallError, match="does not have the documented shape") as raised:
         look_up()
     assert not raised.value.retryable
@@ -446,7 +448,7 @@ SILENT = ConnectTimeoutError(endpoint_url="https://aws.example")
         ("ec2", lambda: facts_of({"TargetGroups": []}, SILENT)),
     ],
 )
-def test_a_service_that_does_not_answer_is_unavailable(
+def test_a_service_without_a_reply_is_unavailable(
     service: str, look_up: Callable[[], object]
 ) -> None:
     with pytest.raises(AwsUnavailableError, match=f"interface endpoint for {service}"):

@@ -275,12 +275,14 @@ def world(emulator: Emulator) -> Iterator[World]:
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_with_its_permissions_every_job_of_a_function_succeeds(world: World, function: str) -> None:
+def test_every_task_of_a_function_succeeds_with_its_permissions(
+    world: World, function: str
+) -> None:
     assert world.run(function, world.allow(function)) == ""
 
 
 @pytest.mark.parametrize("missing", TRIED, ids=str)
-def test_without_one_of_them_a_job_fails_by_its_name(world: World, missing: Permission) -> None:
+def test_every_task_fails_without_one_of_its_permissions(world: World, missing: Permission) -> None:
     name = world.allow(missing.function, missing)
 
     problem = world.run(missing.function, name)
@@ -294,7 +296,7 @@ def test_every_function_of_the_template_is_tried() -> None:
     assert set(FUNCTIONS) == set(resources("AWS::Lambda::Function", FLEET_TEMPLATE))
 
 
-def test_what_cannot_be_tried_is_still_in_the_template() -> None:
+def test_the_untested_permissions_are_still_in_the_template() -> None:
     written = {
         (it.statement, it.action)
         for function in FUNCTIONS
@@ -316,7 +318,7 @@ def test_a_worker_changes_no_group_without_the_tag(world: World) -> None:
     assert world.tags(world.untagged) == {}
 
 
-def test_a_worker_leaves_its_own_two_tags_on_a_tagged_group_and_no_other(world: World) -> None:
+def test_a_worker_writes_only_its_own_two_tags_and_only_to_a_tagged_group(world: World) -> None:
     def add(group: str, *keys: str) -> tuple[str, Mapping[str, object]]:
         tags = [{"Key": key, "Value": "x"} for key in keys]
         return "add_tags", {"ResourceArns": [group], "Tags": tags}

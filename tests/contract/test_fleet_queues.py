@@ -112,14 +112,14 @@ def work(request: pytest.FixtureRequest) -> Work:
     return sqs_work(request.getfixturevalue(f"{request.param}_sqs"))
 
 
-def test_orders_come_as_they_were_sent(work: Work) -> None:
+def test_receives_work_items_as_they_were_sent(work: Work) -> None:
     work.queue.send([sync(1), sync(2, WorkReason.ADDRESSES_CHANGED)], AT)
     work.queue.send([CURSOR], AT)
 
     assert work.drain() == [sync(1), sync(2, WorkReason.ADDRESSES_CHANGED), CURSOR]
 
 
-def test_more_orders_than_a_call_takes_all_arrive_in_order(work: Work) -> None:
+def test_sends_more_work_items_than_fit_into_a_call_in_sequence(work: Work) -> None:
     work_items = [sync(number) for number in range(23)]
     work.queue.send(work_items, AT)
 
@@ -127,27 +127,27 @@ def test_more_orders_than_a_call_takes_all_arrive_in_order(work: Work) -> None:
     assert work.drain() == work_items
 
 
-def test_no_orders_are_no_messages(work: Work) -> None:
+def test_sends_no_message_without_work_items(work: Work) -> None:
     work.queue.send([], AT)
 
     assert work.queue.count() == 0
 
 
-def test_equal_orders_of_a_minute_are_one(work: Work) -> None:
+def test_drops_equal_work_items_of_a_minute(work: Work) -> None:
     work.queue.send([sync(1)], AT)
     work.queue.send([sync(1), sync(2)], AT + 59.9)
 
     assert work.drain() == [sync(1), sync(2)]
 
 
-def test_an_equal_order_of_another_minute_is_another(work: Work) -> None:
+def test_keeps_an_equal_work_item_of_another_minute(work: Work) -> None:
     work.queue.send([sync(1)], AT + 59.9)
     work.queue.send([sync(1)], AT + 60.0)
 
     assert work.drain() == [sync(1), sync(1)]
 
 
-def test_a_group_waits_for_its_order_in_work_and_no_other_group_does(work: Work) -> None:
+def test_a_work_item_in_progress_delays_its_own_group_only(work: Work) -> None:
     work.queue.send([sync(1), CURSOR, sync(2)], AT)
     ((handle, body),) = work.receive(1)
     assert read_work_item(body) == sync(1)
@@ -157,7 +157,7 @@ def test_a_group_waits_for_its_order_in_work_and_no_other_group_does(work: Work)
     assert work.work_items() == [CURSOR]
 
 
-def test_an_order_waits_until_it_is_done(work: Work) -> None:
+def test_counts_a_work_item_until_it_is_deleted(work: Work) -> None:
     work.queue.send([sync(1), sync(2)], AT)
     received = work.receive(10)
 
@@ -194,14 +194,14 @@ def named(events: Events) -> list[str]:
     return [event.identifier for event in events.queue.receive(0)]
 
 
-def test_an_event_names_its_database(events: Events) -> None:
+def test_reads_the_database_of_an_event(events: Events) -> None:
     for name in ("multi-az-failover-started", "other-database-failover"):
         events.put((EVENTS / f"{name}.json").read_text())
 
     assert sorted(named(events)) == ["orders", "orders-2"]
 
 
-def test_what_names_no_database_comes_too_to_be_forgotten(events: Events) -> None:
+def test_receives_events_without_a_database_so_that_they_can_be_deleted(events: Events) -> None:
     events.put("no event")
     received = events.queue.receive(0)
 
@@ -209,14 +209,14 @@ def test_what_names_no_database_comes_too_to_be_forgotten(events: Events) -> Non
     events.queue.delete(received)
 
 
-def test_an_event_is_not_received_twice_at_once(events: Events) -> None:
+def test_receives_an_event_once_at_a_time(events: Events) -> None:
     events.put((EVENTS / "cluster-failover-completed.json").read_text())
 
     assert named(events) == ["orders"]
     assert named(events) == []
 
 
-def test_more_events_than_a_call_gives_come_with_the_next_and_all_are_forgotten(
+def test_receives_and_deletes_more_events_than_fit_into_a_call(
     events: Events,
 ) -> None:
     for number in range(13):
@@ -229,7 +229,7 @@ def test_more_events_than_a_call_gives_come_with_the_next_and_all_are_forgotten(
     assert events.queue.receive(0) == []
 
 
-def test_an_event_of_lambdas_own_batch_is_not_ours_to_forget(events: Events) -> None:
+def test_does_not_delete_the_events_of_lambdas_own_batch(events: Events) -> None:
     events.queue.delete([DatabaseEvent("orders")])
 
 
@@ -270,7 +270,7 @@ CALLS: dict[str, Callable[[Any], object]] = {
         ("InternalFailure", 500),
     ],
 )
-def test_what_passes_is_told_apart(method: str, code: str, status: int) -> None:
+def test_transient_failures_are_retryable(method: str, code: str, status: int) -> None:
     with stubbed() as (client, stubber):
         stubber.add_client_error(method, code, "in AWS's words", status)
         with pytest.raises(AwsUnavailableError, match=code):
@@ -279,7 +279,7 @@ def test_what_passes_is_told_apart(method: str, code: str, status: int) -> None:
 
 @pytest.mark.parametrize("method", CALLS)
 @pytest.mark.parametrize("code", ["AccessDenied", "AWS.SimpleQueueService.NonExistentQueue"])
-def test_what_does_not_pass_is_final(method: str, code: str) -> None:
+def test_permanent_failures_are_not_retryable(method: str, code: str) -> None:
     with stubbed() as (client, stubber):
         stubber.add_client_error(method, code, "in AWS's words", 400)
         with pytest.raises(AwsCallError, match=f"{code}: in AWS's words") as raised:
@@ -288,7 +288,7 @@ def test_what_does_not_pass_is_final(method: str, code: str) -> None:
 
 
 @pytest.mark.parametrize("method", CALLS)
-def test_a_queue_that_does_not_answer_is_unavailable(method: str) -> None:
+def test_a_queue_without_a_reply_is_unavailable(method: str) -> None:
     class _Silent:
         def __getattr__(self, _: str) -> Callable[..., None]:
             def look_up(**_: object) -> None:
@@ -331,7 +331,7 @@ WRONG_REPLIES: dict[str, tuple[object, ...]] = {
 @pytest.mark.parametrize(
     ("method", "reply"), [(method, it) for method, found in WRONG_REPLIES.items() for it in found]
 )
-def test_a_wrong_reply_is_refused(method: str, reply: object) -> None:
+def test_rejects_a_malformed_reply_of_a_queue(method: str, reply: object) -> None:
     with pytest.raises(AwsCallError, match="does not have the documented shape") as raised:
         CALLS[method](_Says(reply))
     assert not raised.value.retryable
@@ -346,7 +346,7 @@ def test_a_wrong_reply_is_refused(method: str, reply: object) -> None:
         ("InvalidMessageContents", True, False),
     ],
 )
-def test_an_entry_that_failed_in_a_call_that_succeeded_is_a_failure(
+def test_a_failed_entry_of_a_successful_call_is_a_failure(
     method: str, code: str, *, ours: bool, retryable: bool
 ) -> None:
     with stubbed() as (client, stubber):
@@ -356,7 +356,7 @@ def test_an_entry_that_failed_in_a_call_that_succeeded_is_a_failure(
     assert raised.value.retryable is retryable
 
 
-def test_of_several_that_failed_the_one_that_is_final_counts() -> None:
+def test_a_permanent_failure_decides_among_several_failed_entries() -> None:
     with stubbed() as (client, stubber):
         reply = {
             "Successful": [],
@@ -371,7 +371,7 @@ def test_of_several_that_failed_the_one_that_is_final_counts() -> None:
     assert not raised.value.retryable
 
 
-def test_nothing_is_sent_after_a_call_that_failed() -> None:
+def test_sends_nothing_after_a_failed_call() -> None:
     with stubbed() as (client, stubber):
         done = [
             {"Id": str(number), "MessageId": "1", "MD5OfMessageBody": "x"} for number in range(9)
@@ -382,7 +382,7 @@ def test_nothing_is_sent_after_a_call_that_failed() -> None:
             SqsWorkQueue(client, URL).send([sync(number) for number in range(11)], AT)
 
 
-def test_the_wait_for_events_is_handed_to_sqs() -> None:
+def test_sqs_waits_for_events() -> None:
     with stubbed() as (client, stubber):
         expected = {"QueueUrl": URL, "MaxNumberOfMessages": 10, "WaitTimeSeconds": 1}
         stubber.add_response("receive_message", {}, expected)

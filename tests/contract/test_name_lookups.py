@@ -58,7 +58,7 @@ def lookups(request: pytest.FixtureRequest) -> tuple[NameLookupsPort, Callable[[
     return lookups, lambda name, address: server.zone.set_address(name, [address])
 
 
-def test_each_of_many_names_has_its_own_answer(
+def test_looks_up_each_of_many_names(
     lookups: tuple[NameLookupsPort, Callable[[str, str], object]],
 ) -> None:
     port, says = lookups
@@ -76,7 +76,7 @@ def test_each_of_many_names_has_its_own_answer(
     }
 
 
-def test_a_name_that_does_not_exist_is_an_answer_and_disturbs_no_other(
+def test_a_name_that_does_not_exist_affects_no_other(
     lookups: tuple[NameLookupsPort, Callable[[str, str], object]],
 ) -> None:
     port, says = lookups
@@ -91,7 +91,7 @@ def test_a_name_that_does_not_exist_is_an_answer_and_disturbs_no_other(
     assert failed.failure is LookupFailure.NAME_DOES_NOT_EXIST
 
 
-def test_no_questions_have_no_answers(
+def test_looks_up_nothing_without_names(
     lookups: tuple[NameLookupsPort, Callable[[str, str], object]],
 ) -> None:
     assert lookups[0].look_up([]) == {}
@@ -142,7 +142,7 @@ def hostnames(*lookups: str) -> list[EndpointKey]:
     return [(HOSTNAME, name) for name in lookups]
 
 
-def test_a_name_is_looked_up_once_whoever_asks_for_it() -> None:
+def test_looks_up_a_name_once_for_all_groups() -> None:
     resolver = HeldResolver()
     endpoint_keys = [
         (INSTANCE, "a"),
@@ -158,7 +158,7 @@ def test_a_name_is_looked_up_once_whoever_asks_for_it() -> None:
     assert all(addresses(observation) == {"10.0.1.11"} for observation in observations.values())
 
 
-def test_32_names_are_looked_up_at_the_same_time_and_no_more() -> None:
+def test_looks_up_at_most_32_names_at_the_same_time() -> None:
     together = threading.Barrier(32)
     running = threading.Semaphore(32)
 
@@ -176,7 +176,7 @@ def test_32_names_are_looked_up_at_the_same_time_and_no_more() -> None:
     assert {addresses(observation).pop() for observation in observations.values()} == {"10.0.1.11"}
 
 
-def test_a_name_that_nobody_answers_holds_up_no_other(held: HeldResolver) -> None:
+def test_a_name_without_a_response_delays_no_other(held: HeldResolver) -> None:
     observations = lookups_over(held, seconds=1.0).look_up(hostnames("a", "b", "c"))
 
     assert (
@@ -190,7 +190,7 @@ def test_a_name_that_nobody_answers_holds_up_no_other(held: HeldResolver) -> Non
     assert "look-up of a did not end within the 1 s" in failed.detail
 
 
-def test_the_late_are_asked_after_the_others_until_they_answer(
+def test_looks_up_slow_names_last_until_they_respond(
     held: HeldResolver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lookups = lookups_over(held, seconds=1.0)
@@ -209,7 +209,7 @@ def test_the_late_are_asked_after_the_others_until_they_answer(
     assert held.asked == ["a", "b", "c"]
 
 
-def test_a_name_that_does_not_exist_holds_up_nobody_and_keeps_its_place(
+def test_a_name_that_does_not_exist_delays_no_other_and_keeps_its_position(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(name_lookups, "THREADS", 1)
@@ -222,7 +222,7 @@ def test_a_name_that_does_not_exist_holds_up_nobody_and_keeps_its_place(
     assert dns.queries == ["a", "b", "a", "b"]
 
 
-def test_a_look_up_that_had_not_begun_in_time_never_begins(
+def test_a_look_up_that_has_not_started_in_time_never_starts(
     held: HeldResolver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(name_lookups, "THREADS", 1)
@@ -236,7 +236,7 @@ def test_a_look_up_that_had_not_begun_in_time_never_begins(
     assert held.asked == ["a"]
 
 
-def test_an_error_that_is_no_answer_is_raised() -> None:
+def test_raises_an_unexpected_error() -> None:
     class Broken:
         def resolve(self, name: str) -> Observation:
             raise ZeroDivisionError(name)
@@ -245,7 +245,7 @@ def test_an_error_that_is_no_answer_is_raised() -> None:
         lookups_over(Broken()).look_up(hostnames("a"))
 
 
-def test_the_readers_of_a_cluster_are_asked_for_by_its_members() -> None:
+def test_looks_up_the_readers_of_a_cluster_by_its_members() -> None:
     clock = FakeClock()
     dns = FakeDns(clock)
     for number, member in enumerate(("orders-1", "orders-2", "orders-3")):
@@ -269,7 +269,7 @@ def test_the_readers_of_a_cluster_are_asked_for_by_its_members() -> None:
     assert makers == [threading.get_ident()]
 
 
-def test_a_client_that_is_shared_has_a_connection_for_each_thread(
+def test_a_shared_client_has_a_connection_for_each_thread(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")

@@ -75,7 +75,7 @@ def account(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> 
         yield account
 
 
-def test_a_sweep_orders_a_tagged_group_to_be_verified(account: Account) -> None:
+def test_a_sweep_sends_an_unverified_group_to_the_workers(account: Account) -> None:
     document = fleet_sweep.handler({}, context(SWEEP_TIMEOUT, FUNCTION))
 
     assert document["findings"] == []
@@ -88,7 +88,7 @@ def test_a_sweep_orders_a_tagged_group_to_be_verified(account: Account) -> None:
     assert work_item.binding.policy.allowed_networks == (ip_network(NETWORK),)
 
 
-def test_a_watch_orders_the_groups_of_the_database_that_an_event_names(account: Account) -> None:
+def test_a_watch_sends_the_groups_of_the_events_database(account: Account) -> None:
     body = {"source": "aws.rds", "detail": {"SourceIdentifier": "orders"}}
     batch = {"Records": [{"eventSource": "aws:sqs", "body": json.dumps(body)}]}
 

@@ -79,7 +79,7 @@ def undisturbed() -> Fleet:
     return fleet
 
 
-def test_undisturbed_each_order_is_carried_out_once() -> None:
+def test_carries_out_each_work_item_once() -> None:
     fleet = undisturbed()
 
     assert_all_is_done(fleet)
@@ -91,7 +91,7 @@ def test_undisturbed_each_order_is_carried_out_once() -> None:
 # --- Killed -------------------------------------------------------------------------------------
 
 
-def test_a_worker_killed_at_any_wait_leaves_nothing_undone() -> None:
+def test_a_worker_killed_at_any_wait_leaves_no_work_undone() -> None:
     last_calls = set[str]()
     for step in range(1, undisturbed().steps + 1):
         fleet = story()
@@ -105,7 +105,9 @@ def test_a_worker_killed_at_any_wait_leaves_nothing_undone() -> None:
     assert last_calls == {*undisturbed().line.operations}
 
 
-def test_a_worker_killed_between_register_and_deregister_leaves_both_until_it_comes_again() -> None:
+def test_a_worker_killed_between_register_and_deregister_leaves_both_targets_until_the_retry() -> (
+    None
+):
     left = set[frozenset[str]]()
     for step in range(1, undisturbed().steps):
         fleet = Fleet()
@@ -127,7 +129,7 @@ def plays_while_it_lies_there(fleet: Fleet, group: Binding, left: set[frozenset[
     return fleet.killed > 0
 
 
-def test_an_order_whose_worker_dies_every_time_is_a_dead_letter_and_the_only_one() -> None:
+def test_a_work_item_whose_worker_dies_every_time_is_the_only_dead_letter() -> None:
     fleet = Fleet()
     deadly, other = fleet.adds(1, A, resolves_to=B, record_of=A), fleet.adds(2, A, resolves_to=B)
     fleet.kills = {1, 2, 3}
@@ -152,7 +154,7 @@ def test_an_order_whose_worker_dies_every_time_is_a_dead_letter_and_the_only_one
 
 
 @pytest.mark.parametrize("fault", PASSING)
-def test_a_call_that_fails_for_now_leaves_nothing_undone_whichever_it_is(fault: Fault) -> None:
+def test_a_transient_failure_of_any_call_leaves_no_work_undone(fault: Fault) -> None:
     for number in range(len(undisturbed().line.calls)):
         fleet = story()
         fleet.line.faults = {number: fault}
@@ -164,7 +166,7 @@ def test_a_call_that_fails_for_now_leaves_nothing_undone_whichever_it_is(fault: 
 
 
 @pytest.mark.parametrize("fault", [Fault.DENIED, Fault.DELETED])
-def test_a_call_that_fails_for_good_is_reported_once_and_disturbs_no_other_group(
+def test_a_permanent_failure_is_reported_once_and_affects_no_other_group(
     fault: Fault,
 ) -> None:
     for number, (operation, arn) in enumerate(undisturbed().line.calls):
@@ -188,7 +190,7 @@ def test_a_call_that_fails_for_good_is_reported_once_and_disturbs_no_other_group
         )
 
 
-def test_an_outage_of_the_api_makes_dead_letters_of_what_was_ordered_and_of_nothing_else() -> None:
+def test_an_api_outage_makes_dead_letters_of_the_sent_work_items_only() -> None:
     fleet = story()
     fleet.line.faults = dict.fromkeys(range(15), Fault.TIMED_OUT)
 
@@ -209,7 +211,7 @@ def test_an_outage_of_the_api_makes_dead_letters_of_what_was_ordered_and_of_noth
 # --- Doubled, reordered, poisoned ----------------------------------------------------------------
 
 
-def test_a_message_that_comes_again_although_it_was_done_is_one_look() -> None:
+def test_a_redelivered_message_of_finished_work_costs_one_snapshot() -> None:
     fleet = story(containers=2)
     fleet.undeleted = set(range(1, 1 + math.ceil(len(RIGHT) / BATCH)))
 
@@ -222,7 +224,9 @@ def test_a_message_that_comes_again_although_it_was_done_is_one_look() -> None:
     ]
 
 
-def test_the_order_of_the_watch_and_of_the_sweep_are_one_and_a_later_one_is_one_look() -> None:
+def test_equal_work_items_of_watch_and_sweep_are_dropped_and_a_later_one_costs_one_snapshot() -> (
+    None
+):
     fleet = story()
     first, *_ = fleet.bindings.values()
     fleet.sends(first)
@@ -238,7 +242,7 @@ def test_the_order_of_the_watch_and_of_the_sweep_are_one_and_a_later_one_is_one_
 
 
 @pytest.mark.parametrize("containers", [1, 2, 5])
-def test_two_workers_with_the_same_order_at_once_do_no_harm(containers: int) -> None:
+def test_two_workers_with_the_same_work_item_do_no_harm(containers: int) -> None:
     fleet = story(containers=containers, alone=False)
     fleet.work_items.queue.double()
     fleet.sent *= 2
@@ -253,7 +257,7 @@ def test_two_workers_with_the_same_order_at_once_do_no_harm(containers: int) -> 
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_in_whatever_order_the_messages_come_the_end_is_the_same(seed: int) -> None:
+def test_the_sequence_of_messages_does_not_matter(seed: int) -> None:
     fleet = story(containers=2)
     fleet.work_items.queue.shuffle(Random(seed))  # noqa: S311 - an order of messages
 
@@ -262,7 +266,7 @@ def test_in_whatever_order_the_messages_come_the_end_is_the_same(seed: int) -> N
     assert_all_is_done(fleet)
 
 
-def test_a_poisoned_message_is_the_one_dead_letter_and_holds_up_nobody() -> None:
+def test_an_unreadable_message_is_the_only_dead_letter_and_delays_no_other() -> None:
     fleet = Fleet()
     fleet.poisons("poison")
     groups = [fleet.adds(number, A, resolves_to=B, record_of=A) for number in range(BATCH)]
@@ -307,7 +311,7 @@ def test_a_broken_group_delays_no_other() -> None:
 
 
 @pytest.mark.parametrize("containers", [1, 5])
-def test_all_workers_together_keep_to_their_parts_of_the_share(containers: int) -> None:
+def test_all_workers_together_keep_to_the_share(containers: int) -> None:
     fleet = Fleet(containers=containers)
     fleet.sends(*(fleet.adds(number, A, resolves_to=B, record_of=A) for number in range(20)))
 
@@ -393,7 +397,7 @@ _HISTORIES = st.builds(
 
 @settings(max_examples=100)
 @given(_HISTORIES)
-def test_any_history_loses_nothing_and_ends_right(history: History) -> None:
+def test_any_history_loses_no_work_and_ends_in_sync(history: History) -> None:
     fleet = Fleet(containers=history.containers)
     fleet.kills, fleet.undeleted = set(history.kills), set(history.undeleted)
     fleet.line.faults = dict(history.faults)

@@ -77,7 +77,7 @@ def cursors(scene: Scene) -> list[AuditCursor | None]:
 # --- What is handed out -------------------------------------------------------------------------
 
 
-def test_a_new_fleet_is_verified_once_and_then_audited() -> None:
+def test_verifies_a_new_fleet_once_and_then_audits_it() -> None:
     scene = Scene()
     scene.add(*range(30))
     scene.work(5)
@@ -92,7 +92,7 @@ def test_a_new_fleet_is_verified_once_and_then_audited() -> None:
     assert first.postponed == second.postponed == 0
 
 
-def test_every_group_is_audited_within_15_minutes_by_the_marks_that_workers_leave() -> None:
+def test_audits_every_group_within_15_minutes_with_the_cursors_of_the_workers() -> None:
     scene = Scene(lag=2.0)
     scene.add_verified(*range(100))
     scene.work(5)
@@ -102,7 +102,7 @@ def test_every_group_is_audited_within_15_minutes_by_the_marks_that_workers_leav
     assert set(scene.sent(WorkReason.AUDIT)) == set(arns(*range(100)))
 
 
-def test_a_listing_that_is_minutes_behind_repeats_no_audit() -> None:
+def test_a_listing_that_is_minutes_old_repeats_no_audit() -> None:
     scene = Scene(lag=200.0)
     scene.add_verified(*range(100))
     scene.work(5)
@@ -111,7 +111,7 @@ def test_a_listing_that_is_minutes_behind_repeats_no_audit() -> None:
     assert len(scene.sent(WorkReason.AUDIT)) == len(set(scene.sent(WorkReason.AUDIT))) == 14 * 7
 
 
-def test_another_container_goes_on_where_the_last_mark_was_left() -> None:
+def test_another_container_continues_at_the_last_cursor() -> None:
     scene = Scene()
     scene.add_verified(*range(100))
     scene.work(5)
@@ -121,7 +121,7 @@ def test_another_container_goes_on_where_the_last_mark_was_left() -> None:
     assert len(set(scene.sent(WorkReason.AUDIT))) == 2 * 7
 
 
-def test_failovers_are_sent_at_once_and_before_all_else() -> None:
+def test_sends_changed_groups_at_once_and_first() -> None:
     scene = Scene()
     scene.add_verified(*range(100))
     scene.add(*range(100, 130))
@@ -134,7 +134,7 @@ def test_failovers_are_sent_at_once_and_before_all_else() -> None:
     assert reasons[:70] == [WorkReason.ADDRESSES_CHANGED] * 70
 
 
-def test_an_order_says_which_record_is_on_the_group() -> None:
+def test_a_work_item_has_the_checkpoint_of_the_listing() -> None:
     scene = Scene()
     scene.add_verified(1)
     checkpoint = dict(scene.tagged.tags(arn(1)))["privatelink-sync:checkpoint"]
@@ -143,7 +143,7 @@ def test_an_order_says_which_record_is_on_the_group() -> None:
     assert scene.queue.sent[0] == SyncWorkItem(binding(1), checkpoint, WorkReason.ADDRESSES_CHANGED)
 
 
-def test_nothing_is_sent_and_nothing_waited_for_when_nothing_is_to_be_done() -> None:
+def test_sends_nothing_and_does_not_wait_without_work() -> None:
     scene = Scene()
     cursor = write_cursor(AuditCursor(arn(1), NOW), KEY)
     scene.add_verified(1)
@@ -154,14 +154,14 @@ def test_nothing_is_sent_and_nothing_waited_for_when_nothing_is_to_be_done() -> 
 
 
 @pytest.mark.parametrize("groups", [1, BATCH])
-def test_a_sweep_waits_for_nothing_after_its_last_portion(groups: int) -> None:
+def test_ends_right_after_the_last_batch(groups: int) -> None:
     scene = Scene()
     scene.add(*range(groups))
     result = scene.sweep()
     assert (result.count(WorkReason.UNVERIFIED), result.seconds) == (groups, 0.0)
 
 
-def test_what_can_wait_never_fills_the_queue_before_a_failover() -> None:
+def test_work_that_is_not_urgent_never_fills_the_queue() -> None:
     scene = Scene()
     scene.add(*range(100))
     seen = list[int]()
@@ -172,7 +172,7 @@ def test_what_can_wait_never_fills_the_queue_before_a_failover() -> None:
     assert sorted(scene.sent(WorkReason.UNVERIFIED)) == sorted(arns(*range(100)))
 
 
-def test_a_large_fleet_keeps_more_orders_out_so_that_no_worker_is_idle() -> None:
+def test_a_large_fleet_has_more_batches_queued_so_that_no_worker_is_idle() -> None:
     scene = Scene()
     scene.add_verified(*range(3_000))
     seen = list[int]()
@@ -185,7 +185,7 @@ def test_a_large_fleet_keeps_more_orders_out_so_that_no_worker_is_idle() -> None
     assert result.count(WorkReason.AUDIT) < 200
 
 
-def test_orders_are_handed_out_no_faster_than_the_share_allows_whatever_sqs_counts() -> None:
+def test_sends_no_faster_than_the_share_allows_whatever_sqs_counts() -> None:
     scene = Scene()
     scene.add_verified(*range(1_000))
     scene.queue.count = lambda: 0  # type: ignore[method-assign]
@@ -202,7 +202,7 @@ def test_orders_are_handed_out_no_faster_than_the_share_allows_whatever_sqs_coun
         assert count <= (at - NOW) * 10 * 0.5 + BATCH
 
 
-def test_audits_wait_until_the_workers_have_done_with_a_storm() -> None:
+def test_audits_wait_until_the_workers_have_finished_a_storm() -> None:
     scene = Scene()
     scene.add_verified(*range(200))
     for number in range(80):
@@ -222,7 +222,7 @@ def test_audits_wait_until_the_workers_have_done_with_a_storm() -> None:
     assert max(waiting) < BATCH
 
 
-def test_unverified_groups_and_audits_go_by_turns() -> None:
+def test_alternates_between_unverified_groups_and_audits() -> None:
     scene = Scene()
     scene.add_verified(*range(600))
     scene.add(*range(600, 700))
@@ -235,7 +235,7 @@ def test_unverified_groups_and_audits_go_by_turns() -> None:
     }
 
 
-def test_groups_that_stay_unverified_take_turns() -> None:
+def test_unverified_groups_get_work_in_round_robin() -> None:
     scene = Scene()
     scene.add(*range(600))
     # They are looked at, and never found right.
@@ -248,7 +248,7 @@ def test_groups_that_stay_unverified_take_turns() -> None:
     assert max(handed_out.values()) <= 2
 
 
-def test_orders_that_wait_for_their_next_try_hold_up_nobody() -> None:
+def test_work_items_that_wait_for_a_retry_delay_no_others() -> None:
     scene = Scene()
     scene.add_verified(*range(300))
     for number in range(300, 320):
@@ -263,7 +263,7 @@ def test_orders_that_wait_for_their_next_try_hold_up_nobody() -> None:
     assert len(scene.done) == 20 + len(cursors(scene))
 
 
-def test_however_many_orders_fail_all_the_others_are_audited_in_time() -> None:
+def test_audits_all_other_groups_in_time_whatever_the_number_of_failing_ones() -> None:
     scene = Scene()
     scene.add_verified(*range(500))
     count = scene.queue.count
@@ -275,7 +275,7 @@ def test_however_many_orders_fail_all_the_others_are_audited_in_time() -> None:
     assert set(scene.sent(WorkReason.AUDIT)) == set(arns(*range(500)))
 
 
-def test_while_the_queue_moves_its_orders_are_not_taken_for_stuck() -> None:
+def test_counts_no_work_item_as_stalled_while_others_finish() -> None:
     scene = Scene()
     scene.add_verified(*range(300))
     for number in range(300, 400):
@@ -289,7 +289,7 @@ def test_while_the_queue_moves_its_orders_are_not_taken_for_stuck() -> None:
 # --- Time ---------------------------------------------------------------------------------------
 
 
-def test_a_sweep_ends_in_time_and_the_next_one_goes_on_where_it_stopped() -> None:
+def test_ends_in_time_and_the_next_sweep_continues_where_it_stopped() -> None:
     scene = Scene()
     scene.add_verified(*range(450))
     # One order in six seconds: the 30 audits of a minute do not fit into it.
@@ -311,7 +311,7 @@ def test_a_sweep_ends_in_time_and_the_next_one_goes_on_where_it_stopped() -> Non
     assert max(audits.values()) - min(audits.values()) <= 1
 
 
-def test_without_time_only_failovers_are_handed_out() -> None:
+def test_sends_only_changed_groups_without_time() -> None:
     scene = Scene()
     scene.add_verified(*range(30))
     scene.moves(1, B)
@@ -322,7 +322,7 @@ def test_without_time_only_failovers_are_handed_out() -> None:
 # --- What is wrong with groups ------------------------------------------------------------------
 
 
-def test_what_is_wrong_with_a_group_is_told_and_disturbs_no_other() -> None:
+def test_reports_invalid_tags_and_follows_all_other_groups() -> None:
     scene = Scene()
     scene.add(*range(6))
     scene.tagged.tag(arn(1), KIND_TAG, "nonsense")
@@ -341,7 +341,7 @@ def test_what_is_wrong_with_a_group_is_told_and_disturbs_no_other() -> None:
     assert sorted(scene.sent(WorkReason.UNVERIFIED)) == arns(0, 5)
 
 
-def test_elb_is_asked_rarely_and_for_all_at_once() -> None:
+def test_describes_all_groups_in_one_call_and_rarely() -> None:
     scene = Scene()
     scene.add_verified(1, 2)
     for _ in range(int(FACTS_SECONDS / 60)):
@@ -351,7 +351,7 @@ def test_elb_is_asked_rarely_and_for_all_at_once() -> None:
     assert scene.facts.asked == [frozenset(arns(1, 2))] * 2
 
 
-def test_elb_is_asked_about_a_new_group_and_not_about_one_that_has_left() -> None:
+def test_describes_a_new_group_at_once_and_ignores_a_missing_one() -> None:
     scene = Scene()
     scene.add_verified(1, 2)
     scene.sweep()
@@ -363,7 +363,7 @@ def test_elb_is_asked_about_a_new_group_and_not_about_one_that_has_left() -> Non
     assert scene.facts.asked[1:] == [frozenset(arns(1, 3))]
 
 
-def test_a_group_that_elb_does_not_know_is_asked_for_again_after_some_minutes() -> None:
+def test_describes_a_group_that_elb_does_not_know_again_after_some_minutes() -> None:
     scene = Scene()
     scene.add(1)
     del scene.facts.known[arn(1)]
@@ -388,7 +388,7 @@ def test_a_group_that_elb_does_not_know_is_asked_for_again_after_some_minutes() 
     ids=["listing", "facts", "waiting"],
 )
 @pytest.mark.parametrize("error", [THROTTLED, DENIED])
-def test_a_call_that_fails_ends_the_sweep_before_anything_is_sent(
+def test_a_failed_call_ends_the_sweep_before_it_sends_work(
     plan: Callable[[Scene, AwsCallError], None], error: AwsCallError
 ) -> None:
     scene = Scene()
@@ -406,7 +406,7 @@ def test_a_call_that_fails_ends_the_sweep_before_anything_is_sent(
     assert len(scene.sent(WorkReason.AUDIT)) == 2
 
 
-def test_a_queue_that_takes_no_more_orders_costs_a_minute() -> None:
+def test_a_queue_that_refuses_work_items_costs_one_minute() -> None:
     scene = Scene()
     scene.add_verified(*range(300))
     for number in range(20):
@@ -442,7 +442,7 @@ faults = st.sampled_from(["listing", "facts", "queue", "none", "none"])
     st.integers(1, 5),
     st.sampled_from([0.0, 5.0, 45.0]),
 )
-def test_whatever_fails_every_group_is_right_two_sweeps_after_the_last_failure(
+def test_every_group_is_in_sync_two_sweeps_after_the_last_failure(
     story: list[tuple[str, int]], moved: set[int], rate_limiter: int, lag: float
 ) -> None:
     scene = Scene(lag)
@@ -476,7 +476,7 @@ def test_whatever_fails_every_group_is_right_two_sweeps_after_the_last_failure(
 # --- By hand, and what is told ------------------------------------------------------------------
 
 
-def test_a_dry_run_says_what_it_would_hand_out_and_hands_out_nothing() -> None:
+def test_a_dry_run_lists_its_work_and_sends_none() -> None:
     scene = Scene()
     scene.add_verified(1)
     scene.add(2)
@@ -490,7 +490,7 @@ def test_a_dry_run_says_what_it_would_hand_out_and_hands_out_nothing() -> None:
     assert document["dry_run"] is True
 
 
-def test_the_document_counts_and_names_what_is_wrong() -> None:
+def test_the_result_counts_the_work_and_lists_the_findings() -> None:
     scene = Scene()
     scene.add(*range(3))
     scene.tagged.tag(arn(1), KIND_TAG, "nonsense")
@@ -513,7 +513,7 @@ def test_the_document_counts_and_names_what_is_wrong() -> None:
 
 @pytest.mark.usefixtures("_powertools")
 @pytest.mark.parametrize(("kind", "level"), [("rds-instance", "INFO"), ("nonsense", "WARNING")])
-def test_a_sweep_writes_one_record_and_its_figures(
+def test_logs_the_result_and_publishes_the_metrics(
     capsys: pytest.CaptureFixture[str], kind: str, level: str
 ) -> None:
     scene = Scene()
@@ -539,7 +539,7 @@ def test_a_sweep_writes_one_record_and_its_figures(
 
 
 @pytest.mark.usefixtures("_powertools")
-def test_many_findings_are_told_in_several_records(capsys: pytest.CaptureFixture[str]) -> None:
+def test_splits_many_findings_into_several_log_events(capsys: pytest.CaptureFixture[str]) -> None:
     scene = Scene()
     result = replace(
         scene.sweep(),
@@ -561,7 +561,7 @@ def test_many_findings_are_told_in_several_records(capsys: pytest.CaptureFixture
 
 
 @pytest.mark.usefixtures("_powertools")
-def test_a_dry_run_has_no_figures(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_publishes_no_metrics(capsys: pytest.CaptureFixture[str]) -> None:
     PowertoolsReporter().report(Scene().sweep(DRY))
     (record,) = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert record["result"]["dry_run"] is True
@@ -578,7 +578,7 @@ def test_a_dry_run_has_no_figures(capsys: pytest.CaptureFixture[str]) -> None:
         ({"dry_run": True}, "manual", True),
     ],
 )
-def test_the_schedule_and_a_person_have_every_group_swept(
+def test_parses_the_triggers_of_the_schedule_and_of_a_person(
     monkeypatch: pytest.MonkeyPatch, event: object, kind: str, dry_run: bool
 ) -> None:
     scene = Scene()
@@ -594,7 +594,7 @@ def test_the_schedule_and_a_person_have_every_group_swept(
     ("event", "told"),
     [([], "JSON object"), ({"dry_run": "yes"}, "dry_run"), ({"dryrun": True}, "dryrun")],
 )
-def test_what_nobody_sends_is_refused(
+def test_rejects_any_other_sweep_trigger(
     monkeypatch: pytest.MonkeyPatch, event: object, told: str
 ) -> None:
     scene = Scene()
@@ -605,7 +605,7 @@ def test_what_nobody_sends_is_refused(
 
 
 @pytest.mark.usefixtures("_powertools")
-def test_the_parts_are_put_together_from_the_environment_once_per_container(
+def test_builds_the_sweeper_once_per_container_from_the_environment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     sweep_build.sweeper.cache_clear()
@@ -622,7 +622,7 @@ def test_the_parts_are_put_together_from_the_environment_once_per_container(
 
 
 @pytest.mark.usefixtures("_powertools")
-def test_the_readers_of_a_cluster_are_those_of_its_identifier(
+def test_builds_the_readers_endpoint_with_the_identifier_of_the_cluster(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")

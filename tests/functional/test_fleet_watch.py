@@ -73,7 +73,7 @@ def moments(scene: Scene) -> list[tuple[float, str]]:
 # --- What is watched ----------------------------------------------------------------------------
 
 
-def test_only_the_names_of_an_events_database_are_asked_every_second() -> None:
+def test_observes_only_the_databases_of_events_every_second() -> None:
     scene = watched(1, 2, 3)
     result = scene.watch("db-2")
     assert asked(scene) == {name(2)}
@@ -82,14 +82,14 @@ def test_only_the_names_of_an_events_database_are_asked_every_second() -> None:
     assert result.seconds == 120.0
 
 
-def test_the_groups_are_listed_once() -> None:
+def test_lists_the_groups_once() -> None:
     scene = watched(1)
     scene.watch("db-1")
     assert scene.tagged.listings == 1
     assert len(scene.facts.asked) == 1
 
 
-def test_a_cluster_is_followed_to_its_writer_and_its_readers() -> None:
+def test_observes_the_writer_and_the_readers_of_a_cluster() -> None:
     scene = Scene()
     lookups = {
         1: "orders.cluster-abc.eu-west-1.rds.amazonaws.com",
@@ -109,7 +109,7 @@ def test_a_cluster_is_followed_to_its_writer_and_its_readers() -> None:
     }
 
 
-def test_a_database_that_nobody_follows_is_not_watched() -> None:
+def test_ignores_a_database_without_a_group() -> None:
     scene = watched(1)
     result = scene.watch("somebody-elses")
     assert (result.events, result.unreadable, result.databases) == (1, 0, 0)
@@ -117,14 +117,14 @@ def test_a_database_that_nobody_follows_is_not_watched() -> None:
     assert result.seconds == 0.0
 
 
-def test_what_names_no_database_costs_no_call() -> None:
+def test_events_without_a_database_cause_no_call() -> None:
     scene = watched(1)
     result = scene.watch("", "")
     assert (result.events, result.unreadable) == (2, 2)
     assert scene.tagged.listings == 0
 
 
-def test_a_group_with_a_bad_tag_is_the_sweeps_to_tell() -> None:
+def test_leaves_groups_with_invalid_tags_to_the_sweep() -> None:
     scene = watched(1, 2)
     scene.tagged.tag(arn(2), KIND_TAG, "nonsense")
     assert scene.watch("db-1", "db-2").databases == 1
@@ -133,7 +133,7 @@ def test_a_group_with_a_bad_tag_is_the_sweeps_to_tell() -> None:
 # --- What is ordered ----------------------------------------------------------------------------
 
 
-def test_a_failover_is_ordered_at_once_and_only_once() -> None:
+def test_sends_a_failover_once_and_at_once() -> None:
     scene = watched(1, 2)
     checkpoint = scene.tagged.tags(arn(1))["privatelink-sync:checkpoint"]
     scene.clock.at(NOW + 30.0, lambda: scene.moves(1, B))
@@ -144,14 +144,14 @@ def test_a_failover_is_ordered_at_once_and_only_once() -> None:
     assert NOW + 30.0 <= at <= NOW + 30.0 + AT_MOST
 
 
-def test_a_group_that_nobody_verified_is_ordered_at_once() -> None:
+def test_sends_an_unverified_group_at_once() -> None:
     scene = Scene()
     scene.add(1)
     scene.watch("db-1")
     assert scene.queue.sent == [SyncWorkItem(binding(1), "", WorkReason.ADDRESSES_CHANGED)]
 
 
-def test_an_answer_that_moves_there_and_back_is_ordered_each_time_and_none_is_a_double() -> None:
+def test_sends_each_change_of_a_name_that_changes_back() -> None:
     scene = watched(1)
     for seconds, address in ((5.0, B), (10.0, A), (15.0, B), (20.0, A)):
         scene.clock.at(NOW + seconds, lambda address=address: scene.moves(1, address))  # type: ignore[misc]
@@ -162,7 +162,7 @@ def test_an_answer_that_moves_there_and_back_is_ordered_each_time_and_none_is_a_
     assert len(set(checkpoints)) == 4
 
 
-def test_after_a_move_there_and_back_the_record_is_right_whoever_wrote_it() -> None:
+def test_after_a_change_back_the_checkpoint_is_valid_whichever_worker_wrote_it() -> None:
     scene = watched(1)
     scene.work(1)
     scene.clock.at(NOW + 5.0, lambda: scene.moves(1, B))
@@ -175,7 +175,7 @@ def test_after_a_move_there_and_back_the_record_is_right_whoever_wrote_it() -> N
     assert scene.tagged.tags(arn(1)) == before
 
 
-def test_a_name_that_does_not_answer_is_asked_again() -> None:
+def test_looks_up_again_after_a_failed_observation() -> None:
     scene = watched(1)
     scene.dns.set_failure(name(1), LookupFailure.TIMED_OUT)
     scene.clock.at(NOW + 10.0, lambda: scene.moves(1, B))
@@ -184,7 +184,7 @@ def test_a_name_that_does_not_answer_is_asked_again() -> None:
     assert NOW + 10.0 <= sent[0][0] <= NOW + 10.0 + AT_MOST
 
 
-def test_two_watches_order_the_same_work_once() -> None:
+def test_two_watches_send_the_same_work_once() -> None:
     scene = watched(1)
     scene.moves(1, B)
     scene.watch("db-1", remaining=RESERVE_SECONDS + 5)
@@ -196,7 +196,7 @@ def test_two_watches_order_the_same_work_once() -> None:
 # --- Further events -----------------------------------------------------------------------------
 
 
-def test_a_second_event_prolongs_the_watch_of_its_database_alone() -> None:
+def test_a_second_event_prolongs_only_the_watch_of_its_database() -> None:
     scene = watched(1, 2, watch_seconds=60.0)
     scene.clock.at(NOW + 40.0, lambda: scene.events.happens("db-1"))
     result = scene.watch("db-1", "db-2")
@@ -207,7 +207,7 @@ def test_a_second_event_prolongs_the_watch_of_its_database_alone() -> None:
     assert all(endpoint_keys[0][1] == name(1) for endpoint_keys in late)
 
 
-def test_an_event_of_another_database_is_taken_up_on_the_way_and_forgotten_at_the_end() -> None:
+def test_adds_the_events_of_other_databases_and_deletes_them_at_the_end() -> None:
     scene = watched(1, 2)
     scene.clock.at(NOW + 20.0, lambda: scene.events.happens("db-2"))
     scene.clock.at(NOW + 30.0, lambda: scene.moves(2, B))
@@ -216,7 +216,7 @@ def test_an_event_of_another_database_is_taken_up_on_the_way_and_forgotten_at_th
     assert scene.events.queue.waiting == 0
 
 
-def test_when_there_is_no_time_for_a_whole_watch_events_are_left_to_the_next() -> None:
+def test_leaves_events_in_the_queue_without_time_for_a_whole_watch() -> None:
     scene = watched(1, 2)
     early = WATCH_TIMEOUT - RESERVE_SECONDS - 120.0
     scene.clock.at(NOW + early - 1.0, lambda: scene.events.happens("db-1"))
@@ -228,7 +228,7 @@ def test_when_there_is_no_time_for_a_whole_watch_events_are_left_to_the_next() -
     assert result.seconds <= WATCH_TIMEOUT - RESERVE_SECONDS + AT_MOST
 
 
-def test_a_storm_of_200_failovers_is_ordered_within_seconds_by_one_watch() -> None:
+def test_one_watch_sends_a_storm_of_200_failovers_within_seconds() -> None:
     scene = watched(*range(1_000))
     flips = {number: NOW + 15.0 + number / 10 for number in range(200)}
     for number, at in flips.items():
@@ -247,14 +247,14 @@ def test_a_storm_of_200_failovers_is_ordered_within_seconds_by_one_watch() -> No
 # --- The end of time ----------------------------------------------------------------------------
 
 
-def test_names_that_are_still_watched_when_time_is_up_are_the_sweeps() -> None:
+def test_reports_the_databases_that_are_still_watched_at_the_end() -> None:
     scene = watched(1, 2)
     result = scene.watch("db-1", "db-2", remaining=60.0)
     assert result.still_watched == 2
     assert 60.0 - RESERVE_SECONDS <= result.seconds <= 60.0 - RESERVE_SECONDS + AT_MOST
 
 
-def test_without_time_nothing_is_asked() -> None:
+def test_makes_no_look_up_without_time() -> None:
     scene = watched(1)
     assert scene.watch("db-1", remaining=RESERVE_SECONDS).still_watched == 1
     assert scene.lookups.asked == []
@@ -264,7 +264,7 @@ def test_without_time_nothing_is_asked() -> None:
 
 
 @pytest.mark.parametrize("error", [THROTTLED, DENIED])
-def test_a_listing_that_fails_ends_the_watch_and_the_events_come_again(
+def test_a_failed_listing_ends_the_watch_and_the_events_are_delivered_again(
     error: AwsCallError,
 ) -> None:
     scene = watched(1)
@@ -276,7 +276,7 @@ def test_a_listing_that_fails_ends_the_watch_and_the_events_come_again(
     assert scene.watch("db-1").work_items == 1
 
 
-def test_an_order_that_was_not_taken_is_sent_again_in_the_next_look() -> None:
+def test_sends_a_refused_work_item_again_in_the_next_iteration() -> None:
     scene = watched(1)
     scene.moves(1, B)
     scene.queue.queue.faults.plan(THROTTLED, times=3)
@@ -287,7 +287,7 @@ def test_an_order_that_was_not_taken_is_sent_again_in_the_next_look() -> None:
     assert sent == [(NOW + 3 * ITERATION_SECONDS, arn(1))]
 
 
-def test_a_queue_that_may_not_be_used_ends_the_watch() -> None:
+def test_a_permanent_failure_of_the_queue_ends_the_watch() -> None:
     scene = watched(1)
     scene.moves(1, B)
     scene.queue.queue.faults.plan(DENIED)
@@ -296,7 +296,7 @@ def test_a_queue_that_may_not_be_used_ends_the_watch() -> None:
     assert scene.reports.all == []
 
 
-def test_while_no_events_can_be_received_the_names_are_still_asked_every_second() -> None:
+def test_continues_while_no_events_can_be_received() -> None:
     scene = watched(1)
     scene.events.queue.faults.plan(THROTTLED, times=10)
     result = scene.watch("db-1")
@@ -304,7 +304,7 @@ def test_while_no_events_can_be_received_the_names_are_still_asked_every_second(
     assert len(scene.lookups.asked) == 120 / ITERATION_SECONDS
 
 
-def test_events_that_could_not_be_forgotten_come_again_and_do_no_harm() -> None:
+def test_events_that_could_not_be_deleted_are_delivered_again_and_do_no_harm() -> None:
     scene = watched(1)
     scene.events.happens("db-1")
     scene.moves(1, B)
@@ -322,7 +322,7 @@ def test_events_that_could_not_be_forgotten_come_again_and_do_no_harm() -> None:
     assert scene.events.queue.waiting == 0
 
 
-def test_a_watch_that_crashes_has_forgotten_nothing() -> None:
+def test_a_watch_that_crashes_deletes_no_events() -> None:
     scene = watched(1, 2)
     scene.clock.at(NOW + 5.0, lambda: scene.events.happens("db-2"))
 
@@ -353,7 +353,7 @@ moves = st.lists(
     st.lists(st.floats(0.0, 100.0), max_size=6),
     st.integers(0, 4),
 )
-def test_what_an_answer_is_at_the_end_was_ordered_last_and_nothing_twice(
+def test_the_last_work_item_is_for_the_final_addresses_and_none_is_sent_twice(
     flips: list[tuple[int, float, IPAddress]],
     events: list[tuple[int, float]],
     troubles: list[float],
@@ -392,9 +392,7 @@ def test_what_an_answer_is_at_the_end_was_ordered_last_and_nothing_twice(
 
 @pytest.mark.usefixtures("_powertools")
 @pytest.mark.parametrize(("identifier", "level"), [("db-1", "INFO"), ("", "WARNING")])
-def test_a_watch_writes_one_record(
-    capsys: pytest.CaptureFixture[str], identifier: str, level: str
-) -> None:
+def test_logs_one_result(capsys: pytest.CaptureFixture[str], identifier: str, level: str) -> None:
     result = watched(1).watch("db-1", identifier)
 
     PowertoolsReporter().report(result)
@@ -413,7 +411,7 @@ def test_a_watch_writes_one_record(
     }
 
 
-def test_a_batch_of_the_queue_is_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parses_a_batch_of_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
     scene = Scene()
     scene.add_verified(1)
     scene.tagged.tag(arn(1), ENDPOINT_TAG, "orders.abc.eu-west-1.rds.amazonaws.com")
@@ -425,7 +423,7 @@ def test_a_batch_of_the_queue_is_watched(monkeypatch: pytest.MonkeyPatch) -> Non
     assert document == scene.reports.all[0].to_document()
 
 
-def test_events_that_lambda_has_brought_are_lambdas_to_delete() -> None:
+def test_leaves_the_messages_of_its_batch_to_lambda() -> None:
     scene = watched(1)
     scene.events.happens("db-1")
     messages = scene.events.queue.receive(10)
@@ -445,14 +443,14 @@ def test_events_that_lambda_has_brought_are_lambdas_to_delete() -> None:
         {"Records": [{"eventSource": "aws:sqs"}]},
     ],
 )
-def test_what_is_no_batch_is_refused(monkeypatch: pytest.MonkeyPatch, event: object) -> None:
+def test_rejects_a_payload_that_is_no_batch(monkeypatch: pytest.MonkeyPatch, event: object) -> None:
     monkeypatch.setattr(app, "watcher", {FUNCTION: watched(1).watcher}.__getitem__)
     with pytest.raises(TriggerError, match="invoke the sweep"):
         app.handler(event, context(WATCH_TIMEOUT, FUNCTION))
 
 
 @pytest.mark.usefixtures("_powertools")
-def test_the_parts_are_put_together_from_the_environment_once_per_container(
+def test_builds_the_watcher_once_per_container_from_the_environment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     sweep_build.watcher.cache_clear()

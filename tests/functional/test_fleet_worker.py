@@ -68,7 +68,7 @@ def carry_out(fleet: Fleet, work_item: WorkItem, remaining_seconds: float = 90.0
 # --- One order -----------------------------------------------------------------------------------
 
 
-def test_a_changed_answer_is_followed_and_recorded(fleet: Fleet) -> None:
+def test_follows_a_change_and_writes_the_checkpoint(fleet: Fleet) -> None:
     group = fleet.adds(1, A, resolves_to=B, record_of=A)
 
     carry_out(fleet, fleet.work_item(group))
@@ -78,7 +78,7 @@ def test_a_changed_answer_is_followed_and_recorded(fleet: Fleet) -> None:
     assert fleet.line.operations == [DESCRIBE, REGISTER, DESCRIBE, DEREGISTER, DESCRIBE, TAG]
 
 
-def test_two_sources_that_agree_are_followed_at_once(fleet: Fleet) -> None:
+def test_follows_two_sources_that_agree_at_once(fleet: Fleet) -> None:
     group = fleet.adds(1, A, resolves_to=B, record_of=A, kind=DatabaseKind.RDS_CLUSTER_WRITER)
 
     carry_out(fleet, fleet.work_item(group))
@@ -87,7 +87,7 @@ def test_two_sources_that_agree_are_followed_at_once(fleet: Fleet) -> None:
     assert fleet.line.operations == [DESCRIBE, REGISTER, DEREGISTER, DESCRIBE, TAG]
 
 
-def test_an_audit_that_finds_all_as_recorded_is_one_look(fleet: Fleet) -> None:
+def test_an_audit_without_drift_costs_one_snapshot(fleet: Fleet) -> None:
     group = fleet.adds(1, A, resolves_to=A, record_of=A)
 
     carry_out(fleet, fleet.work_item(group, WorkReason.AUDIT))
@@ -96,7 +96,7 @@ def test_an_audit_that_finds_all_as_recorded_is_one_look(fleet: Fleet) -> None:
     assert fleet.reports.statuses == ["in_sync"]
 
 
-def test_a_group_that_was_right_without_a_record_gets_one(fleet: Fleet) -> None:
+def test_writes_the_missing_checkpoint_of_a_group_in_sync(fleet: Fleet) -> None:
     group = fleet.adds(1, A, resolves_to=A)
 
     carry_out(fleet, fleet.work_item(group, WorkReason.UNVERIFIED))
@@ -105,7 +105,7 @@ def test_a_group_that_was_right_without_a_record_gets_one(fleet: Fleet) -> None:
     assert fleet.is_recorded_for(group, A)
 
 
-def test_drift_by_hand_is_undone_and_recorded(fleet: Fleet) -> None:
+def test_reverts_a_manual_change_and_writes_the_checkpoint(fleet: Fleet) -> None:
     group = fleet.adds(1, A, C, resolves_to=A, record_of=A)
 
     carry_out(fleet, fleet.work_item(group, WorkReason.AUDIT))
@@ -114,7 +114,7 @@ def test_drift_by_hand_is_undone_and_recorded(fleet: Fleet) -> None:
     assert fleet.is_recorded_for(group, A)
 
 
-def test_an_order_that_comes_again_does_not_leave_the_record_of_another_answer(
+def test_a_redelivered_work_item_leaves_no_outdated_checkpoint(
     fleet: Fleet,
 ) -> None:
     group = fleet.adds(1, A, resolves_to=B, record_of=A)
@@ -129,7 +129,7 @@ def test_an_order_that_comes_again_does_not_leave_the_record_of_another_answer(
     assert fleet.is_recorded_for(group, A)
 
 
-def test_a_refused_answer_empties_the_record_so_that_the_next_sweep_asks_again(
+def test_a_veto_clears_the_checkpoint_so_that_the_next_sweep_tries_again(
     fleet: Fleet,
 ) -> None:
     group = fleet.adds(1, A, resolves_to="8.8.8.8", record_of=A)
@@ -141,7 +141,7 @@ def test_a_refused_answer_empties_the_record_so_that_the_next_sweep_asks_again(
     assert fleet.record_text(group) == ""
 
 
-def test_a_refused_answer_costs_no_tag_where_there_is_no_record(fleet: Fleet) -> None:
+def test_a_veto_writes_no_tag_without_a_checkpoint(fleet: Fleet) -> None:
     group = fleet.adds(1, A, resolves_to="8.8.8.8")
 
     carry_out(fleet, fleet.work_item(group, WorkReason.UNVERIFIED))
@@ -149,7 +149,7 @@ def test_a_refused_answer_costs_no_tag_where_there_is_no_record(fleet: Fleet) ->
     assert fleet.line.operations == [DESCRIBE]
 
 
-def test_a_run_that_could_not_finish_in_time_empties_the_record(fleet: Fleet) -> None:
+def test_an_unfinished_run_clears_the_checkpoint(fleet: Fleet) -> None:
     group = fleet.adds(1, A, resolves_to=B, record_of=A)
 
     # Less than the confirm window, when what each call may take at the end is kept back.
@@ -161,7 +161,7 @@ def test_a_run_that_could_not_finish_in_time_empties_the_record(fleet: Fleet) ->
 
 
 @pytest.mark.parametrize("fault", [Fault.THROTTLED, Fault.TIMED_OUT])
-def test_a_look_that_failed_for_now_comes_again_and_says_nothing_of_the_group(
+def test_a_transient_failure_of_a_snapshot_keeps_the_checkpoint_and_causes_a_retry(
     fleet: Fleet, fault: Fault
 ) -> None:
     group = fleet.adds(1, A, resolves_to=A, record_of=A)
@@ -174,7 +174,7 @@ def test_a_look_that_failed_for_now_comes_again_and_says_nothing_of_the_group(
     assert fleet.is_recorded_for(group, A)
 
 
-def test_a_name_without_an_answer_comes_again(fleet: Fleet) -> None:
+def test_a_failed_observation_causes_a_retry(fleet: Fleet) -> None:
     group = fleet.adds(1, A, record_of=A)
 
     with pytest.raises(ObservationError):
@@ -184,7 +184,7 @@ def test_a_name_without_an_answer_comes_again(fleet: Fleet) -> None:
     assert fleet.is_recorded_for(group, A)
 
 
-def test_what_was_found_wrong_and_not_mended_has_no_record_while_the_order_waits(
+def test_a_drift_without_a_successful_change_clears_the_checkpoint_until_the_retry(
     fleet: Fleet,
 ) -> None:
     group = fleet.adds(1, A, resolves_to=B, record_of=A)
@@ -197,7 +197,7 @@ def test_what_was_found_wrong_and_not_mended_has_no_record_while_the_order_waits
     assert fleet.record_text(group) == ""
 
 
-def test_a_failure_for_good_is_reported_with_its_group_and_done_with(fleet: Fleet) -> None:
+def test_a_permanent_failure_is_reported_with_its_group_and_not_retried(fleet: Fleet) -> None:
     group = fleet.adds(1, A, resolves_to=B, record_of=A)
     fleet.line.faults = {1: Fault.DENIED}
 
@@ -213,7 +213,7 @@ def test_a_failure_for_good_is_reported_with_its_group_and_done_with(fleet: Flee
     assert fleet.record_text(group) == ""
 
 
-def test_a_database_that_may_not_be_looked_at_is_a_failure_for_good(fleet: Fleet) -> None:
+def test_a_database_without_permission_is_a_permanent_failure(fleet: Fleet) -> None:
     group = fleet.adds(1, A, record_of=A)
     fleet.dns.set_failure(group.endpoint, LookupFailure.ACCESS_DENIED)
 
@@ -234,7 +234,7 @@ def test_a_deleted_group_is_reported_and_not_tagged(fleet: Fleet) -> None:
     assert TAG not in fleet.line.operations
 
 
-def test_a_group_that_is_deleted_before_its_tag_is_no_failure(fleet: Fleet) -> None:
+def test_a_group_deleted_before_its_tag_is_written_is_no_failure(fleet: Fleet) -> None:
     group = fleet.adds(1, A, resolves_to=A)
     fleet.line.faults = {1: Fault.DELETED}
 
@@ -244,7 +244,7 @@ def test_a_group_that_is_deleted_before_its_tag_is_no_failure(fleet: Fleet) -> N
     assert not fleet.reports.failures
 
 
-def test_a_tag_that_may_not_be_written_is_reported_with_its_group(fleet: Fleet) -> None:
+def test_a_permanent_failure_to_write_a_tag_is_reported_with_its_group(fleet: Fleet) -> None:
     group = fleet.adds(1, A, resolves_to=A)
     fleet.line.faults = {1: Fault.DENIED}
 
@@ -255,7 +255,7 @@ def test_a_tag_that_may_not_be_written_is_reported_with_its_group(fleet: Fleet) 
     assert isinstance(error, AwsAccessDeniedError)
 
 
-def test_a_tag_that_could_not_be_written_for_now_brings_the_order_again(fleet: Fleet) -> None:
+def test_a_transient_failure_to_write_a_tag_causes_a_retry(fleet: Fleet) -> None:
     group = fleet.adds(1, A, resolves_to=A)
     fleet.line.faults = {1: Fault.THROTTLED}
 
@@ -263,7 +263,7 @@ def test_a_tag_that_could_not_be_written_for_now_brings_the_order_again(fleet: F
         carry_out(fleet, fleet.work_item(group, WorkReason.UNVERIFIED))
 
 
-def test_a_mark_is_left_on_its_group(fleet: Fleet) -> None:
+def test_writes_the_audit_cursor_to_its_group(fleet: Fleet) -> None:
     group = fleet.adds(1, A)
     text = write_cursor(AuditCursor(group.arn, fleet.clock.now()), KEY)
 
@@ -273,7 +273,7 @@ def test_a_mark_is_left_on_its_group(fleet: Fleet) -> None:
     assert fleet.line.operations == [TAG]
 
 
-def test_a_mark_that_may_not_be_left_is_reported_with_its_group(fleet: Fleet) -> None:
+def test_a_permanent_failure_to_write_the_cursor_is_reported_with_its_group(fleet: Fleet) -> None:
     group = fleet.adds(1, A)
     fleet.line.faults = {0: Fault.DENIED}
 
@@ -283,7 +283,7 @@ def test_a_mark_that_may_not_be_left_is_reported_with_its_group(fleet: Fleet) ->
     assert context == {"target_group": group.arn}
 
 
-def test_an_order_whose_call_has_no_turn_in_the_functions_time_comes_again_untouched(
+def test_a_work_item_without_a_token_in_the_functions_time_is_retried_without_a_call(
     fleet: Fleet,
 ) -> None:
     group = fleet.adds(1, A, resolves_to=B, record_of=A)
@@ -299,7 +299,7 @@ def test_an_order_whose_call_has_no_turn_in_the_functions_time_comes_again_untou
     assert fleet.clock.now() == began
 
 
-def test_an_answer_that_becomes_old_while_its_change_waits_for_a_token_changes_nothing(
+def test_observes_again_if_the_plan_is_stale_once_its_change_has_a_token(
     fleet: Fleet,
 ) -> None:
     group = fleet.adds(1, A, resolves_to=B, record_of=A)
@@ -352,7 +352,7 @@ def deliver(fleet: Fleet, *bodies: str, receptions: int = 1) -> list[str]:
 
 
 @pytest.mark.usefixtures("_behind_the_door")
-def test_the_orders_of_a_batch_take_turns(fleet: Fleet) -> None:
+def test_the_work_items_of_a_batch_run_at_the_same_time(fleet: Fleet) -> None:
     groups = [fleet.adds(number, A, resolves_to=B, record_of=A) for number in range(4)]
     began = fleet.clock.now()
 
@@ -368,7 +368,7 @@ def test_the_orders_of_a_batch_take_turns(fleet: Fleet) -> None:
 
 
 @pytest.mark.usefixtures("_behind_the_door")
-def test_two_orders_of_a_group_in_a_batch_are_carried_out_one_after_the_other(
+def test_two_work_items_of_a_group_in_a_batch_run_one_after_the_other(
     fleet: Fleet,
 ) -> None:
     twice, other = fleet.adds(1, A, resolves_to=B, record_of=A), fleet.adds(2, A, resolves_to=A)
@@ -386,7 +386,7 @@ def test_two_orders_of_a_group_in_a_batch_are_carried_out_one_after_the_other(
 
 @pytest.mark.usefixtures("_behind_the_door")
 @pytest.mark.parametrize(("receptions", "tags"), [(1, []), (2, [TAG])])
-def test_an_order_that_comes_again_writes_the_record_whatever_it_tells_of(
+def test_a_redelivered_work_item_writes_the_checkpoint_in_any_case(
     fleet: Fleet, receptions: int, tags: list[str]
 ) -> None:
     group = fleet.adds(1, A, resolves_to=A, record_of=A)
@@ -397,7 +397,7 @@ def test_an_order_that_comes_again_writes_the_record_whatever_it_tells_of(
 
 
 @pytest.mark.usefixtures("_behind_the_door")
-def test_only_what_failed_comes_again(fleet: Fleet) -> None:
+def test_returns_only_the_failed_work_items(fleet: Fleet) -> None:
     good, mute = fleet.adds(1, A, resolves_to=B, record_of=A), fleet.adds(2, A, record_of=A)
     denied = fleet.adds(3, A, resolves_to="8.8.8.8", record_of=A)
     work_items = [write_work_item(fleet.work_item(group)) for group in (mute, good, denied)]
@@ -413,14 +413,14 @@ def test_only_what_failed_comes_again(fleet: Fleet) -> None:
 
 
 @pytest.mark.usefixtures("_behind_the_door")
-def test_a_batch_of_which_nothing_could_be_done_comes_again_without_an_error_of_the_function(
+def test_a_batch_that_fails_completely_is_no_error_of_the_function(
     fleet: Fleet,
 ) -> None:
     assert deliver(fleet, "poison", "{}") == ["0", "1"]
 
 
 @pytest.mark.usefixtures("_behind_the_door")
-def test_a_mistake_of_ours_fails_its_own_order_and_is_told(
+def test_a_bug_fails_its_own_work_item_and_is_logged(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken, good = fleet.adds(1, A), fleet.adds(2, A, resolves_to=A)
@@ -465,7 +465,7 @@ def written(
     return lambda: [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
-def test_the_record_of_a_run_names_its_group_its_database_and_why(
+def test_the_result_of_a_run_names_its_group_endpoint_and_reason(
     fleet: Fleet, written: Any
 ) -> None:
     group = fleet.adds(1, A, resolves_to=A)
@@ -483,7 +483,7 @@ def test_the_record_of_a_run_names_its_group_its_database_and_why(
     assert figures["SyncSucceeded"] == [1.0]
 
 
-def test_each_look_names_its_group_for_whoever_asks_for_detail(
+def test_the_debug_log_of_each_iteration_names_its_group(
     fleet: Fleet, written: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("POWERTOOLS_LOG_LEVEL", "DEBUG")
@@ -499,7 +499,7 @@ def test_each_look_names_its_group_for_whoever_asks_for_detail(
     assert "snapshot" in look
 
 
-def test_what_failed_for_good_is_an_error_and_a_figure(written: Any) -> None:
+def test_logs_a_permanent_failure_as_an_error_and_counts_it(written: Any) -> None:
     PowertoolsWorkerReporter().report_failure(
         {"target_group": "an ARN"}, TargetSyncError("what went wrong")
     )
@@ -511,7 +511,7 @@ def test_what_failed_for_good_is_an_error_and_a_figure(written: Any) -> None:
     assert figures["SyncFailed"] == [1.0]
 
 
-def test_what_comes_again_is_a_warning_with_the_place_of_the_failure(written: Any) -> None:
+def test_logs_a_retry_as_a_warning_with_its_traceback(written: Any) -> None:
     try:
         int("a mistake of ours")
     except ValueError as error:
@@ -551,7 +551,7 @@ def built_on(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Wor
 @pytest.mark.parametrize(
     "kind", [DatabaseKind.RDS_INSTANCE, DatabaseKind.RDS_PROXY, DatabaseKind.HOSTNAME]
 )
-def test_a_database_with_one_name_is_asked_for_at_the_resolvers(
+def test_observes_a_database_with_one_name_by_dns(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch, kind: DatabaseKind
 ) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
@@ -574,7 +574,7 @@ def test_a_database_with_one_name_is_asked_for_at_the_resolvers(
         (DatabaseKind.RDS_CLUSTER_READERS, ClusterReadersEndpoint),
     ],
 )
-def test_a_cluster_is_asked_for_at_the_rds_api_too(
+def test_observes_a_cluster_by_the_rds_api_too(
     built: Worker,
     fleet: Fleet,
     kind: DatabaseKind,
@@ -643,7 +643,7 @@ def elb_that_says(
         pytest.param([_REFUSED], 0, id="refused for another reason"),
     ],
 )
-def test_every_reply_that_says_slow_down_is_counted(
+def test_counts_every_throttled_response(
     monkeypatch: pytest.MonkeyPatch, replies: Sequence[tuple[int, str] | Exception], count: int
 ) -> None:
     client = elb_that_says(monkeypatch, *replies)
@@ -655,7 +655,7 @@ def test_every_reply_that_says_slow_down_is_counted(
     assert throttlings.count() == count
 
 
-def test_a_container_slows_down_after_a_retry_that_it_did_not_see(
+def test_slows_down_after_a_throttling_that_botocore_retried(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = elb_that_says(monkeypatch, _THROTTLED, _EMPTY)
@@ -674,7 +674,7 @@ def test_a_container_slows_down_after_a_retry_that_it_did_not_see(
 @pytest.mark.parametrize(
     ("share", "workers", "tokens", "seconds"), [("0.5", "10", 2, 2.0), ("1", "5", 8, 0.5)]
 )
-def test_a_container_has_its_part_of_the_share(
+def test_a_container_gets_its_part_of_the_share(
     built_on: Callable[..., Worker], share: str, workers: str, tokens: int, seconds: float
 ) -> None:
     built = built_on(API_SHARE=share, MAX_WORKERS=workers)
@@ -685,7 +685,7 @@ def test_a_container_has_its_part_of_the_share(
     assert moments[-1] - moments[0] == pytest.approx(seconds)
 
 
-def test_a_target_outside_the_groups_vpc_is_registered_for_every_zone(
+def test_registers_a_target_outside_the_groups_vpc_for_every_zone(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = elb_that_says(monkeypatch, (200, "<R><RegisterTargetsResult/></R>"))

@@ -99,7 +99,7 @@ def queue_of(function: str) -> Mapping[str, Any]:
 
 
 @pytest.mark.parametrize("logical_id", TEMPLATE["Resources"])
-def test_skips_only_the_known_security_checks_and_says_why(logical_id: str) -> None:
+def test_skips_only_the_known_security_checks_with_a_reason(logical_id: str) -> None:
     resource = TEMPLATE["Resources"][logical_id]
     skipped = resource.get("Metadata", {}).get("checkov", {}).get("skip", [])
     assert all(re.fullmatch(r"\w.{20,}", entry["comment"]) for entry in skipped)
@@ -116,13 +116,13 @@ def test_every_parameter_is_in_one_group_and_has_a_label() -> None:
     assert all(group["Label"]["default"] for group in INTERFACE["ParameterGroups"])
 
 
-def test_nothing_has_to_be_given() -> None:
+def test_every_parameter_has_a_default() -> None:
     assert all("Default" in parameter for parameter in PARAMETERS.values())
     assert not fleet().violations()
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
-def test_a_parameter_is_limited_says_what_it_is_for_and_its_default_fits(name: str) -> None:
+def test_every_parameter_has_limits_a_description_and_a_valid_default(name: str) -> None:
     parameter = PARAMETERS[name]
     assert parameter["Description"].endswith(".")
     assert parameter.get("ConstraintDescription", "must be ").startswith("must be ")
@@ -134,14 +134,14 @@ def test_a_parameter_is_limited_says_what_it_is_for_and_its_default_fits(name: s
 
 
 @pytest.mark.parametrize("name", sorted(PARAMETERS.keys() & load()["Parameters"].keys()))
-def test_a_parameter_that_both_templates_have_takes_the_same_values(name: str) -> None:
+def test_parameters_of_both_templates_have_the_same_limits(name: str) -> None:
     limits = {"Type", "AllowedPattern", "AllowedValues"}
     ours, theirs = PARAMETERS[name], load()["Parameters"][name]
     assert {k: ours.get(k) for k in limits} == {k: theirs.get(k) for k in limits}
 
 
 @pytest.mark.parametrize("share", PARAMETERS["ApiShare"]["AllowedValues"])
-def test_a_share_is_refused_that_is_not_one_call_for_each_worker(share: float) -> None:
+def test_rejects_a_share_of_less_than_one_call_per_worker(share: float) -> None:
     limits = PARAMETERS["MaxWorkers"]
     scarcest = QUOTAS[Call.MUTATING]
     for most in range(limits["MinValue"], limits["MaxValue"] + 1):
@@ -167,7 +167,7 @@ def test_subnets_and_security_groups_are_given_together(name: str) -> None:
 # -------------------------------------------------------------------------------- functions
 
 
-def test_both_templates_build_the_same_layer_and_functions_of_the_same_runtime() -> None:
+def test_both_templates_have_the_same_layer_and_runtime() -> None:
     ours, theirs = TEMPLATE["Resources"], load()["Resources"]
     assert ours["TargetSyncLayer"] == theirs["TargetSyncLayer"]
     for name in ("Runtime", "Architectures", "Tracing", "LoggingConfig"):
@@ -175,7 +175,7 @@ def test_both_templates_build_the_same_layer_and_functions_of_the_same_runtime()
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_function_has_a_role_and_a_log_group_of_its_own(name: str) -> None:
+def test_every_function_has_its_own_role_and_log_group(name: str) -> None:
     stem = name.removesuffix("Function")
     assert FUNCTIONS[name]["Role"] == {"Fn::GetAtt": [f"{stem}Role", "Arn"]}
     assert FUNCTIONS[name]["LoggingConfig"]["LogGroup"] == {"Ref": f"{stem}LogGroup"}
@@ -186,7 +186,7 @@ def test_a_function_has_a_role_and_a_log_group_of_its_own(name: str) -> None:
 
 
 @EVERYWHERE
-def test_the_functions_are_in_a_vpc_only_when_asked(situation: str) -> None:
+def test_the_functions_are_in_a_vpc_only_if_subnets_are_given(situation: str) -> None:
     given = SITUATIONS[situation]
     found = [f.get("VpcConfig") for f in fleet(**given).of_type("AWS::Lambda::Function").values()]
     network = {
@@ -196,7 +196,7 @@ def test_the_functions_are_in_a_vpc_only_when_asked(situation: str) -> None:
     assert found == [network if "FunctionSubnetIds" in given else None] * len(FUNCTIONS)
 
 
-def test_the_key_of_the_seals_is_this_deployments_own() -> None:
+def test_the_signing_key_is_unique_to_the_deployment() -> None:
     stack_id = PSEUDO_PARAMETERS["AWS::StackId"]
     for function in fleet().of_type("AWS::Lambda::Function").values():
         assert function["Environment"]["Variables"]["SIGNING_KEY"] == stack_id
@@ -214,7 +214,7 @@ def environments(**given: str) -> dict[str, dict[str, str]]:
     return {name: function["Environment"]["Variables"] for name, function in found}
 
 
-def test_the_functions_can_read_the_settings_that_the_template_gives() -> None:
+def test_the_functions_can_read_the_default_settings() -> None:
     for name, variables in environments().items():
         settings = load_fleet_settings(variables)
         assert (settings.share, settings.workers, settings.watch_seconds) == (0.5, 10, 120)
@@ -224,7 +224,7 @@ def test_the_functions_can_read_the_settings_that_the_template_gives() -> None:
             assert event_queue_url(variables) == URLS["EventQueue"]
 
 
-def test_the_functions_can_read_what_somebody_chose() -> None:
+def test_the_functions_can_read_chosen_settings() -> None:
     chosen = environments(
         ApiShare="0.25",
         MaxWorkers="5",
@@ -244,12 +244,12 @@ def test_the_functions_can_read_what_somebody_chose() -> None:
 
 @pytest.mark.parametrize("name", ["EventWatchDurationSeconds", "MaxTargets"])
 @pytest.mark.parametrize("limit", ["MinValue", "MaxValue"])
-def test_the_functions_take_every_number_that_the_template_takes(name: str, limit: str) -> None:
+def test_the_functions_accept_every_number_that_the_template_accepts(name: str, limit: str) -> None:
     for variables in environments(**{name: str(PARAMETERS[name][limit])}).values():
         load_fleet_settings(variables)
 
 
-def test_the_functions_are_told_nothing_else() -> None:
+def test_the_functions_have_no_other_settings() -> None:
     always = {
         "ALLOWED_NETWORKS",
         "API_SHARE",
@@ -268,7 +268,7 @@ def test_the_functions_are_told_nothing_else() -> None:
         assert variables.keys() == always | more
 
 
-def test_a_sweep_ends_before_the_next_and_is_not_tried_again() -> None:
+def test_a_sweep_ends_before_the_next_one_and_is_not_retried() -> None:
     (schedule,) = resources("AWS::Scheduler::Schedule", FLEET_TEMPLATE).values()
     assert schedule["ScheduleExpression"] == "rate(1 minute)"
     assert FUNCTIONS["FleetSweepFunction"]["Timeout"] < 60
@@ -282,13 +282,13 @@ def test_a_sweep_ends_before_the_next_and_is_not_tried_again() -> None:
 
 
 @pytest.mark.parametrize("name", ["FleetWorkerFunction", "FleetWatchFunction"])
-def test_a_message_stays_with_its_run_until_that_is_over(name: str) -> None:
+def test_a_message_is_invisible_until_its_run_has_ended(name: str) -> None:
     window = mapping(name).get("MaximumBatchingWindowInSeconds", 0)
     assert queue_of(name)["VisibilityTimeout"] > FUNCTIONS[name]["Timeout"] + window
 
 
 @pytest.mark.parametrize("name", ["FleetWorkerFunction", "FleetWatchFunction"])
-def test_what_fails_three_times_is_kept_and_lives_long_enough_for_that(name: str) -> None:
+def test_a_message_that_failed_three_times_is_kept_long_enough(name: str) -> None:
     queue = queue_of(name)
     redrive = queue["RedrivePolicy"]
     dead = QUEUES[redrive["deadLetterTargetArn"]["Fn::GetAtt"][0]]
@@ -299,7 +299,7 @@ def test_what_fails_three_times_is_kept_and_lives_long_enough_for_that(name: str
     assert "RedrivePolicy" not in dead
 
 
-def test_a_group_is_worked_on_by_one_worker_at_a_time_and_fails_alone() -> None:
+def test_a_group_has_one_worker_at_a_time_and_fails_alone() -> None:
     work = mapping("FleetWorkerFunction")
     assert queue_of("FleetWorkerFunction")["FifoQueue"] is True
     # Equal orders are told apart by the group and the minute, which the sender says.
@@ -311,7 +311,7 @@ def test_a_group_is_worked_on_by_one_worker_at_a_time_and_fails_alone() -> None:
     assert "MaximumBatchingWindowInSeconds" not in work
 
 
-def test_many_events_are_few_watches() -> None:
+def test_many_events_cause_few_watches() -> None:
     watch = mapping("FleetWatchFunction")
     assert (watch["BatchSize"], watch["MaximumBatchingWindowInSeconds"]) == (100, 1)
     assert watch["ScalingConfig"] == {"MaximumConcurrency": 2}
@@ -321,7 +321,7 @@ def test_many_events_are_few_watches() -> None:
 
 
 @pytest.mark.parametrize("name", QUEUES)
-def test_a_queue_is_encrypted(name: str) -> None:
+def test_every_queue_is_encrypted(name: str) -> None:
     assert QUEUES[name]["SqsManagedSseEnabled"] is True
 
 
@@ -338,7 +338,7 @@ def test_the_events_are_those_of_a_stack_for_every_instance_and_cluster() -> Non
     assert "resources" not in pattern
 
 
-def test_the_rule_may_fill_its_queues_and_nobody_else() -> None:
+def test_only_the_rule_may_send_to_its_queues() -> None:
     policies = fleet().of_type("AWS::SQS::QueuePolicy")
     filled = {}
     for policy in policies.values():
@@ -352,7 +352,7 @@ def test_the_rule_may_fill_its_queues_and_nobody_else() -> None:
     }
 
 
-def test_what_cannot_be_delivered_is_kept() -> None:
+def test_undelivered_events_are_kept() -> None:
     (rule,) = fleet().of_type("AWS::Events::Rule").values()
     (schedule,) = fleet().of_type("AWS::Scheduler::Schedule").values()
     for target in (*rule["Targets"], schedule["Target"]):
@@ -363,7 +363,7 @@ def test_what_cannot_be_delivered_is_kept() -> None:
 
 
 @EVERYWHERE
-def test_a_role_names_its_resources_where_aws_can_tell_them_apart(situation: str) -> None:
+def test_a_role_names_its_resources_where_aws_has_a_resource_level(situation: str) -> None:
     here = ":".join(PSEUDO_PARAMETERS[f"AWS::{name}"] for name in ("Region", "AccountId"))
     for _, statement in statements(fleet(**SITUATIONS[situation])):
         for action in as_list(statement["Action"]):
@@ -375,7 +375,7 @@ def test_a_role_names_its_resources_where_aws_can_tell_them_apart(situation: str
                     assert resource.split(here)[1] in OF_THE_FLEET[action]
 
 
-def test_every_star_says_why() -> None:
+def test_every_star_has_a_comment() -> None:
     lines = FLEET_TEMPLATE.read_text().splitlines()
     stars = [number for number, line in enumerate(lines) if 'Resource: "*"' in line]
     assert stars
@@ -413,7 +413,7 @@ RECEIVES = {"sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"}
         ),
     ],
 )
-def test_a_role_may_do_what_its_function_does_and_no_more(role: str, more: set[str]) -> None:
+def test_a_role_allows_exactly_what_its_function_does(role: str, more: set[str]) -> None:
     may = allowed(role)
     assert may.keys() == COMMON | more
     queues = {"sqs:SendMessage": ["<WorkQueue.Arn>"], "sqs:ReceiveMessage": ["<EventQueue.Arn>"]}
@@ -432,7 +432,7 @@ def test_only_a_tagged_group_can_be_changed() -> None:
         assert statement["Condition"]["Null"][f"aws:ResourceTag/{ENDPOINT_TAG}"] == "false"
 
 
-def test_a_worker_can_write_the_fleets_own_tags_alone() -> None:
+def test_a_worker_can_write_only_the_fleets_own_tags() -> None:
     (statement,) = [
         s for s in of_role("FleetWorkerRole") if s["Action"] == "elasticloadbalancing:AddTags"
     ]
@@ -444,7 +444,7 @@ def test_a_worker_can_write_the_fleets_own_tags_alone() -> None:
     assert condition["Null"]["aws:TagKeys"] == "false"
 
 
-def test_every_role_has_the_companys_boundary() -> None:
+def test_every_role_has_the_permissions_boundary() -> None:
     roles = fleet(PermissionsBoundaryArn=BOUNDARY).of_type("AWS::IAM::Role")
     assert len(roles) == 4  # one for each function, and the schedule's
     assert {role["PermissionsBoundary"] for role in roles.values()} == {BOUNDARY}
@@ -459,7 +459,7 @@ ALARMS = {
 }
 
 
-def test_the_alarms_are_known() -> None:
+def test_the_template_has_the_known_alarms() -> None:
     assert list(ALARMS) == [
         "no-successful-sweep",
         "sweep-errors",
@@ -474,7 +474,7 @@ def test_the_alarms_are_known() -> None:
 
 
 @pytest.mark.parametrize("name", ALARMS)
-def test_an_alarm_says_what_it_means_and_tells_the_topic_when_it_rings_and_ends(name: str) -> None:
+def test_an_alarm_has_a_description_and_notifies_the_topic_on_alarm_and_ok(name: str) -> None:
     alarm = ALARMS[name]
     description = alarm["AlarmDescription"]
     assert re.fullmatch(rf"[A-Z].{{30,}}\. See {RUNBOOK}#{name}\.", description)
@@ -485,7 +485,7 @@ def test_an_alarm_says_what_it_means_and_tells_the_topic_when_it_rings_and_ends(
     assert not [a for a in undelivered_notifications if "AlarmActions" in a or "OKActions" in a]
 
 
-def test_each_dead_letter_rings() -> None:
+def test_each_dead_letter_queue_has_an_alarm() -> None:
     fed = {
         *(
             q["RedrivePolicy"]["deadLetterTargetArn"]["Fn::GetAtt"][0]
@@ -514,7 +514,7 @@ def test_the_runbook_has_an_entry_for_each_alarm_of_the_fleet() -> None:
 
 
 @pytest.mark.parametrize("title", ENTRIES)
-def test_an_entry_has_meaning_first_look_and_remedy(title: str) -> None:
+def test_an_entry_has_meaning_first_check_and_remedy(title: str) -> None:
     parts = re.findall(r"^\*\*(Means|First look|Remedy)\b", ENTRIES[title], re.MULTILINE)
     assert parts == ["Means", "First look", "Remedy"]
 
@@ -540,7 +540,7 @@ def test_no_name_is_the_same_in_every_stack_and_a_deleted_stack_leaves_nothing(
 
 
 @EVERYWHERE
-def test_the_longest_name_of_a_stack_fits_everywhere(situation: str) -> None:
+def test_the_longest_stack_name_is_valid_everywhere(situation: str) -> None:
     pseudo = {**PSEUDO_PARAMETERS, "AWS::StackName": LONGEST_STACK_NAME}
     limits = {**LIMITS, ("AWS::IAM::ManagedPolicy", "Description"): 1000}
     resolver = Resolver(SITUATIONS[situation], pseudo=pseudo, path=FLEET_TEMPLATE)
@@ -550,7 +550,7 @@ def test_the_longest_name_of_a_stack_fits_everywhere(situation: str) -> None:
                 assert len(value) <= limits[resource["Type"], key], f"{key} of {logical_id}"
 
 
-def test_every_output_is_described_and_tells_of_something_that_is_there() -> None:
+def test_every_output_has_a_description_and_an_existing_resource() -> None:
     outputs = TEMPLATE["Outputs"]
     assert all(entry["Description"] and "Export" not in entry for entry in outputs.values())
     assert outputs.keys() >= {f"{queue}Url" for queue in QUEUES}

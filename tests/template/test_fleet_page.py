@@ -29,14 +29,14 @@ def rows(section: str, number: int = 0) -> list[list[str]]:
     return tables(SECTIONS[section])[number]
 
 
-def test_every_parameter_is_told_with_its_default_in_the_templates_order() -> None:
+def test_the_page_has_every_parameter_with_its_default_in_the_templates_sequence() -> None:
     told = [(row[0].strip("`"), row[1].strip("`")) for row in rows("Deploy it")]
     assert told == [
         (name, str(parameter["Default"])) for name, parameter in TEMPLATE["Parameters"].items()
     ]
 
 
-def test_every_tag_is_told() -> None:
+def test_the_page_has_every_tag() -> None:
     tags = [row[0].strip("`") for row in rows("Tag a target group")]
     assert tags == [ENDPOINT_TAG, KIND_TAG, POLICY_TAG]
     for own in (CHECKPOINT_TAG, AUDIT_CURSOR_TAG):
@@ -45,13 +45,13 @@ def test_every_tag_is_told() -> None:
         assert f"`{kind}`" in rows("Tag a target group")[1][1]
 
 
-def test_every_finding_has_a_remedy() -> None:
+def test_the_page_has_a_remedy_for_every_finding() -> None:
     found = rows("What is wrong, and with which group")
     assert [row[0].strip("`") for row in found] == list(FindingCode)
     assert all(what and remedy for _, what, remedy in found)
 
 
-def test_every_alarm_leads_to_its_entry_of_the_runbook() -> None:
+def test_the_page_links_every_alarm_to_its_entry_in_the_runbook() -> None:
     told = [re.fullmatch(r"\[`(.+)`\]\(runbook\.md#(.+)\)", row[0]) for row in rows(ALARMS)]
     names = [match[1] for match in told if match and match[1] == match[2]]
     alarms = FLEET.of_type("AWS::CloudWatch::Alarm").values()
@@ -60,12 +60,12 @@ def test_every_alarm_leads_to_its_entry_of_the_runbook() -> None:
     )
 
 
-def test_every_metric_of_a_sweep_is_told() -> None:
+def test_the_page_has_every_metric_of_a_sweep() -> None:
     written = set(re.findall(r'"((?:Groups|Sweep)[A-Z]\w+)": ', getsource(SweepResult)))
     assert {row[0].strip("`") for row in rows(ALARMS, 1)} == written
 
 
-def test_the_quotas_are_those_that_the_fleet_divides() -> None:
+def test_the_page_has_the_quotas_that_the_fleet_divides() -> None:
     told = {row[0]: row[1] for row in rows("Limits")}
     for name, quota in (
         ("ELB: non-mutating calls, whole account", QUOTAS[Call.DESCRIBE]),
@@ -76,7 +76,7 @@ def test_the_quotas_are_those_that_the_fleet_divides() -> None:
         assert told[name] == f"{quota.capacity:g}, and {quota.refill:g} a second"
 
 
-def test_the_runs_at_once_are_those_that_a_quota_has_to_allow() -> None:
+def test_the_page_has_the_concurrency_that_a_quota_has_to_allow() -> None:
     workers = int(TEMPLATE["Parameters"]["MaxWorkers"]["Default"])
     watch = TEMPLATE["Resources"]["FleetWatchFunction"]["Properties"]["Events"]
     watches = watch["DatabaseEvents"]["Properties"]["ScalingConfig"]["MaximumConcurrency"]

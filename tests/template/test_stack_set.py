@@ -30,7 +30,7 @@ def plain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return plain
 
 
-def test_the_fleet_is_expanded_into_what_a_stack_set_takes(plain: Path) -> None:
+def test_expands_the_fleet_into_a_template_for_a_stack_set(plain: Path) -> None:
     template = json.loads(plain.read_text())
     assert "Transform" not in template
     assert template["Resources"].keys() == expand(ROOT / "fleet.yaml")["Resources"].keys()
@@ -42,7 +42,7 @@ def test_the_fleet_is_expanded_into_what_a_stack_set_takes(plain: Path) -> None:
     assert "us-east-1" not in plain.read_text()
 
 
-def test_cfn_lint_finds_nothing_in_it(plain: Path) -> None:
+def test_cfn_lint_accepts_the_expanded_template(plain: Path) -> None:
     lint = [
         str(Path(sys.executable).parent / "cfn-lint"),
         "--regions",
@@ -54,7 +54,7 @@ def test_cfn_lint_finds_nothing_in_it(plain: Path) -> None:
     assert found.returncode == 0, found.stdout
 
 
-def test_it_says_how_it_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prints_its_usage(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["expand_template"])
     with pytest.raises(SystemExit, match="usage: "):
         expand_template.main()

@@ -41,22 +41,22 @@ def only(*tags: tuple[str, str], endpoint: str = name(2)) -> ListedGroup:
     return listed
 
 
-def test_a_group_with_an_endpoint_is_bound_to_it() -> None:
+def test_binds_a_group_to_its_endpoint() -> None:
     assert read(GOOD) == ((ListedGroup(binding(1), "", ""),), ())
 
 
-def test_a_group_without_an_endpoint_is_left_alone() -> None:
+def test_ignores_a_group_without_an_endpoint() -> None:
     assert read(TaggedGroup(arn(1), frozenset({(KIND_TAG, "nonsense"), ("owner", "me")}))) == (
         (),
         (),
     )
 
 
-def test_tags_of_others_say_nothing() -> None:
+def test_ignores_tags_of_others() -> None:
     assert only(("owner", "me"), ("other:privatelink-sync:kind", "x")).binding == binding(2)
 
 
-def test_the_name_is_read_in_its_normal_form() -> None:
+def test_normalizes_the_name() -> None:
     assert only(endpoint=f" {name(2).upper()}. ").binding == binding(2)
 
 
@@ -69,15 +69,15 @@ def test_the_name_is_read_in_its_normal_form() -> None:
         ("db.corp.example.com", DatabaseKind.HOSTNAME),
     ],
 )
-def test_the_kind_is_that_of_the_name(endpoint: str, kind: DatabaseKind) -> None:
+def test_takes_the_kind_from_the_name(endpoint: str, kind: DatabaseKind) -> None:
     assert only(endpoint=endpoint).binding.kind is kind
 
 
-def test_a_kind_may_be_said() -> None:
+def test_takes_the_kind_from_the_tag() -> None:
     assert only((KIND_TAG, "hostname")).binding.kind is DatabaseKind.HOSTNAME
 
 
-def test_a_policy_narrows_what_holds_for_the_fleet() -> None:
+def test_a_policy_tag_narrows_the_limits_of_the_fleet() -> None:
     policy = only((POLICY_TAG, "port=6432 max=2  networks=10.1.0.0/16+10.2.0.0/16")).binding.policy
     assert policy == replace(
         POLICY,
@@ -87,7 +87,7 @@ def test_a_policy_narrows_what_holds_for_the_fleet() -> None:
     )
 
 
-def test_the_port_is_the_groups_own_unless_a_tag_says_another() -> None:
+def test_uses_the_port_of_the_group_unless_a_tag_gives_another() -> None:
     facts = {arn(2): replace(FACTS, port=6000)}
     (own,), _ = read_listing([tagged()], SCOPE, LIMITS, facts)
     (other,), _ = read_listing([tagged((POLICY_TAG, "port=6432"))], SCOPE, LIMITS, facts)
@@ -102,7 +102,7 @@ def test_the_port_is_the_groups_own_unless_a_tag_says_another() -> None:
         ("hostname", FACTS.vpc_networks, TARGET_NETWORKS),
     ],
 )
-def test_without_allowed_networks_a_group_has_those_of_a_stack_for_its_kind(
+def test_without_allowed_networks_the_default_depends_on_the_kind(
     kind: str, vpc_networks: tuple[IPNetwork, ...], allowed: tuple[IPNetwork, ...]
 ) -> None:
     facts = {arn(2): replace(FACTS, vpc_networks=vpc_networks)}
@@ -111,25 +111,25 @@ def test_without_allowed_networks_a_group_has_those_of_a_stack_for_its_kind(
     assert listed.binding.policy.max_targets == 3
 
 
-def test_a_group_that_elb_does_not_know_is_gone() -> None:
+def test_reports_a_group_that_elb_does_not_know() -> None:
     listed, (finding,) = read_listing([tagged(), GOOD], SCOPE, LIMITS, {arn(1): FACTS})
     assert (finding.arn, finding.code) == (arn(2), FindingCode.NOT_FOUND)
     assert listed == read(GOOD)[0]
 
 
-def test_a_group_of_instances_has_no_addresses_to_register() -> None:
+def test_reports_a_group_of_another_target_type() -> None:
     facts = {arn(1): FACTS, arn(2): replace(FACTS, has_ip_targets=False)}
     listed, (finding,) = read_listing([tagged(), GOOD], SCOPE, LIMITS, facts)
     assert (finding.arn, finding.code) == (arn(2), FindingCode.WRONG_TARGET_TYPE)
     assert listed == read(GOOD)[0]
 
 
-def test_what_the_fleet_left_comes_back() -> None:
+def test_returns_the_values_of_the_fleets_own_tags() -> None:
     listed = only((CHECKPOINT_TAG, "a record"), (AUDIT_CURSOR_TAG, "a mark"))
     assert (listed.checkpoint, listed.audit_cursor) == ("a record", "a mark")
 
 
-def test_two_records_are_none() -> None:
+def test_ignores_conflicting_values_of_the_fleets_own_tags() -> None:
     listed = only(
         (CHECKPOINT_TAG, "one"),
         (CHECKPOINT_TAG, "another"),
@@ -139,7 +139,7 @@ def test_two_records_are_none() -> None:
     assert (listed.checkpoint, listed.audit_cursor) == ("", "")
 
 
-def test_a_group_that_is_listed_twice_counts_once() -> None:
+def test_merges_a_group_that_is_listed_twice() -> None:
     assert read(GOOD, GOOD) == read(GOOD)
 
 
@@ -213,7 +213,7 @@ FAULTS = [
 
 
 @pytest.mark.parametrize(("group", "code", "told"), FAULTS)
-def test_what_cannot_be_read_is_a_finding_on_that_group_alone(
+def test_reports_invalid_tags_as_a_finding_on_their_group(
     group: TaggedGroup, code: FindingCode, told: str
 ) -> None:
     listed, (finding,) = read(group, GOOD)
@@ -230,7 +230,7 @@ keys = st.text(max_size=20) | st.sampled_from([ENDPOINT_TAG, KIND_TAG, POLICY_TA
 @given(
     st.lists(st.builds(TaggedGroup, st.just(arn(2)) | texts, st.frozensets(st.tuples(keys, texts))))
 )
-def test_no_tags_of_a_group_disturb_another(groups: list[TaggedGroup]) -> None:
+def test_invalid_tags_affect_no_other_group(groups: list[TaggedGroup]) -> None:
     listed, findings = read(*groups, GOOD)
     assert ListedGroup(binding(1), "", "") in listed
     arns = [it.binding.arn for it in listed] + [finding.arn for finding in findings]

@@ -25,7 +25,7 @@ addresses = st.frozensets(st.ip_addresses(), max_size=15)
 
 
 @given(addresses, addresses)
-def test_a_record_is_of_the_addresses_it_was_written_for(
+def test_a_checkpoint_matches_only_its_addresses(
     then: frozenset[IPAddress], now: frozenset[IPAddress]
 ) -> None:
     checkpoint = read_checkpoint(write_checkpoint(binding(), then, KEY), binding(), KEY)
@@ -35,7 +35,7 @@ def test_a_record_is_of_the_addresses_it_was_written_for(
 
 
 @given(addresses)
-def test_a_record_is_a_value_that_a_tag_can_have(them: frozenset[IPAddress]) -> None:
+def test_a_checkpoint_is_a_valid_tag_value(them: frozenset[IPAddress]) -> None:
     text = write_checkpoint(binding(), them, KEY)
     assert len(text) <= 256
     assert set(text) <= set("0123456789abcdef ")
@@ -54,44 +54,44 @@ def test_a_record_is_a_value_that_a_tag_can_have(them: frozenset[IPAddress]) -> 
         replace(binding(), policy=replace(POLICY, allowed_networks=(ip_network("10.1.0.0/16"),))),
     ],
 )
-def test_a_record_of_another_binding_is_none(other: object) -> None:
+def test_ignores_a_checkpoint_of_another_binding(other: object) -> None:
     assert read_checkpoint(write_checkpoint(binding(), {A}, KEY), other, KEY) is None  # type: ignore[arg-type]
 
 
-def test_a_record_under_another_key_is_none() -> None:
+def test_ignores_a_checkpoint_of_another_key() -> None:
     assert read_checkpoint(write_checkpoint(binding(), {A}, OTHER_KEY), binding(), KEY) is None
 
 
 @given(st.text(max_size=60))
-def test_any_other_text_is_no_record(text: str) -> None:
+def test_ignores_any_other_text_as_a_checkpoint(text: str) -> None:
     assert read_checkpoint(text, binding(), KEY) is None
 
 
 @given(st.data())
-def test_a_record_with_any_character_changed_is_none(data: st.DataObject) -> None:
+def test_ignores_a_checkpoint_with_any_character_changed(data: st.DataObject) -> None:
     text = write_checkpoint(binding(), {A}, KEY)
     scope = data.draw(st.integers(0, len(text) - 1))
     there = data.draw(st.sampled_from("0123456789abcdef ").filter(lambda it: it != text[scope]))
     assert read_checkpoint(text[:scope] + there + text[scope + 1 :], binding(), KEY) is None
 
 
-def test_the_answer_of_another_record_does_not_fit_its_seal() -> None:
+def test_ignores_a_checkpoint_with_the_digest_of_another_one() -> None:
     version, _, seal = write_checkpoint(binding(), {A}, KEY).split()
     _, observation, _ = write_checkpoint(binding(), {B}, KEY).split()
     assert read_checkpoint(f"{version} {observation} {seal}", binding(), KEY) is None
 
 
-def test_the_order_of_addresses_says_nothing() -> None:
+def test_the_sequence_of_addresses_does_not_matter() -> None:
     assert write_checkpoint(binding(), [A, B], KEY) == write_checkpoint(binding(), [B, A], KEY)
 
 
-def test_addresses_that_look_alike_when_joined_are_told_apart() -> None:
+def test_distinguishes_addresses_that_are_alike_when_joined() -> None:
     one = write_checkpoint(binding(), [IPv4Address("10.0.0.1"), IPv4Address("10.0.0.11")], KEY)
     other = write_checkpoint(binding(), [IPv4Address("10.0.0.11"), IPv4Address("10.0.0.1")], KEY)
     assert one == other != write_checkpoint(binding(), [IPv4Address("10.0.0.1")], KEY)
 
 
-def test_a_mark_comes_back_to_the_millisecond() -> None:
+def test_an_audit_cursor_is_exact_to_the_millisecond() -> None:
     cursor = AuditCursor(arn(1), NOW + 0.125)
     assert read_cursor(write_cursor(cursor, KEY), arn(1), KEY, NOW + 1) == cursor
 
@@ -106,7 +106,9 @@ def test_a_mark_comes_back_to_the_millisecond() -> None:
         ("", arn(1)),
     ],
 )
-def test_a_mark_of_another_group_or_key_or_from_later_is_none(text: str, group: str) -> None:
+def test_ignores_an_audit_cursor_of_another_group_or_key_or_from_the_future(
+    text: str, group: str
+) -> None:
     assert read_cursor(text, group, KEY, NOW) is None
 
 
@@ -116,5 +118,5 @@ def test_a_key_has_16_to_64_bytes(length: int) -> None:
         SigningKey(b"x" * length)
 
 
-def test_a_key_shows_nothing_of_itself() -> None:
+def test_a_key_has_no_text_form() -> None:
     assert "secret" not in repr(KEY) + str(KEY)

@@ -26,11 +26,11 @@ json_values = st.recursive(
         "instance-restarted",
     ],
 )
-def test_an_event_names_its_database(name: str) -> None:
+def test_receives_the_database_of_an_event(name: str) -> None:
     assert database_of((EVENTS / f"{name}.json").read_text()) == "orders"
 
 
-def test_the_name_is_as_in_endpoints() -> None:
+def test_normalizes_the_identifier() -> None:
     event = {"source": "aws.rds", "detail": {"SourceIdentifier": "Orders-2"}}
     assert database_of(json.dumps(event)) == "orders-2"
 
@@ -50,11 +50,11 @@ def test_the_name_is_as_in_endpoints() -> None:
         json.dumps({"source": "aws.rds", "detail": {"SourceIdentifier": ["orders"]}}),
     ],
 )
-def test_anything_else_names_none(body: str) -> None:
+def test_returns_no_database_for_other_messages(body: str) -> None:
     assert database_of(body) == ""
 
 
 @given(st.text() | json_values.map(json.dumps), json_values)
-def test_no_message_is_too_strange(body: str, detail: object) -> None:
+def test_accepts_any_message(body: str, detail: object) -> None:
     assert isinstance(database_of(body), str)
     assert isinstance(database_of(json.dumps({"source": "aws.rds", "detail": detail})), str)

@@ -16,14 +16,14 @@ STACK_ID = (
 URL = "https://sqs.eu-west-1.amazonaws.com/123456789012/fleet-orders.fifo"
 
 
-def test_a_fleet_needs_to_be_told_nothing_but_its_key() -> None:
+def test_needs_only_the_signing_key() -> None:
     settings = load_fleet_settings({"SIGNING_KEY": STACK_ID})
     assert settings.limits == Limits(allowed_networks=(), max_targets=15)
     assert settings.resolvers == ()
     assert (settings.share, settings.workers, settings.watch_seconds) == (0.5, 10, 120)
 
 
-def test_everything_may_be_told() -> None:
+def test_reads_every_setting() -> None:
     settings = load_fleet_settings(
         {
             "SIGNING_KEY": STACK_ID,
@@ -42,7 +42,7 @@ def test_everything_may_be_told() -> None:
     assert (settings.share, settings.workers, settings.watch_seconds) == (0.9, 4, 150)
 
 
-def test_the_key_is_of_the_end_of_the_text() -> None:
+def test_makes_the_key_from_the_end_of_the_text() -> None:
     key = load_fleet_settings({"SIGNING_KEY": STACK_ID}).key
     assert len(STACK_ID) > 64
     assert key.verifies(SigningKey(STACK_ID[-64:].encode()).sign(["a part"]), ["a part"])
@@ -66,7 +66,7 @@ def test_the_key_is_of_the_end_of_the_text() -> None:
         ({"SIGNING_KEY": STACK_ID, "MAX_WORKERS": "11"}, "MAX_WORKERS 11: .*reduce the workers"),
     ],
 )
-def test_what_is_missing_or_wrong_is_named(environ: Mapping[str, str], told: str) -> None:
+def test_names_a_missing_or_invalid_setting(environ: Mapping[str, str], told: str) -> None:
     with pytest.raises(SettingsError, match=told):
         load_fleet_settings(environ)
 
@@ -80,7 +80,7 @@ def test_no_error_shows_the_key() -> None:
 @pytest.mark.parametrize(
     ("read", "name"), [(work_queue_url, "WORK_QUEUE_URL"), (event_queue_url, "EVENT_QUEUE_URL")]
 )
-def test_a_queue_is_told_by_its_url(read: Callable[[Mapping[str, str]], str], name: str) -> None:
+def test_rejects_an_invalid_queue_url(read: Callable[[Mapping[str, str]], str], name: str) -> None:
     assert read({name: URL}) == URL
     for wrong in ({}, {name: "fleet-orders.fifo"}, {name: "arn:aws:sqs:eu-west-1:1:q"}):
         with pytest.raises(SettingsError, match=name):

@@ -52,45 +52,45 @@ def arns(numbers: Iterable[int]) -> set[str]:
     return {arn(number) for number in numbers}
 
 
-def test_half_of_the_accounts_calls_describe_275_groups_a_minute() -> None:
+def test_half_of_the_accounts_calls_describe_275_groups_per_minute() -> None:
     assert SweepCapacity(275) == CAPACITY
     assert CAPACITY.reserved == 68
 
 
-def test_a_sweep_has_room_for_something_of_every_kind() -> None:
+def test_rejects_a_capacity_that_cannot_be_divided() -> None:
     with pytest.raises(ValueError, match="at least 4 groups"):
         SweepCapacity(3)
 
 
-def test_what_still_waits_takes_room_but_never_all_of_it() -> None:
+def test_queued_work_items_reduce_the_capacity_but_never_to_zero() -> None:
     assert CAPACITY.minus(0) == CAPACITY
     assert CAPACITY.minus(75) == SweepCapacity(200)
     assert CAPACITY.minus(272) == CAPACITY.minus(10_000) == SweepCapacity(4)
 
 
-def test_a_fleet_that_does_not_fit_is_audited_more_slowly_and_says_so() -> None:
+def test_a_fleet_above_the_capacity_has_a_longer_audit() -> None:
     assert CAPACITY.audit_seconds(1_000) == AUDIT_SECONDS
     assert CAPACITY.audit_seconds(5_000) == 74 * SWEEP_SECONDS
 
 
-def test_an_empty_fleet_needs_nothing() -> None:
+def test_an_empty_fleet_needs_no_work() -> None:
     assert sweep([]) == SweepPlan((), 0, (), (None,))
 
 
-def test_a_group_whose_answer_is_another_than_it_was_verified_for_needs_work() -> None:
+def test_plans_work_for_a_group_whose_addresses_changed() -> None:
     assert of(sweep([verified(1, B)]), WorkReason.ADDRESSES_CHANGED) == [arn(1)]
 
 
-def test_an_address_more_or_less_is_another_answer() -> None:
+def test_one_more_or_one_less_address_is_a_change() -> None:
     assert of(sweep([verified(1, A, B)]), WorkReason.ADDRESSES_CHANGED) == [arn(1)]
 
 
 @pytest.mark.parametrize("checkpoint", ["", "garbage", verified(2).checkpoint])
-def test_a_group_without_a_record_of_its_own_is_verified(checkpoint: str) -> None:
+def test_verifies_a_group_without_a_valid_checkpoint(checkpoint: str) -> None:
     assert of(sweep([ListedGroup(binding(1), checkpoint, "")]), WorkReason.UNVERIFIED) == [arn(1)]
 
 
-def test_a_name_without_an_answer_is_a_finding_and_no_work() -> None:
+def test_a_failed_observation_causes_a_finding_and_no_work() -> None:
     groups = [verified(1), verified(2, B), unverified(3)]
     failed = FailedObservation(
         name="a name", failure=LookupFailure.TIMED_OUT, detail="No reply.", at=0.0
@@ -113,7 +113,7 @@ def test_a_name_without_an_answer_is_a_finding_and_no_work() -> None:
     assert {work.binding.arn for work in result.work} == arns([1, 3])
 
 
-def test_groups_that_follow_one_name_in_one_way_ask_once() -> None:
+def test_groups_with_the_same_endpoint_share_one_look_up() -> None:
     alike = [replace(binding(n), endpoint="db.corp.example.com") for n in (1, 2, 3)]
     other = replace(alike[2], kind=DatabaseKind.HOSTNAME)
     groups = [ListedGroup(it, "", "") for it in (*alike[:2], other)]
@@ -121,7 +121,7 @@ def test_groups_that_follow_one_name_in_one_way_ask_once() -> None:
     assert len(sweep(groups).work) == 3
 
 
-def test_failovers_go_before_groups_without_a_record_and_these_before_audits() -> None:
+def test_plans_changed_groups_first_then_unverified_ones_then_audits() -> None:
     groups = [verified(1), unverified(2), verified(3, B), verified(4), unverified(5)]
     reasons = [
         work.reason for work in sweep(groups, cursor=AuditCursor(arn(1), NOW - AUDIT_SECONDS)).work
@@ -130,34 +130,34 @@ def test_failovers_go_before_groups_without_a_record_and_these_before_audits() -
     assert reasons.count(WorkReason.AUDIT) == 2
 
 
-def test_a_quiet_minute_of_1000_groups_is_67_audits() -> None:
+def test_audits_67_of_1000_groups_per_minute() -> None:
     groups = [verified(n) for n in range(1_000)]
     result = sweep(groups, cursor=AuditCursor(arn(0), NOW - SWEEP_SECONDS))
     assert [work.reason for work in result.work] == [WorkReason.AUDIT] * 67
 
 
-def test_the_first_sweep_audits_as_much_as_any_other() -> None:
+def test_the_first_sweep_audits_as_many_groups_as_any_other() -> None:
     assert len(sweep([verified(n) for n in range(1_000)]).work) == 67
 
 
-def test_a_sweep_that_was_left_out_is_made_up_for() -> None:
+def test_catches_up_on_a_missed_sweep() -> None:
     groups = [verified(n) for n in range(1_000)]
     assert len(sweep(groups, cursor=AuditCursor(arn(0), NOW - 2 * SWEEP_SECONDS)).work) == 134
 
 
-def test_a_mark_from_later_than_now_moves_nothing() -> None:
+def test_ignores_a_cursor_from_the_future() -> None:
     result = sweep([verified(1)], cursor=AuditCursor(arn(1), NOW + 1.0))
     assert result == SweepPlan((), 0, (), (None,))
 
 
-def test_200_failovers_of_1000_have_room_at_once_beside_the_audits() -> None:
+def test_plans_200_changes_of_1000_groups_in_one_sweep_beside_the_audits() -> None:
     groups = [verified(n, B if n < 200 else A) for n in range(1_000)]
     result = sweep(groups, cursor=AuditCursor(arn(999), NOW - SWEEP_SECONDS))
     assert set(of(result, WorkReason.ADDRESSES_CHANGED)) == arns(range(200))
     assert result.postponed == 0
 
 
-def test_a_storm_leaves_room_for_audits_and_for_groups_without_a_record() -> None:
+def test_reserves_capacity_for_audits_and_unverified_groups_in_a_storm() -> None:
     groups = [
         *(verified(n, B) for n in range(1_000)),
         *(unverified(n) for n in range(1_000, 1_200)),
@@ -169,7 +169,7 @@ def test_a_storm_leaves_room_for_audits_and_for_groups_without_a_record() -> Non
     assert result.postponed > 0
 
 
-def test_a_postponed_audit_goes_on_where_it_stopped() -> None:
+def test_continues_a_postponed_audit_where_it_stopped() -> None:
     groups = [verified(n) for n in range(5_000)]
     first = sweep(groups, cursor=AuditCursor(arn(0), NOW - SWEEP_SECONDS))
     assert len(first.work) == 275
@@ -180,7 +180,7 @@ def test_a_postponed_audit_goes_on_where_it_stopped() -> None:
     assert first.cursors[-1].at == pytest.approx(NOW - SWEEP_SECONDS * 59 / 334, abs=0.01)
 
 
-def test_an_audit_that_was_not_handed_out_is_not_passed() -> None:
+def test_the_cursor_passes_no_audit_that_was_not_sent() -> None:
     groups = [verified(n) for n in range(1_000)]
     first = sweep(groups, cursor=AuditCursor(arn(0), NOW - SWEEP_SECONDS))
     assert len(first.cursors) == 67 + 1
@@ -195,7 +195,7 @@ def test_an_audit_that_was_not_handed_out_is_not_passed() -> None:
     assert second.work[0] == first.work[20]
 
 
-def test_the_audit_passes_over_groups_that_need_work_for_another_reason() -> None:
+def test_the_cursor_passes_groups_that_need_work_for_another_reason() -> None:
     groups = [verified(n, B if n % 2 else A) for n in range(30)]
     result = sweep(groups, cursor=AuditCursor(arn(0), NOW - AUDIT_SECONDS))
     audits = of(result, WorkReason.AUDIT)
@@ -206,7 +206,7 @@ def test_the_audit_passes_over_groups_that_need_work_for_another_reason() -> Non
     assert result.cursors[-1].at == NOW
 
 
-def test_the_newest_mark_of_a_listing_is_how_far_the_audit_is() -> None:
+def test_finds_the_newest_cursor_of_a_listing() -> None:
     groups = [
         verified(n, cursor=write_cursor(AuditCursor(arn(n), NOW - n), KEY)) for n in (3, 2, 5)
     ]
@@ -217,7 +217,7 @@ def test_the_newest_mark_of_a_listing_is_how_far_the_audit_is() -> None:
 
 @settings(max_examples=4)
 @given(st.integers(1, 1_020), st.integers(0, 10**6), st.integers(0, 300))
-def test_every_group_is_audited_within_15_minutes_even_in_a_storm(
+def test_audits_every_group_within_15_minutes_even_in_a_storm(
     size: int, seed: int, storm: int
 ) -> None:
     groups = [verified(n + seed, B if n < storm else A) for n in range(size)]
@@ -241,7 +241,7 @@ def test_every_group_is_audited_within_15_minutes_even_in_a_storm(
     st.integers(0, 10**4),
 )
 @example(4, 24, 18, [8], 0)
-def test_no_group_starves_whatever_stays_broken(
+def test_every_group_gets_work_although_others_stay_broken(
     changed: int, bad: int, calm: int, capacities: list[int], start: int
 ) -> None:
     groups = [
@@ -272,9 +272,7 @@ def test_no_group_starves_whatever_stays_broken(
 
 @settings(max_examples=50)
 @given(st.integers(0, 75), st.integers(0, 400), st.integers(0, 400), st.integers(0, 10**6))
-def test_a_failover_is_handed_out_by_the_next_sweep(
-    failovers: int, bad: int, calm: int, seed: int
-) -> None:
+def test_the_next_sweep_plans_every_change(failovers: int, bad: int, calm: int, seed: int) -> None:
     groups = [
         *(verified(seed + n, B) for n in range(failovers)),
         *(unverified(seed + 1_000 + n) for n in range(bad)),

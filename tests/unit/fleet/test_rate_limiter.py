@@ -115,7 +115,7 @@ def test_a_description_waits_for_its_token() -> None:
     assert desk.calls.made == ["describe"] * 3
 
 
-def test_of_the_accounts_tokens_one_is_for_the_change_that_a_look_may_ask_for() -> None:
+def test_a_snapshot_leaves_a_token_of_the_account_for_its_change() -> None:
     desk = Desk(account=Quota(2, 0.25))
     group = desk.group()
     # A token every 4 s: the change could not follow a look at 0 s within the lead.
@@ -124,14 +124,14 @@ def test_of_the_accounts_tokens_one_is_for_the_change_that_a_look_may_ask_for() 
     assert desk.register(group) == 4.0
 
 
-def test_registering_and_deregistering_wait_for_one_bucket() -> None:
+def test_registering_and_deregistering_share_one_bucket() -> None:
     desk = Desk(registration=Quota(1, 0.2))
     group = desk.group()
     assert (desk.register(group), desk.deregister(group), desk.register(group)) == (0.0, 5.0, 10.0)
     assert desk.calls.made == ["register", "deregister", "register"]
 
 
-def test_a_look_waits_until_a_change_could_follow_before_the_plan_is_too_old() -> None:
+def test_a_snapshot_waits_until_a_change_could_follow_before_the_plan_is_stale() -> None:
     desk = Desk(registration=Quota(1, 0.2))
     group = desk.group()
     desk.register(group)
@@ -139,7 +139,7 @@ def test_a_look_waits_until_a_change_could_follow_before_the_plan_is_too_old() -
     assert desk.register(group) == 5.0
 
 
-def test_a_change_that_was_paid_for_and_not_made_is_the_next_ones() -> None:
+def test_the_next_change_uses_tokens_that_were_taken_and_not_used() -> None:
     desk = Desk(registration=Quota(1, 0.2))
     group = desk.group()
     desk.passes(group.before_change())
@@ -150,7 +150,7 @@ def test_a_change_that_was_paid_for_and_not_made_is_the_next_ones() -> None:
     assert desk.register(group) == 5.0
 
 
-def test_a_change_stands_behind_no_look() -> None:
+def test_a_change_never_waits_for_a_snapshot() -> None:
     desk = Desk(account=Quota(1, 0.5))
     looking, changing = desk.group(), desk.group()
     desk.look(changing)
@@ -160,7 +160,7 @@ def test_a_change_stands_behind_no_look() -> None:
     assert desk.register(changing) == 2.0
 
 
-def test_of_those_that_wait_for_a_look_the_run_that_began_first_is_next() -> None:
+def test_waiting_runs_take_their_snapshots_in_the_sequence_of_their_start() -> None:
     desk = Desk(describe=Quota(1, 0.5))
     first, second, third = desk.group(), desk.group(), desk.group()
     desk.look(third)
@@ -173,7 +173,7 @@ def test_of_those_that_wait_for_a_look_the_run_that_began_first_is_next() -> Non
     assert list(waits["first"]) == []
 
 
-def test_a_run_that_is_over_leaves_its_place_to_the_others() -> None:
+def test_a_closed_run_does_not_delay_the_others() -> None:
     desk = Desk(describe=Quota(1, 0.5))
     first, second = desk.group(), desk.group()
     desk.look(second)
@@ -192,7 +192,7 @@ def test_a_tag_waits_for_its_token() -> None:
     assert desk.calls.made == [f"{arn(1)} key=one", f"{arn(1)} key=two"]
 
 
-def test_a_slow_down_halves_the_pace_even_if_a_retry_made_it_good() -> None:
+def test_a_throttling_halves_the_rate_even_if_a_retry_succeeds() -> None:
     desk = Desk(describe=Quota(1, 0.5))
     group = desk.group()
     desk.calls.slow_down_next = True
@@ -202,7 +202,7 @@ def test_a_slow_down_halves_the_pace_even_if_a_retry_made_it_good() -> None:
     assert desk.look(group) == 4.0 + round(1 / (0.25 + 0.5 / 16), 3)
 
 
-def test_a_call_that_fails_after_a_slow_down_halves_the_pace_too() -> None:
+def test_a_failed_call_after_a_throttling_halves_the_rate() -> None:
     desk = Desk(registration=Quota(1, 1.0))
     group = desk.group()
     desk.passes(group.before_change())
@@ -212,7 +212,7 @@ def test_a_call_that_fails_after_a_slow_down_halves_the_pace_too() -> None:
     assert desk.register(group) == 2.0
 
 
-def test_what_was_paid_for_a_call_that_failed_is_spent() -> None:
+def test_a_failed_call_uses_up_its_tokens() -> None:
     desk = Desk(registration=Quota(1, 0.2))
     group = desk.group()
     desk.passes(group.before_change())

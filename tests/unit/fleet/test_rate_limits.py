@@ -16,22 +16,22 @@ from target_sync.fleet.rate_limits import (
 QUOTA = Quota(2, 0.5)
 
 
-def test_a_part_is_what_a_worker_gets_of_the_share() -> None:
+def test_divides_the_share_among_the_workers() -> None:
     assert Quota(40, 10).per_worker(0.5, 10) == QUOTA
 
 
 @pytest.mark.parametrize(("share", "workers"), [(0.0, 1), (1.5, 1), (0.5, 0)])
-def test_a_share_is_of_something_and_for_somebody(share: float, workers: int) -> None:
+def test_rejects_an_invalid_share_or_number_of_workers(share: float, workers: int) -> None:
     with pytest.raises(ValueError, match="a share is"):
         ACCOUNT_QUOTA.per_worker(share, workers)
 
 
-def test_a_part_too_small_for_a_call_is_refused() -> None:
+def test_rejects_a_part_of_less_than_one_call() -> None:
     with pytest.raises(ValueError, match="reduce the workers"):
         ACCOUNT_QUOTA.per_worker(0.5, 21)
 
 
-def test_a_full_bucket_gives_its_capacity_at_once_and_then_its_refill() -> None:
+def test_a_full_bucket_allows_its_capacity_at_once_and_then_its_refill() -> None:
     bucket, at = TokenBucket.full(QUOTA, 100.0), list[float]()
     for _ in range(4):
         bucket, ready = bucket.take(100.0)
@@ -39,35 +39,35 @@ def test_a_full_bucket_gives_its_capacity_at_once_and_then_its_refill() -> None:
     assert at == [100.0, 100.0, 102.0, 104.0]
 
 
-def test_a_rest_fills_a_bucket_no_further_than_its_capacity() -> None:
+def test_a_bucket_never_exceeds_its_capacity() -> None:
     bucket = TokenBucket.full(QUOTA, 0.0)
     assert bucket.take(1_000.0)[0].tokens == 1.0
 
 
-def test_a_clock_that_goes_back_gives_nothing() -> None:
+def test_a_clock_that_goes_back_adds_no_tokens() -> None:
     bucket, _ = TokenBucket.full(QUOTA, 100.0).take(100.0)
     assert bucket.take(50.0)[0] == bucket.take(100.0)[0]
 
 
-def test_a_throttling_halves_the_rate_and_takes_what_was_saved() -> None:
+def test_a_throttling_halves_the_rate_and_removes_saved_tokens() -> None:
     bucket = TokenBucket.full(QUOTA, 0.0).throttled(0.0)
     assert (bucket.rate, bucket.tokens) == (0.25, 0.0)
     assert bucket.take(0.0)[1] == 4.0
 
 
-def test_a_throttling_forgives_no_call_that_is_promised() -> None:
+def test_a_throttling_keeps_the_debt_of_granted_calls() -> None:
     bucket = TokenBucket(QUOTA, -3.0, 0.5, 0.0)
     assert bucket.throttled(0.0).tokens == -3.0
 
 
-def test_a_rate_never_falls_so_low_that_nothing_goes_any_more() -> None:
+def test_the_rate_never_falls_to_zero() -> None:
     bucket = TokenBucket.full(QUOTA, 0.0)
     for _ in range(100):
         bucket = bucket.throttled(0.0)
     assert bucket.rate == QUOTA.refill / 32
 
 
-def test_successes_bring_the_rate_back_and_no_further() -> None:
+def test_successes_restore_the_rate_up_to_the_quota() -> None:
     bucket = TokenBucket.full(QUOTA, 0.0).throttled(0.0)
     assert bucket.succeeded(0.0).rate == 0.25 + 0.5 / 16
     for _ in range(100):
@@ -82,7 +82,7 @@ deeds = st.lists(
 
 
 @given(deeds)
-def test_calls_never_exceed_the_quota_in_any_stretch_of_time(
+def test_calls_never_exceed_the_quota_in_any_period(
     story: list[tuple[float, str]],
 ) -> None:
     bucket, now, went = TokenBucket.full(QUOTA, 0.0), 0.0, list[float]()
@@ -100,7 +100,7 @@ def test_calls_never_exceed_the_quota_in_any_stretch_of_time(
             assert count <= QUOTA.capacity + QUOTA.refill * (end - start) + 1e-6
 
 
-def test_a_call_goes_when_its_own_bucket_and_the_accounts_have_room() -> None:
+def test_a_call_waits_for_its_own_bucket_and_the_accounts() -> None:
     budget = CallBudget.of(0.0, share=0.5, workers=10)
     went = list[float]()
     for call in (Call.REGISTRATION, Call.REGISTRATION, Call.DESCRIBE):
@@ -120,7 +120,7 @@ def test_a_throttling_slows_its_own_bucket_and_the_accounts() -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 5, 10])
-def test_all_workers_together_have_the_share_and_no_more(workers: int) -> None:
+def test_all_workers_together_never_exceed_the_share(workers: int) -> None:
     budget = CallBudget.of(0.0, share=0.5, workers=workers)
     for call, quota in QUOTAS.items():
         part = budget.buckets[call].quota

@@ -58,19 +58,19 @@ _SYNCS = st.builds(
 
 @given(_SYNCS)
 @example(replace(SYNC, checkpoint="whatever\nsomebody wrote, ü"))
-def test_an_order_is_read_as_it_was_written(work_item: SyncWorkItem) -> None:
+def test_reads_a_sync_work_item_as_it_was_written(work_item: SyncWorkItem) -> None:
     assert read_work_item(write_work_item(work_item)) == work_item
 
 
-def test_a_mark_is_read_as_it_was_written() -> None:
+def test_reads_a_cursor_work_item_as_it_was_written() -> None:
     assert read_work_item(write_work_item(CURSOR)) == CURSOR
 
 
-def test_every_order_names_its_group() -> None:
+def test_every_work_item_has_the_arn_of_its_group() -> None:
     assert (SYNC.arn, CURSOR.arn) == (arn(1), arn(1))
 
 
-def test_equal_orders_have_equal_texts_and_others_have_others() -> None:
+def test_only_equal_work_items_have_equal_json() -> None:
     other = replace(SYNC, reason=WorkReason.AUDIT)
     assert write_work_item(SYNC) == write_work_item(
         SyncWorkItem(binding(), SYNC.checkpoint, SYNC.reason)
@@ -78,7 +78,7 @@ def test_equal_orders_have_equal_texts_and_others_have_others() -> None:
     assert len({write_work_item(work_item) for work_item in (SYNC, other, CURSOR)}) == 3
 
 
-def test_an_order_fits_into_a_message_many_times() -> None:
+def test_a_work_item_is_much_smaller_than_a_message() -> None:
     widest = replace(SYNC.binding.policy, allowed_networks=(IPv6Network("fd00::/8"),) * 20)
     work_item = replace(SYNC, binding=replace(SYNC.binding, policy=widest), checkpoint="x" * 256)
     assert len(write_work_item(work_item)) < 10_000
@@ -129,7 +129,7 @@ def _put_into_policy(**fields: object) -> Change:
         pytest.param(_put_into_policy(more=1), "policy has unknown fields: more", id="one more in"),
     ],
 )
-def test_a_wrong_field_is_named(change: Change, told: str) -> None:
+def test_names_an_invalid_field(change: Change, told: str) -> None:
     document = json.loads(write_work_item(SYNC))
     change(document)
     with pytest.raises(UnreadableWorkItemError, match=told):
@@ -137,7 +137,7 @@ def test_a_wrong_field_is_named(change: Change, told: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "x" * 257, "two\nlines", "\ud800", "ü"])
-def test_a_mark_that_is_no_tag_is_refused(text: str) -> None:
+def test_rejects_a_cursor_that_is_no_valid_tag_value(text: str) -> None:
     document = {**json.loads(write_work_item(CURSOR)), "cursor": text}
     with pytest.raises(UnreadableWorkItemError, match="cursor cannot be"):
         read_work_item(json.dumps(document))
@@ -155,24 +155,24 @@ def test_a_mark_that_is_no_tag_is_refused(text: str) -> None:
         pytest.param("[]", "a work item is an object, not list", id="a list"),
     ],
 )
-def test_what_is_no_object_is_refused(text: str, told: str) -> None:
+def test_rejects_text_that_is_no_json_object(text: str, told: str) -> None:
     with pytest.raises(UnreadableWorkItemError, match=told):
         read_work_item(text)
 
 
-def test_seconds_without_end_are_refused() -> None:
+def test_rejects_an_infinite_number_of_seconds() -> None:
     text = write_work_item(SYNC).replace('"confirm_seconds":6.0', '"confirm_seconds":1e999')
     with pytest.raises(UnreadableWorkItemError, match="confirm_seconds must be 0 or more, not inf"):
         read_work_item(text)
 
 
 @given(st.text(max_size=60) | st.from_regex(r'\{"version":2.*\}', fullmatch=True))
-def test_any_other_text_is_refused_and_never_breaks_the_reader(text: str) -> None:
+def test_rejects_any_other_text(text: str) -> None:
     with pytest.raises(UnreadableWorkItemError):
         read_work_item(text)
 
 
-def test_networks_of_both_versions_are_told_apart() -> None:
+def test_keeps_the_version_of_networks() -> None:
     networks = (IPv4Network("10.0.0.0/8"), IPv6Network("fd00::/8"))
     work_item = replace(SYNC, binding=replace(SYNC.binding, vpc_networks=networks))
     assert read_work_item(write_work_item(work_item)) == work_item

@@ -59,23 +59,23 @@ def observed(*pictures: Collection[tuple[Endpoint, str]] | None) -> FleetObserve
     return observer
 
 
-def test_a_group_that_loses_its_last_target_is_noticed_though_it_gets_another() -> None:
+def test_reports_a_group_that_loses_its_last_target_and_gets_another() -> None:
     observer = observed([], [(A, "initial")], [(A, "draining")], [(B, "healthy")])
     assert observer.emptied == {GROUP}
 
 
-def test_a_group_that_never_had_a_target_or_always_has_one_is_not() -> None:
+def test_does_not_report_a_group_that_never_or_always_has_a_target() -> None:
     assert not observed([], []).emptied
     moved = observed([], [(A, "healthy")], [(A, "healthy"), (B, "initial")], [(B, "healthy")])
     assert not moved.emptied
 
 
-def test_a_target_that_was_there_for_one_look_is_a_stray_unless_it_is_allowed() -> None:
+def test_reports_a_target_of_one_snapshot_unless_it_is_allowed() -> None:
     observer = observed([(A, "healthy")], [(A, "healthy"), (C, "unhealthy")], [(B, "healthy")])
     assert observer.strays({GROUP: {A, B}}) == {GROUP: {C}}
     assert not observer.strays({GROUP: {A, B, C}})
 
 
-def test_a_look_that_fails_counts_for_nothing() -> None:
+def test_ignores_a_failed_snapshot() -> None:
     observer = observed([(A, "healthy")], None, [(A, "healthy")])
     assert not observer.emptied
