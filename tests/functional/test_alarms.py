@@ -1,6 +1,6 @@
-"""Each fault rings its alarm and no other; a quiet day and a normal failover ring none.
+"""Each fault raises its alarm only, and a day without faults or a failover raises none.
 
-The alarms are the template's, evaluated as AWS documents it, over what the functions write.
+The alarms are the template's, evaluated as AWS documents it.
 """
 
 from collections.abc import Callable
@@ -14,18 +14,18 @@ from tests.support.monitoring import MINUTE, MonitoredScenario, alarms
 from tests.support.scenario import COMPLETED, EVENT, POLICY, A, B, C, throttled
 
 Fault = Callable[[MonitoredScenario], None]
-KEEPS = replace(POLICY, serving_standby=True)
+SERVING = replace(POLICY, serving_standby=True)
 
 
-def forbidden() -> AwsAccessDeniedError:
+def access_denied() -> AwsAccessDeniedError:
     return AwsAccessDeniedError("DescribeTargetHealth", "AccessDenied", "not authorized")
 
 
-def the_schedule_is_off(scenario: MonitoredScenario) -> None:
+def disable_the_schedule(scenario: MonitoredScenario) -> None:
     scenario.invocations.schedule_enabled = False
 
 
-def runs_fail_now_and_then(scenario: MonitoredScenario) -> None:
+def fail_some_runs(scenario: MonitoredScenario) -> None:
     for minute in range(4):
         scenario.after(
             MINUTE * minute + 1,
@@ -35,73 +35,75 @@ def runs_fail_now_and_then(scenario: MonitoredScenario) -> None:
         )
 
 
-def every_run_fails(scenario: MonitoredScenario) -> None:
-    scenario.group.faults["DescribeTargetHealth"] = [forbidden() for _ in range(100)]
+def fail_every_run(scenario: MonitoredScenario) -> None:
+    scenario.group.faults["DescribeTargetHealth"] = [access_denied() for _ in range(100)]
 
 
-def the_answer_is_a_public_address(scenario: MonitoredScenario) -> None:
+def observe_a_public_address(scenario: MonitoredScenario) -> None:
     scenario.endpoint.set_addresses("8.8.8.8")
 
 
-def a_removal_is_never_confirmed(scenario: MonitoredScenario) -> None:
+def delay_a_removal(scenario: MonitoredScenario) -> None:
     scenario.endpoint.ttl = 3600
     scenario.fail_over(B)
 
 
-def the_new_server_is_closed_to_the_load_balancer(scenario: MonitoredScenario) -> None:
+def close_the_new_server(scenario: MonitoredScenario) -> None:
     scenario.endpoint.set_addresses(B, C)
     scenario.set_listening(C)
 
 
-def the_database_is_down_at_its_address(scenario: MonitoredScenario) -> None:
+def stop_the_database(scenario: MonitoredScenario) -> None:
     scenario.set_listening()
 
 
-def a_run_failed_for_good(scenario: MonitoredScenario) -> None:
+def dead_letter_a_run(scenario: MonitoredScenario) -> None:
     scenario.queues.failed = 1
 
 
-def an_event_was_not_delivered(scenario: MonitoredScenario) -> None:
+def lose_an_event(scenario: MonitoredScenario) -> None:
     scenario.queues.undelivered = 1
 
 
-def a_stranger_asks_for_a_connection(scenario: MonitoredScenario) -> None:
+def request_an_untrusted_connection(scenario: MonitoredScenario) -> None:
     scenario.reviews.service.request(OTHER)
 
 
-def ports_run_out(scenario: MonitoredScenario) -> None:
+def exhaust_the_ports(scenario: MonitoredScenario) -> None:
     scenario.ports_exhausted = True
 
 
-def lambda_holds_runs_back(scenario: MonitoredScenario) -> None:
+def throttle_runs(scenario: MonitoredScenario) -> None:
     scenario.invocations.throttled_minutes = {2, 3, 5}
 
 
-def nobody_can_be_told(scenario: MonitoredScenario) -> None:
+def break_the_notifications(scenario: MonitoredScenario) -> None:
     scenario.notifier.bus.is_broken = True
     scenario.fail_over(B)
 
 
-ONE_EACH: list[tuple[Fault, tuple[object, ...], str]] = [
-    (the_schedule_is_off, (A,), "no-successful-sync"),
-    (runs_fail_now_and_then, (A,), "sync-errors"),
-    (the_answer_is_a_public_address, (A,), "sync-vetoed"),
-    (a_removal_is_never_confirmed, (A,), "sync-unfinished"),
-    (the_new_server_is_closed_to_the_load_balancer, (A, C), "failover-not-healthy"),
-    (the_database_is_down_at_its_address, (A,), "no-healthy-target"),
-    (ports_run_out, (A,), "port-allocation-errors"),
-    (lambda_holds_runs_back, (A,), "sync-throttled"),
-    (a_run_failed_for_good, (A,), "failed-runs"),
-    (an_event_was_not_delivered, (A,), "undelivered-events"),
-    (a_stranger_asks_for_a_connection, (A,), "connection-waiting"),
-    (nobody_can_be_told, (A,), "notifications-failed"),
+ALARM_OF_FAULT: list[tuple[Fault, tuple[object, ...], str]] = [
+    (disable_the_schedule, (A,), "no-successful-sync"),
+    (fail_some_runs, (A,), "sync-errors"),
+    (observe_a_public_address, (A,), "sync-vetoed"),
+    (delay_a_removal, (A,), "sync-unfinished"),
+    (close_the_new_server, (A, C), "failover-not-healthy"),
+    (stop_the_database, (A,), "no-healthy-target"),
+    (exhaust_the_ports, (A,), "port-allocation-errors"),
+    (throttle_runs, (A,), "sync-throttled"),
+    (dead_letter_a_run, (A,), "failed-runs"),
+    (lose_an_event, (A,), "undelivered-events"),
+    (request_an_untrusted_connection, (A,), "connection-waiting"),
+    (break_the_notifications, (A,), "notifications-failed"),
 ]
 
 
 @pytest.mark.parametrize(
-    ("fault", "registered", "expected"), ONE_EACH, ids=[fault.__name__ for fault, *_ in ONE_EACH]
+    ("fault", "registered", "expected"),
+    ALARM_OF_FAULT,
+    ids=[fault.__name__ for fault, *_ in ALARM_OF_FAULT],
 )
-def test_a_fault_rings_its_alarm_and_no_other(
+def test_a_fault_raises_only_its_alarm(
     fault: Fault, registered: tuple[object, ...], expected: str
 ) -> None:
     scenario = MonitoredScenario(*registered)
@@ -112,83 +114,83 @@ def test_a_fault_rings_its_alarm_and_no_other(
     assert scenario.run_minutes(30) == [expected]
 
 
-def test_every_alarm_has_a_fault_that_rings_it_alone() -> None:
-    assert {expected for _, _, expected in ONE_EACH} == alarms().keys()
+def test_every_alarm_has_a_fault() -> None:
+    assert {expected for _, _, expected in ALARM_OF_FAULT} == alarms().keys()
 
 
-def test_when_no_run_works_three_alarms_say_so() -> None:
+def test_three_alarms_report_that_every_run_fails() -> None:
     scenario = MonitoredScenario(A)
     scenario.run_minutes(10)
 
-    every_run_fails(scenario)
+    fail_every_run(scenario)
 
     assert scenario.run_minutes(15) == ["failed-runs", "no-successful-sync", "sync-errors"]
 
 
-def test_a_fault_that_is_over_lets_the_alarm_go() -> None:
+def test_an_alarm_ends_with_its_fault() -> None:
     scenario = MonitoredScenario(A)
     scenario.run_minutes(10)
-    the_database_is_down_at_its_address(scenario)
+    stop_the_database(scenario)
     scenario.run_minutes(10)
     scenario.set_listening(A)
 
     assert scenario.run_minutes(10) == []
-    the_database_is_down_at_its_address(scenario)
+    stop_the_database(scenario)
     assert scenario.run_minutes(10) == ["no-healthy-target"]
 
 
-def test_runs_that_fail_ring_after_three_minutes_and_runs_that_stay_away_after_five() -> None:
-    failing, absent = MonitoredScenario(A), MonitoredScenario(A)
-    for scenario, fault in ((failing, every_run_fails), (absent, the_schedule_is_off)):
+def test_failed_runs_raise_an_alarm_after_three_minutes_and_missing_runs_after_five() -> None:
+    failing, missing = MonitoredScenario(A), MonitoredScenario(A)
+    for scenario, fault in ((failing, fail_every_run), (missing, disable_the_schedule)):
         scenario.run_minutes(10)
         fault(scenario)
         scenario.run_minutes(10)
 
-    def rang(scenario: MonitoredScenario) -> float:
+    def raised_after(scenario: MonitoredScenario) -> float:
         return next(alarm.after for alarm in scenario.raised if alarm.name == "no-successful-sync")
 
-    assert (rang(failing), rang(absent)) == (3 * MINUTE, 5 * MINUTE)
+    assert (raised_after(failing), raised_after(missing)) == (3 * MINUTE, 5 * MINUTE)
 
 
-# --- What rings nothing -----------------------------------------------------------------------
+# --- No alarm ---------------------------------------------------------------------------------
 
 
-def test_a_quiet_day_rings_nothing() -> None:
+def test_a_day_without_faults_raises_no_alarm() -> None:
     scenario = MonitoredScenario(A)
 
     assert scenario.run_minutes(24 * 60) == []
 
 
-def test_a_failover_rings_nothing() -> None:
+def test_a_failover_raises_no_alarm() -> None:
     scenario = MonitoredScenario(A)
     scenario.run_minutes(10)
-    goes_down_for(scenario, 60, to=B)
+    stop_for(scenario, 60, to=B)
 
     assert scenario.run_minutes(30, (5, EVENT), (65, COMPLETED)) == []
     assert scenario.registered == {"10.0.2.12:5432"}
 
 
-def test_failovers_to_and_fro_over_a_kept_standby_ring_nothing() -> None:
-    scenario = MonitoredScenario(A, policy=KEEPS)
+def test_repeated_failovers_to_a_serving_standby_raise_no_alarm() -> None:
+    scenario = MonitoredScenario(A, policy=SERVING)
     scenario.run_minutes(10)
     for to in (B, A, B):
-        goes_down_for(scenario, 120, to=to)
+        stop_for(scenario, 120, to=to)
         assert scenario.run_minutes(30, (5, EVENT), (125, COMPLETED)) == []
-    # One target is unhealthy all the time.
+    # One of the two targets is always unhealthy.
     assert len(scenario.registered) == 2
     assert scenario.run_minutes(60) == []
 
 
-def test_a_failover_without_events_rings_nothing() -> None:
+def test_a_failover_without_events_raises_no_alarm() -> None:
     scenario = MonitoredScenario(A)
     scenario.run_minutes(10)
-    goes_down_for(scenario, 60, to=B)
+    stop_for(scenario, 60, to=B)
 
     assert scenario.run_minutes(30) == []
     assert scenario.registered == {"10.0.2.12:5432"}
 
 
-def test_a_blip_of_dns_rings_nothing() -> None:
+def test_two_throttled_calls_raise_no_alarm() -> None:
     scenario = MonitoredScenario(A)
     scenario.run_minutes(10)
     scenario.group.faults["DescribeTargetHealth"] = [throttled("DescribeTargetHealth")] * 2
@@ -196,7 +198,7 @@ def test_a_blip_of_dns_rings_nothing() -> None:
     assert scenario.run_minutes(20) == []
 
 
-def goes_down_for(scenario: MonitoredScenario, seconds: float, *, to: object) -> None:
-    """The database is away for so long and then back at another address."""
+def stop_for(scenario: MonitoredScenario, seconds: float, *, to: object) -> None:
+    """Stop the database, and start it at another address after a delay."""
     scenario.set_listening()
     scenario.after(seconds, lambda: scenario.fail_over(to))

@@ -1,4 +1,4 @@
-"""How each kind of database is followed: its sources in memory, the group as AWS documents it."""
+"""Runs with each kind of database, whose sources are in memory."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -64,7 +64,7 @@ def readers() -> Cluster:
 # --- The writer of a cluster ------------------------------------------------------------------
 
 
-def test_a_steady_writer_is_two_calls_and_two_queries(writer: Cluster) -> None:
+def test_a_writer_in_sync_takes_two_calls_and_two_queries(writer: Cluster) -> None:
     result = writer.scenario.run(SCHEDULE)
 
     assert result.status is RunStatus.IN_SYNC
@@ -81,7 +81,7 @@ def test_a_steady_writer_is_two_calls_and_two_queries(writer: Cluster) -> None:
     }
 
 
-def test_when_both_sources_name_the_new_writer_the_old_one_leaves_in_the_same_plan(
+def test_the_old_writer_is_removed_in_the_same_plan_if_both_sources_name_the_new_one(
     writer: Cluster,
 ) -> None:
     writer.fail_over("orders-2")
@@ -96,7 +96,7 @@ def test_when_both_sources_name_the_new_writer_the_old_one_leaves_in_the_same_pl
 
 
 @pytest.mark.parametrize(("first", "second"), [("rds", "dns"), ("dns", "rds")])
-def test_until_the_sources_agree_both_writers_stay(
+def test_both_writers_stay_registered_until_the_sources_agree(
     writer: Cluster, first: str, second: str
 ) -> None:
     writer.name_writer_after(0.5, first, "orders-2")
@@ -117,7 +117,7 @@ def test_until_the_sources_agree_both_writers_stay(
     assert removed_at - writer.scenario.started_at == pytest.approx(5, abs=0.6)
 
 
-def test_an_api_that_lags_for_long_keeps_the_old_writer_for_the_confirm_window_only(
+def test_a_lagging_api_keeps_the_old_writer_only_for_the_confirm_window(
     writer: Cluster,
 ) -> None:
     writer.name_writer_after(0.5, "dns", "orders-2")
@@ -131,11 +131,11 @@ def test_an_api_that_lags_for_long_keeps_the_old_writer_for_the_confirm_window_o
         ("DeregisterTargets", (str(target(A)),)),
     ]
     assert [v.reason for v in result.run.deregistered] == [Reason.ABSENCE_CONFIRMED]
-    # The run goes on until they agree: only then is the failover over.
+    # The run continues until the sources agree, because only then the failover is over.
     assert writer.scenario.clock.now() - writer.scenario.started_at == pytest.approx(200, abs=5)
 
 
-def test_a_name_that_lags_for_long_is_followed_when_it_moves_and_never_before(
+def test_a_lagging_name_delays_the_change_until_it_changes(
     writer: Cluster,
 ) -> None:
     writer.name_writer_after(0.5, "rds", "orders-2")
@@ -146,17 +146,17 @@ def test_a_name_that_lags_for_long_is_followed_when_it_moves_and_never_before(
     assert result.status is RunStatus.SYNCED
     assert writer.scenario.changes == [
         ("RegisterTargets", (str(target(B)),)),  # announced by the API
-        ("DeregisterTargets", (str(target(B)),)),  # the name has not confirmed it in time
+        ("DeregisterTargets", (str(target(B)),)),  # the name did not change in time
         ("RegisterTargets", (str(target(B)),)),
         ("DeregisterTargets", (str(target(A)),)),
     ]
     assert [v.reason for v in result.run.registered] == [
         Reason.ANNOUNCED,
-        Reason.RETURN_CONFIRMED,  # this run saw it leave, so that takes the confirm window
+        Reason.RETURN_CONFIRMED,  # this run saw it leave, so it needs the confirm window
     ]
 
 
-def test_a_stale_cache_beside_an_api_that_lags_does_not_undo_the_new_writer(
+def test_a_stale_cache_and_a_lagging_api_do_not_undo_the_new_writer(
     writer: Cluster,
 ) -> None:
     began = writer.scenario.clock.now()
@@ -176,7 +176,7 @@ def test_a_stale_cache_beside_an_api_that_lags_does_not_undo_the_new_writer(
     assert writer.scenario.clock.now() - began < 105  # the new writer's first registration counted
 
 
-def test_a_writer_that_the_api_alone_named_from_the_start_is_not_registered(
+def test_a_writer_that_only_the_api_names_from_the_start_is_not_registered(
     writer: Cluster,
 ) -> None:
     writer.rds.writer = "orders-2"
@@ -192,7 +192,7 @@ def test_a_writer_that_the_api_alone_named_from_the_start_is_not_registered(
     )
 
 
-def test_runs_that_begin_in_a_disagreement_do_not_flap(writer: Cluster) -> None:
+def test_runs_that_start_while_the_sources_disagree_change_nothing(writer: Cluster) -> None:
     writer.rds.writer = "orders-2"
 
     for _ in range(3):
@@ -201,7 +201,7 @@ def test_runs_that_begin_in_a_disagreement_do_not_flap(writer: Cluster) -> None:
     assert not writer.scenario.changes
 
 
-def test_a_target_that_only_the_api_names_goes_when_its_name_should_have_moved(
+def test_a_target_that_only_the_api_names_is_removed_when_the_contest_ends(
     writer: Cluster,
 ) -> None:
     writer.scenario.group.register_externally(target(B))
@@ -214,7 +214,7 @@ def test_a_target_that_only_the_api_names_goes_when_its_name_should_have_moved(
     assert writer.scenario.group.call_times[-2] - writer.scenario.started_at == CONTEST_SECONDS
 
 
-def test_a_run_that_begins_after_the_name_moved_lets_a_lagging_api_keep_nothing(
+def test_a_lagging_api_does_not_keep_a_writer_that_the_name_never_had_in_this_run(
     writer: Cluster,
 ) -> None:
     writer.dns.set_addresses(WRITER_NAME, B)
@@ -229,7 +229,7 @@ def test_a_run_that_begins_after_the_name_moved_lets_a_lagging_api_keep_nothing(
     assert writer.scenario.group.call_times[-2] - writer.scenario.started_at == 6
 
 
-def test_the_next_writer_stays_registered_while_its_name_leaves_the_caches(
+def test_the_next_writer_stays_registered_until_the_caches_have_its_name(
     writer: Cluster,
 ) -> None:
     writer.name_writer_after(0.5, "rds", "orders-2")
@@ -245,12 +245,12 @@ def test_the_next_writer_stays_registered_while_its_name_leaves_the_caches(
 
 
 @pytest.mark.parametrize("endpoint", [None, "orders-1"])
-def test_without_a_writer_in_the_api_dns_alone_removes_nothing_at_once(
+def test_dns_alone_removes_nothing_at_once_if_the_api_names_no_writer(
     writer: Cluster, endpoint: str | None
 ) -> None:
     writer.dns.set_addresses(WRITER_NAME, B)
     if endpoint:
-        writer.rds.members[endpoint] = None  # the writer is there, but not its endpoint
+        writer.rds.members[endpoint] = None  # the writer exists without an endpoint
     else:
         writer.rds.writer = None
 
@@ -264,7 +264,7 @@ def test_without_a_writer_in_the_api_dns_alone_removes_nothing_at_once(
 
 
 @pytest.mark.parametrize("code", ["InternalFailure", "Throttling"])
-def test_while_the_api_is_down_the_name_alone_is_followed_with_the_confirm_window(
+def test_the_name_alone_counts_after_the_confirm_window_while_the_api_fails(
     writer: Cluster, code: str
 ) -> None:
     writer.fail_over("orders-2")
@@ -272,7 +272,7 @@ def test_while_the_api_is_down_the_name_alone_is_followed_with_the_confirm_windo
 
     result = writer.scenario.run(SCHEDULE)
 
-    assert result.status is RunStatus.UNFINISHED  # it says so until the API is back
+    assert result.status is RunStatus.UNFINISHED  # until the API works again
     assert writer.scenario.registered == {str(target(B))}
     assert [v.reason for v in result.run.deregistered] == [Reason.ABSENCE_CONFIRMED]
     observation = result.to_document()["observation"]
@@ -282,7 +282,7 @@ def test_while_the_api_is_down_the_name_alone_is_followed_with_the_confirm_windo
     )
 
 
-def test_readers_are_not_followed_while_the_api_is_down(readers: Cluster) -> None:
+def test_readers_are_not_changed_while_the_api_fails(readers: Cluster) -> None:
     readers.rds.fault = api_error("DescribeDBClusters", "InternalFailure", 500)
 
     with pytest.raises(ObservationError, match="DescribeDBClusters failed") as raised:
@@ -292,7 +292,7 @@ def test_readers_are_not_followed_while_the_api_is_down(readers: Cluster) -> Non
     assert not readers.scenario.changes
 
 
-def test_a_watch_outlives_an_api_that_is_down_for_a_while(writer: Cluster) -> None:
+def test_a_watch_retries_while_the_api_fails(writer: Cluster) -> None:
     writer.fail_over("orders-2")
     writer.rds.fault = api_error("DescribeDBClusters", "Throttling")
     writer.scenario.clock.at(
@@ -304,7 +304,7 @@ def test_a_watch_outlives_an_api_that_is_down_for_a_while(writer: Cluster) -> No
 
 
 @pytest.mark.parametrize("scenario", ["writer", "readers"])
-def test_a_role_that_may_not_ask_ends_the_run_at_once(
+def test_a_missing_permission_ends_the_run_at_once(
     scenario: str, request: pytest.FixtureRequest
 ) -> None:
     cluster: Cluster = request.getfixturevalue(scenario)
@@ -317,7 +317,9 @@ def test_a_role_that_may_not_ask_ends_the_run_at_once(
 
 
 @pytest.mark.parametrize("name", [WRITER_NAME, instance_name("orders-1")])
-def test_a_name_of_the_writer_that_fails_is_a_failed_look(writer: Cluster, name: str) -> None:
+def test_a_failed_look_up_of_either_name_of_the_writer_fails_the_observation(
+    writer: Cluster, name: str
+) -> None:
     writer.dns.set_failure(name, LookupFailure.TIMED_OUT)
 
     with pytest.raises(ObservationError, match=f"{name}: timed_out"):
@@ -330,10 +332,10 @@ def test_the_longest_ttl_of_both_names_counts(writer: Cluster) -> None:
     assert writer.scenario.run(SCHEDULE).run.observations[0].ttl == 60
 
 
-# --- Its readers ------------------------------------------------------------------------------
+# --- The readers of a cluster -----------------------------------------------------------------
 
 
-def test_every_reader_is_seen_in_one_pass_and_the_rotating_name_is_not_asked(
+def test_each_reader_is_resolved_by_its_own_name(
     readers: Cluster,
 ) -> None:
     result = readers.scenario.run(SCHEDULE)
@@ -344,19 +346,19 @@ def test_every_reader_is_seen_in_one_pass_and_the_rotating_name_is_not_asked(
 
 
 def test_a_new_reader_is_registered_once_it_has_an_endpoint(readers: Cluster) -> None:
-    new = IPv4Address("10.0.1.14")
+    new_reader = IPv4Address("10.0.1.14")
     readers.rds.members["orders-4"] = None
     assert readers.scenario.run(SCHEDULE).status is RunStatus.IN_SYNC
 
     readers.rds.members["orders-4"] = instance_name("orders-4")
-    readers.dns.set_addresses(instance_name("orders-4"), new)
-    readers.scenario.set_listening(A, B, C, new)
+    readers.dns.set_addresses(instance_name("orders-4"), new_reader)
+    readers.scenario.set_listening(A, B, C, new_reader)
 
     assert readers.scenario.run(SCHEDULE).status is RunStatus.SYNCED
-    assert readers.scenario.registered == {str(target(a)) for a in (B, C, new)}
+    assert readers.scenario.registered == {str(target(a)) for a in (B, C, new_reader)}
 
 
-def test_a_reader_that_left_the_cluster_is_removed_when_that_is_confirmed(
+def test_a_deleted_reader_is_removed_after_the_confirm_window(
     readers: Cluster,
 ) -> None:
     del readers.rds.members["orders-3"]
@@ -367,7 +369,7 @@ def test_a_reader_that_left_the_cluster_is_removed_when_that_is_confirmed(
     assert [v.reason for v in result.run.deregistered] == [Reason.ABSENCE_CONFIRMED]
 
 
-def test_at_a_failover_the_old_writer_joins_the_readers_and_the_new_one_leaves(
+def test_a_failover_exchanges_the_old_writer_and_the_new_one_among_the_readers(
     readers: Cluster,
 ) -> None:
     readers.fail_over("orders-2")
@@ -377,7 +379,7 @@ def test_at_a_failover_the_old_writer_joins_the_readers_and_the_new_one_leaves(
     assert readers.scenario.registered == {str(target(A)), str(target(C))}
 
 
-def test_one_reader_that_cannot_be_looked_up_makes_the_whole_look_fail(readers: Cluster) -> None:
+def test_one_failed_reader_fails_the_observation(readers: Cluster) -> None:
     readers.dns.set_failure(instance_name("orders-3"), LookupFailure.SERVERS_FAILED)
 
     with pytest.raises(ObservationError, match="orders-3"):
@@ -386,7 +388,9 @@ def test_one_reader_that_cannot_be_looked_up_makes_the_whole_look_fail(readers: 
     assert readers.scenario.registered == {str(target(B)), str(target(C))}
 
 
-def test_a_cluster_without_readers_removes_none_and_says_what_to_do(readers: Cluster) -> None:
+def test_a_cluster_without_readers_keeps_its_targets_and_raises_with_a_remedy(
+    readers: Cluster,
+) -> None:
     readers.rds.members = {"orders-1": instance_name("orders-1")}
 
     with pytest.raises(ObservationError, match=r"has no reader .* Add a reader"):
@@ -403,7 +407,7 @@ def readers_or_writer(readers: Cluster) -> Cluster:
     return readers
 
 
-def test_without_readers_the_writer_stands_in_if_that_is_wished(
+def test_the_writer_replaces_missing_readers_if_configured(
     readers_or_writer: Cluster,
 ) -> None:
     cluster = readers_or_writer
@@ -421,7 +425,7 @@ def test_without_readers_the_writer_stands_in_if_that_is_wished(
 # --- The standby of an instance ---------------------------------------------------------------
 
 
-def test_nothing_is_removed_while_nobody_can_say_whose_it_is_and_the_result_says_why() -> None:
+def test_a_failed_standby_check_removes_nothing_and_is_in_the_result() -> None:
     scenario = Scenario(A, policy=replace(POLICY, serving_standby=True))
     standbys = FakeStandbys()
     standbys.failure = "Give the function's role the permission ec2:DescribeNetworkInterfaces."
@@ -442,10 +446,10 @@ def test_nothing_is_removed_while_nobody_can_say_whose_it_is_and_the_result_says
     assert result.to_document()["last_failure"] is None
 
 
-# --- Addresses that a person gave -------------------------------------------------------------
+# --- Static addresses -------------------------------------------------------------------------
 
 
-def test_a_deployment_with_another_static_address_moves_the_target() -> None:
+def test_another_static_address_replaces_the_target() -> None:
     scenario = Scenario(
         A, policy=SyncPolicy(port=5432, allowed_networks=(IPv4Network("192.168.0.0/16"),))
     )
@@ -470,7 +474,7 @@ def on_instance(scenario: Scenario) -> FakeEc2:
     return ec2
 
 
-def test_a_stopped_instance_keeps_its_target_although_it_is_not_healthy() -> None:
+def test_a_stopped_instance_keeps_its_unhealthy_target() -> None:
     scenario = Scenario(A)
     on_instance(scenario).state = "stopped"
     scenario.set_listening()
@@ -483,7 +487,7 @@ def test_a_stopped_instance_keeps_its_target_although_it_is_not_healthy() -> Non
     assert scenario.registered == {str(target(A))}
 
 
-def test_a_terminated_instance_removes_nothing_and_is_an_error() -> None:
+def test_a_terminated_instance_removes_nothing_and_raises() -> None:
     scenario = Scenario(A)
     ec2 = on_instance(scenario)
     ec2.state, ec2.address = "terminated", None
@@ -494,7 +498,7 @@ def test_a_terminated_instance_removes_nothing_and_is_an_error() -> None:
     assert scenario.registered == {str(target(A))}
 
 
-# --- The wiring of each kind ------------------------------------------------------------------
+# --- The build for each kind ------------------------------------------------------------------
 
 ENVIRONMENT = {
     "DATABASE_PORT": "5432",
@@ -519,28 +523,28 @@ READERS_ENVIRONMENT = {
 
 @pytest.fixture
 def wired() -> Cluster:
-    """The cluster that the wiring's clients and resolver know."""
+    """Return the cluster behind the clients and the resolver."""
     return Cluster()
 
 
 @pytest.fixture
 def clients(wired: Cluster, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """The clients that were made, by service."""
+    """Return the clients that the build created, by service."""
     cluster = wired
-    made: dict[str, Any] = {}
-    there = {"elbv2": object(), "rds": cluster.rds, "ec2": FakeEc2(str(A))}
+    created: dict[str, Any] = {}
+    fakes = {"elbv2": object(), "rds": cluster.rds, "ec2": FakeEc2(str(A))}
 
     def make(service: str) -> Any:
-        assert service not in made, "a client is made once"
-        made[service] = there[service]
-        return made[service]
+        assert service not in created, "each client is created once"
+        created[service] = fakes[service]
+        return created[service]
 
     for module in (build, endpoints_build, network_interfaces):
         monkeypatch.setattr(module, "make_client", make)
     monkeypatch.setattr(dns_adapter, "DnsResolver", lambda **_: cluster.dns)
     monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "wiring")
     monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "PostgresPrivateLink")
-    return made
+    return created
 
 
 @pytest.mark.parametrize(
@@ -555,7 +559,7 @@ def clients(wired: Cluster, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         ("ec2-instance", INSTANCE_ID, {A}, {"elbv2", "ec2"}),
     ],
 )
-def test_each_kind_asks_its_own_sources_and_makes_no_other_client(
+def test_each_kind_uses_its_own_sources_and_no_other_client(
     clients: dict[str, Any], kind: str, endpoint: str, addresses: set[object], services: set[str]
 ) -> None:
     reconciler = build.build_reconciler(
@@ -574,7 +578,7 @@ def test_each_kind_asks_its_own_sources_and_makes_no_other_client(
     assert set(clients) == services
 
 
-def test_what_nobody_chose_is_not_made(clients: dict[str, Any]) -> None:
+def test_optional_parts_are_not_built_by_default(clients: dict[str, Any]) -> None:
     reconciler = build.build_reconciler(INSTANCE_ENVIRONMENT)
 
     assert reconciler.standbys is None
@@ -582,14 +586,14 @@ def test_what_nobody_chose_is_not_made(clients: dict[str, Any]) -> None:
     assert set(clients) == {"elbv2"}
 
 
-def test_vigilance_is_that_of_the_environment(clients: dict[str, Any]) -> None:
+def test_the_dns_poll_interval_comes_from_the_environment(clients: dict[str, Any]) -> None:
     reconciler = build.build_reconciler({**INSTANCE_ENVIRONMENT, "DNS_POLL_INTERVAL_SECONDS": "5"})
 
     assert reconciler.dns_poll_seconds == 5
     assert set(clients) == {"elbv2"}
 
 
-def test_a_standby_that_is_kept_is_looked_for_in_the_databases_own_network(
+def test_a_serving_standby_is_checked_in_the_network_of_the_database(
     clients: dict[str, Any],
 ) -> None:
     reconciler = build.build_reconciler(
@@ -609,7 +613,7 @@ def test_a_standby_that_is_kept_is_looked_for_in_the_databases_own_network(
 
 @pytest.mark.usefixtures("clients")
 @pytest.mark.parametrize(("resolution", "answer"), [("system", A), ("authoritative", B)])
-def test_the_zones_own_name_servers_are_asked_before_the_systems_if_that_is_wished(
+def test_authoritative_resolution_queries_the_name_servers_of_the_zone(
     wired: Cluster, monkeypatch: pytest.MonkeyPatch, resolution: str, answer: IPv4Address
 ) -> None:
     behind: list[object] = []
@@ -632,7 +636,7 @@ def test_the_zones_own_name_servers_are_asked_before_the_systems_if_that_is_wish
 
 @pytest.mark.usefixtures("clients")
 @pytest.mark.parametrize("follow", ["true", "false"])
-def test_the_writer_stands_in_for_readers_only_if_the_environment_says_so(
+def test_the_writer_replaces_missing_readers_only_if_the_environment_says_so(
     wired: Cluster, follow: str
 ) -> None:
     wired.rds.members = {"orders-1": instance_name("orders-1")}

@@ -1,4 +1,4 @@
-"""What people and programs are told, by which run, and how often."""
+"""The notifications of runs: which run sends them, how often, and their content."""
 
 import json
 from dataclasses import replace
@@ -28,7 +28,7 @@ SAMPLE = Path(__file__).parents[2] / "events/own/target-group-synced.json"
 
 
 class NotifiedScenario(Scenario):
-    """A road whose runs tell people and programs."""
+    """A scenario whose runs notify people and programs."""
 
     def __init__(self, *registered: object) -> None:
         super().__init__(*registered)
@@ -48,10 +48,10 @@ class NotifiedScenario(Scenario):
         return [dict(event.detail) for event in self.notifier.bus.events]
 
 
-# --- Who tells --------------------------------------------------------------------------------
+# --- Changes ----------------------------------------------------------------------------------
 
 
-def test_a_failover_is_told_once_with_targets_reason_and_seconds() -> None:
+def test_a_failover_is_notified_once_with_targets_reason_and_seconds() -> None:
     scenario = NotifiedScenario(A)
     scenario.fail_over(B)
 
@@ -71,7 +71,7 @@ def test_a_failover_is_told_once_with_targets_reason_and_seconds() -> None:
     assert event.detail["new_targets"] == ["10.0.2.12:5432"]
 
 
-def test_a_quiet_minute_is_told_to_nobody() -> None:
+def test_a_run_without_a_change_notifies_nobody() -> None:
     scenario = NotifiedScenario(A)
 
     scenario.run(SCHEDULE)
@@ -80,7 +80,7 @@ def test_a_quiet_minute_is_told_to_nobody() -> None:
     assert not scenario.details
 
 
-def test_the_runs_after_a_failover_tell_nothing_more() -> None:
+def test_later_runs_do_not_repeat_a_notification() -> None:
     scenario = NotifiedScenario(A)
     scenario.fail_over(B)
 
@@ -90,7 +90,7 @@ def test_the_runs_after_a_failover_tell_nothing_more() -> None:
     assert len(scenario.mails) == len(scenario.details) == 1
 
 
-def test_a_retry_of_a_run_that_failed_after_its_change_does_not_tell_it_again() -> None:
+def test_a_retry_notifies_only_of_its_own_change() -> None:
     scenario = NotifiedScenario(A)
     scenario.fail_over(B)
     scenario.group.faults["DeregisterTargets"] = [throttled("DeregisterTargets")] * 400
@@ -103,13 +103,13 @@ def test_a_retry_of_a_run_that_failed_after_its_change_does_not_tell_it_again() 
     first, second = scenario.details
     assert (first["status"], first["registered"] != []) == ("failed", True)
     assert "and then the run failed: DeregisterTargets failed with Throttling" in scenario.mails[0]
-    # What the retry tells is its own change: the removal that failed before.
+    # The retry notifies of its own change: the removal that failed before.
     assert retry.status is RunStatus.SYNCED
     assert (second["registered"], second["deregistered"] != []) == ([], True)
     assert first["id"] != second["id"]
 
 
-def test_a_registration_whose_reply_was_lost_is_told_by_its_outcome() -> None:
+def test_a_registration_with_a_lost_reply_is_notified_by_its_result() -> None:
     scenario = NotifiedScenario(A)
     scenario.fail_over(B)
     scenario.group.lost_replies["RegisterTargets"] = [throttled("RegisterTargets")]
@@ -123,7 +123,7 @@ def test_a_registration_whose_reply_was_lost_is_told_by_its_outcome() -> None:
     assert detail["new_targets"] == ["10.0.2.12:5432"]
 
 
-def test_two_runs_that_take_turns_tell_one_change_once() -> None:
+def test_concurrent_runs_notify_of_one_change_once() -> None:
     scenario = NotifiedScenario(A)
     scenario.after(10, lambda: scenario.fail_over(B))
 
@@ -137,12 +137,11 @@ def test_two_runs_that_take_turns_tell_one_change_once() -> None:
     assert scenario.details[0]["new_targets"] == ["10.0.2.12:5432"]
 
 
-def test_two_runs_that_describe_before_either_registers_tell_it_with_one_id() -> None:
+def test_two_runs_with_the_same_change_notify_with_the_same_id() -> None:
     scenario = NotifiedScenario(A)
     scenario.after(10, lambda: scenario.fail_over(B))
 
-    # Both look in the same instant, between two calls of each other: no run can see that the
-    # other one registers the same target.
+    # Both runs start at the same time, so neither sees that the other one registers the target.
     scenario.run_concurrently(
         (0.0, scenario.run_in_steps(EVENT)), (0.0, scenario.run_in_steps(COMPLETED))
     )
@@ -153,7 +152,7 @@ def test_two_runs_that_describe_before_either_registers_tell_it_with_one_id() ->
     assert max(moments) - min(moments) < 60
 
 
-def test_the_way_there_and_back_are_two_changes() -> None:
+def test_a_failover_and_a_failback_have_different_ids() -> None:
     scenario = NotifiedScenario(A)
     scenario.fail_over(B)
     scenario.run(EVENT)
@@ -161,12 +160,15 @@ def test_the_way_there_and_back_are_two_changes() -> None:
     scenario.fail_over(A)
     scenario.run(EVENT)
 
-    there, back = scenario.details
-    assert there["id"] != back["id"]
-    assert (back["old_targets"], back["new_targets"]) == (there["new_targets"], ["10.0.1.11:5432"])
+    failover, failback = scenario.details
+    assert failover["id"] != failback["id"]
+    assert (failback["old_targets"], failback["new_targets"]) == (
+        failover["new_targets"],
+        ["10.0.1.11:5432"],
+    )
 
 
-def test_a_message_that_fails_neither_fails_the_run_nor_is_tried_again() -> None:
+def test_an_undelivered_notification_neither_fails_the_run_nor_is_repeated() -> None:
     scenario = NotifiedScenario(A)
     scenario.fail_over(B)
     scenario.notifier.topic.is_broken = scenario.notifier.bus.is_broken = True
@@ -185,7 +187,7 @@ def test_a_message_that_fails_neither_fails_the_run_nor_is_tried_again() -> None
     assert scenario.reporter.results[1].undelivered_notifications == ()
 
 
-def test_the_event_reaches_programs_though_the_mail_fails() -> None:
+def test_the_event_is_sent_although_the_mail_fails() -> None:
     scenario = NotifiedScenario(A)
     scenario.fail_over(B)
     scenario.notifier.topic.is_broken = True
@@ -198,7 +200,7 @@ def test_the_event_reaches_programs_though_the_mail_fails() -> None:
 # --- Vetoes -----------------------------------------------------------------------------------
 
 
-def test_a_veto_after_a_completed_failover_is_told_with_what_to_look_at() -> None:
+def test_a_veto_after_a_completed_failover_is_notified_with_a_remedy() -> None:
     scenario = NotifiedScenario(A)
     scenario.endpoint.set_addresses("8.8.8.8")
 
@@ -216,7 +218,7 @@ def test_a_veto_after_a_completed_failover_is_told_with_what_to_look_at() -> Non
     assert [veto["code"] for veto in event.detail["vetoes"]] == ["outside_allowed_networks"]  # type: ignore[attr-defined]
 
 
-def test_a_veto_is_not_told_every_minute() -> None:
+def test_a_veto_is_not_notified_every_minute() -> None:
     scenario = NotifiedScenario(A)
     scenario.endpoint.set_addresses("8.8.8.8")
 
@@ -226,7 +228,7 @@ def test_a_veto_is_not_told_every_minute() -> None:
     assert not scenario.mails
 
 
-def test_a_change_that_a_guard_refused_in_part_is_one_message() -> None:
+def test_a_partly_vetoed_change_is_one_notification() -> None:
     scenario = NotifiedScenario(A)
     scenario.endpoint.set_addresses(B, "8.8.8.8")
     scenario.set_listening(B)
@@ -239,10 +241,10 @@ def test_a_change_that_a_guard_refused_in_part_is_one_message() -> None:
     assert (event.detail_type, event.detail["status"]) == ("Target Group Synced", "vetoed")
 
 
-# --- What a message says ----------------------------------------------------------------------
+# --- The texts --------------------------------------------------------------------------------
 
 
-def test_a_target_that_does_not_become_healthy_is_told_as_something_to_look_at() -> None:
+def test_a_notification_about_an_unhealthy_target_links_the_runbook() -> None:
     scenario = NotifiedScenario(A)
     scenario.fail_over(B)
     scenario.set_listening()
@@ -253,7 +255,7 @@ def test_a_target_that_does_not_become_healthy_is_told_as_something_to_look_at()
     assert "docs/runbook.md#failover-not-healthy" in scenario.mails[0]
 
 
-def test_a_resync_by_hand_that_does_not_wait_says_that_health_is_still_to_come() -> None:
+def test_a_notification_of_a_manual_run_says_that_the_targets_are_still_checked() -> None:
     scenario = NotifiedScenario(A)
     scenario.fail_over(B)
 
@@ -264,7 +266,7 @@ def test_a_resync_by_hand_that_does_not_wait_says_that_health_is_still_to_come()
     assert "which takes some minutes" in scenario.mails[0]
 
 
-def test_what_is_left_for_the_next_run_is_said() -> None:
+def test_a_notification_says_what_the_next_run_continues() -> None:
     scenario = NotifiedScenario(A)
     scenario.fail_over(B)
     scenario.endpoint.ttl = 3600
@@ -284,7 +286,7 @@ def test_the_first_target_of_a_new_stack_replaces_none() -> None:
 
 
 @pytest.mark.parametrize("trigger", [EVENT, MANUAL])
-def test_a_subject_is_one_that_sns_takes_however_long_the_stacks_name_is(
+def test_a_subject_is_valid_for_sns_even_with_a_long_stack_name(
     trigger: SyncTrigger,
 ) -> None:
     scenario = NotifiedScenario(A)
@@ -299,26 +301,26 @@ def test_a_subject_is_one_that_sns_takes_however_long_the_stacks_name_is(
     assert len(subject) < 100
 
 
-class Garrulous:
-    """An endpoint that says a name and a reason with everything that a text may have."""
+class HostileEndpoint:
+    """An endpoint whose name and disagreement contain control characters and markup."""
 
     def __init__(self, scenario: Scenario) -> None:
         self._endpoint = scenario.endpoint
 
     def observe(self) -> Observation | FailedObservation:
-        seen = self._endpoint.observe()
-        assert isinstance(seen, Observation)
+        observation = self._endpoint.observe()
+        assert isinstance(observation, Observation)
         return replace(
-            seen,
+            observation,
             name="a.example\n\nWhat to do: call 555\x1b[2J\u202e",
             disagreement="<script>alert(1)</script>" * 100,
         )
 
 
-def test_a_text_from_outside_makes_no_paragraph_and_no_end_of_its_own() -> None:
+def test_a_text_from_outside_cannot_add_paragraphs_or_control_characters() -> None:
     scenario = NotifiedScenario(A)
     scenario.fail_over(B)
-    scenario.use_endpoint(Garrulous(scenario))
+    scenario.use_endpoint(HostileEndpoint(scenario))
 
     scenario.run(MANUAL)
 
@@ -331,12 +333,12 @@ def test_a_text_from_outside_makes_no_paragraph_and_no_end_of_its_own() -> None:
     assert len(json.dumps(detail)) < 4000
 
 
-def test_a_text_is_cut_where_it_is_too_long() -> None:
+def test_a_long_text_is_cut() -> None:
     assert plain("x" * 400) == "x" * 400
     assert plain("x" * 401) == "x" * 397 + "..."
 
 
-def test_a_run_that_failed_before_any_change_is_for_the_alarms() -> None:
+def test_a_run_that_failed_before_a_change_notifies_nobody() -> None:
     scenario = NotifiedScenario(A)
     scenario.endpoint.set_failure(LookupFailure.TIMED_OUT)
 
@@ -364,7 +366,7 @@ def test_the_sample_event_has_the_fields_of_a_real_one() -> None:
 
 
 def _shape(value: object) -> object:
-    """The keys of a document, without its values."""
+    """Return the keys of a document without its values."""
     if isinstance(value, dict):
         return {key: _shape(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""The function from its door: every payload of the corpus, its answer, its record, its errors."""
+"""The handler: every sample event, the result, the log entry, the metrics and the errors."""
 
 import json
 import logging
@@ -34,7 +34,7 @@ OTHER_FUNCTIONS = {
 
 @pytest.fixture
 def scenario(monkeypatch: pytest.MonkeyPatch) -> Scenario:
-    """A road that has failed over to B with nobody told, behind the function's door."""
+    """Return a scenario behind the handler that failed over to B without an event."""
     scenario = Scenario(A, watch_seconds=60)
     scenario.fail_over(B)
     monkeypatch.setattr(app, "reconciler", lambda: scenario.reconciler)
@@ -42,36 +42,34 @@ def scenario(monkeypatch: pytest.MonkeyPatch) -> Scenario:
 
 
 @pytest.mark.parametrize("name", sorted(set(EVERY_EVENT) - {"manual-dry-run"} - OTHER_FUNCTIONS))
-def test_every_trigger_leads_to_the_observed_address_whatever_it_says(
-    scenario: Scenario, name: str
-) -> None:
-    answer = app.handler(load_event(name), context())
+def test_every_trigger_registers_the_observed_address(scenario: Scenario, name: str) -> None:
+    result = app.handler(load_event(name), context())
 
-    assert answer["status"] == "synced"
+    assert result["status"] == "synced"
     assert scenario.registered == {str(target(B))}
 
 
 def test_a_manual_dry_run_changes_nothing(scenario: Scenario) -> None:
-    answer = app.handler(load_event("manual-dry-run"), context())
+    result = app.handler(load_event("manual-dry-run"), context())
 
-    assert answer["status"] == "dry_run"
+    assert result["status"] == "dry_run"
     assert scenario.registered == {str(target(A))}
 
 
 @pytest.mark.usefixtures("scenario")
-def test_the_answer_says_what_was_done_and_why(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_result_contains_the_changes_and_their_reasons(monkeypatch: pytest.MonkeyPatch) -> None:
     due_at = parse_trigger(load_event("schedule")).occurred_at
     assert due_at is not None
     monkeypatch.setattr("time.time", lambda: due_at + 12.5)
 
-    answer = app.handler(load_event("schedule"), context())
+    result = app.handler(load_event("schedule"), context())
 
-    assert json.loads(json.dumps(answer)) == {
+    assert json.loads(json.dumps(result)) == {
         "status": "synced",
         "summary": "Registered 10.0.2.12:5432. Deregistered 10.0.1.11:5432."
         " The target group is in sync.",
         "healthy": True,
-        "trigger": answer["trigger"],
+        "trigger": result["trigger"],
         "age_seconds": 12.5,
         "observation": {
             "name": "orders.abc123.eu-west-1.rds.amazonaws.com",
@@ -113,29 +111,29 @@ def test_the_answer_says_what_was_done_and_why(monkeypatch: pytest.MonkeyPatch) 
         "draining": [],
         "rejected": [],
         "vetoes": [],
-        "seconds": answer["seconds"],
-        "iterations": answer["iterations"],
-        "dns_polls": answer["dns_polls"],
+        "seconds": result["seconds"],
+        "iterations": result["iterations"],
+        "dns_polls": result["dns_polls"],
         "failures": 0,
         "last_failure": None,
         "undelivered_notifications": [],
     }
 
 
-def test_a_vetoed_run_names_the_veto_and_the_refused_address(scenario: Scenario) -> None:
+def test_a_vetoed_run_returns_the_veto_and_the_rejected_address(scenario: Scenario) -> None:
     scenario.endpoint.set_addresses("8.8.8.8")
 
-    answer = json.loads(json.dumps(app.handler({}, context())))
+    result = json.loads(json.dumps(app.handler({}, context())))
 
-    assert answer["status"] == "vetoed"
-    assert answer["vetoes"][0]["code"] == "outside_allowed_networks"
-    assert answer["vetoes"][0]["phases"] == ["deregister"]
-    assert answer["rejected"][0]["target"] == "8.8.8.8:5432"
-    assert "On hold: 10.0.1.11:5432. Rejected: 8.8.8.8:5432." in answer["summary"]
+    assert result["status"] == "vetoed"
+    assert result["vetoes"][0]["code"] == "outside_allowed_networks"
+    assert result["vetoes"][0]["phases"] == ["deregister"]
+    assert result["rejected"][0]["target"] == "8.8.8.8:5432"
+    assert "On hold: 10.0.1.11:5432. Rejected: 8.8.8.8:5432." in result["summary"]
 
 
 @pytest.mark.parametrize("payload", [{"dry-run": True}, {"dry_run": 1}, []])
-def test_a_wrong_payload_is_refused_before_anything_is_asked(
+def test_an_invalid_payload_is_rejected_before_any_call(
     scenario: Scenario, payload: object
 ) -> None:
     with pytest.raises(TriggerError):
@@ -145,7 +143,7 @@ def test_a_wrong_payload_is_refused_before_anything_is_asked(
     assert not scenario.endpoint.queries
 
 
-def test_a_failed_run_raises_and_its_record_says_what_was_seen(scenario: Scenario) -> None:
+def test_a_failed_run_raises_and_reports_its_observation(scenario: Scenario) -> None:
     scenario.endpoint.set_failure(LookupFailure.NAME_DOES_NOT_EXIST)
 
     with pytest.raises(ObservationError):
@@ -157,7 +155,7 @@ def test_a_failed_run_raises_and_its_record_says_what_was_seen(scenario: Scenari
     assert "name_does_not_exist" in document["last_failure"]
 
 
-def test_a_run_that_never_got_to_look_has_no_observation_in_its_record(scenario: Scenario) -> None:
+def test_a_run_without_a_description_reports_no_observation(scenario: Scenario) -> None:
     scenario.group.faults["DescribeTargetHealth"] = [
         AwsAccessDeniedError("DescribeTargetHealth", "AccessDenied", "not authorized")
     ]
@@ -171,55 +169,55 @@ def test_a_run_that_never_got_to_look_has_no_observation_in_its_record(scenario:
 
 
 @pytest.mark.usefixtures("scenario")
-def test_the_events_own_time_is_where_the_seconds_begin(
+def test_the_seconds_begin_at_the_time_of_the_event(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     event = load_event("multi-az-failover-started")
     event["detail"]["Date"] = "2026-11-22T10:00:00.000Z"
     monkeypatch.setattr("time.time", lambda: 1795341603.25)
 
-    answer = json.loads(json.dumps(app.handler(event, context())))
+    result = json.loads(json.dumps(app.handler(event, context())))
 
-    assert answer["seconds"]["to_detect"] == 3.25
+    assert result["seconds"]["to_detect"] == 3.25
 
 
-def test_a_run_keeps_within_the_functions_remaining_time(scenario: Scenario) -> None:
-    scenario.set_listening()  # the new target never becomes healthy
+def test_a_run_ends_within_the_remaining_time_of_the_function(scenario: Scenario) -> None:
+    scenario.set_listening()  # no target becomes healthy
     began = scenario.clock.now()
 
-    answer = app.handler(load_event("multi-az-failover-completed"), context(120))
+    result = app.handler(load_event("multi-az-failover-completed"), context(120))
 
-    assert answer["status"] == "unhealthy"
+    assert result["status"] == "unhealthy"
     assert scenario.clock.now() - began <= 120
 
 
-# --- The record and the figures ---------------------------------------------------------------
+# --- The log and the metrics ------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("_powertools")
-def test_a_run_writes_one_record_and_its_figures(
+def test_a_run_writes_one_log_entry_and_its_metrics(
     scenario: Scenario, capsys: pytest.CaptureFixture[str]
 ) -> None:
     result = scenario.run(parse_trigger(load_event("schedule")))
 
     PowertoolsReporter().report(result)
 
-    record, figures = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    record, metrics = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert record["level"] == "INFO"
-    assert record["service"] == "test_a_run_writes_one_record_and_its_figures"
+    assert record["service"] == "test_a_run_writes_one_log_entry_and_its_metrics"
     assert record["result"] == json.loads(json.dumps(result.to_document()))
-    (directive,) = figures["_aws"]["CloudWatchMetrics"]
+    (directive,) = metrics["_aws"]["CloudWatchMetrics"]
     assert directive["Namespace"] == "PostgresPrivateLink"
-    assert figures["service"] == record["service"]
-    assert figures["SyncSucceeded"] == [1]
-    assert figures["SyncFailed"] == [0]
-    assert figures["TargetsRegistered"] == [1]
-    assert figures["TargetsDeregistered"] == [1]
-    assert figures["SecondsToHealthy"] == [result.seconds["to_healthy"]]
+    assert metrics["service"] == record["service"]
+    assert metrics["SyncSucceeded"] == [1]
+    assert metrics["SyncFailed"] == [0]
+    assert metrics["TargetsRegistered"] == [1]
+    assert metrics["TargetsDeregistered"] == [1]
+    assert metrics["SecondsToHealthy"] == [result.seconds["to_healthy"]]
 
 
 @pytest.mark.usefixtures("_powertools")
-def test_a_failed_run_is_recorded_as_an_error_and_counted_as_one(
+def test_a_failed_run_writes_an_error_and_counts_it(
     scenario: Scenario, capsys: pytest.CaptureFixture[str]
 ) -> None:
     scenario.endpoint.set_failure(LookupFailure.TIMED_OUT)
@@ -228,15 +226,15 @@ def test_a_failed_run_is_recorded_as_an_error_and_counted_as_one(
 
     PowertoolsReporter().report(scenario.reporter.results[-1])
 
-    record, figures = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    record, metrics = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert record["level"] == "ERROR"
-    assert (figures["SyncSucceeded"], figures["SyncFailed"]) == ([0], [1])
-    assert "SecondsToHealthy" not in figures
+    assert (metrics["SyncSucceeded"], metrics["SyncFailed"]) == ([0], [1])
+    assert "SecondsToHealthy" not in metrics
 
 
 @pytest.mark.usefixtures("_powertools")
 @pytest.mark.parametrize(("level", "lines"), [("DEBUG", 1), ("INFO", 0)])
-def test_single_looks_are_logged_for_whoever_asks_for_detail(
+def test_iterations_are_logged_at_level_debug_only(
     scenario: Scenario,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -257,7 +255,7 @@ def test_single_looks_are_logged_for_whoever_asks_for_detail(
 @pytest.mark.usefixtures("_powertools")
 @pytest.mark.parametrize("level", ["DEBUG", "INFO"])
 @pytest.mark.parametrize("name", ["multi-az-failover-completed", "instance-running", "schedule"])
-def test_the_log_has_nothing_of_an_event_but_who_and_when(
+def test_the_log_contains_only_the_source_and_the_time_of_an_event(
     scenario: Scenario,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -268,7 +266,7 @@ def test_the_log_has_nothing_of_an_event_but_who_and_when(
     monkeypatch.setenv("POWERTOOLS_LOG_LEVEL", level)
     reporter = PowertoolsReporter()
     scenario.reconciler = replace(scenario.reconciler, reporter=reporter)
-    event = marked(load_event(name))
+    event = with_markers(load_event(name))
 
     app.handler(event, context())
 
@@ -277,17 +275,17 @@ def test_the_log_has_nothing_of_an_event_but_who_and_when(
     assert "not-for-the-log" not in written
 
 
-def marked(value: object, key: str = "") -> Any:
-    """An event with a mark in every text that the function does not need."""
+def with_markers(value: object, key: str = "") -> Any:
+    """Return an event with a marker in every text that the function does not need."""
     if isinstance(value, dict):
-        return {name: marked(item, name) for name, item in value.items()}
+        return {name: with_markers(item, name) for name, item in value.items()}
     if isinstance(value, list):
-        return [marked(item) for item in value]
+        return [with_markers(item) for item in value]
     needed = key in {"source", "EventID", "Date", "time"}
     return f"{value} not-for-the-log" if isinstance(value, str) and not needed else value
 
 
-# --- The wiring ---------------------------------------------------------------------------------
+# --- The build ----------------------------------------------------------------------------------
 
 ENVIRONMENT = {
     "DATABASE_KIND": "rds-instance",
@@ -309,7 +307,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_environment", "_powertools")
-def test_the_parts_are_put_together_from_the_environment_once_per_container() -> None:
+def test_the_reconciler_is_built_once_per_container_from_the_environment() -> None:
     reconciler = build.reconciler()
 
     assert reconciler.policy.port == 6432
@@ -318,7 +316,7 @@ def test_the_parts_are_put_together_from_the_environment_once_per_container() ->
 
 
 @pytest.mark.usefixtures("_environment", "_powertools")
-def test_a_change_goes_to_the_topic_and_in_the_name_of_the_environment(
+def test_a_notification_names_the_stack_and_goes_to_the_topic(
     scenario: Scenario, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     topic = "arn:aws:sns:eu-west-1:111122223333:alarms"
@@ -330,10 +328,10 @@ def test_a_change_goes_to_the_topic_and_in_the_name_of_the_environment(
     monkeypatch.setattr(
         "target_sync.notifications.sender.notification_sender", couriers.__getitem__
     )
-    wired = build.reconciler().notifier
-    assert wired is not None
+    notifier = build.reconciler().notifier
+    assert notifier is not None
 
-    undelivered_notifications = wired.notify(scenario.run(parse_trigger({})), changed_ago=2.25)
+    undelivered_notifications = notifier.notify(scenario.run(parse_trigger({})), changed_ago=2.25)
 
     assert undelivered_notifications == ()
     assert people.messages[0].subject.startswith("orders-privatelink: ")
@@ -343,7 +341,7 @@ def test_a_change_goes_to_the_topic_and_in_the_name_of_the_environment(
 
 
 @pytest.mark.usefixtures("_environment")
-def test_who_tells_is_put_together_once_and_without_a_topic_if_there_is_none() -> None:
+def test_the_notification_sender_is_built_once_and_its_topic_is_optional() -> None:
     topic = "arn:aws:sns:eu-west-1:111122223333:alarms"
 
     assert isinstance(notification_sender(topic).topic, SnsTopic)
@@ -352,21 +350,21 @@ def test_who_tells_is_put_together_once_and_without_a_topic_if_there_is_none() -
 
 
 @pytest.mark.usefixtures("_environment", "_powertools")
-def test_detail_in_the_log_never_shows_a_requests_credentials(
+def test_debug_logs_never_contain_credentials(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    caplog.set_level(logging.DEBUG)  # what Lambda does to the root logger
+    caplog.set_level(logging.DEBUG)  # as Lambda sets it
     group = build.reconciler().target_group
 
     with mock_aws(), pytest.raises(AwsNotFoundError):
         group.describe()
 
-    said = [record for record in caplog.records if record.name.startswith("botocore")]
-    assert all(record.levelno >= logging.INFO for record in said)
+    botocore_records = [record for record in caplog.records if record.name.startswith("botocore")]
+    assert all(record.levelno >= logging.INFO for record in botocore_records)
 
 
 @pytest.mark.usefixtures("_environment")
-def test_a_missing_variable_is_named_at_the_first_invocation(
+def test_the_first_invocation_names_a_missing_variable(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("TARGET_GROUP_ARN")
@@ -375,7 +373,7 @@ def test_a_missing_variable_is_named_at_the_first_invocation(
         app.handler({}, context())
 
 
-def test_a_client_that_cannot_connect_gives_up_within_seconds() -> None:
+def test_a_client_without_a_connection_fails_within_21_seconds() -> None:
     config = CLIENT_CONFIG
 
     attempts = config.retries["total_max_attempts"]  # type: ignore[attr-defined]

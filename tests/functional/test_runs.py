@@ -1,4 +1,4 @@
-"""What a run does and does not do, beside the failure stories (test_failover_scenarios.py)."""
+"""The behaviour of runs, besides the failure scenarios (test_failover_scenarios.py)."""
 
 import pytest
 
@@ -26,19 +26,19 @@ def test_the_group_is_described_before_the_endpoint_is_observed() -> None:
     scenario = Scenario(A)
     describe = scenario.group.describe
 
-    def describe_while_the_name_moves() -> TargetGroup:
+    def describe_while_the_name_changes() -> TargetGroup:
         described = describe()
         scenario.endpoint.set_addresses(B)
         return described
 
-    scenario.group.describe = describe_while_the_name_moves  # type: ignore[method-assign]
+    scenario.group.describe = describe_while_the_name_changes  # type: ignore[method-assign]
 
     result = scenario.run(MANUAL)
 
     assert result.run.observations[0].addresses == {B}
 
 
-def test_a_steady_run_ends_at_once_even_if_the_target_is_unhealthy() -> None:
+def test_a_run_in_sync_ends_at_once_even_if_the_target_is_unhealthy() -> None:
     scenario = Scenario(A)
     scenario.set_listening()
     scenario.clock.advance(15)
@@ -59,7 +59,7 @@ def test_the_first_address_of_an_empty_group_is_registered() -> None:
     assert scenario.registered == {str(target(A))}
 
 
-def test_while_the_answer_stays_the_group_is_described_as_often_as_aws_checks_it() -> None:
+def test_the_group_is_described_every_five_seconds_while_nothing_changes() -> None:
     scenario = Scenario(A, watch_seconds=60)
 
     result = scenario.run(EVENT)
@@ -68,7 +68,7 @@ def test_while_the_answer_stays_the_group_is_described_as_often_as_aws_checks_it
     assert result.run.dns_polls + result.run.iterations == scenario.endpoint.queries == 60
 
 
-def test_after_a_completed_event_a_group_that_is_right_is_watched_for_half_a_minute() -> None:
+def test_a_run_after_a_completed_failover_watches_a_group_in_sync_for_30_seconds() -> None:
     scenario = Scenario(A)
 
     result = scenario.run(COMPLETED)
@@ -77,7 +77,7 @@ def test_after_a_completed_event_a_group_that_is_right_is_watched_for_half_a_min
     assert scenario.elapsed == 30
 
 
-def test_a_completed_event_that_is_early_is_followed_if_the_flip_comes_in_time() -> None:
+def test_a_run_after_an_early_completed_event_follows_a_failover_within_30_seconds() -> None:
     scenario = Scenario(A)
     scenario.after(25, lambda: scenario.fail_over(B))
 
@@ -88,7 +88,7 @@ def test_a_completed_event_that_is_early_is_followed_if_the_flip_comes_in_time()
 
 
 @pytest.mark.parametrize("watch_seconds", [60, 300, 540])
-def test_a_run_waits_for_health_for_five_minutes_or_as_long_as_it_watches(
+def test_a_run_waits_for_health_for_five_minutes_or_until_the_end_of_its_watch(
     watch_seconds: float,
 ) -> None:
     scenario = Scenario(A, watch_seconds=watch_seconds)
@@ -112,7 +112,7 @@ def test_the_five_minutes_begin_with_the_last_registration() -> None:
     assert scenario.elapsed == pytest.approx(350, abs=1)
 
 
-def test_a_run_by_hand_does_not_wait_for_health() -> None:
+def test_a_manual_run_does_not_wait_for_health() -> None:
     scenario = Scenario(A)
     scenario.fail_over(B)
     began = scenario.clock.now()
@@ -122,11 +122,11 @@ def test_a_run_by_hand_does_not_wait_for_health() -> None:
     assert result.status is RunStatus.SYNCED
     assert scenario.registered == {str(target(B))}
     assert scenario.clock.now() - began < 10
-    # To find out, before the removal, and after it.
+    # At the start, before the removal and after it.
     assert scenario.group.calls["DescribeTargetHealth"] == 3
 
 
-def test_a_dry_run_says_what_it_would_do_and_changes_nothing() -> None:
+def test_a_dry_run_returns_its_plan_and_changes_nothing() -> None:
     scenario = Scenario(A)
     scenario.fail_over(B)
 
@@ -139,7 +139,7 @@ def test_a_dry_run_says_what_it_would_do_and_changes_nothing() -> None:
     assert [t["target"] for t in _documents(document["on_hold"])] == [str(target(A))]
 
 
-def test_an_address_that_comes_back_while_draining_is_registered_again_once_stable() -> None:
+def test_a_draining_address_is_registered_again_after_the_confirm_window() -> None:
     scenario = Scenario(A)
     scenario.group.deregister_externally(target(A))
 
@@ -150,11 +150,11 @@ def test_an_address_that_comes_back_while_draining_is_registered_again_once_stab
     assert scenario.changes == [("RegisterTargets", (str(target(A)),))]
 
 
-def test_a_stale_resolver_cannot_undo_a_fresh_answer() -> None:
+def test_a_stale_resolver_does_not_undo_a_change() -> None:
     scenario = Scenario(A)
     scenario.fail_over(B)
     scenario.run(MANUAL)
-    # A resolver that still has the old answer in its cache for the rest of its TTL.
+    # A resolver returns the old address until the TTL of its cache expires.
     scenario.endpoint.stale = [frozenset({A})] * 5
 
     scenario.run(SCHEDULE)
@@ -164,7 +164,7 @@ def test_a_stale_resolver_cannot_undo_a_fresh_answer() -> None:
 
 
 @pytest.mark.parametrize("failure", LookupFailure)
-def test_a_failed_look_up_changes_nothing_and_is_an_error(failure: LookupFailure) -> None:
+def test_a_failed_look_up_changes_nothing_and_raises(failure: LookupFailure) -> None:
     scenario = Scenario(A)
     scenario.endpoint.set_failure(failure)
 
@@ -176,7 +176,7 @@ def test_a_failed_look_up_changes_nothing_and_is_an_error(failure: LookupFailure
     assert scenario.reporter.results[-1].status is RunStatus.FAILED
 
 
-def test_a_look_that_is_denied_ends_a_watch_at_once() -> None:
+def test_a_denied_observation_ends_a_watch_at_once() -> None:
     scenario = Scenario(A)
     scenario.endpoint.set_failure(LookupFailure.ACCESS_DENIED)
 
@@ -186,7 +186,7 @@ def test_a_look_that_is_denied_ends_a_watch_at_once() -> None:
     assert scenario.endpoint.queries == 1
 
 
-def test_a_watch_that_ends_in_failures_is_an_error() -> None:
+def test_a_watch_that_ends_with_failures_raises() -> None:
     scenario = Scenario(A, watch_seconds=30)
     scenario.endpoint.set_failure(LookupFailure.SERVERS_FAILED)
 
@@ -197,7 +197,7 @@ def test_a_watch_that_ends_in_failures_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("operation", ["RegisterTargets", "DeregisterTargets"])
-def test_a_scheduled_run_that_has_found_something_to_do_outlives_a_throttled_call(
+def test_a_scheduled_run_that_detected_a_change_retries_a_throttled_call(
     operation: str,
 ) -> None:
     scenario = Scenario(A)
@@ -211,7 +211,7 @@ def test_a_scheduled_run_that_has_found_something_to_do_outlives_a_throttled_cal
     assert result.run.failures == 3
 
 
-def test_a_scheduled_run_whose_call_goes_on_failing_is_an_error_in_the_end() -> None:
+def test_a_scheduled_run_whose_call_keeps_failing_raises() -> None:
     scenario = Scenario(A, watch_seconds=60)
     scenario.fail_over(B)
     scenario.group.faults["RegisterTargets"] = [throttled("RegisterTargets")] * 1000
@@ -221,14 +221,14 @@ def test_a_scheduled_run_whose_call_goes_on_failing_is_an_error_in_the_end() -> 
 
     assert scenario.registered == {str(target(A))}
     assert "DeregisterTargets" not in scenario.group.calls
-    # Failures in a row are a longer and longer way apart: 0, 1, 3, 7, 11 ... 59 s.
+    # The pause doubles up to 4 s: 0, 1, 3, 7, 11 ... 59 s.
     assert scenario.group.calls["RegisterTargets"] == 17
 
 
-def test_a_failed_registration_is_never_followed_by_a_removal_in_the_same_plan() -> None:
+def test_a_failed_registration_prevents_the_removals_of_its_plan() -> None:
     scenario = Scenario(A, B, addresses=[A])
     scenario.group.deregister_externally(target(A))
-    # Both are due in one plan: A comes back from draining, B has been gone for the window.
+    # Both changes are due in one plan: the return of A, and the removal of B.
     scenario.group.faults["RegisterTargets"] = [throttled("RegisterTargets")] * 100
 
     with pytest.raises(AwsUnavailableError):
@@ -238,7 +238,7 @@ def test_a_failed_registration_is_never_followed_by_a_removal_in_the_same_plan()
     assert str(target(B)) in scenario.registered
 
 
-def test_an_error_that_will_not_pass_ends_even_a_watch_at_once() -> None:
+def test_an_error_that_is_not_retryable_ends_a_watch_at_once() -> None:
     scenario = Scenario(A)
     scenario.fail_over(B)
     scenario.group.faults["RegisterTargets"] = [
@@ -252,7 +252,7 @@ def test_an_error_that_will_not_pass_ends_even_a_watch_at_once() -> None:
     assert scenario.clock.now() == began
 
 
-def test_a_ttl_longer_than_the_run_ends_it_instead_of_keeping_it_busy() -> None:
+def test_a_run_does_not_wait_for_a_ttl_longer_than_its_time() -> None:
     scenario = Scenario(A)
     scenario.endpoint.ttl = 3600
     scenario.endpoint.set_addresses(B)
@@ -266,7 +266,7 @@ def test_a_ttl_longer_than_the_run_ends_it_instead_of_keeping_it_busy() -> None:
     assert str(target(A)) in scenario.registered
 
 
-def test_a_run_that_has_no_time_left_changes_nothing() -> None:
+def test_a_run_without_time_changes_nothing() -> None:
     scenario = Scenario(A)
     scenario.fail_over(B)
 
@@ -276,7 +276,7 @@ def test_a_run_that_has_no_time_left_changes_nothing() -> None:
     assert not scenario.changes
 
 
-def test_the_seconds_count_from_the_moment_of_the_event() -> None:
+def test_the_seconds_count_from_the_event() -> None:
     scenario = Scenario(A)
     scenario.fail_over(B)
 
@@ -285,7 +285,7 @@ def test_the_seconds_count_from_the_moment_of_the_event() -> None:
     assert result.seconds["to_detect"] == 2.5
 
 
-def test_a_clock_that_disagrees_with_the_events_does_not_make_negative_seconds() -> None:
+def test_an_event_from_the_future_gives_no_negative_seconds() -> None:
     scenario = Scenario(A)
     scenario.fail_over(B)
 
@@ -299,9 +299,9 @@ def _documents(value: object) -> list[dict[str, object]]:
     return value
 
 
-def test_an_answer_that_comes_and_goes_does_not_end_a_watch() -> None:
+def test_a_briefly_different_answer_does_not_end_a_watch() -> None:
     scenario = Scenario(A)
-    # Two caches: at a poll one has the new answer already; the other one has it two seconds later.
+    # One cache has the new address at a poll, the other one two seconds later.
     scenario.clock.at(
         scenario.started_at + 10.5, lambda: setattr(scenario.endpoint, "stale", [{B}, {A}, {A}])
     )
@@ -314,4 +314,4 @@ def test_an_answer_that_comes_and_goes_does_not_end_a_watch() -> None:
         [op for op, _ in scenario.group.history].index("RegisterTargets")
     ] == (scenario.started_at + 13)
     assert scenario.registered == {str(target(B))}
-    assert result.status is RunStatus.UNHEALTHY  # nobody listens there in this story
+    assert result.status is RunStatus.UNHEALTHY  # no server listens there in this scenario
