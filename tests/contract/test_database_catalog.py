@@ -345,6 +345,7 @@ def test_returns_none_for_an_endpoint_without_its_proxy(rds: Stubber) -> None:
             "DBProxyEndpointNotFoundFault",
             AwsDatabaseCatalog.proxy_of_endpoint,
         ),
+        ("describe_db_proxies", "InvalidParameterValue", AwsDatabaseCatalog.proxy),
     ],
 )
 def test_returns_none_for_a_missing_endpoint(

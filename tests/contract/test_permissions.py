@@ -91,7 +91,7 @@ QUEUES = ("FailedRunsQueue", "UndeliveredEventsQueue")
 WRITER, READER, STRAY, STANDBY = "10.0.1.11", "10.0.2.12", "10.0.1.99", "10.0.1.98"
 
 
-def found(function: str, situations: Iterable[str]) -> Iterator[Permission]:
+def permissions_of(function: str, situations: Iterable[str]) -> Iterator[Permission]:
     """Return the permissions of a function in these situations."""
     for situation in situations:
         yield from permissions(Resolver(SITUATIONS[situation]), function, situation)
@@ -100,7 +100,7 @@ def found(function: str, situations: Iterable[str]) -> Iterator[Permission]:
 TRIED = once(
     it
     for function, situations in FUNCTIONS.items()
-    for it in found(function, situations)
+    for it in permissions_of(function, situations)
     if it.is_of_code(UNENFORCED)
 )
 
@@ -119,7 +119,7 @@ class Job:
 
 
 @dataclass(kw_only=True)
-class World(Account):
+class PermissionsAccount(Account):
     """Databases of every kind, and the resources of the stack, in the lab's AWS."""
 
     cloudformation: UploadServer
@@ -510,10 +510,10 @@ def code(function: str) -> Mapping[str, str]:
 
 
 @pytest.fixture(scope="module")
-def world(emulator: Emulator) -> Iterator[World]:
+def account(emulator: Emulator) -> Iterator[PermissionsAccount]:
     with Supervisor() as supervisor, UploadServer() as receiver:
         server = start_server(supervisor)
-        yield World(
+        yield PermissionsAccount(
             emulator=emulator,
             cloudformation=receiver,
             zone=server.zone,
@@ -527,21 +527,23 @@ def world(emulator: Emulator) -> Iterator[World]:
     [(function, situation) for function, found in FUNCTIONS.items() for situation in found],
 )
 def test_with_its_permissions_every_job_of_a_function_succeeds(
-    world: World, function: str, situation: str
+    account: PermissionsAccount, function: str, situation: str
 ) -> None:
-    name = world.allow(function, situation)
+    name = account.allow(function, situation)
 
-    problems = [job.run(name) for job in world.jobs(function, situation)]
+    problems = [job.run(name) for job in account.jobs(function, situation)]
 
     assert set(problems) == {""}
 
 
 @pytest.mark.parametrize("missing", TRIED, ids=str)
-def test_without_one_permission_a_job_fails_and_names_it(world: World, missing: Permission) -> None:
-    name = world.allow(missing.function, missing.situation, missing)
+def test_without_one_permission_a_job_fails_and_names_it(
+    account: PermissionsAccount, missing: Permission
+) -> None:
+    name = account.allow(missing.function, missing.situation, missing)
 
     api = missing.action.partition(":")[0]
-    jobs = world.jobs(missing.function, missing.situation)
+    jobs = account.jobs(missing.function, missing.situation)
 
     problems = (job.run(name) for job in sorted(jobs, key=lambda job: api not in job.apis))
 
@@ -553,7 +555,7 @@ def test_tries_every_permission_that_the_lab_enforces() -> None:
     untried = {
         (it.function, it.statement, it.action)
         for function in FUNCTIONS
-        for it in found(function, SITUATIONS)
+        for it in permissions_of(function, SITUATIONS)
         if it.is_of_code(UNENFORCED)
     } - done
 
@@ -563,7 +565,9 @@ def test_tries_every_permission_that_the_lab_enforces() -> None:
 
 def test_the_template_still_has_the_permissions_that_the_lab_does_not_enforce() -> None:
     written = {
-        (it.statement, it.action) for function in FUNCTIONS for it in found(function, SITUATIONS)
+        (it.statement, it.action)
+        for function in FUNCTIONS
+        for it in permissions_of(function, SITUATIONS)
     }
 
     assert written.issuperset((at, action) for at, found in UNENFORCED.items() for action in found)
