@@ -14,7 +14,7 @@ from moto import mock_aws
 from target_sync.errors import AwsCallError, AwsUnavailableError
 from target_sync.model import AwsScope, DatabaseKind
 from target_sync.provisioning.catalog import AwsDatabaseCatalog
-from target_sync.provisioning.lookup import Database, Subnet
+from target_sync.provisioning.ports import Database, Subnet
 from target_sync.provisioning.request import Attributes, parse_request
 from target_sync.provisioning.resources.database_lookup import DatabaseLookup
 from tests.lab.emulator_process import PROVIDER, REGION, Emulator, create_vpc

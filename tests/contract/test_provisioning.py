@@ -16,8 +16,7 @@ from lab.addresses import free_port
 from target_sync.errors import AwsCallError, CustomResourceResponseError
 from target_sync.provisioning.cloudformation import ATTEMPT_SECONDS, ResponseUrl
 from target_sync.provisioning.functions import LambdaFunctions
-from target_sync.provisioning.lookup import AutoScalingPort
-from target_sync.provisioning.resources.first_sync import FunctionError
+from target_sync.provisioning.ports import AutoScalingPort, FunctionError
 from target_sync.targets.auto_scaling import AutoScalingGroups
 from tests.support.clock import FakeClock
 from tests.support.custom_resources import GROUP, TARGET_GROUP, FakeAutoScaling

@@ -9,8 +9,8 @@ import pytest
 from functions.provision_stack import app
 from target_sync.errors import CustomResourceRequestError, CustomResourceResponseError
 from target_sync.model import ConnectionState
+from target_sync.provisioning.ports import FunctionError
 from target_sync.provisioning.provisioner import RESERVE_SECONDS
-from target_sync.provisioning.resources.first_sync import FunctionError
 from tests.support.custom_resources import (
     GROUP,
     INSTANCE,

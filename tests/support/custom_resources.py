@@ -9,13 +9,13 @@ from typing import Any
 
 from target_sync.errors import AwsAccessDeniedError, AwsCallError, CustomResourceResponseError
 from target_sync.model import AwsScope, ConnectionState, DatabaseKind, EndpointConnection, IPNetwork
-from target_sync.provisioning.lookup import Database, Subnet
+from target_sync.provisioning.ports import Database, FunctionError, Subnet
 from target_sync.provisioning.provisioner import StackProvisioner
 from target_sync.provisioning.request import RequestOutcome
 from target_sync.provisioning.resources.auto_scaling_attachment import AutoScalingAttachment
 from target_sync.provisioning.resources.database_lookup import DatabaseLookup
 from target_sync.provisioning.resources.endpoint_connections import EndpointConnections
-from target_sync.provisioning.resources.first_sync import FirstSync, FunctionError
+from target_sync.provisioning.resources.first_sync import FirstSync
 from tests.support.clock import FakeClock
 
 SCOPE = AwsScope("aws", "eu-west-1", "111122223333")
@@ -76,7 +76,7 @@ PROXY_DATABASE = Database(
 
 
 class FakeCatalog:
-    """Implements ``target_sync.provisioning.lookup.DatabaseCatalog`` in memory."""
+    """Implements ``target_sync.provisioning.ports.DatabaseCatalog`` in memory."""
 
     def __init__(self) -> None:
         self.instances = {
@@ -145,7 +145,7 @@ class FakeCatalog:
 
 
 class FakeAutoScaling:
-    """Implements ``target_sync.provisioning.lookup.AutoScalingPort`` in memory."""
+    """Implements ``target_sync.provisioning.ports.AutoScalingPort`` in memory."""
 
     def __init__(self) -> None:
         self.groups: dict[str, set[str]] = {GROUP: set(), "Other": set()}
@@ -164,7 +164,7 @@ class FakeAutoScaling:
 
 
 class FakeFunctions:
-    """Implements ``target_sync.provisioning.resources.first_sync.FunctionPort``.
+    """Implements ``target_sync.provisioning.ports.FunctionPort``.
 
     It repeats the last reply.
     """
@@ -208,7 +208,7 @@ class FakeConnections:
 
 
 class FakeCloudFormation:
-    """Implements ``target_sync.provisioning.provisioner.ResponsePort`` in memory."""
+    """Implements ``target_sync.provisioning.ports.ResponsePort`` in memory."""
 
     def __init__(self) -> None:
         self.responses: list[Mapping[str, Any]] = []

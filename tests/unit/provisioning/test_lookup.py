@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from target_sync.errors import RejectedInputError
-from target_sync.provisioning.lookup import Database, Overrides, read_kind, read_overrides
+from target_sync.provisioning.lookup import Overrides, read_kind, read_overrides
+from target_sync.provisioning.ports import Database
 from target_sync.provisioning.request import Properties
 from tests.support.custom_resources import (
     CLUSTER_DATABASE,

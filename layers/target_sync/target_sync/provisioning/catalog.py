@@ -8,7 +8,8 @@ from botocore import xform_name
 from target_sync.aws import AwsApi, networks_of
 from target_sync.errors import AwsCallError, AwsNotFoundError
 from target_sync.model import AwsScope, DatabaseKind, IPNetwork
-from target_sync.provisioning.lookup import DEFAULT_PORT, Database, Subnet
+from target_sync.provisioning.lookup import DEFAULT_PORT
+from target_sync.provisioning.ports import Database, Subnet
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.client import EC2Client
@@ -22,7 +23,7 @@ _TERMINATED = frozenset({"shutting-down", "terminated"})
 
 
 class AwsDatabaseCatalog:
-    """Implements ``target_sync.provisioning.lookup.DatabaseCatalog``.
+    """Implements ``target_sync.provisioning.ports.DatabaseCatalog``.
 
     Every call names its resource, so that the role can be limited to it.
     """

@@ -18,7 +18,7 @@ _SERVER_ERROR = 500
 
 
 class ResponseUrl:
-    """Implements ``target_sync.provisioning.provisioner.ResponsePort``."""
+    """Implements ``target_sync.provisioning.ports.ResponsePort``."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

@@ -8,7 +8,7 @@ from botocore.config import Config
 
 from target_sync.aws import CLIENT_CONFIG, AwsApi
 from target_sync.errors import AwsCallError
-from target_sync.provisioning.resources.first_sync import FunctionError
+from target_sync.provisioning.ports import FunctionError
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda.client import LambdaClient
@@ -21,7 +21,7 @@ _LAMBDA = AwsApi("lambda")
 
 
 class LambdaFunctions:
-    """Implements ``target_sync.provisioning.resources.first_sync.FunctionPort``."""
+    """Implements ``target_sync.provisioning.ports.FunctionPort``."""
 
     def __init__(self, client: "LambdaClient") -> None:
         self._client = client

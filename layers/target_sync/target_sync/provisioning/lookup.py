@@ -6,11 +6,11 @@ Pure: `resources/database_lookup.py` makes the API calls.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_network
-from typing import Protocol
 
 from target_sync.endpoints.names import EndpointType, NamedEndpoint, addresses
 from target_sync.errors import RejectedInputError
 from target_sync.model import HIGHEST_PORT, TARGET_NETWORKS, AwsScope, DatabaseKind, IPNetwork
+from target_sync.provisioning.ports import Database, Subnet
 from target_sync.provisioning.request import Properties
 
 DEFAULT_PORT = 5432
@@ -28,99 +28,6 @@ class Overrides:
     vpc_id: str = ""
     subnet_ids: tuple[str, ...] = ()
     allowed_networks: tuple[IPNetwork, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Database:
-    """A database of any kind, as an API describes it.
-
-    Attributes:
-        identifier: Its identifier in the API.
-        names: Its endpoint for each kind.
-        aliases: Its other names, for example a custom endpoint.
-        port: Its port; None if the API does not know it.
-        vpc_id: Its VPC; empty if it has no server yet.
-        subnet_ids: Its subnets; empty if the API does not know them.
-        security_group_ids: Its security groups.
-        zones: The Availability Zones of its current servers.
-        public: Whether its name resolves to a public address outside its VPC.
-        member_of: Its cluster; empty if it has none.
-        event_resources: The ARNs in the events about its changes.
-    """
-
-    identifier: str
-    names: Mapping[DatabaseKind, str]
-    aliases: tuple[str, ...] = ()
-    port: int | None = None
-    vpc_id: str
-    subnet_ids: tuple[str, ...] = ()
-    security_group_ids: tuple[str, ...] = ()
-    zones: frozenset[str] = frozenset()
-    public: bool = False
-    member_of: str = ""
-    event_resources: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subnet:
-    """One subnet. It is unusable for a load balancer if it is not ready, or on an Outpost."""
-
-    id: str
-    vpc_id: str
-    zone: str
-    usable: bool = True
-
-
-class DatabaseCatalog(Protocol):
-    """Databases and networks in AWS. Each method returns None if AWS does not have the resource."""
-
-    def instance(self, identifier: str) -> Database | None:
-        """Return an RDS instance by its identifier."""
-        ...
-
-    def cluster(self, identifier: str) -> Database | None:
-        """Return an Aurora or Multi-AZ DB cluster by its identifier."""
-        ...
-
-    def cluster_of_custom_endpoint(self, identifier: str) -> Database | None:
-        """Return the cluster of a custom endpoint, with that endpoint as an alias."""
-        ...
-
-    def proxy(self, name: str) -> Database | None:
-        """Return an RDS proxy by its name."""
-        ...
-
-    def proxy_of_endpoint(self, name: str) -> Database | None:
-        """Return the proxy of an additional endpoint, with that endpoint's name and network."""
-        ...
-
-    def ec2_instance(self, identifier: str) -> Database | None:
-        """Return an EC2 instance that is not terminated and has a private address."""
-        ...
-
-    def subnets(self, identifiers: Sequence[str]) -> tuple[Subnet, ...] | None:
-        """Return these subnets; None if one of them does not exist."""
-        ...
-
-    def networks(self, vpc_id: str) -> tuple[IPNetwork, ...] | None:
-        """Return the IPv4 networks of a VPC, in order."""
-        ...
-
-
-class AutoScalingPort(Protocol):
-    """Auto Scaling groups and their target groups."""
-
-    def attached_target_groups(self, group: str) -> frozenset[str] | None:
-        """Return the ARNs of the target groups of a group; None if the group does not exist."""
-        ...
-
-    def attach(self, group: str, target_group_arn: str) -> None:
-        """Attach a target group: AWS registers every current and future instance."""
-        ...
-
-    def detach(self, group: str, target_group_arn: str) -> None:
-        """Detach a target group: AWS deregisters the group's instances."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,6 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from target_sync.errors import (
     AwsAccessDeniedError,
@@ -13,6 +12,7 @@ from target_sync.errors import (
     TargetSyncError,
 )
 from target_sync.ports import Clock, Reporter
+from target_sync.provisioning.ports import ResponsePort
 from target_sync.provisioning.request import (
     Attributes,
     CustomResource,
@@ -30,18 +30,6 @@ RESERVE_SECONDS = 15.0
 #: "Changes that I make are not always immediately visible").
 POLICY_SECONDS = 20.0
 _POLICY_PAUSE_SECONDS = 2.0
-
-
-class ResponsePort(Protocol):
-    """Sends responses to CloudFormation."""
-
-    def put(self, url: str, body: bytes, deadline: float) -> None:
-        """Upload a response, with retries until the deadline.
-
-        Raises:
-            CustomResourceResponseError: CloudFormation did not accept the response.
-        """
-        ...
 
 
 @dataclass(slots=True)
@@ -73,9 +61,6 @@ class StackProvisioner:
 
     Attributes:
         resources: A factory for each type of resource, by its name in the template.
-        responses: Sends the responses.
-        clock: The time.
-        reporter: Writes the log records.
     """
 
     resources: Mapping[str, Callable[[], CustomResource]]

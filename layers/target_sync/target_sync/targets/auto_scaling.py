@@ -39,7 +39,7 @@ class AutoScalingClient(Protocol):
 
 
 class AutoScalingGroups:
-    """Implements ``target_sync.provisioning.lookup.AutoScalingPort``."""
+    """Implements ``target_sync.provisioning.ports.AutoScalingPort``."""
 
     def __init__(self, client: AutoScalingClient) -> None:
         self._client = client

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from target_sync.errors import RejectedInputError
-from target_sync.provisioning.lookup import AutoScalingPort
+from target_sync.provisioning.ports import AutoScalingPort
 from target_sync.provisioning.request import Attributes, Properties, ResourceRequest
 
 

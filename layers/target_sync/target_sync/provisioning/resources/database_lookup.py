@@ -6,9 +6,6 @@ from target_sync.endpoints.names import EndpointType, NamedEndpoint, classify
 from target_sync.errors import RejectedInputError
 from target_sync.model import AwsScope, DatabaseKind, IPNetwork
 from target_sync.provisioning.lookup import (
-    AutoScalingPort,
-    Database,
-    DatabaseCatalog,
     Network,
     Overrides,
     candidate_subnets,
@@ -22,6 +19,7 @@ from target_sync.provisioning.lookup import (
     read_kind,
     read_overrides,
 )
+from target_sync.provisioning.ports import AutoScalingPort, Database, DatabaseCatalog
 from target_sync.provisioning.request import Attributes, ResourceRequest
 
 

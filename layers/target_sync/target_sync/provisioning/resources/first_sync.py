@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 from target_sync.errors import RejectedInputError
 from target_sync.model import RunStatus, TargetState
 from target_sync.ports import Clock
+from target_sync.provisioning.ports import FunctionError, FunctionPort
 from target_sync.provisioning.request import Attributes, ResourceRequest
 from target_sync.targets.health_reasons import explain
 
@@ -29,22 +30,6 @@ _REMEDIES: Mapping[str, str] = {
         " again."
     ),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class FunctionError:
-    """An error that a function raised: its class and its message."""
-
-    type: str
-    message: str
-
-
-class FunctionPort(Protocol):
-    """Invokes Lambda functions."""
-
-    def invoke(self, name: str, payload: Document) -> Document | FunctionError:
-        """Run a function, and return its document or the error that it raised."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
