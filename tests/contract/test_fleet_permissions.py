@@ -35,7 +35,7 @@ AS_IT_COMES = "as it comes"
 OF_THE_POLLERS: Mapping[str, tuple[str, ...]] = {
     **UNENFORCED,
     # Lambda takes messages with the role; the emulator takes them itself, and here nobody does.
-    "ReceiveOrders": ("sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"),
+    "ReceiveWorkItems": ("sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"),
     # The watch receives and deletes, too.
     "ReceiveEvents": ("sqs:GetQueueAttributes",),
 }

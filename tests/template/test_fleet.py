@@ -380,8 +380,8 @@ def test_every_star_has_a_comment() -> None:
     stars = [number for number, line in enumerate(lines) if 'Resource: "*"' in line]
     assert stars
     for number in stars:
-        sid = max(i for i in range(number) if "- Sid:" in lines[i])
-        assert lines[sid - 1].strip().startswith("# AWS has no resource level"), lines[sid]
+        start = max(i for i in range(number) if re.match(r" +- (Sid:|&)", lines[i]))
+        assert lines[start - 1].strip().startswith("# AWS has no resource level"), lines[start]
 
 
 COMMON = {
