@@ -35,12 +35,12 @@ from tests.support.status import (
     BALANCER_GROUP,
     DATABASE_GROUP,
     DEPLOYMENT,
+    EXISTING_GROUP,
     FACTS,
     GROUP,
     GROUP_ARN,
     LISTENER,
     LISTENER_ARN,
-    OWN_GROUP,
     PRINCIPAL,
     SCALING,
     SERVICE_ID,
@@ -171,14 +171,14 @@ def test_an_invalid_frame_gets_the_default_frame(frame: object) -> None:
 def test_every_query_is_about_this_stack(aws: FakeAws) -> None:
     make_collector(aws).run()
 
-    asked = dict(call[:2] if len(call) > 1 else (call[0], None) for call in aws.calls)
-    assert asked["targets"] == asked["group"] == asked["group_attributes"] == GROUP_ARN
-    assert asked["load_balancer"] == asked["listeners"] == BALANCER_ARN
-    assert asked["load_balancer_attributes"] == BALANCER_ARN
-    assert asked["listener_attributes"] == LISTENER_ARN
-    assert asked["security_groups"] == {BALANCER_GROUP, DATABASE_GROUP}
-    assert asked["subnets"] == "vpc-0a1b2c3d"
-    assert {"check", "of_function", "ask", "attached_target_groups"}.isdisjoint(asked)
+    arguments = dict(call[:2] if len(call) > 1 else (call[0], None) for call in aws.calls)
+    assert arguments["targets"] == arguments["group"] == arguments["group_attributes"] == GROUP_ARN
+    assert arguments["load_balancer"] == arguments["listeners"] == BALANCER_ARN
+    assert arguments["load_balancer_attributes"] == BALANCER_ARN
+    assert arguments["listener_attributes"] == LISTENER_ARN
+    assert arguments["security_groups"] == {BALANCER_GROUP, DATABASE_GROUP}
+    assert arguments["subnets"] == "vpc-0a1b2c3d"
+    assert {"check", "of_function", "ask", "attached_target_groups"}.isdisjoint(arguments)
 
 
 def test_the_report_is_made_from_the_facts(aws: FakeAws) -> None:
@@ -191,7 +191,7 @@ def test_the_report_is_made_from_the_facts(aws: FakeAws) -> None:
 
 
 def test_the_load_balancer_of_an_existing_group_is_checked(aws: FakeAws) -> None:
-    report = make_collector(aws, OWN_GROUP).run()
+    report = make_collector(aws, EXISTING_GROUP).run()
 
     assert report.healthy
     assert ("load_balancer", BALANCER_ARN) in aws.calls
@@ -207,7 +207,7 @@ def test_the_load_balancer_of_an_existing_group_is_checked(aws: FakeAws) -> None
 def test_an_existing_group_without_a_load_balancer_is_broken(aws: FakeAws, group: Any) -> None:
     aws.facts = replace(FACTS, group=group)
 
-    report = make_collector(aws, OWN_GROUP).run()
+    report = make_collector(aws, EXISTING_GROUP).run()
 
     root = CheckId.TARGET_GROUP if group is None else CheckId.LOAD_BALANCER
     assert states(report, CheckState.BROKEN) == {root}
@@ -468,7 +468,7 @@ GROUP_ENVIRONMENT = {
     "DATABASE_SECURITY_GROUPS": "",
     "SCHEDULE_NAME": "",
 }
-OWN_GROUP_ENVIRONMENT = {
+EXISTING_GROUP_ENVIRONMENT = {
     **ENVIRONMENT,
     "LOAD_BALANCER_ARN": "",
     "ENDPOINT_SERVICE_ID": "",
@@ -510,7 +510,7 @@ def test_each_stack_gets_the_parts_that_it_needs() -> None:
     )
     inside = build.build_status_collector({**ENVIRONMENT, "FUNCTION_SUBNETS": "subnet-a,subnet-b"})
     scaling = build.build_status_collector(GROUP_ENVIRONMENT)
-    own = build.build_status_collector(OWN_GROUP_ENVIRONMENT)
+    existing = build.build_status_collector(EXISTING_GROUP_ENVIRONMENT)
     instance = build.build_status_collector(
         {
             **ENVIRONMENT,
@@ -524,8 +524,8 @@ def test_each_stack_gets_the_parts_that_it_needs() -> None:
     assert inside.settings.function_subnets == ("subnet-a", "subnet-b")
     assert (scaling.endpoint, scaling.schedule) == (None, None)
     assert scaling.settings.scaling_group == "databases"
-    assert own.service is None
-    assert not own.settings.deployment.owns_network
+    assert existing.service is None
+    assert not existing.settings.deployment.owns_network
     assert isinstance(instance.endpoint, InstanceEndpoint)
     assert instance.settings.deployment.apis == ("elasticloadbalancing", "ec2")
 

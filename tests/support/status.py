@@ -69,7 +69,7 @@ DEPLOYMENT = Deployment(
     principals=frozenset({PRINCIPAL}),
     trusted_accounts=frozenset({TRUSTED}),
 )
-OWN_GROUP = replace(
+EXISTING_GROUP = replace(
     DEPLOYMENT,
     owns_network=False,
     service_id="",

@@ -36,6 +36,7 @@ from tests.support.status import (
     DATABASE_GROUP,
     DEPLOYMENT,
     EVERYWHERE,
+    EXISTING_GROUP,
     FACTS,
     GROUP,
     GROUP_ARN,
@@ -44,7 +45,6 @@ from tests.support.status import (
     NAME,
     NOW,
     OUTSIDE,
-    OWN_GROUP,
     PORT,
     PRINCIPAL,
     RUNS,
@@ -614,13 +614,13 @@ def test_a_changed_target_group_is_reported(change: dict[str, Any], state: Check
 
 def test_an_existing_group_may_have_other_attributes() -> None:
     attributes = {"preserve_client_ip.enabled": "true", "proxy_protocol_v2.enabled": "false"}
-    fit = check(CheckId.TARGET_GROUP, OWN_GROUP, group_attributes=attributes)
+    fit = check(CheckId.TARGET_GROUP, EXISTING_GROUP, group_attributes=attributes)
     unfit = check(
         CheckId.TARGET_GROUP,
-        OWN_GROUP,
+        EXISTING_GROUP,
         group_attributes={**attributes, "proxy_protocol_v2.enabled": "true"},
     )
-    missing = check(CheckId.TARGET_GROUP, OWN_GROUP, group=None)
+    missing = check(CheckId.TARGET_GROUP, EXISTING_GROUP, group=None)
 
     assert (fit.state, unfit.state, missing.state) == (OK, BROKEN, BROKEN)
     assert "ExistingTargetGroupArn" in missing.remedy
@@ -650,7 +650,7 @@ def test_a_changed_listener_is_broken_unless_the_group_is_an_existing_one(
     result = check(CheckId.LISTENER, listeners=listeners)
     assert result.state is BROKEN
     assert f"--listener-arn {LISTENER.arn} --protocol TCP --port 5432" in result.remedy
-    assert check(CheckId.LISTENER, OWN_GROUP, listeners=listeners).state is OK
+    assert check(CheckId.LISTENER, EXISTING_GROUP, listeners=listeners).state is OK
 
 
 @pytest.mark.parametrize(
@@ -704,14 +704,14 @@ def test_the_group_overrides_the_load_balancers_cross_zone_setting(
 
 
 def test_another_load_balancer_may_have_cross_zone_load_balancing_off() -> None:
-    result = check(CheckId.LOAD_BALANCER, OWN_GROUP, load_balancer_attributes={})
+    result = check(CheckId.LOAD_BALANCER, EXISTING_GROUP, load_balancer_attributes={})
     unknown = check(CheckId.LOAD_BALANCER, group_attributes=DENIED)
     assert (result.state, unknown.state) == (WARNING, OK)
 
 
 def test_a_group_without_a_load_balancer_is_broken() -> None:
     report = status_report(
-        OWN_GROUP, load_balancer=None, load_balancer_attributes=None, listeners=None
+        EXISTING_GROUP, load_balancer=None, load_balancer_attributes=None, listeners=None
     )
     assert broken(report) == [CheckId.LOAD_BALANCER]
     assert "Let a listener of" in of(report, CheckId.LOAD_BALANCER).remedy
@@ -837,7 +837,7 @@ def test_a_missing_inbound_rule_is_broken_only_with_enforcement(
 
 
 @pytest.mark.parametrize(
-    ("deployment", "network"), [(DEPLOYMENT, str(CONSUMERS)), (OWN_GROUP, "CONSUMER_CIDR")]
+    ("deployment", "network"), [(DEPLOYMENT, str(CONSUMERS)), (EXISTING_GROUP, "CONSUMER_CIDR")]
 )
 def test_the_remedy_names_the_first_group_and_the_consumers_network(
     deployment: Deployment, network: str
@@ -859,7 +859,7 @@ def test_the_remedy_names_the_first_group_and_the_consumers_network(
 
 def test_the_group_of_another_load_balancer_may_allow_any_network() -> None:
     groups = own_rules((rule(IPv4Network("10.9.0.0/16")),), OPEN_OUT)
-    result = check(CheckId.LOAD_BALANCER_SECURITY_GROUP, OWN_GROUP, security_groups=groups)
+    result = check(CheckId.LOAD_BALANCER_SECURITY_GROUP, EXISTING_GROUP, security_groups=groups)
     assert result.state is OK
 
 
@@ -909,7 +909,7 @@ def test_the_remedy_for_a_closed_database_adds_the_rule() -> None:
 def test_a_load_balancer_without_groups_needs_a_rule_for_its_subnets() -> None:
     result = check(
         CheckId.DATABASE_SECURITY_GROUP,
-        OWN_GROUP,
+        EXISTING_GROUP,
         load_balancer=replace(BALANCER, security_groups=()),
         security_groups={},
         subnets=SUBNETS,

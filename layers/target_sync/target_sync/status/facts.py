@@ -136,7 +136,7 @@ class Rule:
     """One rule of a security group.
 
     Attributes:
-        first_port: The lowest port; None for every port, as `last_port` is then.
+        first_port: The lowest port; None, as `last_port`, if the rule covers every port.
         networks: The CIDR blocks on the other side.
         groups: The IDs of the security groups on the other side.
         prefix_lists: The IDs of the prefix lists on the other side. The checks do not read these.
@@ -181,8 +181,9 @@ class SubnetRoute:
     """How a subnet reaches AWS.
 
     Attributes:
-        default_gateway: Where its default route leads, for example a NAT gateway; empty if it has
-            none. An internet gateway does not count: a function has no public address.
+        default_gateway: The ID of the gateway of its default route, for example a NAT gateway;
+            empty if it has none. An internet gateway does not count, because a function has no
+            public address.
     """
 
     subnet_id: str

@@ -18,8 +18,8 @@ class HealthReason:
 _NO_CONNECTION = HealthReason(
     "The load balancer cannot open a TCP connection to it.",
     "Check the likely causes in this order: the database's security group or firewall does not"
-    " allow the load balancer on this port (ManageDatabaseIngress=true adds the rule for a database"
-    " in this account), DatabasePort is wrong, or the server is not running.",
+    " allow the load balancer on this port (ManageDatabaseIngress=true adds the rule if the stack"
+    " knows the group), DatabasePort is wrong, or the server is not running.",
 )
 _NOT_YET = HealthReason(
     "AWS is still registering it, which can take some minutes.", "Wait until it is healthy."
@@ -36,7 +36,7 @@ _REASONS: Mapping[str, HealthReason] = {
     "Target.NotInUse": HealthReason(
         "No listener uses the target group, or the load balancer has no subnet in the target's"
         " Availability Zone.",
-        "Forward a listener to the group, or add a subnet of that zone to SubnetIds.",
+        "Let a listener forward to the group, or add a subnet of that zone to SubnetIds.",
     ),
     "Target.IpUnusable": HealthReason(
         "Its address belongs to a load balancer.", "Correct DatabaseEndpoint."

@@ -82,7 +82,7 @@ def last_failover(facts: Facts, deployment: Deployment) -> CheckResult:  # noqa:
         # A manual run does not wait for health, nor does the first run of a deployment.
         return ok(
             summary,
-            "That run did not wait for a healthy target. See target-health for the current state.",
+            "That run ended before it saw a healthy target. See target-health for the state now.",
         )
     if change.to_healthy is not None and change.to_healthy > SLOW_SECONDS:
         return warning(

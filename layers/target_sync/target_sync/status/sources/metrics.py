@@ -19,7 +19,7 @@ _SECONDS = {
     "SecondsToHealthy": "to_healthy",
 }
 #: One page holds the newest point of each metric, and no older point is needed.
-_MOST_POINTS = 500
+_MAX_POINTS = 500
 
 #: The points of one metric by time, newest first.
 _Points = Mapping[float, float]
@@ -82,7 +82,7 @@ class CloudWatchMetrics:
                 StartTime=datetime.fromtimestamp(end - seconds, UTC),
                 EndTime=datetime.fromtimestamp(end + _PERIOD, UTC),
                 ScanBy="TimestampDescending",
-                MaxDatapoints=_MOST_POINTS,
+                MaxDatapoints=_MAX_POINTS,
             )
             found = {
                 names[int(result["Id"][1:])]: {
