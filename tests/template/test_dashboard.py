@@ -119,7 +119,7 @@ def test_our_metrics_are_documented_metrics_of_the_functions() -> None:
     documented = {
         row[0].strip("`")
         for page, section in (
-            ("docs/contributing/architecture.md", "Metrics"),
+            ("docs/reference.md", "Metrics"),
             ("docs/consumers.md", "Who is accepted"),
         )
         for table in tables(sections(read(page), 2)[section])

@@ -1,4 +1,4 @@
-"""The pages name nothing that does not exist, and tell everything that does."""
+"""The pages name only things that exist, and describe every status, field, metric and error."""
 
 import json
 import re
@@ -29,9 +29,10 @@ from tests.template.stack import load
 
 README = read("README.md")
 ARCHITECTURE = read("docs/contributing/architecture.md")
+REFERENCE = read("docs/reference.md")
 ADRS = sorted(path.name for path in (ROOT / "docs/contributing/adr").glob("[0-9]*.md"))
 
-#: Names of other people's programs, APIs and metrics that the pages mention.
+#: Names of foreign programs, APIs and metrics that the pages mention.
 FOREIGN_NAMES = {
     "ActiveFlowCount",
     "ConcurrentExecutions",
@@ -43,10 +44,9 @@ FOREIGN_NAMES = {
 
 
 def names_in_code() -> set[str]:
-    """Every word of the template, of what ships, of the payloads and of the project file."""
+    """Return every word of the templates, the shipped code, the payloads and the project file."""
     files = [
         ROOT / "template.yaml",
-        ROOT / "fleet.yaml",
         ROOT / "fleet.yaml",
         ROOT / "pyproject.toml",
         *ROOT.glob("layers/target_sync/target_sync/**/*.py"),
@@ -58,12 +58,12 @@ def names_in_code() -> set[str]:
 
 
 def first_column(text: str, number: int = 0) -> list[str]:
-    """The first cells of a section's table, without their backticks."""
+    """Return the first cell of each row of a section's table, without backticks."""
     return [row[0].strip("`") for row in tables(text)[number]]
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_a_link_leads_somewhere(page: str) -> None:
+def test_the_target_of_a_link_exists(page: str) -> None:
     for link in re.findall(r"\]\(([^)]+)\)", without_blocks(read(page))):
         if link.startswith("https://"):
             continue
@@ -104,7 +104,7 @@ def test_the_deploy_command_gives_parameters_that_exist_and_all_that_are_require
     assert required <= given <= parameters.keys()
 
 
-def test_the_example_is_the_answer_to_a_dry_run_after_a_failover() -> None:
+def test_the_example_is_the_response_to_a_dry_run_after_a_failover() -> None:
     scenario = Scenario(A)
     scenario.fail_over(B)
     document = scenario.run(parse_trigger(load_event("manual-dry-run"))).to_document()
@@ -112,30 +112,30 @@ def test_the_example_is_the_answer_to_a_dry_run_after_a_failover() -> None:
     assert json.loads(example) == json.loads(json.dumps(document))
 
 
-def test_the_readme_tells_every_status() -> None:
-    assert set(first_column(sections(README, 2)["Resync by hand"])) == set(RunStatus)
+def test_the_readme_describes_every_status() -> None:
+    assert set(first_column(sections(README, 2)["Resync manually"])) == set(RunStatus)
 
 
-def test_the_architecture_tells_every_status() -> None:
-    told = first_column(sections(ARCHITECTURE, 2)["The convergence state machine"])
-    assert set(told) == set(RunStatus)
+def test_the_reference_describes_every_status() -> None:
+    described = first_column(sections(REFERENCE, 2)["Statuses"])
+    assert set(described) == set(RunStatus)
 
 
-def test_the_architecture_tells_every_action() -> None:
-    assert set(first_column(sections(ARCHITECTURE, 2)["The planner"], 1)) == set(Action)
+def test_the_reference_describes_every_action() -> None:
+    assert set(first_column(sections(REFERENCE, 2)["Actions"])) == set(Action)
 
 
-def test_the_architecture_has_the_planners_own_table() -> None:
+def test_the_architecture_has_the_table_of_the_planner() -> None:
     docstring = " ".join((make_plan.__doc__ or "").split())
     for row in tables(sections(ARCHITECTURE, 2)["The planner"])[0]:
         assert " ".join(row) in docstring
 
 
-def test_the_architecture_tells_every_veto() -> None:
-    assert set(first_column(sections(ARCHITECTURE, 3)["Vetoes"])) == set(VetoCode)
+def test_the_reference_describes_every_veto() -> None:
+    assert set(first_column(sections(REFERENCE, 2)["Vetoes"])) == set(VetoCode)
 
 
-def test_the_architecture_tells_every_error_and_whether_it_may_pass() -> None:
+def test_the_reference_describes_every_error_and_whether_it_is_retryable() -> None:
     known = {
         name: "yes" if error.retryable else "no"
         for name, error in vars(errors).items()
@@ -143,20 +143,20 @@ def test_the_architecture_tells_every_error_and_whether_it_may_pass() -> None:
         and issubclass(error, errors.TargetSyncError)
         and error is not errors.TargetSyncError
     }
-    told = {row[0].strip("`"): row[1] for row in tables(sections(ARCHITECTURE, 2)["Errors"])[0]}
-    assert told == known
+    described = {row[0].strip("`"): row[1] for row in tables(sections(REFERENCE, 2)["Errors"])[0]}
+    assert described == known
 
 
-def test_the_architecture_tells_every_failure_of_a_look_up() -> None:
-    assert set(first_column(sections(ARCHITECTURE, 2)["Errors"], 1)) == set(LookupFailure)
+def test_the_reference_describes_every_failed_observation() -> None:
+    assert set(first_column(sections(REFERENCE, 2)["Errors"], 1)) == set(LookupFailure)
 
 
-def test_the_architecture_tells_every_field_of_a_result_in_order() -> None:
-    told = first_column(sections(ARCHITECTURE, 2)["The result of a run"])
-    assert told == list(Scenario(A).run(parse_trigger({})).to_document())
+def test_the_reference_describes_every_field_of_a_result_in_order() -> None:
+    described = first_column(sections(REFERENCE, 2)["The result of a run"])
+    assert described == list(Scenario(A).run(parse_trigger({})).to_document())
 
 
-def test_the_architecture_tells_every_metric_and_its_unit(
+def test_the_reference_describes_every_metric_and_its_unit(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "docs")
@@ -173,14 +173,14 @@ def test_the_architecture_tells_every_metric_and_its_unit(
     )
     (directive,) = figures["_aws"]["CloudWatchMetrics"]
     written = {metric["Name"]: metric["Unit"] for metric in directive["Metrics"]}
-    told = tables(sections(ARCHITECTURE, 2)["Metrics"])[0]
-    assert {row[0].strip("`"): row[1] for row in told} == written
+    described = tables(sections(REFERENCE, 2)["Metrics"])[0]
+    assert {row[0].strip("`"): row[1] for row in described} == written
 
 
-def test_the_architecture_tells_the_labs_own_times() -> None:
-    told = [row[2] for row in tables(sections(ARCHITECTURE, 2)["The lab"])[1]]
+def test_the_architecture_states_the_default_times_of_the_lab() -> None:
+    described = [row[2] for row in tables(sections(ARCHITECTURE, 2)["The lab"])[1]]
     options = LabOptions()
-    assert told == [
+    assert described == [
         f"{seconds:g} s"
         for seconds in (
             options.registration_delay,
