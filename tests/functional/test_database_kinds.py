@@ -571,10 +571,10 @@ def test_each_kind_uses_its_own_sources_and_no_other_client(
         }
     )
 
-    seen = reconciler.endpoint.observe()
+    observation = reconciler.endpoint.observe()
 
-    assert isinstance(seen, Observation)
-    assert seen.addresses == addresses
+    assert isinstance(observation, Observation)
+    assert observation.addresses == addresses
     assert set(clients) == services
 
 
@@ -628,9 +628,9 @@ def test_authoritative_resolution_queries_the_name_servers_of_the_zone(
 
     reconciler = build.build_reconciler({**INSTANCE_ENVIRONMENT, "DNS_RESOLUTION": resolution})
 
-    seen = reconciler.endpoint.observe()
-    assert isinstance(seen, Observation)
-    assert seen.addresses == {answer}
+    observation = reconciler.endpoint.observe()
+    assert isinstance(observation, Observation)
+    assert observation.addresses == {answer}
     assert behind == ([wired.dns] if resolution == "authoritative" else [])
 
 

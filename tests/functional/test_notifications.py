@@ -148,8 +148,8 @@ def test_two_runs_with_the_same_change_notify_with_the_same_id() -> None:
 
     assert scenario.group.calls["RegisterTargets"] == 2
     assert len({str(detail["id"]) for detail in scenario.details}) == 1
-    moments = [float(str(detail["at"])) for detail in scenario.details]
-    assert max(moments) - min(moments) < 60
+    times = [float(str(detail["at"])) for detail in scenario.details]
+    assert max(times) - min(times) < 60
 
 
 def test_a_failover_and_a_failback_have_different_ids() -> None:

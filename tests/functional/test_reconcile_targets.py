@@ -202,13 +202,13 @@ def test_a_run_writes_one_log_entry_and_its_metrics(
 
     PowertoolsReporter().report(result)
 
-    record, metrics = (json.loads(line) for line in capsys.readouterr().out.splitlines())
-    assert record["level"] == "INFO"
-    assert record["service"] == "test_a_run_writes_one_log_entry_and_its_metrics"
-    assert record["result"] == json.loads(json.dumps(result.to_document()))
+    entry, metrics = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert entry["level"] == "INFO"
+    assert entry["service"] == "test_a_run_writes_one_log_entry_and_its_metrics"
+    assert entry["result"] == json.loads(json.dumps(result.to_document()))
     (directive,) = metrics["_aws"]["CloudWatchMetrics"]
     assert directive["Namespace"] == "PostgresPrivateLink"
-    assert metrics["service"] == record["service"]
+    assert metrics["service"] == entry["service"]
     assert metrics["SyncSucceeded"] == [1]
     assert metrics["SyncFailed"] == [0]
     assert metrics["TargetsRegistered"] == [1]
@@ -226,8 +226,8 @@ def test_a_failed_run_writes_an_error_and_counts_it(
 
     PowertoolsReporter().report(scenario.reporter.results[-1])
 
-    record, metrics = (json.loads(line) for line in capsys.readouterr().out.splitlines())
-    assert record["level"] == "ERROR"
+    entry, metrics = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert entry["level"] == "ERROR"
     assert (metrics["SyncSucceeded"], metrics["SyncFailed"]) == ([0], [1])
     assert "SecondsToHealthy" not in metrics
 

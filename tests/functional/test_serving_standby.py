@@ -116,11 +116,11 @@ def test_a_healthy_former_primary_is_removed_after_the_grace_period() -> Scenari
     assert result.status is RunStatus.SYNCED
     assert scenario.changes == FROM_A_TO_B
     assert [c.reason for c in result.run.deregistered] == [Reason.NOT_A_STANDBY]
-    moments = {
+    call_times = {
         op: at
         for (op, _), at in zip(scenario.group.history, scenario.group.call_times, strict=True)
     }
-    assert moments["DeregisterTargets"] - scenario.started_at == 20
+    assert call_times["DeregisterTargets"] - scenario.started_at == 20
     return scenario
 
 

@@ -40,8 +40,8 @@ class Timeline(Generic[Value_co]):
     first: Value_co
     changes: tuple[tuple[float, Value_co], ...] = ()
 
-    def at(self, moment: float) -> Value_co:
-        index = bisect_right(self.changes, moment, key=lambda change: change[0])
+    def at(self, time: float) -> Value_co:
+        index = bisect_right(self.changes, time, key=lambda change: change[0])
         return self.changes[index - 1][1] if index else self.first
 
 

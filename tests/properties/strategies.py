@@ -87,10 +87,10 @@ def timelines(values: Sequence[Value], *, changes: int = 4) -> st.SearchStrategy
     return spans.map(lambda s: lasting(*s))
 
 
-def starts(moments: Sequence[float], *, least: int = 1) -> st.SearchStrategy[tuple[Start, ...]]:
+def starts(times: Sequence[float], *, least: int = 1) -> st.SearchStrategy[tuple[Start, ...]]:
     resolvers = ((0,), (1,), (0, 1), (2,), (1, 2), (0, 0, 1))
     seconds = (75.0, 45.0, 30.0, 20.0, 16.0)
-    return some(Start, moments, TRIGGER_NAMES, seconds, resolvers, least=least, most=MAX_RUNS)
+    return some(Start, times, TRIGGER_NAMES, seconds, resolvers, least=least, most=MAX_RUNS)
 
 
 def until(last: float) -> Sequence[float]:
@@ -125,7 +125,7 @@ DURATION_FIELDS = (
 @st.composite
 def arbitrary_histories(draw: st.DrawFn) -> History:
     """Draw arbitrary answers, failures, faults and outside changes."""
-    kind, faults_end_at, max_targets, ttl, right = draw(
+    kind, faults_end_at, max_targets, ttl, final = draw(
         pick_each(
             ("one source", "two sources", "standby"),
             (12.0, 25.0, 40.0),
@@ -143,7 +143,7 @@ def arbitrary_histories(draw: st.DrawFn) -> History:
         registered=draw(some(lambda t: t, ANY_TARGET, most=4)),
         runs=draw(starts(until(faults_end_at))),
         faults_end_at=faults_end_at,
-        final_addresses=right if len(right) <= max_targets else VALID[0],
+        final_addresses=final if len(final) <= max_targets else VALID[0],
         listening=draw(timelines(VALID, changes=2)),
         owned=draw(timelines(OWNED)) if kind == "standby" else NONE_OWNED,
         faults=draw(faults),
@@ -174,7 +174,7 @@ def changes_behind_caches(
     lag = draw(st.integers(-9, 100)) / 10 if two_sources else None
     back = ((at + back_in, before),) if fails_back else ()
     name = Timeline(before, ((at, after), *back))
-    last_at, right = name.changes[-1]
+    last_at, final = name.changes[-1]
     faults_end_at = last_at + max(ttl, lag or 0.0) + 8.0
     return History(
         sources=CachedSources(
@@ -187,7 +187,7 @@ def changes_behind_caches(
         registered=targets(*before),
         runs=draw(starts(around, least=2)),
         faults_end_at=faults_end_at,
-        final_addresses=right,
+        final_addresses=final,
         listening=name,
         faults=draw(faults),
         pauses=draw(pauses) if not fails_back else (),

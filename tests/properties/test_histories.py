@@ -119,9 +119,9 @@ def assert_the_new_writer_stays(world: World) -> None:
     A run that started after the failover may register the old one once, from a stale cache: it
     did not see that both sources agreed on its removal.
     """
-    (flip, new), old = _name(world).changes[0], _name(world).first
+    (changed_at, new), old = _name(world).changes[0], _name(world).first
     late = sum(
-        r.first_described_at is not None and r.first_described_at >= flip for r in world.runs
+        r.first_described_at is not None and r.first_described_at >= changed_at for r in world.runs
     )
     for target, times in world.registrations.items():
         assert times <= (1 if target.address in new else late), "registered again and again"

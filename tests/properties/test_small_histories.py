@@ -17,9 +17,9 @@ from tests.support.scenario import A, B
 
 OLD, NEW = frozenset([A]), frozenset([B])
 OLD_TARGET, NEW_TARGET = targets(A, B)
-FLIP = 20.0
-FAILOVER = Timeline(OLD, ((FLIP, NEW),))
-#: Two caches: at the flip one is 0.5 s old, the other is about to expire.
+FAILOVER_AT = 20.0
+FAILOVER = Timeline(OLD, ((FAILOVER_AT, NEW),))
+#: Two caches: at the failover one is 0.5 s old, the other is about to expire.
 FRESH, STALE = 0, 1
 PHASES = (0.1, 4.5)
 #: After everything that a history contains.
@@ -56,14 +56,14 @@ def test_a_run_with_a_stale_cache_keeps_what_another_run_just_registered() -> No
 def test_a_run_continues_if_a_stale_cache_reverts_the_change() -> None:
     world = a_failover(Start(12.5, "event", 75.0, (FRESH, STALE)), registration_seconds=0.0)
 
-    world.play_until(FLIP + 20.0)
+    world.play_until(FAILOVER_AT + 20.0)
 
     assert world.group.registered == {NEW_TARGET}
 
 
 def test_a_failing_second_source_does_not_contradict_the_new_writer() -> None:
-    silent = ((FLIP, FLIP + 2.0),)
-    sources = CachedSources(name=FAILOVER, ttl=5, phases=PHASES, lag=6.0, silences=silent)
+    silences = ((FAILOVER_AT, FAILOVER_AT + 2.0),)
+    sources = CachedSources(name=FAILOVER, ttl=5, phases=PHASES, lag=6.0, silences=silences)
     world = a_failover(Start(12.0, "event", 75.0, (FRESH, FRESH, STALE)), sources=sources)
 
     world.play_until(FAULTS_END_AT)
@@ -123,7 +123,7 @@ def test_a_healthy_standby_stays_if_the_name_just_had_its_address() -> None:
 
 
 def test_a_frozen_run_does_not_apply_a_stale_plan() -> None:
-    fails_back = Timeline(OLD, ((FLIP, NEW), (FLIP + 13.0, OLD)))
+    fails_back = Timeline(OLD, ((FAILOVER_AT, NEW), (FAILOVER_AT + 13.0, OLD)))
     for step in range(1, 40):
         world = a_failover(
             Start(18.0, "event", 75.0, (0,)),
@@ -131,7 +131,7 @@ def test_a_frozen_run_does_not_apply_a_stale_plan() -> None:
             pauses=(Pause(0, step, 20.0),),
             final_addresses=OLD,
         )
-        world.play_until(FLIP + 13.0)
+        world.play_until(FAILOVER_AT + 13.0)
         before = world.removals[OLD_TARGET]
         world.play_until(FAULTS_END_AT)
         assert world.removals[OLD_TARGET] == before, f"frozen at step {step}"

@@ -1,1 +1,1 @@
-"""What several suites need: a clock that we move, a fake road, and the event corpus."""
+"""Fakes and helpers for several suites."""

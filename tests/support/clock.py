@@ -19,8 +19,8 @@ class FakeClock:
     def now(self) -> float:
         return self._now
 
-    def at(self, moment: float, action: Callable[[], None]) -> None:
-        self._scheduled.append((moment, action))
+    def at(self, time: float, action: Callable[[], None]) -> None:
+        self._scheduled.append((time, action))
         self._scheduled.sort(key=lambda scheduled: scheduled[0])
 
     def every_tick(self, action: Callable[[], None]) -> None:

@@ -78,15 +78,15 @@ def outcome(
 ) -> Callable[[Callable[P, Scenario]], Callable[P, None]]:
     """Decorate a test that returns its scenario, and compare the outcome with the expected one."""
 
-    def decorate(play: Callable[P, Scenario]) -> Callable[P, None]:
+    def decorate(run_scenario: Callable[P, Scenario]) -> Callable[P, None]:
         expected = Outcome(
             description=description, refused=refused, misrouted=misrouted, metrics=metrics
         )
-        OUTCOMES[play.__name__] = expected
+        OUTCOMES[run_scenario.__name__] = expected
 
-        @functools.wraps(play)
+        @functools.wraps(run_scenario)
         def test(*args: P.args, **kwargs: P.kwargs) -> None:
-            scenario = play(*args, **kwargs)
+            scenario = run_scenario(*args, **kwargs)
             client = scenario.client
             actual = replace(
                 expected,

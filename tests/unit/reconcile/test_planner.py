@@ -677,9 +677,9 @@ def test_a_healthy_standby_is_not_removed_after_a_vetoed_observation() -> None:
 
 @pytest.mark.parametrize("port", [5431, 5433])
 def test_a_target_on_another_port_is_never_a_standby(port: int) -> None:
-    wrong = group((target(A, port), TargetState.UNHEALTHY), (target(B), TargetState.HEALTHY))
+    before = group((target(A, port), TargetState.UNHEALTHY), (target(B), TargetState.HEALTHY))
 
-    plan = plan_for(wrong, unchanged(B))
+    plan = plan_for(before, unchanged(B))
 
     assert change_of(plan, target(A, port)) == (Action.DEREGISTER, Reason.ABSENCE_CONFIRMED)
 

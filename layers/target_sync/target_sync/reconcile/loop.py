@@ -34,7 +34,7 @@ DESCRIBE_SECONDS = 5.0
 #: then a dead primary has failed its health checks, and no cache holds its address.
 STABLE_SECONDS = 30.0
 #: How long a run waits for health after its last registration. AWS's guide says "a few minutes",
-#: others measured 90 to 180 s. After that an alarm calls a person.
+#: others measured 90 to 180 s. After that an alarm reports it.
 HEALTHY_WITHIN_SECONDS = 300.0
 #: The age at which a plan is discarded, after a slow call or a frozen container.
 STALE_SECONDS = 5.0
@@ -138,7 +138,7 @@ class RunState:
         plan: The plan made from it; None if its observation failed.
         initially_registered: The targets registered in the first snapshot; None before it.
         registered_now: The targets registered as far as this run knows.
-        described_at: The time of the newest snapshot.
+        described_at: When the observation of the newest snapshot was made.
         undesired_healthy_since: See ``Evidence``.
         superseded_since: See ``Evidence``.
         registered_since: See ``Evidence``.
