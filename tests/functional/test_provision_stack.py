@@ -496,8 +496,9 @@ def test_a_response_that_is_too_long_fails_with_a_remedy(stack: Stack) -> None:
 def test_the_log_record_has_the_outcome_but_not_the_response_url(stack: Stack) -> None:
     stack.request("Create", "DatabaseLookup", **LOOKUP)
 
-    ((request, attributes, reason),) = stack.reporter.records
+    (outcome,) = stack.reporter.records
+    _, attributes, reason = outcome
     assert attributes is not None
     assert attributes["Identifier"] == "orders"
     assert reason == ""
-    assert "secret" not in str(request.to_document())
+    assert "secret" not in str(list(outcome.to_log_records()))

@@ -12,13 +12,11 @@ class Database:
     """A database of any kind, as an API describes it.
 
     Attributes:
-        identifier: Its identifier in the API.
         names: Its endpoint for each kind.
         aliases: Its other names, for example a custom endpoint.
-        port: Its port; None if the API does not know it.
-        vpc_id: Its VPC; empty if it has no server yet.
-        subnet_ids: Its subnets; empty if the API does not know them.
-        security_group_ids: Its security groups.
+        port: None if the API does not know it.
+        vpc_id: Empty if it has no server yet.
+        subnet_ids: Empty if the API does not know them.
         zones: The Availability Zones of its current servers.
         public: Whether its name resolves to a public address outside its VPC.
         member_of: Its cluster; empty if it has none.

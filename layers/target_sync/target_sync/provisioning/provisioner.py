@@ -110,7 +110,7 @@ class StackProvisioner:
 
     def _handle(self, request: ResourceRequest, deadline: float) -> Attributes:
         make = self.resources.get(request.resource_type)
-        if request.is_delete:
+        if request.type == RequestType.DELETE:
             if make is not None:
                 make().delete(request, deadline)
             return {}

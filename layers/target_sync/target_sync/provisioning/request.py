@@ -77,20 +77,6 @@ class ResourceRequest:
     properties: Properties
     old_properties: Properties
 
-    @property
-    def is_delete(self) -> bool:
-        """Whether CloudFormation deletes the resource."""
-        return self.type == RequestType.DELETE
-
-    def to_document(self) -> Attributes:
-        """Return the fields that may be logged."""
-        return {
-            "request_type": self.type,
-            "resource_type": self.resource_type,
-            "logical_id": self.logical_id,
-            "stack_id": self.stack_id,
-        }
-
 
 class RequestOutcome(NamedTuple):
     """The outcome of a request: its attributes, or None with the reason of the failure."""
@@ -104,7 +90,12 @@ class RequestOutcome(NamedTuple):
         yield LogRecord(
             message="custom resource request ended",
             fields={
-                "request": self.request.to_document(),
+                "request": {
+                    "request_type": self.request.type,
+                    "resource_type": self.request.resource_type,
+                    "logical_id": self.request.logical_id,
+                    "stack_id": self.request.stack_id,
+                },
                 "attributes": self.attributes,
                 "reason": self.reason or None,
             },
