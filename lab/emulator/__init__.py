@@ -1,10 +1,10 @@
-"""Local AWS for the lab: ministack, and what it lacks for a PrivateLink road to PostgreSQL.
+"""The lab's AWS emulator: ministack with extensions for PrivateLink, load balancers and RDS.
 
-`python -m lab.emulator` runs it; `lab.emulator.client.EmulatorAdmin` is the lab's hand on it.
-Nothing but `client`, `messages`, `target_group`, `errors` and `wire` may be imported without the
-environment that `__main__` prepares: ministack reads it when it is imported.
+`python -m lab.emulator` runs it; `lab.emulator.client.EmulatorAdmin` controls it. ministack reads
+the environment variables of `__main__` at import, so other code may import only `client`,
+`messages`, `target_group`, `errors` and `wire`.
 
-Known simplifications: an allowed principal lets its whole account connect; what EventBridge or
-Scheduler may invoke is not checked against policies; a rule's dead-letter queue stays empty because
-delivery never fails; a function's VPC is stored and has no effect.
+Known simplifications: an allowed principal allows its whole account. No policy limits what
+EventBridge or Scheduler may invoke. A rule's dead-letter queue stays empty, because delivery never
+fails. A function's VPC has no effect.
 """

@@ -11,7 +11,7 @@ from lab.addresses import AddressPlan, ReplacedFile
 
 
 def main() -> None:
-    """Parse the options, prepare the environment, serve, and leave nothing behind."""
+    """Parse the options, prepare the environment variables, serve, and clean up."""
     options = _parse()
     own_dir = Path(tempfile.mkdtemp(prefix="emulator-", dir=options.work_dir))
     try:
@@ -25,7 +25,7 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m lab.emulator", description=__doc__)
     parser.add_argument("--port", type=int, required=True, help="port on 127.0.0.1")
     parser.add_argument("--address-plan", type=Path, required=True, help="JSON file")
-    parser.add_argument("--work-dir", type=Path, required=True, help="where its files go")
+    parser.add_argument("--work-dir", type=Path, required=True, help="folder of its files")
     parser.add_argument(
         "--registration-delay",
         type=float,
@@ -40,7 +40,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument(
         "--schedule-interval",
         type=float,
-        help="seconds that stand for one minute of a schedule's rate (default: real time)",
+        help="seconds of a minute in a schedule's rate (default: 60)",
     )
     parser.add_argument("--rds-failover-hook", help="URL that performs a failover")
     parser.add_argument("--resolver", help="DNS server of the functions, address:port")
@@ -48,10 +48,10 @@ def _parse() -> argparse.Namespace:
 
 
 def _isolate(own_dir: Path, *, port: int) -> None:
-    """Prepare the environment that ministack and the functions' processes get.
+    """Prepare the environment variables of ministack and of the functions' processes.
 
-    Nothing of the caller's AWS settings, Docker or proxies may reach them, and nothing may be
-    written outside the directory.
+    They contain none of the caller's AWS, Docker and proxy settings, and no path outside the
+    directory.
     """
     for name in list(os.environ):
         foreign = name.startswith(("AWS_", "MINISTACK_", "LAMBDA_", "LOCALSTACK_"))
@@ -63,7 +63,7 @@ def _isolate(own_dir: Path, *, port: int) -> None:
     os.environ.update(_settings(own_dir, port=port))
     for name in ("TMPDIR", "S3_DATA_DIR", "STATE_DIR"):
         Path(os.environ[name]).mkdir()
-    # tempfile has looked at TMPDIR already.
+    # tempfile has read TMPDIR before.
     tempfile.tempdir = os.environ["TMPDIR"]
 
 
@@ -88,8 +88,8 @@ def _settings(own_dir: Path, *, port: int) -> Mapping[str, str]:
 
 
 def _serve(options: argparse.Namespace, own_dir: Path) -> None:
-    from lab.emulator import server  # noqa: PLC0415 (reads the environment when imported)
-    from lab.emulator.target_groups import TargetTimes  # noqa: PLC0415 (the same)
+    from lab.emulator import server  # noqa: PLC0415 (it reads the environment at import)
+    from lab.emulator.target_groups import TargetTimes  # noqa: PLC0415 (as above)
 
     server.run(
         server.Options(

@@ -1,4 +1,4 @@
-"""The emulator's admin API under `/_lab/`: what the lab does that no AWS customer can."""
+"""The emulator's admin API under `/_lab/`, for actions that no AWS customer has."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -38,7 +38,7 @@ from lab.emulator.traffic import Traffic
 
 PREFIX = "/_lab/"
 # Status and JSON body.
-Answer = tuple[int, bytes]
+Reply = tuple[int, bytes]
 
 
 class AdminApi:
@@ -72,19 +72,19 @@ class AdminApi:
             ),
         }
 
-    def serve(self, method: str, path: str, body: bytes) -> Answer:
-        """Answer one request. The path starts with `PREFIX`."""
+    def serve(self, method: str, path: str, body: bytes) -> Reply:
+        """Reply to one request. The path starts with `PREFIX`."""
         route = self._routes.get((method, path.removeprefix(PREFIX)))
         if route is None:
-            known = ", ".join(f"{m} {PREFIX}{name}" for m, name in self._routes)
-            return _answer(404, {"message": f"no {method} {path}; there is {known}"})
+            routes = ", ".join(f"{m} {PREFIX}{name}" for m, name in self._routes)
+            return _reply(404, {"message": f"there is no {method} {path}, only {routes}"})
         try:
             values = json.loads(body or b"{}")
-            return _answer(200, route(values))
+            return _reply(200, route(values))
         except ApiError as error:
-            return _answer(400, {"code": error.code, "message": str(error)})
+            return _reply(400, {"code": error.code, "message": str(error)})
         except (TypeError, ValueError) as error:
-            return _answer(400, {"message": f"{method} {path}: {error}"})
+            return _reply(400, {"message": f"{method} {path}: {error}"})
 
     def _data_plane(self) -> DataPlane:
         return DataPlane(
@@ -138,5 +138,5 @@ def _network_interface(values: Mapping[str, Any]) -> NetworkInterface:
     return NetworkInterface(**{**values, "security_group_ids": groups})
 
 
-def _answer(status: int, value: object) -> Answer:
+def _reply(status: int, value: object) -> Reply:
     return status, json.dumps(value, default=str).encode()

@@ -1,6 +1,6 @@
-"""Evaluates the alarms of ministack's CloudWatch as AWS does, once a minute of the lab's.
+"""Evaluates all alarms once in each minute of the lab, as AWS does.
 
-ministack itself judges an alarm when a value of its metric comes, so silence rings nothing.
+ministack evaluates an alarm only when its metric gets a value, so missing data have no effect.
 """
 
 import logging
@@ -20,11 +20,11 @@ _logger = logging.getLogger("lab.alarms")
 
 
 class AlarmClock:
-    """A thread that evaluates every alarm of every account, until it is stopped.
+    """A thread that evaluates every alarm of every account until `stop`.
 
     Args:
-        interval: Seconds that stand for one minute of an alarm's period; None: a minute.
-        before: Called at the end of each minute with a moment within it, before the alarms look.
+        interval: Seconds of a minute in an alarm's period; None: 60.
+        before: Called before each evaluation with a time in the past minute.
     """
 
     def __init__(
@@ -36,8 +36,8 @@ class AlarmClock:
         self._thread = threading.Thread(target=self._run, name="alarms", daemon=True)
 
     def start(self) -> None:
-        """Take over from ministack, and begin."""
-        # Called by ministack when an alarm is made and when a value comes.
+        """Disable ministack's own evaluation and start."""
+        # ministack calls it for a new alarm and for each value.
         cloudwatch._evaluate_alarm = lambda _alarm: None
         self._thread.start()
 
@@ -49,11 +49,11 @@ class AlarmClock:
     def _run(self) -> None:
         while not self._stopped.wait(self._minute):
             try:
-                self._look(time.time())
+                self._evaluate_all(time.time())
             except Exception:
-                _logger.exception("the alarms were not evaluated; trying again")
+                _logger.exception("the evaluation of the alarms failed; retrying")
 
-    def _look(self, now: float) -> None:
+    def _evaluate_all(self, now: float) -> None:
         self._before(now - self._minute / 2)
         for (account, region, _), record in list(cloudwatch._alarms._data.items()):
             with Scope(account, region).entered():
@@ -76,7 +76,7 @@ class AlarmClock:
 
 
 def _stored(alarm: Alarm, record: Mapping[str, Any]) -> MetricStore:
-    """What ministack knows of an alarm's metric."""
+    """Return the values of an alarm's metric."""
     dimensions = cloudwatch._dims_key(dict(alarm.metric.dimensions))
     key = (record["Namespace"], record["MetricName"], dimensions)
     store = MetricStore()

@@ -1,7 +1,7 @@
-"""CloudWatch alarms as AWS documents their evaluation.
+"""The evaluation of CloudWatch alarms, as AWS documents it.
 
-ministack looks at all values of a metric's name at once: it knows no dimensions, no periods and no
-missing data. Source: CloudWatch user guide, "Alarm evaluation" and "Configuring how CloudWatch
+ministack evaluates all values of a metric's name at once, without dimensions, periods and missing
+data. Source: CloudWatch user guide, "Alarm evaluation" and "Configuring how CloudWatch
 alarms treat missing data" (docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/
 alarms-and-missing-data.html).
 """
@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Self
 
-#: AWS reads more datapoints than it evaluates, so that late and missing ones do no harm. How many
-#: more is not documented for every period; its examples with 3 evaluation periods read 5.
+#: AWS reads more datapoints than it evaluates, for late and missing ones. AWS does not document the
+#: number for every period; its examples with 3 evaluation periods read 5.
 _MORE_DATAPOINTS = 2
 
 _COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
@@ -52,7 +52,7 @@ class Missing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """Which metric: namespace, name and dimensions, all of which must be equal."""
+    """The identity of a metric: namespace, name and dimensions."""
 
     namespace: str
     name: str
@@ -61,7 +61,7 @@ class Metric:
 
 @dataclass(slots=True)
 class MetricStore:
-    """The values of metrics, each with its moment in seconds."""
+    """The values of metrics, each with its time in seconds."""
 
     _values: dict[Metric, list[tuple[float, float]]] = field(
         default_factory=lambda: defaultdict(list)
@@ -72,7 +72,7 @@ class MetricStore:
         insort(self._values[metric], (at, value))
 
     def between(self, metric: Metric, start: float, end: float) -> list[float]:
-        """The values from a moment up to, and without, another one."""
+        """Return the values from `start` to before `end`."""
         values = self._values[metric]
         first, last = (bisect_left(values, (moment,)) for moment in (start, end))
         return [value for _, value in values[first:last]]
@@ -94,10 +94,10 @@ class Alarm:
 
     @classmethod
     def of(cls, properties: Mapping[str, Any]) -> Self:
-        """The alarm of a resource's properties, or of a record of DescribeAlarms.
+        """Return the alarm of a resource's properties, or of a record of DescribeAlarms.
 
         Raises:
-            KeyError: It has no metric of its own (metric math), or a word that is not known here.
+            KeyError: It uses metric math, or a value that the lab does not know.
         """
         periods = int(properties["EvaluationPeriods"])
         return cls(
@@ -117,21 +117,21 @@ class Alarm:
         )
 
     def evaluate(self, store: MetricStore, state: AlarmState, now: float) -> AlarmState:
-        """The state after an evaluation at this moment, the end of the newest period."""
+        """Return the state after an evaluation at the end of the newest period."""
         count = self.evaluation_periods + _MORE_DATAPOINTS
         starts = [now - self.period * n for n in range(count, 0, -1)]
         datapoints = [
             self._datapoint(store.between(self.metric, start, start + self.period))
             for start in starts
         ]
-        return self.judge(datapoints, state)
+        return self.state_from(datapoints, state)
 
-    def judge(self, datapoints: Iterable[bool | None], state: AlarmState) -> AlarmState:
-        """The state that follows from datapoints.
+    def state_from(self, datapoints: Iterable[bool | None], state: AlarmState) -> AlarmState:
+        """Return the state for datapoints.
 
         Args:
-            datapoints: Of the whole evaluation range, oldest first: whether each breaches the
-                threshold, and None if it is missing.
+            datapoints: The evaluation range, oldest first: whether each datapoint breaches the
+                threshold, or None if it is missing.
             state: The state before.
         """
         real = [datapoint for datapoint in datapoints if datapoint is not None]

@@ -1,9 +1,9 @@
-"""Auto Scaling groups with real instances, attached to target groups.
+"""Auto Scaling groups with instances, attached to target groups.
 
 Source: Amazon EC2 Auto Scaling API reference (AttachLoadBalancerTargetGroups,
 DetachLoadBalancerTargetGroups, DescribeLoadBalancerTargetGroups) and user guide, "Attach your
-load balancer". Simplified: attaching and detaching take no time; an instance that is terminated is
-replaced at once.
+load balancer". Simplified: attaching and detaching take no time, and so does the replacement of a
+terminated instance.
 """
 
 import itertools
@@ -14,7 +14,7 @@ from ministack.services import autoscaling as service
 from ministack.services import ec2
 
 from lab.emulator import instances
-from lab.emulator.errors import ApiError, Handler, answering_errors
+from lab.emulator.errors import ApiError, Handler, rendering_errors
 from lab.emulator.target_group import TargetRequest
 from lab.emulator.target_groups import TargetGroups, find_record
 from lab.emulator.wire import element
@@ -31,7 +31,7 @@ def install(groups: TargetGroups) -> None:
         ("DetachLoadBalancerTargetGroups", lambda params: _detach(params, groups)),
         ("DescribeLoadBalancerTargetGroups", _describe),
     ):
-        actions[name] = answering_errors(handler, service._error)
+        actions[name] = rendering_errors(handler, service._error)
     actions["DescribeAutoScalingGroups"] = _naming_target_groups(
         actions["DescribeAutoScalingGroups"]
     )
@@ -40,7 +40,7 @@ def install(groups: TargetGroups) -> None:
 
 
 def _reconcile(group: dict[str, Any], groups: TargetGroups) -> None:
-    """Launch or terminate until the group has as many instances as it should have."""
+    """Launch or terminate instances until the group has its desired capacity."""
     members = group["Instances"]
     members[:] = [m for m in members if _runs(m["InstanceId"])]
     subnets = [name.strip() for name in group["VPCZoneIdentifier"].split(",") if name.strip()]
@@ -99,7 +99,7 @@ def _attach(params: Mapping[str, Any], groups: TargetGroups) -> Any:
     for arn in arns:
         groups.get(arn).register(_requests(group))
     group[_ATTACHED] = list(dict.fromkeys([*group.get(_ATTACHED, ()), *arns]))
-    return _answer("AttachLoadBalancerTargetGroups", "")
+    return _response("AttachLoadBalancerTargetGroups", "")
 
 
 def _detach(params: Mapping[str, Any], groups: TargetGroups) -> Any:
@@ -114,7 +114,7 @@ def _detach(params: Mapping[str, Any], groups: TargetGroups) -> Any:
     group[_ATTACHED] = [arn for arn in attached if arn not in arns]
     for arn in arns:
         groups.get(arn).deregister(_requests(group))
-    return _answer("DetachLoadBalancerTargetGroups", "")
+    return _response("DetachLoadBalancerTargetGroups", "")
 
 
 def _describe(params: Mapping[str, Any]) -> Any:
@@ -122,7 +122,7 @@ def _describe(params: Mapping[str, Any]) -> Any:
         {"LoadBalancerTargetGroupARN": arn, "State": "InService"}
         for arn in _group(params).get(_ATTACHED, ())
     ]
-    return _answer(
+    return _response(
         "DescribeLoadBalancerTargetGroups",
         element("LoadBalancerTargetGroups", states, item="member"),
     )
@@ -142,7 +142,7 @@ def _naming_target_groups(describe: Handler) -> Handler:
 
 
 def _terminating(delete: Handler, groups: TargetGroups) -> Handler:
-    """Delete a group with its instances; like AWS, only when asked to by force."""
+    """Delete a group with instances only with ForceDelete, as AWS does."""
 
     def handler(params: Mapping[str, Any]) -> Any:
         group = service._asgs.get(service._p(params, "AutoScalingGroupName"))
@@ -160,7 +160,7 @@ def _terminating(delete: Handler, groups: TargetGroups) -> Handler:
 
 
 def _replacing(terminate: Handler) -> Handler:
-    """Let a group replace a member that somebody terminates."""
+    """Replace a terminated member of a group."""
 
     def handler(params: Mapping[str, Any]) -> Any:
         response = terminate(params)
@@ -173,5 +173,5 @@ def _replacing(terminate: Handler) -> Handler:
     return handler
 
 
-def _answer(action: str, body: str) -> Any:
+def _response(action: str, body: str) -> Any:
     return service._xml(200, f"{action}Response", f"<{action}Result>{body}</{action}Result>")

@@ -1,4 +1,4 @@
-"""The lab's hand on the emulator: a client of its admin API."""
+"""A client of the emulator's admin API."""
 
 import json
 import urllib.error
@@ -17,18 +17,18 @@ from lab.emulator.messages import (
     loopback_opener,
 )
 
-_TIMEOUT = 10.0
+_TIMEOUT = 60.0
 
 
 class EmulatorAdminError(Exception):
-    """The emulator refused what the lab asked for, or does not answer."""
+    """The emulator rejected a request or did not reply."""
 
 
 @dataclass(frozen=True, slots=True)
 class EmulatorAdmin:
     """The admin API of one emulator.
 
-    Every method raises `EmulatorAdminError` when the emulator refuses or does not answer.
+    Every method raises `EmulatorAdminError` if the emulator rejects the request or does not reply.
 
     Attributes:
         url: The emulator's own URL, for example `http://127.0.0.1:4566`.
@@ -45,11 +45,11 @@ class EmulatorAdmin:
         return True
 
     def reset(self) -> None:
-        """Forget every resource of every account."""
+        """Delete all resources of all accounts."""
         self._call("POST", "reset")
 
     def data_plane(self) -> DataPlane:
-        """Return where each load balancer's connections go now."""
+        """Return the listeners, targets and endpoint connections."""
         return DataPlane.parse(self._call("GET", "data-plane"))
 
     def emit(self, event: RdsEvent) -> None:
@@ -57,38 +57,35 @@ class EmulatorAdmin:
         self._call("POST", "rds-events", asdict(event))
 
     def set_rds_status(self, status: RdsStatus) -> None:
-        """Set the status and the zone that DescribeDBInstances tells."""
+        """Set the status and the zone in DescribeDBInstances."""
         self._call("POST", "rds-status", asdict(status))
 
     def set_cluster_status(self, status: ClusterStatus) -> None:
-        """Set the status and the writer that DescribeDBClusters tells."""
+        """Set the status and the writer in DescribeDBClusters."""
         self._call("POST", "cluster-status", asdict(status))
 
     def put_network_interface(self, interface: NetworkInterface) -> None:
-        """Let an address belong to this network interface. A server of RDS that had it moves."""
+        """Give an address to a network interface. A server of RDS loses it."""
         self._call("POST", "network-interfaces", asdict(interface))
 
     def inject(self, fault: Fault) -> None:
-        """Let the next calls of an action fail."""
+        """Fail the next calls of an action."""
         self._call("POST", "faults", asdict(fault))
 
     def clear_faults(self) -> None:
-        """Let nothing fail any more."""
+        """Remove all faults."""
         self._call("DELETE", "faults")
 
     def elapse(self, seconds: float) -> None:
-        """Let what functions have written, and every connection request, be so much older."""
+        """Make the metrics of functions and all connection requests older."""
         self._call("POST", "elapse", {"seconds": seconds})
 
     def age_messages(self, queue_url: str, seconds: float) -> int:
-        """Let so much time pass for the messages of a queue that no run has in hand.
-
-        Returns how many there are.
-        """
+        """Make the messages of a queue older, except those in a run; return their number."""
         return int(self._call("POST", "age-messages", {"queue_url": queue_url, "seconds": seconds}))
 
     def keep_listed(self, target_group_arn: str) -> None:
-        """Let the tagging API list a target group as it is now, also once it is deleted."""
+        """Keep a target group in the tagging API, also after its deletion."""
         self._call("POST", "keep-listed", {"arn": target_group_arn})
 
     def kill_run(self, function: str) -> bool:
@@ -96,11 +93,11 @@ class EmulatorAdmin:
         return bool(self._call("POST", "kill-run", {"function": function}))
 
     def calls(self) -> dict[str, int]:
-        """Return how often each `service.Action` was called since the count was cleared."""
+        """Return the number of calls of each `service.Action` since `clear_calls`."""
         return dict(self._call("GET", "calls"))
 
     def clear_calls(self) -> None:
-        """Count API calls from zero."""
+        """Reset the numbers of calls."""
         self._call("DELETE", "calls")
 
     def _call(self, method: str, name: str, values: Mapping[str, Any] | None = None) -> Any:
@@ -111,13 +108,13 @@ class EmulatorAdmin:
             method=method,
         )
         try:
-            with loopback_opener().open(request, timeout=_TIMEOUT) as answer:
-                return json.load(answer)
+            with loopback_opener().open(request, timeout=_TIMEOUT) as reply:
+                return json.load(reply)
         except urllib.error.HTTPError as error:
             with error:
                 reason = error.read().decode(errors="replace")
-            raise EmulatorAdminError(f"the emulator refused {method} {name}: {reason}") from error
+            raise EmulatorAdminError(f"the emulator rejected {method} {name}: {reason}") from error
         except OSError as error:
             raise EmulatorAdminError(
-                f"the emulator at {self.url} does not answer {method} {name}: {error}"
+                f"the emulator at {self.url} does not reply to {method} {name}: {error}"
             ) from error

@@ -1,6 +1,6 @@
-"""CloudFormation resource types that ministack lacks or makes differently from AWS.
+"""CloudFormation resource types that ministack lacks or creates differently from AWS.
 
-A handler that raises fails its resource, so a refused deletion ends in DELETE_FAILED.
+A handler that raises fails its resource, so a rejected deletion ends in DELETE_FAILED.
 Source: the CloudFormation resource reference of each type.
 """
 
@@ -36,7 +36,7 @@ from lab.emulator.load_balancers import (
 from lab.emulator.scope import Scope
 
 _Properties = Mapping[str, Any]
-# What a create or an update returns: the physical id and the attributes.
+# The result of a create or an update: the physical ID and the attributes.
 _Made = tuple[str, dict[str, Any]]
 
 _LOAD_BALANCER = "AWS::ElasticLoadBalancingV2::LoadBalancer"
@@ -44,14 +44,14 @@ _TARGET_GROUP = "AWS::ElasticLoadBalancingV2::TargetGroup"
 _LISTENER = "AWS::ElasticLoadBalancingV2::Listener"
 _LOG_GROUP = "AWS::Logs::LogGroup"
 
-# How long the answer about a stack that is being deleted is held back, seconds. Less than the
-# time after which a client gives up on an answer: 60 with the SAM CLI.
-_HELD_BACK = 20.0
+# Seconds that DescribeStacks waits for the end of a deletion; less than the timeout of clients,
+# which is 60 with the SAM CLI.
+_DELETION_WAIT = 50.0
 _POLL = 0.05
 
 
 def install(services: EndpointServices) -> None:
-    """Teach ministack's CloudFormation the resource types of a PrivateLink road."""
+    """Add the resource types of a PrivateLink connection path to ministack's CloudFormation."""
     _EndpointServiceTypes(services).install()
     _install_rule("AWS::EC2::SecurityGroupIngress", "IpPermissions")
     _install_rule("AWS::EC2::SecurityGroupEgress", "IpPermissionsEgress")
@@ -62,18 +62,18 @@ def install(services: EndpointServices) -> None:
 
 
 def _after_deletions(handle: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    """Answer DescribeStacks when the deletion of the stack is over, if that is soon.
+    """Let DescribeStacks wait for the end of a deletion.
 
-    `sam delete` asks only every 30 seconds, and has no setting for it.
+    `sam delete` polls only every 30 seconds, and has no option for it.
     """
 
     async def wrapped(
         method: str, path: str, headers: Mapping[str, str], body: bytes, query: Mapping[str, Any]
     ) -> Any:
-        asked = {name: values[0] for name, values in parse_qs(body.decode()).items()}
-        if asked.get("Action") == "DescribeStacks":
-            deadline = time.monotonic() + _HELD_BACK
-            while _is_deleting(asked.get("StackName", "")) and time.monotonic() < deadline:
+        given = {name: values[0] for name, values in parse_qs(body.decode()).items()}
+        if given.get("Action") == "DescribeStacks":
+            deadline = time.monotonic() + _DELETION_WAIT
+            while _is_deleting(given.get("StackName", "")) and time.monotonic() < deadline:
                 await asyncio.sleep(_POLL)
         return await handle(method, path, headers, body, query)
 
@@ -155,11 +155,11 @@ class _EndpointServiceTypes:
         self, id_: str, old: _Properties, new: _Properties, _stack: str, _logical_id: str
     ) -> _Made:
         service = self._services.find(Scope.current(), id_)
-        wanted = new.get("NetworkLoadBalancerArns", [])
+        desired = new.get("NetworkLoadBalancerArns", [])
         change_load_balancers(
             service,
-            add=[arn for arn in wanted if arn not in service.load_balancer_arns],
-            remove=[arn for arn in service.load_balancer_arns if arn not in wanted],
+            add=[arn for arn in desired if arn not in service.load_balancer_arns],
+            remove=[arn for arn in service.load_balancer_arns if arn not in desired],
         )
         service.acceptance_required = _flag(new.get("AcceptanceRequired", True))
         provisioners._ec2_apply_tags(id_, new, old)
@@ -177,9 +177,9 @@ class _EndpointServiceTypes:
     def _update_permissions(
         self, id_: str, old: _Properties, new: _Properties, _stack: str, _logical_id: str
     ) -> _Made:
-        wanted = new.get("AllowedPrincipals", [])
-        gone = [p for p in old.get("AllowedPrincipals", []) if p not in wanted]
-        self._services.find(Scope.current(), new["ServiceId"]).permit(wanted, gone)
+        desired = new.get("AllowedPrincipals", [])
+        gone = [p for p in old.get("AllowedPrincipals", []) if p not in desired]
+        self._services.find(Scope.current(), new["ServiceId"]).permit(desired, gone)
         return id_, {}
 
     def _delete_permissions(self, _id: str, properties: _Properties) -> None:
@@ -208,7 +208,7 @@ class _EndpointServiceTypes:
 
 
 def _install_rule(name: str, store: str) -> None:
-    """Add a type for one rule of a security group that may lie outside the stack."""
+    """Add a type for one rule of a security group, which may be outside the stack."""
 
     def create(logical_id: str, properties: _Properties, stack: str) -> _Made:
         group = ec2._security_groups.get(properties["GroupId"])
@@ -240,7 +240,7 @@ def _install_rule(name: str, store: str) -> None:
 
 
 def _replace(name: str, kind: str, wrap: Callable[[Any], Any]) -> None:
-    """Wrap one of ministack's handlers, also where its own code calls it by name."""
+    """Wrap a handler of ministack, also where its own code calls it by name."""
     entry = provisioners._RESOURCE_HANDLERS[name]
     original = entry[kind]
     entry[kind] = wrapped = wrap(original)
@@ -276,7 +276,7 @@ def _enforcement(properties: _Properties) -> str | None:
 def _declared(
     properties: _Properties, name: str, known: Mapping[str, str]
 ) -> Sequence[Mapping[str, Any]]:
-    """Return the attributes that a template declares, checked before anything is made."""
+    """Return the attributes of a template, after a check of their keys."""
     declared: Sequence[Mapping[str, Any]] = properties.get(name, ())
     check_attributes([attribute["Key"] for attribute in declared], known)
     return declared
@@ -358,7 +358,7 @@ def _deleting_target_group(delete: Callable[..., None]) -> Callable[..., None]:
 
 
 def _creating_log_group(create: Callable[..., _Made]) -> Callable[..., _Made]:
-    """Name a group as CloudFormation names what has no name: a policy may go by it."""
+    """Name a log group without a name as CloudFormation does, because policies use the name."""
 
     def handler(logical_id: str, properties: _Properties, stack: str) -> _Made:
         name = provisioners._physical_name(stack, logical_id)

@@ -61,7 +61,7 @@ def _text(function: str, argument: Any) -> Any:
     first, second = argument
     if function == "Fn::Split":
         return str(second).split(first)
-    # A list parameter is one string until now.
+    # A list parameter is still one string.
     entries = second if isinstance(second, list) else [e.strip() for e in second.split(",")]
     if function == "Fn::Join":
         return str(first).join(entries)

@@ -1,10 +1,10 @@
-"""Lambda-backed custom resources: invoked and answered as CloudFormation does it.
+"""Lambda-backed custom resources: requests and responses as in CloudFormation.
 
 Source: CloudFormation user guide, "Custom resources" (the request, the response object, its limit
-of 4096 bytes and the timeout) and the CustomResource reference (`ServiceTimeout`). The answer is
-an upload to S3 with a signature over an empty content type, so another content type is refused.
+of 4096 bytes and the timeout) and the CustomResource reference (`ServiceTimeout`). The response is
+an upload to S3 with a signature over an empty content type, so S3 rejects other content types.
 
-Where AWS is silent: a failed Create without a physical id gets one that names stack and resource.
+Assumption: a failed Create without a physical ID gets one with the names of stack and resource.
 """
 
 import json
@@ -19,26 +19,26 @@ from ministack.services.cloudformation import custom_resource
 
 from lab.emulator.errors import ApiError
 
-_ANSWER_PATH = "/_ministack/cfn-response/"
-_MAX_ANSWER = 4096
+_RESPONSE_PATH = "/_ministack/cfn-response/"
+_MAX_RESPONSE = 4096
 _DEFAULT_TIMEOUT = 3600.0
 
 
 def install() -> None:
     """Make ministack's custom resources behave like CloudFormation's."""
     custom_resource.invoke_custom_resource = _invoke
-    app._handle_post_body_shortcuts = _checking_answers(app._handle_post_body_shortcuts)
+    app._handle_post_body_shortcuts = _checking_responses(app._handle_post_body_shortcuts)
 
 
-def _checking_answers(handle: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+def _checking_responses(handle: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
     async def wrapped(
         method: str, path: str, headers: Mapping[str, str], body: bytes, *rest: Any
     ) -> Any:
-        if method != "PUT" or not path.startswith(_ANSWER_PATH):
+        if method != "PUT" or not path.startswith(_RESPONSE_PATH):
             return await handle(method, path, headers, body, *rest)
         if headers.get("content-type"):
             return 403, {}, b"SignatureDoesNotMatch: the Content-Type must be empty"
-        if len(body) > _MAX_ANSWER:
+        if len(body) > _MAX_RESPONSE:
             too_long = {"Status": "FAILED", "Reason": "Response object is too long."}
             body = json.dumps(too_long).encode()
         return await handle(method, path, headers, body, *rest)
@@ -46,7 +46,7 @@ def _checking_answers(handle: Callable[..., Awaitable[Any]]) -> Callable[..., Aw
     return wrapped
 
 
-def _invoke(  # noqa: PLR0917 (the signature of what it replaces)
+def _invoke(  # noqa: PLR0917 (the signature of the replaced function)
     request_type: str,
     logical_id: str,
     props: Mapping[str, Any],
@@ -56,7 +56,7 @@ def _invoke(  # noqa: PLR0917 (the signature of what it replaces)
     physical_id: str | None = None,
     old_props: Mapping[str, Any] | None = None,
 ) -> tuple[str, dict[str, Any]]:
-    """Ask the function and wait for its answer; a failed Create is deleted again, as on AWS."""
+    """Send a request and wait for the response; delete after a failed Create, as AWS does."""
     request: dict[str, Any] = {
         "RequestType": request_type,
         "ServiceToken": props["ServiceToken"],
@@ -71,73 +71,73 @@ def _invoke(  # noqa: PLR0917 (the signature of what it replaces)
         old = custom_resource._normalise_resource_properties(dict(old_props))
         request["OldResourceProperties"] = old
     try:
-        answer = _ask(request)
-    except _FailedAnswerError as error:
+        response = _send(request)
+    except _FailedResponseError as error:
         if request_type == "Create":
-            made = error.physical_id or _made_up_id(stack_name, logical_id)
-            _ask({**request, "RequestType": "Delete", "PhysicalResourceId": made})
+            physical_id_made = error.physical_id or _generated_id(stack_name, logical_id)
+            _send({**request, "RequestType": "Delete", "PhysicalResourceId": physical_id_made})
         raise
-    return str(answer["PhysicalResourceId"]), dict(answer.get("Data") or {})
+    return str(response["PhysicalResourceId"]), dict(response.get("Data") or {})
 
 
-class _FailedAnswerError(ApiError):
-    """An answer that fails the resource; it may name what it had made already."""
+class _FailedResponseError(ApiError):
+    """A response that fails the resource; it may have a physical ID."""
 
     def __init__(self, message: str, physical_id: str = "") -> None:
         super().__init__("CustomResourceFailed", message)
         self.physical_id = physical_id
 
 
-def _ask(request: Mapping[str, Any]) -> Mapping[str, Any]:
+def _send(request: Mapping[str, Any]) -> Mapping[str, Any]:
     token, request_id = new_uuid(), new_uuid()
     event = {
         **request,
         "RequestId": request_id,
         "ResponseURL": custom_resource._response_url(token),
     }
-    answered = custom_resource.register_token(token)
+    responded = custom_resource.register_token(token)
     _invoke_function(str(request["ServiceToken"]), event)
     timeout = float(request["ResourceProperties"].get("ServiceTimeout", _DEFAULT_TIMEOUT))
-    answered.wait(timeout)
+    responded.wait(timeout)
     with custom_resource._lock:
-        answer = custom_resource._pending.pop(token, {}).get("result")
-    if answer is None:
-        raise _FailedAnswerError(
+        response = custom_resource._pending.pop(token, {}).get("result")
+    if response is None:
+        raise _FailedResponseError(
             "CloudFormation did not receive a response from your Custom Resource. Please check "
             f"your logs for requestId [{request_id}]."
         )
-    _check(answer, request, request_id)
-    return {"PhysicalResourceId": request.get("PhysicalResourceId"), **answer}
+    _check(response, request, request_id)
+    return {"PhysicalResourceId": request.get("PhysicalResourceId"), **response}
 
 
-def _check(answer: Mapping[str, Any], request: Mapping[str, Any], request_id: str) -> None:
-    made = str(answer.get("PhysicalResourceId") or "")
-    status = answer.get("Status")
+def _check(response: Mapping[str, Any], request: Mapping[str, Any], request_id: str) -> None:
+    made = str(response.get("PhysicalResourceId") or "")
+    status = response.get("Status")
     if status != "SUCCESS":
-        raise _FailedAnswerError(
+        raise _FailedResponseError(
             f"Received response status [{status}] from custom resource. Message returned: "
-            f"{answer.get('Reason')} (RequestId: {request_id})",
+            f"{response.get('Reason')} (RequestId: {request_id})",
             made,
         )
     if not made:
-        raise _FailedAnswerError("Invalid PhysicalResourceId")
+        raise _FailedResponseError("Invalid PhysicalResourceId")
     echoed = {"StackId": request["StackId"], "LogicalResourceId": request["LogicalResourceId"]}
-    wrong = [name for name, value in echoed.items() if answer.get(name) != value]
-    if wrong or answer.get("RequestId") != request_id:
-        raise _FailedAnswerError(
-            f"The response does not repeat the request's {', '.join(wrong) or 'RequestId'}", made
+    missing = [name for name, value in echoed.items() if response.get(name) != value]
+    if missing or response.get("RequestId") != request_id:
+        raise _FailedResponseError(
+            f"The response does not repeat the request's {', '.join(missing) or 'RequestId'}", made
         )
 
 
 def _invoke_function(reference: str, event: Mapping[str, Any]) -> None:
-    """Invoke asynchronously: a function that raises is tried again like any other event's."""
+    """Invoke asynchronously, with retries after an error, as for all events."""
     record, config, _ = lambda_svc._get_func_record_for_ref(reference)
     if record is None or config is None:
-        raise _FailedAnswerError(f"The function {reference} of the ServiceToken does not exist")
+        raise _FailedResponseError(f"The function {reference} of the ServiceToken does not exist")
     lambda_svc.invoke_async_with_retry(
         lambda_svc._execution_record_for_config(record, config), dict(event)
     )
 
 
-def _made_up_id(stack_name: str, logical_id: str) -> str:
+def _generated_id(stack_name: str, logical_id: str) -> str:
     return f"{stack_name}-{logical_id}-{secrets.token_hex(6).upper()}"

@@ -1,4 +1,7 @@
-"""Lets time pass for what would take minutes to become old."""
+"""Makes metrics and connections older, so that tests need not wait for minutes.
+
+The admin API alone uses it.
+"""
 
 from datetime import timedelta
 
@@ -6,12 +9,12 @@ from ministack.services import cloudwatch
 
 from lab.emulator.endpoint_services import EndpointServices
 
-#: The namespaces of AWS's own services. Their figures stay: a gap in them would be one more fault.
+#: The namespaces of AWS's services, whose metrics stay: a gap would be another fault.
 _OF_AWS = "AWS/"
 
 
 def elapse(services: EndpointServices, *, seconds: float) -> None:
-    """Let the metrics that functions wrote, and every endpoint connection, be so much older."""
+    """Make the metrics of functions and all endpoint connections older."""
     for (_account, _region, (namespace, *_)), points in list(cloudwatch._metrics._data.items()):
         if not namespace.startswith(_OF_AWS):
             for point in list(points):

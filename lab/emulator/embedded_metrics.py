@@ -1,4 +1,4 @@
-"""CloudWatch metrics from the log: what a function writes in the embedded metric format.
+"""CloudWatch metrics from a function's log in the embedded metric format.
 
 Source: CloudWatch user guide, "Specification: Embedded metric format".
 """
@@ -14,7 +14,7 @@ from lab.emulator.scope import Scope
 
 
 def install() -> None:
-    """Read the metrics out of every function's log."""
+    """Read the metrics in every function's log."""
     lambda_svc._emit_lambda_logs = _storing_metrics(lambda_svc._emit_lambda_logs)
 
 
@@ -32,7 +32,7 @@ def _storing_metrics(emit: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _documents(log_text: str) -> Iterator[Mapping[str, Any]]:
-    """The lines of a log that are metrics."""
+    """Return the lines of a log that contain metrics."""
     for line in log_text.splitlines():
         if '"_aws"' not in line:
             continue

@@ -1,4 +1,4 @@
-"""The EC2 API of endpoint services, and a consumer's side of it."""
+"""The EC2 API of endpoint services, for providers and consumers."""
 
 import functools
 import json
@@ -18,7 +18,7 @@ from lab.emulator.endpoint_services import (
     matches,
     principal_type,
 )
-from lab.emulator.errors import ApiError, Handler, answering_errors
+from lab.emulator.errors import ApiError, Handler, rendering_errors
 from lab.emulator.load_balancers import is_network
 from lab.emulator.scope import Scope
 from lab.emulator.wire import element, elements
@@ -39,10 +39,10 @@ def install(services: EndpointServices) -> None:
 def publish(
     notification: ConnectionNotification, event: ConnectionEvent, connection: EndpointConnection
 ) -> None:
-    """Send a connection's event to the notification's topic, if the topic's policy lets AWS.
+    """Publish a connection's event to the notification's topic, if the topic's policy allows it.
 
-    AWS documents no form of the message, so nothing may depend on it; this one names the event,
-    the service and the endpoint. Like on AWS, a refusal shows nowhere but in the service's log.
+    AWS does not document the message. This one names the event, the service and the endpoint. As on
+    AWS, only the service's log shows a rejected message.
     """
     owner = notification.owner
     arn = f"arn:aws:ec2:{owner.region}:{owner.account}:vpc-endpoint-service"
@@ -60,7 +60,7 @@ def publish(
                 notification.topic_arn, json.dumps(message), "VPC Endpoint Connection Notification"
             )
         else:
-            _logger.warning("%s does not let %s publish", notification.topic_arn, _PUBLISHER)
+            _logger.warning("%s does not allow %s to publish", notification.topic_arn, _PUBLISHER)
 
 
 def check_load_balancers(arns: Iterable[str]) -> None:
@@ -90,7 +90,7 @@ def _error(code: str, message: str) -> Any:
     return ec2._error(code, message, 400)
 
 
-def _answer(action: str, values: Mapping[str, object]) -> Any:
+def _response(action: str, values: Mapping[str, object]) -> Any:
     return ec2._xml(200, f"{action}Response", elements(values))
 
 
@@ -100,15 +100,15 @@ def _flag(params: _Params, name: str) -> bool | None:
 
 
 def _page(action: str, key: str, entries: Sequence[object], params: _Params) -> Any:
-    """Answer with one page of a list; the token is the position of the next one."""
+    """Reply with one page of a list; the token is the position of the next entry."""
     start = int(ec2._p(params, "NextToken") or 0)
     end = start + int(ec2._p(params, "MaxResults") or len(entries) or 1)
     token = str(end) if end < len(entries) else None
-    return _answer(action, {key: entries[start:end], "nextToken": token})
+    return _response(action, {key: entries[start:end], "nextToken": token})
 
 
 def _unsuccessful(ids: Iterable[str], act: Callable[[str], None]) -> list[dict[str, object]]:
-    """Act on each; return what failed, in the form of `UnsuccessfulItem`."""
+    """Act on each ID; return the failures in the form of `UnsuccessfulItem`."""
     failed: list[dict[str, object]] = []
     for id_ in ids:
         try:
@@ -120,11 +120,11 @@ def _unsuccessful(ids: Iterable[str], act: Callable[[str], None]) -> list[dict[s
 
 def _install(handlers: Mapping[str, Handler]) -> None:
     for action, handler in handlers.items():
-        ec2._ACTION_MAP[action] = answering_errors(handler, _error)
+        ec2._ACTION_MAP[action] = rendering_errors(handler, _error)
 
 
 class _Provider:
-    """What the owner of a service calls."""
+    """The calls of the owner of a service."""
 
     def __init__(self, services: EndpointServices) -> None:
         self._services = services
@@ -165,7 +165,7 @@ class _Provider:
             regions=ec2._parse_member_list(params, "SupportedRegion"),
         )
         ec2._parse_tag_specs(params, "vpc-endpoint-service", service.id)
-        return _answer(
+        return _response(
             "CreateVpcEndpointServiceConfiguration",
             {"serviceConfiguration": _configuration(service)},
         )
@@ -199,20 +199,20 @@ class _Provider:
         )
         if acceptance is not None:
             service.acceptance_required = acceptance
-        return _answer("ModifyVpcEndpointServiceConfiguration", {"return": True})
+        return _response("ModifyVpcEndpointServiceConfiguration", {"return": True})
 
     def _delete(self, params: _Params) -> Any:
         ids = ec2._parse_member_list(params, "ServiceId")
         owner = Scope.current()
         failed = _unsuccessful(ids, functools.partial(self._services.delete, owner))
-        return _answer("DeleteVpcEndpointServiceConfigurations", {"unsuccessful": failed})
+        return _response("DeleteVpcEndpointServiceConfigurations", {"unsuccessful": failed})
 
     def _permit(self, params: _Params) -> Any:
         self._service(params).permit(
             ec2._parse_member_list(params, "AddAllowedPrincipals"),
             ec2._parse_member_list(params, "RemoveAllowedPrincipals"),
         )
-        return _answer("ModifyVpcEndpointServicePermissions", {"returnValue": True})
+        return _response("ModifyVpcEndpointServicePermissions", {"returnValue": True})
 
     def _describe_permissions(self, params: _Params) -> Any:
         service = self._service(params)
@@ -264,7 +264,7 @@ class _Provider:
         service = self._service(params)
         ids = ec2._parse_member_list(params, "VpcEndpointId")
         failed = _unsuccessful(ids, functools.partial(self._services.decide, service, state=state))
-        return _answer(action, {"unsuccessful": failed})
+        return _response(action, {"unsuccessful": failed})
 
     def _notify(self, params: _Params) -> Any:
         notification = self._services.notify(
@@ -273,7 +273,7 @@ class _Provider:
             topic_arn=ec2._p(params, "ConnectionNotificationArn"),
             events=ec2._parse_member_list(params, "ConnectionEvents"),
         )
-        return _answer(
+        return _response(
             "CreateVpcEndpointConnectionNotification",
             {"connectionNotification": _notification(notification)},
         )
@@ -293,13 +293,13 @@ class _Provider:
         ids = ec2._parse_member_list(params, "ConnectionNotificationId")
         owner = Scope.current()
         failed = _unsuccessful(ids, functools.partial(self._services.stop_notifying, owner))
-        return _answer("DeleteVpcEndpointConnectionNotifications", {"unsuccessful": failed})
+        return _response("DeleteVpcEndpointConnectionNotifications", {"unsuccessful": failed})
 
 
 def change_load_balancers(
     service: EndpointService, *, add: Collection[str], remove: Collection[str]
 ) -> None:
-    """Change what a service stands on.
+    """Change the load balancers of a service.
 
     Raises:
         ApiError: `InvalidNetworkLoadBalancerArn.NotFound`, `ExistingVpcEndpointConnections`.
@@ -350,7 +350,7 @@ def _notification(notification: ConnectionNotification) -> dict[str, object]:
 
 
 class _Consumer:
-    """What the owner of an interface endpoint calls."""
+    """The calls of the owner of an interface endpoint."""
 
     def __init__(self, services: EndpointServices) -> None:
         self._services = services

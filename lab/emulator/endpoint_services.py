@@ -1,7 +1,8 @@
-"""Endpoint services and the connections of their consumers, which cross accounts.
+"""Endpoint services and the connections of consumers in other accounts.
 
 Sources: Amazon EC2 API reference (VpcEndpointConnection, ServiceConfiguration, the error codes)
-and the AWS PrivateLink guide. Where AWS is silent the choice is named at the method.
+and the AWS PrivateLink guide. Methods name the assumptions where AWS documents
+nothing.
 """
 
 import fnmatch
@@ -16,7 +17,7 @@ from lab.emulator.scope import Scope
 
 
 class ConnectionState(StrEnum):
-    """`VpcEndpointConnection.VpcEndpointState` as it is on the wire."""
+    """`VpcEndpointConnection.VpcEndpointState` in the API's responses."""
 
     PENDING_ACCEPTANCE = "pendingAcceptance"
     AVAILABLE = "available"
@@ -28,7 +29,7 @@ _OPEN = (ConnectionState.PENDING_ACCEPTANCE, ConnectionState.AVAILABLE)
 
 @dataclass(slots=True, kw_only=True)
 class EndpointConnection:
-    """One consumer's endpoint, seen from the service."""
+    """One consumer's endpoint of a service."""
 
     endpoint_id: str
     consumer: Scope
@@ -57,7 +58,7 @@ class EndpointService:
     def allows(self, account: str) -> bool:
         """Return whether an account may connect.
 
-        A principal of an account (its root, a role or a user) lets the whole account in: the
+        A principal of an account (its root, a role or a user) allows the whole account, because the
         lab's consumers have no roles. The owner is always allowed.
         """
         accounts = {p if p.isdigit() else p.split(":")[4] for p in self.principals if p != "*"}
@@ -77,7 +78,7 @@ class EndpointService:
             self.principals.pop(principal, None)
 
     def check_no_open_connections(self) -> None:
-        """Refuse a change that would break consumers.
+        """Reject a change that would disconnect consumers.
 
         Raises:
             ApiError: `ExistingVpcEndpointConnections`.
@@ -92,7 +93,7 @@ class EndpointService:
 
 
 class ConnectionEvent(StrEnum):
-    """`ConnectionEvents`: what a connection notification can tell of."""
+    """`ConnectionEvents` of a connection notification."""
 
     CONNECT = "Connect"
     ACCEPT = "Accept"
@@ -102,7 +103,7 @@ class ConnectionEvent(StrEnum):
 
 @dataclass(slots=True, kw_only=True)
 class ConnectionNotification:
-    """Where the events of a service's connections are announced."""
+    """A topic for the events of a service's connections."""
 
     id: str
     owner: Scope
@@ -119,7 +120,7 @@ Publish = Callable[[ConnectionNotification, ConnectionEvent, EndpointConnection]
 
 
 def publish_nothing(*_: object) -> None:
-    """Announce no event."""
+    """Publish no event."""
 
 
 @dataclass(slots=True)
@@ -135,7 +136,7 @@ class EndpointServices:
     _notifications: dict[str, ConnectionNotification] = field(default_factory=dict)
 
     def clear(self) -> None:
-        """Forget everything, as the emulator's reset does."""
+        """Delete all services and notifications."""
         self._services.clear()
         self._notifications.clear()
 
@@ -151,7 +152,7 @@ class EndpointServices:
         ip_address_types: Collection[str] = (),
         regions: Collection[str] = (),
     ) -> EndpointService:
-        """Create a service. Whether the load balancers exist is the caller's to check.
+        """Create a service. The caller checks that the load balancers exist.
 
         Raises:
             ApiError: `MissingParameter` without a load balancer.
@@ -227,7 +228,7 @@ class EndpointServices:
         return connection
 
     def decide(self, service: EndpointService, endpoint_id: str, state: ConnectionState) -> None:
-        """Accept or reject a connection; deciding the same again changes nothing.
+        """Accept or reject a connection; a repeated decision changes nothing.
 
         Raises:
             ApiError: `InvalidVpcEndpointId.NotFound`.
@@ -255,19 +256,19 @@ class EndpointServices:
         )
 
     def connection(self, endpoint_id: str) -> EndpointConnection | None:
-        """Return the connection of an endpoint, None when it is no endpoint of a service here."""
+        """Return the connection of an endpoint; None for an endpoint of another kind."""
         found = (service.connections.get(endpoint_id) for service in self)
         return next((connection for connection in found if connection is not None), None)
 
     def disconnect(self, endpoint_id: str) -> None:
-        """End the connection of a deleted endpoint; the service lists it no longer."""
+        """Remove the connection of a deleted endpoint."""
         for service in self:
             connection = service.connections.pop(endpoint_id, None)
             if connection is not None:
                 self._announce(service, ConnectionEvent.DELETE, connection)
 
     def uses(self, load_balancer_arn: str) -> bool:
-        """Return whether a service stands on a load balancer, which then cannot be deleted."""
+        """Return whether a service uses a load balancer, which then cannot be deleted."""
         return any(load_balancer_arn in service.load_balancer_arns for service in self)
 
     def notify(
@@ -336,18 +337,17 @@ def matches(
 ) -> bool:
     """Return whether a resource passes every filter of a Describe call.
 
-    A filter is passed if one of its values fits one of the resource's. In a filter's value `*`
-    and `?` are wildcards.
+    One of a filter's values must match one of the resource's values. `*` and `?` are wildcards.
 
     Raises:
         ApiError: `InvalidParameterValue` for a filter that the call does not know.
     """
-    for name, wanted in filters.items():
+    for name, patterns in filters.items():
         if name not in values:
             raise ApiError("InvalidParameterValue", f"The filter '{name}' is invalid")
         held = values[name]
         entries = [held] if isinstance(held, str) else held
-        if not any(fnmatch.fnmatchcase(entry, value) for entry in entries for value in wanted):
+        if not any(fnmatch.fnmatchcase(entry, value) for entry in entries for value in patterns):
             return False
     return True
 

@@ -1,4 +1,7 @@
-"""How the emulator refuses a request, and comes after ministack in one that it does not."""
+"""Errors of the emulated APIs, and wrappers of ministack's handlers.
+
+All API modules of the emulator use it.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -8,27 +11,27 @@ Handler = Callable[[Mapping[str, Any]], Any]
 
 
 class ApiError(Exception):
-    """A request that AWS refuses. `code` is the error code on the wire."""
+    """A rejected request. `code` is the error code of the response."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
 
 
-def answering_errors(handler: Handler, render: Callable[[str, str], Any]) -> Handler:
-    """Return a handler that answers an `ApiError` with what `render(code, message)` makes."""
+def rendering_errors(handler: Handler, render: Callable[[str, str], Any]) -> Handler:
+    """Return a handler that replies to an `ApiError` with `render(code, message)`."""
 
-    def answer(params: Mapping[str, Any]) -> Any:
+    def wrapped(params: Mapping[str, Any]) -> Any:
         try:
             return handler(params)
         except ApiError as error:
             return render(error.code, str(error))
 
-    return answer
+    return wrapped
 
 
 def after_success(handler: Handler, adapt: Callable[[Mapping[str, Any], Any], Any]) -> Handler:
-    """Return a handler that gives `adapt(params, response)` unless ministack refuses."""
+    """Return a handler that replies with `adapt(params, response)` after a success."""
 
     def adapted(params: Mapping[str, Any]) -> Any:
         response = handler(params)

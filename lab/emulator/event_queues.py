@@ -1,7 +1,7 @@
 """SQS queues as event sources of functions, and the age of their messages.
 
-ministack works on one batch of a FIFO queue at a time, takes ten messages of any queue at once and
-knows no batching window. Sources: Lambda developer guide, "Configuring scaling behavior for SQS
+ministack handles one batch of a FIFO queue at a time, receives at most ten messages at once and has
+no batching window. Sources: Lambda developer guide, "Configuring scaling behavior for SQS
 event source mappings" (a batch of a FIFO queue may have messages of several groups) and "Using
 Lambda with Amazon SQS" (window and batch size); SQS developer guide, "FIFO delivery logic" (no
 message of a group while another one of it is in flight).
@@ -16,7 +16,7 @@ from ministack.services import lambda_svc, sqs
 
 from lab.emulator.errors import ApiError
 
-#: With how many batches Lambda begins on a queue.
+#: The number of batches with which Lambda starts on a queue.
 _FIRST_BATCHES = 5
 
 _Receive = Callable[[str, int], list[dict[str, Any]]]
@@ -26,20 +26,19 @@ _held_lock = threading.Lock()
 
 
 def install() -> None:
-    """Let event source mappings take messages as Lambda's pollers do."""
+    """Let event source mappings receive messages like Lambda's pollers."""
     lambda_svc._sqs_esm_concurrency = _concurrency
     lambda_svc._run_sqs_batch = _holding(lambda_svc._run_sqs_batch)
     sqs._receive_messages_for_esm = _in_batches(sqs._receive_messages_for_esm)
 
 
 def age_messages(*, queue_url: str, seconds: float) -> int:
-    """Let so much time pass for the messages of a queue that no run has in hand.
+    """Make the messages of a queue older, except those in a run, which would be duplicated.
 
-    Those that a dead run had come back to the queue, and sent ones are no duplicates any more. Of a
-    message that a run works on this would make two.
+    The messages of a dead run return to the queue. Copies of sent messages are new messages.
 
     Returns:
-        How many messages are older now.
+        The number of older messages.
 
     Raises:
         ApiError: There is no such queue.
@@ -60,20 +59,20 @@ def age_messages(*, queue_url: str, seconds: float) -> int:
 
 
 def oldest_age(queue: Mapping[str, Any], now: float) -> float:
-    """``ApproximateAgeOfOldestMessage``: seconds since the oldest message came, 0 without one."""
+    """``ApproximateAgeOfOldestMessage``: seconds since the oldest message was sent, or 0."""
     return max((now - m.get("enqueued_at", m["sent_at"]) for m in queue["messages"]), default=0.0)
 
 
 def _concurrency(mapping: Mapping[str, Any], function: Any, config: Any, _queue: Any = None) -> int:
     given = (mapping.get("ScalingConfig") or {}).get("MaximumConcurrency")
-    # A reference to a parameter is text.
+    # A value from a parameter is text.
     limit = int(given) if given else _FIRST_BATCHES
     reserved = lambda_svc._reserved_concurrency(function, config)
     return limit if reserved is None else min(limit, reserved)
 
 
 def _holding(run: Callable[..., None]) -> Callable[..., None]:
-    """Know which messages a run has in hand."""
+    """Record the messages of each run."""
 
     def wrapped(
         mapping: Any, function: Any, event: Any, batch: Sequence[Mapping[str, Any]], *rest: Any
@@ -96,7 +95,7 @@ def _in_batches(receive: _Receive) -> _Receive:
         if _gathers(queue, size):
             return []
         batch = receive(queue_url, size)
-        # Several calls fill a batch; one of a FIFO queue has never more than ten messages.
+        # Several calls fill a batch, except of a FIFO queue with at most ten messages.
         while batch and len(batch) < size and not queue["is_fifo"]:
             more = receive(queue_url, size - len(batch))
             if not more:
@@ -108,7 +107,7 @@ def _in_batches(receive: _Receive) -> _Receive:
 
 
 def _gathers(queue: Mapping[str, Any], size: int) -> bool:
-    """Whether a window is open: it is as long as the first message waits, or until it is full."""
+    """Return whether a batching window is open: not full, and its first message still waits."""
     window = max(
         (
             mapping.get("MaximumBatchingWindowInSeconds") or 0

@@ -1,7 +1,7 @@
-"""Lambda: errors as the Python runtime reports them, true async invokes, no worker left alive.
+"""Lambda: errors as in the Python runtime, real async invocations, and the end of all workers.
 
-ministack runs a function in a subprocess that obeys its own worker script. The script is
-changed in four places, each of which must be found: another ministack fails loudly here.
+ministack runs a function in a subprocess with its worker script. This module changes the script in
+four places, and raises an error if another version of ministack does not have them.
 """
 
 import os
@@ -20,7 +20,7 @@ _LIFELINE_VARIABLE = "LAB_EMULATOR_LIFELINE"
 _RESOLVER_VARIABLE = "LAB_EMULATOR_RESOLVER"
 _PLAN_VARIABLE = "LAB_EMULATOR_ADDRESS_PLAN"
 
-# Ends a worker whose emulator is gone, however it ended: the pipe's only writer is the emulator.
+# Ends a worker when its emulator has ended: only the emulator holds the pipe open for writing.
 _WATCH_LIFELINE = f"""
 def _lab_watch_lifeline():
     import os, threading
@@ -38,7 +38,7 @@ _lab_watch_lifeline()
 
 """
 
-# Makes the lab's DNS server the resolver of the system, which no option of Python's does.
+# Makes the lab's DNS server the system's resolver. Python has no option for this.
 _USE_RESOLVER = f"""
 def _lab_use_resolver():
     resolver = os.environ.pop({_RESOLVER_VARIABLE!r}, None)
@@ -56,7 +56,7 @@ def _lab_use_resolver():
     dns.resolver.Resolver.read_resolv_conf = read_resolv_conf
 
 """
-# Leads connections to VPC addresses to what stands in for them, and lets none leave the machine.
+# Redirects connections to VPC addresses to their servers, and blocks all others.
 _REACH_VPC = f"""
 def _lab_reach_vpc():
     import ipaddress, json, os, socket
@@ -73,11 +73,11 @@ def _lab_reach_vpc():
         except ValueError:
             return connect(address, *args, **kwargs)
         with open(plan, encoding="utf-8") as file:
-            there = json.load(file)
+            entries = json.load(file)
         vpc = f"{{address[0]}}:{{address[1]}}"
-        if vpc in there["closed"] or vpc not in there["sockets"]:
+        if vpc in entries["closed"] or vpc not in entries["sockets"]:
             raise ConnectionRefusedError(f"nothing listens on {{vpc}}")
-        host, port = there["sockets"][vpc].rsplit(":", 1)
+        host, port = entries["sockets"][vpc].rsplit(":", 1)
         return connect((host, int(port)), *args, **kwargs)
 
     socket.create_connection = create_connection
@@ -88,8 +88,8 @@ _lab_reach_vpc()
 _PATH_COMPLETE = "\n    # After sys.path is complete"
 
 _ERROR_REPLY = 'json.dumps({"status": "error", "error": str(e), "trace": traceback.format_exc()})'
-# The frames of the handler's own code: the first one is the worker script's call. Not "error":
-# ministack ends a process that says so, and Lambda goes on with one whose handler raised.
+# The stack without the first frame, which is the worker script's call. The status is not "error",
+# because ministack would end the process, and Lambda keeps it after an error of the handler.
 _ERROR_REPLY_WITH_TYPE = (
     '(lambda frames: json.dumps({"status": "ok", "raised": True, "error": str(e), '
     '"trace": traceback.format_exc(), "type": type(e).__name__, '
@@ -99,7 +99,7 @@ _INIT_ERROR = '{"status": "error", "error": str(e)}'
 _INIT_ERROR_WITH_TYPE = '{"status": "error", "error": type(e).__name__ + ": " + str(e)}'
 _START = "\nrun()\n"
 
-# What the last failed invocation of this thread reported: ministack drops all but the message.
+# The reply of this thread's last failed invocation, because ministack keeps only the message.
 _failure = threading.local()
 
 
@@ -107,10 +107,10 @@ def install(work_dir: Path, *, resolver: str | None, address_plan: Path) -> None
     """Change how ministack runs functions.
 
     Args:
-        work_dir: Where the pipe lies that keeps workers alive.
-        resolver: The DNS server, as address:port, that functions find on their system; None:
-            the machine's own. Only dnspython knows of it.
-        address_plan: What stands for the VPC addresses that `socket.create_connection` is told.
+        work_dir: The folder of the pipe that keeps workers alive.
+        resolver: The system's DNS server of the functions, as address:port, for dnspython only;
+            None: the machine's own.
+        address_plan: The address plan for `socket.create_connection`.
     """
     os.environ[_LIFELINE_VARIABLE] = str(_open_lifeline(work_dir))
     os.environ[_PLAN_VARIABLE] = str(address_plan.resolve())
@@ -123,9 +123,7 @@ def install(work_dir: Path, *, resolver: str | None, address_plan: Path) -> None
     lambda_runtime._PYTHON_WORKER_SCRIPT = _replace_once(
         script, _START, _WATCH_LIFELINE + _REACH_VPC + _USE_RESOLVER + _START
     )
-    lambda_runtime.Worker.invoke = _remembering_failure(
-        starting_again(lambda_runtime.Worker.invoke)
-    )
+    lambda_runtime.Worker.invoke = _remembering_failure(restarting(lambda_runtime.Worker.invoke))
     lambda_svc._execute_function_warm = _reporting_failure(lambda_svc._execute_function_warm)
     lambda_svc._execute_function = _unless_deleted(lambda_svc._execute_function)
     lambda_svc._emit_lambda_logs = _unless_deleted(lambda_svc._emit_lambda_logs)
@@ -136,11 +134,10 @@ def install(work_dir: Path, *, resolver: str | None, address_plan: Path) -> None
     stack_function["update"] = _keeping_vpc(stack_function["update"])
 
 
-def starting_again(invoke: Callable[..., Any]) -> Callable[..., Any]:
-    """Start a worker once more whose files were taken away while it started.
+def restarting(invoke: Callable[..., Any]) -> Callable[..., Any]:
+    """Start a worker again if an update of the function removed its files during the start.
 
-    ministack does that when the function is updated at that moment; on AWS no invocation fails
-    because of an update.
+    On AWS no invocation fails because of an update.
     """
 
     def wrapped(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -172,14 +169,14 @@ def kill_run(*, function: str) -> bool:
 def _open_lifeline(work_dir: Path) -> Path:
     path = work_dir / "lifeline"
     os.mkfifo(path)
-    # Read and write: opening it for writing alone waits for a reader. Never closed on purpose.
+    # Opened for reading too, because opening for writing alone blocks. It stays open.
     os.open(path, os.O_RDWR)
     return path
 
 
 def _replace_once(text: str, old: str, new: str) -> str:
     if text.count(old) != 1:
-        raise RuntimeError(f"this ministack has another worker script: {old!r} is not in it once")
+        raise RuntimeError(f"the worker script of ministack must contain {old!r} exactly once")
     return text.replace(old, new)
 
 
@@ -196,7 +193,7 @@ def _remembering_failure(invoke: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _reporting_failure(execute: Callable[..., Any]) -> Callable[..., Any]:
-    """Answer an exception of the handler as the Lambda Python runtime does.
+    """Reply to an exception of the handler like the Lambda Python runtime.
 
     Source: Lambda developer guide, "Handling errors in Python": errorMessage, errorType (the
     class's name), requestId, stackTrace (a list of formatted frames).
@@ -218,7 +215,7 @@ def _reporting_failure(execute: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _unless_deleted(act: Callable[..., Any]) -> Callable[..., Any]:
-    """Do nothing for a function that is gone: no retry of its events, no log group made anew."""
+    """Do nothing for a deleted function: no retry of its events and no new log group."""
 
     def wrapped(func: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
         config = func.get("config") or func
@@ -231,7 +228,7 @@ def _unless_deleted(act: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _ending_runs(delete: Callable[..., None]) -> Callable[..., None]:
-    """End the processes of a stack's function with it: a run may watch for minutes."""
+    """End the processes of a deleted function, whose run may take minutes."""
 
     def wrapped(name: str, properties: Mapping[str, Any]) -> None:
         delete(name, properties)
@@ -242,7 +239,7 @@ def _ending_runs(delete: Callable[..., None]) -> Callable[..., None]:
 
 
 def _keeping_vpc(make: Callable[..., Any]) -> Callable[..., Any]:
-    """Keep the VpcConfig of a stack's function; it has no effect here."""
+    """Store the VpcConfig of a stack's function; it has no effect."""
 
     def wrapped(*args: Any) -> Any:
         made = make(*args)
@@ -256,7 +253,7 @@ def _keeping_vpc(make: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _invoke_async(arn: str, payload: str) -> None:
-    """Invoke a rule's or schedule's function as AWS does: retried, then its failure destination."""
+    """Invoke a function of a rule or schedule with retries and its failure destination."""
     record, config, name = lambda_svc._get_func_record_for_ref(arn)
     if not record or not config:
         eventbridge.logger.warning("EventBridge: there is no function %s", name)

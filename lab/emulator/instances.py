@@ -1,8 +1,8 @@
-"""EC2 instances: addresses of their subnet, and the events of their states.
+"""EC2 instances: addresses of their subnet, and events of their states.
 
 Source: EC2 user guide, "State change events for your instances" (the event, the states) and
-"Private IPv4 addresses". A launch without an address gets the lowest one of its subnet that the
-lab's address plan has and no living instance holds, so that a server can stand behind it.
+"Private IPv4 addresses". A launch without an address gets the lowest free address of its subnet in
+the lab's address plan, so that a server can have it.
 """
 
 import json
@@ -16,12 +16,12 @@ from lab.addresses import AddressPlan
 from lab.emulator.errors import Handler
 from lab.emulator.scope import Scope
 
-# The first addresses of a subnet are AWS's own.
+# AWS reserves the first addresses of a subnet.
 _RESERVED = 4
 
 
 def install(plan: AddressPlan) -> None:
-    """Make ministack's instances live in their subnets and tell of their states."""
+    """Give ministack's instances addresses of their subnets and events of their states."""
     ec2._launch_instances_internal = _placing(ec2._launch_instances_internal, plan)
     ec2._instance_xml = _without_empty_addresses(ec2._instance_xml)
     actions = ec2._ACTION_MAP
@@ -30,17 +30,17 @@ def install(plan: AddressPlan) -> None:
         ("StopInstances", ("stopping", "stopped")),
         ("TerminateInstances", ("shutting-down", "terminated")),
     ):
-        actions[action] = _telling(actions[action], states)
+        actions[action] = _emitting(actions[action], states)
 
 
 def launch(subnet_id: str) -> str:
-    """Launch an instance for somebody else than RunInstances; return its id."""
+    """Launch an instance without RunInstances; return its ID."""
     (record,) = ec2._launch_instances_internal("ami-lab", "t4g.micro", subnet_id, 1)
     return str(record["InstanceId"])
 
 
 def terminate(instance_id: str) -> None:
-    """Terminate an instance for somebody else than TerminateInstances."""
+    """Terminate an instance without a request."""
     ec2._ACTION_MAP["TerminateInstances"]({"InstanceId.1": instance_id})
 
 
@@ -63,7 +63,7 @@ def _placing(
 
 
 def free_address(subnet: Mapping[str, Any], plan: AddressPlan) -> IPv4Address:
-    """Return the lowest free address of a subnet: of those in the plan if there is any."""
+    """Return the lowest free address of a subnet, in the plan if possible."""
     network = IPv4Network(subnet["CidrBlock"])
     taken = {
         holder["PrivateIpAddress"]
@@ -76,8 +76,8 @@ def free_address(subnet: Mapping[str, Any], plan: AddressPlan) -> IPv4Address:
     return next(address for address in candidates if str(address) not in taken)
 
 
-def _telling(handle: Handler, states: Sequence[str]) -> Handler:
-    """Tell of the states that instances pass, and take the address of terminated ones."""
+def _emitting(handle: Handler, states: Sequence[str]) -> Handler:
+    """Emit the states of instances, and remove the address of terminated ones."""
 
     def handler(params: Mapping[str, Any]) -> Any:
         response = handle(params)
@@ -108,7 +108,7 @@ def _emit_states(instance_id: str, states: Sequence[str]) -> None:
 def _without_empty_addresses(
     render: Callable[[Mapping[str, Any]], str],
 ) -> Callable[[Mapping[str, Any]], str]:
-    """Leave out the addresses that an instance does not have, as AWS does."""
+    """Omit empty addresses, as AWS does."""
 
     def wrapped(instance: Mapping[str, Any]) -> str:
         xml = render(instance)

@@ -1,4 +1,4 @@
-"""Network Load Balancers: ministack makes every load balancer an application one.
+"""Network Load Balancers. ministack has only application load balancers.
 
 Sources: Elastic Load Balancing API reference (CreateLoadBalancer, LoadBalancerAttribute,
 TargetGroupAttribute, ListenerAttribute, CreateTargetGroup) for names, defaults and errors.
@@ -12,7 +12,7 @@ from typing import Any
 
 from ministack.services import alb, ec2
 
-from lab.emulator.errors import ApiError, Handler, answering_errors
+from lab.emulator.errors import ApiError, Handler, rendering_errors
 from lab.emulator.target_groups import forwards_to
 from lab.emulator.wire import element
 
@@ -46,10 +46,10 @@ TARGET_GROUP_ATTRIBUTES = {
     "target_health_state.unhealthy.draining_interval_seconds": "0",
 }
 LISTENER_ATTRIBUTES = {"tcp.idle_timeout.seconds": "350"}
-#: How many a page of DescribeTargetGroups has at most.
+#: The maximum length of a page of DescribeTargetGroups.
 _LONGEST_PAGE = 400
 _TARGET_GROUP = re.compile(r"<member><TargetGroupArn>.*?</TargetType></member>", re.DOTALL)
-# What CreateTargetGroup assumes for a TCP group.
+# The defaults of CreateTargetGroup for a TCP group.
 _TARGET_GROUP_DEFAULTS = {
     "HealthCheckProtocol": "TCP",
     "HealthCheckIntervalSeconds": "30",
@@ -60,19 +60,19 @@ _TARGET_GROUP_DEFAULTS = {
 
 
 def is_network(load_balancer: Mapping[str, Any]) -> bool:
-    """Return whether a load balancer's record is that of a Network Load Balancer."""
+    """Return whether a load balancer is a Network Load Balancer."""
     return bool(load_balancer["Type"] == "network")
 
 
 def make_network(
     arn: str, *, attributes: Iterable[Mapping[str, Any]] = (), enforce: str | None = None
 ) -> dict[str, Any]:
-    """Turn a new load balancer's record into that of a Network Load Balancer.
+    """Convert a new load balancer's record to a Network Load Balancer.
 
     Args:
-        arn: The ARN that ministack gave it.
-        attributes: The attributes it is created with; the others get their defaults.
-        enforce: Whether security group rules hold for PrivateLink traffic, `on` or `off`.
+        arn: The ARN from ministack.
+        attributes: The given attributes; the others get their defaults.
+        enforce: Whether security group rules apply to PrivateLink traffic, `on` or `off`.
 
     Returns:
         The record, which has a new ARN.
@@ -89,18 +89,18 @@ def make_network(
 
 
 def set_enforcement(record: dict[str, Any], enforce: str | None) -> None:
-    """Set whether PrivateLink traffic must pass the security groups; `on` unless told."""
+    """Set whether security groups apply to PrivateLink traffic; default: `on`."""
     if record["SecurityGroups"]:
         record[_ENFORCE] = enforce or record.get(_ENFORCE, "on")
 
 
 def is_layer_4(protocol: object) -> bool:
-    """Return whether a protocol is one of a Network Load Balancer."""
+    """Return whether a Network Load Balancer has a protocol."""
     return protocol in _LAYER_4
 
 
 def check_attributes(keys: Iterable[str], known: Mapping[str, str]) -> None:
-    """Check that a kind of resource has such attributes.
+    """Check that a kind of resource has these attributes.
 
     Raises:
         ApiError: `ValidationError`.
@@ -121,7 +121,7 @@ def group_full_name(arn: str) -> str:
 
 
 def make_network_listener(arn: str, attributes: Iterable[Mapping[str, Any]] = ()) -> dict[str, Any]:
-    """Turn a new listener's record into that of a Network Load Balancer's listener."""
+    """Convert a new listener's record to a listener of a Network Load Balancer."""
     listener: dict[str, Any] = alb._listeners[arn]
     listener["ListenerArn"] = _rename(arn, "listener", alb._listeners, alb._listener_attrs)
     for rule_arn, rule in list(alb._rules.items()):
@@ -132,15 +132,15 @@ def make_network_listener(arn: str, attributes: Iterable[Mapping[str, Any]] = ()
 
 
 def complete_target_group(arn: str, attributes: Iterable[Mapping[str, Any]] = ()) -> None:
-    """Give a new TCP target group the attributes it has by default."""
-    # Only instance targets see the clients' own addresses unless told otherwise.
+    """Add the default attributes to a new TCP target group."""
+    # By default only instance targets get the clients' addresses.
     preserve = str(alb._tgs[arn]["TargetType"] == "instance").lower()
     defaults = {**TARGET_GROUP_ATTRIBUTES, "preserve_client_ip.enabled": preserve}
     alb._tg_attrs[arn] = _complete(defaults, attributes)
 
 
 def name_as_aws(arn: str) -> str:
-    """Give a new target group an ARN that ends as AWS's do, in hexadecimal digits; return it."""
+    """Rename a new target group to an ARN with hexadecimal digits, as on AWS; return the ARN."""
     renamed = f"{arn.rpartition('/')[0]}/{alb._short_id()}"
     for store in (alb._tgs, alb._targets, alb._tg_attrs, alb._tags):
         if arn in store:
@@ -150,13 +150,13 @@ def name_as_aws(arn: str) -> str:
 
 
 def with_target_group_defaults(properties: Mapping[str, Any]) -> dict[str, Any]:
-    """Return target group properties with the defaults of its protocol filled in."""
+    """Return target group properties with the defaults of its protocol."""
     defaults = _TARGET_GROUP_DEFAULTS if is_layer_4(properties.get("Protocol")) else {}
     return {**defaults, **properties}
 
 
 def check_group_unused(arn: str) -> None:
-    """Refuse to delete a target group that a listener forwards to.
+    """Reject the deletion of a target group that a listener forwards to.
 
     Raises:
         ApiError: `ResourceInUse`.
@@ -178,15 +178,15 @@ def _rename(arn: str, kind: str, *stores: Any) -> str:
 def _complete(
     defaults: Mapping[str, str], given: Iterable[Mapping[str, Any]]
 ) -> list[dict[str, str]]:
-    wanted = {str(attribute["Key"]): str(attribute["Value"]) for attribute in given}
-    return [{"Key": key, "Value": value} for key, value in {**defaults, **wanted}.items()]
+    values = {str(attribute["Key"]): str(attribute["Value"]) for attribute in given}
+    return [{"Key": key, "Value": value} for key, value in {**defaults, **values}.items()]
 
 
 def install() -> None:
-    """Make ministack's Elastic Load Balancing API serve Network Load Balancers."""
-    # The last part of an ARN is hexadecimal on AWS.
+    """Add Network Load Balancers to ministack's Elastic Load Balancing API."""
+    # On AWS the last part of an ARN is hexadecimal.
     alb._short_id = functools.partial(secrets.token_hex, 8)
-    # ministack leaves out "targetgroup/", which AWS's has.
+    # ministack omits "targetgroup/".
     alb._target_group_full_name_from_arn = group_full_name
     alb._lb_xml = _load_balancer_xml
     alb._tg_xml = _without_http(alb._tg_xml)
@@ -202,7 +202,7 @@ def install() -> None:
         ("ModifyTargetGroupAttributes", _modifying(TARGET_GROUP_ATTRIBUTES)),
         ("ModifyListenerAttributes", _modifying(LISTENER_ATTRIBUTES)),
     ):
-        actions[name] = answering_errors(wrap(actions[name]), alb._error)
+        actions[name] = rendering_errors(wrap(actions[name]), alb._error)
 
 
 def _creating_load_balancer(create: Handler) -> Handler:
@@ -234,7 +234,7 @@ def _creating_target_group(create: Handler) -> Handler:
 
 
 def _describing_target_groups(describe: Handler) -> Handler:
-    """Give pages, and refuse a call that names a group that does not exist beside others."""
+    """Add pages, and reject a call with an unknown group."""
 
     def handler(params: Mapping[str, Any]) -> Any:
         for arn in alb._parse_member_list(params, "TargetGroupArns"):
@@ -336,7 +336,7 @@ def _load_balancer_xml(record: Mapping[str, Any]) -> str:
 
 
 def _without_http(render: Callable[[Mapping[str, Any]], str]) -> Callable[[Mapping[str, Any]], str]:
-    """Leave out of a TCP target group what only HTTP health checks have."""
+    """Omit the fields of HTTP health checks from a TCP target group."""
 
     def wrapped(record: Mapping[str, Any]) -> str:
         xml = render(record)

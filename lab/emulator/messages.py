@@ -1,4 +1,4 @@
-"""What the emulator's admin API takes and gives; imported by both of its ends."""
+"""The messages of the emulator's admin API, for its client and its server."""
 
 import functools
 import urllib.request
@@ -10,10 +10,10 @@ from typing import Any, Self
 
 
 class RdsSource(StrEnum):
-    """What an RDS event is about: `SourceType` of its detail.
+    """`SourceType` in the detail of an RDS event.
 
-    AWS documents the first three in its samples; that of a blue/green deployment is our
-    assumption, made of the same words as its detail type.
+    AWS documents the first three in its samples; the value of a blue/green deployment is an
+    assumption from its detail type.
     """
 
     INSTANCE = "DB_INSTANCE"
@@ -24,17 +24,16 @@ class RdsSource(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RdsEvent:
-    """An event that RDS emits, as the lab orders it.
+    """An event of RDS.
 
     Attributes:
-        identifier: The DB instance, DB cluster or proxy by its name. Blue/green deployments do
-            not exist here: theirs is `<deployment id>/<the DB instance or cluster>`, which says
-            on whose event bus it comes.
+        identifier: The name of the DB instance, DB cluster or proxy. For a blue/green deployment
+            `<deployment ID>/<DB instance or cluster>`, because the emulator has none.
         event_id: For example `RDS-EVENT-0049`.
         categories: For example `failover`.
-        message: What AWS says in words.
+        message: The text of the event.
         prefixed: Whether `SourceIdentifier` is `rds:<identifier>`; AWS sends both forms.
-        source: What it is about.
+        source: The kind of source.
     """
 
     identifier: str
@@ -47,7 +46,7 @@ class RdsEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RdsStatus:
-    """What DescribeDBInstances is to say about a DB instance; None leaves its zone."""
+    """The status of a DB instance in DescribeDBInstances; None keeps its zone."""
 
     identifier: str
     status: str
@@ -56,7 +55,7 @@ class RdsStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterStatus:
-    """What DescribeDBClusters is to say about a DB cluster; None leaves its writer."""
+    """The status of a DB cluster in DescribeDBClusters; None keeps its writer."""
 
     identifier: str
     status: str
@@ -65,13 +64,13 @@ class ClusterStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkInterface:
-    """An interface that is to have an address, whoever had it before.
+    """A new network interface with an address, which another interface may lose.
 
     Attributes:
         address: A private IPv4 address of the subnet.
         subnet_id: The subnet, of any account.
         security_group_ids: Its security groups.
-        description: What its requester says of it: `RDSNetworkInterface` if that is RDS.
+        description: Its description: `RDSNetworkInterface` if RDS manages it.
         requester: The AWS service that manages it, for example `amazon-rds`; None: the account.
     """
 
@@ -82,19 +81,19 @@ class NetworkInterface:
     requester: str | None = None
 
 
-#: As the action of a fault: whatever is called.
+#: The action of a fault that fails every call of a service.
 EVERY_ACTION = "*"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """An API call that is to fail.
+    """A fault of API calls.
 
     Attributes:
         service: As in IAM: `elasticloadbalancing`, `ec2`, `rds`, `events` …
         action: As in IAM: `RegisterTargets` …, or `EVERY_ACTION` of the service.
         error: The error code.
-        times: How many calls fail.
+        times: The number of failing calls.
     """
 
     service: str
@@ -105,7 +104,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoutedTarget:
-    """A target as the data plane needs it; `state` is that of DescribeTargetHealth."""
+    """A target for the data plane; `state` is as in DescribeTargetHealth."""
 
     address: IPv4Address
     port: int
@@ -121,14 +120,14 @@ class RoutedTarget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoutedListener:
-    """A listener of a Network Load Balancer and where its connections may go.
+    """A listener of a Network Load Balancer and its targets.
 
     Attributes:
         load_balancer_arn: The load balancer.
-        listener_port: The port that it listens on.
+        listener_port: Its port.
         target_group_arn: The group that it forwards to.
-        targets: Every target of the group, draining ones too.
-        connection_termination: Whether connections are cut once a target has drained:
+        targets: All targets of the group, also draining ones.
+        connection_termination: Whether connections are cut after a target has drained:
             `deregistration_delay.connection_termination.enabled`.
         unhealthy_termination: Whether connections of an unhealthy target are cut:
             `target_health_state.unhealthy.connection_termination.enabled`.
@@ -167,7 +166,7 @@ class RoutedConnection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataPlane:
-    """Everything that the data plane follows."""
+    """The state for the data plane."""
 
     listeners: tuple[RoutedListener, ...]
     connections: tuple[RoutedConnection, ...]
@@ -181,7 +180,7 @@ class DataPlane:
         )
 
 
-@functools.cache  # making one loads the system's certificates
+@functools.cache  # an opener loads the system's certificates
 def loopback_opener() -> urllib.request.OpenerDirector:
     """Return a URL opener that uses no proxy, whatever the environment says."""
     return urllib.request.build_opener(urllib.request.ProxyHandler({}))

@@ -1,9 +1,9 @@
-"""Network interfaces: those of RDS, and DescribeNetworkInterfaces with its filters.
+"""The network interfaces of RDS, and DescribeNetworkInterfaces with its filters.
 
 Sources: EC2 API reference, "DescribeNetworkInterfaces", and user guide, "Requester-managed network
-interfaces": each server of a DB instance has one in the database's network. What RDS writes into
-its fields was seen in replies of AWS. AWS does not document when they come and go; here a server
-that loses its address gets another one, as if its host had been replaced.
+interfaces": each server of a DB instance has one in the database's network. The values of RDS's
+fields are from replies of AWS. AWS does not document their life cycle; here a server without its
+address gets another one, as after a replacement of its host.
 """
 
 import secrets
@@ -17,60 +17,60 @@ from ministack.services import ec2, rds
 from lab.addresses import AddressPlan
 from lab.emulator import instances
 from lab.emulator.endpoint_services import matches
-from lab.emulator.errors import ApiError, answering_errors
+from lab.emulator.errors import ApiError, rendering_errors
 from lab.emulator.messages import NetworkInterface
 from lab.emulator.scope import find_anywhere
 from lab.emulator.wire import elements
 
 _RDS = "amazon-rds"
-#: The key of an RDS interface's record that tells whose it is: DB instance and subnet.
+#: The key of an interface's record with its DB instance and subnet.
 _SERVER = "_Server"
 _Server = tuple[str, str]
 _Record = dict[str, Any]
-#: Requests are served side by side; an address must be given only once.
+#: Requests run concurrently, and an address may have one interface only.
 _lock = threading.Lock()
 
 
 def install(plan: AddressPlan) -> None:
-    """Show the interfaces of RDS, and let filters filter."""
+    """Add the interfaces of RDS, and filters."""
     ec2._eni_fields_xml = _with_requester(ec2._eni_fields_xml)
-    ec2._ACTION_MAP["DescribeNetworkInterfaces"] = answering_errors(
+    ec2._ACTION_MAP["DescribeNetworkInterfaces"] = rendering_errors(
         lambda params: _describe(params, plan), lambda code, message: ec2._error(code, message, 400)
     )
 
 
-def put(wanted: NetworkInterface) -> None:
-    """Let an address belong to this interface. Whoever had it loses it.
+def put(new: NetworkInterface) -> None:
+    """Give an address to a new interface, and remove the interface that had it.
 
     Raises:
         ApiError: `InvalidSubnetID.NotFound`, `InvalidParameterValue` for an address outside the
             subnet.
     """
-    found = find_anywhere(ec2._subnets, wanted.subnet_id)
+    found = find_anywhere(ec2._subnets, new.subnet_id)
     if found is None:
-        raise ApiError("InvalidSubnetID.NotFound", f"There is no subnet {wanted.subnet_id}.")
+        raise ApiError("InvalidSubnetID.NotFound", f"There is no subnet {new.subnet_id}.")
     scope, subnet = found
-    if IPv4Address(wanted.address) not in IPv4Network(subnet["CidrBlock"]):
-        raise ApiError("InvalidParameterValue", f"{wanted.address} is not in {wanted.subnet_id}.")
+    if IPv4Address(new.address) not in IPv4Network(subnet["CidrBlock"]):
+        raise ApiError("InvalidParameterValue", f"{new.address} is not in {new.subnet_id}.")
     with _lock, scope.entered():
         for interface in list(ec2._network_interfaces.values()):
-            place = (interface["VpcId"], interface["PrivateIpAddress"])
-            if place == (subnet["VpcId"], wanted.address):
+            key = (interface["VpcId"], interface["PrivateIpAddress"])
+            if key == (subnet["VpcId"], new.address):
                 del ec2._network_interfaces[interface["NetworkInterfaceId"]]
         _add(
             subnet,
-            address=wanted.address,
-            groups=wanted.security_group_ids,
-            description=wanted.description,
-            requester=wanted.requester,
+            address=new.address,
+            groups=new.security_group_ids,
+            description=new.description,
+            requester=new.requester,
         )
 
 
 def _describe(params: Mapping[str, Any], plan: AddressPlan) -> Any:
     with _lock:
-        _follow_rds(plan)
-    wanted = ec2._parse_member_list(params, "NetworkInterfaceId")
-    for id_ in wanted:
+        _update_rds(plan)
+    ids = ec2._parse_member_list(params, "NetworkInterfaceId")
+    for id_ in ids:
         if id_ not in ec2._network_interfaces:
             raise ApiError(
                 "InvalidNetworkInterfaceID.NotFound", f"The networkInterface '{id_}' does not exist"
@@ -79,7 +79,7 @@ def _describe(params: Mapping[str, Any], plan: AddressPlan) -> Any:
     items = "".join(
         ec2._eni_fields_xml(interface)
         for interface in ec2._network_interfaces.values()
-        if (not wanted or interface["NetworkInterfaceId"] in wanted)
+        if (not ids or interface["NetworkInterfaceId"] in ids)
         and matches(_filterable(interface), filters)
     )
     return ec2._xml(
@@ -106,18 +106,18 @@ def _filterable(interface: _Record) -> Mapping[str, str | list[str]]:
     }
 
 
-def _follow_rds(plan: AddressPlan) -> None:
-    """Give each server of the account's DB instances its interface, and those of no server none."""
-    wanted = dict(_servers())
+def _update_rds(plan: AddressPlan) -> None:
+    """Add the interfaces of new servers of DB instances, and remove those of deleted ones."""
+    servers = dict(_servers())
     present = set()
     for interface in list(ec2._network_interfaces.values()):
         server = interface.get(_SERVER)
-        if server in wanted:
+        if server in servers:
             present.add(server)
-            interface["Groups"] = _groups(_groups_of(wanted[server]))
+            interface["Groups"] = _groups(_groups_of(servers[server]))
         elif server is not None:
             del ec2._network_interfaces[interface["NetworkInterfaceId"]]
-    for server, database in wanted.items():
+    for server, database in servers.items():
         if server not in present:
             subnet = ec2._subnets[server[1]]
             interface = _add(
@@ -131,9 +131,9 @@ def _follow_rds(plan: AddressPlan) -> None:
 
 
 def _servers() -> Iterator[tuple[_Server, Mapping[str, Any]]]:
-    """Return each server, told by its DB instance and its subnet: the first one of its zone.
+    """Return each server: its DB instance and the first subnet of its zone.
 
-    A DB instance without a subnet group is in no network here, and has none.
+    A DB instance without a subnet group has no network and no interface.
     """
     for database in rds._instances.values():
         subnets: dict[str, str] = {}
@@ -160,7 +160,7 @@ def _add(
     description: str,
     requester: str | None,
 ) -> _Record:
-    """Add an interface that is attached to something of its requester; None: of the account."""
+    """Add an interface of a requester; None: the account."""
     id_ = f"eni-{secrets.token_hex(9)[:17]}"
     ec2._network_interfaces[id_] = record = {
         "NetworkInterfaceId": id_,
@@ -200,7 +200,7 @@ def _requester(interface: _Record) -> str:
 
 
 def _with_requester(render: Callable[..., str]) -> Callable[..., str]:
-    """Tell who asked for an interface, and whose server it is attached to."""
+    """Add the requester of an interface and the owner of its attachment."""
 
     def wrapped(interface: _Record, tag: str = "item") -> str:
         requester = _requester(interface)

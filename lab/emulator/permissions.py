@@ -1,4 +1,4 @@
-"""IAM: the resources and keys that AWS checks a call against, where ministack has others.
+"""IAM: the resources and condition keys of calls that differ in ministack.
 
 Source: Service Authorization Reference for Amazon EC2, Elastic Load Balancing v2, Amazon RDS,
 Amazon EC2 Auto Scaling, Amazon EventBridge and Amazon SQS.
@@ -21,8 +21,8 @@ _ON_ENDPOINT_SERVICE = frozenset(
         "DeleteVpcEndpointServiceConfigurations",
     }
 )
-# The kind of resource in the ARN, and the parameter that names it. A call that names none is
-# about all of them: AWS then checks the ARN with a star for the name.
+# The kind of resource in the ARN, and the parameter with its name. For a call without a name AWS
+# checks the ARN with a star.
 _RDS_RESOURCES: Mapping[str, tuple[str, str]] = {
     "DescribeDBInstances": ("db", "DBInstanceIdentifier"),
     "DescribeDBClusters": ("cluster", "DBClusterIdentifier"),
@@ -39,8 +39,8 @@ _TAGGED = "ResourceArns.member.1"
 
 
 def install() -> None:
-    """Correct which resource ARN a policy must allow, and what its conditions may name."""
-    # ministack looks for the operations that have tags under the service's name in IAM.
+    """Correct the resource ARNs and condition keys of calls."""
+    # ministack finds operations with tags under the service's name in IAM.
     iam_actions._TAG_OPERATIONS["elasticloadbalancing"] = iam_actions._tag_operations("elbv2")
     iam_actions.extract_iam_action = _naming(iam_actions.extract_iam_action)
     iam_actions.extract_resource_arn = _correcting(iam_actions.extract_resource_arn)
@@ -48,7 +48,7 @@ def install() -> None:
 
 
 def _naming(extract: Callable[..., str | None]) -> Callable[..., str | None]:
-    """A batch of SQS's is what it does many times: there is no other action for it."""
+    """Map a batch of SQS to its single action, because IAM has no other."""
 
     def wrapped(*request: Any) -> str | None:
         action = extract(*request)
@@ -90,7 +90,7 @@ def _correcting(extract: Callable[..., str]) -> Callable[..., str]:
         # No other Describe action of EC2 has a resource level.
         if service == "ec2" and action.startswith("Describe"):
             return "*"
-        # A call about tags names any kind of resource in the same parameter.
+        # Calls for tags have any kind of resource in the same parameter.
         tagged = iam_actions._query_param(query_params, _TAGGED)
         return (
             tagged if service == "elasticloadbalancing" and tagged else extract(service, *request)

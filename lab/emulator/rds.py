@@ -1,6 +1,6 @@
-"""RDS instances and proxies: names like AWS's, Multi-AZ, and a failover that the lab performs.
+"""RDS instances and proxies: endpoints as on AWS, Multi-AZ, and failovers by the lab.
 
-ministack starts no database here; the lab's PostgreSQL servers stand for the instances.
+ministack starts no database; the lab's PostgreSQL servers are the instances.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from typing import Any
 
 from ministack.services import rds as service
 
-from lab.emulator.errors import ApiError, Handler, after_success, answering_errors
+from lab.emulator.errors import ApiError, Handler, after_success, rendering_errors
 from lab.emulator.messages import RdsStatus, loopback_opener
 from lab.emulator.scope import Scope, find_anywhere
 from lab.emulator.wire import element
@@ -23,50 +23,50 @@ _logger = logging.getLogger("lab.rds")
 
 
 def install(*, failover_hook: str | None) -> None:
-    """Make ministack's RDS behave like AWS's for a Multi-AZ instance.
+    """Add Multi-AZ instances to ministack's RDS.
 
     Args:
-        failover_hook: A URL that gets `{"db_instance_identifier": …}` when a failover is asked
-            for, or see `rds_clusters`.
+        failover_hook: A URL that gets `{"db_instance_identifier": …}` for a failover; see also
+            `rds_clusters`.
     """
     service._instance_xml = _with_standby_zone(service._instance_xml)
     actions = service._ACTION_MAP
     actions["CreateDBInstance"] = after_success(actions["CreateDBInstance"], _created)
     actions["CreateDBProxy"] = after_success(actions["CreateDBProxy"], _created_proxy)
-    actions["RebootDBInstance"] = answering_errors(
+    actions["RebootDBInstance"] = rendering_errors(
         _rebooting(actions["RebootDBInstance"], failover_hook), error
     )
 
 
-def set_status(wanted: RdsStatus) -> None:
-    """Set what DescribeDBInstances says. A new zone swaps with the standby's.
+def set_status(new: RdsStatus) -> None:
+    """Set the status in DescribeDBInstances. A new zone swaps with the standby's.
 
     Raises:
         ApiError: `DBInstanceNotFound`.
     """
-    found = find_anywhere(service._instances, wanted.identifier)
+    found = find_anywhere(service._instances, new.identifier)
     if found is None:
-        raise ApiError("DBInstanceNotFound", f"DBInstance {wanted.identifier} not found.")
+        raise ApiError("DBInstanceNotFound", f"DBInstance {new.identifier} not found.")
     _, instance = found
-    instance["DBInstanceStatus"] = wanted.status
+    instance["DBInstanceStatus"] = new.status
     before = instance["AvailabilityZone"]
-    if wanted.availability_zone not in (None, before):
-        instance["AvailabilityZone"] = wanted.availability_zone
+    if new.availability_zone not in (None, before):
+        instance["AvailabilityZone"] = new.availability_zone
         if instance.get("MultiAZ"):
             instance["SecondaryAvailabilityZone"] = before
 
 
 def error(code: str, message: str) -> Any:
-    """Render a refusal as RDS does."""
+    """Return an error response of RDS."""
     return service._error(code, message, 404 if "NotFound" in code else 400)
 
 
 def endpoint_name(name: str, kind: str = "") -> str:
-    """Return a name of the form that AWS gives: the middle label is per account and region.
+    """Return an endpoint in the form of AWS, with a label for the account and Region.
 
     Args:
         name: The first label: the identifier.
-        kind: What stands before the middle label, for example `cluster-ro-`.
+        kind: The prefix of the second label, for example `cluster-ro-`.
     """
     scope = Scope.current()
     label = hashlib.sha256(f"{scope.account}/{scope.region}".encode()).hexdigest()[:12]
@@ -104,7 +104,7 @@ def _created(params: Mapping[str, Any], _response: Any) -> Any:
 
 
 def _inherit(instance: dict[str, Any], cluster: Mapping[str, Any]) -> None:
-    """Give a member what belongs to its cluster: the network, and the port."""
+    """Give a member the network and the port of its cluster."""
     instance["VpcSecurityGroups"] = list(cluster["VpcSecurityGroups"])
     instance["Endpoint"]["Port"] = cluster["Port"]
     group = service._subnet_groups.get(cluster["DBSubnetGroup"])
@@ -120,16 +120,16 @@ def _created_proxy(params: Mapping[str, Any], response: Any) -> Any:
         if endpoint["Endpoint"] == old:
             endpoint["Endpoint"] = new
     proxy["Endpoint"] = new
-    # Further endpoints of the proxy are named with it.
+    # Further endpoints of the proxy use this suffix.
     proxy["_EndpointSuffix"] = endpoint_name("", "").split(".")[1]
     status, headers, body = response
     return status, headers, body.replace(old.encode(), new.encode())
 
 
-def _zones(wanted: str) -> tuple[str, str]:
+def _zones(given: str) -> tuple[str, str]:
     region = Scope.current().region
     first, second = f"{region}a", f"{region}b"
-    return (second, first) if wanted == second else (wanted or first, second)
+    return (second, first) if given == second else (given or first, second)
 
 
 def _rebooting(reboot: Handler, failover_hook: str | None) -> Handler:
@@ -152,14 +152,14 @@ def _rebooting(reboot: Handler, failover_hook: str | None) -> Handler:
             )
         instance["DBInstanceStatus"] = "rebooting"
         if failover_hook is not None:
-            ask_for_failover(failover_hook, {"db_instance_identifier": identifier})
+            request_failover(failover_hook, {"db_instance_identifier": identifier})
         return _single("RebootDBInstance", instance)
 
     return handler
 
 
-def ask_for_failover(hook: str, request: Mapping[str, str]) -> None:
-    """Tell the lab that a failover was asked for, without waiting for it."""
+def request_failover(hook: str, request: Mapping[str, str]) -> None:
+    """Send a request for a failover to the lab, without waiting for it."""
     threading.Thread(
         target=_call_hook, args=(hook, request), name="failover-hook", daemon=True
     ).start()
@@ -173,4 +173,4 @@ def _call_hook(url: str, values: Mapping[str, str]) -> None:
     try:
         loopback_opener().open(request, timeout=_HOOK_TIMEOUT).close()
     except OSError:
-        _logger.exception("the failover hook %s did not answer; no failover takes place", url)
+        _logger.exception("the failover hook %s did not reply; no failover takes place", url)

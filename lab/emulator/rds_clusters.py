@@ -1,7 +1,7 @@
-"""RDS clusters (Aurora and Multi-AZ DB clusters): endpoints, members, and who writes.
+"""RDS clusters (Aurora and Multi-AZ DB clusters): endpoints, members and the writer.
 
 Source: RDS API reference (CreateDBCluster, FailoverDBCluster, CreateDBClusterEndpoint) and the
-Aurora user guide, "Aurora endpoint connections", for the shapes of the names.
+Aurora user guide, "Aurora endpoint connections", for the form of the endpoints.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,9 +10,9 @@ from typing import Any
 from ministack.core.responses import AccountRegionScopedDict, new_uuid
 from ministack.services import rds as service
 
-from lab.emulator.errors import ApiError, Handler, after_success, answering_errors
+from lab.emulator.errors import ApiError, Handler, after_success, rendering_errors
 from lab.emulator.messages import ClusterStatus
-from lab.emulator.rds import ask_for_failover, endpoint_name, error
+from lab.emulator.rds import endpoint_name, error, request_failover
 from lab.emulator.scope import Scope, find_anywhere
 from lab.emulator.wire import element, elements
 
@@ -21,15 +21,15 @@ _custom_endpoints = AccountRegionScopedDict()
 
 
 def install(*, failover_hook: str | None) -> None:
-    """Make ministack's clusters behave like those of AWS.
+    """Change ministack's clusters to those of AWS.
 
     Args:
         failover_hook: A URL that gets `{"db_cluster_identifier": …,
-            "target_db_instance_identifier": …}` when a failover is asked for. None: the writer
+            "target_db_instance_identifier": …}` for a failover. None: the writer
             changes at once.
     """
     service._cluster_xml = _with_custom_endpoints(service._cluster_xml)
-    # The names stay for the cluster's life; ministack would give it the address of a container.
+    # Endpoints never change; ministack would set the address of a container.
     service._sync_cluster_endpoints = lambda _cluster: None
     service.reset = _resetting(service.reset)
     actions = service._ACTION_MAP
@@ -41,26 +41,26 @@ def install(*, failover_hook: str | None) -> None:
         ("DescribeDBClusterEndpoints", _describe_endpoints),
         ("DeleteDBClusterEndpoint", _delete_endpoint),
     ):
-        actions[name] = answering_errors(handler, error)
+        actions[name] = rendering_errors(handler, error)
 
 
-def set_status(wanted: ClusterStatus) -> None:
-    """Set what DescribeDBClusters says.
+def set_status(new: ClusterStatus) -> None:
+    """Set the status in DescribeDBClusters.
 
     Raises:
         ApiError: `DBClusterNotFoundFault`; `DBInstanceNotFound` for a writer that is no member.
     """
-    found = find_anywhere(service._clusters, wanted.identifier)
+    found = find_anywhere(service._clusters, new.identifier)
     if found is None:
-        raise _not_found(wanted.identifier)
+        raise _not_found(new.identifier)
     _, cluster = found
-    if wanted.writer is not None:
+    if new.writer is not None:
         members = cluster["DBClusterMembers"]
-        if wanted.writer not in [m["DBInstanceIdentifier"] for m in members]:
-            raise ApiError("DBInstanceNotFound", f"{wanted.writer} is no member of the cluster.")
+        if new.writer not in [m["DBInstanceIdentifier"] for m in members]:
+            raise ApiError("DBInstanceNotFound", f"{new.writer} is no member of the cluster.")
         for member in members:
-            member["IsClusterWriter"] = member["DBInstanceIdentifier"] == wanted.writer
-    cluster["Status"] = wanted.status
+            member["IsClusterWriter"] = member["DBInstanceIdentifier"] == new.writer
+    cluster["Status"] = new.status
 
 
 def _not_found(identifier: str) -> ApiError:
@@ -84,11 +84,11 @@ def _created(params: Mapping[str, Any], _response: Any) -> Any:
     if group is not None:
         zones = {subnet["SubnetAvailabilityZone"]["Name"] for subnet in group["Subnets"]}
         cluster["AvailabilityZones"] = sorted(zones)
-    return _answer("CreateDBCluster", f"<DBCluster>{service._cluster_xml(cluster)}</DBCluster>")
+    return _response("CreateDBCluster", f"<DBCluster>{service._cluster_xml(cluster)}</DBCluster>")
 
 
 def _failing_over(fail_over: Handler, hook: str) -> Handler:
-    """Ask the lab for the failover. ministack, which changes the writer at once, checks it."""
+    """Request the failover from the lab. ministack checks the call and changes the writer."""
 
     def handler(params: Mapping[str, Any]) -> Any:
         cluster = service._clusters.get(service._p(params, "DBClusterIdentifier"))
@@ -99,7 +99,7 @@ def _failing_over(fail_over: Handler, hook: str) -> Handler:
         (target,) = [m for m in cluster["DBClusterMembers"] if m["IsClusterWriter"]]
         cluster["DBClusterMembers"] = before
         cluster["Status"] = "failing-over"
-        ask_for_failover(
+        request_failover(
             hook,
             {
                 "db_cluster_identifier": cluster["DBClusterIdentifier"],
@@ -149,21 +149,21 @@ def _create_endpoint(params: Mapping[str, Any]) -> Any:
         "ExcludedMembers": service._parse_member_list(params, "ExcludedMembers"),
         "DBClusterEndpointArn": arn,
     }
-    return _answer("CreateDBClusterEndpoint", elements(endpoint, item="member"))
+    return _response("CreateDBClusterEndpoint", elements(endpoint, item="member"))
 
 
 def _describe_endpoints(params: Mapping[str, Any]) -> Any:
     identifier = service._p(params, "DBClusterIdentifier")
-    wanted = service._p(params, "DBClusterEndpointIdentifier")
+    name = service._p(params, "DBClusterEndpointIdentifier")
     clusters = [_cluster(identifier)] if identifier else list(service._clusters.values())
     found = [
         endpoint
         for cluster in clusters
         for endpoint in (*_built_in(cluster), *_endpoints_of(cluster))
-        if wanted in ("", endpoint.get("DBClusterEndpointIdentifier"))
+        if name in ("", endpoint.get("DBClusterEndpointIdentifier"))
     ]
-    if wanted and not found:
-        raise ApiError("DBClusterEndpointNotFoundFault", f"The endpoint {wanted} does not exist.")
+    if name and not found:
+        raise ApiError("DBClusterEndpointNotFoundFault", f"The endpoint {name} does not exist.")
     filters = service._parse_filters(params)
     kinds = [kind.upper() for kind in filters.get("db-cluster-endpoint-type", ())]
     body = "".join(
@@ -171,7 +171,9 @@ def _describe_endpoints(params: Mapping[str, Any]) -> Any:
         for endpoint in found
         if not kinds or endpoint["EndpointType"] in kinds
     )
-    return _answer("DescribeDBClusterEndpoints", f"<DBClusterEndpoints>{body}</DBClusterEndpoints>")
+    return _response(
+        "DescribeDBClusterEndpoints", f"<DBClusterEndpoints>{body}</DBClusterEndpoints>"
+    )
 
 
 def _delete_endpoint(params: Mapping[str, Any]) -> Any:
@@ -181,7 +183,7 @@ def _delete_endpoint(params: Mapping[str, Any]) -> Any:
             "DBClusterEndpointNotFoundFault", f"The endpoint {identifier} does not exist."
         )
     endpoint = {**_custom_endpoints.pop(identifier), "Status": "deleting"}
-    return _answer("DeleteDBClusterEndpoint", elements(endpoint, item="member"))
+    return _response("DeleteDBClusterEndpoint", elements(endpoint, item="member"))
 
 
 def _cluster(identifier: str) -> Mapping[str, Any]:
@@ -208,5 +210,5 @@ def _built_in(cluster: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     ]
 
 
-def _answer(action: str, body: str) -> Any:
+def _response(action: str, body: str) -> Any:
     return service._xml(200, f"{action}Response", f"<{action}Result>{body}</{action}Result>")

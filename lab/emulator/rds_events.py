@@ -1,8 +1,8 @@
-"""RDS events on EventBridge, in the envelopes that AWS documents; DescribeEvents lists them too.
+"""RDS events on EventBridge and in DescribeEvents, in the form that AWS documents.
 
 Source: EventBridge reference, "Amazon RDS events", and the samples of the RDS and Aurora user
-guides. The ARN in a blue/green deployment's event is not documented; it is that of the
-deployment here.
+guides. AWS does not document the ARN in the event of a blue/green deployment; here it is
+the ARN of the deployment.
 """
 
 import json
@@ -28,7 +28,7 @@ _STORES = {
     RdsSource.CLUSTER: (service._clusters, "DBClusterArn"),
     RdsSource.PROXY: (service._db_proxies, "DBProxyArn"),
 }
-#: `SourceType` in the answer of DescribeEvents, which has other words than the bus.
+#: `SourceType` in DescribeEvents, which differs from the event bus.
 _LISTED_TYPES = {
     RdsSource.INSTANCE: "db-instance",
     RdsSource.CLUSTER: "db-cluster",
@@ -43,10 +43,10 @@ _MISSING = {
 
 
 def emit(event: RdsEvent) -> None:
-    """Put an event on the default bus of the database's account, and into its list of events.
+    """Put an event on the event bus of the database's account, and into DescribeEvents.
 
     Raises:
-        ApiError: There is no such database; the code is RDS's own.
+        ApiError: The database does not exist; the code is RDS's.
     """
     scope, arn = _find(event)
     name = event.identifier.partition("/")[0]
@@ -78,7 +78,7 @@ def emit(event: RdsEvent) -> None:
 
 
 def _find(event: RdsEvent) -> tuple[Scope, str]:
-    """Return whose database it is, and the ARN that its event names."""
+    """Return the scope of the database and the ARN for its event."""
     if event.source is RdsSource.BLUE_GREEN:
         deployment, _, database = event.identifier.partition("/")
         scope = _find_database(database)

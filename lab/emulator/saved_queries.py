@@ -1,4 +1,4 @@
-"""Saved queries of CloudWatch Logs Insights, which ministack lacks. They are kept, never run.
+"""Saved queries of CloudWatch Logs Insights, which ministack lacks. The emulator only stores them.
 
 Source: CloudWatch Logs API reference, DescribeQueryDefinitions.
 """
@@ -16,7 +16,7 @@ _queries: dict[str, dict[str, Any]] = {}
 
 
 def install() -> None:
-    """Add the resource type, and the call that lists what it made."""
+    """Add the resource type and the call that lists the queries."""
     provisioners._RESOURCE_HANDLERS["AWS::Logs::QueryDefinition"] = {
         "create": lambda _logical_id, properties, _stack: _put(str(uuid4()), properties),
         "update": lambda id_, _old, new, *_: _put(id_, new),

@@ -1,4 +1,4 @@
-"""EventBridge Scheduler: compressed time, and the event that AWS sends."""
+"""EventBridge Scheduler: compressed time, and events as on AWS."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -8,22 +8,22 @@ from uuid import uuid4
 
 from ministack.services import eventbridge, scheduler
 
-# Scheduler's shortest rate, seconds: "rate(1 minute)". Compressed time is measured against it.
+# Scheduler's shortest rate in seconds: "rate(1 minute)".
 _MINUTE = 60.0
-# How late a schedule may be, seconds.
+# The longest delay of a schedule in seconds.
 _LATEST = 0.5
 
 
 def install(*, interval: float | None) -> None:
-    """Send schedules' events as AWS does.
+    """Send the events of schedules like AWS.
 
     Args:
-        interval: Seconds that stand for one minute in `rate()`; None: real time.
+        interval: Seconds of a minute in `rate()`; None: 60.
     """
     eventbridge._invoke_target = _sending_schedules(eventbridge._invoke_target)
     if interval is not None:
         eventbridge._parse_rate_seconds = _compressing(eventbridge._parse_rate_seconds, interval)
-        # A schedule is late by up to one tick.
+        # A schedule may be one tick late.
         scheduler._SCHEDULE_TICK_INTERVAL = min(interval / 10, _LATEST)
 
 
@@ -38,7 +38,7 @@ def _compressing(
 
 
 def _sending_schedules(invoke: Callable[..., None]) -> Callable[..., None]:
-    """Give a schedule's target its Input literally, or else the event that AWS makes.
+    """Send a schedule's Input, or without one AWS's default event.
 
     Source: EventBridge Scheduler user guide, "Lambda Invoke" (the default event) and "Adding
     context attributes".

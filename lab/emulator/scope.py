@@ -1,4 +1,4 @@
-"""Whose request is served: ministack keeps every resource under an account and a region."""
+"""The account and Region of a request. ministack keeps every resource under both."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ class Scope:
 
     @classmethod
     def current(cls) -> Self:
-        """Return the scope of the request that this code serves."""
+        """Return the scope of the current request."""
         return cls(responses.get_account_id(), responses.get_region())
 
     @classmethod
@@ -34,7 +34,7 @@ class Scope:
 
     @contextmanager
     def entered(self) -> Iterator[None]:
-        """Serve what follows as a request of this scope."""
+        """Run a block as a request of this scope."""
         before = Scope.current()
         self._enter()
         try:
@@ -50,7 +50,7 @@ class Scope:
 def find_anywhere(
     resources: responses.AccountRegionScopedDict, name: str
 ) -> tuple[Scope, dict[str, Any]] | None:
-    """Return a resource by its name, and whose it is; the lab has one of each name."""
+    """Return a resource and its scope by its name, which is unique in the lab."""
     for (account, region, key), resource in list(resources._data.items()):
         if key == name:
             return Scope(account, region), resource

@@ -1,4 +1,4 @@
-"""The emulator's server: ministack with everything of the lab installed into it."""
+"""The emulator's server: ministack with all extensions of the lab."""
 
 import asyncio
 import signal
@@ -40,7 +40,7 @@ from lab.emulator.endpoint_services import EndpointServices
 from lab.emulator.service_metrics import ServiceMetrics
 from lab.emulator.target_groups import HealthChecker, TargetGroups, TargetTimes
 
-# How long requests that are being answered may take at the end, seconds.
+# Seconds for open requests at the end.
 _GRACE = 0.5
 
 _Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -53,11 +53,11 @@ class Options:
 
     Attributes:
         port: The port on 127.0.0.1.
-        plan: What stands for the VPC addresses.
-        work_dir: An empty directory of this emulator alone.
-        times: How target groups keep time.
-        schedule_interval: What stands for one minute of a schedule's rate; None: real time.
-        failover_hook: The URL that is asked for a failover; None: nobody.
+        plan: The address plan.
+        work_dir: An empty directory for this emulator.
+        times: The times of target groups.
+        schedule_interval: The length of a minute in a schedule's rate; None: 60.
+        failover_hook: The URL that performs failovers, or None.
         resolver: The DNS server of the functions, address:port; None: the machine's.
     """
 
@@ -73,8 +73,8 @@ class Options:
 def run(options: Options) -> None:
     """Serve until SIGTERM or SIGINT; then end every function's processes.
 
-    ministack reads its settings from the environment when it is imported, so the environment
-    must be ready before this module is.
+    ministack reads its settings from the environment at import, so the caller prepares the
+    environment before it imports this module.
     """
     groups = TargetGroups(options.plan, options.times)
     services = EndpointServices()

@@ -1,9 +1,9 @@
-"""The metrics that AWS's own services write: Lambda, Network Load Balancers and queues.
+"""The metrics of AWS's services: Lambda, Network Load Balancers and queues.
 
 Sources: Lambda developer guide, "Types of metrics for Lambda functions"; Network Load Balancer
 guide, "CloudWatch metrics for your Network Load Balancer"; SQS developer guide, "Available
-CloudWatch metrics for Amazon SQS". Of their dimensions only those are here that no zone is among.
-Nothing here counts flows: they are the data plane's, which is a process of its own.
+CloudWatch metrics for Amazon SQS". Dimensions with a zone are missing. Flows are not counted,
+because the data plane is another process.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,10 +26,9 @@ _HOSTS = {
 
 
 def install() -> None:
-    """Count each run of a function, tried again or not, and what is held back.
+    """Count each run of a function, also retries, and each throttle.
 
-    ministack counts invocations as they are asked for, so that no failure of an asynchronous one
-    shows, and a throttle twice.
+    ministack counts requests. It misses failures of asynchronous runs and counts throttles twice.
     """
     lambda_svc._emit_lambda_metrics = lambda *_, **__: None
     lambda_svc._execute_function_dispatch = _counting_runs(lambda_svc._execute_function_dispatch)
@@ -48,7 +47,7 @@ def _counting_runs(execute: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _counting_throttles(acquire: Callable[..., Any]) -> Callable[..., Any]:
-    """What is held back is no invocation."""
+    """Count a throttle, which is no invocation."""
 
     def wrapped(func: Any, config: Mapping[str, Any]) -> Any:
         slot, limit = acquire(func, config)
@@ -66,18 +65,18 @@ def _count(config: Mapping[str, Any], name: str, value: int) -> None:
 
 
 class ServiceMetrics:
-    """What load balancers and queues report once a minute."""
+    """The metrics of load balancers and queues, once a minute."""
 
     def __init__(self, groups: TargetGroups) -> None:
         self._groups = groups
 
     def write(self, at: float) -> None:
-        """Store the values of now as those of a moment, in seconds since the epoch."""
+        """Store the current values for a time in epoch seconds."""
         self._write_hosts(at)
         _write_messages(at)
 
     def _write_hosts(self, at: float) -> None:
-        """Without a registered target, and without a listener, there is no data."""
+        """Write the hosts of each group with a listener and a registered target."""
         for (account, region, _), listener in list(alb._listeners._data.items()):
             scope = Scope(account, region)
             balancer = alb._lbs.get_scoped(account, region, listener["LoadBalancerArn"])
@@ -97,7 +96,7 @@ class ServiceMetrics:
     def _states(self, group_arn: str) -> list[TargetState]:
         try:
             targets = self._groups.get(group_arn).describe()
-        except ApiError:  # deleted meanwhile
+        except ApiError:  # the group was deleted
             return []
         return [target.state for target in targets if target.state is not TargetState.DRAINING]
 
@@ -109,7 +108,7 @@ def _write_messages(at: float) -> None:
         scope = Scope(account, region)
         count = int(queue["attributes"]["ApproximateNumberOfMessages"])
         _store(scope, Metric("AWS/SQS", "ApproximateNumberOfMessagesVisible", name), count, at)
-        # Of an empty queue there is no data.
+        # An empty queue has no data.
         if queue["messages"]:
             age = int(oldest_age(queue, at))
             _store(scope, Metric("AWS/SQS", "ApproximateAgeOfOldestMessage", name), age, at)

@@ -1,7 +1,7 @@
 """The resource groups tagging API over load balancers and target groups.
 
-Sources: Resource Groups Tagging API reference, GetResources: 50 resources a page unless told
-otherwise, at most 100; an expired or invented token is `PaginationTokenExpiredException` or
+Sources: Resource Groups Tagging API reference, GetResources: 50 resources a page by
+default, at most 100; the error for an invalid token is `PaginationTokenExpiredException` or
 `InvalidParameterException`.
 """
 
@@ -17,27 +17,24 @@ from lab.emulator.scope import Scope, find_anywhere
 
 _DEFAULT_PAGE, _LONGEST_PAGE = 50, 100
 
-#: Groups that the listing goes on naming after they were deleted, with the tags that they had.
+#: Deleted groups that the API still lists, with their tags.
 _kept: dict[str, list[Mapping[str, Any]]] = {}
 
 
 def install() -> None:
-    """Let GetResources find Elastic Load Balancing resources, page by page.
-
-    ministack has none of them, and gives all there is at once.
-    """
+    """Add Elastic Load Balancing resources and pages to GetResources, which ministack lacks."""
     tagging._COLLECTORS["elasticloadbalancing"] = _collect
     tagging._RESOURCE_TAG_COLLECTORS["elasticloadbalancing"] = _collect
     tagging._HANDLERS["GetResources"] = _by_pages(tagging._HANDLERS["GetResources"])
 
 
 def keep_listed(*, arn: str) -> None:
-    """Let a target group stay in the listing as it is now, also once it is deleted.
+    """Keep a target group in the listing, also after its deletion.
 
-    The listing of AWS may be behind, by how long is not told.
+    The listing of AWS is eventually consistent; AWS documents no limit.
 
     Raises:
-        ApiError: There is no such group.
+        ApiError: The group does not exist.
     """
     found = find_anywhere(alb._tgs, arn)
     if found is None:
@@ -47,11 +44,11 @@ def keep_listed(*, arn: str) -> None:
 
 
 def _collect() -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
-    here = Scope.current()
+    current = Scope.current()
     gone = {arn: tags for arn, tags in _kept.items() if arn not in alb._tags}
     for arn, tags in (*alb._tags.items(), *gone.items()):
-        there = parse_arn(arn)
-        if (there.account_id, there.region) == (here.account, here.region):
+        parsed = parse_arn(arn)
+        if (parsed.account_id, parsed.region) == (current.account, current.region):
             yield arn, list(tags)
 
 
@@ -62,7 +59,7 @@ def _by_pages(get: Callable[[Mapping[str, Any]], Any]) -> Callable[[Mapping[str,
         if not 1 <= size <= _LONGEST_PAGE:
             return tagging._invalid_parameter(f"ResourcesPerPage must be 1 to {_LONGEST_PAGE}")
         if not start.isdecimal():
-            return tagging._invalid_parameter("PaginationToken is not one that was given")
+            return tagging._invalid_parameter("PaginationToken is not valid")
         status, headers, body = get(
             {k: v for k, v in request.items() if k not in {"ResourcesPerPage", "PaginationToken"}}
         )

@@ -1,7 +1,7 @@
-"""A target group of a Network Load Balancer, behaving as AWS documents it.
+"""A target group of a Network Load Balancer, as AWS documents it.
 
-Pure logic: the clock and the health probe are given. Where AWS documents nothing, the choice
-is named in the docstring of the method.
+It has no I/O: the caller passes the clock and the health probe. Docstrings name the assumptions
+where AWS documents nothing.
 
 Sources: Elastic Load Balancing API reference (RegisterTargets, DeregisterTargets,
 DescribeTargetHealth, TargetHealth) and the Network Load Balancer guide, "Register targets"
@@ -16,7 +16,7 @@ from ipaddress import AddressValueError, IPv4Address, IPv4Network
 
 from lab.emulator.errors import ApiError
 
-# Addresses that an IP target may have outside the subnets of the target group's VPC.
+# The networks of IP targets outside the VPC.
 _PRIVATE_NETWORKS = tuple(
     IPv4Network(text) for text in ("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16")
 )
@@ -26,7 +26,7 @@ ALL_ZONES = "all"
 
 
 class TargetState(StrEnum):
-    """The states of `TargetHealth.State` that a TCP target group can show."""
+    """The values of `TargetHealth.State` in a TCP target group."""
 
     INITIAL = "initial"
     HEALTHY = "healthy"
@@ -37,7 +37,7 @@ class TargetState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetRequest:
-    """One `TargetDescription` of a request, as the caller wrote it."""
+    """One `TargetDescription` of a request."""
 
     id: str
     port: int | None = None
@@ -46,9 +46,9 @@ class TargetRequest:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What identifies a registered target: the same address on another port is another target.
+    """The identity of a target: the same address on another port is another target.
 
-    The id is an IPv4 address, or an instance's id in a group of instance targets.
+    The ID is an IPv4 address, or an instance ID in a group of instance targets.
     """
 
     id: str
@@ -57,7 +57,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instance:
-    """An EC2 instance as far as a target group of instance targets needs it."""
+    """An EC2 instance in a group of instance targets."""
 
     address: IPv4Address
     zone: str
@@ -66,7 +66,7 @@ class Instance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetHealth:
-    """One `TargetHealthDescription` of an answer; `address` is where traffic would go."""
+    """One `TargetHealthDescription`, with the address of the target."""
 
     id: str
     port: int
@@ -80,14 +80,14 @@ class TargetHealth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupSettings:
-    """What the rest of AWS decides about a target group. Times are seconds.
+    """The settings of a target group. Times are seconds.
 
     Attributes:
-        port: The port of a target that is registered without one.
-        subnets: Subnets of the group's VPC and the zone each lies in.
-        enabled_zones: Zones of the load balancer. None: the group is used by no load balancer.
-        registration_delay: How long registration takes before health checks start. AWS says
-            "a few minutes"; 90 to 180 s were seen.
+        port: The port of a target that is registered without a port.
+        subnets: The subnets of the group's VPC and their zones.
+        enabled_zones: The zones of the load balancer; None: no load balancer uses the group.
+        registration_delay: The time from registration to the first health check. AWS documents
+            "a few minutes"; others measured 90 to 180 s.
         interval: Time between two health checks of one target.
         health_check_port: None is `traffic-port`: each target is checked on its own port.
         deregistration_delay: `deregistration_delay.timeout_seconds`.
@@ -107,7 +107,7 @@ class GroupSettings:
     instances: Mapping[str, Instance] | None = None
 
     def address_of(self, target: Target) -> IPv4Address:
-        """Return where a target is; an instance target is at its primary private address."""
+        """Return the address of a target; for an instance its primary private address."""
         return (
             IPv4Address(target.id) if self.instances is None else self.instances[target.id].address
         )
@@ -119,7 +119,7 @@ class GroupSettings:
 
 @dataclass(slots=True, eq=False)
 class _Registration:
-    """A target and how far it has come."""
+    """A registered target and its health checks."""
 
     target: Target
     zone: str
@@ -130,24 +130,24 @@ class _Registration:
     streak: int = 0
     drained_at: float | None = None
 
-    def record(self, *, answered: bool, settings: GroupSettings) -> None:
-        """Count one health check; the verdict turns after enough equal answers in a row."""
-        if answered != self.streak_kind:
-            self.streak_kind = answered
+    def record(self, *, passed: bool, settings: GroupSettings) -> None:
+        """Count one health check; the health changes after enough equal results in a row."""
+        if passed != self.streak_kind:
+            self.streak_kind = passed
             self.streak = 0
         self.streak += 1
-        needed = settings.healthy_threshold if answered else settings.unhealthy_threshold
+        needed = settings.healthy_threshold if passed else settings.unhealthy_threshold
         if self.streak >= needed:
-            self.healthy = answered
+            self.healthy = passed
 
 
 class EmulatedTargetGroup:
     """The targets of one group. Safe to use from several threads.
 
     Args:
-        settings: What the rest of AWS decides; `configure` replaces it.
+        settings: The settings; `configure` replaces them.
         clock: Monotonic seconds.
-        probe: Whether a TCP connection to a target's address and port succeeds now.
+        probe: Returns whether a TCP connection to an address and port succeeds.
     """
 
     def __init__(
@@ -164,7 +164,7 @@ class EmulatedTargetGroup:
         self._registrations: dict[Target, _Registration] = {}
 
     def configure(self, settings: GroupSettings) -> None:
-        """Take new settings. Targets of a group that just came into use begin registration now."""
+        """Replace the settings. The targets of a group that is now in use begin registration."""
         with self._lock:
             came_into_use = self._settings.enabled_zones is None is not settings.enabled_zones
             self._settings = settings
@@ -174,31 +174,30 @@ class EmulatedTargetGroup:
                         self._registrations[target] = self._begin(target, old.zone)
 
     def register(self, requests: Sequence[TargetRequest]) -> None:
-        """Register targets: all of a request or none. Registering again changes nothing.
+        """Register all targets of a request, or none. A repeated registration changes nothing.
 
-        A draining target that is registered again starts anew as `initial`. AWS documents only
-        that such a registration is allowed for a Network Load Balancer; that it takes the whole
-        registration time again is our assumption, the slow case.
+        A draining target becomes `initial` again. AWS documents only that a Network Load Balancer
+        allows this; the full registration time is our assumption, the slow case.
 
         Raises:
             ApiError: `ValidationError` for a malformed address or a zone that does not
-                fit, `InvalidTarget` for an address that no IP target may have or an instance
-                that does not run, `TooManyTargets`.
+                fit, `InvalidTarget` for an address that no IP target may have or a stopped
+                instance, `TooManyTargets`.
         """
         with self._lock:
             self._drop_gone()
-            wanted = {self._target(request): self._zone(request) for request in requests}
-            if len(self._registrations.keys() | wanted.keys()) > _MAX_TARGETS:
+            new = {self._target(request): self._zone(request) for request in requests}
+            if len(self._registrations.keys() | new.keys()) > _MAX_TARGETS:
                 raise ApiError(
                     "TooManyTargets", f"A target group can hold up to {_MAX_TARGETS} targets"
                 )
-            for target, zone in wanted.items():
+            for target, zone in new.items():
                 present = self._registrations.get(target)
                 if present is None or present.drained_at is not None:
                     self._registrations[target] = self._begin(target, zone)
 
     def deregister(self, requests: Sequence[TargetRequest]) -> None:
-        """Start to drain targets. Absent and already draining targets are left alone silently.
+        """Start to drain targets. Absent and draining targets do not change.
 
         Raises:
             ApiError: `ValidationError` for a malformed address.
@@ -212,7 +211,7 @@ class EmulatedTargetGroup:
                     present.drained_at = leaving
 
     def describe(self, requests: Sequence[TargetRequest] = ()) -> list[TargetHealth]:
-        """Return the health of the named targets, or of all; draining ones are listed too.
+        """Return the health of these targets, or of all, also draining ones.
 
         Raises:
             ApiError: `ValidationError` for a malformed address.
@@ -225,11 +224,11 @@ class EmulatedTargetGroup:
             return [self._health(target) for target in named]
 
     def run_health_checks(self) -> None:
-        """Probe every target whose check is due. Call it more often than the interval."""
+        """Probe every target whose check is due. Call it several times per interval."""
         for registration, port in self._due():
-            answered = self._probe(self._settings.address_of(registration.target), port)
+            passed = self._probe(self._settings.address_of(registration.target), port)
             with self._lock:
-                registration.record(answered=answered, settings=self._settings)
+                registration.record(passed=passed, settings=self._settings)
 
     def _begin(self, target: Target, zone: str) -> _Registration:
         start = self._clock() + self._settings.registration_delay
@@ -251,7 +250,7 @@ class EmulatedTargetGroup:
             return [(registration, self._check_port(registration)) for registration in due]
 
     def _drop_gone(self) -> None:
-        """Forget what has drained, and terminated instances, which AWS deregisters."""
+        """Remove drained targets and terminated instances, which AWS deregisters."""
         now, instances = self._clock(), self._settings.instances
         gone = [
             target
@@ -266,7 +265,7 @@ class EmulatedTargetGroup:
         return self._settings.health_check_port or registration.target.port
 
     def _stopped_state(self, registration: _Registration) -> str | None:
-        """Return the state of an instance target that does not run, None while it does."""
+        """Return the state of a stopped instance target; None for a running one."""
         if self._settings.instances is None:
             return None
         state = self._settings.instances[registration.target.id].state
@@ -292,7 +291,7 @@ class EmulatedTargetGroup:
             ) from None
 
     def _zone(self, request: TargetRequest) -> str:
-        """Return the zone a target is registered in; it is known inside the VPC only."""
+        """Return the zone of a new target, which inside the VPC follows from its address."""
         if self._settings.instances is not None:
             return self._instance_zone(request.id, self._settings.instances)
         address = IPv4Address(request.id)
@@ -346,7 +345,7 @@ class EmulatedTargetGroup:
         )
 
     def _shown_zone(self, registration: _Registration | None) -> str | None:
-        """Return the zone that an answer names: instance targets show none."""
+        """Return the zone in a response; None for instance targets."""
         if registration is None or self._settings.instances is not None:
             return None
         return registration.zone
@@ -354,9 +353,9 @@ class EmulatedTargetGroup:
     def _condition(self, registration: _Registration) -> "_Condition":
         if registration.drained_at is not None:
             return _DRAINING
-        return self._why_unused(registration) or self._checked(registration)
+        return self._unused_reason(registration) or self._checked(registration)
 
-    def _why_unused(self, registration: _Registration) -> "_Condition | None":
+    def _unused_reason(self, registration: _Registration) -> "_Condition | None":
         if self._settings.enabled_zones is None:
             return _GROUP_NOT_IN_USE
         stopped = self._stopped_state(registration)

@@ -1,7 +1,7 @@
 """The emulator's target groups: the API over `target_group`, and the health checker.
 
-ministack keeps a target group's record; its targets are kept here, because ministack knows no
-port, no state but healthy, no draining and no zone.
+ministack keeps the records of target groups. The targets are here, because ministack has no
+ports, no zones, no draining and only healthy targets.
 """
 
 import logging
@@ -16,7 +16,7 @@ from typing import Any
 from ministack.services import alb, ec2
 
 from lab.addresses import AddressPlan, ReplacedFile
-from lab.emulator.errors import ApiError, answering_errors
+from lab.emulator.errors import ApiError, rendering_errors
 from lab.emulator.scope import Scope
 from lab.emulator.target_group import (
     EmulatedTargetGroup,
@@ -27,7 +27,7 @@ from lab.emulator.target_group import (
 )
 from lab.emulator.wire import element
 
-# How often the checker looks for health checks that are due, seconds.
+# Seconds between two passes of the health checker.
 _CHECKER_PERIOD = 0.05
 _PROBE_TIMEOUT = 2.0
 
@@ -36,7 +36,7 @@ _logger = logging.getLogger("lab.targets")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetTimes:
-    """How target groups keep time, seconds.
+    """The times of target groups in seconds.
 
     Attributes:
         registration_delay: From registration to the first health check.
@@ -57,7 +57,7 @@ class TargetGroups:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def get(self, arn: str) -> EmulatedTargetGroup:
-        """Return a group, with the settings that hold now.
+        """Return a group with its current settings.
 
         Raises:
             ApiError: `TargetGroupNotFound`.
@@ -72,7 +72,7 @@ class TargetGroups:
         return group
 
     def run_health_checks(self) -> None:
-        """Run the checks that are due, and forget groups that were deleted."""
+        """Run the due checks, and remove deleted groups."""
         for arn in list(self._groups):
             try:
                 group = self.get(arn)
@@ -83,11 +83,11 @@ class TargetGroups:
                 group.run_health_checks()
 
     def _probe(self, address: IPv4Address, port: int) -> bool:
-        where = self.plan.content.locate(address, port)
-        if where is None:
+        server = self.plan.content.locate(address, port)
+        if server is None:
             return False
         try:
-            socket.create_connection(where, timeout=_PROBE_TIMEOUT).close()
+            socket.create_connection(server, timeout=_PROBE_TIMEOUT).close()
         except OSError:
             return False
         return True
@@ -112,7 +112,7 @@ class TargetGroups:
 
 
 def find_record(arn: str) -> Mapping[str, Any]:
-    """Return ministack's record of a target group, whoever asks.
+    """Return ministack's record of a target group of any account.
 
     Raises:
         ApiError: `TargetGroupNotFound`.
@@ -128,7 +128,7 @@ def find_record(arn: str) -> Mapping[str, Any]:
 
 
 def group_attributes(arn: str) -> dict[str, str]:
-    """Return the attributes of a target group, whoever asks."""
+    """Return the attributes of a target group of any account."""
     scope = Scope.of_arn(arn)
     stored = alb._tg_attrs.get_scoped(scope.account, scope.region, arn, [])
     return {str(attribute["Key"]): str(attribute["Value"]) for attribute in stored}
@@ -182,12 +182,12 @@ class HealthChecker(threading.Thread):
         self._stopped = threading.Event()
 
     def run(self) -> None:
-        """Check until stopped. One group's trouble must not stop the checks of the others."""
+        """Check until stopped. An error in one pass does not stop the next one."""
         while not self._stopped.wait(_CHECKER_PERIOD):
             try:
                 self._groups.run_health_checks()
             except Exception:
-                _logger.exception("health checks failed; trying again")
+                _logger.exception("the health checks failed; retrying")
 
     def stop(self) -> None:
         """End the thread and wait until it has ended."""
@@ -220,7 +220,7 @@ def install(groups: TargetGroups) -> None:
         ("DeregisterTargets", deregister),
         ("DescribeTargetHealth", describe),
     ):
-        alb._ACTION_MAP[name] = answering_errors(handler, alb._error)
+        alb._ACTION_MAP[name] = rendering_errors(handler, alb._error)
 
 
 def _requests(params: Mapping[str, Any]) -> list[TargetRequest]:

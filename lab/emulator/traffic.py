@@ -1,4 +1,4 @@
-"""The API calls that arrive: counted, and failed on purpose."""
+"""Counts API calls, and fails them on request."""
 
 import json
 from collections import Counter
@@ -19,25 +19,25 @@ _STATUSES = {"InternalFailure": 500, "InternalError": 500, "ServiceUnavailable":
 
 @dataclass(slots=True)
 class Traffic:
-    """What was called, and what is to fail."""
+    """The numbers of calls, and the faults."""
 
     calls: Counter[str] = field(default_factory=Counter)
     _faults: dict[str, Fault] = field(default_factory=dict)
     _remaining: Counter[str] = field(default_factory=Counter)
 
     def inject(self, fault: Fault) -> None:
-        """Let the next calls of an action fail."""
+        """Fail the next calls of an action."""
         name = f"{fault.service}.{fault.action}"
         self._faults[name] = fault
         self._remaining[name] = fault.times
 
     def clear_faults(self) -> None:
-        """Let nothing fail any more."""
+        """Remove all faults."""
         self._faults.clear()
         self._remaining.clear()
 
     def arrive(self, name: str) -> Fault | None:
-        """Count a call of `service.action`; return the fault that it meets, if any."""
+        """Count a call of `service.action`; return its fault, or None."""
         self.calls[name] += 1
         service = name.partition(".")[0]
         for key in (name, f"{service}.{EVERY_ACTION}"):
@@ -48,7 +48,7 @@ class Traffic:
 
 
 def install(traffic: Traffic) -> None:
-    """See every API call before ministack does."""
+    """Handle every API call before ministack."""
     app._dispatch_service_request = _observing(app._dispatch_service_request, traffic)
 
 

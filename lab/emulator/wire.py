@@ -1,4 +1,7 @@
-"""The XML of the AWS query protocols."""
+"""The XML of the AWS query protocols.
+
+All query APIs of the emulator use it.
+"""
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -6,7 +9,7 @@ from xml.sax.saxutils import escape
 
 
 def element(name: str, value: object, *, item: str = "item") -> str:
-    """Return an element: mappings nest, lists become one `item` each, None is left out."""
+    """Return an element: mappings nest, lists become one `item` each, None is omitted."""
     if value is None:
         return ""
     return f"<{name}>{_content(value, item)}</{name}>"

@@ -16,7 +16,7 @@ def supervisor() -> Iterator[Supervisor]:
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project, built by SAM, for every lab that is about something else."""
+    """The project, built once by SAM."""
     folder = tmp_path_factory.mktemp("built") / "project"
     with Supervisor() as building:
         project = Project(building)

@@ -25,7 +25,7 @@ PLAN = AddressPlan(
 )
 
 
-def test_a_planned_address_is_located_on_loopback() -> None:
+def test_locates_a_planned_address_on_loopback() -> None:
     assert PLAN.locate("10.0.2.12", 5432) == ("127.0.0.3", 54329)
     assert PLAN.locate(IPv4Address("10.0.1.11"), 5432) == ("127.0.0.2", 54329)
 
@@ -34,7 +34,7 @@ def test_the_same_address_on_another_port_is_unreachable() -> None:
     assert PLAN.locate("10.0.1.11", 5433) is None
 
 
-def test_a_saved_plan_is_loaded_unchanged_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
+def test_loads_a_saved_plan_and_leaves_no_other_file(tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
     plan = replace(PLAN, closed=frozenset({STANDBY}))
 
@@ -59,7 +59,7 @@ def test_a_saved_plan_is_loaded_unchanged_and_leaves_nothing_beside_it(tmp_path:
         '{"sockets": {"10.0.1.11:5432": "192.0.2.1:5432"}, "closed": []}',
     ],
 )
-def test_a_file_that_holds_no_plan_is_refused_by_name(tmp_path: Path, text: str) -> None:
+def test_rejects_a_file_without_a_plan(tmp_path: Path, text: str) -> None:
     path = tmp_path / "plan.json"
     path.write_text(text)
 
@@ -81,7 +81,7 @@ def test_a_closed_port_is_unreachable_until_it_is_opened(tmp_path: Path) -> None
     assert plan.content == PLAN
 
 
-def test_a_file_is_read_again_only_when_it_was_replaced(tmp_path: Path) -> None:
+def test_reads_a_file_again_only_after_a_replacement(tmp_path: Path) -> None:
     path, reads = tmp_path / "zone.json", list[str]()
 
     def read(path: Path) -> str:
@@ -98,7 +98,7 @@ def test_a_file_is_read_again_only_when_it_was_replaced(tmp_path: Path) -> None:
     assert reads == ["old", "new"]
 
 
-def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
+def test_a_failed_write_keeps_the_old_file_and_leaves_no_other_file(tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
     path.write_text("old")
 

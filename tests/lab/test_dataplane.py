@@ -19,11 +19,11 @@ from lab.processes import ServerDiedError, Supervisor, accepts_connections
 
 REPO = Path(__file__).parents[2]
 HOST = "127.0.0.1"
-LOAD_BALANCER = "arn:aws:elasticloadbalancing:us-east-1:111111111111:loadbalancer/net/road/1"
-GROUP = "arn:aws:elasticloadbalancing:us-east-1:111111111111:targetgroup/road/1"
+LOAD_BALANCER = "arn:aws:elasticloadbalancing:us-east-1:111111111111:loadbalancer/net/orders/1"
+GROUP = "arn:aws:elasticloadbalancing:us-east-1:111111111111:targetgroup/orders/1"
 ENDPOINT = "vpce-0123456789abcdef0"
 A, B, UNPLANNED = (Endpoint.parse(f"10.0.{n}.1{n}:5432") for n in (1, 2, 3))
-DEADLINE = 20.0
+DEADLINE = 200.0
 
 
 def state(
@@ -78,11 +78,11 @@ def test_new_flows_go_to_unhealthy_targets_when_none_is_healthy() -> None:
 
 
 @pytest.mark.parametrize("only", ["initial", "draining", "unused", "unavailable"])
-def test_a_target_that_is_not_in_service_gets_no_flow_even_alone(only: str) -> None:
+def test_a_single_target_that_is_not_in_service_gets_no_flow(only: str) -> None:
     assert routing(state((A, only))).new_flows == frozenset()
 
 
-def test_another_target_group_is_not_followed() -> None:
+def test_ignores_another_target_group() -> None:
     assert routing(state((A, "healthy"), group="arn:other")) == Routing()
 
 
@@ -139,7 +139,7 @@ def test_the_connection_of_another_endpoint_carries_nothing() -> None:
 
 
 class FakeEmulator:
-    """Answers the one request of the data plane; its answer can be changed or withheld."""
+    """Replies to the one request of the data plane; tests change or stop the replies."""
 
     def __init__(self) -> None:
         self.state = state()
@@ -154,7 +154,7 @@ class FakeEmulator:
                 self.end_headers()
                 self.wfile.write(body)
 
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its word
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as in the base class
                 pass
 
         self._server = ThreadingHTTPServer((HOST, 0), Handler)
@@ -169,14 +169,14 @@ class FakeEmulator:
         self.end()
 
     def end(self) -> None:
-        """Stop answering for good. Harmless to repeat."""
+        """Stop serving; may be repeated."""
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
 
 
 class Backend:
-    """Greets each client with its name, then sends back what it gets, until the end of file."""
+    """Sends its name to each client, then echoes until the end of file."""
 
     def __init__(self, name: bytes, host: str) -> None:
         self._name = name
@@ -217,7 +217,7 @@ class Backend:
 
 
 @dataclass
-class Road:
+class ConnectionPath:
     """A running data plane between a fake emulator and two backends."""
 
     supervisor: Supervisor
@@ -230,9 +230,9 @@ class Road:
     def follow(self, *targets: tuple[Endpoint, str]) -> None:
         """Change the target group and wait until the data plane follows."""
         self.emulator.state = state(*targets)
-        wanted = {target for target, health in targets if health == "healthy"}
+        expected = {target for target, health in targets if health == "healthy"}
         self.supervisor.wait_until(
-            lambda: self.routed() == wanted, what="the routing", timeout=DEADLINE
+            lambda: self.routed() == expected, what="the routing", timeout=DEADLINE
         )
 
     def connect(self) -> socket.socket:
@@ -257,7 +257,7 @@ class Road:
 
 
 @contextmanager
-def running_road(extra: Sequence[str] = ()) -> Iterator[Road]:
+def running_path(extra: Sequence[str] = ()) -> Iterator[ConnectionPath]:
     with (
         Supervisor() as supervisor,
         FakeEmulator() as emulator,
@@ -278,19 +278,19 @@ def running_road(extra: Sequence[str] = ()) -> Iterator[Road]:
         supervisor.start(
             "data plane", command, cwd=REPO, ready=lambda: accepts_connections(HOST, port)
         )
-        road = Road(supervisor, emulator, port, log, Ports(plan))
-        with road.clients:
-            yield road
+        path = ConnectionPath(supervisor, emulator, port, log, Ports(plan))
+        with path.clients:
+            yield path
 
 
 @pytest.fixture
-def road() -> Iterator[Road]:
-    with running_road() as running:
+def path() -> Iterator[ConnectionPath]:
+    with running_path() as running:
         yield running
 
 
 def is_reset(client: socket.socket) -> bool:
-    """A reset, not an orderly end: the client must not take what it sent for delivered."""
+    """Return whether the connection ends with a reset, so that the client knows of the loss."""
     try:
         while client.recv(4096):
             pass
@@ -299,18 +299,18 @@ def is_reset(client: socket.socket) -> bool:
     return False
 
 
-def is_refused(road: Road) -> bool:
-    """The reset may come before the client has even seen its connection open."""
+def is_refused(path: ConnectionPath) -> bool:
+    """Return whether a new connection is reset, perhaps before it is open."""
     try:
-        return is_reset(road.connect())
+        return is_reset(path.connect())
     except ConnectionResetError:
         return True
 
 
 @pytest.mark.lab
-def test_a_flow_reaches_the_healthy_target_and_ends_in_order(road: Road) -> None:
-    road.follow((A, "healthy"))
-    client = road.connect()
+def test_a_flow_reaches_the_healthy_target_and_ends_orderly(path: ConnectionPath) -> None:
+    path.follow((A, "healthy"))
+    client = path.connect()
 
     client.sendall(b" hello")
     client.shutdown(socket.SHUT_WR)
@@ -319,13 +319,13 @@ def test_a_flow_reaches_the_healthy_target_and_ends_in_order(road: Road) -> None
         received += chunk
 
     assert received == b"a hellobye"
-    assert road.names() == ["target_in 10.0.1.11", "flow_opened 10.0.1.11"]
+    assert path.names() == ["target_in 10.0.1.11", "flow_opened 10.0.1.11"]
 
 
 @pytest.mark.lab
-def test_a_large_transfer_arrives_whole(road: Road) -> None:
-    road.follow((A, "healthy"))
-    client = road.connect()
+def test_a_large_transfer_arrives_completely(path: ConnectionPath) -> None:
+    path.follow((A, "healthy"))
+    client = path.connect()
     sent = bytes(range(256)) * 20_000
 
     def send() -> None:
@@ -343,73 +343,73 @@ def test_a_large_transfer_arrives_whole(road: Road) -> None:
 
 
 @pytest.mark.lab
-def test_flows_are_spread_over_healthy_targets(road: Road) -> None:
-    road.follow((A, "healthy"), (B, "healthy"))
+def test_flows_are_spread_over_healthy_targets(path: ConnectionPath) -> None:
+    path.follow((A, "healthy"), (B, "healthy"))
 
-    assert {road.connect().recv(1) for _ in range(4)} == {b"a", b"b"}
+    assert {path.connect().recv(1) for _ in range(4)} == {b"a", b"b"}
 
 
 @pytest.mark.lab
-def test_a_deregistered_target_loses_its_flows_by_a_reset(road: Road) -> None:
-    road.follow((A, "healthy"), (B, "healthy"))
-    clients = {client.recv(1): client for client in (road.connect(), road.connect())}
+def test_a_deregistered_target_loses_its_flows_by_a_reset(path: ConnectionPath) -> None:
+    path.follow((A, "healthy"), (B, "healthy"))
+    clients = {client.recv(1): client for client in (path.connect(), path.connect())}
 
-    road.follow((B, "healthy"))
+    path.follow((B, "healthy"))
 
     assert is_reset(clients[b"a"])
     clients[b"b"].sendall(b"x")
     assert clients[b"b"].recv(1) == b"x"
-    assert road.connect().recv(1) == b"b"
-    assert "flow_cut 10.0.1.11" in road.names()
-    assert "flow_cut 10.0.2.12" not in road.names()
+    assert path.connect().recv(1) == b"b"
+    assert "flow_cut 10.0.1.11" in path.names()
+    assert "flow_cut 10.0.2.12" not in path.names()
 
 
 @pytest.mark.lab
-def test_a_target_that_became_unhealthy_loses_its_flows(road: Road) -> None:
-    road.follow((A, "healthy"))
-    client = road.connect()
+def test_a_target_that_became_unhealthy_loses_its_flows(path: ConnectionPath) -> None:
+    path.follow((A, "healthy"))
+    client = path.connect()
     assert client.recv(1) == b"a"
 
-    road.follow((A, "unhealthy"), (B, "healthy"))
+    path.follow((A, "unhealthy"), (B, "healthy"))
 
     assert is_reset(client)
 
 
 @pytest.mark.lab
-def test_a_flow_over_the_only_and_unhealthy_target_stays_open(road: Road) -> None:
-    road.emulator.state = state((A, "unhealthy"))
-    road.supervisor.wait_until(lambda: road.routed() == {A}, what="fail-open", timeout=DEADLINE)
-    client = road.connect()
+def test_a_flow_over_the_only_and_unhealthy_target_stays_open(path: ConnectionPath) -> None:
+    path.emulator.state = state((A, "unhealthy"))
+    path.supervisor.wait_until(lambda: path.routed() == {A}, what="fail-open", timeout=DEADLINE)
+    client = path.connect()
     assert client.recv(1) == b"a"
 
-    road.emulator.state = state((A, "unhealthy"), (B, "initial"))
-    road.follow((A, "unhealthy"), (B, "healthy"))
+    path.emulator.state = state((A, "unhealthy"), (B, "initial"))
+    path.follow((A, "unhealthy"), (B, "healthy"))
 
     client.sendall(b"x")
     assert client.recv(1) == b"x"
 
 
 @pytest.mark.lab
-def test_a_connection_is_reset_when_there_is_no_target(road: Road) -> None:
-    assert is_refused(road)
+def test_a_connection_is_reset_when_there_is_no_target(path: ConnectionPath) -> None:
+    assert is_refused(path)
 
 
 @pytest.mark.lab
-def test_a_connection_to_an_address_outside_the_plan_is_reset(road: Road) -> None:
-    road.follow((UNPLANNED, "healthy"))
+def test_a_connection_to_an_address_outside_the_plan_is_reset(path: ConnectionPath) -> None:
+    path.follow((UNPLANNED, "healthy"))
 
-    assert is_refused(road)
-    assert "flow_opened 10.0.3.13" not in road.names()
+    assert is_refused(path)
+    assert "flow_opened 10.0.3.13" not in path.names()
 
 
 @pytest.mark.lab
-def test_a_connection_to_a_closed_port_is_reset_until_it_is_opened(road: Road) -> None:
-    road.follow((A, "healthy"))
+def test_a_connection_to_a_closed_port_is_reset_until_it_is_opened(path: ConnectionPath) -> None:
+    path.follow((A, "healthy"))
 
-    road.ports.close(A)
-    refused = is_refused(road)
-    road.ports.open(A)
-    client = road.connect()
+    path.ports.close(A)
+    refused = is_refused(path)
+    path.ports.open(A)
+    client = path.connect()
     client.sendall(b" hello")
 
     assert refused
@@ -417,59 +417,63 @@ def test_a_connection_to_a_closed_port_is_reset_until_it_is_opened(road: Road) -
 
 
 @pytest.mark.lab
-@pytest.mark.parametrize("away", ["broken", "gone"])
-def test_the_routing_outlives_an_emulator_that_is_away(road: Road, away: str) -> None:
-    road.follow((A, "healthy"))
-    client = road.connect()
+@pytest.mark.parametrize("state_", ["broken", "ended"])
+def test_keeps_the_routing_without_a_reply_of_the_emulator(
+    path: ConnectionPath, state_: str
+) -> None:
+    path.follow((A, "healthy"))
+    client = path.connect()
     assert client.recv(1) == b"a"
-    log = road.supervisor.work_dir / "logs" / "data-plane.log"
+    log = path.supervisor.work_dir / "logs" / "data-plane.log"
 
-    if away == "broken":
-        road.emulator.is_broken = True
+    if state_ == "broken":
+        path.emulator.is_broken = True
     else:
-        road.emulator.end()
-    road.supervisor.wait_until(
+        path.emulator.end()
+    path.supervisor.wait_until(
         lambda: log.read_text().count("keeping the routing") >= 2,
-        what="unanswered requests",
+        what="failed requests",
         timeout=DEADLINE,
     )
 
     client.sendall(b"x")
     assert client.recv(1) == b"x"
-    assert road.connect().recv(1) == b"a"
-    if away == "broken":
-        road.emulator.is_broken = False
-        road.follow((B, "healthy"))
+    assert path.connect().recv(1) == b"a"
+    if state_ == "broken":
+        path.emulator.is_broken = False
+        path.follow((B, "healthy"))
 
 
 @pytest.mark.lab
 def test_no_flow_passes_before_the_endpoint_connection_is_accepted() -> None:
-    with running_road(["--endpoint-id", ENDPOINT]) as road:
-        road.emulator.state = state((A, "healthy"), connection="pendingAcceptance")
-        assert is_refused(road)
+    with running_path(["--endpoint-id", ENDPOINT]) as path:
+        path.emulator.state = state((A, "healthy"), connection="pendingAcceptance")
+        assert is_refused(path)
 
-        road.emulator.state = state((A, "healthy"), connection="available")
-        road.supervisor.wait_until(lambda: road.routed() == {A}, what="the road", timeout=DEADLINE)
+        path.emulator.state = state((A, "healthy"), connection="available")
+        path.supervisor.wait_until(
+            lambda: path.routed() == {A}, what="the routing", timeout=DEADLINE
+        )
 
-        assert road.connect().recv(1) == b"a"
+        assert path.connect().recv(1) == b"a"
 
 
 @pytest.mark.lab
 @pytest.mark.parametrize(
-    ("spoil", "message"),
+    ("damage", "message"),
     [
         (lambda plan: plan.write_text("{}x"), "is not an address plan"),
         (lambda plan: plan.unlink(), "No such file"),
     ],
 )
-def test_a_missing_or_broken_address_plan_is_named(
-    spoil: Callable[[Path], None], message: str
+def test_reports_a_missing_or_invalid_address_plan(
+    damage: Callable[[Path], None], message: str
 ) -> None:
     def start() -> None:
         with Supervisor() as supervisor:
             plan = supervisor.work_dir / "plan.json"
             plan.touch()
-            spoil(plan)
+            damage(plan)
             command = [sys.executable, "-m", "lab.dataplane", "--emulator", "http://127.0.0.1:1"]
             command += ["--address-plan", str(plan), "--listen", f"{HOST}:{free_port(HOST)}"]
             command += ["--log", str(supervisor.work_dir / "log"), "--target-group-arn", GROUP]

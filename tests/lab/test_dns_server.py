@@ -19,12 +19,12 @@ from lab.processes import ServerDiedError, Supervisor, accepts_connections
 HOST = "127.0.0.1"
 REPO = Path(__file__).parents[2]
 NAME = "db.abcdefghijkl.us-east-1.rds.amazonaws.com"
-UNANSWERED = 0.2  # seconds after which a query counts as not answered
+NO_ANSWER = 0.2  # seconds without an answer
 
 
 @dataclass
 class Asker:
-    """Asks a Responder as a client would, without any socket."""
+    """Queries a Responder without a socket."""
 
     zone: Zone
     log: Path
@@ -40,7 +40,7 @@ class Asker:
     def answers(self, name: str, kind: str = "A") -> list[str]:
         message = self.ask(name, kind)
         assert message is not None
-        # The library shuffles the records of an answer, as real servers do.
+        # The library shuffles the records, like real servers.
         return [
             line.lower()
             for rrset in message.answer
@@ -80,13 +80,13 @@ def test_a_flip_takes_effect_with_the_next_query(asker: Asker) -> None:
     assert asker.answers(NAME) == [f"{NAME}. 5 in a 10.0.2.12"]
 
 
-def test_several_addresses_are_all_answered(asker: Asker) -> None:
+def test_returns_all_addresses(asker: Asker) -> None:
     asker.zone.set_address(NAME, ["10.0.1.11", "10.0.2.12"], ttl=30)
 
     assert asker.answers(NAME) == [f"{NAME}. 30 in a 10.0.1.11", f"{NAME}. 30 in a 10.0.2.12"]
 
 
-def test_names_are_told_apart_and_case_does_not_matter(asker: Asker) -> None:
+def test_distinguishes_names_and_ignores_case(asker: Asker) -> None:
     asker.zone.set_address("One.example", ["10.0.1.1"])
     asker.zone.set_address("two.example.", ["10.0.1.2"])
 
@@ -107,21 +107,21 @@ def test_an_alias_is_followed_within_the_zone(asker: Asker) -> None:
     assert asker.answers("db.internal", "CNAME") == ["db.internal. 60 in cname mid.internal."]
 
 
-def test_an_alias_of_an_unknown_name_leads_to_nxdomain(asker: Asker) -> None:
+def test_an_alias_of_an_unknown_name_is_nxdomain(asker: Asker) -> None:
     asker.zone.set_alias("db.internal", "gone.example")
 
     assert asker.answers("db.internal") == ["db.internal. 5 in cname gone.example."]
     assert asker.rcode("db.internal") == "NXDOMAIN"
 
 
-def test_a_circle_of_aliases_is_a_server_failure(asker: Asker) -> None:
+def test_a_circle_of_aliases_is_servfail(asker: Asker) -> None:
     asker.zone.set_alias("a.example", "b.example")
     asker.zone.set_alias("b.example", "a.example")
 
     assert asker.rcode("a.example") == "SERVFAIL"
 
 
-def test_an_unknown_name_is_told_apart_from_a_missing_type(asker: Asker) -> None:
+def test_distinguishes_an_unknown_name_from_a_missing_type(asker: Asker) -> None:
     asker.zone.set_address(NAME, ["10.0.1.11"])
     asker.zone.set_address("empty.example", [])
 
@@ -150,7 +150,7 @@ def test_a_name_can_be_made_to_fail_and_to_recover(asker: Asker, fault: Fault) -
     assert asker.answers(NAME) == [f"{NAME}. 5 in a 10.0.1.11"]
 
 
-def test_a_fault_outlives_a_flip_and_is_met_behind_an_alias(asker: Asker) -> None:
+def test_a_fault_remains_after_a_flip_and_behind_an_alias(asker: Asker) -> None:
     asker.zone.set_address(NAME, ["10.0.1.11"])
     asker.zone.set_alias("db.internal", NAME)
     asker.zone.set_fault(NAME, Fault.SERVFAIL)
@@ -159,7 +159,7 @@ def test_a_fault_outlives_a_flip_and_is_met_behind_an_alias(asker: Asker) -> Non
     assert asker.rcode("db.internal") == "SERVFAIL"
 
 
-def test_a_silent_name_is_not_answered(asker: Asker) -> None:
+def test_a_silent_name_gets_no_response(asker: Asker) -> None:
     asker.zone.set_address(NAME, ["10.0.1.11"])
     asker.zone.set_fault(NAME, Fault.TIMEOUT)
 
@@ -209,9 +209,12 @@ def test_every_query_is_logged_once(asker: Asker) -> None:
     assert all(float(at) > 1e9 for at, *_ in fields)
     assert query_count(asker.log) == 3
     assert query_count(asker.log, NAME.upper()) == 2
+    first, *_, last = (float(at) for at, *_ in fields)
+    assert query_count(asker.log, since=first, until=last + 1) == 3
+    assert query_count(asker.log, until=first) == query_count(asker.log, since=last + 1) == 0
 
 
-def test_what_is_no_query_is_refused_or_ignored(asker: Asker) -> None:
+def test_rejects_or_ignores_another_message(asker: Asker) -> None:
     update = dns.message.make_query(NAME, "A")
     update.set_opcode(dns.opcode.NOTIFY)
     answer = asker.ask_wire(update.to_wire(), "udp")
@@ -234,7 +237,7 @@ def test_what_is_no_query_is_refused_or_ignored(asker: Asker) -> None:
         '{"a": {"values": []}}',
     ],
 )
-def test_a_file_that_holds_no_zone_is_refused_by_name(tmp_path: Path, text: str) -> None:
+def test_rejects_a_file_without_a_zone(tmp_path: Path, text: str) -> None:
     path = tmp_path / "zone.json"
     path.write_text(text)
 
@@ -256,7 +259,7 @@ NAME_SERVER = f"ns1.{ZONE}"
 
 @pytest.fixture
 def zoned(asker: Asker) -> Asker:
-    """A server that speaks for one zone and no other."""
+    """A server that is authoritative for one zone."""
     asker.zone.set_name_servers(ZONE, [NAME_SERVER], ttl=60)
     asker.zone.set_address(NAME, ["10.0.1.11"])
     return asker
@@ -267,7 +270,7 @@ def authority(message: dns.message.Message | None) -> list[str]:
     return [rrset.to_text() for rrset in message.authority]
 
 
-def test_a_zone_names_its_servers_and_its_start(zoned: Asker) -> None:
+def test_a_zone_has_ns_and_soa_records(zoned: Asker) -> None:
     start = f"{ZONE}. 60 in soa {NAME_SERVER}. hostmaster.{ZONE}. 1 7200 900 1209600 60"
 
     assert zoned.answers(ZONE, "NS") == [f"{ZONE}. 60 in ns {NAME_SERVER}."]
@@ -277,7 +280,7 @@ def test_a_zone_names_its_servers_and_its_start(zoned: Asker) -> None:
 
 @pytest.mark.parametrize("kind", ["A", "SOA", "NS"])
 @pytest.mark.parametrize("name", ["empty", "unknown"])
-def test_an_answer_without_records_says_which_zone_has_none(
+def test_an_answer_without_records_has_the_soa_of_its_zone(
     zoned: Asker, name: str, kind: str
 ) -> None:
     zoned.zone.set_address(f"empty.{ZONE}", [])
@@ -288,11 +291,11 @@ def test_an_answer_without_records_says_which_zone_has_none(
     assert zoned.answers(f"{name}.{ZONE}", kind) == []
 
 
-def test_an_answer_with_records_says_nothing_else(zoned: Asker) -> None:
+def test_an_answer_with_records_has_no_soa(zoned: Asker) -> None:
     assert authority(zoned.ask(NAME)) == []
 
 
-def test_a_name_of_another_zone_is_refused_without_authority(zoned: Asker) -> None:
+def test_refuses_a_name_of_another_zone_without_authority(zoned: Asker) -> None:
     message = zoned.ask("db.corp.example")
 
     assert message is not None
@@ -300,7 +303,7 @@ def test_a_name_of_another_zone_is_refused_without_authority(zoned: Asker) -> No
     assert not message.flags & dns.flags.AA
 
 
-def test_an_alias_into_another_zone_is_told_and_not_followed(zoned: Asker) -> None:
+def test_returns_an_alias_into_another_zone_without_following_it(zoned: Asker) -> None:
     zoned.zone.set_alias(f"db.{ZONE}", "db.corp.example")
 
     assert zoned.answers(f"db.{ZONE}") == [f"db.{ZONE}. 5 in cname db.corp.example."]
@@ -318,7 +321,7 @@ class Running:
         resolver = dns.resolver.Resolver(configure=False)
         resolver.nameservers = [HOST]
         resolver.port = self.port
-        resolver.lifetime = 5.0
+        resolver.lifetime = 60.0
         return resolver
 
 
@@ -348,7 +351,7 @@ def test_the_server_answers_over_udp_and_tcp(running: Running, tcp: bool) -> Non
 
 
 @pytest.mark.lab
-def test_a_resolver_gets_a_truncated_answer_over_tcp(running: Running) -> None:
+def test_a_resolver_repeats_a_truncated_query_over_tcp(running: Running) -> None:
     running.zone.set_address(NAME, ["10.0.1.11"])
     running.zone.set_fault(NAME, Fault.TRUNCATE)
 
@@ -361,7 +364,7 @@ def test_a_resolver_gets_a_truncated_answer_over_tcp(running: Running) -> None:
 
 @pytest.mark.lab
 @pytest.mark.parametrize("ask", [dns.query.udp, dns.query.tcp])
-def test_a_silent_name_times_out_while_others_are_answered(
+def test_a_silent_name_times_out_and_others_do_not(
     running: Running, ask: Callable[..., dns.message.Message]
 ) -> None:
     running.zone.set_address(NAME, ["10.0.1.11"])
@@ -369,13 +372,13 @@ def test_a_silent_name_times_out_while_others_are_answered(
     running.zone.set_fault(NAME, Fault.TIMEOUT)
 
     with pytest.raises(dns.exception.Timeout):
-        ask(dns.message.make_query(NAME, "A"), HOST, timeout=UNANSWERED, port=running.port)
+        ask(dns.message.make_query(NAME, "A"), HOST, timeout=NO_ANSWER, port=running.port)
 
     assert running.resolver().resolve("other.example", "A")
 
 
 @pytest.mark.lab
-def test_a_client_that_leaves_in_mid_query_does_no_harm(running: Running) -> None:
+def test_survives_a_client_that_disconnects_during_a_query(running: Running) -> None:
     running.zone.set_address(NAME, ["10.0.1.11"])
     with socket.create_connection((HOST, running.port)) as client:
         client.sendall(b"\0\xff half")
@@ -384,7 +387,7 @@ def test_a_client_that_leaves_in_mid_query_does_no_harm(running: Running) -> Non
 
 
 @pytest.mark.lab
-def test_a_zone_file_that_became_unreadable_ends_the_server_loudly() -> None:
+def test_an_invalid_zone_file_ends_the_server_with_an_error() -> None:
     def break_the_zone() -> None:
         with Supervisor() as supervisor:
             running = start_server(supervisor)
@@ -392,7 +395,7 @@ def test_a_zone_file_that_became_unreadable_ends_the_server_loudly() -> None:
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
                 query = dns.message.make_query(NAME, "A").to_wire()
                 client.sendto(query, (HOST, running.port))
-            supervisor.wait_until(lambda: False, what="the end", timeout=20.0)
+            supervisor.wait_until(lambda: False, what="the end", timeout=200.0)
 
     with pytest.raises(ServerDiedError, match=r"DNS server ended(.|\n)*is not a zone"):
         break_the_zone()

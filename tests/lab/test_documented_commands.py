@@ -1,7 +1,7 @@
-"""Every command of the pages is typed as it is written, against a stack in the lab's AWS.
+"""Runs every command of the pages as written, against a stack in the lab's AWS.
 
-One stack is deployed, by the README's own commands, in a copy of the repository. An entry of the
-runbook gets the fault that it is about, and its commands have to end it.
+The README's commands deploy the stack from a copy of the repository. For each entry of the runbook
+the tests cause its fault, and its commands must end the fault.
 """
 
 import json
@@ -38,17 +38,17 @@ from tests.template.stack import load
 pytestmark = pytest.mark.lab
 
 REGION, STACK = "eu-west-1", "orders-privatelink"
-#: The fleet's page deploys it, before the runbook is read.
+#: The stack of docs/fleet.md, whose commands run before those of the runbook.
 FLEET = "postgres-privatelink-fleet"
 WRITER = Endpoint(IPv4Address("10.0.1.11"), 5432)
-#: No schedule starts the function while a fault is looked at.
+#: No schedule runs the function during a fault.
 TIMES = LabOptions(schedule_interval=3600)
-#: What the README types before any page is read on, and no page again.
+#: The README's commands that run first, and only once.
 FIRST = ("make build", ".venv/bin/sam deploy --stack-name orders-privatelink")
 RUNBOOK = "docs/runbook.md"
 
-#: What a person replaces by something of his own.
-STANDS_FOR: Mapping[str, Callable[["Reader"], str]] = {
+#: The placeholders of the pages.
+PLACEHOLDERS: Mapping[str, Callable[["Reader"], str]] = {
     "orders.abcdefghijkl.eu-west-1.rds.amazonaws.com": lambda reader: reader.endpoint,
     "<commit>": lambda _: "HEAD",
     "vpc-0a1b2c3d4e5f60718": lambda reader: reader.vpc,
@@ -57,84 +57,88 @@ STANDS_FOR: Mapping[str, Callable[["Reader"], str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Elsewhere:
-    """Why a command is not run here, and the file that runs it or what it is made of, by a word."""
+class RunElsewhere:
+    """The reason why a command does not run here, and a file with a word that covers it."""
 
-    why: str
+    reason: str
     file: str
     word: str
 
 
-ELSEWHERE: Mapping[str, Elsewhere] = {
-    "make test": Elsewhere("it would run itself", ".ci/run", "make test"),
-    "make check": Elsewhere("a part of `make test`", ".github/workflows/ci.yml", "make check"),
-    "make format": Elsewhere(
-        "the same tools look in `make check`", "Makefile", "ruff format --check"
+RUN_ELSEWHERE: Mapping[str, RunElsewhere] = {
+    "make test": RunElsewhere("it would run this test", ".ci/run", "make test"),
+    "make check": RunElsewhere("a part of `make test`", ".github/workflows/ci.yml", "make check"),
+    "make format": RunElsewhere(
+        "`make check` runs the same tools", "Makefile", "ruff format --check"
     ),
-    "make demo": Elsewhere(
-        "a lab of its own, and a job of the CI", ".github/workflows/ci.yml", "make demo"
+    "make demo": RunElsewhere(
+        "it starts another lab; a job of the CI runs it", ".github/workflows/ci.yml", "make demo"
     ),
-    "make screenshots": Elsewhere(
+    "make screenshots": RunElsewhere(
         "the tests of the widget show the same states", "tests/browser/test_widget.py", "states"
     ),
-    "make histories": Elsewhere(
-        "a million histories; the tests play some of them",
+    "make histories": RunElsewhere(
+        "a million histories; the tests replay some of them",
         "tests/properties/test_histories.py",
         "make histories",
     ),
-    "make bench": Elsewhere(
+    "make bench": RunElsewhere(
         "100,000 failovers for each strategy; the tests simulate some",
         "tests/unit/bench/test_simulation.py",
         "simulat",
     ),
-    "make bench-fleet": Elsewhere(
+    "make bench-fleet": RunElsewhere(
         "5,000 groups; the tests simulate some", "tests/unit/bench/test_fleet.py", "measure("
     ),
-    "make bench-warm": Elsewhere(
+    "make bench-warm": RunElsewhere(
         "a thousand runs of each function; the tests make some",
         "tests/artifact/test_warm.py",
         "runs=",
     ),
-    "make mutants": Elsewhere(
-        "too long; run by hand, and its result is on the page",
+    "make mutants": RunElsewhere(
+        "too long; its result is on the page",
         "docs/contributing/mutation.md",
         "make mutants",
     ),
-    "make drill STACK=orders-privatelink REGION=eu-west-1 DRILL_OPTIONS=--observe": Elsewhere(
-        "it waits for a failover; a scenario sets one off", "lab/scenarios/drill.py", "--observe"
+    "make drill STACK=orders-privatelink REGION=eu-west-1 DRILL_OPTIONS=--observe": RunElsewhere(
+        "it waits for a failover; a scenario has one", "lab/scenarios/drill.py", "--observe"
     ),
     **{
-        command.name: Elsewhere(
+        command.name: RunElsewhere(
             "the lab has no organization", "tests/template/test_stack_set.py", "expand_template"
         )
         for command in commands("docs/fleet.md", read("docs/fleet.md"))
         if command.section == "Many accounts and Regions"
     },
-    f".venv/bin/sam delete --stack-name {FLEET} --region eu-west-1": Elsewhere(
-        "the runbook needs it; the fleet's scenario ends with it",
+    f".venv/bin/sam delete --stack-name {FLEET} --region eu-west-1": RunElsewhere(
+        "the runbook needs the stack; the fleet's scenario deletes it",
         "lab/scenarios/fleet.py",
         "fleet.stack.delete()",
     ),
-    ".venv/bin/sam delete --stack-name orders-privatelink --region eu-west-1": Elsewhere(
-        "nothing would be left; every scenario ends with it", "lab/scenarios/base.py", "sam delete"
+    ".venv/bin/sam delete --stack-name orders-privatelink --region eu-west-1": RunElsewhere(
+        "later pages need the stack; every scenario deletes it",
+        "lab/scenarios/base.py",
+        "sam delete",
     ),
 }
 
-#: What is typed where a command asks. Every other one is answered with yes.
+#: The input of commands that ask. The input of all others is "y".
 GUIDED = ".venv/bin/sam deploy --guided --stack-name orders-privatelink --region eu-west-1"
-ANSWERS: Mapping[str, Callable[["Reader"], str]] = {
+INPUTS: Mapping[str, Callable[["Reader"], str]] = {
     # Stack, Region, the one parameter without a default, defaults, nothing saved, not deployed.
-    GUIDED: lambda it: "\n\n" + it.endpoint + "\n" * (len(load()["Parameters"]) + 3) + "n\nn\n",
+    GUIDED: lambda reader: (
+        "\n\n" + reader.endpoint + "\n" * (len(load()["Parameters"]) + 3) + "n\nn\n"
+    ),
 }
 
-#: Commands for a stack that this one is not, and with what words it is refused.
-REFUSED = {
-    # The reader's shell says yes, which is not the database's name.
-    "make drill": r"Nothing was touched\.",
+#: Commands that fail on this stack, and their error.
+FAILING = {
+    # The input is not the database's name.
+    "make drill": r"Nothing was changed\.",
     "aws cloudformation continue-update-rollback": "cannot be called from current stack status",
 }
 
-#: What a command prints, by an expression for its beginning.
+#: The expected output of commands, by a pattern for their beginning.
 PRINTS = {
     GUIDED: "Deploy this changeset",
     "make help": r"(?m)^demo +Run the main job",
@@ -158,25 +162,27 @@ PRINTS = {
 
 
 COMMANDS = {page: list(commands(page, read(page))) for page in PAGES}
-#: What changes the clone comes last.
+#: The page whose commands change the clone.
 LAST = "CONTRIBUTING.md"
-TYPED = sorted((page for page in PAGES if COMMANDS[page]), key=lambda page: (page == LAST, page))
-TYPED_FIRST = {c.name: c for c in COMMANDS["README.md"] if c.name.startswith(FIRST)}
+PAGES_WITH_COMMANDS = sorted(
+    (page for page in PAGES if COMMANDS[page]), key=lambda page: (page == LAST, page)
+)
+RUN_FIRST = {c.name: c for c in COMMANDS["README.md"] if c.name.startswith(FIRST)}
 
 
-def _is_typed(command: Command) -> bool:
-    return command.name not in {*TYPED_FIRST, *ELSEWHERE}
+def _runs_here(command: Command) -> bool:
+    return command.name not in {*RUN_FIRST, *RUN_ELSEWHERE}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reader:
-    """Somebody who has the repository, an account, and a database in it.
+    """A reader of the pages, with the repository, an account and a database.
 
     Attributes:
-        account: Acts in the Region of the pages.
-        zone: The names that the stack's functions see.
+        account: The account, in the Region of the pages.
+        zone: The DNS zone of the stack's functions.
         folder: A copy of the repository.
-        environment: Of the reader's shell.
+        environment: The environment variables of the reader's shell.
         endpoint: The database's name.
     """
 
@@ -186,32 +192,32 @@ class Reader:
     environment: Mapping[str, str]
     endpoint: str
 
-    def deploys(self) -> None:
-        """Follow the README until the stack is there."""
+    def deploy(self) -> None:
+        """Deploy the stack with the README's commands."""
         shell = Shell(self.folder, self.environment)
-        for command in TYPED_FIRST.values():
-            self.types(command, shell)
+        for command in RUN_FIRST.values():
+            self.run(command, shell)
 
-    def types(self, command: Command, shell: Shell) -> None:
-        """Type a command as it is written and see that it does what it should."""
+    def run(self, command: Command, shell: Shell) -> None:
+        """Run a command as written and check its exit status and output."""
         text = command.text
-        for word, own in STANDS_FOR.items():
+        for word, value in PLACEHOLDERS.items():
             if word in text:
-                text = text.replace(word, own(self))
-        answers = ANSWERS[command.name](self) if command.name in ANSWERS else "y\n"
-        outcome = shell.run(text, answers=answers)
-        words = _of(command, REFUSED)
-        assert (outcome.status == 0) == (words is None), f"{command}\n{outcome.printed}"
-        shown = words or _of(command, PRINTS) or ""
+                text = text.replace(word, value(self))
+        given = INPUTS[command.name](self) if command.name in INPUTS else "y\n"
+        outcome = shell.run(text, typed=given)
+        error = _of(command, FAILING)
+        assert (outcome.status == 0) == (error is None), f"{command}\n{outcome.printed}"
+        shown = error or _of(command, PRINTS) or ""
         assert re.search(shown, outcome.printed), f"{command}: no {shown}\n{outcome.printed}"
 
     @property
     def consumer(self) -> Consumer:
-        """Who is connected, unless the test is about that."""
+        """The connected consumer."""
         return Consumer(replace(self.account, number=DBT))
 
     def client(self, service: str) -> Any:
-        """A client of the reader's account."""
+        """Return a client of the reader's account."""
         make: Any = self.account.session().client
         return make(service, endpoint_url=self.account.endpoint_url)
 
@@ -221,7 +227,7 @@ class Reader:
         return self.outputs_of(STACK)
 
     def outputs_of(self, name: str) -> Mapping[str, str]:
-        """The outputs of a stack."""
+        """Return the outputs of a stack."""
         (stack,) = self.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
         return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
 
@@ -232,74 +238,74 @@ class Reader:
         return str(database["DBSubnetGroup"]["VpcId"])
 
     def resource(self, name: str) -> str:
-        """The physical ID of a resource of the stack."""
+        """Return the physical ID of a resource of the stack."""
         found = self.client("cloudformation").describe_stack_resource(
             StackName=STACK, LogicalResourceId=name
         )
         return str(found["StackResourceDetail"]["PhysicalResourceId"])
 
-    def state(self, step: str) -> str:
-        """What the status says of a step now."""
+    def state(self, check_id: str) -> str:
+        """Return the state of a status check."""
         checks = self._invoke("ReportStatusFunctionName")["checks"]
-        (check,) = [check for check in checks if check["id"] == step]
+        (check,) = [check for check in checks if check["id"] == check_id]
         return str(check["state"])
 
-    def syncs(self) -> None:
-        """Do what the schedule does each minute elsewhere."""
+    def sync(self) -> None:
+        """Run the reconciler, as the schedule would."""
         assert self._invoke("ReconcileTargetsFunctionName")["status"] == "in_sync"
 
     def _invoke(self, output: str) -> Any:
-        answer = self.client("lambda").invoke(FunctionName=self.outputs[output], Payload="{}")
-        return json.load(answer["Payload"])
+        reply = self.client("lambda").invoke(FunctionName=self.outputs[output], Payload="{}")
+        return json.load(reply["Payload"])
 
 
 def _of(command: Command, table: Mapping[str, str]) -> str | None:
-    return next((says for start, says in table.items() if re.match(start, command.name)), None)
+    return next((text for start, text in table.items() if re.match(start, command.name)), None)
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What an entry of the runbook is about.
+    """The fault of an entry of the runbook.
 
     Attributes:
-        step: The step of the status that it breaks.
-        break_: Breaks it, and returns what puts right what the commands do not.
-        heals: Whether the commands of the entry do it alone.
+        check: The ID of the status check that the fault breaks.
+        break_: Causes the fault; returns a function that restores the rest.
+        heals: Whether the commands of the entry alone end the fault.
     """
 
-    step: str
+    check: str
     break_: Callable[[Reader], Callable[[], object]]
     heals: bool = True
 
 
 def _nothing() -> None:
-    """The commands put everything right."""
+    """Restore nothing, because the commands do."""
 
 
-def _name_is_gone(reader: Reader) -> Callable[[], object]:
+def _remove_name(reader: Reader) -> Callable[[], object]:
     reader.zone.remove(reader.endpoint)
     return lambda: reader.zone.set_address(reader.endpoint, [str(WRITER.address)])
 
 
-def _database_is_public(reader: Reader) -> Callable[[], object]:
+def _make_database_public(reader: Reader) -> Callable[[], object]:
     rds = reader.client("rds")
     rds.modify_db_instance(DBInstanceIdentifier="orders", PubliclyAccessible=True)
     reader.zone.set_address(reader.endpoint, ["198.51.100.7"])
 
-    def made_private() -> None:
+    def check_private() -> None:
         (database,) = rds.describe_db_instances()["DBInstances"]
         assert not database["PubliclyAccessible"]
         reader.zone.set_address(reader.endpoint, [str(WRITER.address)])
 
-    return made_private
+    return check_private
 
 
-def _target_is_gone(reader: Reader) -> Callable[[], object]:
+def _remove_target(reader: Reader) -> Callable[[], object]:
     _change_targets(reader, "deregister_targets", str(WRITER.address))
     return _nothing
 
 
-def _target_too_many(reader: Reader) -> Callable[[], object]:
+def _add_target(reader: Reader) -> Callable[[], object]:
     _change_targets(reader, "register_targets", "10.0.1.99")
     return _nothing
 
@@ -310,7 +316,7 @@ def _change_targets(reader: Reader, action: str, address: str) -> None:
     change(TargetGroupArn=group, Targets=[{"Id": address, "Port": WRITER.port}])
 
 
-def _proxy_protocol_is_on(reader: Reader) -> Callable[[], object]:
+def _switch_proxy_protocol_on(reader: Reader) -> Callable[[], object]:
     reader.client("elbv2").modify_target_group_attributes(
         TargetGroupArn=reader.outputs["TargetGroupArn"],
         Attributes=[{"Key": "proxy_protocol_v2.enabled", "Value": "true"}],
@@ -318,12 +324,12 @@ def _proxy_protocol_is_on(reader: Reader) -> Callable[[], object]:
     return _nothing
 
 
-def _listener_is_gone(reader: Reader) -> Callable[[], object]:
+def _delete_listener(reader: Reader) -> Callable[[], object]:
     reader.client("elbv2").delete_listener(ListenerArn=reader.resource("DatabaseListener"))
     return _nothing
 
 
-def _zones_are_not_crossed(reader: Reader) -> Callable[[], object]:
+def _switch_cross_zone_off(reader: Reader) -> Callable[[], object]:
     reader.client("elbv2").modify_load_balancer_attributes(
         LoadBalancerArn=reader.resource("LoadBalancer"),
         Attributes=[{"Key": "load_balancing.cross_zone.enabled", "Value": "false"}],
@@ -331,8 +337,8 @@ def _zones_are_not_crossed(reader: Reader) -> Callable[[], object]:
     return _nothing
 
 
-def _security_groups_are_closed(reader: Reader) -> Callable[[], object]:
-    """Of the load balancer, which then needs all that its entry has."""
+def _close_load_balancer(reader: Reader) -> Callable[[], object]:
+    """Remove all rules of the load balancer, so that its entry needs all its commands."""
     ec2, group = reader.client("ec2"), reader.outputs["LoadBalancerSecurityGroupId"]
     _revoke(ec2, group, egress=True)
     _revoke(ec2, group, egress=False)
@@ -344,7 +350,7 @@ def _security_groups_are_closed(reader: Reader) -> Callable[[], object]:
     return _nothing
 
 
-def _database_is_closed(reader: Reader) -> Callable[[], object]:
+def _close_database(reader: Reader) -> Callable[[], object]:
     (database,) = reader.client("rds").describe_db_instances()["DBInstances"]
     (group,) = database["VpcSecurityGroups"]
     _revoke(reader.client("ec2"), group["VpcSecurityGroupId"], egress=False)
@@ -362,8 +368,8 @@ def _revoke(ec2: Any, group: str, *, egress: bool) -> None:
     revoke(GroupId=group, SecurityGroupRuleIds=ids)
 
 
-def _service_stands_elsewhere(reader: Reader) -> Callable[[], object]:
-    """AWS refuses that as long as somebody is connected."""
+def _move_service(reader: Reader) -> Callable[[], object]:
+    """Move the service to another load balancer; AWS requires that no consumer is connected."""
     elbv2, ec2 = reader.client("elbv2"), reader.client("ec2")
     ours = reader.resource("LoadBalancer")
     (balancer,) = elbv2.describe_load_balancers(LoadBalancerArns=[ours])["LoadBalancers"]
@@ -390,7 +396,7 @@ def _service_stands_elsewhere(reader: Reader) -> Callable[[], object]:
     return remove_other
 
 
-def _nobody_is_allowed(reader: Reader) -> Callable[[], object]:
+def _remove_principals(reader: Reader) -> Callable[[], object]:
     ec2, service = reader.client("ec2"), {"ServiceId": reader.outputs["EndpointServiceId"]}
     allowed = ec2.describe_vpc_endpoint_service_permissions(**service)["AllowedPrincipals"]
     ec2.modify_vpc_endpoint_service_permissions(
@@ -399,7 +405,7 @@ def _nobody_is_allowed(reader: Reader) -> Callable[[], object]:
     return _nothing
 
 
-def _a_stranger_waits(reader: Reader) -> Callable[[], object]:
+def _connect_stranger(reader: Reader) -> Callable[[], object]:
     ec2, service = reader.client("ec2"), {"ServiceId": reader.outputs["EndpointServiceId"]}
     principal = [f"arn:aws:iam::{STRANGER}:root"]
     (before,) = ec2.describe_vpc_endpoint_service_configurations(ServiceIds=list(service.values()))[
@@ -420,13 +426,13 @@ def _a_stranger_waits(reader: Reader) -> Callable[[], object]:
     return leave
 
 
-def _schedule_is_off(reader: Reader) -> Callable[[], object]:
+def _disable_schedule(reader: Reader) -> Callable[[], object]:
     scheduler = reader.client("scheduler")
     found = scheduler.get_schedule(Name=reader.resource("ReconcileTargetsFunctionEveryMinute"))
     given = ("Name", "Description", "ScheduleExpression", "FlexibleTimeWindow", "Target")
     scheduler.update_schedule(**{name: found[name] for name in given}, State="DISABLED")
 
-    def is_as_it_was() -> None:
+    def check_restored() -> None:
         now = scheduler.get_schedule(Name=found["Name"])
         assert {**now, "LastModificationDate": None, "ResponseMetadata": None} == {
             **found,
@@ -434,7 +440,7 @@ def _schedule_is_off(reader: Reader) -> Callable[[], object]:
             "ResponseMetadata": None,
         }
 
-    return is_as_it_was
+    return check_restored
 
 
 def _message_in(output: str) -> Callable[[Reader], Callable[[], object]]:
@@ -445,42 +451,40 @@ def _message_in(output: str) -> Callable[[Reader], Callable[[], object]]:
     return put
 
 
-#: By the headings of the runbook. Without one the commands are typed where nothing is broken.
+#: The faults by the headings of the runbook. Other commands run without a fault.
 FAULTS = {
     "Failed runs": Fault("dead-letter-queues", _message_in("FailedRunsQueueUrl")),
     "Undelivered events": Fault("dead-letter-queues", _message_in("UndeliveredEventsQueueUrl")),
-    "Connection waiting": Fault("endpoint-connections", _a_stranger_waits, heals=False),
-    "endpoint-name": Fault("endpoint-name", _name_is_gone, heals=False),
-    "allowed-addresses": Fault("allowed-addresses", _database_is_public, heals=False),
-    "target-health": Fault("target-health", _target_is_gone),
-    "drift": Fault("drift", _target_too_many),
-    "target-group": Fault("target-group", _proxy_protocol_is_on),
-    "listener": Fault("listener", _listener_is_gone),
-    "load-balancer": Fault("load-balancer", _zones_are_not_crossed),
-    "load-balancer-security-group": Fault(
-        "load-balancer-security-group", _security_groups_are_closed
-    ),
-    "database-security-group": Fault("database-security-group", _database_is_closed),
-    "endpoint-service": Fault("endpoint-service", _service_stands_elsewhere),
-    "allowed-principals": Fault("allowed-principals", _nobody_is_allowed),
-    "endpoint-connections": Fault("endpoint-connections", _a_stranger_waits),
-    "schedule": Fault("schedule", _schedule_is_off),
+    "Connection waiting": Fault("endpoint-connections", _connect_stranger, heals=False),
+    "endpoint-name": Fault("endpoint-name", _remove_name, heals=False),
+    "allowed-addresses": Fault("allowed-addresses", _make_database_public, heals=False),
+    "target-health": Fault("target-health", _remove_target),
+    "drift": Fault("drift", _add_target),
+    "target-group": Fault("target-group", _switch_proxy_protocol_on),
+    "listener": Fault("listener", _delete_listener),
+    "load-balancer": Fault("load-balancer", _switch_cross_zone_off),
+    "load-balancer-security-group": Fault("load-balancer-security-group", _close_load_balancer),
+    "database-security-group": Fault("database-security-group", _close_database),
+    "endpoint-service": Fault("endpoint-service", _move_service),
+    "allowed-principals": Fault("allowed-principals", _remove_principals),
+    "endpoint-connections": Fault("endpoint-connections", _connect_stranger),
+    "schedule": Fault("schedule", _disable_schedule),
 }
 
 
 @contextmanager
 def _broken(reader: Reader, fault: Fault | None) -> Iterator[None]:
-    """Break what the commands of the block are for, and see that they put it right."""
+    """Cause a fault; check that the commands of the block end it."""
     if fault is None:
         yield
         return
     restore = fault.break_(reader)
-    assert reader.state(fault.step) == "broken"
+    wait_until(lambda: reader.state(fault.check) == "broken")
     yield
     if fault.heals:
-        wait_until(lambda: reader.state(fault.step) != "broken")
+        wait_until(lambda: reader.state(fault.check) != "broken")
     restore()
-    wait_until(lambda: reader.state(fault.step) in {"ok", "warning"})
+    wait_until(lambda: reader.state(fault.check) in {"ok", "warning"})
 
 
 @pytest.fixture(scope="module")
@@ -498,13 +502,13 @@ def reader() -> Iterator[Reader]:
                 environment=_environment(supervisor.work_dir, account.endpoint_url),
                 endpoint=endpoint,
             )
-            reader.deploys()
+            reader.deploy()
             reader.consumer.connect(reader.outputs["EndpointServiceName"])
             yield reader
 
 
 def _clone(work_dir: Path) -> Path:
-    """Copy the repository with what is not committed yet, and clone the copy."""
+    """Copy the repository with uncommitted files, and clone the copy."""
     origin, folder = work_dir / "origin", work_dir / "clone"
     listed = _git(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     for name in filter(None, listed.split("\0")):
@@ -514,7 +518,7 @@ def _clone(work_dir: Path) -> Path:
     _git(origin, "init", "--quiet", "--initial-branch=main")
     _git(origin, "add", "--all")
     me = ("-c", "user.name=Reader", "-c", "user.email=reader@example.com")
-    _git(origin, *me, "commit", "--quiet", "--no-verify", "--message=All of it")
+    _git(origin, *me, "commit", "--quiet", "--no-verify", "--message=Copy")
     _git(origin, "clone", "--quiet", str(origin), str(folder))
     (folder / ".venv").symlink_to(Path(sys.prefix))
     return folder
@@ -527,10 +531,10 @@ def _git(folder: Path, *arguments: str) -> str:
 
 
 def _environment(work_dir: Path, endpoint_url: str) -> Mapping[str, str]:
-    """An AWS CLI and credentials; no Region, because each command has to name it."""
+    """Return the environment: AWS CLI and credentials, but no Region; commands must name it."""
     tools = work_dir / "bin"
     tools.mkdir()
-    # Version 1 of the CLI goes to AWS's own address for SQS unless it is told on the command line.
+    # For SQS, version 1 of the CLI reads the endpoint only from the command line.
     real = Path(sys.executable).parent / "aws"
     script = f'#!/bin/sh\nexec "{real}" --endpoint-url "{endpoint_url}" "$@"\n'
     (tools / "aws").write_text(script)
@@ -548,26 +552,26 @@ def _environment(work_dir: Path, endpoint_url: str) -> Mapping[str, str]:
     }
 
 
-@pytest.mark.parametrize("page", TYPED)
-def test_the_commands_of_a_page_work_as_they_are_written(reader: Reader, page: str) -> None:
-    reader.syncs()
+@pytest.mark.parametrize("page", PAGES_WITH_COMMANDS)
+def test_the_commands_of_a_page_work_as_written(reader: Reader, page: str) -> None:
+    reader.sync()
     shell = Shell(reader.folder, reader.environment)
     for section, found in groupby(COMMANDS[page], key=lambda command: command.section):
         with _broken(reader, FAULTS.get(section) if page == RUNBOOK else None):
-            for command in filter(_is_typed, found):
-                reader.types(command, shell)
+            for command in filter(_runs_here, found):
+                reader.run(command, shell)
 
 
-def test_nothing_is_listed_here_that_is_on_no_page() -> None:
+def test_every_listed_command_is_on_a_page() -> None:
     names = [command.name for found in COMMANDS.values() for command in found]
-    assert set(names) >= ELSEWHERE.keys() | ANSWERS.keys()
-    for start in [*PRINTS, *REFUSED, *FIRST]:
+    assert set(names) >= RUN_ELSEWHERE.keys() | INPUTS.keys()
+    for start in [*PRINTS, *FAILING, *FIRST]:
         assert any(re.match(start, name) for name in names), start
-    for word in STANDS_FOR:
+    for word in PLACEHOLDERS:
         assert any(word in name for name in names), word
     assert {command.section for command in COMMANDS[RUNBOOK]} >= FAULTS.keys()
 
 
-@pytest.mark.parametrize("name", ELSEWHERE)
-def test_what_is_not_typed_here_is_run_or_made_good_elsewhere(name: str) -> None:
-    assert ELSEWHERE[name].word in (ROOT / ELSEWHERE[name].file).read_text()
+@pytest.mark.parametrize("name", RUN_ELSEWHERE)
+def test_another_file_covers_each_command_that_does_not_run_here(name: str) -> None:
+    assert RUN_ELSEWHERE[name].word in (ROOT / RUN_ELSEWHERE[name].file).read_text()

@@ -1,4 +1,4 @@
-"""The lab's AWS, call by call, over the wire."""
+"""The API of the lab's AWS."""
 
 import json
 import socketserver
@@ -33,11 +33,11 @@ from tests.lab.emulator_process import (
 pytestmark = pytest.mark.lab
 
 PRIMARY = "10.0.1.11"
-NOBODY = "10.0.2.12"
+UNUSED = "10.0.2.12"
 
 
 class Database(socketserver.ThreadingTCPServer):
-    """Something that accepts TCP connections, as PostgreSQL does."""
+    """A server that accepts TCP connections, like PostgreSQL."""
 
     allow_reuse_address = True
     daemon_threads = True
@@ -80,8 +80,8 @@ def emulator(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Road:
-    """A load balancer with its target group and endpoint service, and who calls."""
+class ConnectionPath:
+    """A load balancer with its target group and endpoint service, and its clients."""
 
     emulator: Emulator
     elb: Any
@@ -92,8 +92,8 @@ class Road:
     service: Mapping[str, Any]
 
     def health(self, *targets: Mapping[str, Any]) -> list[tuple[str, int, str, str | None]]:
-        asked = {"Targets": targets} if targets else {}
-        answer = self.elb.describe_target_health(TargetGroupArn=self.group, **asked)
+        arguments = {"Targets": targets} if targets else {}
+        reply = self.elb.describe_target_health(TargetGroupArn=self.group, **arguments)
         return [
             (
                 entry["Target"]["Id"],
@@ -101,7 +101,7 @@ class Road:
                 entry["TargetHealth"]["State"],
                 entry["TargetHealth"].get("Reason"),
             )
-            for entry in answer["TargetHealthDescriptions"]
+            for entry in reply["TargetHealthDescriptions"]
         ]
 
     def register(self, *targets: Mapping[str, Any]) -> None:
@@ -124,8 +124,8 @@ class Road:
         return str(endpoint["VpcEndpoint"]["VpcEndpointId"])
 
     def connections(self, **filters: str) -> list[tuple[str, str, str]]:
-        asked = [{"Name": k.replace("_", "-"), "Values": [v]} for k, v in filters.items()]
-        found = self.ec2.describe_vpc_endpoint_connections(Filters=asked)
+        given = [{"Name": k.replace("_", "-"), "Values": [v]} for k, v in filters.items()]
+        found = self.ec2.describe_vpc_endpoint_connections(Filters=given)
         return [
             (entry["VpcEndpointId"], entry["VpcEndpointOwner"], entry["VpcEndpointState"])
             for entry in found["VpcEndpointConnections"]
@@ -133,15 +133,15 @@ class Road:
 
 
 @pytest.fixture
-def road(emulator: Emulator) -> Iterator[Road]:
+def path(emulator: Emulator) -> Iterator[ConnectionPath]:
     emulator.admin.reset()
     ec2, elb = emulator.client("ec2"), emulator.client("elbv2")
     vpc, subnets = create_vpc(emulator)
     balancer = elb.create_load_balancer(
-        Name="road", Type="network", Scheme="internal", Subnets=subnets
+        Name="orders", Type="network", Scheme="internal", Subnets=subnets
     )["LoadBalancers"][0]["LoadBalancerArn"]
     group = elb.create_target_group(
-        Name="road",
+        Name="orders",
         Protocol="TCP",
         Port=5432,
         VpcId=vpc,
@@ -162,7 +162,7 @@ def road(emulator: Emulator) -> Iterator[Road]:
         ServiceId=service["ServiceId"],
         AddAllowedPrincipals=[f"arn:aws:iam::{CONSUMER}:role/consumer"],
     )
-    yield Road(
+    yield ConnectionPath(
         emulator=emulator,
         elb=elb,
         ec2=ec2,
@@ -174,200 +174,204 @@ def road(emulator: Emulator) -> Iterator[Road]:
     emulator.admin.clear_faults()
 
 
-def refused(call: Callable[[], object]) -> tuple[str, str]:
+def rejected(call: Callable[[], object]) -> tuple[str, str]:
     with pytest.raises(ClientError) as refusal:
         call()
     error = refusal.value.response["Error"]
     return error["Code"], error["Message"]
 
 
-def test_health_follows_the_server_behind_the_address(road: Road, database_port: int) -> None:
+def test_health_follows_the_server_behind_the_address(
+    path: ConnectionPath, database_port: int
+) -> None:
     database = Database(database_port)
     try:
-        road.register({"Id": PRIMARY}, {"Id": NOBODY})
-        assert (PRIMARY, 5432, "initial", "Elb.RegistrationInProgress") in road.health()
-        wait_until(lambda: (PRIMARY, 5432, "healthy", None) in road.health())
+        path.register({"Id": PRIMARY}, {"Id": UNUSED})
+        assert (PRIMARY, 5432, "initial", "Elb.RegistrationInProgress") in path.health()
+        wait_until(lambda: (PRIMARY, 5432, "healthy", None) in path.health())
         wait_until(
-            lambda: (NOBODY, 5432, "unhealthy", "Target.FailedHealthChecks") in road.health()
+            lambda: (UNUSED, 5432, "unhealthy", "Target.FailedHealthChecks") in path.health()
         )
     finally:
         database.stop()
-    wait_until(lambda: (PRIMARY, 5432, "unhealthy", "Target.FailedHealthChecks") in road.health())
+    wait_until(lambda: (PRIMARY, 5432, "unhealthy", "Target.FailedHealthChecks") in path.health())
 
 
-def test_a_closed_port_fails_its_checks_until_it_is_opened(road: Road, database_port: int) -> None:
+def test_a_closed_port_fails_its_checks_until_it_is_opened(
+    path: ConnectionPath, database_port: int
+) -> None:
     port = Endpoint.parse(f"{PRIMARY}:5432")
     database = Database(database_port)
     try:
-        road.emulator.ports.close(port)
-        road.register({"Id": PRIMARY})
+        path.emulator.ports.close(port)
+        path.register({"Id": PRIMARY})
         wait_until(
-            lambda: (PRIMARY, 5432, "unhealthy", "Target.FailedHealthChecks") in road.health()
+            lambda: (PRIMARY, 5432, "unhealthy", "Target.FailedHealthChecks") in path.health()
         )
-        road.emulator.ports.open(port)
-        wait_until(lambda: (PRIMARY, 5432, "healthy", None) in road.health())
+        path.emulator.ports.open(port)
+        wait_until(lambda: (PRIMARY, 5432, "healthy", None) in path.health())
     finally:
         database.stop()
 
 
-def test_ports_zones_draining_and_absence_are_told_apart(road: Road) -> None:
+def test_distinguishes_ports_zones_draining_and_unregistered_targets(path: ConnectionPath) -> None:
     outside = {"Id": "192.168.7.7", "Port": 5433, "AvailabilityZone": "all"}
-    road.register({"Id": PRIMARY, "Port": 5433}, outside)
-    answer = road.elb.describe_target_health(TargetGroupArn=road.group)
-    targets = [entry["Target"] for entry in answer["TargetHealthDescriptions"]]
+    path.register({"Id": PRIMARY, "Port": 5433}, outside)
+    reply = path.elb.describe_target_health(TargetGroupArn=path.group)
+    targets = [entry["Target"] for entry in reply["TargetHealthDescriptions"]]
     assert targets == [{"Id": PRIMARY, "Port": 5433, "AvailabilityZone": "us-east-1a"}, outside]
-    road.deregister({"Id": PRIMARY}, outside)
-    assert [(id_, port, state) for id_, port, state, _ in road.health()] == [
+    path.deregister({"Id": PRIMARY}, outside)
+    assert [(id_, port, state) for id_, port, state, _ in path.health()] == [
         (PRIMARY, 5433, "initial"),
         ("192.168.7.7", 5433, "draining"),
     ]
-    assert road.health({"Id": NOBODY}) == [(NOBODY, 5432, "unused", "Target.NotRegistered")]
-    road.set_attribute("deregistration_delay.timeout_seconds", "0")
-    road.deregister({"Id": PRIMARY, "Port": 5433})
-    assert [id_ for id_, *_ in road.health()] == ["192.168.7.7"]
+    assert path.health({"Id": UNUSED}) == [(UNUSED, 5432, "unused", "Target.NotRegistered")]
+    path.set_attribute("deregistration_delay.timeout_seconds", "0")
+    path.deregister({"Id": PRIMARY, "Port": 5433})
+    assert [id_ for id_, *_ in path.health()] == ["192.168.7.7"]
 
 
-def test_a_refused_registration_says_why(road: Road) -> None:
-    code, message = refused(lambda: road.register({"Id": "8.8.8.8", "AvailabilityZone": "all"}))
+def test_a_rejected_registration_has_a_reason(path: ConnectionPath) -> None:
+    code, message = rejected(lambda: path.register({"Id": "8.8.8.8", "AvailabilityZone": "all"}))
     assert (code, "8.8.8.8" in message) == ("InvalidTarget", True)
-    code, message = refused(lambda: road.register({"Id": "10.9.9.9"}))
+    code, message = rejected(lambda: path.register({"Id": "10.9.9.9"}))
     assert (code, "required" in message) == ("ValidationError", True)
 
 
-def test_a_group_without_a_listener_is_unused(road: Road) -> None:
-    road.elb.delete_listener(ListenerArn=road.listener)
-    road.register({"Id": PRIMARY})
-    assert road.health() == [(PRIMARY, 5432, "unused", "Target.NotInUse")]
+def test_a_group_without_a_listener_is_unused(path: ConnectionPath) -> None:
+    path.elb.delete_listener(ListenerArn=path.listener)
+    path.register({"Id": PRIMARY})
+    assert path.health() == [(PRIMARY, 5432, "unused", "Target.NotInUse")]
 
 
-def test_a_group_in_use_is_not_deleted(road: Road) -> None:
-    code, _ = refused(lambda: road.elb.delete_target_group(TargetGroupArn=road.group))
+def test_a_group_in_use_is_not_deleted(path: ConnectionPath) -> None:
+    code, _ = rejected(lambda: path.elb.delete_target_group(TargetGroupArn=path.group))
     assert code == "ResourceInUse"
 
 
-def test_a_load_balancer_without_security_groups_never_gets_one(road: Road) -> None:
-    code, _ = refused(
-        lambda: road.elb.set_security_groups(LoadBalancerArn=road.balancer, SecurityGroups=["sg-1"])
+def test_rejects_a_security_group_for_a_load_balancer_without_one(path: ConnectionPath) -> None:
+    code, _ = rejected(
+        lambda: path.elb.set_security_groups(LoadBalancerArn=path.balancer, SecurityGroups=["sg-1"])
     )
     assert code == "InvalidConfigurationRequest"
 
 
-def test_an_unknown_attribute_is_refused(road: Road) -> None:
-    code, message = refused(lambda: road.set_attribute("deregistration_delay", "1"))
+def test_an_unknown_attribute_is_rejected(path: ConnectionPath) -> None:
+    code, message = rejected(lambda: path.set_attribute("deregistration_delay", "1"))
     assert (code, "not recognized" in message) == ("ValidationError", True)
 
 
-def test_a_tcp_group_shows_nothing_of_http(road: Road) -> None:
-    (group,) = road.elb.describe_target_groups()["TargetGroups"]
+def test_a_tcp_group_shows_nothing_of_http(path: ConnectionPath) -> None:
+    (group,) = path.elb.describe_target_groups()["TargetGroups"]
     assert "Matcher" not in group
     assert "HealthCheckPath" not in group
     assert (group["HealthCheckProtocol"], group["HealthCheckTimeoutSeconds"]) == ("TCP", 10)
 
 
-def test_a_connection_waits_until_it_is_accepted(road: Road) -> None:
-    endpoint = road.connect()
-    consumer = road.emulator.client("ec2", CONSUMER)
+def test_a_connection_is_pending_until_it_is_accepted(path: ConnectionPath) -> None:
+    endpoint = path.connect()
+    consumer = path.emulator.client("ec2", CONSUMER)
 
-    def seen_by_consumer() -> str:
+    def state_for_consumer() -> str:
         (found,) = consumer.describe_vpc_endpoints(VpcEndpointIds=[endpoint])["VpcEndpoints"]
         return str(found["State"])
 
-    assert road.connections() == [(endpoint, CONSUMER, "pendingAcceptance")]
-    assert seen_by_consumer() == "pendingAcceptance"
-    answer = road.ec2.accept_vpc_endpoint_connections(
-        ServiceId=road.service["ServiceId"], VpcEndpointIds=[endpoint, "vpce-0"]
+    assert path.connections() == [(endpoint, CONSUMER, "pendingAcceptance")]
+    assert state_for_consumer() == "pendingAcceptance"
+    reply = path.ec2.accept_vpc_endpoint_connections(
+        ServiceId=path.service["ServiceId"], VpcEndpointIds=[endpoint, "vpce-0"]
     )
-    assert [entry["ResourceId"] for entry in answer["Unsuccessful"]] == ["vpce-0"]
-    assert road.connections() == [(endpoint, CONSUMER, "available")]
-    assert seen_by_consumer() == "available"
-    (connection,) = road.emulator.admin.data_plane().connections
+    assert [entry["ResourceId"] for entry in reply["Unsuccessful"]] == ["vpce-0"]
+    assert path.connections() == [(endpoint, CONSUMER, "available")]
+    assert state_for_consumer() == "available"
+    (connection,) = path.emulator.admin.data_plane().connections
     assert (connection.endpoint_id, connection.state) == (endpoint, "available")
-    road.ec2.reject_vpc_endpoint_connections(
-        ServiceId=road.service["ServiceId"], VpcEndpointIds=[endpoint]
+    path.ec2.reject_vpc_endpoint_connections(
+        ServiceId=path.service["ServiceId"], VpcEndpointIds=[endpoint]
     )
-    assert seen_by_consumer() == "rejected"
+    assert state_for_consumer() == "rejected"
 
 
-def test_only_allowed_principals_connect(road: Road) -> None:
-    assert refused(lambda: road.connect(STRANGER))[0] == "InvalidServiceName"
-    road.ec2.modify_vpc_endpoint_service_permissions(
-        ServiceId=road.service["ServiceId"], AddAllowedPrincipals=["*"]
+def test_only_allowed_principals_connect(path: ConnectionPath) -> None:
+    assert rejected(lambda: path.connect(STRANGER))[0] == "InvalidServiceName"
+    path.ec2.modify_vpc_endpoint_service_permissions(
+        ServiceId=path.service["ServiceId"], AddAllowedPrincipals=["*"]
     )
-    road.connect(STRANGER)
-    assert [owner for _, owner, _ in road.connections()] == [STRANGER]
+    path.connect(STRANGER)
+    assert [owner for _, owner, _ in path.connections()] == [STRANGER]
 
 
-def test_removing_a_principal_keeps_its_connection(road: Road) -> None:
-    road.connect()
-    road.ec2.modify_vpc_endpoint_service_permissions(
-        ServiceId=road.service["ServiceId"],
+def test_removing_a_principal_keeps_its_connection(path: ConnectionPath) -> None:
+    path.connect()
+    path.ec2.modify_vpc_endpoint_service_permissions(
+        ServiceId=path.service["ServiceId"],
         RemoveAllowedPrincipals=[f"arn:aws:iam::{CONSUMER}:role/consumer"],
     )
-    assert len(road.connections()) == 1
-    assert refused(road.connect)[0] == "InvalidServiceName"
+    assert len(path.connections()) == 1
+    assert rejected(path.connect)[0] == "InvalidServiceName"
 
 
-def test_connections_are_filtered_and_paged(road: Road) -> None:
-    endpoints = [road.connect(), road.connect()]
-    found = road.connections(vpc_endpoint_id=endpoints[1])
+def test_connections_are_filtered_and_paged(path: ConnectionPath) -> None:
+    endpoints = [path.connect(), path.connect()]
+    found = path.connections(vpc_endpoint_id=endpoints[1])
     assert [endpoint for endpoint, *_ in found] == [endpoints[1]]
-    assert road.connections(vpc_endpoint_state="available") == []
-    pages = road.ec2.get_paginator("describe_vpc_endpoint_connections").paginate(
+    assert path.connections(vpc_endpoint_state="available") == []
+    pages = path.ec2.get_paginator("describe_vpc_endpoint_connections").paginate(
         PaginationConfig={"PageSize": 1}
     )
     listed = [[c["VpcEndpointId"] for c in page["VpcEndpointConnections"]] for page in pages]
     assert listed == [[endpoints[0]], [endpoints[1]]]
 
 
-def test_a_service_with_open_connections_is_not_deleted(road: Road) -> None:
-    endpoint = road.connect()
-    service = road.service["ServiceId"]
+def test_a_service_with_open_connections_is_not_deleted(path: ConnectionPath) -> None:
+    endpoint = path.connect()
+    service = path.service["ServiceId"]
 
     def delete() -> list[Any]:
-        answer = road.ec2.delete_vpc_endpoint_service_configurations(ServiceIds=[service])
-        return [entry["Error"]["Code"] for entry in answer["Unsuccessful"]]
+        reply = path.ec2.delete_vpc_endpoint_service_configurations(ServiceIds=[service])
+        return [entry["Error"]["Code"] for entry in reply["Unsuccessful"]]
 
     assert delete() == ["ExistingVpcEndpointConnections"]
-    road.ec2.reject_vpc_endpoint_connections(ServiceId=service, VpcEndpointIds=[endpoint])
+    path.ec2.reject_vpc_endpoint_connections(ServiceId=service, VpcEndpointIds=[endpoint])
     assert delete() == []
     assert delete() == ["InvalidVpcEndpointServiceId.NotFound"]
 
 
-def test_a_deleted_endpoint_ends_its_connection(road: Road) -> None:
-    endpoint = road.connect()
-    road.emulator.client("ec2", CONSUMER).delete_vpc_endpoints(VpcEndpointIds=[endpoint])
-    assert road.connections() == []
+def test_a_deleted_endpoint_ends_its_connection(path: ConnectionPath) -> None:
+    endpoint = path.connect()
+    path.emulator.client("ec2", CONSUMER).delete_vpc_endpoints(VpcEndpointIds=[endpoint])
+    assert path.connections() == []
 
 
-def test_another_account_sees_and_changes_nothing(road: Road) -> None:
-    stranger = road.emulator.client("ec2", STRANGER)
+def test_another_account_has_no_access(path: ConnectionPath) -> None:
+    stranger = path.emulator.client("ec2", STRANGER)
     assert stranger.describe_vpc_endpoint_service_configurations()["ServiceConfigurations"] == []
     assert stranger.describe_vpc_endpoint_connections()["VpcEndpointConnections"] == []
-    code, _ = refused(
+    code, _ = rejected(
         lambda: stranger.modify_vpc_endpoint_service_permissions(
-            ServiceId=road.service["ServiceId"], AddAllowedPrincipals=["*"]
+            ServiceId=path.service["ServiceId"], AddAllowedPrincipals=["*"]
         )
     )
     assert code == "InvalidVpcEndpointServiceId.NotFound"
 
 
-def test_the_policy_decides_who_accepts_connections(road: Road) -> None:
-    service = road.service["ServiceId"]
-    iam = road.emulator.client("iam")
+def test_a_policy_limits_who_may_accept_connections(path: ConnectionPath) -> None:
+    service = path.service["ServiceId"]
+    iam = path.emulator.client("iam")
     iam.create_user(UserName="operator")
     key = iam.create_access_key(UserName="operator")["AccessKey"]
     operator: Any = boto3.session.Session(
         aws_access_key_id=key["AccessKeyId"],
         aws_secret_access_key=key["SecretAccessKey"],
         region_name=REGION,
-    ).client("ec2", endpoint_url=road.emulator.url)
+    ).client("ec2", endpoint_url=path.emulator.url)
 
     def accept() -> Any:
         return operator.accept_vpc_endpoint_connections(
             ServiceId=service, VpcEndpointIds=["vpce-0"]
         )
 
-    assert refused(accept)[0] == "UnauthorizedOperation"
+    assert rejected(accept)[0] == "UnauthorizedOperation"
     for resource, allowed in (("vpce-svc-0", False), (service, True)):
         arn = f"arn:aws:ec2:{REGION}:{PROVIDER}:vpc-endpoint-service/{resource}"
         statement = {
@@ -383,7 +387,7 @@ def test_the_policy_decides_who_accepts_connections(road: Road) -> None:
         if allowed:
             assert len(accept()["Unsuccessful"]) == 1
         else:
-            assert refused(accept)[0] == "UnauthorizedOperation"
+            assert rejected(accept)[0] == "UnauthorizedOperation"
 
 
 def create_database(emulator: Emulator, *, multi_az: bool) -> Mapping[str, Any]:
@@ -400,8 +404,10 @@ def create_database(emulator: Emulator, *, multi_az: bool) -> Mapping[str, Any]:
     return made
 
 
-def test_a_multi_az_instance_fails_over_through_the_hook(road: Road, hook: FailoverHook) -> None:
-    made = create_database(road.emulator, multi_az=True)
+def test_a_multi_az_instance_fails_over_through_the_hook(
+    path: ConnectionPath, hook: FailoverHook
+) -> None:
+    made = create_database(path.emulator, multi_az=True)
     name, _, domain = made["Endpoint"]["Address"].partition(".")
     assert name == "orders"
     assert domain.endswith(f".{REGION}.rds.amazonaws.com")
@@ -409,12 +415,12 @@ def test_a_multi_az_instance_fails_over_through_the_hook(road: Road, hook: Failo
         "us-east-1a",
         "us-east-1b",
     )
-    rds = road.emulator.client("rds")
+    rds = path.emulator.client("rds")
     rebooted = rds.reboot_db_instance(DBInstanceIdentifier="orders", ForceFailover=True)
     assert rebooted["DBInstance"]["DBInstanceStatus"] == "rebooting"
     assert wait_until(hook.next_request) == {"db_instance_identifier": "orders"}
     assert hook.next_request() is None
-    road.emulator.admin.set_rds_status(
+    path.emulator.admin.set_rds_status(
         RdsStatus(identifier="orders", status="available", availability_zone="us-east-1b")
     )
     (after,) = rds.describe_db_instances()["DBInstances"]
@@ -426,10 +432,10 @@ def test_a_multi_az_instance_fails_over_through_the_hook(road: Road, hook: Failo
     )
 
 
-def test_a_single_az_instance_cannot_fail_over(road: Road) -> None:
-    create_database(road.emulator, multi_az=False)
-    code, _ = refused(
-        lambda: road.emulator.client("rds").reboot_db_instance(
+def test_a_single_az_instance_cannot_fail_over(path: ConnectionPath) -> None:
+    create_database(path.emulator, multi_az=False)
+    code, _ = rejected(
+        lambda: path.emulator.client("rds").reboot_db_instance(
             DBInstanceIdentifier="orders", ForceFailover=True
         )
     )
@@ -439,37 +445,37 @@ def test_a_single_az_instance_cannot_fail_over(road: Road) -> None:
 @pytest.mark.parametrize(
     ("service", "action", "call"),
     [
-        ("elasticloadbalancing", "DescribeTargetHealth", lambda road: road.health()),
-        ("ec2", "DescribeVpcEndpointConnections", lambda road: road.connections()),
+        ("elasticloadbalancing", "DescribeTargetHealth", lambda path: path.health()),
+        ("ec2", "DescribeVpcEndpointConnections", lambda path: path.connections()),
         ("rds", "DescribeDBInstances", lambda r: r.emulator.client("rds").describe_db_instances()),
         ("events", "ListRules", lambda r: r.emulator.client("events").list_rules()),
         ("lambda", "ListFunctions", lambda r: r.emulator.client("lambda").list_functions()),
     ],
 )
-def test_a_fault_fails_as_many_calls_as_asked_for(
-    road: Road, service: str, action: str, call: Callable[[Road], object]
+def test_a_fault_fails_the_given_number_of_calls(
+    path: ConnectionPath, service: str, action: str, call: Callable[[ConnectionPath], object]
 ) -> None:
-    road.emulator.admin.inject(
+    path.emulator.admin.inject(
         Fault(service=service, action=action, error="ThrottlingException", times=2)
     )
     throttled = ("ThrottlingException", "Rate exceeded")
-    assert [refused(lambda: call(road)) for _ in range(2)] == [throttled] * 2
-    call(road)
+    assert [rejected(lambda: call(path)) for _ in range(2)] == [throttled] * 2
+    call(path)
 
 
-def test_cleared_faults_fail_nothing(road: Road) -> None:
-    road.emulator.admin.inject(
+def test_a_cleared_fault_fails_no_call(path: ConnectionPath) -> None:
+    path.emulator.admin.inject(
         Fault(service="elasticloadbalancing", action="DescribeTargetHealth", error="X", times=9)
     )
-    road.emulator.admin.clear_faults()
-    assert road.health() == []
+    path.emulator.admin.clear_faults()
+    assert path.health() == []
 
 
-def test_the_data_plane_is_told_what_it_follows(road: Road) -> None:
-    road.register({"Id": PRIMARY})
-    road.set_attribute("deregistration_delay.connection_termination.enabled", "true")
-    (listener,) = road.emulator.admin.data_plane().listeners
-    assert (listener.load_balancer_arn, listener.target_group_arn) == (road.balancer, road.group)
+def test_the_data_plane_gets_listeners_and_targets(path: ConnectionPath) -> None:
+    path.register({"Id": PRIMARY})
+    path.set_attribute("deregistration_delay.connection_termination.enabled", "true")
+    (listener,) = path.emulator.admin.data_plane().listeners
+    assert (listener.load_balancer_arn, listener.target_group_arn) == (path.balancer, path.group)
     assert listener.listener_port == 5432
     assert listener.connection_termination
     assert listener.unhealthy_termination
@@ -478,7 +484,7 @@ def test_the_data_plane_is_told_what_it_follows(road: Road) -> None:
     assert target == expected
 
 
-def test_the_admin_api_names_what_is_wrong(emulator: Emulator) -> None:
+def test_the_admin_api_reports_errors(emulator: Emulator) -> None:
     event = RdsEvent(identifier="nothing", event_id="RDS-EVENT-0013", categories=(), message="")
     with pytest.raises(EmulatorAdminError, match="DBInstance nothing not found"):
         emulator.admin.emit(event)
@@ -486,7 +492,7 @@ def test_the_admin_api_names_what_is_wrong(emulator: Emulator) -> None:
         urllib.request.urlopen(f"{emulator.url}/_lab/nothing")  # noqa: S310
 
 
-def test_it_listens_on_one_loopback_port_only(emulator: Emulator) -> None:
+def test_listens_on_one_loopback_port_only(emulator: Emulator) -> None:
     pid = emulator.process.pid
     sockets = {
         link.readlink().name.removeprefix("socket:[").removesuffix("]")

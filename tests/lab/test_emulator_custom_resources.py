@@ -1,4 +1,4 @@
-"""Custom resources and what hangs on them, deployed to the lab's AWS by CloudFormation."""
+"""Custom resources and the resources that depend on them, in the lab's CloudFormation."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -27,7 +27,7 @@ OPTIONS = ("--registration-delay=0.1", "--health-check-interval=0.1")
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """An emulator with a database in it, to deploy stacks for."""
+    """An emulator with a database."""
 
     emulator: Emulator
     endpoint: str
@@ -42,14 +42,14 @@ class World:
         return [{"ParameterKey": k, "ParameterValue": v} for k, v in given.items()]
 
     def deploy(self, name: str, **values: str) -> str:
-        """Create a stack and return the status it ends in."""
+        """Create a stack and return its final status."""
         self.cloudformation.create_stack(
             StackName=name,
             TemplateBody=TEMPLATE,
             Parameters=self.parameters(**values),
             Capabilities=["CAPABILITY_IAM"],
         )
-        return self.settled(name)
+        return self.final_status(name)
 
     def update(self, name: str, **values: str) -> str:
         self.cloudformation.update_stack(
@@ -58,14 +58,14 @@ class World:
             Parameters=self.parameters(**values),
             Capabilities=["CAPABILITY_IAM"],
         )
-        return self.settled(name)
+        return self.final_status(name)
 
     def delete(self, name: str) -> None:
         self.cloudformation.delete_stack(StackName=name)
         wait_until(lambda: self.status(name) in {"", "DELETE_COMPLETE", "DELETE_FAILED"})
         assert self.status(name) in {"", "DELETE_COMPLETE"}, self.reasons(name)
 
-    def settled(self, name: str) -> str:
+    def final_status(self, name: str) -> str:
         wait_until(lambda: not self.status(name).endswith("_IN_PROGRESS"))
         return self.status(name)
 
@@ -85,25 +85,25 @@ class World:
         return "\n".join(event.get("ResourceStatusReason", "") for event in events)
 
     def events(self, function: str) -> list[Mapping[str, Any]]:
-        """Return what a function was invoked with."""
+        """Return the events of a function's invocations."""
         logs = self.emulator.client("logs")
         found = logs.filter_log_events(logGroupName=f"/aws/lambda/{function}")["events"]
         lines = [entry["message"].strip() for entry in found]
         return [json.loads(line)["event"] for line in lines if line.startswith('{"event"')]
 
     def requests(self, function: str) -> list[tuple[str, str]]:
-        """Return the requests that CloudFormation made of a function."""
+        """Return CloudFormation's requests to a function."""
         return [
             (event["RequestType"], event["LogicalResourceId"])
             for event in self.events(function)
             if "RequestType" in event
         ]
 
-    def left(self) -> list[str]:
+    def remaining(self) -> list[str]:
         found = leftovers(
             self.emulator.session(), endpoint_url=self.emulator.url, ignore=[self.group]
         )
-        # Lambda makes these for a function without one of its own, also on AWS.
+        # Lambda creates these for a function without a log group, as on AWS.
         return [entry for entry in found if "/aws/lambda/" not in entry]
 
 
@@ -133,15 +133,15 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 @pytest.fixture(scope="module")
 def stack(world: World) -> Iterator[str]:
-    status = world.deploy("road")
-    assert status == "CREATE_COMPLETE", world.reasons("road")
-    yield "road"
-    world.delete("road")
-    assert world.left() == []
+    status = world.deploy("orders-path")
+    assert status == "CREATE_COMPLETE", world.reasons("orders-path")
+    yield "orders-path"
+    world.delete("orders-path")
+    assert world.remaining() == []
 
 
 @pytest.mark.usefixtures("stack")
-def test_what_a_custom_resource_answers_makes_the_network(world: World) -> None:
+def test_creates_the_network_from_the_response_of_a_custom_resource(world: World) -> None:
     (balancer,) = world.emulator.client("elbv2").describe_load_balancers()["LoadBalancers"]
     assert [z["ZoneName"] for z in balancer["AvailabilityZones"]] == ["us-east-1a", "us-east-1b"]
     (group,) = world.emulator.client("ec2").describe_security_groups(GroupIds=[world.group])[
@@ -152,7 +152,7 @@ def test_what_a_custom_resource_answers_makes_the_network(world: World) -> None:
     assert [pair["GroupId"] for pair in rule["UserIdGroupPairs"]] == balancer["SecurityGroups"]
 
 
-def test_an_answer_about_a_deletion_waits_until_it_is_over(world: World) -> None:
+def test_describing_a_stack_waits_for_its_deletion(world: World) -> None:
     assert world.deploy("short") == "CREATE_COMPLETE"
     world.cloudformation.delete_stack(StackName="short")
     assert world.status("short") == ""
@@ -167,13 +167,13 @@ def test_properties_arrive_as_text_and_lists(world: World, stack: str) -> None:
     assert "PhysicalResourceId" not in lookup
 
 
-def test_conditions_know_the_functions_of_text(world: World, stack: str) -> None:
+def test_conditions_evaluate_text_functions(world: World, stack: str) -> None:
     outputs = world.outputs(stack)
     assert outputs["Ingress"] != "none"
     assert outputs["Crossing"] == "no"
 
 
-def test_a_rule_matches_the_list_that_was_answered(world: World, stack: str) -> None:
+def test_a_rule_matches_the_list_in_the_response(world: World, stack: str) -> None:
     def delivered() -> list[str]:
         found = world.events(world.outputs(stack)["FunctionName"])
         return [event["detail"]["EventID"] for event in found if "detail" in event]
@@ -194,7 +194,7 @@ def test_a_rule_matches_the_list_that_was_answered(world: World, stack: str) -> 
     assert delivered() == ["RDS-EVENT-0049"], "the ARN of a deployment is not in the list"
 
 
-def test_the_vpc_of_a_function_is_kept(world: World, stack: str) -> None:
+def test_keeps_the_vpc_of_a_function(world: World, stack: str) -> None:
     configuration = world.emulator.client("lambda").get_function_configuration(
         FunctionName=world.outputs(stack)["VpcFunctionName"]
     )
@@ -202,12 +202,12 @@ def test_the_vpc_of_a_function_is_kept(world: World, stack: str) -> None:
 
 
 @pytest.mark.usefixtures("stack")
-def test_an_interface_endpoint_is_made(world: World) -> None:
+def test_creates_an_interface_endpoint(world: World) -> None:
     found = world.emulator.client("ec2").describe_vpc_endpoints()["VpcEndpoints"]
     assert f"com.amazonaws.{REGION}.elasticloadbalancing" in [e["ServiceName"] for e in found]
 
 
-def test_a_connection_request_is_told_through_sns(world: World, stack: str) -> None:
+def test_publishes_a_connection_request_through_sns(world: World, stack: str) -> None:
     outputs = world.outputs(stack)
     consumer = world.emulator.client("ec2", CONSUMER)
     vpc = consumer.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
@@ -215,12 +215,12 @@ def test_a_connection_request_is_told_through_sns(world: World, stack: str) -> N
         VpcId=vpc, VpcEndpointType="Interface", ServiceName=outputs["ServiceName"]
     )["VpcEndpoint"]["VpcEndpointId"]
 
-    def told() -> list[Mapping[str, Any]]:
+    def published() -> list[Mapping[str, Any]]:
         found = world.events(outputs["FunctionName"])
         return [json.loads(e["Records"][0]["Sns"]["Message"]) for e in found if "Records" in e]
 
-    wait_until(told)
-    assert told() == [
+    wait_until(published)
+    assert published() == [
         {
             "Event": "Connect",
             "ServiceId": outputs["ServiceId"],
@@ -249,36 +249,38 @@ def test_an_update_sends_the_old_properties_too(world: World, stack: str) -> Non
     assert update["PhysicalResourceId"] == "lookup"
 
 
-def test_a_failed_update_goes_back(world: World, stack: str) -> None:
+def test_rolls_a_failed_update_back(world: World, stack: str) -> None:
     before = world.outputs(stack)
-    assert world.update(stack, Endpoint="nobody.rds.example") == "UPDATE_ROLLBACK_COMPLETE"
+    assert world.update(stack, Endpoint="unknown.rds.example") == "UPDATE_ROLLBACK_COMPLETE"
     assert "there is no such database" in world.reasons(stack)
     assert world.outputs(stack) == before
 
 
-def test_a_refusal_fails_the_stack_with_its_reason_and_leaves_nothing(world: World) -> None:
-    before = world.left()
-    assert world.deploy("rejected", Endpoint="nobody.rds.example") == "ROLLBACK_COMPLETE"
+def test_a_failed_response_fails_the_stack_with_its_reason_and_leaves_nothing(world: World) -> None:
+    before = world.remaining()
+    assert world.deploy("rejected", Endpoint="unknown.rds.example") == "ROLLBACK_COMPLETE"
     assert (
         "Received response status [FAILED] from custom resource. Message returned: "
         "there is no such database" in world.reasons("rejected")
     )
     world.delete("rejected")
-    assert world.left() == before
+    assert world.remaining() == before
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "reason"),
+    ("behaviour", "seconds", "reason"),
     [
-        ("long", "Response object is too long"),
-        ("bug", "did not receive a response"),
-        ("typed", "did not receive a response"),
+        ("long", 60, "Response object is too long"),
+        ("bug", 4, "did not receive a response"),
+        ("typed", 4, "did not receive a response"),
     ],
 )
-def test_an_answer_that_does_not_arrive_fails_in_time(
-    world: World, behaviour: str, reason: str
+def test_a_missing_or_invalid_response_fails_the_stack(
+    world: World, behaviour: str, seconds: int, reason: str
 ) -> None:
-    name = f"wrong-{behaviour}"
-    assert world.deploy(name, Behaviour=behaviour) == "ROLLBACK_COMPLETE"
+    name = f"response-{behaviour}"
+    assert (
+        world.deploy(name, Behaviour=behaviour, ServiceTimeout=str(seconds)) == "ROLLBACK_COMPLETE"
+    )
     assert reason in world.reasons(name)
     world.delete(name)

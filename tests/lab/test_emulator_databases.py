@@ -23,7 +23,7 @@ ACCOUNT_ARN = f"{REGION}:111111111111"
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """An emulator with a network, and a queue that gets every event."""
+    """An emulator with a network, and a queue of all events."""
 
     emulator: Emulator
     hook: FailoverHook
@@ -32,21 +32,21 @@ class World:
     queue: str
 
     def events(self, source: str) -> list[Mapping[str, Any]]:
-        """Take the events of a source that came since they were taken before."""
+        """Return the new events of a source and remove all events."""
         sqs = self.emulator.client("sqs")
-        taken = []
+        received = []
         while messages := sqs.receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10).get(
             "Messages"
         ):
             for message in messages:
                 sqs.delete_message(QueueUrl=self.queue, ReceiptHandle=message["ReceiptHandle"])
-                taken.append(json.loads(message["Body"]))
-        return [event for event in taken if event["source"] == source]
+                received.append(json.loads(message["Body"]))
+        return [event for event in received if event["source"] == source]
 
 
 @pytest.fixture(scope="module")
 def hook() -> Iterator[FailoverHook]:
-    """Takes requests for a failover; its being there also passes a TCP health check."""
+    """Receives requests for a failover; it also passes a TCP health check."""
     with FailoverHook() as server:
         yield server
 
@@ -119,7 +119,7 @@ def members(world: World) -> dict[str, bool]:
     return {m["DBInstanceIdentifier"]: m["IsClusterWriter"] for m in found["DBClusterMembers"]}
 
 
-def test_the_names_of_a_cluster_have_the_shapes_of_aws(
+def test_the_endpoints_of_a_cluster_have_the_form_of_aws(
     world: World, cluster: Mapping[str, Any]
 ) -> None:
     (member,) = world.emulator.client("rds").describe_db_instances(DBInstanceIdentifier="shop-1")[
@@ -152,10 +152,10 @@ def test_a_member_is_in_the_network_of_its_cluster(
 def test_a_cluster_fails_over_through_the_hook(world: World) -> None:
     rds = world.emulator.client("rds")
     assert members(world) == {"shop-1": True, "shop-2": False, "shop-3": False}
-    answer = rds.failover_db_cluster(
+    reply = rds.failover_db_cluster(
         DBClusterIdentifier="shop", TargetDBInstanceIdentifier="shop-3"
     )["DBCluster"]
-    assert answer["Status"] == "failing-over"
+    assert reply["Status"] == "failing-over"
     assert wait_until(world.hook.next_request) == {
         "db_cluster_identifier": "shop",
         "target_db_instance_identifier": "shop-3",
@@ -171,18 +171,18 @@ def test_a_cluster_fails_over_through_the_hook(world: World) -> None:
 
 
 @pytest.mark.usefixtures("cluster")
-def test_the_status_of_a_cluster_names_only_members(world: World) -> None:
+def test_the_writer_of_a_cluster_must_be_a_member(world: World) -> None:
     with pytest.raises(EmulatorAdminError, match="stranger is no member"):
         world.emulator.admin.set_cluster_status(
             ClusterStatus(identifier="shop", status="available", writer="stranger")
         )
-    with pytest.raises(EmulatorAdminError, match="DBCluster nobody not found"):
+    with pytest.raises(EmulatorAdminError, match="DBCluster unknown not found"):
         world.emulator.admin.set_cluster_status(
-            ClusterStatus(identifier="nobody", status="available")
+            ClusterStatus(identifier="unknown", status="available")
         )
 
 
-def test_a_custom_endpoint_has_chosen_members(world: World, cluster: Mapping[str, Any]) -> None:
+def test_a_custom_endpoint_has_static_members(world: World, cluster: Mapping[str, Any]) -> None:
     rds = world.emulator.client("rds")
     made = rds.create_db_cluster_endpoint(
         DBClusterIdentifier="shop",
@@ -203,7 +203,7 @@ def test_a_custom_endpoint_has_chosen_members(world: World, cluster: Mapping[str
         rds.describe_db_cluster_endpoints(DBClusterEndpointIdentifier="reports")
 
 
-def test_a_proxy_and_its_endpoints_are_named_like_those_of_aws(world: World) -> None:
+def test_the_endpoints_of_a_proxy_have_the_form_of_aws(world: World) -> None:
     rds = world.emulator.client("rds")
     proxy = rds.create_db_proxy(
         DBProxyName="pool",
@@ -236,7 +236,7 @@ def test_a_proxy_and_its_endpoints_are_named_like_those_of_aws(world: World) -> 
     assert event["detail"]["SourceType"] == "DB_PROXY"
 
 
-def test_cluster_events_come_in_the_envelope_of_aws_and_are_listed(
+def test_cluster_events_have_the_form_of_aws_and_are_listed(
     world: World, cluster: Mapping[str, Any]
 ) -> None:
     for event_id, identifier, source in (
@@ -275,7 +275,7 @@ def launch(world: World, subnet: str, **more: str) -> Mapping[str, Any]:
     return dict(launched)
 
 
-def test_an_instance_lives_in_its_subnet_and_tells_of_its_states(world: World) -> None:
+def test_an_instance_has_an_address_of_its_subnet_and_emits_its_states(world: World) -> None:
     ec2 = world.emulator.client("ec2")
     world.events("aws.ec2")
     launched = launch(world, world.subnets[1])
@@ -413,7 +413,7 @@ def test_an_attached_auto_scaling_group_keeps_its_instances_registered(
         ),
     ],
 )
-def test_the_policy_decides_by_the_resource(
+def test_a_policy_allows_only_its_resource(
     world: World, action: str, resource: str, call: tuple[str, str, Mapping[str, Any]]
 ) -> None:
     arn = f"arn:aws:rds:{ACCOUNT_ARN}:{resource}"
@@ -422,7 +422,7 @@ def test_the_policy_decides_by_the_resource(
     assert not allowed(world, call, "rds:ListTagsForResource", arn)
 
 
-def test_attaching_a_group_needs_its_own_arn(world: World, group: Group) -> None:
+def test_a_policy_for_attaching_must_name_the_group(world: World, group: Group) -> None:
     scaling = world.emulator.client("autoscaling")
     scaling.create_auto_scaling_group(
         AutoScalingGroupName="small",

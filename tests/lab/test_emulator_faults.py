@@ -1,4 +1,4 @@
-"""What the lab breaks: a whole API, an endpoint's name; and how functions reach the VPC."""
+"""Faults of the lab: a whole API, an endpoint's name; and how functions reach the VPC."""
 
 import io
 import json
@@ -17,13 +17,13 @@ from tests.lab.emulator_process import REGION, Emulator, create_vpc, running_emu
 
 pytestmark = pytest.mark.lab
 
-HERE, CLOSED = (Endpoint(IPv4Address("10.0.1.11"), port) for port in (5432, 5433))
+TARGET, CLOSED = (Endpoint(IPv4Address("10.0.1.11"), port) for port in (5432, 5433))
 CODE = """
 import socket
 
 def handler(event, context):
     try:
-        with socket.create_connection((event["address"], event["port"]), 2.0) as connection:
+        with socket.create_connection((event["address"], event["port"]), 20.0) as connection:
             return connection.recv(5).decode()
     except OSError as error:
         return type(error).__name__
@@ -32,7 +32,7 @@ def handler(event, context):
 
 @pytest.fixture(scope="module")
 def greeter() -> Iterator[Endpoint]:
-    """A server that says hello to whoever connects."""
+    """A server that sends hello to each client."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def greet() -> None:
@@ -51,7 +51,7 @@ def greeter() -> Iterator[Endpoint]:
 
 @pytest.fixture(scope="module")
 def emulator(tmp_path_factory: pytest.TempPathFactory, greeter: Endpoint) -> Iterator[Emulator]:
-    plan = AddressPlan({HERE: greeter, CLOSED: greeter}, frozenset({CLOSED}))
+    plan = AddressPlan({TARGET: greeter, CLOSED: greeter}, frozenset({CLOSED}))
     with running_emulator(tmp_path_factory.mktemp("emulator"), plan=plan) as it:
         yield it
 
@@ -68,17 +68,17 @@ def test_a_whole_api_is_unavailable_until_the_fault_is_cleared(emulator: Emulato
     )
 
     for call in (elb.describe_load_balancers, elb.describe_target_groups):
-        with pytest.raises(ClientError) as refused:
+        with pytest.raises(ClientError) as caught:
             call()
-        assert refused.value.response["Error"]["Code"] == "ServiceUnavailable"
-        assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 503
+        assert caught.value.response["Error"]["Code"] == "ServiceUnavailable"
+        assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 503
     assert emulator.client("ec2").describe_vpcs()
 
     emulator.admin.clear_faults()
     assert elb.describe_load_balancers()["LoadBalancers"] == []
 
 
-def test_an_interface_endpoint_of_a_stack_may_lose_its_private_name(emulator: Emulator) -> None:
+def test_the_private_name_of_an_interface_endpoint_can_be_switched_off(emulator: Emulator) -> None:
     ec2, formation = emulator.client("ec2"), emulator.client("cloudformation")
     vpc, subnets = create_vpc(emulator)
     properties = {
@@ -94,23 +94,23 @@ def test_an_interface_endpoint_of_a_stack_may_lose_its_private_name(emulator: Em
     )
     formation.get_waiter("stack_create_complete").wait(StackName="named")
 
-    def is_named() -> bool:
+    def has_private_name() -> bool:
         (found,) = ec2.describe_vpc_endpoints()["VpcEndpoints"]
         return bool(found["PrivateDnsEnabled"])
 
-    assert is_named()
+    assert has_private_name()
     (found,) = ec2.describe_vpc_endpoints()["VpcEndpoints"]
     ec2.modify_vpc_endpoint(VpcEndpointId=found["VpcEndpointId"], PrivateDnsEnabled=False)
-    assert not is_named()
+    assert not has_private_name()
     ec2.modify_vpc_endpoint(VpcEndpointId=found["VpcEndpointId"], AddSubnetIds=subnets)
-    assert not is_named()
+    assert not has_private_name()
     ec2.modify_vpc_endpoint(VpcEndpointId=found["VpcEndpointId"], PrivateDnsEnabled=True)
-    assert is_named()
+    assert has_private_name()
 
 
 @pytest.fixture(scope="module")
 def function(emulator: Emulator) -> str:
-    """A function that connects to what it is told."""
+    """A function that connects to the address in its event."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as file:
         file.writestr("app.py", CODE)
@@ -125,36 +125,34 @@ def function(emulator: Emulator) -> str:
     return "connects"
 
 
-def connect(emulator: Emulator, function: str, there: Endpoint) -> str:
-    event = {"address": str(there.address), "port": there.port}
+def connect(emulator: Emulator, function: str, endpoint: Endpoint) -> str:
+    event = {"address": str(endpoint.address), "port": endpoint.port}
     reply = emulator.client("lambda").invoke(FunctionName=function, Payload=json.dumps(event))
     return str(json.load(reply["Payload"]))
 
 
-def test_a_function_reaches_the_addresses_of_the_plan_and_no_other(
+def test_a_function_reaches_only_the_addresses_of_the_plan(
     emulator: Emulator, function: str, greeter: Endpoint
 ) -> None:
     nowhere = Endpoint(IPv4Address("10.0.1.99"), 5432)
 
-    assert connect(emulator, function, HERE) == "hello"
+    assert connect(emulator, function, TARGET) == "hello"
     assert connect(emulator, function, greeter) == "hello"
     assert connect(emulator, function, CLOSED) == "ConnectionRefusedError"
     assert connect(emulator, function, nowhere) == "ConnectionRefusedError"
 
 
-def test_a_port_of_an_address_is_moved_and_led_elsewhere_for_a_while(
-    emulator: Emulator, function: str
-) -> None:
+def test_moves_and_redirects_a_port_during_a_block(emulator: Emulator, function: str) -> None:
     ports = emulator.ports
-    other = Endpoint(HERE.address, 5999)
-    with ports.moved(HERE, other.port):
-        assert connect(emulator, function, HERE) == "ConnectionRefusedError"
+    other = Endpoint(TARGET.address, 5999)
+    with ports.moved(TARGET, other.port):
+        assert connect(emulator, function, TARGET) == "ConnectionRefusedError"
         assert connect(emulator, function, other) == "hello"
-    assert connect(emulator, function, HERE) == "hello"
+    assert connect(emulator, function, TARGET) == "hello"
 
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        there = Endpoint(IPv4Address("127.0.0.1"), silent.getsockname()[1])
-        with ports.redirected(HERE, there):
+        closed = Endpoint(IPv4Address("127.0.0.1"), silent.getsockname()[1])
+        with ports.redirected(TARGET, closed):
             silent.close()
-            assert connect(emulator, function, HERE) == "ConnectionRefusedError"
-    assert connect(emulator, function, HERE) == "hello"
+            assert connect(emulator, function, TARGET) == "ConnectionRefusedError"
+    assert connect(emulator, function, TARGET) == "hello"

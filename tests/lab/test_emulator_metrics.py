@@ -1,4 +1,4 @@
-"""The metrics that the lab's AWS reads out of a function's log."""
+"""The lab's AWS reads metrics from a function's log."""
 
 import io
 import time
@@ -18,7 +18,7 @@ import json, time
 def handler(event, context):
     print("not a metric")
     print('{"_aws": broken')
-    print(json.dumps({"_aws": "of somebody else"}))
+    print(json.dumps({"_aws": "of another library"}))
     print(json.dumps({
         "_aws": {
             "Timestamp": int(time.time() * 1000),
@@ -46,7 +46,7 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
 
 @pytest.fixture(scope="module")
 def function(emulator: Emulator) -> str:
-    """A function that writes two metrics, besides lines that are none."""
+    """A function that writes two metrics and other lines."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as file:
         file.writestr("app.py", CODE)
@@ -78,7 +78,7 @@ def points(emulator: Emulator, name: str, service: str, account: str = PROVIDER)
     return [value for result in reply["MetricDataResults"] for value in result["Values"]]
 
 
-def test_what_a_function_writes_in_its_log_is_a_metric(emulator: Emulator, function: str) -> None:
+def test_reads_metrics_from_the_log(emulator: Emulator, function: str) -> None:
     for _ in range(2):
         emulator.client("lambda").invoke(FunctionName=function, Payload=b'{"stack": "one"}')
 
@@ -86,7 +86,7 @@ def test_what_a_function_writes_in_its_log_is_a_metric(emulator: Emulator, funct
     assert sum(points(emulator, "Seconds", "one")) == 5
 
 
-def test_the_metrics_of_two_stacks_and_two_accounts_stay_apart(
+def test_keeps_the_metrics_of_stacks_and_accounts_separate(
     emulator: Emulator, function: str
 ) -> None:
     emulator.client("lambda").invoke(FunctionName=function, Payload=b'{"stack": "two"}')

@@ -1,4 +1,4 @@
-"""The network interfaces of RDS in the lab's AWS: one for each server, as long as it is one."""
+"""The network interfaces of RDS in the lab's AWS: one for each server."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -20,12 +20,12 @@ from tests.lab.emulator_process import PROVIDER, REGION, Emulator, running_emula
 pytestmark = pytest.mark.lab
 
 PRIMARY, STANDBY, SPARE = "10.0.1.11", "10.0.2.12", "10.0.1.13"
-BEHIND = Endpoint.parse("127.0.0.2:5432")
+SERVER = Endpoint.parse("127.0.0.2:5432")
 
 
 @pytest.fixture(scope="module")
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
-    plan = AddressPlan({Endpoint.parse(f"{a}:5432"): BEHIND for a in (PRIMARY, STANDBY, SPARE)})
+    plan = AddressPlan({Endpoint.parse(f"{a}:5432"): SERVER for a in (PRIMARY, STANDBY, SPARE)})
     with running_emulator(tmp_path_factory.mktemp("emulator"), plan=plan) as it:
         yield it
 
@@ -39,19 +39,19 @@ class World:
     group: str
 
     def interfaces(self, **filters: str) -> list[Mapping[str, Any]]:
-        """The interfaces that pass filters, by address; a filter's value may be a list."""
-        wanted = [
+        """The interfaces that pass filters, sorted by address; a filter's value may be a list."""
+        given = [
             {"Name": name.replace("_", "-"), "Values": values.split(",")}
             for name, values in filters.items()
         ]
-        found = self.emulator.client("ec2").describe_network_interfaces(Filters=wanted)
+        found = self.emulator.client("ec2").describe_network_interfaces(Filters=given)
         return sorted(found["NetworkInterfaces"], key=lambda it: str(it["PrivateIpAddress"]))
 
     def addresses(self, **filters: str) -> list[str]:
         return [it["PrivateIpAddress"] for it in self.interfaces(**filters)]
 
-    def gives_away(self, address: str, subnet: int = 0) -> None:
-        """Let an address become somebody else's."""
+    def reassign(self, address: str, subnet: int = 0) -> None:
+        """Give an address to another network interface."""
         self.emulator.admin.put_network_interface(
             NetworkInterface(
                 address=address,
@@ -71,7 +71,7 @@ def world(emulator: Emulator) -> Iterator[World]:
     emulator.admin.reset()
 
 
-def test_each_server_of_a_multi_az_instance_has_an_interface_like_those_of_aws(
+def test_each_server_of_a_multi_az_instance_has_an_interface(
     world: World,
 ) -> None:
     interfaces = world.interfaces()
@@ -91,7 +91,7 @@ def test_each_server_of_a_multi_az_instance_has_an_interface_like_those_of_aws(
         assert "InstanceId" not in it["Attachment"]
 
 
-def test_the_interfaces_stay_when_the_servers_change_their_parts(world: World) -> None:
+def test_a_failover_keeps_the_interfaces(world: World) -> None:
     before = world.interfaces()
 
     world.emulator.admin.set_rds_status(
@@ -101,7 +101,7 @@ def test_the_interfaces_stay_when_the_servers_change_their_parts(world: World) -
     assert world.interfaces() == before
 
 
-def test_an_instance_that_is_changed_changes_its_interfaces(world: World) -> None:
+def test_a_modified_instance_has_modified_interfaces(world: World) -> None:
     rds, ec2 = world.emulator.client("rds"), world.emulator.client("ec2")
     other = ec2.create_security_group(
         GroupName="other", Description="x", VpcId=world.database.vpc_id
@@ -136,21 +136,21 @@ def test_an_instance_without_a_network_has_no_interface(emulator: Emulator) -> N
     emulator.admin.reset()
 
 
-def test_a_server_that_loses_its_address_gets_another_one(world: World) -> None:
+def test_a_server_without_its_address_gets_another_one(world: World) -> None:
     assert world.addresses() == [PRIMARY, STANDBY]
 
-    world.gives_away(PRIMARY)
+    world.reassign(PRIMARY)
 
     assert world.addresses() == [PRIMARY, SPARE, STANDBY]
     assert world.addresses(requester_id="amazon-rds") == [SPARE, STANDBY]
-    (theirs,) = world.interfaces(description="the orders service")
-    assert (theirs["RequesterId"], theirs["RequesterManaged"]) == (PROVIDER, False)
-    assert theirs["PrivateIpAddress"] == PRIMARY
+    (other,) = world.interfaces(description="the orders service")
+    assert (other["RequesterId"], other["RequesterManaged"]) == (PROVIDER, False)
+    assert other["PrivateIpAddress"] == PRIMARY
 
 
-def test_an_address_is_given_only_in_its_subnet(world: World) -> None:
+def test_rejects_an_address_outside_the_subnet(world: World) -> None:
     with pytest.raises(EmulatorAdminError, match="InvalidParameterValue"):
-        world.gives_away(PRIMARY, subnet=1)
+        world.reassign(PRIMARY, subnet=1)
     with pytest.raises(EmulatorAdminError, match=r"InvalidSubnetID\.NotFound"):
         world.emulator.admin.put_network_interface(
             NetworkInterface(address=PRIMARY, subnet_id="subnet-0", security_group_ids=())
@@ -158,19 +158,19 @@ def test_an_address_is_given_only_in_its_subnet(world: World) -> None:
     assert world.addresses() == [PRIMARY, STANDBY]
 
 
-def test_the_same_address_in_another_vpc_is_another_one(world: World) -> None:
+def test_another_vpc_may_have_the_same_address(world: World) -> None:
     other = create_database(Account(PROVIDER, world.emulator.url), "sales")
 
     assert world.addresses() == [PRIMARY, PRIMARY, STANDBY, STANDBY]
     before = world.interfaces(vpc_id=other.vpc_id)
     assert [it["PrivateIpAddress"] for it in before] == [PRIMARY, STANDBY]
 
-    world.gives_away(PRIMARY)
+    world.reassign(PRIMARY)
 
     assert world.interfaces(vpc_id=other.vpc_id) == before
 
 
-def test_an_instance_of_ec2_gets_no_address_of_an_interface(world: World) -> None:
+def test_an_ec2_instance_gets_a_free_address(world: World) -> None:
     assert world.addresses() == [PRIMARY, STANDBY]
 
     (launched,) = world.emulator.client("ec2").run_instances(
@@ -180,7 +180,7 @@ def test_an_instance_of_ec2_gets_no_address_of_an_interface(world: World) -> Non
     assert launched["PrivateIpAddress"] == SPARE
 
 
-def test_the_members_of_the_labs_cluster_are_where_its_names_lead(emulator: Emulator) -> None:
+def test_the_members_of_a_cluster_have_the_planned_addresses(emulator: Emulator) -> None:
     create_cluster(Account(PROVIDER, emulator.url), "shop", members=3)
 
     found = emulator.client("ec2").describe_network_interfaces()["NetworkInterfaces"]
@@ -188,7 +188,7 @@ def test_the_members_of_the_labs_cluster_are_where_its_names_lead(emulator: Emul
     emulator.admin.reset()
 
 
-def test_a_filter_wants_one_of_its_values_and_every_filter_counts(world: World) -> None:
+def test_filters_by_one_of_the_values_of_each_filter(world: World) -> None:
     assert world.addresses(private_ip_address=f"{PRIMARY},10.0.1.99") == [PRIMARY]
     assert world.addresses(**{"addresses.private-ip-address": f"{STANDBY},{PRIMARY}"}) == [
         PRIMARY,
@@ -204,7 +204,7 @@ def test_a_filter_wants_one_of_its_values_and_every_filter_counts(world: World) 
         world.interfaces(colour="green")
 
 
-def test_an_interface_is_found_by_its_id(world: World) -> None:
+def test_finds_an_interface_by_its_id(world: World) -> None:
     ec2 = world.emulator.client("ec2")
     made = ec2.create_network_interface(SubnetId=world.database.subnet_ids[0])["NetworkInterface"]
     assert made["RequesterManaged"] is False
@@ -218,7 +218,7 @@ def test_an_interface_is_found_by_its_id(world: World) -> None:
         ec2.describe_network_interfaces(NetworkInterfaceIds=["eni-0"])
 
 
-def test_a_role_without_the_permission_is_told_its_name(world: World) -> None:
+def test_a_role_without_the_permission_gets_its_name(world: World) -> None:
     iam = world.emulator.client("iam")
     iam.create_user(UserName="function")
     key = iam.create_access_key(UserName="function")["AccessKey"]
@@ -228,9 +228,9 @@ def test_a_role_without_the_permission_is_told_its_name(world: World) -> None:
         region_name=REGION,
     ).client("ec2", endpoint_url=world.emulator.url)
     standbys = RdsNetworkInterfaces(ec2, world.database.vpc_id, (world.group,))
-    asked = frozenset(map(ip_address, (PRIMARY, STANDBY, SPARE)))
+    addresses = frozenset(map(ip_address, (PRIMARY, STANDBY, SPARE)))
 
-    denied = standbys.check(asked)
+    denied = standbys.check(addresses)
     statement = {"Effect": "Allow", "Action": "ec2:DescribeNetworkInterfaces", "Resource": "*"}
     iam.put_user_policy(
         UserName="function",
@@ -239,4 +239,4 @@ def test_a_role_without_the_permission_is_told_its_name(world: World) -> None:
     )
 
     assert denied.failure.endswith("role the permission ec2:DescribeNetworkInterfaces.")
-    assert standbys.check(asked).confirmed == asked - {ip_address(SPARE)}
+    assert standbys.check(addresses).confirmed == addresses - {ip_address(SPARE)}

@@ -1,4 +1,4 @@
-"""The metrics that the lab's AWS writes as AWS's own services do, and time that elapses."""
+"""The metrics of AWS's services in the lab's AWS, and elapsed time."""
 
 import io
 import json
@@ -24,15 +24,15 @@ from tests.lab.emulator_process import (
 
 pytestmark = pytest.mark.lab
 
-HERE = Endpoint(IPv4Address("10.0.1.11"), 5432)
-#: What stands for a minute.
+TARGET = Endpoint(IPv4Address("10.0.1.11"), 5432)
+#: The length of a minute in seconds.
 MINUTE = 0.2
 CODE = """
 import json, os, time
 
 def handler(event, context):
     if event.get("fails"):
-        raise ValueError("as told")
+        raise ValueError("on request")
     print(json.dumps({
         "_aws": {
             "Timestamp": int(time.time() * 1000),
@@ -51,11 +51,11 @@ def handler(event, context):
 
 @pytest.fixture(scope="module")
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
-    """An emulator in which something listens at one address, and a minute is short."""
-    there = Endpoint(IPv4Address("127.0.0.1"), free_port("127.0.0.1"))
+    """An emulator with one address in its plan and a short minute."""
+    loopback = Endpoint(IPv4Address("127.0.0.1"), free_port("127.0.0.1"))
     with running_emulator(
         tmp_path_factory.mktemp("emulator"),
-        plan=AddressPlan({HERE: there}),
+        plan=AddressPlan({TARGET: loopback}),
         options=(
             f"--schedule-interval={MINUTE}",
             "--registration-delay=0",
@@ -66,7 +66,7 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
 
 
 @dataclass(frozen=True)
-class Watch:
+class MetricReader:
     """The values of one metric, oldest first."""
 
     emulator: Emulator
@@ -92,7 +92,7 @@ class Watch:
 
 @pytest.fixture(scope="module")
 def function(emulator: Emulator) -> str:
-    """A function that fails if it is told to, and else writes a metric."""
+    """A function that fails on request, or writes a metric."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as file:
         file.writestr("app.py", CODE)
@@ -107,35 +107,35 @@ def function(emulator: Emulator) -> str:
     return "runs"
 
 
-def of_lambda(emulator: Emulator, name: str) -> Watch:
-    return Watch(emulator, "AWS/Lambda", name, {"FunctionName": "runs"})
+def of_lambda(emulator: Emulator, name: str) -> MetricReader:
+    return MetricReader(emulator, "AWS/Lambda", name, {"FunctionName": "runs"})
 
 
 @dataclass(frozen=True)
 class Balancer:
-    """A load balancer with a group behind it."""
+    """A load balancer with a target group."""
 
     emulator: Emulator
     arn: str
     group: str
 
-    def hosts(self, name: str) -> Watch:
+    def hosts(self, name: str) -> MetricReader:
         dimensions = {
             "LoadBalancer": self.arn.partition(":loadbalancer/")[2],
             "TargetGroup": self.group.rpartition(":")[2],
         }
-        return Watch(self.emulator, "AWS/NetworkELB", name, dimensions)
+        return MetricReader(self.emulator, "AWS/NetworkELB", name, dimensions)
 
 
 @pytest.fixture(scope="module")
 def balancer(emulator: Emulator) -> Balancer:
     elb = emulator.client("elbv2")
     vpc, subnets = create_vpc(emulator)
-    arn = elb.create_load_balancer(Name="road", Type="network", Scheme="internal", Subnets=subnets)[
-        "LoadBalancers"
-    ][0]["LoadBalancerArn"]
+    arn = elb.create_load_balancer(
+        Name="orders", Type="network", Scheme="internal", Subnets=subnets
+    )["LoadBalancers"][0]["LoadBalancerArn"]
     group = elb.create_target_group(
-        Name="road", Protocol="TCP", Port=5432, VpcId=vpc, TargetType="ip"
+        Name="orders", Protocol="TCP", Port=5432, VpcId=vpc, TargetType="ip"
     )["TargetGroups"][0]["TargetGroupArn"]
     elb.create_listener(
         LoadBalancerArn=arn,
@@ -146,12 +146,12 @@ def balancer(emulator: Emulator) -> Balancer:
     return Balancer(emulator, arn, group)
 
 
-def test_hosts_are_counted_by_their_health_once_there_are_some(
+def test_counts_hosts_by_health_once_there_is_a_target(
     emulator: Emulator, balancer: Balancer
 ) -> None:
     healthy, unhealthy = balancer.hosts("HealthyHostCount"), balancer.hosts("UnHealthyHostCount")
     queue = emulator.client("sqs").create_queue(QueueName="beside")["QueueUrl"]
-    depth = Watch(
+    depth = MetricReader(
         emulator,
         "AWS/SQS",
         "ApproximateNumberOfMessagesVisible",
@@ -161,14 +161,14 @@ def test_hosts_are_counted_by_their_health_once_there_are_some(
     assert healthy.values() == []
 
     elb = emulator.client("elbv2")
-    elb.register_targets(TargetGroupArn=balancer.group, Targets=[{"Id": str(HERE.address)}])
+    elb.register_targets(TargetGroupArn=balancer.group, Targets=[{"Id": str(TARGET.address)}])
 
-    # Nothing listens there yet.
+    # No server listens at the address.
     wait_until(lambda: unhealthy.values("Maximum")[-1:] == [1.0])
     assert healthy.values("Maximum")[-1:] == [0.0]
 
 
-def test_each_try_of_a_function_is_a_run_and_a_failed_one_an_error(
+def test_counts_each_attempt_as_a_run_and_each_failed_one_as_an_error(
     emulator: Emulator, function: str
 ) -> None:
     client = emulator.client("lambda")
@@ -177,13 +177,15 @@ def test_each_try_of_a_function_is_a_run_and_a_failed_one_an_error(
     client.invoke(FunctionName=function, Payload=b"{}")
     assert (sum(runs.values()), sum(errors.values())) == (1, 0)
 
-    # Lambda tries an asynchronous run twice more.
+    # Lambda retries an asynchronous run twice.
     client.invoke(FunctionName=function, InvocationType="Event", Payload=b'{"fails": true}')
     wait_until(lambda: sum(errors.values()) == 3)
     assert sum(runs.values()) == 4
 
 
-def test_a_process_whose_handler_raised_goes_on(emulator: Emulator, function: str) -> None:
+def test_a_process_continues_after_an_error_of_its_handler(
+    emulator: Emulator, function: str
+) -> None:
     client = emulator.client("lambda")
 
     def run(payload: bytes) -> Any:
@@ -194,7 +196,9 @@ def test_a_process_whose_handler_raised_goes_on(emulator: Emulator, function: st
     assert run(b"{}") == first
 
 
-def test_what_lambda_holds_back_is_a_throttle_and_no_run(emulator: Emulator, function: str) -> None:
+def test_counts_a_throttled_invocation_as_a_throttle_and_not_as_a_run(
+    emulator: Emulator, function: str
+) -> None:
     client = emulator.client("lambda")
     runs, throttles = of_lambda(emulator, "Invocations"), of_lambda(emulator, "Throttles")
     before = sum(runs.values())
@@ -207,10 +211,12 @@ def test_what_lambda_holds_back_is_a_throttle_and_no_run(emulator: Emulator, fun
     assert (sum(runs.values()), sum(throttles.values())) == (before, 1)
 
 
-def test_a_queue_tells_how_many_messages_it_has(emulator: Emulator) -> None:
+def test_reports_the_number_of_messages_of_a_queue(emulator: Emulator) -> None:
     client = emulator.client("sqs")
     url = client.create_queue(QueueName="lost")["QueueUrl"]
-    depth = Watch(emulator, "AWS/SQS", "ApproximateNumberOfMessagesVisible", {"QueueName": "lost"})
+    depth = MetricReader(
+        emulator, "AWS/SQS", "ApproximateNumberOfMessagesVisible", {"QueueName": "lost"}
+    )
     wait_until(lambda: depth.values("Maximum")[-1:] == [0.0])
 
     for _ in range(2):
@@ -219,33 +225,34 @@ def test_a_queue_tells_how_many_messages_it_has(emulator: Emulator) -> None:
     wait_until(lambda: depth.values("Maximum")[-1:] == [2.0])
 
 
-def test_a_queue_tells_how_long_its_oldest_message_has_waited(emulator: Emulator) -> None:
+def test_reports_the_age_of_the_oldest_message_of_a_queue(emulator: Emulator) -> None:
     client = emulator.client("sqs")
     url = client.create_queue(QueueName="late")["QueueUrl"]
-    age = Watch(emulator, "AWS/SQS", "ApproximateAgeOfOldestMessage", {"QueueName": "late"})
+    age = MetricReader(emulator, "AWS/SQS", "ApproximateAgeOfOldestMessage", {"QueueName": "late"})
     client.send_message(QueueUrl=url, MessageBody="{}")
     emulator.admin.age_messages(url, 300)
     client.send_message(QueueUrl=url, MessageBody="{}")
     wait_until(lambda: max(age.values("Maximum"), default=0) >= 300)
+    # Ageing the messages once more would make it 600.
     assert max(age.values("Maximum")) < 300 + PATIENCE
 
 
-def test_time_elapses_for_what_functions_wrote_and_not_for_aws(
+def test_elapsed_time_ages_the_metrics_of_functions_and_not_of_aws(
     emulator: Emulator, function: str
 ) -> None:
-    ours = Watch(emulator, "Ours", "Runs", {"service": "one"})
-    theirs = of_lambda(emulator, "Invocations")
+    ours = MetricReader(emulator, "Ours", "Runs", {"service": "one"})
+    services = of_lambda(emulator, "Invocations")
     emulator.client("lambda").invoke(FunctionName=function, Payload=b"{}")
     assert ours.values(seconds=600)
-    before = theirs.values(seconds=600)
+    before = services.values(seconds=600)
 
     emulator.admin.elapse(900)
 
-    assert (ours.values(seconds=600), theirs.values(seconds=600)) == ([], before)
+    assert (ours.values(seconds=600), services.values(seconds=600)) == ([], before)
     assert ours.values()
 
 
-def test_time_elapses_for_a_connection(emulator: Emulator, balancer: Balancer) -> None:
+def test_elapsed_time_ages_a_connection(emulator: Emulator, balancer: Balancer) -> None:
     ec2, consumer = emulator.client("ec2"), emulator.client("ec2", CONSUMER)
     service = ec2.create_vpc_endpoint_service_configuration(
         NetworkLoadBalancerArns=[balancer.arn], AcceptanceRequired=True

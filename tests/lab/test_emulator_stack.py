@@ -1,4 +1,4 @@
-"""A SAM stack of every kind of resource that ours has, deployed to the lab's AWS and deleted."""
+"""A SAM stack with all kinds of resources of the product, in the lab's AWS."""
 
 import json
 import os
@@ -17,6 +17,7 @@ from lab.emulator.messages import Fault, RdsEvent
 from lab.leftovers import leftovers
 from tests.lab.emulator_process import (
     CONSUMER,
+    PATIENCE,
     REGION,
     Emulator,
     child_processes,
@@ -34,7 +35,7 @@ OPTIONS = ("--registration-delay=0.1", "--health-check-interval=0.1", "--schedul
 
 @dataclass(frozen=True, kw_only=True)
 class Stack:
-    """The stack's folder and how to call SAM on it."""
+    """The stack's folder, and calls of SAM."""
 
     emulator: Emulator
     folder: Path
@@ -48,7 +49,7 @@ class Stack:
             "AWS_ENDPOINT_URL": self.emulator.url,
             "HOME": str(self.folder),
             "SAM_CLI_TELEMETRY": "0",
-            # SAM leaves empty folders behind.
+            # SAM does not remove its empty folders.
             "TMPDIR": str(self.folder),
         }
         return subprocess.run(
@@ -58,10 +59,10 @@ class Stack:
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
+            timeout=1200,
         )
 
-    def deploy(self, name: str = "road", **parameters: str) -> subprocess.CompletedProcess[str]:
+    def deploy(self, name: str = "orders", **parameters: str) -> subprocess.CompletedProcess[str]:
         overrides = [f"{key}={value}" for key, value in {**self.network, **parameters}.items()]
         return self.sam(
             "deploy", f"--stack-name={name}", "--resolve-s3", "--capabilities=CAPABILITY_IAM",
@@ -69,24 +70,24 @@ class Stack:
             "--parameter-overrides", *overrides,
         )  # fmt: skip
 
-    def delete(self, name: str = "road") -> subprocess.CompletedProcess[str]:
+    def delete(self, name: str = "orders") -> subprocess.CompletedProcess[str]:
         return self.sam("delete", f"--stack-name={name}", "--no-prompts", f"--region={REGION}")
 
-    def outputs(self, name: str = "road") -> dict[str, str]:
+    def outputs(self, name: str = "orders") -> dict[str, str]:
         (stack,) = self.emulator.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
         return {entry["OutputKey"]: entry["OutputValue"] for entry in stack["Outputs"]}
 
-    def status(self, name: str = "road") -> str:
+    def status(self, name: str = "orders") -> str:
         (stack,) = self.emulator.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
         return str(stack["StackStatus"])
 
     def invoke(self, action: str, *, asynchronous: bool = False) -> dict[str, Any]:
-        answer = self.emulator.client("lambda").invoke(
+        reply = self.emulator.client("lambda").invoke(
             FunctionName=self.outputs()["FunctionName"],
             InvocationType="Event" if asynchronous else "RequestResponse",
             Payload=json.dumps({"action": action}),
         )
-        return {"error": answer.get("FunctionError"), "body": answer["Payload"].read()}
+        return {"error": reply.get("FunctionError"), "body": reply["Payload"].read()}
 
     def events(self) -> list[dict[str, Any]]:
         """Return the events that the function printed."""
@@ -133,7 +134,7 @@ def stack(undeployed: Stack) -> Stack:
     return undeployed
 
 
-def test_the_road_is_what_the_template_says(stack: Stack) -> None:
+def test_creates_the_connection_path_of_the_template(stack: Stack) -> None:
     out = stack.outputs()
     ec2, elb = stack.emulator.client("ec2"), stack.emulator.client("elbv2")
     assert out["LoadBalancerName"].startswith("net/")
@@ -155,29 +156,29 @@ def test_the_road_is_what_the_template_says(stack: Stack) -> None:
     assert notification["ConnectionEvents"] == ["Connect", "Accept"]
 
 
-def test_a_security_group_outside_the_stack_gets_its_rule(stack: Stack) -> None:
+def test_adds_a_rule_to_a_security_group_outside_the_stack(stack: Stack) -> None:
     (group,) = stack.emulator.client("ec2").describe_security_groups(
         GroupIds=[stack.network["DatabaseSecurityGroupId"]]
     )["SecurityGroups"]
     assert [rule["FromPort"] for rule in group["IpPermissions"]] == [5432]
 
 
-def test_tags_are_found_through_the_tagging_api(stack: Stack) -> None:
+def test_finds_tags_through_the_tagging_api(stack: Stack) -> None:
     tagging = stack.emulator.client("resourcegroupstaggingapi")
     found = tagging.get_resources(
         ResourceTypeFilters=["elasticloadbalancing:targetgroup"],
-        TagFilters=[{"Key": "road", "Values": ["road"]}],
+        TagFilters=[{"Key": "orders", "Values": ["orders"]}],
     )["ResourceTagMappingList"]
     assert [entry["ResourceARN"] for entry in found] == [stack.outputs()["TargetGroupArn"]]
-    assert not tagging.get_resources(TagFilters=[{"Key": "road", "Values": ["other"]}])[
+    assert not tagging.get_resources(TagFilters=[{"Key": "orders", "Values": ["other"]}])[
         "ResourceTagMappingList"
     ]
 
 
-def test_the_function_runs_with_its_layer_and_may_do_what_its_role_allows(stack: Stack) -> None:
-    answer = stack.invoke("register")
-    assert answer["error"] is None
-    assert json.loads(answer["body"])["greeting"] == "from the layer"
+def test_the_function_runs_with_its_layer_and_the_permissions_of_its_role(stack: Stack) -> None:
+    reply = stack.invoke("register")
+    assert reply["error"] is None
+    assert json.loads(reply["body"])["greeting"] == "from the layer"
     group = stack.outputs()["TargetGroupArn"]
     elb = stack.emulator.client("elbv2")
     described = elb.describe_target_health(TargetGroupArn=group)["TargetHealthDescriptions"]
@@ -191,10 +192,10 @@ def test_describing_targets_needs_a_policy_without_a_resource(stack: Stack) -> N
 
 
 def test_a_failure_is_reported_as_lambda_reports_it(stack: Stack) -> None:
-    answer = stack.invoke("fail")
-    assert answer["error"] == "Unhandled"
-    body = json.loads(answer["body"])
-    assert (body["errorType"], body["errorMessage"]) == ("WrongServerError", "as asked for")
+    reply = stack.invoke("fail")
+    assert reply["error"] == "Unhandled"
+    body = json.loads(reply["body"])
+    assert (body["errorType"], body["errorMessage"]) == ("WrongServerError", "on request")
     (frame,) = body["stackTrace"]
     assert "in handler" in frame
     assert "app.py" in frame
@@ -203,16 +204,16 @@ def test_a_failure_is_reported_as_lambda_reports_it(stack: Stack) -> None:
 def test_a_failed_asynchronous_run_reaches_the_failure_destination(stack: Stack) -> None:
     stack.invoke("fail", asynchronous=True)
     sqs = stack.emulator.client("sqs")
-    received = sqs.receive_message(
-        QueueUrl=stack.outputs()["FailedRunsUrl"], WaitTimeSeconds=20, MaxNumberOfMessages=1
+    url = stack.outputs()["FailedRunsUrl"]
+    (message,) = wait_until(
+        lambda: sqs.receive_message(QueueUrl=url, WaitTimeSeconds=5).get("Messages")
     )
-    (message,) = received["Messages"]
     record = json.loads(message["Body"])
     assert record["requestPayload"] == {"action": "fail"}
     assert record["responsePayload"]["errorType"] == "WrongServerError"
 
 
-def test_an_injected_fault_meets_the_functions_own_call(stack: Stack) -> None:
+def test_an_injected_fault_fails_a_call_of_the_function(stack: Stack) -> None:
     fault = Fault(
         service="elasticloadbalancing", action="RegisterTargets", error="AccessDenied", times=1
     )
@@ -221,7 +222,7 @@ def test_an_injected_fault_meets_the_functions_own_call(stack: Stack) -> None:
     assert stack.invoke("register")["error"] is None
 
 
-def test_an_rds_event_arrives_in_the_envelope_of_aws(stack: Stack) -> None:
+def test_an_rds_event_has_the_form_of_aws(stack: Stack) -> None:
     stack.emulator.admin.emit(
         RdsEvent(
             identifier="pg",
@@ -260,11 +261,11 @@ def test_an_rds_event_arrives_in_the_envelope_of_aws(stack: Stack) -> None:
     }
 
 
-def test_a_customer_may_not_send_events_in_the_name_of_aws(stack: Stack) -> None:
-    answer = stack.emulator.client("events").put_events(
+def test_rejects_a_customers_event_with_a_source_of_aws(stack: Stack) -> None:
+    reply = stack.emulator.client("events").put_events(
         Entries=[{"Source": "aws.rds", "DetailType": "x", "Detail": "{}"}]
     )
-    assert answer["Entries"][0]["ErrorCode"] == "NotAuthorizedForSourceException"
+    assert reply["Entries"][0]["ErrorCode"] == "NotAuthorizedForSourceException"
 
 
 def test_a_schedule_sends_the_event_of_aws_or_its_literal_input(stack: Stack) -> None:
@@ -295,7 +296,7 @@ def test_calls_are_counted(stack: Stack) -> None:
     assert calls["lambda.InvokeFunction"] == 1
 
 
-def test_deploying_the_same_again_changes_nothing(stack: Stack) -> None:
+def test_a_second_deployment_changes_nothing(stack: Stack) -> None:
     before = stack.outputs()
     deployed = stack.deploy()
     assert deployed.returncode == 0, deployed.stderr
@@ -303,7 +304,7 @@ def test_deploying_the_same_again_changes_nothing(stack: Stack) -> None:
     assert stack.outputs() == before
 
 
-def test_an_update_keeps_what_it_need_not_replace(stack: Stack) -> None:
+def test_an_update_keeps_resources_without_a_replacement(stack: Stack) -> None:
     before = stack.outputs()
     principals = "arn:aws:iam::222222222222:root"
     deployed = stack.deploy(Principals=principals, MayRegister="false")
@@ -326,7 +327,7 @@ def test_an_unknown_attribute_fails_the_deployment_and_rolls_back(undeployed: St
     assert undeployed.delete("misspelt").returncode == 0
 
 
-def test_a_stack_with_a_connected_consumer_is_not_deleted_and_then_leaves_nothing(
+def test_deletes_a_stack_completely_once_its_consumer_is_disconnected(
     stack: Stack,
 ) -> None:
     consumer = stack.emulator.client("ec2", CONSUMER)
@@ -334,10 +335,10 @@ def test_a_stack_with_a_connected_consumer_is_not_deleted_and_then_leaves_nothin
     endpoint = consumer.create_vpc_endpoint(
         VpcId=vpc, VpcEndpointType="Interface", ServiceName=stack.outputs()["ServiceName"]
     )["VpcEndpoint"]["VpcEndpointId"]
-    # Still running when its function and its log group go; neither may come back for it.
+    # The run outlives its function and its log group, and must not recreate them.
     stack.invoke("wait", asynchronous=True)
-    refused = stack.delete()
-    assert refused.returncode != 0
+    failed = stack.delete()
+    assert failed.returncode != 0
     assert stack.status() == "DELETE_FAILED"
     consumer.delete_vpc_endpoints(VpcEndpointIds=[endpoint])
     deleted = stack.delete()
@@ -350,7 +351,7 @@ def test_a_stack_with_a_connected_consumer_is_not_deleted_and_then_leaves_nothin
     assert found == []
 
 
-def test_a_killed_emulator_takes_the_functions_processes_with_it(tmp_path: Path) -> None:
+def test_the_processes_of_functions_end_with_a_killed_emulator(tmp_path: Path) -> None:
     with running_emulator(tmp_path, options=OPTIONS) as other:
         worker = start_function(other)
         other.process.send_signal(signal.SIGKILL)
@@ -364,18 +365,18 @@ def test_a_stopped_emulator_leaves_no_process_and_no_file(
     with running_emulator(tmp_path, options=OPTIONS) as other:
         worker = start_function(other)
         other.process.send_signal(signal.SIGTERM)
-        assert other.process.wait(10) == 0
+        assert other.process.wait(PATIENCE) == 0
         wait_until(lambda: not is_running(worker))
         assert list(other.work_dir.iterdir()) == []
-    assert emulator.admin.is_ready(), "another emulator must not be disturbed"
+    assert emulator.admin.is_ready(), "another emulator still runs"
 
 
 def start_function(emulator: Emulator) -> int:
-    """Let a function wait for long, and return the process that it runs in."""
+    """Start a long run of a function and return its process."""
     archive = shutil.make_archive(
         str(emulator.work_dir.parent / "waiting"), "zip", SOURCE / "waiting"
     )
-    mark = emulator.work_dir.parent / "running"
+    marker = emulator.work_dir.parent / "running"
     emulator.client("iam").create_role(RoleName="waiting", AssumeRolePolicyDocument="{}")
     client = emulator.client("lambda")
     client.create_function(
@@ -384,10 +385,10 @@ def start_function(emulator: Emulator) -> int:
         Role="arn:aws:iam::111111111111:role/waiting",
         Handler="app.handler",
         Timeout=60,
-        Environment={"Variables": {"MARK": str(mark)}},
+        Environment={"Variables": {"MARKER": str(marker)}},
         Code={"ZipFile": Path(archive).read_bytes()},
     )
     client.invoke(FunctionName="waiting", InvocationType="Event")
-    wait_until(mark.exists)
+    wait_until(marker.exists)
     (worker,) = child_processes(emulator.process.pid)
     return worker

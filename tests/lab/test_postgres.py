@@ -14,7 +14,7 @@ from lab.processes import ServerDiedError, Supervisor
 
 pytestmark = pytest.mark.lab
 
-DEADLINE = 20.0
+DEADLINE = 200.0
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def pair(supervisor: Supervisor) -> PostgresPair:
 
 @pytest.fixture(scope="module")
 def steady_pair() -> Iterator[PostgresPair]:
-    """For tests that change nothing."""
+    """A pair for tests that change nothing."""
     with Supervisor() as supervisor:
         pair = PostgresPair.create(supervisor)
         pair.primary.query("CREATE TABLE rows (n int PRIMARY KEY)")
@@ -47,7 +47,7 @@ def hung_commits(server: PostgresServer) -> int:
 
 
 def wait_for_a_hung_commit(demoted: PostgresServer) -> None:
-    for _ in range(2000):
+    for _ in range(20_000):
         if hung_commits(demoted) == 1:
             return
         threading.Event().wait(0.01)
@@ -66,17 +66,17 @@ def test_the_standby_refuses_writes(steady_pair: PostgresPair) -> None:
         insert(steady_pair.standby, 1)
 
 
-def test_the_server_refuses_a_stranger_without_the_password(steady_pair: PostgresPair) -> None:
+def test_the_server_rejects_a_wrong_password(steady_pair: PostgresPair) -> None:
     with pytest.raises(psycopg.OperationalError, match="password"):
         connect(steady_pair.primary.host, steady_pair.port, "guess")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user runs the server as himself")
-def test_root_runs_the_servers_as_somebody_else(steady_pair: PostgresPair) -> None:
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs the servers as another user")
+def test_root_runs_the_servers_as_another_user(steady_pair: PostgresPair) -> None:
     assert Path(f"/proc/{steady_pair.primary.pid}").stat().st_uid not in {0}
 
 
-def test_a_promoted_standby_has_every_acknowledged_row_and_takes_writes_alone(
+def test_a_promoted_standby_has_every_acknowledged_row_and_accepts_writes(
     pair: PostgresPair,
 ) -> None:
     for number in range(20):
@@ -107,7 +107,7 @@ def test_a_rebuilt_standby_is_synchronous_before_the_next_failover(pair: Postgre
 
 
 def test_a_demoted_primary_that_still_runs_acknowledges_nothing(pair: PostgresPair) -> None:
-    """The client whose commit hangs there is cut by the NLB and must not hear of success."""
+    """The load balancer cuts a client whose commit hangs; the client must not get a success."""
     demoted = pair.primary
     client = demoted.connect()
     pair.promote_standby()
@@ -116,7 +116,7 @@ def test_a_demoted_primary_that_still_runs_acknowledges_nothing(pair: PostgresPa
         commit = pool.submit(client.execute, "INSERT INTO rows VALUES (7)")
         wait_for_a_hung_commit(demoted)
         assert not commit.done()
-        # What the data plane does to the flow: the stream ends under the client.
+        # The data plane closes the client's connection.
         with socket.socket(fileno=os.dup(client.fileno())) as stream:
             stream.shutdown(socket.SHUT_RDWR)
         with pytest.raises(psycopg.OperationalError):
@@ -128,9 +128,7 @@ def test_a_demoted_primary_that_still_runs_acknowledges_nothing(pair: PostgresPa
 
 
 @pytest.mark.parametrize("end", ["stop", "kill", "terminate"])
-def test_the_end_of_a_demoted_primary_acknowledges_nothing_either(
-    pair: PostgresPair, end: str
-) -> None:
+def test_the_end_of_a_demoted_primary_acknowledges_nothing(pair: PostgresPair, end: str) -> None:
     demoted = pair.primary
     client = demoted.connect()
     pair.promote_standby()
@@ -148,7 +146,7 @@ def test_the_end_of_a_demoted_primary_acknowledges_nothing_either(
 
 
 def test_a_cancelled_commit_is_reported_as_success_with_a_warning(pair: PostgresPair) -> None:
-    """Why the writer never cancels a statement and takes a warning for no acknowledgement."""
+    """For this reason the writer never cancels a statement and rejects a warning."""
     demoted = pair.primary
     client = demoted.connect()
     warnings: list[str | None] = []
@@ -177,7 +175,7 @@ def test_a_demoted_primary_that_still_runs_is_rebuilt_as_a_standby(pair: Postgre
     assert numbers(pair.standby) == [1]
 
 
-def test_rows_written_while_the_standby_was_away_survive_a_failover_after_its_rebuild(
+def test_rows_written_without_a_standby_survive_a_failover_after_its_rebuild(
     pair: PostgresPair,
 ) -> None:
     pair.primary.kill()
@@ -209,7 +207,7 @@ def test_rows_written_while_the_standby_was_away_survive_a_failover_after_its_re
     assert set(acknowledged) <= set(numbers(pair.promote_standby()))
 
 
-def test_the_death_of_a_server_is_seen() -> None:
+def test_reports_the_death_of_a_server() -> None:
     def kill_and_wait() -> None:
         with Supervisor() as supervisor:
             pair = PostgresPair.create(supervisor)
@@ -230,7 +228,7 @@ def test_a_killed_server_leaves_no_shared_memory(pair: PostgresPair) -> None:
 
     get_status, status = 2, ctypes.create_string_buffer(1024)
     libc = ctypes.CDLL(None, use_errno=True)
-    for _ in range(2000):
+    for _ in range(20_000):
         if libc.shmctl(identifier, get_status, status) == -1:
             return
         threading.Event().wait(0.01)
@@ -247,7 +245,7 @@ def test_a_stopped_server_does_not_wait_for_its_clients(
     assert "received immediate shutdown request" in log
 
 
-def test_a_server_that_does_not_run_has_no_process_id(pair: PostgresPair) -> None:
+def test_a_stopped_server_has_no_process_id(pair: PostgresPair) -> None:
     pair.standby.stop()
 
     assert not pair.standby.is_running

@@ -1,4 +1,4 @@
-# ruff: noqa: PT012 - the thing under test is how a `with` block ends, so it has several lines
+# ruff: noqa: PT012 - the tests are about the end of a `with` block, so it has several lines
 import contextlib
 import os
 import signal
@@ -29,9 +29,9 @@ from lab.processes import (
 pytestmark = pytest.mark.lab
 
 REPO = Path(__file__).parents[2]
-DEADLINE = 20.0
+DEADLINE = 200.0
 
-# Says that it is there, then waits for the end of its standard input or for a signal.
+# Prints that it runs, then waits for a signal.
 SLEEPER = "import time; print('listening', flush=True); time.sleep(600)"
 
 
@@ -50,7 +50,7 @@ def start(supervisor: Supervisor, code: str = SLEEPER, name: str = "test server"
 
 
 def is_alive(pid: int) -> bool:
-    """A zombie that nobody reaps (a container without an init) is not alive."""
+    """Return whether a process is alive. A zombie, as in a container without init, is not."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -68,7 +68,7 @@ def eventually(condition: Callable[[], bool]) -> bool:
 
 
 def guard_of(supervisor: Supervisor) -> int:
-    """The guard is the process that was told to remove this supervisor's folder."""
+    """Return the guard: the process with this supervisor's folder on its command line."""
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         if path.read_text().rstrip("\0").endswith(f"\0{supervisor.work_dir}"):
             return int(path.parent.name)
@@ -102,15 +102,15 @@ def test_only_the_last_lines_are_quoted() -> None:
     assert str(caught.value).endswith("line 95\n  line 96\n  line 97\n  line 98\n  line 99")
 
 
-def test_a_server_that_is_never_ready_is_given_up_by_name() -> None:
+def test_reports_a_server_that_is_never_ready() -> None:
     with (
-        pytest.raises(WaitTimeoutError, match=r"0.05 s in vain for the mute to be ready"),
+        pytest.raises(WaitTimeoutError, match=r"0.05 s for the silent to be ready"),
         Supervisor() as supervisor,
     ):
-        supervisor.start("mute", python(SLEEPER), ready=lambda: False, timeout=0.05)
+        supervisor.start("silent", python(SLEEPER), ready=lambda: False, timeout=0.05)
 
 
-def test_a_server_that_was_stopped_or_killed_on_purpose_is_no_death(
+def test_a_stopped_or_killed_server_is_no_death(
     supervisor: Supervisor,
 ) -> None:
     stopped, killed = start(supervisor), start(supervisor, name="other")
@@ -123,7 +123,7 @@ def test_a_server_that_was_stopped_or_killed_on_purpose_is_no_death(
     assert killed.process.returncode == -signal.SIGKILL
 
 
-def test_a_server_started_again_reports_only_what_it_wrote_itself(supervisor: Supervisor) -> None:
+def test_a_restarted_server_reports_only_its_own_output(supervisor: Supervisor) -> None:
     supervisor.stop(start(supervisor))
     second = start(supervisor)
 
@@ -161,7 +161,7 @@ def test_the_children_of_a_server_end_with_it(supervisor: Supervisor, own_sessio
     assert eventually(lambda: not is_alive(child))
 
 
-def test_an_error_that_a_death_caused_is_replaced_by_the_death() -> None:
+def test_a_death_replaces_the_error_that_it_caused() -> None:
     with pytest.raises(ServerDiedError) as caught, Supervisor() as supervisor:
         os.kill(start(supervisor).pid, signal.SIGKILL)
         raise ConnectionResetError("by peer")
@@ -169,14 +169,14 @@ def test_an_error_that_a_death_caused_is_replaced_by_the_death() -> None:
     assert isinstance(caught.value.__cause__, ConnectionResetError)
 
 
-def test_a_death_that_nobody_asked_about_is_still_raised_at_the_end() -> None:
+def test_raises_an_unchecked_death_at_the_end() -> None:
     with pytest.raises(ServerDiedError), Supervisor() as supervisor:
         server = start(supervisor)
         os.kill(server.pid, signal.SIGKILL)
         server.ended.wait(DEADLINE)
 
 
-def test_an_error_of_the_body_ends_the_servers_and_removes_the_folder() -> None:
+def test_an_error_in_the_block_ends_the_servers_and_removes_the_folder() -> None:
     with pytest.raises(ZeroDivisionError), Supervisor() as supervisor:
         server = start(supervisor)
         raise ZeroDivisionError
@@ -197,7 +197,7 @@ def test_leaving_restores_the_signal_handlers() -> None:
 
 ORCHESTRATOR = f"""
 import signal, sys, time
-# Whoever runs the tests may ignore it, as under nohup; a terminal does not.
+# Under nohup the tests ignore the signal; a terminal does not.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 sys.path.insert(0, {str(REPO)!r})
 from lab.processes import Supervisor
@@ -209,7 +209,7 @@ with Supervisor() as supervisor:
             name, [sys.executable, "-I", "-S", "-c", {SLEEPER!r}],
             ready=lambda: "listening" in log.read_text()))
     print(supervisor.work_dir, *[server.pid for server in servers], flush=True)
-    supervisor.wait_until(lambda: False, what="a signal", timeout=600)
+    supervisor.wait_until(lambda: False, what="a signal", timeout=6000)
 """
 
 
@@ -247,30 +247,30 @@ def test_an_interrupted_orchestrator_leaves_no_process_and_no_file(
     assert eventually(lambda: not Path(work_dir).exists())
 
 
-def test_the_output_of_a_command_is_returned(supervisor: Supervisor) -> None:
+def test_returns_the_output_of_a_command(supervisor: Supervisor) -> None:
     assert supervisor.run("greeting", python("print('hello')")) == "hello\n"
 
 
-def test_a_failed_command_is_reported_with_its_last_lines(supervisor: Supervisor) -> None:
+def test_reports_a_failed_command_with_its_last_lines(supervisor: Supervisor) -> None:
     with pytest.raises(CommandFailedError, match=r"deploy failed \(exit status 2\).*\n  no bucket"):
         supervisor.run("deploy", python("import sys; print('no bucket'); sys.exit(2)"))
 
 
-def test_a_command_that_outlives_its_time_is_killed(supervisor: Supervisor) -> None:
+def test_kills_a_command_after_its_timeout(supervisor: Supervisor) -> None:
     with pytest.raises(WaitTimeoutError, match="forever to end"):
         supervisor.run("forever", python(SLEEPER), timeout=0.2)
 
     assert eventually(lambda: "forever" not in {thread.name for thread in threading.enumerate()})
 
 
-def test_a_command_is_given_up_when_a_server_dies() -> None:
+def test_stops_a_command_when_a_server_dies() -> None:
     with pytest.raises(ServerDiedError, match="test server"), Supervisor() as supervisor:
         server = start(supervisor)
         os.kill(server.pid, signal.SIGKILL)
         supervisor.run("forever", python(SLEEPER), timeout=DEADLINE)
 
 
-def test_the_death_of_the_guard_is_seen_too() -> None:
+def test_reports_the_death_of_the_guard() -> None:
     with pytest.raises(ServerDiedError, match="guard"), Supervisor() as supervisor:
         server = start(supervisor)
         os.kill(guard_of(supervisor), signal.SIGKILL)
@@ -289,7 +289,7 @@ def test_the_work_folder_can_be_passed_through_but_not_read_by_others() -> None:
     assert mode == (0o711 if os.geteuid() == 0 else 0o700)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs a part of the lab as somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs a part of the lab as another user")
 def test_a_private_tmpdir_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tmp_path.chmod(0o700)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
@@ -305,7 +305,7 @@ def test_a_private_tmpdir_is_not_used(tmp_path: Path, monkeypatch: pytest.Monkey
     assert not path.is_relative_to(tmp_path)
 
 
-def test_a_folder_that_is_written_to_is_still_removed(tmp_path: Path) -> None:
+def test_removes_a_folder_during_writes(tmp_path: Path) -> None:
     folder = tmp_path / "work"
     folder.mkdir()
     writer = threading.Thread(target=_write_files_into, args=(folder,))

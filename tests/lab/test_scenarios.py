@@ -1,4 +1,4 @@
-"""`python -m lab run` as its user meets it."""
+"""`python -m lab run`: every scenario."""
 
 import subprocess
 import sys
@@ -15,13 +15,13 @@ KINDS = {
     "rds-instance", "rds-cluster-writer", "rds-cluster-readers", "rds-proxy", "hostname", "static",
     "ec2-instance", "ec2-asg",
 }  # fmt: skip
-#: AWS's own times are for `make lab`.
+#: `make lab` uses AWS's own times.
 SHORTENED = {
     "failover-watch": ["--registration-delay=15"],
     "failover-serving-standby": ["--registration-delay=15"],
     "lost-event": ["--schedule-interval=15"],
 }
-#: What lasts longest is played first.
+#: The longest scenarios start first.
 LONGEST = (
     "fleet",
     "faults",
@@ -33,25 +33,25 @@ LONGEST = (
 )
 
 
-def test_every_kind_of_database_has_its_scenario() -> None:
+def test_every_kind_of_database_has_a_scenario() -> None:
     assert set(SCENARIOS) >= KINDS
 
 
-def play(*arguments: str) -> subprocess.CompletedProcess[str]:
+def run_lab(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "lab", "run", *arguments],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
         check=False,
-        timeout=600,
+        timeout=6000,
     )
 
 
-def test_an_unknown_scenario_is_refused_with_the_known_ones() -> None:
-    refused = play("mysql")
-    assert refused.returncode == 2
-    assert "rds-cluster-writer" in refused.stderr
+def test_rejects_an_unknown_scenario_and_lists_the_known_ones() -> None:
+    rejected = run_lab("mysql")
+    assert rejected.returncode == 2
+    assert "rds-cluster-writer" in rejected.stderr
 
 
 @pytest.fixture(scope="module")
@@ -60,36 +60,36 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def playing(
+def running(
     request: pytest.FixtureRequest, reports: Path, built: Path
 ) -> Iterator[Mapping[str, "Future[subprocess.CompletedProcess[str]]"]]:
-    """The chosen scenarios, three at a time: they wait more than they work, and labs never meet."""
-    chosen = [
+    """The selected scenarios, three at once: they mostly wait, and labs do not share anything."""
+    selected = [
         str(item.callspec.params["name"])
         for item in request.session.items
-        if isinstance(item, pytest.Function) and "playing" in item.fixturenames
+        if isinstance(item, pytest.Function) and "running" in item.fixturenames
     ]
-    chosen.sort(key=lambda name: LONGEST.index(name) if name in LONGEST else len(LONGEST))
+    selected.sort(key=lambda name: LONGEST.index(name) if name in LONGEST else len(LONGEST))
     with ThreadPoolExecutor(3) as pool:
         yield {
             name: pool.submit(
-                play,
+                run_lab,
                 name,
                 f"--report={reports / name}.html",
                 f"--built={built}",
                 *SHORTENED.get(name, []),
             )
-            for name in chosen
+            for name in selected
         }
 
 
 @pytest.mark.lab
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_a_scenario_holds_its_expectations(
-    playing: Mapping[str, "Future[subprocess.CompletedProcess[str]]"], reports: Path, name: str
+def test_all_expectations_of_a_scenario_hold(
+    running: Mapping[str, "Future[subprocess.CompletedProcess[str]]"], reports: Path, name: str
 ) -> None:
-    played = playing[name].result()
-    assert played.returncode == 0, played.stdout + played.stderr
-    assert "FAIL" not in played.stdout
-    assert f"pass  {name}" in played.stdout
+    finished = running[name].result()
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    assert "FAIL" not in finished.stdout
+    assert f"pass  {name}" in finished.stdout
     assert f"{name}: sam delete leaves" in (reports / f"{name}.html").read_text()

@@ -1,8 +1,7 @@
-"""Deployments that cannot work fail at once, say what to do, and roll back to nothing.
+"""Wrong deployments fail early with a remedy, and leave nothing.
 
-They go to the lab's AWS with IAM enforced. The template is built and packaged once by the SAM
-CLI; most stacks are then created from it by CloudFormation's API, which is what `sam deploy`
-calls, and some by `sam deploy`, to see what its user reads.
+The lab's AWS enforces IAM. SAM builds and packages the template once. Most tests create their
+stack with CloudFormation's API, as `sam deploy` does. Some use `sam deploy` to check its output.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -29,9 +28,9 @@ pytestmark = pytest.mark.lab
 
 _BUCKET = "packages"
 _STACK_NAME = "wrong"
-#: Well-formed; no target group has it.
+#: A valid ARN without a target group.
 _NO_GROUP = (
-    "arn:aws:elasticloadbalancing:us-east-1:111111111111:targetgroup/nobodys/0123456789abcdef"
+    "arn:aws:elasticloadbalancing:us-east-1:111111111111:targetgroup/unknown/0123456789abcdef"
 )
 
 
@@ -40,24 +39,24 @@ class Wrong:
     """A wrong deployment.
 
     Attributes:
-        parameters: What a person gives; words in braces stand for what is in the account.
-        says: What the sentence has to say: the parameter, what is wrong with it, the remedy.
-        made: Whether CloudFormation begins to make the stack before it is refused.
+        parameters: The parameters; words in braces stand for names in the account.
+        says: Texts of the error: the parameter, the problem, the remedy.
+        created: Whether CloudFormation starts to create the stack before the error.
     """
 
     parameters: Mapping[str, str]
     says: tuple[str, ...]
-    made: bool = True
+    created: bool = True
 
 
 _NETWORK = {"VpcId": "{vpc}", "SubnetIds": "{subnets}"}
 
-#: Refused by a rule of the template, before anything is made.
+#: A rule of the template rejects them before CloudFormation creates anything.
 BY_RULE: Mapping[str, Wrong] = {
-    "everybody may connect without being accepted": Wrong(
+    "every account may connect without acceptance": Wrong(
         parameters={"DatabaseEndpoint": "{orders}", "AllowedPrincipals": "*"},
         says=("AllowedPrincipals may be * only when AcceptanceRequired is true",),
-        made=False,
+        created=False,
     ),
     "a custom idle timeout across Regions": Wrong(
         parameters={
@@ -66,50 +65,50 @@ BY_RULE: Mapping[str, Wrong] = {
             "SupportedRegions": "eu-west-1",
         },
         says=("leave IdleTimeoutSeconds at 350, or leave SupportedRegions empty",),
-        made=False,
+        created=False,
     ),
-    "a custom consumer that nobody named": Wrong(
+    "a custom consumer without principals": Wrong(
         parameters={"DatabaseEndpoint": "{orders}", "Consumer": "custom"},
         says=("Consumer custom", "set AllowedPrincipals to the ARN"),
-        made=False,
+        created=False,
     ),
-    "a name outside RDS that is said to be one, without VpcId": Wrong(
+    "kind hostname without VpcId": Wrong(
         parameters={
             "DatabaseEndpoint": "orders.db.corp.example",
             "DatabaseKind": "hostname",
             "SubnetIds": "{subnets}",
         },
         says=("set VpcId to the VPC for the load balancer",),
-        made=False,
+        created=False,
     ),
-    "given resolvers that are not asked": Wrong(
+    "resolvers with authoritative resolution": Wrong(
         parameters={
             "DatabaseEndpoint": "{orders}",
             "DnsResolution": "authoritative",
             "Resolvers": "{resolver}",
         },
         says=("leave DnsResolution at system, or leave Resolvers empty",),
-        made=False,
+        created=False,
     ),
-    "the former targets of a proxy kept": Wrong(
+    "serving standby targets of a proxy": Wrong(
         parameters={
             "DatabaseEndpoint": "{orders}",
             "DatabaseKind": "rds-proxy",
             "StandbyTargets": "serving",
         },
         says=("StandbyTargets serving is for rds-instance alone", "leave StandbyTargets at none"),
-        made=False,
+        created=False,
     ),
-    "rejection without anybody to reject": Wrong(
+    "rejection without acceptance": Wrong(
         parameters={"DatabaseEndpoint": "{orders}", "RejectUntrusted": "true"},
         says=("RejectUntrusted", "only when AcceptanceRequired is true"),
-        made=False,
+        created=False,
     ),
 }
 
-#: Refused when the database is looked up, before the road is made.
+#: The database look-up rejects them before the stack has a network.
 BY_LOOKUP: Mapping[str, Wrong] = {
-    "a name that is not found": Wrong(
+    "an unknown name": Wrong(
         parameters={"DatabaseEndpoint": "{orders_misspelt}"},
         says=("DatabaseEndpoint {orders_misspelt}", "there is no oders in", "correct the name"),
     ),
@@ -162,7 +161,7 @@ BY_LOOKUP: Mapping[str, Wrong] = {
         parameters={"DatabaseEndpoint": "{orders}", "DatabaseKind": "rds-cluster-writer"},
         says=("DatabaseKind is rds-cluster-writer", "set DatabaseKind to one of auto"),
     ),
-    "the former targets of a cluster kept": Wrong(
+    "serving standby targets of a cluster": Wrong(
         parameters={"DatabaseEndpoint": "{readers}", "StandbyTargets": "serving"},
         says=(
             "DatabaseEndpoint {readers} is followed as rds-cluster-readers",
@@ -173,26 +172,26 @@ BY_LOOKUP: Mapping[str, Wrong] = {
         parameters={"DatabaseEndpoint": "orders-readers", **_NETWORK},
         says=("DatabaseEndpoint 'orders-readers'", "also set DatabaseKind=ec2-asg"),
     ),
-    "an Auto Scaling group that is not there": Wrong(
-        parameters={"DatabaseEndpoint": "nobodys", "DatabaseKind": "ec2-asg", **_NETWORK},
-        says=("DatabaseEndpoint: there is no Auto Scaling group nobodys", "correct the name"),
+    "an unknown Auto Scaling group": Wrong(
+        parameters={"DatabaseEndpoint": "unknown", "DatabaseKind": "ec2-asg", **_NETWORK},
+        says=("DatabaseEndpoint: there is no Auto Scaling group unknown", "correct the name"),
     ),
 }
 
-#: Refused by the first sync, when the road is made already.
+#: The first sync rejects them when the stack has its network.
 BY_FIRST_SYNC: Mapping[str, Wrong] = {
     "a name that does not resolve": Wrong(
         parameters={
-            "DatabaseEndpoint": "nobody.db.corp.example",
+            "DatabaseEndpoint": "unknown.db.corp.example",
             "Resolvers": "{resolver}",
             **_NETWORK,
         },
         says=(
-            "nobody.db.corp.example does not exist in DNS",
+            "unknown.db.corp.example does not exist in DNS",
             "Correct DatabaseEndpoint, or set Resolvers",
         ),
     ),
-    "a name that leads outside AllowedNetworks": Wrong(
+    "a name with an address outside AllowedNetworks": Wrong(
         parameters={
             "DatabaseEndpoint": "legacy.db.corp.example",
             "Resolvers": "{resolver}",
@@ -201,15 +200,15 @@ BY_FIRST_SYNC: Mapping[str, Wrong] = {
         },
         says=("DatabaseEndpoint resolves to 192.168.7.11", "extend AllowedNetworks"),
     ),
-    "a target group that is not there": Wrong(
+    "an unknown target group": Wrong(
         parameters={"DatabaseEndpoint": "{orders}", "ExistingTargetGroupArn": _NO_GROUP},
         says=(f"'{_NO_GROUP}' not found", "Set ExistingTargetGroupArn to a target group of"),
     ),
 }
 
 WRONG = {**BY_RULE, **BY_LOOKUP, **BY_FIRST_SYNC}
-#: One of each that is refused before the road is made, as the user of the SAM CLI meets it.
-BY_SAM = ("a custom idle timeout across Regions", "a name that is not found")
+#: One of each kind, deployed with the SAM CLI.
+BY_SAM = ("a custom idle timeout across Regions", "an unknown name")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,12 +216,12 @@ class Company:
     """An account with databases in it, and the packaged template.
 
     Attributes:
-        ground: DNS and AWS.
-        cloudformation: The API, as the company's own account.
+        lab: DNS and AWS.
+        cloudformation: The API of the company's account.
         project: The built project.
-        template_url: Where the packaged template is.
-        names: What the words in braces stand for.
-        before: What was there before any deployment.
+        template_url: The URL of the packaged template.
+        names: The names for the words in braces.
+        before: The resources before all deployments.
     """
 
     lab: Lab
@@ -238,8 +237,8 @@ class Company:
     def parameters(self, wrong: Wrong) -> dict[str, str]:
         return {name: self.filled(value) for name, value in wrong.parameters.items()}
 
-    def refusal(self, wrong: Wrong) -> str:
-        """Create the stack by the API; return the sentences with which it is refused."""
+    def errors(self, wrong: Wrong) -> str:
+        """Create the stack with the API; return its errors."""
         try:
             self.cloudformation.create_stack(
                 StackName=_STACK_NAME,
@@ -261,27 +260,27 @@ class Company:
         )
 
     def status(self) -> str:
-        """The state of the stack; empty if there is none."""
+        """The status of the stack; empty if it does not exist."""
         with suppress(ClientError):
             (stack,) = self.cloudformation.describe_stacks(StackName=_STACK_NAME)["Stacks"]
             return stack["StackStatus"]
         return ""
 
-    def forget(self) -> None:
-        """Delete the record of the failed stack."""
+    def delete(self) -> None:
+        """Delete the failed stack."""
         self.cloudformation.delete_stack(StackName=_STACK_NAME)
-        self._wait_for(lambda: self.status() in {"", "DELETE_COMPLETE"}, "the record to be deleted")
+        self._wait_for(lambda: self.status() in {"", "DELETE_COMPLETE"}, "the stack to be deleted")
 
     def _wait_for(self, condition: Callable[[], bool], what: str) -> None:
-        """Wait, without keeping the one process of the emulator busy with our question."""
+        """Wait, with a pause between polls of the emulator."""
         lab = self.lab
         lab.supervisor.wait_until(
             condition, what=what, timeout=lab.options.wait_seconds, interval=0.2
         )
 
-    def left(self) -> set[str]:
-        """What the deployment has left behind."""
-        return _found(self.lab.provider) - self.before
+    def remaining(self) -> set[str]:
+        """The resources that the deployment left."""
+        return _resources(self.lab.provider) - self.before
 
 
 @pytest.fixture(scope="module")
@@ -301,48 +300,48 @@ def company(built: Path) -> Iterator[Company]:
                 project=project,
                 template_url=url,
                 names=names,
-                before=frozenset(_found(lab.provider)),
+                before=frozenset(_resources(lab.provider)),
             )
 
 
 @pytest.fixture
 def deployer(company: Company) -> Iterator[Company]:
-    """The company, without a stack before and after."""
+    """The company, without a stack before and after a test."""
     assert company.status() == ""
     yield company
-    company.forget()
+    company.delete()
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_a_wrong_deployment_is_refused_with_its_remedy_and_leaves_nothing(
+def test_a_wrong_deployment_fails_with_a_remedy_and_leaves_nothing(
     deployer: Company, name: str
 ) -> None:
     wrong = WRONG[name]
-    reason = deployer.refusal(wrong)
+    errors = deployer.errors(wrong)
     for words in wrong.says:
-        assert deployer.filled(words) in reason
-    assert deployer.status() == ("ROLLBACK_COMPLETE" if wrong.made else "")
-    assert deployer.left() == set()
+        assert deployer.filled(words) in errors
+    assert deployer.status() == ("ROLLBACK_COMPLETE" if wrong.created else "")
+    assert deployer.remaining() == set()
 
 
 @pytest.mark.parametrize("name", BY_SAM)
-def test_the_user_of_sam_deploy_reads_the_remedy(deployer: Company, name: str) -> None:
+def test_sam_deploy_shows_the_remedy(deployer: Company, name: str) -> None:
     wrong = WRONG[name]
     stack = Stack(deployer.project, deployer.lab.provider, _STACK_NAME)
-    with pytest.raises(CommandFailedError) as refused:
+    with pytest.raises(CommandFailedError) as caught:
         stack.deploy(deployer.parameters(wrong))
     for words in wrong.says:
-        assert deployer.filled(words) in str(refused.value)
-    assert deployer.status() == ("ROLLBACK_COMPLETE" if wrong.made else "")
-    assert deployer.left() == set()
+        assert deployer.filled(words) in str(caught.value)
+    assert deployer.status() == ("ROLLBACK_COMPLETE" if wrong.created else "")
+    assert deployer.remaining() == set()
 
 
-def _found(account: Account) -> set[str]:
+def _resources(account: Account) -> set[str]:
     return set(leftovers(account.session(), endpoint_url=account.endpoint_url))
 
 
 def _databases(account: Account) -> dict[str, str]:
-    """Create what the deployments name, right and wrong."""
+    """Create the databases of the deployments; return their names."""
     rds = account.session().client("rds", endpoint_url=account.endpoint_url)
     orders = create_database(account, "orders").endpoint
     public = create_database(account, "public").endpoint
@@ -369,7 +368,7 @@ def _databases(account: Account) -> dict[str, str]:
 
 
 def _create_database_in_one_zone(account: Account) -> str:
-    """A database whose subnet group has two subnets, both in one zone."""
+    """Create a database with two subnets in one zone; return its endpoint."""
     session = account.session()
     ec2 = session.client("ec2", endpoint_url=account.endpoint_url)
     rds = session.client("rds", endpoint_url=account.endpoint_url)
@@ -397,7 +396,7 @@ def _create_database_in_one_zone(account: Account) -> str:
 
 
 def _packaged(project: Project, lab: Lab) -> str:
-    """``sam package``; return where the template is."""
+    """Run ``sam package``; return the URL of the template."""
     account, template = lab.provider, lab.supervisor.work_dir / "packaged.yaml"
     s3 = account.session().client("s3", endpoint_url=account.endpoint_url)
     s3.create_bucket(Bucket=_BUCKET)

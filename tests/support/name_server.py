@@ -1,4 +1,4 @@
-"""The lab's DNS server as a process of its own, for tests that want real packets."""
+"""The lab's DNS server as a process, for tests with real packets."""
 
 import sys
 from collections.abc import Callable
@@ -16,8 +16,8 @@ class RunningNameServer:
     """A DNS server on this machine, until its supervisor ends it.
 
     Attributes:
-        zone: What it answers from.
-        port: Where it listens, on 127.0.0.1.
+        zone: Its records.
+        port: Its port on 127.0.0.1.
     """
 
     def __init__(self, supervisor: Supervisor) -> None:
@@ -36,10 +36,10 @@ class RunningNameServer:
 
     @property
     def queries(self) -> int:
-        """How often it was asked so far."""
+        """The number of queries until now."""
         return query_count(self._log)
 
     def resolver(self, now: Callable[[], float], *ports: int) -> DnsResolver:
-        """A resolver of ours that asks this server, or the servers on these ports."""
+        """Return a resolver that queries this server, or the servers on these ports."""
         servers = [NameServer(HOST, port) for port in ports or (self.port,)]
         return DnsResolver(now=now, name_servers=servers)

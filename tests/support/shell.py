@@ -1,4 +1,4 @@
-"""The commands that a page tells its reader to type, and a shell to type them into."""
+"""The commands on a page, and a shell that runs them."""
 
 import os
 import re
@@ -18,8 +18,8 @@ class Command:
 
     Attributes:
         page: The page's path in the repository.
-        section: The heading that it stands under.
-        text: As it is written.
+        section: The heading above it.
+        text: The command as written.
     """
 
     page: str
@@ -33,7 +33,7 @@ class Command:
 
 
 def commands(page: str, text: str) -> Iterator[Command]:
-    """Every command of a page's `sh` blocks, in order.
+    """Return the commands of a page's `sh` blocks, in order.
 
     Raises:
         ValueError: A block ends within a command.
@@ -48,13 +48,13 @@ def commands(page: str, text: str) -> Iterator[Command]:
             section = heading[1]
         elif language == _SHELL_BLOCK and (typed or (line.strip() and line[0] != "#")):
             typed += f"{line}\n"
-            if _is_whole(typed):
+            if _is_complete(typed):
                 yield Command(page=page, section=section, text=typed.strip())
                 typed = ""
 
 
-def _is_whole(typed: str) -> bool:
-    """Whether a shell would run it, or wait for the rest."""
+def _is_complete(typed: str) -> bool:
+    """Return whether a shell would run the text instead of waiting for more lines."""
     if typed.endswith("\\\n") or typed.count("{") > typed.count("}"):
         return False
     try:
@@ -66,31 +66,31 @@ def _is_whole(typed: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What came of a command."""
+    """The result of a command."""
 
     status: int
     printed: str
 
 
 class Shell:
-    """A reader's shell: what a command sets, the next one finds.
+    """A shell that keeps the variables from one command to the next.
 
     Args:
-        folder: Where it stands.
-        environment: All that it starts with.
+        folder: The working folder.
+        environment: The initial environment variables.
     """
 
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
         self._folder = folder
         self._environment = dict(environment)
 
-    def run(self, text: str, *, answers: str = "", timeout: float = 300) -> Outcome:
-        """Type a command and wait for its end.
+    def run(self, text: str, *, typed: str = "", timeout: float = 3000) -> Outcome:
+        """Run a command and wait for its end.
 
         Args:
             text: The command.
-            answers: What is typed when it asks.
-            timeout: How many seconds it may take.
+            typed: Its standard input.
+            timeout: Seconds until it is stopped.
 
         Raises:
             subprocess.TimeoutExpired: It took longer.
@@ -102,7 +102,7 @@ class Shell:
                 ["bash", "-c", script],
                 cwd=self._folder,
                 env=self._environment,
-                input=answers,
+                input=typed,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
@@ -113,9 +113,9 @@ class Shell:
         finally:
             os.close(sending)
         with os.fdopen(receiving) as file:
-            left = file.read()
+            variables = file.read()
         if done.returncode == 0:
-            self._environment = dict(_pairs(left.split("\0")))
+            self._environment = dict(_pairs(variables.split("\0")))
         return Outcome(status=done.returncode, printed=done.stdout)
 
 

@@ -1,6 +1,6 @@
-"""A command that stands in a sentence, of a page or of a remedy, is one that its program knows.
+"""Commands in the sentences of pages and remedies are valid for their program.
 
-The blocks of commands on the pages are run: see tests/lab/test_documented_commands.py.
+tests/lab/test_documented_commands.py runs the blocks of commands on the pages.
 """
 
 import ast
@@ -23,7 +23,7 @@ _SAM = re.compile(r"(?:\.venv/bin/)?sam ((?:[a-z]+ ?)+)(.*)")
 
 
 def texts_of_code() -> Iterator[str]:
-    """Every text of what ships; what is filled into it is left out."""
+    """Return the texts in the layer's code, without the values of f-strings."""
     for file in sorted(ROOT.glob("layers/target_sync/target_sync/**/*.py")):
         tree = ast.parse(file.read_text())
         filled = [node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)]
@@ -36,7 +36,7 @@ def texts_of_code() -> Iterator[str]:
 
 
 def aws_commands(text: str) -> Iterator[tuple[str, str, tuple[str, ...]]]:
-    """Service, operation and options of each command of the AWS CLI in a text."""
+    """Return service, operation and options of each AWS CLI command in a text."""
     for service, operation, rest in _AWS.findall(text):
         yield service, operation, tuple(_OPTION.findall(rest))
 
@@ -53,20 +53,20 @@ for _span in (span for page in PAGES for span in code_spans(read(page))):
 
 @cache
 def operations(service: str) -> Any:
-    """The operations of a service as the AWS CLI has them. It has no public way to ask."""
+    """Return the operations of a service in the AWS CLI, which has no public API for this."""
     table = create_clidriver()._get_command_table()  # noqa: SLF001
     return table[service]._get_command_table()  # noqa: SLF001
 
 
 @pytest.mark.parametrize(("service", "operation", "options"), [*IN_CODE, *IN_PAGES])
-def test_the_aws_cli_knows_a_command(
+def test_the_aws_cli_accepts_a_command(
     service: str, operation: str, options: tuple[str, ...]
 ) -> None:
     assert set(options) <= operations(service)[operation].arg_table.keys() | {"region"}
 
 
 @pytest.mark.parametrize("words", SAM)
-def test_sam_knows_a_command(words: str) -> None:
+def test_sam_accepts_a_command(words: str) -> None:
     shown = subprocess.run(
         [Path(sys.executable).parent / "sam", *words.split(), "--help"],
         capture_output=True,
@@ -77,6 +77,6 @@ def test_sam_knows_a_command(words: str) -> None:
         assert f"--{option}" in shown
 
 
-def test_commands_are_found_where_they_are() -> None:
+def test_finds_commands_in_code_and_pages() -> None:
     assert ("ec2", "accept-vpc-endpoint-connections", ("service-id", "vpc-endpoint-ids")) in IN_CODE
     assert "guided" in SAM["deploy"]

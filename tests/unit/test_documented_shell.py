@@ -65,4 +65,4 @@ def test_a_failure_anywhere_in_a_command_is_its_failure(shell: Shell) -> None:
 
 
 def test_what_a_command_asks_is_answered(shell: Shell) -> None:
-    assert shell.run('read answer; echo "said $answer"', answers="y\n").printed == "said y\n"
+    assert shell.run('read answer; echo "said $answer"', typed="y\n").printed == "said y\n"

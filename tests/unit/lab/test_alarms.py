@@ -25,7 +25,7 @@ def alarm(**changes: object) -> Alarm:
 
 
 #: The tables of "Configuring how CloudWatch alarms treat missing data": datapoints, oldest first;
-#: the state if missing data are missing, ignored, breaching, not breaching. RETAIN: as it was.
+#: the state if missing data are missing, ignored, breaching, not breaching. RETAIN: unchanged.
 RETAIN = None
 THREE_OF_THREE = [
     ("0 - X - X", OK, OK, OK, OK),
@@ -48,20 +48,20 @@ TWO_OF_THREE = [
     ("to_alarm", "row"),
     [*((3, row) for row in THREE_OF_THREE), *((2, row) for row in TWO_OF_THREE)],
 )
-def test_missing_data_are_treated_as_in_awss_examples(
+def test_treats_missing_data_as_in_the_examples_of_aws(
     to_alarm: int, row: tuple[str, ...], before: AlarmState
 ) -> None:
     text, *states = row
     datapoints = [DATAPOINTS[word] for word in text.split()]
     words = (Missing.MISSING, Missing.IGNORE, Missing.BREACHING, Missing.NOT_BREACHING)
-    judged = [
-        alarm(DatapointsToAlarm=to_alarm, TreatMissingData=str(word)).judge(datapoints, before)
+    results = [
+        alarm(DatapointsToAlarm=to_alarm, TreatMissingData=str(word)).state_from(datapoints, before)
         for word in words
     ]
-    assert judged == [before if state is RETAIN else state for state in states]
+    assert results == [before if state is RETAIN else state for state in states]
 
 
-def test_a_datapoint_is_the_statistic_of_its_period_and_of_its_dimensions() -> None:
+def test_a_datapoint_is_the_statistic_of_its_period_and_dimensions() -> None:
     store = MetricStore()
     for minute in range(5):
         store.put(METRIC, 1, at=60 * minute)
@@ -80,7 +80,7 @@ def test_a_datapoint_is_the_statistic_of_its_period_and_of_its_dimensions() -> N
     assert state("SampleCount", 2, "LessThanThreshold") == OK
 
 
-def test_silence_counts_once_the_last_datapoint_has_left_the_range() -> None:
+def test_missing_data_count_after_the_last_datapoint_has_left_the_range() -> None:
     store = MetricStore()
     store.put(METRIC, 1, at=30)
     absent = alarm(ComparisonOperator="LessThanThreshold", TreatMissingData="breaching")

@@ -30,11 +30,11 @@ B = TargetRequest(id="10.0.2.12")
 
 @dataclass
 class World:
-    """A clock that the test moves, and addresses that answer or not."""
+    """A clock that the test moves, and servers that the test stops."""
 
     settings: GroupSettings = SETTINGS
     now: float = 0.0
-    answering: set[str] = field(default_factory=lambda: {A.id, B.id})
+    running: set[str] = field(default_factory=lambda: {A.id, B.id})
     probed: list[tuple[str, int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -42,10 +42,10 @@ class World:
 
     def _probe(self, address: IPv4Address, port: int) -> bool:
         self.probed.append((str(address), port))
-        return str(address) in self.answering
+        return str(address) in self.running
 
     def run(self, seconds: float) -> None:
-        """Let time pass with the checker running twice a second."""
+        """Advance the clock and check twice a second."""
         end = self.now + seconds
         while self.now < end:
             self.now = min(end, self.now + 0.5)
@@ -73,8 +73,8 @@ def test_a_new_target_registers_then_is_checked_then_is_healthy() -> None:
     assert world.probed == [(A.id, 5432)] * 2
 
 
-def test_a_target_that_never_answers_is_unhealthy() -> None:
-    world = World(answering=set())
+def test_a_target_without_a_server_is_unhealthy() -> None:
+    world = World(running=set())
     world.group.register([A])
     world.run(90.0)
     assert world.state()[0] == "initial"
@@ -86,12 +86,12 @@ def test_one_failed_check_does_not_make_a_healthy_target_unhealthy() -> None:
     world = World()
     world.group.register([A])
     world.run(95.0)
-    world.answering.clear()
+    world.running.clear()
     world.run(5.0)
     assert world.state() == ("healthy", None)
-    world.answering.add(A.id)
+    world.running.add(A.id)
     world.run(5.0)
-    world.answering.clear()
+    world.running.clear()
     world.run(5.0)
     assert world.state() == ("healthy", None)
     world.run(5.0)
@@ -99,10 +99,10 @@ def test_one_failed_check_does_not_make_a_healthy_target_unhealthy() -> None:
 
 
 def test_an_unhealthy_target_recovers_after_the_healthy_threshold() -> None:
-    world = World(settings=replace(SETTINGS, healthy_threshold=3), answering=set())
+    world = World(settings=replace(SETTINGS, healthy_threshold=3), running=set())
     world.group.register([A])
     world.run(95.0)
-    world.answering.add(A.id)
+    world.running.add(A.id)
     world.run(10.0)
     assert world.state()[0] == "unhealthy"
     world.run(5.0)
@@ -135,7 +135,7 @@ def test_a_port_override_must_be_named_to_deregister() -> None:
     assert world.states() == {"10.0.1.11:5433": ("initial", "Elb.RegistrationInProgress")}
 
 
-def test_a_deregistered_target_is_listed_as_draining_until_the_delay_is_over() -> None:
+def test_lists_a_deregistered_target_as_draining_until_the_delay_ends() -> None:
     world = World()
     world.group.register([A])
     world.run(95.0)
@@ -156,7 +156,7 @@ def test_a_draining_target_is_not_probed() -> None:
     assert world.probed == []
 
 
-def test_deregistering_twice_does_not_prolong_the_draining() -> None:
+def test_a_second_deregistration_does_not_prolong_the_draining() -> None:
     world = World()
     world.group.register([A])
     world.group.deregister([A])
@@ -187,7 +187,7 @@ def test_registering_again_keeps_a_healthy_target_healthy() -> None:
     assert world.state() == ("healthy", None)
 
 
-def test_a_draining_target_that_is_registered_again_starts_anew() -> None:
+def test_registering_a_draining_target_starts_its_registration_again() -> None:
     world = World()
     world.group.register([A])
     world.run(95.0)
@@ -198,7 +198,7 @@ def test_a_draining_target_that_is_registered_again_starts_anew() -> None:
     assert world.state() == ("healthy", None)
 
 
-def test_a_target_that_is_asked_for_but_not_registered_is_unused() -> None:
+def test_a_described_target_without_registration_is_unused() -> None:
     world = World()
     world.group.register([A])
     assert world.state(B) == ("unused", "Target.NotRegistered")
@@ -254,14 +254,14 @@ def test_the_zone_is_found_inside_the_vpc_and_kept_outside_it() -> None:
         (replace(A, availability_zone="all"), "ValidationError", "cannot have its"),
     ],
 )
-def test_an_address_that_aws_refuses_is_refused(
+def test_rejects_an_address_that_aws_rejects(
     request_: TargetRequest, code: str, message: str
 ) -> None:
     world = World()
-    with pytest.raises(ApiError, match=message) as refusal:
+    with pytest.raises(ApiError, match=message) as caught:
         world.group.register([B, request_])
-    assert refusal.value.code == code
-    assert world.states() == {}, "a refused request registers nothing"
+    assert caught.value.code == code
+    assert world.states() == {}, "a rejected request registers nothing"
 
 
 def test_a_public_address_of_the_vpcs_own_subnet_is_allowed() -> None:
@@ -270,10 +270,10 @@ def test_a_public_address_of_the_vpcs_own_subnet_is_allowed() -> None:
     assert list(world.states()) == ["203.0.113.9:5432"]
 
 
-def test_a_full_group_takes_no_more_targets() -> None:
+def test_rejects_a_target_of_a_full_group() -> None:
     world = World()
     world.group.register([replace(A, port=port) for port in range(1, 1001)])
     world.group.register([replace(A, port=1)])
-    with pytest.raises(ApiError) as refusal:
+    with pytest.raises(ApiError) as caught:
         world.group.register([B])
-    assert refusal.value.code == "TooManyTargets"
+    assert caught.value.code == "TooManyTargets"

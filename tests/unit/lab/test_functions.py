@@ -1,27 +1,27 @@
-"""How the lab's AWS runs functions."""
+"""The lab's AWS restarts workers."""
 
 import pytest
 
-from lab.emulator.functions import starting_again
+from lab.emulator.functions import restarting
 
 
 class Worker:
-    """One whose files are taken away so many times while it starts."""
+    """A worker whose files are missing at its first starts."""
 
-    def __init__(self, lost: int) -> None:
-        self.lost = lost
+    def __init__(self, missing: int) -> None:
+        self.missing = missing
 
     def invoke(self, event: str) -> str:
-        if self.lost:
-            self.lost -= 1
+        if self.missing:
+            self.missing -= 1
             raise FileNotFoundError("code")
-        return f"answer to {event}"
+        return f"result of {event}"
 
 
-def test_a_worker_whose_files_an_update_took_away_starts_once_more() -> None:
-    assert starting_again(Worker.invoke)(Worker(lost=1), "event") == "answer to event"
+def test_restarts_a_worker_once_if_its_files_are_missing() -> None:
+    assert restarting(Worker.invoke)(Worker(missing=1), "event") == "result of event"
 
 
-def test_a_worker_that_cannot_start_fails_in_the_end() -> None:
+def test_raises_if_the_files_are_still_missing() -> None:
     with pytest.raises(FileNotFoundError):
-        starting_again(Worker.invoke)(Worker(lost=2), "event")
+        restarting(Worker.invoke)(Worker(missing=2), "event")

@@ -18,7 +18,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, str]:
     sys.stdout.write(json.dumps({"event": event}) + "\n")
     action = event.get("action")
     if action == "fail":
-        raise WrongServerError("as asked for")
+        raise WrongServerError("on request")
     if action == "wait":
         time.sleep(50)
     group = os.environ["TARGET_GROUP_ARN"]

@@ -6,5 +6,5 @@ from pathlib import Path
 
 
 def handler(_event: object, _context: object) -> None:
-    Path(os.environ["MARK"]).touch()
+    Path(os.environ["MARKER"]).touch()
     time.sleep(50)
