@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes .venv with every locked dependency. Needs a Python (3.13 if there is one, else
-# 3.11 or later) and a package index; nothing else. Runs again only when a lock changes.
+# Creates .venv with every locked dependency. It needs a Python (3.13, else 3.11 or later) and a
+# package index. It does nothing if .venv has the current lock.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -31,13 +31,13 @@ rm -rf .venv
 if command -v uv >/dev/null 2>&1; then
   uv=uv
 else
-  # Its own little environment, so that the locked one holds what the lock says and no more.
+  # In its own environment, so that the locked one holds exactly the lock.
   "$python" -m venv .venv/uv
   .venv/uv/bin/python -m pip install --quiet uv
   uv=.venv/uv/bin/uv
 fi
-# Compiled once here: where PYTHONDONTWRITEBYTECODE is set, each of the many processes of the lab
-# would compile every module anew.
+# Bytecode is compiled once here. Under PYTHONDONTWRITEBYTECODE each process of the lab would
+# otherwise compile every module again.
 "$uv" pip install --quiet --compile-bytecode --python .venv/bin/python --require-hashes \
   -r requirements/dev.txt
 echo "$lock_digest" > "$stamp"

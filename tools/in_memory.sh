@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs a command with a TMPDIR of its own, which is gone afterwards: in memory where there is room
-# for it, because the labs of the tests make thousands of small files.
+# Runs a command with its own TMPDIR, and removes it afterwards. The folder is in memory if there is
+# enough space, because the labs of the tests create thousands of small files.
 set -euo pipefail
 
 memory=/dev/shm
@@ -8,7 +8,7 @@ room_kib=$((4 * 1024 * 1024))
 
 free_kib() { df -Pk "$1" 2>/dev/null | awk 'NR == 2 { print $4 }'; }
 
-# The lab starts its copies of PostgreSQL's programs from there.
+# The lab starts its copies of PostgreSQL's programs from this folder.
 may_execute() {
   local program
   program=$(mktemp "$1/XXXXXX") || return 1
@@ -28,6 +28,6 @@ fi
 TMPDIR=$(mktemp -d "$parent/privatelink-tests-XXXXXX")
 export TMPDIR
 trap 'rm -rf "$TMPDIR"' EXIT
-# PostgreSQL runs as another user where the tests run as root.
+# If the tests run as root, PostgreSQL runs as another user.
 chmod 711 "$TMPDIR"
 "$@"

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs requirements.txt for Lambda's arm64 python3.13 into FOLDER, with whatever Python and
-# pip (or uv) this machine has: everything is a pure Python wheel, so nothing is run to build it.
+# Installs requirements.txt for Lambda's arm64 python3.13 into FOLDER, with any Python and pip (or
+# uv) of this machine. All requirements are pure Python wheels, so nothing has to be compiled.
 # Usage: install-requirements.sh FOLDER
 set -eu
 folder=$1
@@ -37,8 +37,7 @@ if [ -z "$installed" ]; then
   install_with_uv
 fi
 
-# Of a package's metadata only these are of use in Lambda: names and versions (scanners such as
-# Amazon Inspector and importlib.metadata read METADATA) and the licences.
+# The layer keeps METADATA, which Amazon Inspector and importlib.metadata read, and the licences.
 find "$folder" -path '*.dist-info/*' -type f \
   ! -name METADATA ! -iname '*licen[cs]e*' ! -iname '*notice*' -delete
 find "$folder" -path '*.dist-info/*' -type d -empty -delete

@@ -57,7 +57,7 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
         "rds-cluster-readers",
         "ec2-instance",
         "rds-instance",
-        "former targets kept",
+        "serving standby",
         "rejection",
     ),
     "ReviewConnectionsFunction": ("rejection", "acceptance"),
@@ -67,7 +67,7 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
         "rds-cluster-writer",
         "ec2-instance",
         "ec2-asg",
-        "former targets kept",
+        "serving standby",
         "function in the VPC",
     ),
 }
@@ -362,7 +362,7 @@ class PermissionsAccount(Account):
         if registered := targets():
             elbv2.deregister_targets(TargetGroupArn=group, Targets=registered)
         wait_until(lambda: not targets())
-        extra = {"rds-cluster-writer": STRAY, "former targets kept": STANDBY}
+        extra = {"rds-cluster-writer": STRAY, "serving standby": STANDBY}
         if address := extra.get(situation):
             elbv2.register_targets(TargetGroupArn=group, Targets=[{"Id": address, "Port": 5432}])
         problem, result = self.functions.invoke(name, {})

@@ -1,4 +1,4 @@
-"""The Markdown pages of the repository, taken apart as far as their tests need it."""
+"""Parse the Markdown pages of the repository for their tests."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ PAGES = sorted(
     for pattern in ("*.md", "docs/**/*.md", "events/*.md")
     for path in ROOT.glob(pattern)
 )
-"""Every page by its path in the repository."""
+"""The path of each page in the repository."""
 
 _FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 _HEADING = re.compile(r"^(#+) (.+)$", re.MULTILINE)
@@ -19,39 +19,39 @@ _ROW = re.compile(r"^\|(.+)\|$")
 
 
 def read(page: str) -> str:
-    """The text of a page."""
+    """Return the text of a page."""
     return (ROOT / page).read_text()
 
 
 def without_blocks(text: str) -> str:
-    """The text without its fenced blocks."""
+    """Return the text without its fenced blocks."""
     return _FENCE.sub("", text)
 
 
 def code_spans(text: str) -> list[str]:
-    """Everything that stands in single backticks."""
+    """Return the content of each pair of single backticks."""
     return _SPAN.findall(without_blocks(text))
 
 
 def code(text: str) -> str:
-    """Everything that is code, in spans and in blocks, a line each."""
+    """Return all code in spans and blocks, one piece a line."""
     return "\n".join([*_FENCE.findall(text), *code_spans(text)])
 
 
 def blocks(text: str, language: str) -> list[str]:
-    """The contents of the fenced blocks of one language."""
+    """Return the contents of the fenced blocks of one language."""
     found = re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     return [str(block) for block in found]
 
 
 def anchors(text: str) -> set[str]:
-    """What a link into the page may have behind its #: GitHub's form of each heading."""
+    """Return the anchor of each heading, as GitHub forms it."""
     headings = (heading.lower() for _, heading in _HEADING.findall(without_blocks(text)))
     return {re.sub(r"[^\w\- ]", "", heading).replace(" ", "-") for heading in headings}
 
 
 def sections(text: str, level: int) -> dict[str, str]:
-    """The text under each heading of a level, up to the next heading of that level or above."""
+    """Return the text under each heading of a level, up to the next one of it or above."""
     found: dict[str, str] = {}
     current: str | None = None
     for line in text.splitlines(keepends=True):
@@ -64,7 +64,7 @@ def sections(text: str, level: int) -> dict[str, str]:
 
 
 def tables(text: str) -> list[list[list[str]]]:
-    """The cells of each table, without its heading and with backticks."""
+    """Return the cells of each table with their backticks, without the heading."""
     found: list[list[list[str]]] = []
     before = ""
     for line in text.splitlines():

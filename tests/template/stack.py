@@ -1,4 +1,4 @@
-"""The template as CloudFormation sees it: parsed, expanded by SAM, its functions resolved."""
+"""Parse a template, expand it with SAM and resolve its functions, as CloudFormation does."""
 
 import copy
 import re
@@ -18,13 +18,13 @@ TEMPLATE = ROOT / "template.yaml"
 FLEET_TEMPLATE = ROOT / "fleet.yaml"
 
 PARAMETERS = {"DatabaseEndpoint": "orders.abcdefghijkl.eu-west-1.rds.amazonaws.com"}
-"""What a user has to give."""
+"""The required parameters."""
 
 NETWORK = {
     "VpcId": "vpc-0a1b2c3d4e5f60718",
     "SubnetIds": "subnet-0a1b2c3d4e5f60718,subnet-1a2b3c4d5e6f70819",
 }
-"""What a user has to give for a database that AWS does not know, besides."""
+"""The further parameters of a database outside AWS."""
 
 _CLUSTER = "cluster-abcdefghijkl.eu-west-1.rds.amazonaws.com"
 _OWN_NAME = {"DatabaseEndpoint": "db.corp.example", **NETWORK}
@@ -70,8 +70,8 @@ SITUATIONS: Mapping[str, Mapping[str, str]] = {
         "CreateInterfaceEndpoints": "true",
         **NETWORK,
     },
-    "former targets kept": {"StandbyTargets": "serving"},
-    "former targets kept, function in the VPC": {
+    "serving standby": {"StandbyTargets": "serving"},
+    "serving standby, function in the VPC": {
         "StandbyTargets": "serving",
         "FunctionSubnetIds": "subnet-0a1b2c3d4e5f60718",
         "CreateInterfaceEndpoints": "true",
@@ -81,7 +81,7 @@ SITUATIONS: Mapping[str, Mapping[str, str]] = {
         "AcceptanceRequired": "true",
     },
 }
-"""Parameters that together make every condition of the template true and false."""
+"""Parameters that make every condition of the template both true and false."""
 
 PSEUDO_PARAMETERS = {
     "AWS::AccountId": "111122223333",
@@ -100,7 +100,7 @@ def _parsed(path: Path) -> dict[str, Any]:
 
 
 def load(path: Path = TEMPLATE) -> dict[str, Any]:
-    """The template as written, with short function tags in their long form."""
+    """Return the template with short function tags in their long form."""
     return copy.deepcopy(_parsed(path))
 
 
@@ -108,7 +108,7 @@ def load(path: Path = TEMPLATE) -> dict[str, Any]:
 def _expanded(path: Path) -> dict[str, Any]:
     template = load(path)
     for resource in template["Resources"].values():
-        # What `sam package` does: the transform accepts no local paths.
+        # As `sam package` does, because the transform accepts no local paths.
         for key in ("CodeUri", "ContentUri"):
             if key in resource.get("Properties", {}):
                 resource["Properties"][key] = "s3://bucket/key"
@@ -116,7 +116,7 @@ def _expanded(path: Path) -> dict[str, Any]:
 
 
 def expand(path: Path = TEMPLATE) -> dict[str, Any]:
-    """The template after the SAM transform, as CloudFormation creates it."""
+    """Return the template after the SAM transform."""
     return copy.deepcopy(_expanded(path))
 
 
@@ -150,7 +150,7 @@ class Resolver:
     path: Path = TEMPLATE
 
     def created(self) -> dict[str, dict[str, Any]]:
-        """The expanded resources whose condition is true, resolved, by logical ID."""
+        """Return the expanded resources whose condition is true, resolved, by logical ID."""
         return {
             logical_id: self.resolve(
                 {key: value for key, value in resource.items() if key != "Condition"}
@@ -160,7 +160,7 @@ class Resolver:
         }
 
     def of_type(self, resource_type: str) -> dict[str, dict[str, Any]]:
-        """Properties of the created resources of one type, by logical ID."""
+        """Return the properties of the created resources of one type, by logical ID."""
         return {
             logical_id: resource.get("Properties", {})
             for logical_id, resource in self.created().items()
@@ -168,7 +168,7 @@ class Resolver:
         }
 
     def outputs(self) -> dict[str, Any]:
-        """The values of the stack's outputs."""
+        """Return the values of the outputs."""
         return {
             name: self.resolve(output["Value"])
             for name, output in _parsed(self.path)["Outputs"].items()
@@ -176,7 +176,7 @@ class Resolver:
         }
 
     def violations(self) -> list[str]:
-        """What the rules say against these parameters."""
+        """Return the messages of the rules that these parameters violate."""
         return [
             assertion["AssertDescription"]
             for rule in _parsed(self.path)["Rules"].values()
@@ -186,7 +186,7 @@ class Resolver:
         ]
 
     def resolve(self, value: Any) -> Any:
-        """The value with every function in it evaluated."""
+        """Evaluate every function in a value."""
         if isinstance(value, list):
             items = [self.resolve(item) for item in value]
             return [item for item in items if item is not _NO_VALUE]
@@ -202,7 +202,7 @@ class Resolver:
         return {key: item for key, item in members.items() if item is not _NO_VALUE}
 
     def condition(self, name: str) -> bool:
-        """Whether a condition of the template is true."""
+        """Return whether a condition of the template is true."""
         return bool(self.resolve(_parsed(self.path)["Conditions"][name]))
 
     def _holds(self, part: Mapping[str, Any]) -> bool:
@@ -244,12 +244,12 @@ class Resolver:
 
 
 def as_list(value: Any) -> list[Any]:
-    """A list as it is; anything else as the only item of one."""
+    """Return a list unchanged, and any other value as a list of one item."""
     return value if isinstance(value, list) else [value]
 
 
 def resources(resource_type: str, path: Path = TEMPLATE) -> dict[str, dict[str, Any]]:
-    """Properties of the expanded template's resources of one type, by logical ID."""
+    """Return the properties of the expanded resources of one type, by logical ID."""
     return {
         logical_id: resource.get("Properties", {})
         for logical_id, resource in expand(path)["Resources"].items()
@@ -258,12 +258,12 @@ def resources(resource_type: str, path: Path = TEMPLATE) -> dict[str, dict[str, 
 
 
 def policies(situation: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Each statement of the roles of a stack in a situation, with the logical ID of its role."""
+    """Yield each statement of the roles of a stack, with the logical ID of its role."""
     return statements(Resolver(SITUATIONS[situation]))
 
 
 def statements(resolver: Resolver) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Each statement of a stack's roles, with the logical ID of its role."""
+    """Yield each statement of the roles of a stack, with the logical ID of its role."""
     for role, properties in resolver.of_type("AWS::IAM::Role").items():
         for policy in properties.get("Policies", []):
             for statement in as_list(policy["PolicyDocument"]["Statement"]):
@@ -280,7 +280,7 @@ def statements(resolver: Resolver) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _document(policies: Mapping[str, Any], reference: str) -> Mapping[str, Any]:
-    """A managed policy of the stack's own; nothing of one that is AWS's."""
+    """Return a managed policy of the stack, or an empty document for one of AWS."""
     own = policies.get(reference.strip("<>"), {"PolicyDocument": {"Statement": []}})
     document: Mapping[str, Any] = own["PolicyDocument"]
     return document

@@ -1,4 +1,4 @@
-"""The alarms of the template: each says what it means, where to read on, and whom it tells."""
+"""The alarms of the template: descriptions, notifications, conditions and costs."""
 
 import re
 
@@ -25,20 +25,20 @@ def names(situation: str) -> set[str]:
 
 
 @EACH
-def test_an_alarm_says_what_it_means_and_where_to_read_on(name: str) -> None:
+def test_an_alarm_description_names_its_runbook_entry(name: str) -> None:
     description = ALARMS[name]["AlarmDescription"]
     assert re.fullmatch(rf"[A-Z].{{30,}}\. See {RUNBOOK}#{name}\.", description)
     assert name in anchors(read(RUNBOOK))
     assert len(description) < 1024
 
 
-def test_the_page_tells_every_alarm() -> None:
+def test_the_page_lists_every_alarm() -> None:
     assert [row[0].strip("`") for row in tables(PAGE)[0]] == list(ALARMS)
 
 
 @EACH
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "actions"),
     [
         ({"AlarmEmail": "on-call@example.com"}, ["<AlarmTopic>"]),
         (
@@ -48,36 +48,36 @@ def test_the_page_tells_every_alarm() -> None:
         ({}, None),
     ],
 )
-def test_an_alarm_tells_the_topic_when_it_rings_and_when_it_is_over(
-    name: str, given: dict[str, str], told: list[str] | None
+def test_an_alarm_notifies_the_topic_when_it_starts_and_ends(
+    name: str, given: dict[str, str], actions: list[str] | None
 ) -> None:
     found = Resolver({"AcceptanceRequired": "true", **given}).of_type(TYPE).values()
     (alarm,) = (a for a in found if a["AlarmName"] == f"postgres-privatelink-{name}")
-    assert alarm.get("AlarmActions") == alarm.get("OKActions") == told
-    # Missing data are treated one way or the other, so that there is no third state to tell.
+    assert alarm.get("AlarmActions") == alarm.get("OKActions") == actions
+    # Missing data leads to one of the two states, so there is no third state to notify.
     assert alarm["TreatMissingData"] in {"breaching", "notBreaching"}
 
 
-def test_a_stack_has_the_alarms_that_can_ring_in_it() -> None:
+def test_a_stack_has_only_the_alarms_that_can_ring() -> None:
     always = set(ALARMS) - {"connection-waiting"}
-    own_road = {"no-healthy-target", "port-allocation-errors"}
-    of_the_sync = {name for name in always if "sync" in name} | {"failover-not-healthy"}
+    of_the_network = {"no-healthy-target", "port-allocation-errors"}
+    of_the_reconciler = {name for name in always if "sync" in name} | {"failover-not-healthy"}
     assert names("rds-instance") == always
     assert names("acceptance") == ALARMS.keys()
-    assert names("existing target group") == always - own_road
-    assert names("ec2-asg") == always - of_the_sync
+    assert names("existing target group") == always - of_the_network
+    assert names("ec2-asg") == always - of_the_reconciler
 
 
-def test_the_months_costs_of_the_alarms_are_told() -> None:
+def test_the_page_states_the_monthly_costs_of_the_alarms() -> None:
     assert f"${len(ALARMS) / 10:.2f} with all twelve" in " ".join(PAGE.split())
-    assert f"${len(names('rds-instance')) / 10:.2f}\nas a rule" in PAGE
+    assert f"${len(names('rds-instance')) / 10:.2f} by default" in PAGE
 
 
-def test_the_alarm_on_silence_is_made_when_there_has_been_a_run() -> None:
+def test_the_alarm_on_missing_data_depends_on_the_first_sync() -> None:
     assert load()["Resources"]["NoSuccessfulSyncAlarm"]["DependsOn"] == "FirstSync"
 
 
-def test_nobody_is_told_before_a_registration_has_had_its_time() -> None:
-    patience = ALARMS["no-healthy-target"]
-    assert patience["Period"] * patience["EvaluationPeriods"] > REGISTRATION_SECONDS + 120
+def test_no_alarm_rings_before_a_registration_can_end() -> None:
+    alarm = ALARMS["no-healthy-target"]
+    assert alarm["Period"] * alarm["EvaluationPeriods"] > REGISTRATION_SECONDS + 120
     assert HEALTHY_WITHIN_SECONDS > REGISTRATION_SECONDS + 120

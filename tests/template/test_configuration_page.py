@@ -1,4 +1,4 @@
-"""The configuration page tells every parameter of the template, and no other."""
+"""docs/configuration.md lists every parameter of the template, and no other."""
 
 import re
 from typing import Any
@@ -11,29 +11,29 @@ from tests.template.stack import load
 TEMPLATE = load()
 PARAMETERS: dict[str, dict[str, Any]] = TEMPLATE["Parameters"]
 PAGE = read("docs/configuration.md")
-TOLD = sections(PAGE, 3)
+SECTIONS = sections(PAGE, 3)
 
 
 def first_line(name: str) -> str:
-    return TOLD[name].split("\n\n")[1]
+    return SECTIONS[name].split("\n\n")[1]
 
 
-def test_exactly_the_templates_parameters_are_told_in_the_order_of_the_console() -> None:
+def test_the_page_lists_all_parameters_in_the_order_of_the_console() -> None:
     groups = TEMPLATE["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
-    told = {title: list(sections(text, 3)) for title, text in sections(PAGE, 2).items()}
-    assert {title: names for title, names in told.items() if names} == {
+    listed = {title: list(sections(text, 3)) for title, text in sections(PAGE, 2).items()}
+    assert {title: names for title, names in listed.items() if names} == {
         group["Label"]["default"]: group["Parameters"] for group in groups
     }
-    assert list(TOLD) == [name for group in groups for name in group["Parameters"]]
+    assert list(SECTIONS) == [name for group in groups for name in group["Parameters"]]
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
-def test_the_default_is_the_templates(name: str) -> None:
-    told = re.match(
+def test_the_page_states_the_default_of_the_template(name: str) -> None:
+    line = re.match(
         r"(?:(Required)|Default: (?:(empty)|`(.+?)`))\. Example: `.+`$", first_line(name)
     )
-    assert told
-    required, empty, value = told.groups()
+    assert line
+    required, empty, value = line.groups()
     if required:
         assert "Default" not in PARAMETERS[name]
     else:
@@ -41,7 +41,7 @@ def test_the_default_is_the_templates(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
-def test_the_example_is_a_value_that_the_template_takes(name: str) -> None:
+def test_the_template_accepts_the_example(name: str) -> None:
     parameter = PARAMETERS[name]
     example = code_spans(first_line(name))[-1]
     assert re.fullmatch(parameter.get("AllowedPattern", ".+"), example)
@@ -52,10 +52,10 @@ def test_the_example_is_a_value_that_the_template_takes(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
-def test_the_limits_are_told(name: str) -> None:
+def test_the_page_states_the_limits(name: str) -> None:
     parameter = PARAMETERS[name]
-    spans = code_spans(TOLD[name])
+    spans = code_spans(SECTIONS[name])
     assert {str(value) for value in parameter.get("AllowedValues", [])} <= set(spans)
     for limit in ("MinValue", "MaxValue"):
         if limit in parameter:
-            assert re.search(rf"\b{parameter[limit]}\b", TOLD[name])
+            assert re.search(rf"\b{parameter[limit]}\b", SECTIONS[name])

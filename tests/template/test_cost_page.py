@@ -1,4 +1,4 @@
-"""The costs count what the templates make, and the README tells what the page does."""
+"""The costs use the numbers of the templates, and the README agrees with the page."""
 
 from typing import Any
 
@@ -17,16 +17,16 @@ IN_VPC = Resolver(SITUATIONS["function in the VPC"])
 
 
 def default(name: str, resolver: Resolver) -> float:
-    """The default of a parameter."""
+    """Return the default of a parameter."""
     return float(load(resolver.path)["Parameters"][name]["Default"])
 
 
 def memory(function: str, resolver: Resolver) -> Any:
-    """The memory of a function, in MB."""
+    """Return the memory of a function in MB."""
     return resolver.of_type("AWS::Lambda::Function")[function]["MemorySize"]
 
 
-def test_the_numbers_of_a_stack_are_the_templates() -> None:
+def test_the_costs_of_a_stack_use_the_numbers_of_its_template() -> None:
     assert STACK.path == TEMPLATE
     assert memory("ReconcileTargetsFunction", STACK) == OURS.stack_memory_mb
     assert default("EventWatchDurationSeconds", STACK) == OURS.stack_watch_seconds
@@ -35,7 +35,7 @@ def test_the_numbers_of_a_stack_are_the_templates() -> None:
     assert len(IN_VPC.of_type("AWS::EC2::VPCEndpoint")) == OURS.stack_endpoints
 
 
-def test_the_numbers_of_a_fleet_are_its_templates() -> None:
+def test_the_costs_of_a_fleet_use_the_numbers_of_its_template() -> None:
     assert memory("FleetSweepFunction", FLEET) == OURS.fleet_sweep_memory_mb
     assert memory("FleetWorkerFunction", FLEET) == OURS.fleet_memory_mb
     assert memory("FleetWatchFunction", FLEET) == OURS.fleet_memory_mb
@@ -48,12 +48,12 @@ def test_the_numbers_of_a_fleet_are_its_templates() -> None:
 
 
 @pytest.mark.parametrize("resolver", [STACK, FLEET], ids=["stack", "fleet"])
-def test_both_run_every_minute(resolver: Resolver) -> None:
+def test_both_templates_start_a_run_every_minute(resolver: Resolver) -> None:
     (schedule,) = resolver.of_type("AWS::Scheduler::Schedule").values()
     assert schedule["ScheduleExpression"] == "rate(1 minute)"
 
 
-def test_the_readme_tells_what_the_page_does() -> None:
+def test_the_readme_states_the_costs_of_the_page() -> None:
     made = [total(balancers(OURS, n), PRICES) for n in DATABASES]
     single = [total(stacks(OURS, n), PRICES) for n in DATABASES]
     costs = [[one + other for one, other in zip(single, made, strict=True)], made]

@@ -25,7 +25,7 @@ LOOKED_UP: dict[str, dict[str, Any]] = {
     "static": {"DatabaseLookup.EventResources": ["none"]},
     "ec2-instance": {"DatabaseLookup.Identifier": "i-0a1b2c3d4e5f60718"},
 }
-"""What the lookup says of the database, by kind."""
+"""The attributes of the database look-up, by kind."""
 OF_INSTANCE = {
     "instance-restarted",
     "multi-az-failover-completed",
@@ -65,7 +65,7 @@ def event(name: str) -> dict[str, Any]:
 
 
 def matches(payload: dict[str, Any], kind: str = "rds-instance") -> bool:
-    """Whether a rule of a stack for this kind of database starts the function."""
+    """Return whether a rule of a stack for this kind of database starts the function."""
     rules = Resolver(SITUATIONS[kind], attributes=LOOKED_UP[kind]).of_type("AWS::Events::Rule")
     return any(
         EventPattern(json.dumps(rule["EventPattern"]), rule["EventPattern"]).matches_event(payload)
@@ -74,7 +74,7 @@ def matches(payload: dict[str, Any], kind: str = "rds-instance") -> bool:
 
 
 def of_database(arn: str) -> dict[str, Any]:
-    """A completed failover of the database with this ARN."""
+    """Return a completed failover of the database with this ARN."""
     payload = event("multi-az-failover-completed")
     payload["resources"] = [arn]
     payload["detail"]["SourceArn"] = arn
@@ -87,18 +87,18 @@ def of_category(*categories: str) -> dict[str, Any]:
     return payload
 
 
-def test_every_event_file_is_judged() -> None:
+def test_the_tests_cover_every_event_file() -> None:
     assert set(EVERY_EVENT) == set[str]().union(*CAUSES_A_RUN.values()) | DOES_NOT
 
 
 @pytest.mark.parametrize("kind", CAUSES_A_RUN)
 @pytest.mark.parametrize("name", EVERY_EVENT)
-def test_exactly_the_events_of_the_kind_start_a_run(kind: str, name: str) -> None:
+def test_only_the_events_of_the_kind_start_a_run(kind: str, name: str) -> None:
     assert matches(event(name), kind) == (name in CAUSES_A_RUN[kind])
 
 
 @pytest.mark.parametrize("name", EVERY_EVENT)
-def test_the_table_in_the_readme_agrees(name: str) -> None:
+def test_the_table_in_the_readme_agrees_with_the_rules(name: str) -> None:
     (row,) = [
         line
         for line in (EVENTS / "README.md").read_text().splitlines()
@@ -159,7 +159,7 @@ def test_another_kind_of_event_of_the_database_starts_nothing() -> None:
     assert not matches({**payload, "source": "custom.rds"})
 
 
-def test_another_instance_that_starts_or_a_state_on_the_way_starts_nothing() -> None:
+def test_another_instance_or_a_transitional_state_starts_nothing() -> None:
     payload = event("instance-running")
     other = {**payload["detail"], "instance-id": "i-1a1b2c3d4e5f60718"}
     assert not matches({**payload, "detail": other}, "ec2-instance")
@@ -167,7 +167,7 @@ def test_another_instance_that_starts_or_a_state_on_the_way_starts_nothing() -> 
     assert not matches({**payload, "detail": on_the_way}, "ec2-instance")
 
 
-def test_a_progress_report_of_a_deployment_starts_nothing() -> None:
+def test_a_progress_event_of_a_deployment_starts_nothing() -> None:
     payload = event("blue-green-switchover-completed")
     created = {**payload["detail"], "EventCategories": ["creation"]}
     assert not matches({**payload, "detail": created})

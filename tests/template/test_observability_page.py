@@ -1,4 +1,4 @@
-"""docs/observability.md tells every message, event and field that there is."""
+"""docs/observability.md lists every event, field, fault and alarm."""
 
 import json
 import re
@@ -17,8 +17,8 @@ from tests.support.scenario import COMPLETED, EVENT, A, B
 from tests.template.pages import ROOT, anchors, blocks, read, sections, tables
 
 PAGE = read("docs/observability.md")
-#: The first is never broken. The second takes a failure of AWS's own, or a second load balancer.
-UNTESTED_STEPS = {"last-failover", "endpoint-service"}
+#: The first never breaks. The second needs a failure of AWS or a second load balancer.
+UNTESTED_CHECKS = {"last-failover", "endpoint-service"}
 EVENTS = tables(sections(PAGE, 2)["Events"])
 
 
@@ -48,18 +48,18 @@ def first_column(number: int) -> list[str]:
     return [row[0].strip("`") for row in EVENTS[number]]
 
 
-def test_every_kind_of_event_is_told() -> None:
+def test_the_page_lists_every_kind_of_event() -> None:
     events = (sync_event(), veto_event(), connection_event(TRUSTED), connection_event(OTHER))
     assert first_column(0) == [event.detail_type for event in events]
 
 
 @pytest.mark.parametrize("event", [sync_event(), veto_event()])
-def test_the_fields_of_a_sync_are_told_in_order(event: BusEvent) -> None:
+def test_the_page_lists_the_fields_of_a_sync_event_in_order(event: BusEvent) -> None:
     assert first_column(1) == list(event.detail)
 
 
 @pytest.mark.parametrize("account", [TRUSTED, OTHER])
-def test_the_fields_of_a_connection_are_told_in_order(account: str) -> None:
+def test_the_page_lists_the_fields_of_a_connection_event_in_order(account: str) -> None:
     assert first_column(2) == list(connection_event(account).detail)
 
 
@@ -71,14 +71,14 @@ def test_the_pattern_of_the_page_matches_an_event() -> None:
     assert pattern["detail"]["stack"] == [event.detail["stack"]]
 
 
-def test_a_message_that_sends_to_the_runbook_names_an_entry() -> None:
+def test_a_message_links_existing_runbook_entries() -> None:
     source = (ROOT / "layers/target_sync/target_sync/reconcile/messages.py").read_text()
     named = re.findall(r"\{RUNBOOK\}#([\w-]+)", source)
     assert named
     assert set(named) <= anchors(read(RUNBOOK))
 
 
-def test_the_faults_that_the_lab_injects_are_told_with_their_steps_and_alarms() -> None:
+def test_the_page_lists_the_faults_of_the_lab_with_their_checks_and_alarms() -> None:
     (rows,) = tables(sections(PAGE, 2)["Faults"])
 
     assert rows == [
@@ -91,14 +91,14 @@ def test_the_faults_that_the_lab_injects_are_told_with_their_steps_and_alarms() 
     ]
 
 
-def test_every_step_that_somebody_can_break_has_a_fault() -> None:
-    assert {fault.check for fault in FAULTS} == {*map(str, CheckId)} - UNTESTED_STEPS
+def test_every_check_that_can_break_has_a_fault() -> None:
+    assert {fault.check for fault in FAULTS} == {*map(str, CheckId)} - UNTESTED_CHECKS
 
 
-def test_every_alarm_has_a_fault_in_the_lab_or_is_told_to_have_none() -> None:
+def test_every_alarm_has_a_fault_in_the_lab_or_the_page_lists_it_as_untested_there() -> None:
     remaining = sections(PAGE, 2)["Faults"].rpartition("The remaining alarms")[2]
     in_the_lab = {alarm for fault in FAULTS for alarm in fault.alarms}
-    told = {alarm for alarm in alarms() if f"`{alarm}`" in remaining}
+    untested = {alarm for alarm in alarms() if f"`{alarm}`" in remaining}
 
-    assert in_the_lab | told == alarms().keys()
-    assert not in_the_lab & told
+    assert in_the_lab | untested == alarms().keys()
+    assert not in_the_lab & untested

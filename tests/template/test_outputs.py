@@ -12,7 +12,7 @@ def output(name: str, **given: str) -> str:
     return value
 
 
-def test_a_stack_tells_what_its_users_need() -> None:
+def test_a_stack_has_the_outputs_that_users_need() -> None:
     assert load()["Outputs"].keys() >= {
         "ConsumerRequest",
         "EndpointServiceId",
@@ -30,10 +30,10 @@ def test_a_stack_tells_what_its_users_need() -> None:
 def test_every_output_is_described_and_none_is_exported() -> None:
     outputs = load()["Outputs"].values()
     assert all(entry["Description"] for entry in outputs)
-    assert not any("Export" in entry for entry in outputs)  # export names are shared by stacks
+    assert not any("Export" in entry for entry in outputs)  # stacks share export names
 
 
-def test_the_request_is_in_the_vendors_own_form() -> None:
+def test_the_request_has_the_form_of_the_vendor() -> None:
     request = output(
         "ConsumerRequest", DbtAccountUrl="https://ab123.eu1.dbt.com", DbtEnvironment="EMEA"
     )
@@ -50,7 +50,7 @@ def test_the_request_is_in_the_vendors_own_form() -> None:
     )
 
 
-def test_an_unknown_account_url_is_a_gap_that_can_be_seen() -> None:
+def test_a_missing_account_url_leaves_a_visible_placeholder() -> None:
     assert "- dbt platform account URL: <fill in your account URL>\n" in output("ConsumerRequest")
 
 
@@ -62,7 +62,7 @@ def test_an_unknown_account_url_is_a_gap_that_can_be_seen() -> None:
         ("custom", "PrivateLink to a PostgreSQL database"),
     ],
 )
-def test_another_vendor_gets_the_facts_alone(consumer: str, subject: str) -> None:
+def test_the_request_to_another_vendor_has_the_facts_only(consumer: str, subject: str) -> None:
     assert output("ConsumerRequest", Consumer=consumer) == dedent(
         f"""\
         {subject}
@@ -94,13 +94,13 @@ def test_the_service_name_follows_region_and_partition(
 
 
 @pytest.mark.parametrize("situation", SITUATIONS)
-def test_an_output_tells_only_of_what_is_there(situation: str) -> None:
+def test_an_output_refers_to_existing_resources_only(situation: str) -> None:
     resolver = Resolver(SITUATIONS[situation])
     named = set(re.findall(r"<(\w+)[.>]", str(resolver.outputs())))
     assert named <= resolver.created().keys()
 
 
-def test_an_existing_target_group_is_told_as_the_one_that_is_kept_right() -> None:
+def test_the_output_target_group_is_the_existing_one() -> None:
     outputs = Resolver(SITUATIONS["existing target group"]).outputs()
     assert outputs["TargetGroupArn"].endswith("targetgroup/theirs/0123456789abcdef")
     assert outputs.keys().isdisjoint({"ConsumerRequest", "EndpointServiceName"})

@@ -26,12 +26,12 @@ def test_every_parameter_has_a_label_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
-def test_a_parameter_says_what_it_is_for(name: str) -> None:
+def test_a_parameter_has_a_description(name: str) -> None:
     assert PARAMETERS[name]["Description"].endswith((".", "com"))
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
-def test_a_limited_parameter_says_what_it_must_be(name: str) -> None:
+def test_a_limited_parameter_has_a_constraint_description(name: str) -> None:
     parameter = PARAMETERS[name]
     limits = {"AllowedPattern", "AllowedValues", "MinValue", "MaxValue", "MinLength", "MaxLength"}
     if limits & parameter.keys():
@@ -39,14 +39,14 @@ def test_a_limited_parameter_says_what_it_must_be(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
-def test_a_free_text_is_limited(name: str) -> None:
+def test_a_text_parameter_has_limits(name: str) -> None:
     parameter = PARAMETERS[name]
     if parameter["Type"] in {"String", "CommaDelimitedList"}:
         assert {"AllowedPattern", "AllowedValues"} & parameter.keys()
 
 
 @pytest.mark.parametrize("name", [name for name in PARAMETERS if "Default" in PARAMETERS[name]])
-def test_a_default_keeps_its_own_limits(name: str) -> None:
+def test_a_default_is_within_the_limits(name: str) -> None:
     parameter = PARAMETERS[name]
     default = parameter["Default"]
     if "AllowedValues" in parameter:
@@ -56,12 +56,12 @@ def test_a_default_keeps_its_own_limits(name: str) -> None:
         assert parameter["MinValue"] <= default <= parameter["MaxValue"]
 
 
-def test_only_what_we_cannot_know_has_no_default() -> None:
+def test_only_the_database_endpoint_is_required() -> None:
     required = {name for name, parameter in PARAMETERS.items() if "Default" not in parameter}
     assert required == {"DatabaseEndpoint"}
 
 
-def test_the_security_group_is_not_enforced_on_private_link_traffic_unless_asked() -> None:
+def test_the_security_group_does_not_limit_private_link_traffic_by_default() -> None:
     parameter = PARAMETERS["EnforceSecurityGroupInboundRulesOnPrivateLinkTraffic"]
     assert parameter["Default"] == "off"
 
@@ -99,7 +99,7 @@ def test_the_security_group_is_not_enforced_on_private_link_traffic_unless_asked
         ("DbtAccountUrl", "https://cloud.getdbt.com/accounts/1"),
     ],
 )
-def test_a_right_value_is_accepted(name: str, value: str) -> None:
+def test_accepts_a_valid_value(name: str, value: str) -> None:
     assert re.fullmatch(PARAMETERS[name]["AllowedPattern"], value)
 
 
@@ -136,5 +136,5 @@ def test_a_right_value_is_accepted(name: str, value: str) -> None:
         ("DbtAccountUrl", "ab123.us1.dbt.com"),
     ],
 )
-def test_a_wrong_value_is_refused(name: str, value: str) -> None:
+def test_rejects_an_invalid_value(name: str, value: str) -> None:
     assert not re.fullmatch(PARAMETERS[name]["AllowedPattern"], value)

@@ -1,4 +1,4 @@
-"""The saved queries ask for fields that a record has, and find the runs that they are about."""
+"""The saved queries read fields that records have, and find the expected runs."""
 
 import io
 import json
@@ -71,10 +71,10 @@ RUNS: tuple[Callable[[NotifiedScenario], SyncResult], ...] = (
 
 @cache
 def records() -> Mapping[str, Mapping[str, Any]]:
-    """The record of each kind of run as Logs Insights sees it: names with dots, lists by number."""
+    """Return the record of each kind of run as Logs Insights flattens it: ``list.0.field``."""
     found = {}
     for run in RUNS:
-        # Powertools keeps one handler per service name, and with it the standard output.
+        # Powertools keeps one handler with its standard output for each service name.
         settings = {
             "POWERTOOLS_METRICS_NAMESPACE": "PostgresPrivateLink",
             "POWERTOOLS_SERVICE_NAME": f"queries-{run.__name__}",
@@ -90,7 +90,7 @@ def records() -> Mapping[str, Mapping[str, Any]]:
 
 
 def flat(value: object, name: str = "") -> Iterator[tuple[str, Any]]:
-    """The fields that Logs Insights discovers; it discovers no null."""
+    """Yield the fields that Logs Insights discovers. It ignores null."""
     if isinstance(value, dict):
         for key, item in value.items():
             yield from flat(item, f"{name}.{key}" if name else key)
@@ -102,7 +102,7 @@ def flat(value: object, name: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def fields(query: str) -> set[str]:
-    """The names in a query."""
+    """Return the field names in a query."""
     without_texts = re.sub(r'"[^"]*"', "", query)
     return set(re.findall(r"@?[a-z_]+(?:\.[a-z_0-9]+)*", without_texts)) - {
         "and",
@@ -117,7 +117,7 @@ def fields(query: str) -> set[str]:
 
 
 @pytest.mark.parametrize("name", QUERIES)
-def test_a_query_asks_for_fields_that_records_have(name: str) -> None:
+def test_a_query_reads_fields_that_records_have(name: str) -> None:
     known = {field for record in records().values() for field in record}
     assert fields(QUERIES[name]["QueryString"]) <= known
 
@@ -131,13 +131,13 @@ def test_a_query_asks_for_fields_that_records_have(name: str) -> None:
         ("failures", {"failure", "undelivered_notifications"}),
     ],
 )
-def test_a_query_finds_the_runs_that_it_is_about(name: str, expected: set[str]) -> None:
+def test_a_query_finds_the_expected_runs_only(name: str, expected: set[str]) -> None:
     query = QUERIES[name]["QueryString"]
     assert {run for run, record in records().items() if finds(query, record)} == expected
 
 
 def finds(query: str, record: Mapping[str, Any]) -> bool:
-    """Whether every filter of a query lets a record through.
+    """Return whether a record passes every filter of a query.
 
     A comparison with a field that is missing is not true (CloudWatch Logs user guide, filter).
     """
@@ -164,13 +164,13 @@ def holds(term: str, record: Mapping[str, Any]) -> bool:
     return first - sum(others) > float(right)
 
 
-def test_the_queries_read_the_log_of_the_sync_and_are_named_after_the_stack() -> None:
+def test_the_queries_read_the_log_of_the_reconciler_and_have_the_name_of_the_stack() -> None:
     for properties in Resolver().of_type("AWS::Logs::QueryDefinition").values():
         assert properties["Name"].startswith("postgres-privatelink/")
         assert properties["LogGroupNames"] == ["<ReconcileTargetsLogGroup>"]
     assert len(QUERIES) == len(resources("AWS::Logs::QueryDefinition"))
 
 
-def test_the_page_tells_every_query() -> None:
-    told = tables(sections(read("docs/observability.md"), 2)["The log"])[0]
-    assert [row[0].strip("`") for row in told] == list(QUERIES)
+def test_the_page_lists_every_query() -> None:
+    listed = tables(sections(read("docs/observability.md"), 2)["The log"])[0]
+    assert [row[0].strip("`") for row in listed] == list(QUERIES)

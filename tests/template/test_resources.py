@@ -50,26 +50,26 @@ NO_RESOURCE_LEVEL = {
 }
 """Actions that AWS lets no policy narrow (Service Authorization Reference)."""
 WHOLE_TYPES = {
-    # The lookup: which one it is, is the question.
+    # The look-up has to find the database.
     "rds:DescribeDBClusterEndpoints": {":cluster:*", ":cluster-endpoint:*"},
     "rds:DescribeDBClusters": {":cluster:*"},
     "rds:DescribeDBInstances": {":db:*"},
     "rds:DescribeDBProxies": {":db-proxy:*"},
     "rds:DescribeDBProxyEndpoints": {":db-proxy:*", ":db-proxy-endpoint:*"},
-    # When the name changes, the old group is detached too.
+    # When the name changes, the function also detaches the old group.
     "autoscaling:AttachLoadBalancerTargetGroups": {":autoScalingGroup:*:autoScalingGroupName/*"},
     "autoscaling:DetachLoadBalancerTargetGroups": {":autoScalingGroup:*:autoScalingGroupName/*"},
-    # Lambda's own wishes for a function in a VPC, whose interfaces have no names beforehand.
+    # Lambda requires these for a function in a VPC, whose interfaces have no names yet.
     "ec2:AssignPrivateIpAddresses": {":network-interface/*"},
     "ec2:CreateNetworkInterface": {":network-interface/*", ":subnet/*"},
     "ec2:DeleteNetworkInterface": {":*/*"},
     "ec2:UnassignPrivateIpAddresses": {":network-interface/*"},
 }
-"""What may be allowed for every resource of a type in the account and Region."""
+"""Actions that a role may have on every resource of a type in the account and Region."""
 
 
 def allowed(situation: str, role: str) -> dict[str, list[str]]:
-    """What a role may do, and on what."""
+    """Return the resources of each action that a role may call."""
     found: dict[str, list[str]] = {}
     for owner, statement in policies(situation):
         for action in as_list(statement["Action"]) if owner == role else []:
@@ -84,7 +84,7 @@ def role_of(function: Mapping[str, Any]) -> str:
 
 
 def destination_of(function_id: str) -> str:
-    """Logical ID of the queue that gets a function's failed runs."""
+    """Return the logical ID of the queue that gets the failed runs of a function."""
     (config,) = [
         config
         for config in resources("AWS::Lambda::EventInvokeConfig").values()
@@ -108,23 +108,23 @@ def test_the_functions_are_known() -> None:
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_function_runs_on_the_runtime_that_is_built_for(name: str) -> None:
+def test_a_function_uses_the_runtime_of_the_build(name: str) -> None:
     function = FUNCTIONS[name]
     assert (function["Runtime"], function["Architectures"]) == ("python3.13", ["arm64"])
     assert function["TracingConfig"] == {"Mode": "Active"}
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_function_has_its_own_log_group_with_an_end_to_retention(name: str) -> None:
+def test_a_function_has_its_own_log_group_with_limited_retention(name: str) -> None:
     group = FUNCTIONS[name]["LoggingConfig"]["LogGroup"]["Ref"]
     assert resources("AWS::Logs::LogGroup")[group]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
     others = [other for key, other in FUNCTIONS.items() if key != name]
     assert all(other["LoggingConfig"]["LogGroup"]["Ref"] != group for other in others)
 
 
-# Who asks for the status gets the error, and a look that failed has nothing that is to be kept.
+# The caller of the status function gets the error, so no queue is needed.
 @pytest.mark.parametrize("name", sorted(FUNCTIONS.keys() - {"ReportStatusFunction"}))
-def test_a_failed_run_of_a_function_is_kept(name: str) -> None:
+def test_the_failed_runs_of_a_function_go_to_a_queue(name: str) -> None:
     queue = destination_of(name)
     assert queue in resources("AWS::SQS::Queue")
     may = allowed("acceptance", role_of(FUNCTIONS[name]))
@@ -132,20 +132,20 @@ def test_a_failed_run_of_a_function_is_kept(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_function_has_a_role_of_its_own_without_managed_policies(name: str) -> None:
+def test_a_function_has_its_own_role_without_managed_policies(name: str) -> None:
     role = role_of(FUNCTIONS[name])
     assert "ManagedPolicyArns" not in ROLES[role]
     assert [role_of(function) for function in FUNCTIONS.values()].count(role) == 1
 
 
-def test_the_level_of_the_log_never_silences_the_metrics() -> None:
+def test_no_log_level_drops_the_metrics() -> None:
     levels = expand()["Parameters"]["LogLevel"]["AllowedValues"]
     assert set(levels) <= {"DEBUG", "INFO"}
     for function in FUNCTIONS.values():
         assert function["LoggingConfig"]["ApplicationLogLevel"] == {"Ref": "LogLevel"}
 
 
-def test_cloudformation_gets_one_answer_to_each_question() -> None:
+def test_cloudformation_gets_one_response_to_each_request() -> None:
     (config,) = [
         config
         for config in resources("AWS::Lambda::EventInvokeConfig").values()
@@ -158,7 +158,7 @@ def test_cloudformation_gets_one_answer_to_each_question() -> None:
     "logical_id",
     [name for name, found in load()["Resources"].items() if found["Type"].startswith("Custom::")],
 )
-def test_a_custom_resource_is_not_waited_for_longer_than_its_function_may_run(
+def test_the_timeout_of_a_custom_resource_fits_its_function(
     logical_id: str,
 ) -> None:
     properties = load()["Resources"][logical_id]["Properties"]
@@ -177,7 +177,7 @@ def test_a_role_allows_no_wildcard_action(situation: str) -> None:
 
 
 @EVERYWHERE
-def test_a_role_names_its_resources_where_aws_can_tell_them_apart(situation: str) -> None:
+def test_a_role_names_its_resources_if_aws_has_a_resource_level(situation: str) -> None:
     here = ":".join(PSEUDO_PARAMETERS[f"AWS::{name}"] for name in ("Region", "AccountId"))
     for _, statement in policies(situation):
         for action in as_list(statement["Action"]):
@@ -188,7 +188,7 @@ def test_a_role_names_its_resources_where_aws_can_tell_them_apart(situation: str
                     assert resource.split(here)[1] in WHOLE_TYPES[action]
 
 
-def test_every_star_in_the_template_says_why() -> None:
+def test_every_star_in_the_template_has_a_reason() -> None:
     lines = TEMPLATE.read_text().splitlines()
     stars = [number for number, line in enumerate(lines) if 'Resource: "*"' in line]
     assert stars
@@ -198,7 +198,7 @@ def test_every_star_in_the_template_says_why() -> None:
         assert lines[start - 1].strip().startswith("# AWS has no resource level"), lines[sid]
 
 
-def test_no_role_may_do_what_its_kind_of_database_does_not_need() -> None:
+def test_the_reconciler_has_the_permissions_of_its_database_kind_only() -> None:
     always = {
         "elasticloadbalancing:DeregisterTargets",
         "elasticloadbalancing:DescribeTargetHealth",
@@ -219,13 +219,13 @@ def test_no_role_may_do_what_its_kind_of_database_does_not_need() -> None:
         "hostname": set(),
         "static": set(),
         "ec2-instance": {"ec2:DescribeInstances"},
-        "former targets kept": {"ec2:DescribeNetworkInterfaces"},
+        "serving standby": {"ec2:DescribeNetworkInterfaces"},
     }
     for situation, actions in more.items():
         assert allowed(situation, "ReconcileTargetsRole").keys() == always | actions
 
 
-def test_the_writer_is_asked_of_this_cluster_only() -> None:
+def test_the_reconciler_may_read_its_own_cluster_only() -> None:
     (cluster,) = allowed("rds-cluster-writer", "ReconcileTargetsRole")["rds:DescribeDBClusters"]
     assert cluster == "arn:aws:rds:eu-west-1:111122223333:cluster:<DatabaseLookup.Identifier>"
 
@@ -240,7 +240,7 @@ def test_the_writer_is_asked_of_this_cluster_only() -> None:
         ),
     ],
 )
-def test_targets_are_changed_in_one_group_only(situation: str, group: str) -> None:
+def test_the_reconciler_may_change_one_target_group_only(situation: str, group: str) -> None:
     may = allowed(situation, "ReconcileTargetsRole")
     assert may["elasticloadbalancing:RegisterTargets"] == [group]
     assert may["elasticloadbalancing:DeregisterTargets"] == [group]
@@ -250,7 +250,7 @@ def test_targets_are_changed_in_one_group_only(situation: str, group: str) -> No
     assert variables["TARGET_GROUP_ARN"] == group
 
 
-def test_connections_are_answered_on_the_stacks_own_service_only() -> None:
+def test_connections_are_accepted_and_rejected_on_the_own_service_only() -> None:
     service = "arn:aws:ec2:eu-west-1:111122223333:vpc-endpoint-service/<EndpointService>"
     trusting = allowed("acceptance", "ReviewConnectionsRole")
     assert trusting["ec2:AcceptVpcEndpointConnections"] == [service]
@@ -260,7 +260,7 @@ def test_connections_are_answered_on_the_stacks_own_service_only() -> None:
     assert rejecting["sns:Publish"] == [SITUATIONS["rejection"]["AlarmTopicArn"]]
 
 
-def test_the_stack_manager_gets_later_rights_on_this_stack_only() -> None:
+def test_provisioning_may_change_resources_of_this_stack_only() -> None:
     may = allowed("rds-instance", "ProvisionStackRole")
     assert may["lambda:InvokeFunction"] == ["<ReconcileTargetsFunction.Arn>"]
     assert may["ec2:RejectVpcEndpointConnections"] == [
@@ -273,7 +273,7 @@ def test_the_stack_manager_gets_later_rights_on_this_stack_only() -> None:
 
 
 @EVERYWHERE
-def test_only_the_stacks_own_rules_and_topic_may_fill_the_queue(situation: str) -> None:
+def test_only_the_rules_and_the_topic_of_the_stack_may_send_to_the_queue(situation: str) -> None:
     resolver = Resolver(SITUATIONS[situation])
     sources: set[str] = set()
     for policy in resolver.of_type("AWS::SQS::QueuePolicy").values():
@@ -286,7 +286,7 @@ def test_only_the_stacks_own_rules_and_topic_may_fill_the_queue(situation: str) 
     assert sources == rules | topics
 
 
-def test_every_role_has_the_companys_boundary() -> None:
+def test_every_role_has_the_permissions_boundary() -> None:
     boundary = SITUATIONS["boundary"]["PermissionsBoundaryArn"]
     roles = Resolver(SITUATIONS["boundary"]).of_type("AWS::IAM::Role")
     assert len(roles) == 6  # one for each function, and one for each schedule
@@ -299,7 +299,7 @@ def test_every_role_has_the_companys_boundary() -> None:
 
 
 @EVERYWHERE
-def test_what_cannot_be_delivered_is_kept(situation: str) -> None:
+def test_undelivered_events_go_to_a_queue(situation: str) -> None:
     resolver = Resolver(SITUATIONS[situation])
     targets = [
         target
@@ -327,7 +327,7 @@ def test_every_rule_may_invoke_the_function(situation: str) -> None:
     assert permitted == {f"<{rule}.Arn>" for rule in resolver.of_type("AWS::Events::Rule")}
 
 
-def test_each_kind_of_database_has_the_rules_that_concern_it() -> None:
+def test_each_kind_of_database_has_its_own_rules() -> None:
     of_rds = {"DatabaseRule", "SwitchoverRule"}
     rules = {
         "rds-instance": of_rds,
@@ -351,14 +351,14 @@ def test_each_kind_of_database_has_the_rules_that_concern_it() -> None:
         ("ReviewConnectionsFunctionEveryFiveMinutes", "rate(5 minutes)"),
     ],
 )
-def test_nothing_rests_on_events_alone(name: str, rate: str) -> None:
+def test_a_schedule_covers_lost_events(name: str, rate: str) -> None:
     schedule = Resolver(SITUATIONS["acceptance"]).of_type("AWS::Scheduler::Schedule")[name]
     assert schedule["ScheduleExpression"] == rate
     assert schedule["FlexibleTimeWindow"] == {"Mode": "OFF"}
     assert schedule.get("State", "ENABLED") == "ENABLED"
 
 
-def test_a_scheduled_run_knows_when_the_next_one_starts() -> None:
+def test_the_layer_knows_the_interval_of_the_schedule() -> None:
     schedule = resources("AWS::Scheduler::Schedule")["ReconcileTargetsFunctionEveryMinute"]
     minutes = SCHEDULE_SECONDS / 60
     assert schedule["ScheduleExpression"] == f"rate({minutes:g} minute)"
@@ -381,7 +381,7 @@ LIMITS = {
     ("AWS::CloudWatch::Alarm", "AlarmName"): 255,
     ("AWS::EC2::SecurityGroup", "GroupDescription"): 255,
     ("AWS::EC2::SecurityGroupIngress", "Description"): 255,
-    ("AWS::CloudWatch::Dashboard", "DashboardBody"): sys.maxsize,  # AWS tells no limit
+    ("AWS::CloudWatch::Dashboard", "DashboardBody"): sys.maxsize,  # AWS documents no limit
     ("AWS::CloudWatch::Dashboard", "DashboardName"): 255,
     ("AWS::Events::Rule", "Description"): 512,
     ("AWS::Lambda::Function", "Description"): 256,
@@ -389,11 +389,11 @@ LIMITS = {
     ("AWS::Logs::QueryDefinition", "Name"): 255,
     ("AWS::Scheduler::Schedule", "Description"): 512,
 }
-"""The longest texts that AWS takes, by resource type and property."""
+"""The maximum length of texts in AWS, by resource type and property."""
 
 
 @pytest.mark.parametrize("logical_id", expand()["Resources"])
-def test_no_name_is_the_same_in_every_stack(logical_id: str) -> None:
+def test_two_stacks_have_no_name_in_common(logical_id: str) -> None:
     resource = expand()["Resources"][logical_id]
     if resource["Type"] == "AWS::IAM::Policy" or resource["Type"].startswith("Custom::"):
         return  # an inline policy's name need only differ within its role
@@ -417,7 +417,7 @@ def test_the_longest_name_of_a_stack_fits_everywhere(situation: str) -> None:
                 assert len(value) <= LIMITS[resource["Type"], key], f"{key} of {logical_id}"
 
 
-def test_the_metrics_of_two_stacks_stay_apart() -> None:
+def test_two_stacks_have_separate_metrics() -> None:
     for function in FUNCTIONS.values():
         variables = function["Environment"]["Variables"]
         assert variables["POWERTOOLS_SERVICE_NAME"] == {"Ref": "AWS::StackName"}
@@ -456,7 +456,7 @@ def environment(**given: str) -> dict[str, str]:
     return variables
 
 
-def test_the_function_can_read_the_settings_that_the_template_gives() -> None:
+def test_the_function_reads_the_settings_of_the_template() -> None:
     settings = load_settings(environment(Resolvers="10.0.0.2:53", EventWatchDurationSeconds="120"))
     assert settings.endpoint == LOOKED_UP["DatabaseLookup.Endpoint"]
     assert (settings.kind, settings.identifier) == ("rds-cluster-writer", "orders")
@@ -472,7 +472,7 @@ def test_the_function_can_read_the_settings_that_the_template_gives() -> None:
     assert (plain.policy.serving_standby, plain.policy.max_targets) == (False, 15)
 
 
-def test_the_function_can_read_what_somebody_chose() -> None:
+def test_the_function_reads_settings_that_differ_from_the_defaults() -> None:
     settings = load_settings(
         environment(
             DnsResolution="authoritative",
@@ -496,7 +496,7 @@ def test_the_function_can_read_what_somebody_chose() -> None:
         ("MaxTargets", "MAX_TARGETS", "0"),
     ],
 )
-def test_the_function_takes_every_number_that_the_template_takes(
+def test_the_function_and_the_template_accept_the_same_numbers(
     parameter: str, variable: str, rejected: str
 ) -> None:
     limits = expand()["Parameters"][parameter]
@@ -507,7 +507,7 @@ def test_the_function_takes_every_number_that_the_template_takes(
             load_settings(environment(**{parameter: wrong}))
 
 
-def test_the_function_is_told_nothing_else() -> None:
+def test_the_function_has_no_other_variables() -> None:
     always = {
         "ALARM_TOPIC_ARN",
         "ALLOWED_NETWORKS",
@@ -533,7 +533,7 @@ def test_the_function_is_told_nothing_else() -> None:
     assert kept == always | {"DATABASE_SECURITY_GROUPS", "VPC_ID"}
 
 
-def test_the_function_has_time_to_watch_and_to_see_health() -> None:
+def test_the_timeout_covers_the_longest_watch_and_the_health_checks() -> None:
     longest_watch = expand()["Parameters"]["EventWatchDurationSeconds"]["MaxValue"]
     assert FUNCTIONS["ReconcileTargetsFunction"]["Timeout"] >= longest_watch + 60
 
@@ -548,7 +548,7 @@ def trusted(**given: str) -> str:
     return accounts
 
 
-def test_the_consumers_own_account_is_trusted_unless_others_are_named() -> None:
+def test_the_account_of_the_consumer_is_trusted_by_default() -> None:
     assert trusted() == "346425330055"
     assert trusted(Consumer="clickhouse") == "072088201116"
     assert trusted(Consumer="databricks") == "565502421330"
@@ -556,7 +556,7 @@ def test_the_consumers_own_account_is_trusted_unless_others_are_named() -> None:
     assert trusted(TrustedAccounts="111122223333,444455556666") == "111122223333,444455556666"
 
 
-def test_only_the_endpoint_service_may_tell_of_a_request() -> None:
+def test_only_the_endpoint_service_may_publish_requests() -> None:
     resolver = Resolver(SITUATIONS["acceptance"])
     (policy,) = resolver.of_type("AWS::SNS::TopicPolicy").values()
     (statement,) = policy["PolicyDocument"]["Statement"]
@@ -572,18 +572,18 @@ def test_only_the_endpoint_service_may_tell_of_a_request() -> None:
     assert subscription["Endpoint"] == "<ReviewConnectionsFunction.Arn>"
     (notification,) = resolver.of_type("AWS::EC2::VPCEndpointConnectionNotification").values()
     assert notification["ConnectionNotificationArn"] == subscription["TopicArn"]
-    # AWS sends a first message to try the topic.
+    # AWS sends a test message to the topic first.
     notification_id = "ConnectionNotification"
     assert load()["Resources"][notification_id]["DependsOn"] == "ConnectionTopicPolicy"
 
 
-def test_nothing_answers_requests_that_need_no_answer() -> None:
+def test_without_acceptance_no_function_reviews_requests() -> None:
     without = Resolver()
     assert "ReviewConnectionsFunction" not in without.created()
     assert not without.of_type("AWS::SNS::Topic")
 
 
-# ------------------------------------------------------------------------------ who is told
+# ---------------------------------------------------------------------------- notifications
 
 
 @pytest.mark.parametrize(
@@ -597,7 +597,9 @@ def test_nothing_answers_requests_that_need_no_answer() -> None:
         ({}, ""),
     ],
 )
-def test_both_functions_tell_the_one_topic_and_may(given: dict[str, str], topic: str) -> None:
+def test_both_functions_publish_to_one_topic_and_have_the_permission(
+    given: dict[str, str], topic: str
+) -> None:
     resolver = Resolver({"AcceptanceRequired": "true", **given})
     functions = resolver.of_type("AWS::Lambda::Function")
     for name in ("ReconcileTargets", "ReviewConnections"):
@@ -611,7 +613,7 @@ def test_both_functions_tell_the_one_topic_and_may(given: dict[str, str], topic:
         assert may == ([topic] if topic else [])
 
 
-def test_a_mail_address_gets_a_topic_of_the_stacks_own() -> None:
+def test_the_stack_creates_a_topic_for_an_email_address() -> None:
     topics = Resolver({"AlarmEmail": "on-call@example.com"}).of_type("AWS::SNS::Topic")
     assert topics["AlarmTopic"]["Subscription"] == [
         {"Protocol": "email", "Endpoint": "on-call@example.com"}
@@ -619,7 +621,7 @@ def test_a_mail_address_gets_a_topic_of_the_stacks_own() -> None:
 
 
 @EVERYWHERE
-def test_a_function_may_send_events_of_our_source_only(situation: str) -> None:
+def test_a_function_may_send_events_of_its_source_only(situation: str) -> None:
     sent = [
         statement
         for _, statement in policies(situation)
@@ -635,7 +637,7 @@ def test_a_function_may_send_events_of_our_source_only(situation: str) -> None:
 
 
 def needs(logical_id: str) -> set[str]:
-    """Every resource that has to exist before this one, and so is deleted after it."""
+    """Return every resource that CloudFormation creates before this one and deletes after it."""
     template = load()["Resources"]
     found: set[str] = set()
     waiting = [logical_id]
@@ -651,7 +653,7 @@ def needs(logical_id: str) -> set[str]:
     return found
 
 
-def test_the_first_sync_comes_after_all_that_a_healthy_target_needs() -> None:
+def test_the_first_sync_comes_after_everything_that_a_healthy_target_needs() -> None:
     assert needs("FirstSync") >= {
         "DatabaseIngress",
         "DatabaseListener",
@@ -677,16 +679,18 @@ def test_the_first_sync_comes_after_all_that_a_healthy_target_needs() -> None:
         "TargetGroupArn",
     ],
 )
-def test_the_first_sync_is_done_again_when_other_targets_may_be_right(key: str) -> None:
+def test_an_update_that_may_change_the_desired_targets_runs_the_first_sync_again(key: str) -> None:
     assert key in load()["Resources"]["FirstSync"]["Properties"]
 
 
-def test_connections_are_rejected_once_nobody_may_come_back_and_while_it_is_allowed() -> None:
+def test_connections_are_rejected_after_the_principals_and_before_the_permission_are_removed() -> (
+    None
+):
     assert "EndpointConnections" in needs("EndpointServicePermissions")
     assert needs("EndpointConnections") >= {"EndpointService", "EndpointConnectionsPolicy"}
 
 
-def test_the_scaling_group_is_attached_while_a_listener_uses_the_target_group() -> None:
+def test_the_scaling_group_is_attached_after_the_listener_is_created() -> None:
     attachment = needs("AutoScalingAttachment")
     assert attachment >= {"DatabaseListener", "DatabaseTargetGroup", "AutoScalingAttachmentPolicy"}
 
@@ -699,25 +703,25 @@ def test_a_custom_resource_keeps_its_permission_until_it_is_deleted(name: str) -
     assert resources[f"{name}Policy"]["Condition"] == resources[name]["Condition"]
 
 
-def test_the_lookup_needs_nothing_that_needs_it() -> None:
+def test_the_look_up_has_no_circular_dependency() -> None:
     assert "DatabaseLookup" not in needs("DatabaseLookup")
     assert "ProvisionStackRole" in needs("DatabaseLookup")
 
 
-def test_a_scaling_group_is_not_synchronised() -> None:
+def test_an_auto_scaling_group_has_no_reconciler() -> None:
     created = Resolver(SITUATIONS["ec2-asg"]).created()
     assert not {name for name in created if name.startswith(("ReconcileTargets", "FirstSync"))}
     assert "AutoScalingAttachment" in created
 
 
-def test_an_existing_target_group_is_kept_right_by_the_functions_alone() -> None:
+def test_a_stack_for_an_existing_target_group_has_functions_but_no_network() -> None:
     created = Resolver(SITUATIONS["existing target group"]).created()
     kinds = {resource["Type"].split("::")[1] for resource in created.values()}
     assert kinds.isdisjoint({"EC2", "ElasticLoadBalancingV2", "SNS"})
     assert {"DatabaseLookup", "ReconcileTargetsFunction", "FirstSync"} <= created.keys()
 
 
-# --------------------------------------------------------------------------------------- road
+# --------------------------------------------------------------------------- connection path
 
 
 def attributes(resource: dict[str, Any], key: str) -> dict[str, str]:
@@ -725,7 +729,7 @@ def attributes(resource: dict[str, Any], key: str) -> dict[str, str]:
 
 
 def one(resource_type: str, **given: str) -> dict[str, Any]:
-    """The properties of the only resource of a type."""
+    """Return the properties of the only resource of a type."""
     (properties,) = Resolver(given).of_type(resource_type).values()
     return properties
 
@@ -742,7 +746,7 @@ def test_the_load_balancer_is_internal_and_reaches_every_zone() -> None:
         "load_balancing.cross_zone.enabled": "true",
         "deletion_protection.enabled": "false",
     }
-    # Without a group at creation the load balancer can never get one.
+    # AWS accepts a security group only when it creates a load balancer.
     assert balancer["SecurityGroups"] == ["<LoadBalancerSecurityGroup>"]
 
 
@@ -752,7 +756,7 @@ def test_the_load_balancer_can_be_protected() -> None:
     assert protection == "true"
 
 
-def test_the_function_alone_owns_the_targets() -> None:
+def test_the_template_contains_no_targets() -> None:
     group = one("AWS::ElasticLoadBalancingV2::TargetGroup")
     assert "Targets" not in group
     assert group["TargetType"] == "ip"
@@ -763,7 +767,7 @@ def test_a_scaling_group_registers_instances() -> None:
     assert group["TargetType"] == "instance"
 
 
-def test_a_dead_target_is_found_as_fast_as_aws_allows() -> None:
+def test_the_health_checks_are_as_fast_as_aws_allows() -> None:
     group = one("AWS::ElasticLoadBalancingV2::TargetGroup")
     assert group["HealthCheckIntervalSeconds"] == 5
     assert group["HealthCheckTimeoutSeconds"] < 5
@@ -807,7 +811,9 @@ def test_only_the_database_port_is_open() -> None:
         ({"DatabaseEndpoint": "db.rds.example", "DatabaseKind": "rds-instance"}, True),
     ],
 )
-def test_the_database_lets_the_load_balancer_in(given: dict[str, str], opened: bool) -> None:
+def test_the_security_group_of_the_database_allows_the_load_balancer(
+    given: dict[str, str], opened: bool
+) -> None:
     rules = Resolver(given).of_type("AWS::EC2::SecurityGroupIngress")
     assert bool(rules) == opened
     for rule in rules.values():
@@ -830,7 +836,7 @@ def test_the_idle_timeout_is_never_custom_across_regions() -> None:
     assert "ListenerAttributes" not in listener
 
 
-def test_other_regions_are_offered_when_named() -> None:
+def test_other_regions_are_supported_on_request() -> None:
     assert "SupportedRegions" not in one("AWS::EC2::VPCEndpointService")
     service = one("AWS::EC2::VPCEndpointService", SupportedRegions="us-east-1,eu-central-1")
     assert service["SupportedRegions"] == ["us-east-1", "eu-central-1"]
@@ -852,7 +858,7 @@ def test_other_regions_are_offered_when_named() -> None:
         ({"Consumer": "custom", "AllowedPrincipals": "*"}, ["*"]),
     ],
 )
-def test_only_the_consumers_or_the_named_principals_may_connect(
+def test_only_the_principals_of_the_consumer_or_the_parameter_may_connect(
     given: dict[str, str], principals: list[str]
 ) -> None:
     permissions = one("AWS::EC2::VPCEndpointServicePermissions", **given)
@@ -870,10 +876,10 @@ def test_only_the_consumers_or_the_named_principals_may_connect(
         ("cluster, function in the VPC", {"elasticloadbalancing", "events", "ec2", "rds"}),
         ("instance, function in the VPC", {"elasticloadbalancing", "events", "ec2"}),
         ("function in the VPC, mail address", {"elasticloadbalancing", "events", "sns", "ec2"}),
-        ("former targets kept, function in the VPC", {"elasticloadbalancing", "events", "ec2"}),
+        ("serving standby, function in the VPC", {"elasticloadbalancing", "events", "ec2"}),
     ],
 )
-def test_a_function_in_the_vpc_gets_the_endpoints_that_it_calls(
+def test_a_function_in_the_vpc_has_the_endpoints_of_the_services_that_it_calls(
     situation: str, services: set[str]
 ) -> None:
     endpoints = Resolver(SITUATIONS[situation]).of_type("AWS::EC2::VPCEndpoint").values()
@@ -883,7 +889,7 @@ def test_a_function_in_the_vpc_gets_the_endpoints_that_it_calls(
     assert all(endpoint["PrivateDnsEnabled"] for endpoint in endpoints)
 
 
-def test_sync_and_status_alone_are_in_the_vpc_and_only_when_asked() -> None:
+def test_only_reconciler_and_status_can_be_in_the_vpc() -> None:
     functions = Resolver(SITUATIONS["function in the VPC"]).of_type("AWS::Lambda::Function")
     there = {name: f["VpcConfig"] for name, f in functions.items() if "VpcConfig" in f}
     assert there.keys() == {"ReportStatusFunction", "ReconcileTargetsFunction"}
@@ -894,6 +900,6 @@ def test_sync_and_status_alone_are_in_the_vpc_and_only_when_asked() -> None:
     assert not [name for name, function in outside.items() if "VpcConfig" in function]
 
 
-def test_nobody_can_connect_to_the_function() -> None:
+def test_the_security_group_of_the_functions_has_no_inbound_rule() -> None:
     group = Resolver(SITUATIONS["function in the VPC"]).of_type("AWS::EC2::SecurityGroup")
     assert "SecurityGroupIngress" not in group["FunctionSecurityGroup"]

@@ -1,4 +1,4 @@
-"""Parameters that contradict each other are refused before anything is made, in plain words."""
+"""The rules reject parameters that contradict each other, in one sentence."""
 
 from collections.abc import Mapping
 
@@ -29,7 +29,7 @@ BALANCER = "EnforceSecurityGroupInboundRulesOnPrivateLinkTraffic"
         {"Resolvers": "10.0.0.2:53"},
     ],
 )
-def test_parameters_that_fit_together_are_accepted(given: Mapping[str, str]) -> None:
+def test_accepts_parameters_without_contradiction(given: Mapping[str, str]) -> None:
     assert not Resolver(given).violations()
 
 
@@ -85,14 +85,14 @@ def test_parameters_that_fit_together_are_accepted(given: Mapping[str, str]) -> 
         ),
     ],
 )
-def test_parameters_that_contradict_each_other_are_refused_in_one_sentence(
+def test_rejects_parameters_that_contradict_each_other_in_one_sentence(
     given: Mapping[str, str], named: list[str]
 ) -> None:
     (sentence,) = Resolver(given).violations()
     assert all(name in sentence for name in named)
 
 
-def test_another_partition_needs_its_own_principals() -> None:
+def test_another_partition_requires_principals() -> None:
     pseudo = {**PSEUDO_PARAMETERS, "AWS::Partition": "aws-us-gov"}
     (sentence,) = Resolver(pseudo=pseudo).violations()
     assert "AllowedPrincipals" in sentence
@@ -100,7 +100,7 @@ def test_another_partition_needs_its_own_principals() -> None:
     assert not Resolver(given, pseudo=pseudo).violations()
 
 
-def test_interface_endpoints_are_not_guessed_in_china() -> None:
+def test_rejects_interface_endpoints_in_china() -> None:
     pseudo = {**PSEUDO_PARAMETERS, "AWS::Partition": "aws-cn"}
     given = {
         "AllowedPrincipals": "arn:aws-cn:iam::111122223333:root",

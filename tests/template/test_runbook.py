@@ -37,7 +37,7 @@ def test_each_check_that_can_be_broken_has_an_entry_in_the_order_of_the_report()
 
 
 @pytest.mark.parametrize("name", ENTRIES)
-def test_an_entry_has_meaning_first_look_and_remedy(name: str) -> None:
+def test_an_entry_has_meaning_first_check_and_remedy(name: str) -> None:
     parts = re.findall(r"^\*\*(Means|First look|Remedy)\b", ENTRIES[name], re.MULTILINE)
     assert parts == ["Means", "First look", "Remedy"]
 

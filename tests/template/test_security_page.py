@@ -1,4 +1,4 @@
-"""docs/security.md tells every permission and every opening of the template, and real tests."""
+"""docs/security.md lists every permission and every open port, and names existing tests."""
 
 import ast
 import re
@@ -35,14 +35,14 @@ CONDITIONS = {
     "ReconcilesTargets": "not `ec2-asg`",
     "NotifiesPeople": "`AlarmTopicArn` or `AlarmEmail`",
 }
-"""How the page says each condition of the template."""
+"""The text of the page for each condition of the template."""
 RESOURCES = expand()["Resources"]
 ATTACKS = sections(sections(PAGE, 2).get("What an attacker could try", ""), 3)
 LINK = re.compile(r"^- \[(.+?)\]\(\.\./(tests/[\w/]+\.py)\)$", re.MULTILINE)
 
 
 def _conditional(item: Any) -> tuple[str, Any]:
-    """The page's word for when an item is there, and the item."""
+    """Return the page's text for the condition of an item, and the item."""
     if "Fn::If" in item:
         condition, there, _ = item["Fn::If"]
         return CONDITIONS[condition], there
@@ -50,7 +50,7 @@ def _conditional(item: Any) -> tuple[str, Any]:
 
 
 def _shown(value: Any) -> str:
-    """A resource or a number as the page writes it: without what is the same in every ARN."""
+    """Return a resource or a number as the page writes it, without the common part of ARNs."""
     if not isinstance(value, dict):
         return f"`{value}`"
     ((function, argument),) = value.items()
@@ -64,7 +64,7 @@ def _shown(value: Any) -> str:
 
 
 def _statements(role: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Each statement of a role as the template has it, with when it is there."""
+    """Yield each statement of a role, with the text of its condition."""
     for inline in RESOURCES[role]["Properties"]["Policies"]:
         for item in as_list(inline["PolicyDocument"]["Statement"]):
             yield _conditional(item)
@@ -88,7 +88,7 @@ def _permissions(role: str) -> list[list[str]]:
 
 
 def _openings() -> Iterator[list[str]]:
-    """Every rule of every security group: whose, which way, what, with whom, and when."""
+    """Yield every rule of every security group: owner, direction, ports, peer, condition."""
     for name, resource in RESOURCES.items():
         properties = resource.get("Properties", {})
         if resource["Type"] == "AWS::EC2::SecurityGroup":
@@ -110,7 +110,7 @@ def _opening(rule: Mapping[str, Any]) -> list[str]:
 
 
 def _grants() -> Iterator[list[str]]:
-    """Every service that a policy of a resource lets in: who, what, on which, from where."""
+    """Yield every service that a resource policy allows: service, action, resource, source."""
     for resource in RESOURCES.values():
         properties = resource.get("Properties", {})
         if resource["Type"] == "AWS::Lambda::Permission":
@@ -133,7 +133,7 @@ def _grants() -> Iterator[list[str]]:
 
 
 def _holds(table: list[list[str]], expected: list[list[str]], what: str) -> None:
-    """The first columns of a table are the expected ones, and the last says why."""
+    """Assert that a table has the expected columns, and a reason in the last one."""
     wanted = "\n".join("| " + " | ".join([*row, "…"]) + " |" for row in expected)
     assert [row[:-1] for row in table] == expected, f"{what}, rows for docs/security.md:\n{wanted}"
     assert all(row[-1] for row in table), f"{what}: a row has no reason"
@@ -146,24 +146,24 @@ def test_the_roles_are_known() -> None:
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_the_page_tells_every_permission_with_its_scope_and_its_reason(role: str) -> None:
+def test_the_page_lists_every_permission_with_its_scope_and_reason(role: str) -> None:
     (table,) = tables(sections(PAGE, 3)[role])
     _holds(table, _permissions(role), role)
 
 
-def test_the_page_tells_every_rule_of_every_security_group() -> None:
+def test_the_page_lists_every_rule_of_every_security_group() -> None:
     table = tables(sections(PAGE, 2)["What it opens"])[0]
     _holds(table, list(_openings()), "security groups")
 
 
-def test_the_page_tells_every_service_that_may_come_in() -> None:
+def test_the_page_lists_every_service_that_a_resource_policy_allows() -> None:
     table = tables(sections(PAGE, 2)["What it opens"])[1]
     expected = list(_grants())
     assert len(expected) == len({tuple(row) for row in expected})
     _holds(table, expected, "resource policies")
 
 
-def test_only_services_of_aws_are_let_in_and_each_from_one_place() -> None:
+def test_resource_policies_allow_only_aws_services_from_one_source_each() -> None:
     for service, _, _, source in _grants():
         assert service.strip("`").endswith(".amazonaws.com")
         assert source.strip("`") not in ("", "*")
@@ -175,19 +175,19 @@ def test_no_function_has_a_url() -> None:
     assert "AWS::Lambda::Url" not in types
 
 
-def test_the_page_says_that_the_interface_endpoints_have_aws_own_policy() -> None:
+def test_the_page_says_that_the_interface_endpoints_have_the_default_policy() -> None:
     endpoints = [it for it in RESOURCES.values() if it["Type"] == "AWS::EC2::VPCEndpoint"]
     assert endpoints
     assert not [it for it in endpoints if "PolicyDocument" in it["Properties"]]
     assert "have AWS's default policy" in " ".join(PAGE.split())
 
 
-def test_the_page_tells_of_attacks() -> None:
+def test_the_page_describes_attacks() -> None:
     assert ATTACKS
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_what_stops_an_attack_is_shown_by_tests_that_exist(attack: str) -> None:
+def test_each_attack_names_existing_tests(attack: str) -> None:
     text = ATTACKS[attack]
     named = LINK.findall(text)
     assert named

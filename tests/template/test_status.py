@@ -154,7 +154,7 @@ def test_no_idle_timeout_is_expected_in_another_region() -> None:
         ("rds-instance", ("elasticloadbalancing",)),
         ("cluster, function in the VPC", ("elasticloadbalancing", "rds")),
         ("instance, function in the VPC", ("elasticloadbalancing", "ec2")),
-        ("former targets kept", ("elasticloadbalancing", "ec2")),
+        ("serving standby", ("elasticloadbalancing", "ec2")),
     ],
 )
 def test_the_deployment_has_the_apis_of_the_sync_function(

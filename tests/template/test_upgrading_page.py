@@ -1,4 +1,4 @@
-"""docs/upgrading.md tells what an update replaces, as CloudFormation's own schemas say it."""
+"""docs/upgrading.md lists what an update replaces, according to the schemas of CloudFormation."""
 
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -17,7 +17,7 @@ LOOKUP = "DatabaseLookup"
 
 @cache
 def _create_only(resource_type: str) -> tuple[str, ...]:
-    """The properties whose change replaces a resource; nested ones by their path."""
+    """Return the properties whose change replaces a resource; nested ones by their path."""
     schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema(
         PSEUDO_PARAMETERS["AWS::Region"], resource_type
     ).schema
@@ -26,7 +26,7 @@ def _create_only(resource_type: str) -> tuple[str, ...]:
 
 
 def _references(value: Any) -> Iterator[str]:
-    """What a value is made of: parameters, resources and attributes, by name."""
+    """Yield the names of the parameters, resources and attributes in a value."""
     if isinstance(value, list):
         for item in value:
             yield from _references(item)
@@ -55,7 +55,7 @@ def _placeholders(argument: Any) -> Iterator[str]:
 
 
 def _condition(name: str) -> Any:
-    """A condition with those that it rests on written out."""
+    """Return a condition with the conditions that it refers to written out."""
 
     def expanded(value: Any) -> Any:
         if isinstance(value, list):
@@ -70,7 +70,7 @@ def _condition(name: str) -> Any:
 
 
 def _changes(reference: str) -> bool:
-    """Whether what is referred to can be another after an update."""
+    """Return whether an update can change the referenced value."""
     name, _, attribute = reference.partition(".")
     if name in TEMPLATE["Parameters"] or (name == LOOKUP and attribute):
         return True
@@ -79,7 +79,7 @@ def _changes(reference: str) -> bool:
 
 @cache
 def _reasons(name: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """The create-only properties of a resource that may change, with what they come from."""
+    """Return the create-only properties of a resource that may change, with their origins."""
     properties = RESOURCES[name].get("Properties", {})
     found = []
     for path in _create_only(RESOURCES[name]["Type"]):
@@ -100,7 +100,7 @@ def _replaced() -> list[list[str]]:
     ]
 
 
-def test_the_page_tells_everything_that_an_update_replaces_and_nothing_else() -> None:
+def test_the_page_lists_exactly_what_an_update_replaces() -> None:
     (table,) = tables(sections(PAGE, 2)["What is replaced"])
     expected = _replaced()
     assert expected
@@ -109,13 +109,13 @@ def test_the_page_tells_everything_that_an_update_replaces_and_nothing_else() ->
     assert all(row[3] for row in table)
 
 
-def test_no_update_replaces_what_the_consumers_connect_to() -> None:
+def test_no_update_replaces_the_endpoint_service() -> None:
     for name in ("EndpointService", "EndpointServicePermissions", "LoadBalancer"):
         assert RESOURCES[name]["Properties"]
         assert not _reasons(name)
 
 
-def test_the_page_speaks_of_the_runtime_that_the_functions_have() -> None:
+def test_the_page_names_the_runtime_of_the_functions() -> None:
     runtimes = {
         resource["Properties"]["Runtime"]
         for resource in RESOURCES.values()
