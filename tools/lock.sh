@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Compiles the locked requirements from pyproject.toml: versions and hashes, no index URLs.
+# Compiles the locked requirements from pyproject.toml, with hashes and without index URLs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 options=(--quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate "$@")

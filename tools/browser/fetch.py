@@ -1,10 +1,10 @@
-"""Put a Chromium and axe-core into .venv/browser, both as tools/browser/package-lock.json has them.
+"""Install Chromium and axe-core into .venv/browser, in the versions of package-lock.json.
 
     make browser
 
-They are packages of npm, whose hashes npm compares; npm itself comes from PyPI, locked in
-requirements/npm.txt. Nothing is installed outside of .venv, and no root is needed. Does nothing
-when they are there already. ADR 0018 says why it is done like this.
+Both are npm packages, whose hashes npm checks. npm itself comes from PyPI, locked in
+requirements/npm.txt. The script installs nothing outside .venv, needs no root, and does nothing if
+the current versions are installed. ADR 0018 gives the reasons.
 """
 
 import hashlib
@@ -20,12 +20,12 @@ BROWSER = REPOSITORY / ".venv/browser"
 HERE = REPOSITORY / "tools/browser"
 LOCK = REPOSITORY / "requirements/npm.txt"
 STAMP = BROWSER / ".locked"
-#: The package holds a Chromium for this system only. Elsewhere one of the system's is used.
+#: The package contains a Chromium for this system only. Other systems use an installed one.
 PACKAGED_FOR = ("Linux", "x86_64")
-#: Where a system's own npm has what holds for everybody: a mirror, the certificate of a proxy. The
-#: npm from PyPI looks beside itself instead.
+#: The system-wide settings of npm, such as a mirror or the certificate of a proxy. The npm from PyPI
+#: would not read these files.
 SETTINGS = (Path("/etc/npmrc"), Path("/usr/etc/npmrc"), Path("/usr/local/etc/npmrc"))
-#: Brotli is not in Python's library, and is in Node's.
+#: Node.js has Brotli in its library, but Python does not.
 _UNPACK = """
 const [from, to] = process.argv.slice(1);
 const { createReadStream, createWriteStream } = require("fs");
@@ -33,7 +33,7 @@ const { createBrotliDecompress } = require("zlib");
 require("stream/promises").pipeline(
   createReadStream(from), createBrotliDecompress(), createWriteStream(to));
 """
-#: The package's own names folders of Lambda.
+#: The configuration inside the package names folders of Lambda.
 _FONTS = """\
 <?xml version="1.0"?>
 <!DOCTYPE fontconfig SYSTEM "fonts.dtd">
@@ -45,7 +45,7 @@ _FONTS = """\
 
 
 def main() -> int:
-    """Fetch what is missing or of another lock."""
+    """Install both packages, unless the stamp says that they are current."""
     digest = locked()
     if STAMP.exists() and STAMP.read_text() == digest:
         return 0
@@ -57,20 +57,20 @@ def main() -> int:
     shutil.copy(packages / "axe-core/axe.min.js", BROWSER)
     if (platform.system(), platform.machine()) == PACKAGED_FOR:
         unpack(node, packages / "@sparticuz/chromium/bin")
-    for done_with in ("node", "npm"):
-        shutil.rmtree(BROWSER / done_with)
+    for temporary in ("node", "npm"):
+        shutil.rmtree(BROWSER / temporary)
     STAMP.write_text(digest)
     return 0
 
 
 def locked() -> str:
-    """A digest of all that decides what is fetched."""
+    """Return a digest of the files that determine what is installed."""
     files = [HERE / "package.json", HERE / "package-lock.json", HERE / "fetch.py", LOCK]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def install_node(folder: Path) -> Path:
-    """Install Node.js with its npm, and return where the package lies."""
+    """Install Node.js with npm, and return its folder."""
     uv = Path(sys.executable).with_name("uv")
     into = f"--python={sys.executable}", f"--target={folder}"
     command: list[str | Path] = [
@@ -88,7 +88,7 @@ def install_node(folder: Path) -> Path:
 
 
 def install_packages(node: Path, folder: Path) -> Path:
-    """Install the packages of the lock, without a script of theirs, and return where they lie."""
+    """Install the packages of the lock without their install scripts, and return their folder."""
     folder.mkdir()
     for name in ("package.json", "package-lock.json"):
         shutil.copy(HERE / name, folder)
@@ -100,7 +100,7 @@ def install_packages(node: Path, folder: Path) -> Path:
 
 
 def npm_settings() -> dict[str, str]:
-    """The environment of npm: what the system says of its registry and certificates holds too."""
+    """Return the environment of npm, with the registry and certificates of the system."""
     environment = dict(os.environ)
     if certificates := os.environ.get("SSL_CERT_FILE"):
         environment.setdefault("NODE_EXTRA_CA_CERTS", certificates)
@@ -111,7 +111,7 @@ def npm_settings() -> dict[str, str]:
 
 
 def unpack(node: Path, packed: Path) -> None:
-    """Lay out Chromium, the libraries that it needs besides libc, and its fonts."""
+    """Unpack Chromium, the libraries that it needs in addition to libc, and its fonts."""
     for name in ("chromium", "al2023.tar", "fonts.tar"):
         source, result = packed / f"{name}.br", BROWSER / name
         subprocess.run([node / "bin/node", "-e", _UNPACK, source, result], check=True)
