@@ -22,8 +22,8 @@ LOCK = REPOSITORY / "requirements/npm.txt"
 STAMP = BROWSER / ".locked"
 #: The package contains a Chromium for this system only. Other systems use an installed one.
 PACKAGED_FOR = ("Linux", "x86_64")
-#: The system-wide settings of npm, such as a mirror or the certificate of a proxy. The npm from PyPI
-#: would not read these files.
+#: The system-wide settings of npm, such as a mirror or the certificate of a proxy. The npm from
+#: PyPI would not read these files.
 SETTINGS = (Path("/etc/npmrc"), Path("/usr/etc/npmrc"), Path("/usr/local/etc/npmrc"))
 #: Node.js has Brotli in its library, but Python does not.
 _UNPACK = """
