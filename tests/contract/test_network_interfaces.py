@@ -330,7 +330,7 @@ def test_a_call_that_fails_confirms_nothing_and_says_what_becomes_of_the_targets
     assert check.confirmed == frozenset()
     assert check.failure.startswith("DescribeNetworkInterfaces failed with ")
     assert told in check.failure
-    assert check.failure.endswith(". No target is removed for that; the next run asks again.")
+    assert check.failure.endswith(". Therefore no target is removed. The next run checks again.")
 
 
 def without(key: str) -> dict[str, object]:

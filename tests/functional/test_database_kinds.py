@@ -11,9 +11,9 @@ import pytest
 from target_sync.endpoints import authoritative
 from target_sync.endpoints import build as endpoints_build
 from target_sync.endpoints import dns as dns_adapter
+from target_sync.endpoints.build import StaticEndpoint
 from target_sync.endpoints.cluster import ClusterReadersEndpoint
 from target_sync.endpoints.ec2 import InstanceEndpoint
-from target_sync.endpoints.static import StaticEndpoint
 from target_sync.errors import ObservationDeniedError, ObservationError
 from target_sync.model import (
     LookupFailure,
@@ -188,7 +188,7 @@ def test_a_writer_that_only_the_api_names_from_the_start_is_not_registered(
     observation = result.to_document()["observation"]
     assert isinstance(observation, Mapping)
     assert observation["disagreement"] == (
-        f"{WRITER_NAME} answers {A}, but the RDS API says that orders-2 at {B} is the writer."
+        f"{WRITER_NAME} resolves to {A}, but by the RDS API the writer is orders-2 at {B}."
     )
 
 
@@ -277,7 +277,7 @@ def test_the_name_alone_counts_after_the_confirm_window_while_the_api_fails(
     assert [v.reason for v in result.run.deregistered] == [Reason.ABSENCE_CONFIRMED]
     observation = result.to_document()["observation"]
     assert isinstance(observation, Mapping)
-    assert f"the RDS API could not be asked: DescribeDBClusters failed with {code}" in str(
+    assert f"the RDS API failed: DescribeDBClusters failed with {code}" in str(
         observation["disagreement"]
     )
 

@@ -583,9 +583,7 @@ def test_drift_restarts_the_time_until_the_group_is_stable(between: TargetGroup)
 
 def test_a_group_is_not_stable_while_its_sources_disagree() -> None:
     run, _ = take_snapshot(new_run(COMPLETED), 0)
-    without_second = replace(
-        dns(STABLE_SECONDS + 1), disagreement="The RDS API could not be asked."
-    )
+    without_second = replace(dns(STABLE_SECONDS + 1), disagreement="The RDS API failed.")
 
     assert run.after_snapshot(Snapshot(IN_SYNC, without_second))[1] == PollDns(STABLE_SECONDS + 2)
 
@@ -631,7 +629,7 @@ def test_a_watch_continues_after_a_change_while_the_sources_disagree() -> None:
     moved = group(b=HEALTHY)
 
     assert run.after_snapshot(Snapshot(moved, disagreeing(10, B, A)))[1] == PollDns(11)
-    without_second = replace(dns(10, B), disagreement="The RDS API could not be asked.")
+    without_second = replace(dns(10, B), disagreement="The RDS API failed.")
     assert run.after_snapshot(Snapshot(moved, without_second))[1] == PollDns(11)
     assert run.after_snapshot(Snapshot(moved, dns(10, B, second=B)))[1] == Done(RunStatus.IN_SYNC)
 
@@ -788,7 +786,7 @@ def test_a_failed_standby_check_is_unfinished() -> None:
 
 
 def test_disagreeing_sources_are_unfinished() -> None:
-    without_second = replace(dns(0), disagreement="The RDS API could not be asked.")
+    without_second = replace(dns(0), disagreement="The RDS API failed.")
 
     assert new_run(PLAIN).after_snapshot(Snapshot(IN_SYNC, without_second))[1] == Done(
         RunStatus.UNFINISHED

@@ -1,4 +1,4 @@
-"""Names as their zone's own name servers tell them, past the caches of the resolvers."""
+"""Resolves names at the name servers of their own zone, without the caches of resolvers."""
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -19,25 +19,25 @@ from target_sync.model import FailedObservation, IPAddress, Observation
 from target_sync.ports import NameResolver
 
 SOURCE = "dns (authoritative)"
-#: Seconds after which an attempt begins nothing more. What it began may take `TRY_SECONDS` more.
+#: Seconds after which a look-up sends no further query. The last query takes up to `TRY_SECONDS`.
 ATTEMPT_SECONDS = 1.5
-#: Seconds for one try at one name server: over UDP, and once more over TCP if it truncates.
+#: Seconds for one query to one name server over UDP. A truncated answer is queried again over TCP.
 TRY_SECONDS = 0.5
-#: Seconds without a further attempt after one in which nobody answered.
+#: Seconds without queries to name servers after a look-up to which none replied.
 PAUSE_SECONDS = 60.0
-#: Bounds in seconds for the time that a zone's name servers are remembered.
+#: Bounds in seconds for the time that the name servers of a zone are cached.
 LEAST_KEEP_SECONDS, MOST_KEEP_SECONDS = 60, 3600
-#: How many of a zone's name servers are asked, so that a closed port costs a second and no more.
+#: The name servers per zone that are queried, so that a closed port takes one second at most.
 _MOST_SERVERS = 2
-#: How many zones a chain of CNAMEs may lead through.
+#: The zones that a chain of CNAMEs may cross.
 _MOST_ZONES = 8
-#: The root and the top-level domains have fewer labels (the root is one). No database's address
-#: is in them, and their servers are not ours to ask every second.
+#: The root and the top-level domains have fewer labels (the root is one label). They contain no
+#: database, and their servers must not be queried every second.
 _LEAST_LABELS = 3
 
 
 class _NoAuthoritativeAnswerError(dns.exception.DNSException):
-    """No name server of the zone answered with authority."""
+    """No name server of the zone gave an authoritative answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,35 +45,35 @@ class _Deadline:
     now: Callable[[], float]
     at: float
 
-    def left(self) -> float:
+    def remaining(self) -> float:
         return max(0.0, self.at - self.now())
 
 
 @dataclass(slots=True)
 class _Zone:
-    """A zone and the addresses of its name servers; the one that answered last comes first."""
+    """A zone and the addresses of its name servers. The last server that replied is first."""
 
     apex: dns.name.Name
     servers: list[str]
     until: float
 
     def prefer(self, server: str) -> None:
-        # The same server at every look: the servers of a zone may differ for a moment.
+        # Every look-up uses the same server, because the servers may differ for a moment.
         self.servers.remove(server)
         self.servers.insert(0, server)
 
 
 class AuthoritativeResolver:
-    """The name servers of a name's own zone; the system's resolver where they do not help.
+    """Resolves names at their zone's name servers, with another resolver as a fallback.
 
-    Implements ``target_sync.ports.NameResolver``. Only a positive answer with authority
-    counts, and only with private addresses: the resolver of a VPC gives private addresses for
-    names that are public elsewhere (a private hosted zone, EC2's public names), and the zone's
-    own servers know nothing of that. For everything else ``system`` has the word. So an answer
-    is never missing because of this class (ADR 0015).
+    Implements ``target_sync.ports.NameResolver``. Only an authoritative answer with private
+    addresses is used. The resolver of a VPC gives private addresses for names that are public
+    elsewhere (a private hosted zone, EC2's public names), which the zone's own servers do not
+    know. In all other cases ``system`` resolves the name, so this class causes no failure
+    (ADR 0015).
 
-    The name servers of a zone come from the system's resolvers and are remembered for the TTL of
-    their records, between one minute and one hour.
+    The system's resolvers find the name servers of a zone. They are cached for the TTL of their
+    records, between one minute and one hour.
     """
 
     def __init__(
@@ -84,13 +84,13 @@ class AuthoritativeResolver:
         zones: dns.resolver.Resolver | None = None,
         port: int = 53,
     ) -> None:
-        """Prepare, without asking anybody.
+        """Make the resolver, without a query.
 
         Args:
             now: Seconds of a monotonic clock.
-            system: Who answers wherever the zone's own servers do not.
-            zones: Who is asked for zones and their name servers; the system's by default.
-            port: Where name servers listen. Only a test has another one.
+            system: The fallback.
+            zones: Finds zones and their name servers; the system's resolver by default.
+            port: The port of the name servers. Only tests change it.
         """
         self._now = now
         self._system = system
@@ -100,33 +100,33 @@ class AuthoritativeResolver:
         self._paused_until = now()
 
     def resolve(self, name: str) -> Observation | FailedObservation:
-        """Look a name up once."""
-        return self._ask_zone(name) or self._system.resolve(name)
+        """Look up a name once."""
+        return self._resolve_in_zones(name) or self._system.resolve(name)
 
-    def _ask_zone(self, name: str) -> Observation | None:
+    def _resolve_in_zones(self, name: str) -> Observation | None:
         if self._now() < self._paused_until:
             return None
         try:
             return self._follow(name)
         except (dns.exception.DNSException, OSError):
-            # A closed port stays closed: not every look shall pay for finding out.
+            # A blocked port stays blocked, so not every look-up has to wait for the time-out.
             self._paused_until = self._now() + PAUSE_SECONDS
             self._zones.clear()
             return None
 
     def _follow(self, name: str) -> Observation | None:
-        """Follow a name from zone to zone; None if it leads to no address of ours."""
+        """Follow a name from zone to zone. Return None if it has no private address."""
         deadline = _Deadline(self._now, self._now() + ATTEMPT_SECONDS)
-        asked, ttls = dns.name.from_text(name), list[int]()
+        current, ttls = dns.name.from_text(name), list[int]()
         for _ in range(_MOST_ZONES):
-            zone = self._zone(asked, deadline)
-            chain = _records_of(zone, self._ask(zone, asked, deadline))
+            zone = self._zone(current, deadline)
+            chain = _records_of(zone, self._query(zone, current, deadline))
             if not chain:
                 return None
             ttls += [records.ttl for records in chain]
             if chain[-1].rdtype == dns.rdatatype.A:
                 return self._observed(name, chain[-1], min(ttls))
-            asked = chain[-1][0].target
+            current = chain[-1][0].target
         return None
 
     def _observed(self, name: str, records: dns.rrset.RRset, ttl: int) -> Observation | None:
@@ -135,13 +135,13 @@ class AuthoritativeResolver:
             return None
         return Observation(name=name, addresses=addresses, source=SOURCE, ttl=ttl, at=self._now())
 
-    def _ask(
+    def _query(
         self, zone: _Zone, name: dns.name.Name, deadline: _Deadline
     ) -> dns.message.QueryMessage:
-        # No flags: nobody shall look further on our behalf and answer from a cache.
+        # Without flags, so that no server resolves the name recursively from its cache.
         query = dns.message.make_query(name, dns.rdatatype.A, flags=0)
         for server in tuple(zone.servers):
-            reply = self._try(query, server, min(TRY_SECONDS, deadline.left()))
+            reply = self._try(query, server, min(TRY_SECONDS, deadline.remaining()))
             if reply is not None:
                 zone.prefer(server)
                 return reply
@@ -161,24 +161,24 @@ class AuthoritativeResolver:
         return None
 
     def _zone(self, name: dns.name.Name, deadline: _Deadline) -> _Zone:
-        """The zone of a name, remembered or found."""
+        """Return the zone of a name, from the cache or from a look-up."""
         zone = self._zones.get(name)
         if zone is None or zone.until <= self._now():
             apex = dns.resolver.zone_for_name(
-                name, resolver=self._resolver, lifetime=deadline.left()
+                name, resolver=self._resolver, lifetime=deadline.remaining()
             )
-            zone = self._known(apex) or self._found(apex, deadline)
+            zone = self._cached(apex) or self._look_up(apex, deadline)
             self._zones[name] = zone
         return zone
 
-    def _known(self, apex: dns.name.Name) -> _Zone | None:
-        known = (it for it in self._zones.values() if it.apex == apex and it.until > self._now())
-        return next(known, None)
+    def _cached(self, apex: dns.name.Name) -> _Zone | None:
+        zones = (it for it in self._zones.values() if it.apex == apex and it.until > self._now())
+        return next(zones, None)
 
-    def _found(self, apex: dns.name.Name, deadline: _Deadline) -> _Zone:
+    def _look_up(self, apex: dns.name.Name, deadline: _Deadline) -> _Zone:
         if len(apex) < _LEAST_LABELS:
             raise _NoAuthoritativeAnswerError
-        hosts = self._resolver.resolve(apex, "NS", search=False, lifetime=deadline.left())
+        hosts = self._resolver.resolve(apex, "NS", search=False, lifetime=deadline.remaining())
         ttls, servers = [hosts.chaining_result.minimum_ttl], list[str]()
         for answer in islice(self._addresses(hosts, deadline), _MOST_SERVERS):
             ttls.append(answer.chaining_result.minimum_ttl)
@@ -189,18 +189,18 @@ class AuthoritativeResolver:
     def _addresses(
         self, hosts: dns.resolver.Answer, deadline: _Deadline
     ) -> Iterator[dns.resolver.Answer]:
-        """The addresses of each name server that has any, as they are needed."""
+        """Yield the addresses of each name server that has any, by a look-up for each."""
         for host in hosts:
             with suppress(dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
                 yield self._resolver.resolve(
-                    host.target, "A", search=False, lifetime=deadline.left()
+                    host.target, "A", search=False, lifetime=deadline.remaining()
                 )
 
 
 def _records_of(zone: _Zone, reply: dns.message.QueryMessage) -> list[dns.rrset.RRset]:
-    """The chain from the name that was asked for, as far as it lies in the zone.
+    """Return the chain of records from the queried name, up to the end of the zone.
 
-    Authority is for the zone only: what a server adds about other zones is hearsay
+    A server has authority for its zone only. Its records of other zones are ignored
     (RFC 2181 §5.4.1).
     """
 

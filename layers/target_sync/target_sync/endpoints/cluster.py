@@ -1,7 +1,7 @@
-"""The endpoints of a DB cluster: its topology from the RDS API, the addresses from DNS.
+"""Observes a DB cluster: its members by the RDS API, their addresses by DNS.
 
-No RDS API tells an address (RDS API reference, DBInstance, Endpoint), so every member's own
-endpoint is looked up.
+The RDS API has no addresses (RDS API reference, DBInstance, Endpoint), so the endpoint of each
+member is looked up.
 """
 
 from collections.abc import Callable, Iterable
@@ -17,7 +17,7 @@ from target_sync.ports import Endpoint, NameResolver
 if TYPE_CHECKING:
     from mypy_boto3_rds.client import RDSClient
 
-#: Who says so, where the answer rests on both.
+#: The source of an observation that needs both.
 BOTH_SOURCES = "dns+rds"
 
 _RDS = AwsApi("rds")
@@ -25,7 +25,7 @@ _RDS = AwsApi("rds")
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """An instance of a cluster; its endpoint is None while it is being created."""
+    """An instance of a cluster. Its endpoint is None while it is being created."""
 
     id: str
     is_writer: bool
@@ -40,12 +40,12 @@ class RdsCluster:
         self.identifier = identifier
 
     def members(self) -> tuple[Member, ...]:
-        """The members as the API lists them now, in two calls however many there are.
+        """Return the current members, by two calls.
 
         A cluster has at most 16 instances, which is less than a page of DescribeDBInstances.
 
         Raises:
-            AwsCallError: The API could not be asked, or its reply could not be used.
+            AwsCallError: A call failed.
         """
         listed = _RDS.read(
             "DescribeDBClusters",
@@ -73,8 +73,8 @@ class RdsCluster:
 class ClusterWriterEndpoint:
     """The writer of a cluster, by two sources. Implements ``target_sync.ports.Endpoint``.
 
-    One source is DNS of the cluster's endpoint. The other is the RDS API, which says who the
-    writer is, with DNS of that instance's own endpoint, which says where it is.
+    The first source is DNS of the cluster's endpoint. The second source is the RDS API, which
+    names the writer, together with DNS of that instance's own endpoint.
     """
 
     name: str
@@ -83,88 +83,88 @@ class ClusterWriterEndpoint:
     now: Callable[[], float]
 
     def observe(self) -> Observation | FailedObservation:
-        """Ask both sources once.
+        """Observe both sources once.
 
-        While the API is throttled or out of order, DNS is the one source: a failover is then
-        followed with the confirm window. Any other failure of either is a failed look.
+        While the API is unavailable, DNS is the only source, and the run needs the confirm window
+        to follow a failover. Any other failure of a source is a failed observation.
         """
         members: tuple[Member, ...] = ()
-        silence = f"the RDS API names no writer of the cluster {self.cluster.identifier}"
+        no_second = f"the RDS API names no writer of the cluster {self.cluster.identifier}"
         try:
             members = self.cluster.members()
         except AwsCallError as error:
             failed = failed_observation(error, self.name, self.now())
             if failed.failure is not LookupFailure.API_UNAVAILABLE:
                 return failed
-            silence = f"the RDS API could not be asked: {error}".rstrip(".")
+            no_second = f"the RDS API failed: {error}".rstrip(".")
         by_name = self.resolver.resolve(self.name)
         if isinstance(by_name, FailedObservation):
             return by_name
         writer = next((m for m in members if m.is_writer), None)
         if writer is None or writer.endpoint is None:
-            # So it is for moments of a failover, too.
+            # A cluster has no writer for a moment of a failover, too.
             return replace(
-                by_name, disagreement=f"{self.name} answers {_listed(by_name)}, but {silence}."
+                by_name, disagreement=f"{self.name} resolves to {_list(by_name)}, but {no_second}."
             )
-        by_topology = self.resolver.resolve(writer.endpoint)
-        if isinstance(by_topology, FailedObservation):
-            return by_topology
-        return _compared(by_name, by_topology, writer)
+        by_api = self.resolver.resolve(writer.endpoint)
+        if isinstance(by_api, FailedObservation):
+            return by_api
+        return _combine(by_name, by_api, writer)
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterReadersEndpoint:
     """Every reader of a cluster. Implements ``target_sync.ports.Endpoint``.
 
-    The cluster's reader name gives one reader per query, by turns (Aurora user guide, *Reader
-    endpoints*), so it is not asked: the members are, all in one pass.
+    A look-up of the cluster's reader name returns only one reader (Aurora user guide, *Reader
+    endpoints*). So the names of all readers are looked up instead.
     """
 
     name: str
     cluster: RdsCluster
     resolver: NameResolver
     now: Callable[[], float]
-    #: Whether the writer stands in when there is no reader, as it does behind AWS's own name.
+    #: Whether the writer is the target while there is no reader, as with AWS's reader name.
     follow_writer: bool = False
 
     def observe(self) -> Observation | FailedObservation:
-        """Look every reader up once. If one look-up fails, the whole look has failed.
+        """Look up every reader once. If one look-up fails, the observation fails.
 
-        Half a set would be taken for the whole, and readers that are there would be removed.
+        Otherwise the run would remove the readers that are missing from a partial result.
         """
         try:
             members = self.cluster.members()
         except AwsCallError as error:
             return failed_observation(error, self.name, self.now())
-        answers = []
+        observations = []
         for endpoint in self._followed(members):
-            answer = self.resolver.resolve(endpoint)
-            if isinstance(answer, FailedObservation):
-                return answer
-            answers.append(answer)
-        if not answers:
+            observation = self.resolver.resolve(endpoint)
+            if isinstance(observation, FailedObservation):
+                return observation
+            observations.append(observation)
+        if not observations:
             return FailedObservation(
                 name=self.name,
                 failure=LookupFailure.NO_ADDRESS,
-                detail=f"The cluster {self.cluster.identifier} has no reader that can be reached."
+                detail=f"The cluster {self.cluster.identifier} has no reader that is available."
                 " Add a reader to it, or set FollowWriterWithoutReaders to true.",
                 at=self.now(),
             )
         return Observation(
             name=self.name,
-            addresses=frozenset().union(*(answer.addresses for answer in answers)),
+            addresses=frozenset().union(*(o.addresses for o in observations)),
             source=BOTH_SOURCES,
-            ttl=_longest_ttl(answers),
-            at=answers[-1].at,
+            ttl=_longest_ttl(observations),
+            at=observations[-1].at,
         )
 
     def _followed(self, members: Iterable[Member]) -> list[str]:
-        """The endpoints of the members that are to be targets."""
-        reachable = [(m.endpoint, m.is_writer) for m in members if m.endpoint is not None]
-        readers = [endpoint for endpoint, is_writer in reachable if not is_writer]
+        """Return the endpoints of the members that should be targets."""
+        available = [(m.endpoint, m.is_writer) for m in members if m.endpoint is not None]
+        readers = [endpoint for endpoint, is_writer in available if not is_writer]
         if readers or not self.follow_writer:
             return readers
-        return [endpoint for endpoint, _ in reachable]
+        return [endpoint for endpoint, _ in available]
 
 
 def cluster_endpoint(
@@ -176,32 +176,32 @@ def cluster_endpoint(
     *,
     follow_writer: bool = False,
 ) -> Endpoint:
-    """How the writer or, of the other kind, the readers of a cluster are observed."""
+    """Return the endpoint of the writer or of the readers, by the kind."""
     if kind is DatabaseKind.RDS_CLUSTER_WRITER:
         return ClusterWriterEndpoint(name, cluster, resolver, now)
     return ClusterReadersEndpoint(name, cluster, resolver, now, follow_writer=follow_writer)
 
 
-def _compared(by_name: Observation, by_topology: Observation, writer: Member) -> Observation:
-    agree = by_name.addresses == by_topology.addresses
+def _combine(by_name: Observation, by_api: Observation, writer: Member) -> Observation:
+    agree = by_name.addresses == by_api.addresses
     return Observation(
         name=by_name.name,
         addresses=by_name.addresses,
-        second=by_topology.addresses,
+        second=by_api.addresses,
         source=BOTH_SOURCES,
-        ttl=_longest_ttl([by_name, by_topology]),
-        at=by_topology.at,
+        ttl=_longest_ttl([by_name, by_api]),
+        at=by_api.at,
         disagreement=""
         if agree
-        else f"{by_name.name} answers {_listed(by_name)}, but the RDS API says that {writer.id} at"
-        f" {_listed(by_topology)} is the writer.",
+        else f"{by_name.name} resolves to {_list(by_name)}, but by the RDS API the writer is"
+        f" {writer.id} at {_list(by_api)}.",
     )
 
 
-def _longest_ttl(answers: Iterable[Observation]) -> int | None:
-    """The longest, because the confirm window has to outlast every cache on the way."""
-    return max((a.ttl for a in answers if a.ttl is not None), default=None)
+def _longest_ttl(observations: Iterable[Observation]) -> int | None:
+    """Return the longest TTL, because the confirm window must outlast every cache."""
+    return max((o.ttl for o in observations if o.ttl is not None), default=None)
 
 
-def _listed(answer: Observation) -> str:
-    return ", ".join(sorted(map(str, answer.addresses)))
+def _list(observation: Observation) -> str:
+    return ", ".join(sorted(map(str, observation.addresses)))

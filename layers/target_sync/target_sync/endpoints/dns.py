@@ -1,4 +1,4 @@
-"""Names as DNS tells them: no cache of ours, the TTL kept, failures told apart."""
+"""Resolves names with DNS, without a cache of our own. Each kind of failure is recognized."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -12,40 +12,37 @@ import dns.resolver
 from target_sync.model import FailedObservation, LookupFailure, Observation
 from target_sync.ports import NameResolver
 
-#: Seconds for one look-up, all servers and tries together.
+#: Seconds for one look-up, with all servers and tries.
 LOOKUP_SECONDS = 4.0
-#: Seconds for one try at one server. RDS answers in milliseconds.
+#: Seconds for one query to one server. The servers of RDS reply in milliseconds.
 TRY_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class NameServer:
-    """A resolver given by the user, for example on-prem DNS."""
+    """A DNS server given by the user, for example an on-premises one."""
 
     address: str
     port: int = 53
 
 
+@dataclass(frozen=True, slots=True)
 class DnsEndpoint:
-    """A host name, looked up anew at every observation.
+    """A host name. Implements ``target_sync.ports.Endpoint``."""
 
-    Implements ``target_sync.ports.Endpoint``.
-    """
-
-    def __init__(self, name: str, resolver: NameResolver) -> None:
-        self._name = name
-        self._resolver = resolver
+    name: str
+    resolver: NameResolver
 
     def observe(self) -> Observation | FailedObservation:
-        """Look the name up once."""
-        return self._resolver.resolve(self._name)
+        """Look up the name once."""
+        return self.resolver.resolve(self.name)
 
 
 class DnsResolver:
-    """The resolvers of the system, or given ones.
+    """Resolves names at the system's DNS servers, or at given ones.
 
-    Implements ``target_sync.ports.NameResolver``. Only A records are asked for: an IPv4
-    target group takes no other (ELBv2 API reference, CreateTargetGroup, IpAddressType).
+    Implements ``target_sync.ports.NameResolver``. It queries A records only, because an IPv4
+    target group takes no others (ELBv2 API reference, CreateTargetGroup, IpAddressType).
     """
 
     def __init__(
@@ -55,7 +52,7 @@ class DnsResolver:
         self._resolver = _resolver(name_servers)
 
     def resolve(self, name: str) -> Observation | FailedObservation:
-        """Look a name up once."""
+        """Look up a name once."""
         try:
             answer = self._resolver.resolve(
                 f"{name.rstrip('.')}.", "A", search=False, lifetime=LOOKUP_SECONDS
@@ -102,7 +99,7 @@ class DnsResolver:
 
 
 def make_resolver(servers: Iterable[tuple[str, int]], now: Callable[[], float]) -> DnsResolver:
-    """A resolver that asks these servers, each an address and a port, or the system's if none."""
+    """Return a resolver for these servers (address, port), or for the system's without any."""
     return DnsResolver(now=now, name_servers=[NameServer(*server) for server in servers])
 
 

@@ -1,4 +1,4 @@
-"""A database on an EC2 instance, found by the EC2 API."""
+"""Observes a database on an EC2 instance, by the EC2 API."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mypy_boto3_ec2.client import EC2Client
 
 _EC2 = AwsApi("ec2")
-#: A stopped instance keeps its private address; one in these states gives it up (EC2 user
+#: An instance in these states loses its private address. A stopped instance keeps it (EC2 user
 #: guide, *Instance lifecycle*).
 _GONE = frozenset({"shutting-down", "terminated"})
 
@@ -38,7 +38,7 @@ class InstanceEndpoint:
                 name=self.instance_id,
                 failure=LookupFailure.NO_ADDRESS,
                 detail=f"The instance {self.instance_id} is {state} and has no private address."
-                " If another one has taken its place, deploy the stack with that one's ID.",
+                " If another instance replaced it, deploy the stack with the ID of that instance.",
                 at=self.now(),
             )
         return Observation(

@@ -1,1 +1,1 @@
-"""Notify people through an SNS topic, and programs through the event bus."""
+"""Notifies people by an SNS topic, and programs by the event bus."""

@@ -1,4 +1,4 @@
-"""What is told to people and to programs: a mail's text, and an event on the bus."""
+"""Notifications: an email for people, and an event on the bus for programs."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -6,27 +6,28 @@ from typing import TypeAlias
 
 Document: TypeAlias = Mapping[str, object]
 
-#: Of every event: the version of the documents in docs/observability.md. It changes when a field
-#: goes or gets another meaning; a new field changes nothing.
+#: The version of the events' documents (docs/observability.md). It changes when a field is removed
+#: or changes its meaning. A new field does not change it.
 VERSION = "1"
-#: The ``source`` of our events.
+#: The ``source`` of the events.
 SOURCE = "postgres-privatelink"
-#: Where a person reads on; also in the descriptions of the alarms (template.yaml).
+#: The page to read next. The descriptions of the alarms name it, too (template.yaml).
 RUNBOOK = "docs/runbook.md"
 #: SNS takes subjects of fewer than 100 ASCII characters without a line break (SNS API reference,
 #: Publish).
 SUBJECT_LENGTH = 99
-#: Longest text from outside, in a mail or an event. A name in DNS has 253 characters at most.
+#: The longest text from other systems in an email or an event. A DNS name has up to 253
+#: characters.
 TEXT_LENGTH = 400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Who tells.
+    """The origin of a notification.
 
     Attributes:
         stack: The name of the stack.
-        resource: What it is about: the ARN of the target group, or the endpoint service's ID.
+        resource: The ARN of the target group, or the ID of the endpoint service.
     """
 
     stack: str
@@ -35,7 +36,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Email:
-    """A mail: its subject and its text."""
+    """An email."""
 
     subject: str
     text: str
@@ -46,9 +47,9 @@ class BusEvent:
     """An event of EventBridge.
 
     Attributes:
-        detail_type: What happened, for example ``Target Group Synced``.
+        detail_type: The type of the event, for example ``Target Group Synced``.
         detail: The document, JSON-ready.
-        resource: What it is about, as in its ``resources``.
+        resource: The only item of its ``resources``.
     """
 
     detail_type: str
@@ -58,26 +59,26 @@ class BusEvent:
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """One piece of news, for both."""
+    """The same notification for people and for programs."""
 
     message: Email
     event: BusEvent
 
 
 def mail(subject: str, paragraphs: Iterable[str]) -> Email:
-    """A mail of these paragraphs. What is not ASCII in the subject becomes a question mark."""
+    """Return an email. In the subject, a question mark replaces each non-ASCII character."""
     line = plain(subject).encode("ascii", "replace").decode()
     return Email(_cut(line, SUBJECT_LENGTH), "\n\n".join(filter(None, paragraphs)) + "\n")
 
 
 def plain(text: object) -> str:
-    """A text from outside on one line and not endless, whatever DNS, AWS or a tag put into it.
+    """Return a text from DNS, AWS or a tag on one line, with a bounded length.
 
-    Line breaks would make paragraphs of ours, control characters other terminals' commands, and
-    marks of direction another order of the words.
+    Line breaks could imitate paragraphs, control characters could control a terminal, and
+    direction characters could change the order of the words.
     """
-    seen = "".join(c if c.isprintable() else " " for c in str(text))
-    return _cut(" ".join(seen.split()), TEXT_LENGTH)
+    printable = "".join(c if c.isprintable() else " " for c in str(text))
+    return _cut(" ".join(printable.split()), TEXT_LENGTH)
 
 
 def _cut(text: str, length: int) -> str:

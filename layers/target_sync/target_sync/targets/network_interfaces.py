@@ -1,4 +1,4 @@
-"""The network interfaces of RDS, found by the EC2 API: which addresses are still the database's."""
+"""Recognizes the standby's addresses by the network interfaces of RDS, with the EC2 API."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _OPERATION = "DescribeNetworkInterfaces"
 _EC2 = AwsApi("ec2")
-#: What RDS writes into the description of its interfaces. Seen everywhere, documented nowhere.
+#: The description that RDS gives its interfaces. This is observed, and not documented.
 _DESCRIPTION = "RDSNetworkInterface"
 #: Most values of one filter (EC2 user guide, *List and filter using the CLI and API*).
 _MOST_VALUES = 200
@@ -25,15 +25,15 @@ _MOST_VALUES = 200
 
 @dataclass(frozen=True, slots=True)
 class RdsNetworkInterfaces:
-    """Confirms the addresses that RDS holds in the database's network.
+    """Confirms the addresses of RDS's interfaces in the database's network.
 
     Implements ``target_sync.ports.Standbys``.
 
-    An interface counts if an AWS service manages it (EC2 user guide, *Requester-managed network
-    interfaces*), its description is that of RDS, and it is in the database's VPC and in every one
-    of the database's security groups. It need not be attached: an address is nobody else's until
-    its interface is deleted. No API tells whose interface it is, so another database of RDS in
-    the same security groups looks the same.
+    An interface counts under three conditions. An AWS service manages it (EC2 user guide,
+    *Requester-managed network interfaces*), it has RDS's description, and it is in the database's
+    VPC and in all of the database's security groups. It does not have to be attached, because its
+    address stays reserved until the interface is deleted. No API names the database of an
+    interface, so another RDS database in the same security groups counts too.
 
     Attributes:
         client: A client of the EC2 API.
@@ -46,23 +46,23 @@ class RdsNetworkInterfaces:
     security_groups: tuple[str, ...]
 
     def check(self, addresses: frozenset[IPAddress]) -> StandbyCheck:
-        """Describe the interfaces that have these addresses: one call, none if there is none.
+        """Describe the interfaces with these addresses, in one call for up to 200 of them.
 
-        Only IPv4 addresses are looked for; no other is ever confirmed.
+        Only IPv4 addresses can be confirmed.
         """
-        wanted = sorted(str(address) for address in addresses if isinstance(address, IPv4Address))
-        held: set[IPAddress] = set()
+        texts = sorted(str(address) for address in addresses if isinstance(address, IPv4Address))
+        owned: set[IPAddress] = set()
         try:
-            for start in range(0, len(wanted), _MOST_VALUES):
-                held |= self._held(wanted[start : start + _MOST_VALUES])
+            for start in range(0, len(texts), _MOST_VALUES):
+                owned |= self._owned(texts[start : start + _MOST_VALUES])
         except AwsAccessDeniedError as error:
             return _failed(error, f"Give the function's role the permission ec2:{_OPERATION}.")
         except AwsCallError as error:
-            return _failed(error, "No target is removed for that; the next run asks again.")
-        return StandbyCheck(confirmed=addresses & held)
+            return _failed(error, "Therefore no target is removed. The next run checks again.")
+        return StandbyCheck(confirmed=addresses & owned)
 
-    def _held(self, addresses: Sequence[str]) -> set[IPAddress]:
-        """The addresses of the database's interfaces that have any of these."""
+    def _owned(self, addresses: Sequence[str]) -> set[IPAddress]:
+        """Return the addresses of the database's interfaces that have any of these addresses."""
 
         def read() -> set[IPAddress]:
             reply = self.client.describe_network_interfaces(
@@ -85,7 +85,7 @@ class RdsNetworkInterfaces:
         return _EC2.read(_OPERATION, read)
 
     def _is_of_the_database(self, interface: "NetworkInterfaceTypeDef") -> bool:
-        """Whether an interface is what was asked for; a filter alone is not trusted."""
+        """Check the interface again, and do not rely on the filters alone."""
         groups = {group["GroupId"] for group in interface["Groups"]}
         return (
             interface["RequesterManaged"] is True
@@ -100,5 +100,5 @@ def _failed(error: AwsCallError, remedy: str) -> StandbyCheck:
 
 
 def standbys_of(settings: Settings) -> Standbys:
-    """Who knows whether an address is the database's, where its standby's target stays."""
+    """Return what recognizes the addresses of the database's standby."""
     return RdsNetworkInterfaces(make_client("ec2"), settings.vpc_id, settings.security_groups)

@@ -1,4 +1,4 @@
-"""A target group behind the ELBv2 API."""
+"""Target groups and their tags, behind the ELBv2 API."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import ip_address
@@ -11,25 +11,20 @@ if TYPE_CHECKING:
     from mypy_boto3_elbv2.client import ElasticLoadBalancingv2Client
     from mypy_boto3_elbv2.type_defs import TargetDescriptionTypeDef
 
-#: Targets in one call. The API takes no more than this reliably; a group has one to three.
+#: The targets in one call. The API takes no more reliably. A group usually has one to three.
 CHUNK = 200
-
-_EVERY_ZONE = "all"
 
 _ELB = AwsApi("elasticloadbalancing")
 _KNOWN_STATES = frozenset(TargetState)
 
 
 class ElbTargetGroup:
-    """One target group, by ARN. Implements ``target_sync.ports.TargetGroupPort``.
-
-    The client's own retries are the only ones. Errors are told apart by AWS's code, never by
-    the text.
+    """One target group. Implements ``target_sync.ports.TargetGroupPort``.
 
     Args:
-        client: Of the ELBv2 API.
-        arn: The group's.
-        vpc_networks: The networks of its VPC; empty if every target lies in it.
+        client: A client of the ELBv2 API.
+        arn: The ARN of the group.
+        vpc_networks: The networks of the group's VPC; empty if all targets are in the VPC.
     """
 
     def __init__(
@@ -43,7 +38,7 @@ class ElbTargetGroup:
         self._vpc_networks = tuple(vpc_networks)
 
     def describe(self) -> TargetGroup:
-        """List the targets. One call: DescribeTargetHealth has no pages."""
+        """Return the targets, by one call, because DescribeTargetHealth has no pages."""
 
         def read() -> TargetGroup:
             reply = self._client.describe_target_health(TargetGroupArn=self._arn)
@@ -52,9 +47,9 @@ class ElbTargetGroup:
         return _ELB.read("DescribeTargetHealth", read)
 
     def register(self, targets: Sequence[Target]) -> None:
-        """Register targets, each with its port; outside the VPC, for every zone.
+        """Register targets, each with its port. Targets outside the VPC are for all zones.
 
-        AWS finds the zone of an address in the VPC and requires one for any other address
+        AWS finds the zone of an address in the VPC, and requires a zone for any other address
         (ELBv2 API reference, TargetDescription, AvailabilityZone).
         """
         for chunk in _chunks([self._registration(target) for target in targets]):
@@ -66,7 +61,7 @@ class ElbTargetGroup:
             )
 
     def deregister(self, targets: Sequence[Target]) -> None:
-        """Deregister targets, each with its port: without it AWS would not find an override."""
+        """Deregister targets, each with its port. AWS uses the group's port otherwise."""
         for chunk in _chunks([_identity(target) for target in targets]):
             _ELB.call(
                 "DeregisterTargets",
@@ -76,11 +71,11 @@ class ElbTargetGroup:
             )
 
     def _registration(self, target: Target) -> "TargetDescriptionTypeDef":
-        described = _identity(target)
-        inside = any(target.address in network for network in self._vpc_networks)
-        if self._vpc_networks and not inside:
-            described["AvailabilityZone"] = _EVERY_ZONE
-        return described
+        description = _identity(target)
+        is_inside = any(target.address in network for network in self._vpc_networks)
+        if self._vpc_networks and not is_inside:
+            description["AvailabilityZone"] = "all"
+        return description
 
 
 class ElbGroupTags:
@@ -90,7 +85,7 @@ class ElbGroupTags:
         self._client = client
 
     def write(self, arn: str, key: str, value: str) -> None:
-        """Set one tag; one of this key that is there already gets the new value."""
+        """Set one tag. An existing tag with this key gets the new value."""
         _ELB.call(
             "AddTags",
             self._client.add_tags,
@@ -104,10 +99,10 @@ def _identity(target: Target) -> "TargetDescriptionTypeDef":
 
 
 def _chunks(
-    described: Sequence["TargetDescriptionTypeDef"],
+    descriptions: Sequence["TargetDescriptionTypeDef"],
 ) -> Iterator[Sequence["TargetDescriptionTypeDef"]]:
-    for start in range(0, len(described), CHUNK):
-        yield described[start : start + CHUNK]
+    for start in range(0, len(descriptions), CHUNK):
+        yield descriptions[start : start + CHUNK]
 
 
 def _target_health(item: Mapping[str, Any]) -> TargetHealth:
