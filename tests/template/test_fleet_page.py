@@ -1,4 +1,4 @@
-"""The fleet's page tells what the template, the tags and the findings are."""
+"""docs/fleet.md agrees with the template, the tags and the findings."""
 
 import re
 from inspect import getsource
@@ -25,13 +25,13 @@ ALARMS = "Alarms and metrics"
 
 
 def rows(section: str, number: int = 0) -> list[list[str]]:
-    """The rows of a section's table."""
+    """Return the rows of a table in a section."""
     return tables(SECTIONS[section])[number]
 
 
 def test_the_page_has_every_parameter_with_its_default_in_the_templates_sequence() -> None:
-    told = [(row[0].strip("`"), row[1].strip("`")) for row in rows("Deploy it")]
-    assert told == [
+    listed = [(row[0].strip("`"), row[1].strip("`")) for row in rows("Deploy it")]
+    assert listed == [
         (name, str(parameter["Default"])) for name, parameter in TEMPLATE["Parameters"].items()
     ]
 
@@ -46,14 +46,14 @@ def test_the_page_has_every_tag() -> None:
 
 
 def test_the_page_has_a_remedy_for_every_finding() -> None:
-    found = rows("What is wrong, and with which group")
+    found = rows("Findings")
     assert [row[0].strip("`") for row in found] == list(FindingCode)
     assert all(what and remedy for _, what, remedy in found)
 
 
 def test_the_page_links_every_alarm_to_its_entry_in_the_runbook() -> None:
-    told = [re.fullmatch(r"\[`(.+)`\]\(runbook\.md#(.+)\)", row[0]) for row in rows(ALARMS)]
-    names = [match[1] for match in told if match and match[1] == match[2]]
+    listed = [re.fullmatch(r"\[`(.+)`\]\(runbook\.md#(.+)\)", row[0]) for row in rows(ALARMS)]
+    names = [match[1] for match in listed if match and match[1] == match[2]]
     alarms = FLEET.of_type("AWS::CloudWatch::Alarm").values()
     assert sorted(names) == sorted(
         alarm["AlarmName"].removeprefix("postgres-privatelink-") for alarm in alarms
@@ -66,14 +66,14 @@ def test_the_page_has_every_metric_of_a_sweep() -> None:
 
 
 def test_the_page_has_the_quotas_that_the_fleet_divides() -> None:
-    told = {row[0]: row[1] for row in rows("Limits")}
+    listed = {row[0]: row[1] for row in rows("Limits")}
     for name, quota in (
         ("ELB: non-mutating calls, whole account", QUOTAS[Call.DESCRIBE]),
         ("ELB: non-mutating calls, whole account", ACCOUNT_QUOTA),
         ("ELB: registration calls", QUOTAS[Call.REGISTRATION]),
         ("ELB: mutating calls", QUOTAS[Call.MUTATING]),
     ):
-        assert told[name] == f"{quota.capacity:g}, and {quota.refill:g} a second"
+        assert listed[name] == f"{quota.capacity:g}, and {quota.refill:g} a second"
 
 
 def test_the_page_has_the_concurrency_that_a_quota_has_to_allow() -> None:
