@@ -1,4 +1,4 @@
-"""Target groups that others made: some by a CloudFormation stack, some by calls of the API."""
+"""Creates target groups outside the fleet: by a CloudFormation stack, and by API calls."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from mypy_boto3_elbv2 import ElasticLoadBalancingv2Client
     from mypy_boto3_elbv2.type_defs import TagTypeDef
 
-#: What a person writes on a target group.
+#: The tag that a person writes on a target group.
 ENDPOINT_TAG = "privatelink-sync:endpoint"
 _STACK = "private-roads"
 _FIRST_PORT = 6001
@@ -20,21 +20,21 @@ _DATABASE_PORT = 5432
 
 @dataclass(frozen=True, slots=True)
 class NewGroup:
-    """A target group that somebody wants; without an endpoint it has no tag."""
+    """A target group to create; without an endpoint it has no tag."""
 
     name: str
     endpoint: str | None
 
     @property
     def tags(self) -> "list[TagTypeDef]":
-        """The tags that it is made with."""
+        """The tags at its creation."""
         return [] if self.endpoint is None else [{"Key": ENDPOINT_TAG, "Value": self.endpoint}]
 
 
 def create_by_stack(
     account: Account, network: Network, groups: Sequence[NewGroup]
 ) -> Mapping[str, str]:
-    """Create groups with a load balancer by a template such as CDK writes; return ARNs by name."""
+    """Create groups with a load balancer by a template like CDK's; return their ARNs by name."""
     session = account.session()
     formation = session.client("cloudformation", endpoint_url=account.endpoint_url)
     template = json.dumps(_template(network, groups))
@@ -50,7 +50,7 @@ def create_by_stack(
 def create_by_calls(
     account: Account, network: Network, groups: Sequence[NewGroup]
 ) -> Mapping[str, str]:
-    """Create groups with a load balancer as a script or a controller does; return ARNs by name."""
+    """Create groups with a load balancer by API calls; return their ARNs by name."""
     elb = account.session().client("elbv2", endpoint_url=account.endpoint_url)
     balancer = elb.create_load_balancer(
         Name="by-calls", Type="network", Scheme="internal", Subnets=list(network.subnet_ids)

@@ -1,4 +1,4 @@
-"""Watches every target group behind a load balancer: whether one is ever empty, or wrong."""
+"""Observes all target groups behind a load balancer, and reports empty ones and stray targets."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping
@@ -10,7 +10,7 @@ from lab.observer import registered
 
 
 class FleetObserver(PollingThread):
-    """Keeps looking at all target groups while its block lasts."""
+    """Takes snapshots of all target groups while its block runs."""
 
     def __init__(self, admin: EmulatorAdmin) -> None:
         super().__init__("fleet observer")
@@ -21,16 +21,16 @@ class FleetObserver(PollingThread):
 
     @property
     def looks(self) -> int:
-        """How often it has looked."""
+        """The number of snapshots."""
         return self._looks
 
     @property
     def emptied(self) -> Collection[str]:
-        """The groups that once had a registered target and at a later look had none."""
+        """The groups without a registered target in a snapshot after one with a target."""
         return set(self._emptied)
 
     def strays(self, allowed: Mapping[str, Collection[Endpoint]]) -> Mapping[str, set[Endpoint]]:
-        """The targets that were ever seen registered in a group that may not have them."""
+        """The registered targets, in any snapshot, that their group must not have."""
         found = {arn: self._seen[arn] - set(allowed[arn]) for arn in allowed}
         return {arn: targets for arn, targets in found.items() if targets}
 

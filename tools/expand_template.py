@@ -1,4 +1,4 @@
-"""Expand a packaged SAM template into plain CloudFormation, for what takes no transforms.
+"""Expand a packaged SAM template into plain CloudFormation, for stack sets.
 
 Stack sets with service-managed permissions refuse a template with one (CloudFormation API
 reference, CreateStackSet, Capabilities).
@@ -17,12 +17,12 @@ from samcli.yamlhelper import yaml_parse
 from samtranslator.parser.parser import Parser
 from samtranslator.translator.translator import Translator
 
-#: SAM asks for a Region and takes its partition from it; it stands nowhere in the result.
+#: SAM needs a Region for the partition; the result does not contain it.
 _REGION = "us-east-1"
 
 
 def translate(template: Mapping[str, Any]) -> dict[str, Any]:
-    """The template as CloudFormation gets it after the transform.
+    """Return the template after the SAM transform.
 
     Args:
         template: With short function tags in their long form; its code is in S3.
@@ -34,12 +34,12 @@ def translate(template: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Read one file, write the other."""
+    """Expand one file into another."""
     if len(sys.argv) != 3:  # noqa: PLR2004 - the program and two files
         sys.exit("usage: python tools/expand_template.py packaged.yaml stackset.json")
     packaged, plain = map(Path, sys.argv[1:])
     expanded = translate(yaml_parse(packaged.read_text()))
-    # Without spaces: a template given as text may have 51,200 bytes.
+    # Without spaces, because a TemplateBody has at most 51,200 bytes.
     plain.write_text(json.dumps(expanded, separators=(",", ":")) + "\n")
 
 

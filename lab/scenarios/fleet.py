@@ -1,4 +1,4 @@
-"""A fleet: thirty tagged target groups of others over three servers, and what may go wrong."""
+"""A fleet of 30 tagged target groups over three servers, with failures."""
 
 import json
 import time
@@ -27,7 +27,7 @@ from lab.stack import Project, Stack
 _STACK = "databases-fleet"
 _PARAMETERS = {"EventWatchDurationSeconds": "10", "MaxWorkers": "4"}
 _GROUPS, _BY_STACK = 30, 20
-#: The names of the company's own zone. The first server has RDS's name, too; the others are CNAMEs.
+#: Names in the company's own zone. The first server also has a name of RDS; the others are CNAMEs.
 _ORDERS = ("orders.db.corp.example", "shop.db.corp.example")
 _ANALYTICS = "analytics.db.corp.example"
 _REPORTING, _REPORTS = "reporting.db.corp.example", "reports.bi.corp.example"
@@ -35,9 +35,9 @@ _NOWHERE, _WITH_PORT = "nowhere.db.corp.example", "reporting.db.corp.example:543
 #: The queue's visibility time-out (fleet.yaml), seconds.
 _VISIBILITY = 100.0
 _POISON = "poison"
-#: Seconds, with room for a busy machine. The slowest is the fleet's share of the calls that write.
+#: Seconds, enough for a busy machine. The slowest part is the fleet's share of mutating calls.
 _PATIENCE = 240.0
-#: A person's own target in a group without a tag, which nobody may touch.
+#: A person's target in a group without a tag, which the fleet must not change.
 _BY_HAND = Endpoint.parse("10.0.2.99:5432")
 _DEAD_LETTERS = ("FailedWorkItemsQueueUrl", "FailedEventsQueueUrl", "UndeliveredEventsQueueUrl")
 
@@ -46,7 +46,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class _Broken:
-    """The groups that cannot be followed."""
+    """The groups that the fleet cannot follow."""
 
     bad_tag: str
     gone: str
@@ -54,7 +54,7 @@ class _Broken:
 
     @property
     def codes(self) -> Mapping[str, str]:
-        """What a sweep must find wrong with each."""
+        """The expected finding of each."""
         return {
             self.bad_tag: "invalid_endpoint",
             self.gone: "not_found",
@@ -64,7 +64,7 @@ class _Broken:
 
 @dataclass(kw_only=True)
 class _Fleet:
-    """The groups, the deployed fleet, and the hands on both.
+    """The groups and the deployed fleet.
 
     Attributes:
         names: The name that each group follows, by its ARN.
@@ -84,15 +84,15 @@ class _Fleet:
 
     @property
     def work_queue(self) -> str:
-        """The URL of the queue of the workers."""
+        """The URL of the work queue."""
         return self.outputs["WorkQueueUrl"]
 
     def wait_for(self, condition: Callable[[], _T | None], what: str) -> _T:
-        """Wait for something that may take a few of the workers' rounds."""
+        """Wait for a condition that may take several runs of the workers."""
         return self.context.lab.supervisor.wait_until(condition, what=what, timeout=_PATIENCE)
 
     def sweep(self) -> Mapping[str, Any]:
-        """A sweep by hand; its document."""
+        """Invoke a sweep; return its result."""
         reply = self.client("lambda").invoke(
             FunctionName=self.outputs["FleetSweepFunctionName"], Payload="{}"
         )
@@ -100,37 +100,37 @@ class _Fleet:
         return document
 
     def targets(self) -> Mapping[str, set[Endpoint]]:
-        """The registered targets of every group."""
+        """Return the registered targets of every group."""
         return registered(self.context.lab.admin.data_plane())
 
     def right(self) -> Mapping[str, set[Endpoint]]:
-        """What must be registered in each group that is followed, and nothing else."""
+        """Return the desired targets of each group that the fleet follows."""
         return {arn: {self.leads[name]} for arn, name in self.names.items()}
 
     def are_right(self) -> bool:
-        """Whether all groups are as they must be."""
+        """Return whether all groups are in sync."""
         targets = self.targets()
         return all(targets[arn] == right for arn, right in self.right().items())
 
     def lead(self, leads: Mapping[str, Endpoint]) -> list[str]:
-        """Note where names lead from now on; return the groups that follow them."""
+        """Set the expected addresses of names; return the groups that follow them."""
         self.leads |= leads
         for arn, targets in self.right().items():
             self.ever.setdefault(arn, set()).update(targets)
         return [arn for arn, name in self.names.items() if name in leads]
 
     def expect_targets(self, text: str, since: float) -> None:
-        """Wait until all groups are as they must be; note how long it took."""
+        """Wait until all groups are in sync; record the duration."""
         self.wait_for(self.are_right, text)
         seconds = time.time() - since
         self.context.expect(text, self.are_right(), f"{len(self.names)} groups, {seconds:.1f} s")
 
     def calls(self, action: str) -> int:
-        """How often an action of Elastic Load Balancing was called."""
+        """Return the number of calls of an ELB action."""
         return self.context.lab.admin.calls().get(f"elasticloadbalancing.{action}", 0)
 
     def messages(self, url: str) -> list[Mapping[str, Any]]:
-        """Ten messages of a queue at most; they stay there."""
+        """Return up to ten messages of a queue, and leave them there."""
         found = self.client("sqs").receive_message(
             QueueUrl=url,
             MaxNumberOfMessages=10,
@@ -140,7 +140,7 @@ class _Fleet:
         return list(found.get("Messages", []))
 
     def waiting(self) -> tuple[int, int]:
-        """How many messages of the workers are visible, and how many in flight."""
+        """Return the numbers of visible and of in-flight work items."""
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
         found = self.client("sqs").get_queue_attributes(
             QueueUrl=self.work_queue, AttributeNames=names
@@ -149,17 +149,17 @@ class _Fleet:
         return visible, in_flight
 
     def idle(self) -> bool:
-        """Whether the workers have nothing to do."""
+        """Return whether the work queue is empty."""
         return self.waiting() == (0, 0)
 
     def pass_time(self) -> None:
-        """Let the visibility of what failed be over, once no run has anything in hand."""
+        """End the visibility time-out of failed messages, once no run is active."""
         admin, (visible, in_flight) = self.context.lab.admin, self.waiting()
         if in_flight and admin.age_messages(self.work_queue, 0.0) == visible + in_flight:
             admin.age_messages(self.work_queue, _VISIBILITY)
 
     def watches(self) -> list[Mapping[str, Any]]:
-        """What each watch that has ended tells in its log record."""
+        """Return the results of all ended watches, from their log."""
         logs = self.client("logs")
         (group,) = logs.describe_log_groups(logGroupNamePrefix=f"{_STACK}-FleetWatch")["logGroups"]
         found = logs.filter_log_events(logGroupName=group["logGroupName"])["events"]
@@ -167,12 +167,12 @@ class _Fleet:
         return [record["result"] for record in records if record["message"] == "watch ended"]
 
     def ringing(self) -> set[str]:
-        """The alarms that ring, without the stack's name."""
+        """Return the alarms in ALARM, without the stack's name."""
         found = self.client("cloudwatch").describe_alarms(StateValue="ALARM")["MetricAlarms"]
         return {alarm["AlarmName"].removeprefix(f"{_STACK}-") for alarm in found}
 
     def send(self, body: str, group: str) -> None:
-        """Send a message to the workers."""
+        """Send a message to the work queue."""
         self.client("sqs").send_message(
             QueueUrl=self.work_queue,
             MessageBody=body,
@@ -182,7 +182,7 @@ class _Fleet:
 
     @contextmanager
     def workers_stopped(self) -> Iterator[None]:
-        """Let nobody take from the work queue for the length of a block, as an operator may."""
+        """Disable the workers' event source during the block."""
         functions = self.client("lambda")
         (mapping,) = functions.list_event_source_mappings(
             FunctionName=self.outputs["FleetWorkerFunctionName"]
@@ -200,7 +200,7 @@ def _run(context: ScenarioContext) -> None:
     database = create_database(context.provider, "orders")
     rds = context.lab.rds_for(database, context.servers)
     _, second, third = context.targets
-    # The replicas are read here, under names of their own.
+    # The replicas have names of their own here.
     for replica in (second, third):
         context.lab.ports.open(replica)
     fleet = _create_groups(context, database, Stack(project, context.provider, _STACK))
@@ -231,7 +231,7 @@ def _run(context: ScenarioContext) -> None:
 
 
 def _give_names(context: ScenarioContext, endpoint: str) -> Mapping[str, Endpoint]:
-    """Give the servers their names; return where each leads."""
+    """Name the servers; return the address of each name."""
     zone, (first, second, third) = context.lab.zone, context.targets
     zone.set_address(_ANALYTICS, [str(second.address)])
     zone.set_address(_REPORTING, [str(third.address)])
@@ -246,7 +246,7 @@ def _give_names(context: ScenarioContext, endpoint: str) -> Mapping[str, Endpoin
 
 
 def _create_groups(context: ScenarioContext, database: Database, stack: Stack) -> _Fleet:
-    """Ten groups for each server, by a stack and by calls; and those that are not followed."""
+    """Create ten groups per server, by a stack and by calls, and groups with findings."""
     network = Network(vpc_id=database.vpc_id, subnet_ids=database.subnet_ids, security_group_id="")
     servers = ((database.endpoint, *_ORDERS), (_ANALYTICS,), (_REPORTING, _REPORTS))
     wanted = [
@@ -282,7 +282,7 @@ def _create_groups(context: ScenarioContext, database: Database, stack: Stack) -
 
 
 def _rest(fleet: _Fleet) -> None:
-    """Nothing changes: what a sweep by hand finds, and what it costs."""
+    """Check the findings and the calls of a sweep without changes."""
     context = fleet.context
 
     def found_nothing_to_do() -> Mapping[str, Any] | None:
@@ -325,7 +325,7 @@ def _fail_over(fleet: _Fleet, rds: RdsControlPlane, names: Sequence[str], there:
     followers = sum(fleet.names[arn] == names[0] for arn in moved)
     context.expect(
         "the watch of RDS events sees it for the groups with RDS's own name",
-        # Each watch orders it for itself; equal orders of a minute are one.
+        # Two watches may send the same work item; the queue drops equal ones of a minute.
         orders >= followers > 0,
         f"{orders} orders of {len(fleet.watches())} watches for {followers} groups",
     )
@@ -333,7 +333,7 @@ def _fail_over(fleet: _Fleet, rds: RdsControlPlane, names: Sequence[str], there:
 
 
 def _release_one(fleet: _Fleet) -> str:
-    """Take the tag away from a group; return it."""
+    """Remove the tag of a group; return the group."""
     arn = next(arn for arn, name in fleet.names.items() if name == _REPORTING)
     fleet.client("elbv2").remove_tags(ResourceArns=[arn], TagKeys=[ENDPOINT_TAG])
     del fleet.names[arn]
@@ -342,7 +342,7 @@ def _release_one(fleet: _Fleet) -> str:
 
 
 def _move_in_trouble(fleet: _Fleet, there: Endpoint) -> None:
-    """A name moves while a worker is killed, a message comes twice and one cannot be read."""
+    """Change a name while a worker is killed, a message is duplicated and one is unreadable."""
     context = fleet.context
     admin = context.lab.admin
     context.progress.show("A name moves; a worker is killed, orders come twice, one is poisoned")
@@ -404,7 +404,7 @@ def _look_back(
 
 
 def _drift(fleet: _Fleet) -> None:
-    """Somebody changes a group by hand: no answer is another one, so the audit has to see it."""
+    """Change a group outside the fleet. No address changes, so only the audit detects it."""
     context = fleet.context
     arn = next(arn for arn, name in fleet.names.items() if name == _ANALYTICS)
     context.progress.show("Somebody swaps the target of a group by hand")
@@ -422,7 +422,7 @@ def _drift(fleet: _Fleet) -> None:
         if fleet.are_right():
             return True
         if fleet.idle():
-            # Each passes one group of the ring; the schedule's do as well.
+            # Each of these sweeps passes one group, as a scheduled one does.
             fleet.sweep()
             sweeps += 1
         return False

@@ -1,4 +1,4 @@
-"""The fakes of the fleet's outside world are what AWS documents."""
+"""The fakes of the fleet behave as AWS documents."""
 
 from random import Random
 
@@ -107,7 +107,7 @@ def test_a_message_is_lost_after_the_retention() -> None:
 def test_a_duplicate_message_can_be_received_beside_the_first_one() -> None:
     queue = fifo(FakeClock())
     (first,) = queue.receive(1)
-    queue.double()
+    queue.duplicate()
 
     others = queue.receive()
 
@@ -167,7 +167,7 @@ def test_a_planned_fault_is_raised_once() -> None:
 def test_waiting_for_an_event_advances_the_clock_to_it() -> None:
     clock = FakeClock()
     events = FakeDatabaseEvents(clock)
-    clock.at(clock.now() + 0.5, lambda: events.happens("orders"))
+    clock.at(clock.now() + 0.5, lambda: events.send_event("orders"))
     began = clock.now()
 
     received = events.receive(1)

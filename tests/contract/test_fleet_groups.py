@@ -1,4 +1,4 @@
-"""What the fleet reads of target groups and leaves on them, over fakes, moto and the emulator."""
+"""The adapters for target groups and tags, over fakes, moto and the emulator."""
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,7 +36,7 @@ PORT = 6432
 
 @dataclass(frozen=True)
 class Account:
-    """An account in a Region, and what a person does there.
+    """An account in a Region, and the actions of a person.
 
     Attributes:
         make: Makes a target group of this type with these tags, and answers with its ARN.
@@ -50,7 +50,7 @@ class Account:
     delete: Callable[[str], object]
 
     def list_groups(self, *arns: str) -> list[TaggedGroup]:
-        """Those of this test: the emulator has others."""
+        """Return the groups of this test; the emulator has others."""
         return [group for group in self.listed.list_groups() if group.arn in arns]
 
 
@@ -115,7 +115,7 @@ def account(request: pytest.FixtureRequest) -> Account:
     return request.getfixturevalue(f"{request.param}_account")  # type: ignore[no-any-return]
 
 
-# --------------------------------------------------------------------------------------- listing
+# ------------------------------------------------------------------------------------------ listing
 
 
 def test_lists_a_group_with_an_endpoint_and_all_its_tags(account: Account) -> None:
@@ -146,7 +146,7 @@ def test_lists_more_groups_than_fit_on_a_page(account: Account) -> None:
     assert {group.arn for group in account.list_groups(*groups)} == groups
 
 
-# ------------------------------------------------------------------------------------------- tags
+# --------------------------------------------------------------------------------------------- tags
 
 
 def test_lists_a_written_tag(account: Account) -> None:
@@ -168,7 +168,7 @@ def test_cannot_tag_a_missing_group(account: Account) -> None:
         account.tags.write(group, CHECKPOINT_TAG, "1 0a1b 2c3d")
 
 
-# ------------------------------------------------------------------------------------------- facts
+# -------------------------------------------------------------------------------------------- facts
 
 
 def test_describes_the_port_the_target_type_and_the_networks_of_the_vpc(
@@ -193,7 +193,7 @@ def test_describes_no_groups_as_an_empty_result(account: Account) -> None:
     assert account.known.describe([]) == {}
 
 
-# -------------------------------------------------------------------------- the adapters' own part
+# ------------------------------------------------------------------------------- the adapters alone
 
 
 @contextmanager
@@ -383,7 +383,7 @@ def test_failures_of_a_tag_are_those_of_the_group(code: str, error: type[Excepti
 
 
 class _Pages:
-    """A client whose every listing is these pages, or an error."""
+    """A client with these pages, or an error, for every listing."""
 
     def __init__(self, *pages: object) -> None:
         self._pages = pages

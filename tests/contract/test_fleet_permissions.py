@@ -1,4 +1,4 @@
-"""The fleet's functions, run by the lab's AWS under their policies as fleet.yaml writes them.
+"""The fleet's functions in the lab's AWS, with the policies of fleet.yaml.
 
 With all of a role's permissions every job of the function succeeds; without any one of them it
 fails. What the workers' conditions keep from them is tried, too.
@@ -34,9 +34,9 @@ HOST = "127.0.0.1"
 AS_IT_COMES = "as it comes"
 OF_THE_POLLERS: Mapping[str, tuple[str, ...]] = {
     **UNENFORCED,
-    # Lambda takes messages with the role; the emulator takes them itself, and here nobody does.
+    # Lambda receives messages with the role. The emulator does not, and this test needs none.
     "ReceiveWorkItems": ("sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"),
-    # The watch receives and deletes, too.
+    # The watch itself receives and deletes too.
     "ReceiveEvents": ("sqs:GetQueueAttributes",),
 }
 FUNCTIONS: Mapping[str, tuple[str, str]] = {
@@ -44,18 +44,18 @@ FUNCTIONS: Mapping[str, tuple[str, str]] = {
     "FleetWorkerFunction": ("fleet_worker", "app"),
     "FleetWatchFunction": ("fleet_watch", "app"),
 }
-"""Each function's folder and door."""
+"""The folder and the module of each function."""
 TRIED = once(
     it
     for function in FUNCTIONS
     for it in permissions(Resolver(path=FLEET_TEMPLATE), function, AS_IT_COMES)
     if it.is_of_code(OF_THE_POLLERS)
 )
-QUEUES = {"WorkQueue": "orders.fifo", "EventQueue": "events"}
+QUEUES = {"WorkQueue": "work-items.fifo", "EventQueue": "events"}
 LEFT_TO_THE_SWEEP = {("FleetWatchFunction", f"Read{it}") for it in ("Clusters", "Members")}
-"""What is wrong with a name, only the sweep says."""
+"""Only the sweep reports a failed look-up."""
 WRITER, READER, NOBODY = "10.0.1.11", "10.0.2.12", "10.0.1.99"
-# A container keeps what it knows of groups for minutes: here each run asks anew.
+# A container caches the facts of groups for minutes; here each run describes them.
 DOOR = """
 import {0}
 from target_sync.fleet import sweep_build
@@ -65,7 +65,7 @@ def handler(event, context):
     sweep_build.watcher.cache_clear()
     return {0}.handler(event, context)
 """
-#: Of a person, who tries what a worker's role lets through.
+#: A tag of a person, for the tests of the worker's role.
 TRIAL = """
 import boto3, botocore.exceptions
 
@@ -107,7 +107,7 @@ class World(Account):
         }
 
     def _databases(self) -> Mapping[str, str]:
-        """Make them, and return the names of the cluster's writer and readers."""
+        """Create them, and return the names of the cluster's writer and readers."""
         self.create_cluster("fleet", self.subnets)
         (cluster,) = self.client("rds").describe_db_clusters(DBClusterIdentifier=CLUSTER)[
             "DBClusters"
@@ -120,13 +120,13 @@ class World(Account):
 
     @property
     def stack(self) -> Resolver:
-        """The template with the resources that are here, and as quick as it can be."""
+        """Return the template with these resources and without delays."""
         return Resolver(
             path=FLEET_TEMPLATE,
             given={
                 "Resolvers": self.resolver,
                 "EventWatchDurationSeconds": "1",
-                # As few workers with as much of the calls as can be: none waits for its turn.
+                # Two workers with all calls, so that none has to wait.
                 "ApiShare": "1",
                 "MaxWorkers": "2",
             },
@@ -141,7 +141,7 @@ class World(Account):
         )
 
     def allow(self, function: str, missing: Permission | None = None) -> str:
-        """Give a function its role's policy, without one permission; return the function's name."""
+        """Create a function with its role's policy, without one permission; return its name."""
         if function not in self._made:
             folder, door = FUNCTIONS[function]
             files = {
@@ -154,7 +154,7 @@ class World(Account):
         return name
 
     def trial(self, function: str, *calls: tuple[str, Mapping[str, object]]) -> Sequence[str]:
-        """What AWS answers to calls of ELB under the role of a function: a code, or nothing."""
+        """Return the error code of a call to ELB with a function's role; empty on success."""
         name = self._create(function, {"entry.py": TRIAL})
         self.functions.allow(name, policy(self.stack, function))
         problem, observations = self.functions.invoke(name, calls)
@@ -165,11 +165,11 @@ class World(Account):
         properties = self.stack.of_type("AWS::Lambda::Function")[function]
         return self.functions.create(function, properties, files)
 
-    # --- Jobs ----------------------------------------------------------------------------------
+    # --- Tasks ------------------------------------------------------------------------------------
 
     def run(self, function: str, name: str) -> str:
-        """Let a function do all that it does; return the problem, or nothing."""
-        # The orders of the run before are nobody's.
+        """Run every task of a function; return the problem, or an empty text."""
+        # Drop the work items of the last run.
         self.client("sqs").purge_queue(QueueUrl=self.queues["WorkQueue"])
         if function == "FleetSweepFunction":
             return self._sweep(name)
@@ -183,7 +183,7 @@ class World(Account):
         return findings or _unless(result["groups"]["unverified"] == 2, result)
 
     def _watch(self, name: str) -> str:
-        """Let it watch the cluster, and take an event of it from the queue meanwhile."""
+        """Watch the cluster, and receive one of its events from the queue."""
         event = json.dumps(
             {
                 "source": "aws.rds",
@@ -198,24 +198,27 @@ class World(Account):
         return _unless(right, result)
 
     def _sync(self, name: str) -> str:
-        """Let it put the writer in the place of another target, and leave the fleet's two tags."""
+        """Replace another target by the writer, and write the fleet's two tags."""
         elbv2, group = self.client("elbv2"), self.writer
         self._empty(group)
         elbv2.register_targets(TargetGroupArn=group, Targets=[{"Id": NOBODY, "Port": PORT}])
         elbv2.remove_tags(ResourceArns=[group], TagKeys=[CHECKPOINT_TAG, AUDIT_CURSOR_TAG])
-        work_items: list[WorkItem] = [self.work_item(group), CursorWorkItem(self.readers, "a mark")]
+        work_items: list[WorkItem] = [
+            self.work_item(group),
+            CursorWorkItem(self.readers, "a cursor"),
+        ]
         problem, result = self.functions.invoke(name, _batch(map(write_work_item, work_items)))
         if problem or result["batchItemFailures"]:
-            return problem or f"orders come again: {result}"
+            return problem or f"retries: {result}"
         seen = (
             self.targets(group),
             set(self.tags(group)),
             self.tags(self.readers)[AUDIT_CURSOR_TAG],
         )
-        return _unless(seen == ({WRITER}, {ENDPOINT_TAG, CHECKPOINT_TAG}, "a mark"), seen)
+        return _unless(seen == ({WRITER}, {ENDPOINT_TAG, CHECKPOINT_TAG}, "a cursor"), seen)
 
     def work_item(self, group: str) -> SyncWorkItem:
-        """The order to let a group follow the cluster's writer, which two sources know."""
+        """Return the work item of a group that follows the cluster's writer."""
         policy_ = SyncPolicy(port=PORT, allowed_networks=TARGET_NETWORKS)
         binding = Binding(
             arn=group,
@@ -226,7 +229,7 @@ class World(Account):
         return SyncWorkItem(binding, "", WorkReason.UNVERIFIED)
 
     def log(self, name: str) -> str:
-        """All that a function has written."""
+        """Return the log of a function."""
         group = f"/aws/lambda/{name}"
         events = self.client("logs").filter_log_events(logGroupName=group)["events"]
         return " ".join(event["message"] for event in events)
@@ -239,7 +242,7 @@ class World(Account):
         wait_until(lambda: not self.targets(group))
 
     def targets(self, group: str) -> set[str]:
-        """The addresses in a group, those that drain left out."""
+        """Return the addresses in a group, without draining ones."""
         found = self.client("elbv2").describe_target_health(TargetGroupArn=group)
         return {
             it["Target"]["Id"]
@@ -253,7 +256,7 @@ class World(Account):
 
 
 def _batch(bodies: Iterable[str]) -> Mapping[str, object]:
-    """Messages that Lambda has received for the first time."""
+    """Return an event with messages that were delivered once."""
     return lambda_event(
         [
             Message(id=str(n), handle=f"h-{n}", body=body, group="g", sent_at=0.0, receptions=1)

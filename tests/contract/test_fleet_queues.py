@@ -1,4 +1,4 @@
-"""What the fleet's two queues do: the fakes, and the adapters over moto and the lab's emulator."""
+"""The fleet's two queues: the fakes, and the adapters over moto and the lab's emulator."""
 
 import itertools
 import json
@@ -36,12 +36,12 @@ def sync(number: int, reason: WorkReason = WorkReason.AUDIT) -> SyncWorkItem:
     return SyncWorkItem(binding(number), "a record", reason)
 
 
-# ----------------------------------------------------------------------------------- work queue
+# --------------------------------------------------------------------------------------- work queue
 
 
 @dataclass(frozen=True)
 class Work:
-    """A work queue, and what Lambda does with it.
+    """A work queue, and the actions of Lambda.
 
     Attributes:
         receive: At most so many messages, by handle and body.
@@ -56,7 +56,7 @@ class Work:
         return [read_work_item(body) for _, body in self.receive(most)]
 
     def drain(self) -> list[WorkItem]:
-        """Every order that there is, as one worker gets them."""
+        """Return every work item, in the sequence in which one worker gets them."""
         work_items = []
         while received := self.receive(10):
             for handle, body in received:
@@ -166,12 +166,12 @@ def test_counts_a_work_item_until_it_is_deleted(work: Work) -> None:
     assert work.queue.count() == 1
 
 
-# ------------------------------------------------------------------------------ database events
+# ---------------------------------------------------------------------------------- database events
 
 
 @dataclass(frozen=True)
 class Events:
-    """A queue of events, and EventBridge, which puts them there."""
+    """A queue of events, and the actions of EventBridge."""
 
     queue: DatabaseEventsPort
     put: Callable[[str], object]
@@ -233,7 +233,7 @@ def test_does_not_delete_the_events_of_lambdas_own_batch(events: Events) -> None
     events.queue.delete([DatabaseEvent("orders")])
 
 
-# ------------------------------------------------------------------------------- what can go wrong
+# ----------------------------------------------------------------------------------------- failures
 
 
 @contextmanager
@@ -301,7 +301,7 @@ def test_a_queue_without_a_reply_is_unavailable(method: str) -> None:
 
 
 class _Says:
-    """A client all of whose calls have this reply, whatever its shape."""
+    """A client with this reply for all calls."""
 
     def __init__(self, reply: object) -> None:
         self._reply = reply

@@ -1,4 +1,4 @@
-"""Many names at once: over the lab's DNS server with real packets, and over a resolver we hold."""
+"""Concurrent look-ups, over the lab's DNS server and over a resolver that the test controls."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ from tests.support.name_server import RunningNameServer
 
 INSTANCE, HOSTNAME = DatabaseKind.RDS_INSTANCE, DatabaseKind.HOSTNAME
 READERS = DatabaseKind.RDS_CLUSTER_READERS
-#: More than any machine needs for what nobody holds up.
+#: Longer than any look-up that is not held.
 PATIENCE = 30.0
 
 
@@ -37,7 +37,7 @@ def addresses(observation: Observation | FailedObservation) -> set[str]:
     return set(map(str, observation.addresses))
 
 
-# ---------------------------------------------------------------------- over a real DNS server
+# --------------------------------------------------------------------------- over a real DNS server
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def server() -> Iterator[RunningNameServer]:
 
 @pytest.fixture(params=["fake", "real"])
 def lookups(request: pytest.FixtureRequest) -> tuple[NameLookupsPort, Callable[[str, str], object]]:
-    """The port, and who gives a name its address."""
+    """The port, and the function that sets the address of a name."""
     if request.param == "fake":
         dns = FakeDns(FakeClock())
         return FakeNameLookups(dns), dns.set_addresses
@@ -97,12 +97,12 @@ def test_looks_up_nothing_without_names(
     assert lookups[0].look_up([]) == {}
 
 
-# ------------------------------------------------------------------------- over a resolver we hold
+# ----------------------------------------------------------------------- over a controlled resolver
 
 
 @dataclass
 class HeldResolver:
-    """Answers 10.0.1.11 for every name; some only when they are let go.
+    """Resolves every name to 10.0.1.11; some only when the test releases them.
 
     Attributes:
         asked: The names in the order in which their look-ups began.
@@ -196,7 +196,7 @@ def test_looks_up_slow_names_last_until_they_respond(
     lookups = lookups_over(held, seconds=1.0)
     lookups.look_up(hostnames("a", "b", "c"))
     held.let_go.set()
-    # One thread: the order in which they begin is the order in which they are asked.
+    # One thread, so the look-ups start in the sequence of the keys.
     monkeypatch.setattr(name_lookups, "THREADS", 1)
     monkeypatch.setattr(lookups, "seconds", PATIENCE)
 

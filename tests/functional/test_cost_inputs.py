@@ -12,7 +12,7 @@ from target_sync.fleet.result import SweepResult
 from target_sync.reconcile.triggers import parse_trigger
 from target_sync.reporting import PowertoolsReporter
 from tests.support.events import load_event
-from tests.support.fleet_scene import SCHEDULED
+from tests.support.fleet_scenario import SCHEDULED
 from tests.support.scenario import ENDPOINT_NAME, MANUAL, A, Scenario
 from tests.unit.fleet.builders import arn, binding
 

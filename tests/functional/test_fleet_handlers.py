@@ -1,4 +1,4 @@
-"""The sweep and the watch put together as in Lambda, over moto's AWS: a tag in, an order out."""
+"""The handlers of the sweep and of the watch, over moto's AWS."""
 
 import json
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from target_sync.fleet.model import ENDPOINT_TAG, WorkReason
 from target_sync.fleet.work_items import CursorWorkItem, SyncWorkItem, read_work_item
 from target_sync.model import Observation
 from tests.support.events import context
-from tests.support.fleet_scene import SWEEP_TIMEOUT
+from tests.support.fleet_scenario import SWEEP_TIMEOUT
 from tests.unit.fleet.builders import A
 
 REGION, NETWORK, PORT = "eu-west-1", "10.0.0.0/16", 6432
@@ -46,7 +46,7 @@ class Account:
         self.events = self.sqs.create_queue(QueueName="events")["QueueUrl"]
 
     def received(self) -> list[Any]:
-        """The orders in the queue."""
+        """Return the work items in the queue."""
         messages = self.sqs.receive_message(QueueUrl=self.work_items, MaxNumberOfMessages=10)
         return [read_work_item(message["Body"]) for message in messages.get("Messages", [])]
 
@@ -64,7 +64,7 @@ def account(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> 
             "SIGNING_KEY": "a secret of this deployment",
             "WORK_QUEUE_URL": account.work_items,
             "EVENT_QUEUE_URL": account.events,
-            # Powertools keeps one logger for each service, with the output that it first saw.
+            # Powertools keeps one logger per service, with its first output stream.
             "POWERTOOLS_SERVICE_NAME": request.node.name,
             "POWERTOOLS_METRICS_NAMESPACE": "PostgresPrivateLink",
         }
@@ -92,7 +92,7 @@ def test_a_watch_sends_the_groups_of_the_events_database(account: Account) -> No
     body = {"source": "aws.rds", "detail": {"SourceIdentifier": "orders"}}
     batch = {"Records": [{"eventSource": "aws:sqs", "body": json.dumps(body)}]}
 
-    # As much time as it has for one look.
+    # Enough time for one iteration.
     document = fleet_watch.handler(batch, context(15.5, FUNCTION))
 
     assert (document["databases"], document["work_items"]) == (1, 1)

@@ -1,4 +1,4 @@
-"""The sweep of a fleet, from its door: what it hands out, when, and what no failure takes away."""
+"""Sweeps over fakes: the work that they send, its timing, and failures."""
 
 import json
 import math
@@ -46,7 +46,7 @@ from target_sync.reporting import PowertoolsReporter
 from target_sync.triggers import Trigger, TriggerKind
 from tests.support.events import context, load_event
 from tests.support.fleet import Faults
-from tests.support.fleet_scene import NOW, SCHEDULED, SWEEP_TIMEOUT, Scene
+from tests.support.fleet_scenario import NOW, SCHEDULED, SWEEP_TIMEOUT, FleetScenario
 from tests.unit.fleet.builders import FACTS, KEY, A, B, arn, binding, name
 
 CAPACITY = SweepCapacity.of()
@@ -65,23 +65,23 @@ def arns(*numbers: int) -> list[str]:
     return [arn(number) for number in numbers]
 
 
-def cursors(scene: Scene) -> list[AuditCursor | None]:
-    """Every mark that was sent."""
+def cursors(scenario: FleetScenario) -> list[AuditCursor | None]:
+    """Return every audit cursor that was sent."""
     return [
-        read_cursor(it.cursor, it.arn, KEY, scene.clock.now())
-        for it in scene.queue.sent
+        read_cursor(it.cursor, it.arn, KEY, scenario.clock.now())
+        for it in scenario.queue.sent
         if isinstance(it, CursorWorkItem)
     ]
 
 
-# --- What is handed out -------------------------------------------------------------------------
+# --- Work -----------------------------------------------------------------------------------------
 
 
 def test_verifies_a_new_fleet_once_and_then_audits_it() -> None:
-    scene = Scene()
-    scene.add(*range(30))
-    scene.work(5)
-    first, second = scene.sweep(), scene.sweep()
+    scenario = FleetScenario()
+    scenario.add(*range(30))
+    scenario.work(5)
+    first, second = scenario.sweep(), scenario.sweep()
     assert (first.bound, first.count(WorkReason.UNVERIFIED), first.count(WorkReason.AUDIT)) == (
         30,
         30,
@@ -93,244 +93,248 @@ def test_verifies_a_new_fleet_once_and_then_audits_it() -> None:
 
 
 def test_audits_every_group_within_15_minutes_with_the_cursors_of_the_workers() -> None:
-    scene = Scene(lag=2.0)
-    scene.add_verified(*range(100))
-    scene.work(5)
+    scenario = FleetScenario(lag=2.0)
+    scenario.add_verified(*range(100))
+    scenario.work(5)
     for _ in range(15):
         # A fifteenth of 100 groups, rounded up.
-        assert scene.sweep().count(WorkReason.AUDIT) == 7
-    assert set(scene.sent(WorkReason.AUDIT)) == set(arns(*range(100)))
+        assert scenario.sweep().count(WorkReason.AUDIT) == 7
+    assert set(scenario.sent(WorkReason.AUDIT)) == set(arns(*range(100)))
 
 
 def test_a_listing_that_is_minutes_old_repeats_no_audit() -> None:
-    scene = Scene(lag=200.0)
-    scene.add_verified(*range(100))
-    scene.work(5)
+    scenario = FleetScenario(lag=200.0)
+    scenario.add_verified(*range(100))
+    scenario.work(5)
     for _ in range(14):
-        scene.sweep()
-    assert len(scene.sent(WorkReason.AUDIT)) == len(set(scene.sent(WorkReason.AUDIT))) == 14 * 7
+        scenario.sweep()
+    assert (
+        len(scenario.sent(WorkReason.AUDIT)) == len(set(scenario.sent(WorkReason.AUDIT))) == 14 * 7
+    )
 
 
 def test_another_container_continues_at_the_last_cursor() -> None:
-    scene = Scene()
-    scene.add_verified(*range(100))
-    scene.work(5)
-    scene.sweep()
-    scene.sweeper = scene.new_sweeper()
-    scene.sweep()
-    assert len(set(scene.sent(WorkReason.AUDIT))) == 2 * 7
+    scenario = FleetScenario()
+    scenario.add_verified(*range(100))
+    scenario.work(5)
+    scenario.sweep()
+    scenario.sweeper = scenario.new_sweeper()
+    scenario.sweep()
+    assert len(set(scenario.sent(WorkReason.AUDIT))) == 2 * 7
 
 
 def test_sends_changed_groups_at_once_and_first() -> None:
-    scene = Scene()
-    scene.add_verified(*range(100))
-    scene.add(*range(100, 130))
+    scenario = FleetScenario()
+    scenario.add_verified(*range(100))
+    scenario.add(*range(100, 130))
     for number in range(70):
-        scene.moves(number, B)
-    scene.work(1)
-    scene.sweep()
-    assert sorted(scene.sent(WorkReason.ADDRESSES_CHANGED)) == sorted(arns(*range(70)))
-    reasons = [it.reason for it in scene.queue.sent if isinstance(it, SyncWorkItem)]
+        scenario.change_address(number, B)
+    scenario.work(1)
+    scenario.sweep()
+    assert sorted(scenario.sent(WorkReason.ADDRESSES_CHANGED)) == sorted(arns(*range(70)))
+    reasons = [it.reason for it in scenario.queue.sent if isinstance(it, SyncWorkItem)]
     assert reasons[:70] == [WorkReason.ADDRESSES_CHANGED] * 70
 
 
 def test_a_work_item_has_the_checkpoint_of_the_listing() -> None:
-    scene = Scene()
-    scene.add_verified(1)
-    checkpoint = dict(scene.tagged.tags(arn(1)))["privatelink-sync:checkpoint"]
-    scene.moves(1, B)
-    scene.sweep()
-    assert scene.queue.sent[0] == SyncWorkItem(binding(1), checkpoint, WorkReason.ADDRESSES_CHANGED)
+    scenario = FleetScenario()
+    scenario.add_verified(1)
+    checkpoint = dict(scenario.tagged.tags(arn(1)))["privatelink-sync:checkpoint"]
+    scenario.change_address(1, B)
+    scenario.sweep()
+    assert scenario.queue.sent[0] == SyncWorkItem(
+        binding(1), checkpoint, WorkReason.ADDRESSES_CHANGED
+    )
 
 
 def test_sends_nothing_and_does_not_wait_without_work() -> None:
-    scene = Scene()
+    scenario = FleetScenario()
     cursor = write_cursor(AuditCursor(arn(1), NOW), KEY)
-    scene.add_verified(1)
-    scene.tagged.tag(arn(1), AUDIT_CURSOR_TAG, cursor)
-    result = scene.sweep()
-    assert scene.queue.sent == []
+    scenario.add_verified(1)
+    scenario.tagged.tag(arn(1), AUDIT_CURSOR_TAG, cursor)
+    result = scenario.sweep()
+    assert scenario.queue.sent == []
     assert result.seconds == 0.0
 
 
 @pytest.mark.parametrize("groups", [1, BATCH])
 def test_ends_right_after_the_last_batch(groups: int) -> None:
-    scene = Scene()
-    scene.add(*range(groups))
-    result = scene.sweep()
+    scenario = FleetScenario()
+    scenario.add(*range(groups))
+    result = scenario.sweep()
     assert (result.count(WorkReason.UNVERIFIED), result.seconds) == (groups, 0.0)
 
 
 def test_work_that_is_not_urgent_never_fills_the_queue() -> None:
-    scene = Scene()
-    scene.add(*range(100))
+    scenario = FleetScenario()
+    scenario.add(*range(100))
     seen = list[int]()
-    scene.clock.every_tick(lambda: seen.append(scene.queue.queue.waiting))
-    scene.work(2)
-    scene.sweep()
+    scenario.clock.every_tick(lambda: seen.append(scenario.queue.queue.waiting))
+    scenario.work(2)
+    scenario.sweep()
     assert max(seen) < 2 * BATCH
-    assert sorted(scene.sent(WorkReason.UNVERIFIED)) == sorted(arns(*range(100)))
+    assert sorted(scenario.sent(WorkReason.UNVERIFIED)) == sorted(arns(*range(100)))
 
 
 def test_a_large_fleet_has_more_batches_queued_so_that_no_worker_is_idle() -> None:
-    scene = Scene()
-    scene.add_verified(*range(3_000))
+    scenario = FleetScenario()
+    scenario.add_verified(*range(3_000))
     seen = list[int]()
-    scene.clock.every_tick(lambda: seen.append(scene.queue.queue.waiting))
-    # Workers that are slower than the share: what waits is what the sweep lets wait.
-    scene.work(1)
-    result = scene.sweep()
+    scenario.clock.every_tick(lambda: seen.append(scenario.queue.queue.waiting))
+    # The workers are slower than the share, so the sweep limits the queue.
+    scenario.work(1)
+    result = scenario.sweep()
     portions = min(math.ceil(200 / WORK_PER_BATCH), MAX_BATCHES)
     assert portions * BATCH <= max(seen) < (portions + 1) * BATCH
     assert result.count(WorkReason.AUDIT) < 200
 
 
 def test_sends_no_faster_than_the_share_allows_whatever_sqs_counts() -> None:
-    scene = Scene()
-    scene.add_verified(*range(1_000))
-    scene.queue.count = lambda: 0  # type: ignore[method-assign]
-    sent, send = list[float](), scene.queue.send
+    scenario = FleetScenario()
+    scenario.add_verified(*range(1_000))
+    scenario.queue.count = lambda: 0  # type: ignore[method-assign]
+    sent, send = list[float](), scenario.queue.send
 
     def noted(work_items: Sequence[WorkItem], at: float) -> None:
         send(work_items, at)
         sent.extend(at for work_item in work_items if isinstance(work_item, SyncWorkItem))
 
-    scene.queue.send = noted  # type: ignore[method-assign]
-    scene.sweep()
+    scenario.queue.send = noted  # type: ignore[method-assign]
+    scenario.sweep()
     assert len(sent) == 67
     for count, at in enumerate(sent):
         assert count <= (at - NOW) * 10 * 0.5 + BATCH
 
 
 def test_audits_wait_until_the_workers_have_finished_a_storm() -> None:
-    scene = Scene()
-    scene.add_verified(*range(200))
+    scenario = FleetScenario()
+    scenario.add_verified(*range(200))
     for number in range(80):
-        scene.moves(number, B)
+        scenario.change_address(number, B)
     waiting = list[int]()
-    send = scene.queue.send
+    send = scenario.queue.send
 
     def watched(work_items: Sequence[WorkItem], at: float) -> None:
         if any(isinstance(it, SyncWorkItem) and it.reason is WorkReason.AUDIT for it in work_items):
-            waiting.append(scene.queue.queue.waiting)
+            waiting.append(scenario.queue.queue.waiting)
         send(work_items, at)
 
-    scene.queue.send = watched  # type: ignore[method-assign]
-    scene.work(1)
-    scene.sweep()
+    scenario.queue.send = watched  # type: ignore[method-assign]
+    scenario.work(1)
+    scenario.sweep()
     assert waiting
     assert max(waiting) < BATCH
 
 
 def test_alternates_between_unverified_groups_and_audits() -> None:
-    scene = Scene()
-    scene.add_verified(*range(600))
-    scene.add(*range(600, 700))
-    scene.sweep()
-    # Nobody works: only one portion is out.
-    handed_out = [it.reason for it in scene.queue.sent if isinstance(it, SyncWorkItem)][:BATCH]
-    assert Counter(handed_out) == {
+    scenario = FleetScenario()
+    scenario.add_verified(*range(600))
+    scenario.add(*range(600, 700))
+    scenario.sweep()
+    # Without workers the sweep sends only one batch.
+    sent = [it.reason for it in scenario.queue.sent if isinstance(it, SyncWorkItem)][:BATCH]
+    assert Counter(sent) == {
         WorkReason.UNVERIFIED: BATCH // 2,
         WorkReason.AUDIT: BATCH // 2,
     }
 
 
 def test_unverified_groups_get_work_in_round_robin() -> None:
-    scene = Scene()
-    scene.add(*range(600))
-    # They are looked at, and never found right.
-    scene.verify = lambda work_item: None  # noqa: ARG005 - an order
-    scene.work(5)
+    scenario = FleetScenario()
+    scenario.add(*range(600))
+    # Workers carry them out, but the groups are never in sync.
+    scenario.verify = lambda work_item: None  # noqa: ARG005 - an order
+    scenario.work(5)
     for _ in range(3):
-        scene.sweep()
-    handed_out = Counter(scene.sent(WorkReason.UNVERIFIED))
-    assert set(handed_out) == set(arns(*range(600)))
-    assert max(handed_out.values()) <= 2
+        scenario.sweep()
+    sent = Counter(scenario.sent(WorkReason.UNVERIFIED))
+    assert set(sent) == set(arns(*range(600)))
+    assert max(sent.values()) <= 2
 
 
 def test_work_items_that_wait_for_a_retry_delay_no_others() -> None:
-    scene = Scene()
-    scene.add_verified(*range(300))
+    scenario = FleetScenario()
+    scenario.add_verified(*range(300))
     for number in range(300, 320):
-        scene.queue.send([SyncWorkItem(binding(number), "", WorkReason.UNVERIFIED)], NOW)
+        scenario.queue.send([SyncWorkItem(binding(number), "", WorkReason.UNVERIFIED)], NOW)
     for _ in range(2):
-        # They fail, and are out of sight until they are visible again.
-        assert len(scene.queue.queue.receive(10)) == 10
-    scene.work(2)
-    result = scene.sweep()
+        # They fail, and are invisible until their retry.
+        assert len(scenario.queue.queue.receive(10)) == 10
+    scenario.work(2)
+    result = scenario.sweep()
     assert result.queued == 20
     assert result.count(WorkReason.AUDIT) == 20
-    assert len(scene.done) == 20 + len(cursors(scene))
+    assert len(scenario.done) == 20 + len(cursors(scenario))
 
 
 def test_audits_all_other_groups_in_time_whatever_the_number_of_failing_ones() -> None:
-    scene = Scene()
-    scene.add_verified(*range(500))
-    count = scene.queue.count
-    # So many groups fail that their orders alone would fill a sweep's room.
-    scene.queue.count = lambda: count() + CAPACITY.groups  # type: ignore[method-assign]
-    scene.work(5)
+    scenario = FleetScenario()
+    scenario.add_verified(*range(500))
+    count = scenario.queue.count
+    # The work items of failing groups alone would use up the capacity.
+    scenario.queue.count = lambda: count() + CAPACITY.groups  # type: ignore[method-assign]
+    scenario.work(5)
     for _ in range(17):
-        scene.sweep()
-    assert set(scene.sent(WorkReason.AUDIT)) == set(arns(*range(500)))
+        scenario.sweep()
+    assert set(scenario.sent(WorkReason.AUDIT)) == set(arns(*range(500)))
 
 
 def test_counts_no_work_item_as_stalled_while_others_finish() -> None:
-    scene = Scene()
-    scene.add_verified(*range(300))
+    scenario = FleetScenario()
+    scenario.add_verified(*range(300))
     for number in range(300, 400):
-        scene.queue.send([SyncWorkItem(binding(number), "", WorkReason.UNVERIFIED)], NOW)
-    # One in less than STUCK_SECONDS: after 50 s there are still far too many.
+        scenario.queue.send([SyncWorkItem(binding(number), "", WorkReason.UNVERIFIED)], NOW)
+    # One in less than STALLED_SECONDS: after 50 s the queue is still too long.
     for seconds in range(0, 60, int(STALLED_SECONDS) - 1):
-        scene.clock.at(NOW + seconds + 0.5, lambda: scene.carry_out(1))
-    assert scene.sweep().count(WorkReason.AUDIT) == 0
+        scenario.clock.at(NOW + seconds + 0.5, lambda: scenario.carry_out(1))
+    assert scenario.sweep().count(WorkReason.AUDIT) == 0
 
 
-# --- Time ---------------------------------------------------------------------------------------
+# --- Time -----------------------------------------------------------------------------------------
 
 
 def test_ends_in_time_and_the_next_sweep_continues_where_it_stopped() -> None:
-    scene = Scene()
-    scene.add_verified(*range(450))
-    # One order in six seconds: the 30 audits of a minute do not fit into it.
+    scenario = FleetScenario()
+    scenario.add_verified(*range(450))
+    # One work item in six seconds, which is too slow for the 30 audits of a minute.
     slow = iter(range(10**6))
-    scene.clock.every_tick(lambda: scene.carry_out(1) if next(slow) % 12 == 0 else None)
-    first = scene.sweep()
+    scenario.clock.every_tick(lambda: scenario.carry_out(1) if next(slow) % 12 == 0 else None)
+    first = scenario.sweep()
     assert first.seconds <= SWEEP_TIMEOUT - RESERVE_SECONDS + 1.0
     assert 0 < first.count(WorkReason.AUDIT) < 30
     assert first.postponed == 30 - first.count(WorkReason.AUDIT)
-    (cursor,) = cursors(scene)
+    (cursor,) = cursors(scenario)
     assert cursor is not None
     assert cursor.arn == first.work[-1].binding.arn
-    scene.carry_out(100)
+    scenario.carry_out(100)
     for _ in range(60):
-        scene.carry_out(100)
-        scene.sweep()
-    audits = Counter(scene.sent(WorkReason.AUDIT))
+        scenario.carry_out(100)
+        scenario.sweep()
+    audits = Counter(scenario.sent(WorkReason.AUDIT))
     assert set(audits) == set(arns(*range(450)))
     assert max(audits.values()) - min(audits.values()) <= 1
 
 
 def test_sends_only_changed_groups_without_time() -> None:
-    scene = Scene()
-    scene.add_verified(*range(30))
-    scene.moves(1, B)
-    result = scene.sweeper.run(SCHEDULED, remaining_seconds=RESERVE_SECONDS)
+    scenario = FleetScenario()
+    scenario.add_verified(*range(30))
+    scenario.change_address(1, B)
+    result = scenario.sweeper.run(SCHEDULED, remaining_seconds=RESERVE_SECONDS)
     assert [it.reason for it in result.work] == [WorkReason.ADDRESSES_CHANGED]
 
 
-# --- What is wrong with groups ------------------------------------------------------------------
+# --- Findings -------------------------------------------------------------------------------------
 
 
 def test_reports_invalid_tags_and_follows_all_other_groups() -> None:
-    scene = Scene()
-    scene.add(*range(6))
-    scene.tagged.tag(arn(1), KIND_TAG, "nonsense")
-    del scene.facts.known[arn(2)]
-    scene.dns.set_failure(name(3), LookupFailure.NAME_DOES_NOT_EXIST)
-    scene.facts.known[arn(4)] = replace(FACTS, has_ip_targets=False)
-    scene.work(5)
-    result = scene.sweep()
+    scenario = FleetScenario()
+    scenario.add(*range(6))
+    scenario.tagged.tag(arn(1), KIND_TAG, "nonsense")
+    del scenario.facts.known[arn(2)]
+    scenario.dns.set_failure(name(3), LookupFailure.NAME_DOES_NOT_EXIST)
+    scenario.facts.known[arn(4)] = replace(FACTS, has_ip_targets=False)
+    scenario.work(5)
+    result = scenario.sweep()
     assert {finding.arn: finding.code for finding in result.findings} == {
         arn(1): FindingCode.INVALID_KIND,
         arn(2): FindingCode.NOT_FOUND,
@@ -338,98 +342,100 @@ def test_reports_invalid_tags_and_follows_all_other_groups() -> None:
         arn(4): FindingCode.WRONG_TARGET_TYPE,
     }
     assert result.bound == 3
-    assert sorted(scene.sent(WorkReason.UNVERIFIED)) == arns(0, 5)
+    assert sorted(scenario.sent(WorkReason.UNVERIFIED)) == arns(0, 5)
 
 
 def test_describes_all_groups_in_one_call_and_rarely() -> None:
-    scene = Scene()
-    scene.add_verified(1, 2)
+    scenario = FleetScenario()
+    scenario.add_verified(1, 2)
     for _ in range(int(FACTS_SECONDS / 60)):
-        scene.sweep()
-    assert scene.facts.asked == [frozenset(arns(1, 2))]
-    scene.sweep()
-    assert scene.facts.asked == [frozenset(arns(1, 2))] * 2
+        scenario.sweep()
+    assert scenario.facts.asked == [frozenset(arns(1, 2))]
+    scenario.sweep()
+    assert scenario.facts.asked == [frozenset(arns(1, 2))] * 2
 
 
 def test_describes_a_new_group_at_once_and_ignores_a_missing_one() -> None:
-    scene = Scene()
-    scene.add_verified(1, 2)
-    scene.sweep()
-    scene.tagged.untag(arn(2), ENDPOINT_TAG)
-    scene.sweep()
-    assert len(scene.facts.asked) == 1
-    scene.add(3)
-    scene.sweep()
-    assert scene.facts.asked[1:] == [frozenset(arns(1, 3))]
+    scenario = FleetScenario()
+    scenario.add_verified(1, 2)
+    scenario.sweep()
+    scenario.tagged.untag(arn(2), ENDPOINT_TAG)
+    scenario.sweep()
+    assert len(scenario.facts.asked) == 1
+    scenario.add(3)
+    scenario.sweep()
+    assert scenario.facts.asked[1:] == [frozenset(arns(1, 3))]
 
 
 def test_describes_a_group_that_elb_does_not_know_again_after_some_minutes() -> None:
-    scene = Scene()
-    scene.add(1)
-    del scene.facts.known[arn(1)]
+    scenario = FleetScenario()
+    scenario.add(1)
+    del scenario.facts.known[arn(1)]
     for _ in range(int(NOT_FOUND_SECONDS / 60)):
-        (finding,) = scene.sweep().findings
+        (finding,) = scenario.sweep().findings
         assert finding.code is FindingCode.NOT_FOUND
-    assert len(scene.facts.asked) == 1
-    scene.facts.known[arn(1)] = FACTS
-    assert scene.sweep().findings == ()
+    assert len(scenario.facts.asked) == 1
+    scenario.facts.known[arn(1)] = FACTS
+    assert scenario.sweep().findings == ()
 
 
-# --- Failures -----------------------------------------------------------------------------------
+# --- Failures -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "plan",
     [
-        lambda scene, error: scene.tagged.faults.plan(error),
-        lambda scene, error: scene.facts.faults.plan(error),
-        lambda scene, error: scene.queue.queue.faults.plan(error),
+        lambda scenario, error: scenario.tagged.faults.plan(error),
+        lambda scenario, error: scenario.facts.faults.plan(error),
+        lambda scenario, error: scenario.queue.queue.faults.plan(error),
     ],
     ids=["listing", "facts", "waiting"],
 )
 @pytest.mark.parametrize("error", [THROTTLED, DENIED])
 def test_a_failed_call_ends_the_sweep_before_it_sends_work(
-    plan: Callable[[Scene, AwsCallError], None], error: AwsCallError
+    plan: Callable[[FleetScenario, AwsCallError], None], error: AwsCallError
 ) -> None:
-    scene = Scene()
-    scene.add_verified(*range(30))
-    scene.moves(1, B)
-    plan(scene, error)
+    scenario = FleetScenario()
+    scenario.add_verified(*range(30))
+    scenario.change_address(1, B)
+    plan(scenario, error)
     with pytest.raises(AwsCallError) as raised:
-        scene.sweep()
+        scenario.sweep()
     assert raised.value is error
-    assert scene.queue.sent == []
-    assert scene.reports.all == []
-    scene.work(5)
-    assert scene.sweep().count(WorkReason.ADDRESSES_CHANGED) == 1
-    # The audit that was left out is made up for, beside the group that has just been looked at.
-    assert len(scene.sent(WorkReason.AUDIT)) == 2
+    assert scenario.queue.sent == []
+    assert scenario.reporter.all == []
+    scenario.work(5)
+    assert scenario.sweep().count(WorkReason.ADDRESSES_CHANGED) == 1
+    # The next sweep catches up on the missed audit, beside the group of the last work item.
+    assert len(scenario.sent(WorkReason.AUDIT)) == 2
 
 
 def test_a_queue_that_refuses_work_items_costs_one_minute() -> None:
-    scene = Scene()
-    scene.add_verified(*range(300))
+    scenario = FleetScenario()
+    scenario.add_verified(*range(300))
     for number in range(20):
-        scene.moves(number, B)
-    send, calls = scene.queue.queue.send, iter(range(10**6))
+        scenario.change_address(number, B)
+    send, calls = scenario.queue.queue.send, iter(range(10**6))
 
     def failing(*args: str, **kwargs: str) -> None:
         if next(calls) == 25:
             raise THROTTLED
         send(*args, **kwargs)
 
-    scene.queue.queue.send = failing  # type: ignore[method-assign]
-    scene.work(5)
+    scenario.queue.queue.send = failing  # type: ignore[method-assign]
+    scenario.work(5)
     with pytest.raises(AwsUnavailableError):
-        scene.sweep()
-    assert cursors(scene) == []
+        scenario.sweep()
+    assert cursors(scenario) == []
     for _ in range(16):
-        scene.sweep()
+        scenario.sweep()
     assert (
-        len(set(scene.sent(WorkReason.AUDIT)) | set(scene.sent(WorkReason.ADDRESSES_CHANGED)))
+        len(set(scenario.sent(WorkReason.AUDIT)) | set(scenario.sent(WorkReason.ADDRESSES_CHANGED)))
         == 300
     )
-    assert {it.arn for it in scene.done if isinstance(it, SyncWorkItem)} == set(arns(*range(300)))
+    assert {it.arn for it in scenario.done if isinstance(it, SyncWorkItem)} == set(
+        arns(*range(300))
+    )
 
 
 faults = st.sampled_from(["listing", "facts", "queue", "none", "none"])
@@ -445,44 +451,44 @@ faults = st.sampled_from(["listing", "facts", "queue", "none", "none"])
 def test_every_group_is_in_sync_two_sweeps_after_the_last_failure(
     story: list[tuple[str, int]], moved: set[int], rate_limiter: int, lag: float
 ) -> None:
-    scene = Scene(lag)
-    scene.add_verified(*range(40))
-    scene.work(rate_limiter)
+    scenario = FleetScenario(lag)
+    scenario.add_verified(*range(40))
+    scenario.work(rate_limiter)
     for number, (fault, mover) in enumerate(story):
-        scene.tagged.faults, scene.facts.faults = Faults(), Faults()
+        scenario.tagged.faults, scenario.facts.faults = Faults(), Faults()
         places = {
-            "listing": scene.tagged.faults,
-            "facts": scene.facts.faults,
-            "queue": scene.queue.queue.faults,
+            "listing": scenario.tagged.faults,
+            "facts": scenario.facts.faults,
+            "queue": scenario.queue.queue.faults,
         }
         if fault in places:
             places[fault].plan(THROTTLED)
-        scene.moves(mover, B if number % 2 else A)
+        scenario.change_address(mover, B if number % 2 else A)
         try:
-            scene.sweep()
+            scenario.sweep()
         except AwsUnavailableError:
             assert fault != "none"
-    scene.facts.faults = Faults()
+    scenario.facts.faults = Faults()
     for number in moved:
-        scene.moves(number, B)
+        scenario.change_address(number, B)
     for _ in range(2):
-        scene.sweep()
-    scene.clock.advance(60.0)
-    result = scene.sweeper.run(DRY, remaining_seconds=SWEEP_TIMEOUT)
+        scenario.sweep()
+    scenario.clock.advance(60.0)
+    result = scenario.sweeper.run(DRY, remaining_seconds=SWEEP_TIMEOUT)
     assert result.count(WorkReason.ADDRESSES_CHANGED) == result.count(WorkReason.UNVERIFIED) == 0
     assert result.findings == ()
 
 
-# --- By hand, and what is told ------------------------------------------------------------------
+# --- Dry runs and results -------------------------------------------------------------------------
 
 
 def test_a_dry_run_lists_its_work_and_sends_none() -> None:
-    scene = Scene()
-    scene.add_verified(1)
-    scene.add(2)
-    scene.moves(1, B)
-    document = scene.sweep(DRY).to_document()
-    assert scene.queue.sent == []
+    scenario = FleetScenario()
+    scenario.add_verified(1)
+    scenario.add(2)
+    scenario.change_address(1, B)
+    document = scenario.sweep(DRY).to_document()
+    assert scenario.queue.sent == []
     assert document["work"] == [
         {"arn": arn(1), "reason": "addresses_changed"},
         {"arn": arn(2), "reason": "unverified"},
@@ -491,11 +497,11 @@ def test_a_dry_run_lists_its_work_and_sends_none() -> None:
 
 
 def test_the_result_counts_the_work_and_lists_the_findings() -> None:
-    scene = Scene()
-    scene.add(*range(3))
-    scene.tagged.tag(arn(1), KIND_TAG, "nonsense")
-    scene.work(5)
-    document = json.loads(json.dumps(scene.sweep().to_document()))
+    scenario = FleetScenario()
+    scenario.add(*range(3))
+    scenario.tagged.tag(arn(1), KIND_TAG, "nonsense")
+    scenario.work(5)
+    document = json.loads(json.dumps(scenario.sweep().to_document()))
     assert document["trigger"] == {"kind": "schedule"}
     assert document["groups"] == {
         "bound": 2,
@@ -516,18 +522,18 @@ def test_the_result_counts_the_work_and_lists_the_findings() -> None:
 def test_logs_the_result_and_publishes_the_metrics(
     capsys: pytest.CaptureFixture[str], kind: str, level: str
 ) -> None:
-    scene = Scene()
-    scene.add(1, 2)
-    scene.tagged.tag(arn(1), KIND_TAG, kind)
-    scene.work(5)
-    result = scene.sweep()
+    scenario = FleetScenario()
+    scenario.add(1, 2)
+    scenario.tagged.tag(arn(1), KIND_TAG, kind)
+    scenario.work(5)
+    result = scenario.sweep()
 
     PowertoolsReporter().report(result)
 
-    checkpoint, figures = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    checkpoint, metrics = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert checkpoint["level"] == level
     assert checkpoint["result"] == json.loads(json.dumps(result.to_document()))
-    assert {name: figures[name] for name in figures if name[0] in "GS"} == {
+    assert {name: metrics[name] for name in metrics if name[0] in "GS"} == {
         "SweepSucceeded": [1],
         "GroupsBound": [result.bound],
         "GroupsWithFindings": [int(kind == "nonsense")],
@@ -540,9 +546,9 @@ def test_logs_the_result_and_publishes_the_metrics(
 
 @pytest.mark.usefixtures("_powertools")
 def test_splits_many_findings_into_several_log_events(capsys: pytest.CaptureFixture[str]) -> None:
-    scene = Scene()
+    scenario = FleetScenario()
     result = replace(
-        scene.sweep(),
+        scenario.sweep(),
         findings=tuple(
             Finding(arn(n), FindingCode.NOT_FOUND, "gone")
             for n in range(2 * FINDINGS_PER_RECORD + 1)
@@ -551,23 +557,23 @@ def test_splits_many_findings_into_several_log_events(capsys: pytest.CaptureFixt
 
     PowertoolsReporter().report(result)
 
-    *checkpoints, figures = (json.loads(line) for line in capsys.readouterr().out.splitlines())
-    told = [
+    *checkpoints, metrics = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    message = [
         finding["arn"] for checkpoint in checkpoints for finding in checkpoint["result"]["findings"]
     ]
-    assert told == [finding.arn for finding in result.findings]
+    assert message == [finding.arn for finding in result.findings]
     assert len(checkpoints) == 3
-    assert figures["GroupsWithFindings"] == [len(told)]
+    assert metrics["GroupsWithFindings"] == [len(message)]
 
 
 @pytest.mark.usefixtures("_powertools")
 def test_a_dry_run_publishes_no_metrics(capsys: pytest.CaptureFixture[str]) -> None:
-    PowertoolsReporter().report(Scene().sweep(DRY))
+    PowertoolsReporter().report(FleetScenario().sweep(DRY))
     (record,) = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert record["result"]["dry_run"] is True
 
 
-# --- The door -----------------------------------------------------------------------------------
+# --- Handler --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -581,27 +587,27 @@ def test_a_dry_run_publishes_no_metrics(capsys: pytest.CaptureFixture[str]) -> N
 def test_parses_the_triggers_of_the_schedule_and_of_a_person(
     monkeypatch: pytest.MonkeyPatch, event: object, kind: str, dry_run: bool
 ) -> None:
-    scene = Scene()
-    scene.add(1)
-    monkeypatch.setattr(app, "sweeper", {FUNCTION: scene.sweeper}.__getitem__)
+    scenario = FleetScenario()
+    scenario.add(1)
+    monkeypatch.setattr(app, "sweeper", {FUNCTION: scenario.sweeper}.__getitem__)
     document = app.handler(event, context(SWEEP_TIMEOUT, FUNCTION))
     assert document["trigger"] == {"kind": kind}
-    assert scene.sent(WorkReason.UNVERIFIED) == ([] if dry_run else arns(1))
-    assert document == scene.reports.all[0].to_document()
+    assert scenario.sent(WorkReason.UNVERIFIED) == ([] if dry_run else arns(1))
+    assert document == scenario.reporter.all[0].to_document()
 
 
 @pytest.mark.parametrize(
-    ("event", "told"),
+    ("event", "message"),
     [([], "JSON object"), ({"dry_run": "yes"}, "dry_run"), ({"dryrun": True}, "dryrun")],
 )
 def test_rejects_any_other_sweep_trigger(
-    monkeypatch: pytest.MonkeyPatch, event: object, told: str
+    monkeypatch: pytest.MonkeyPatch, event: object, message: str
 ) -> None:
-    scene = Scene()
-    monkeypatch.setattr(app, "sweeper", {FUNCTION: scene.sweeper}.__getitem__)
-    with pytest.raises(TriggerError, match=told):
+    scenario = FleetScenario()
+    monkeypatch.setattr(app, "sweeper", {FUNCTION: scenario.sweeper}.__getitem__)
+    with pytest.raises(TriggerError, match=message):
         app.handler(event, context(SWEEP_TIMEOUT, FUNCTION))
-    assert scene.tagged.listings == 0
+    assert scenario.tagged.listings == 0
 
 
 @pytest.mark.usefixtures("_powertools")

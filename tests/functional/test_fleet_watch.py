@@ -1,8 +1,9 @@
-"""The watch of a fleet, from its door: which names it asks, what it orders, and when it ends."""
+"""Watches over fakes: the look-ups, the work items, and the end."""
 
 import json
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -29,7 +30,7 @@ from target_sync.model import AwsScope, DatabaseKind, IPAddress, LookupFailure
 from target_sync.reporting import PowertoolsReporter
 from tests.support.events import context, load_event
 from tests.support.fleet import lambda_event
-from tests.support.fleet_scene import NOW, WATCH_TIMEOUT, Scene
+from tests.support.fleet_scenario import NOW, WATCH_TIMEOUT, FleetScenario
 from tests.unit.fleet.builders import FACTS, KEY, A, B, arn, binding, name
 
 THROTTLED = AwsUnavailableError("SendMessage", "RequestThrottled", "slow down")
@@ -41,56 +42,56 @@ ENVIRONMENT = {
     "WORK_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/123456789012/orders.fifo",
     "EVENT_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/123456789012/events",
 }
-#: From a change of an answer until its order: the pause before the look, which may just have begun
-#: when an event came, and the rest of a tick.
+#: The longest time from a change to its work item: the pause before the iteration, which may have
+#: just started when an event arrived, and the rest of a tick.
 AT_MOST = 2 * ITERATION_SECONDS + 0.5
 
 
-def watched(*numbers: int, watch_seconds: float = 120.0) -> Scene:
-    """A scene with verified groups."""
-    scene = Scene(watch_seconds=watch_seconds)
-    scene.add_verified(*numbers)
-    return scene
+def watched(*numbers: int, watch_seconds: float = 120.0) -> FleetScenario:
+    """Return a scenario with verified groups."""
+    scenario = FleetScenario(watch_seconds=watch_seconds)
+    scenario.add_verified(*numbers)
+    return scenario
 
 
-def asked(scene: Scene) -> set[str]:
-    """Every name that was asked for."""
-    return {name for endpoint_keys in scene.lookups.asked for _, name in endpoint_keys}
+def asked(scenario: FleetScenario) -> set[str]:
+    """Return every name that was looked up."""
+    return {name for endpoint_keys in scenario.lookups.asked for _, name in endpoint_keys}
 
 
-def moments(scene: Scene) -> list[tuple[float, str]]:
-    """When which group's orders were sent, from now on."""
-    sent, send = list[tuple[float, str]](), scene.queue.send
+def moments(scenario: FleetScenario) -> list[tuple[float, str]]:
+    """Return a list that records the time and the group of each work item from now on."""
+    sent, send = list[tuple[float, str]](), scenario.queue.send
 
     def noted(work_items: Sequence[SyncWorkItem], at: float) -> None:
         send(work_items, at)
-        sent.extend((scene.clock.now(), work_item.arn) for work_item in work_items)
+        sent.extend((scenario.clock.now(), work_item.arn) for work_item in work_items)
 
-    scene.queue.send = noted  # type: ignore[method-assign, assignment]
+    scenario.queue.send = noted  # type: ignore[method-assign, assignment]
     return sent
 
 
-# --- What is watched ----------------------------------------------------------------------------
+# --- Databases ------------------------------------------------------------------------------------
 
 
 def test_observes_only_the_databases_of_events_every_second() -> None:
-    scene = watched(1, 2, 3)
-    result = scene.watch("db-2")
-    assert asked(scene) == {name(2)}
+    scenario = watched(1, 2, 3)
+    result = scenario.watch("db-2")
+    assert asked(scenario) == {name(2)}
     assert (result.databases, result.work_items, result.still_watched) == (1, 0, 0)
-    assert len(scene.lookups.asked) == 120
+    assert len(scenario.lookups.asked) == 120
     assert result.seconds == 120.0
 
 
 def test_lists_the_groups_once() -> None:
-    scene = watched(1)
-    scene.watch("db-1")
-    assert scene.tagged.listings == 1
-    assert len(scene.facts.asked) == 1
+    scenario = watched(1)
+    scenario.watch("db-1")
+    assert scenario.tagged.listings == 1
+    assert len(scenario.facts.asked) == 1
 
 
 def test_observes_the_writer_and_the_readers_of_a_cluster() -> None:
-    scene = Scene()
+    scenario = FleetScenario()
     lookups = {
         1: "orders.cluster-abc.eu-west-1.rds.amazonaws.com",
         2: "orders.cluster-ro-abc.eu-west-1.rds.amazonaws.com",
@@ -98,257 +99,259 @@ def test_observes_the_writer_and_the_readers_of_a_cluster() -> None:
         4: "orders.corp.example.com",
     }
     for number, endpoint in lookups.items():
-        scene.tagged.put(arn(number), {ENDPOINT_TAG: endpoint})
-        scene.facts.known[arn(number)] = FACTS
-        scene.dns.set_addresses(endpoint, A)
-    scene.watch("orders")
-    assert asked(scene) == {lookups[1], lookups[2]}
-    assert {kind for endpoint_keys in scene.lookups.asked for kind, _ in endpoint_keys} == {
+        scenario.tagged.put(arn(number), {ENDPOINT_TAG: endpoint})
+        scenario.facts.known[arn(number)] = FACTS
+        scenario.dns.set_addresses(endpoint, A)
+    scenario.watch("orders")
+    assert asked(scenario) == {lookups[1], lookups[2]}
+    assert {kind for endpoint_keys in scenario.lookups.asked for kind, _ in endpoint_keys} == {
         DatabaseKind.RDS_CLUSTER_WRITER,
         DatabaseKind.RDS_CLUSTER_READERS,
     }
 
 
 def test_ignores_a_database_without_a_group() -> None:
-    scene = watched(1)
-    result = scene.watch("somebody-elses")
+    scenario = watched(1)
+    result = scenario.watch("somebody-elses")
     assert (result.events, result.unreadable, result.databases) == (1, 0, 0)
-    assert scene.lookups.asked == []
+    assert scenario.lookups.asked == []
     assert result.seconds == 0.0
 
 
 def test_events_without_a_database_cause_no_call() -> None:
-    scene = watched(1)
-    result = scene.watch("", "")
+    scenario = watched(1)
+    result = scenario.watch("", "")
     assert (result.events, result.unreadable) == (2, 2)
-    assert scene.tagged.listings == 0
+    assert scenario.tagged.listings == 0
 
 
 def test_leaves_groups_with_invalid_tags_to_the_sweep() -> None:
-    scene = watched(1, 2)
-    scene.tagged.tag(arn(2), KIND_TAG, "nonsense")
-    assert scene.watch("db-1", "db-2").databases == 1
+    scenario = watched(1, 2)
+    scenario.tagged.tag(arn(2), KIND_TAG, "nonsense")
+    assert scenario.watch("db-1", "db-2").databases == 1
 
 
-# --- What is ordered ----------------------------------------------------------------------------
+# --- Work items -----------------------------------------------------------------------------------
 
 
 def test_sends_a_failover_once_and_at_once() -> None:
-    scene = watched(1, 2)
-    checkpoint = scene.tagged.tags(arn(1))["privatelink-sync:checkpoint"]
-    scene.clock.at(NOW + 30.0, lambda: scene.moves(1, B))
-    sent = moments(scene)
-    assert scene.watch("db-1").work_items == 1
-    assert scene.queue.sent == [SyncWorkItem(binding(1), checkpoint, WorkReason.ADDRESSES_CHANGED)]
+    scenario = watched(1, 2)
+    checkpoint = scenario.tagged.tags(arn(1))["privatelink-sync:checkpoint"]
+    scenario.clock.at(NOW + 30.0, lambda: scenario.change_address(1, B))
+    sent = moments(scenario)
+    assert scenario.watch("db-1").work_items == 1
+    assert scenario.queue.sent == [
+        SyncWorkItem(binding(1), checkpoint, WorkReason.ADDRESSES_CHANGED)
+    ]
     ((at, _),) = sent
     assert NOW + 30.0 <= at <= NOW + 30.0 + AT_MOST
 
 
 def test_sends_an_unverified_group_at_once() -> None:
-    scene = Scene()
-    scene.add(1)
-    scene.watch("db-1")
-    assert scene.queue.sent == [SyncWorkItem(binding(1), "", WorkReason.ADDRESSES_CHANGED)]
+    scenario = FleetScenario()
+    scenario.add(1)
+    scenario.watch("db-1")
+    assert scenario.queue.sent == [SyncWorkItem(binding(1), "", WorkReason.ADDRESSES_CHANGED)]
 
 
 def test_sends_each_change_of_a_name_that_changes_back() -> None:
-    scene = watched(1)
+    scenario = watched(1)
     for seconds, address in ((5.0, B), (10.0, A), (15.0, B), (20.0, A)):
-        scene.clock.at(NOW + seconds, lambda address=address: scene.moves(1, address))  # type: ignore[misc]
-    assert scene.watch("db-1").work_items == 4
-    # The queue took each, although all of them are of one minute.
-    assert scene.queue.queue.waiting == 4
-    checkpoints = [it.checkpoint for it in scene.queue.sent if isinstance(it, SyncWorkItem)]
+        scenario.clock.at(NOW + seconds, partial(scenario.change_address, 1, address))
+    assert scenario.watch("db-1").work_items == 4
+    # The queue accepted each, although all are of the same minute.
+    assert scenario.queue.queue.waiting == 4
+    checkpoints = [it.checkpoint for it in scenario.queue.sent if isinstance(it, SyncWorkItem)]
     assert len(set(checkpoints)) == 4
 
 
 def test_after_a_change_back_the_checkpoint_is_valid_whichever_worker_wrote_it() -> None:
-    scene = watched(1)
-    scene.work(1)
-    scene.clock.at(NOW + 5.0, lambda: scene.moves(1, B))
-    scene.clock.at(NOW + 10.0, lambda: scene.moves(1, A))
-    before = scene.tagged.tags(arn(1))
-    scene.watch("db-1")
-    assert [value for _, _, value in scene.tagged.writes][-1] == before[
+    scenario = watched(1)
+    scenario.work(1)
+    scenario.clock.at(NOW + 5.0, lambda: scenario.change_address(1, B))
+    scenario.clock.at(NOW + 10.0, lambda: scenario.change_address(1, A))
+    before = scenario.tagged.tags(arn(1))
+    scenario.watch("db-1")
+    assert [value for _, _, value in scenario.tagged.writes][-1] == before[
         "privatelink-sync:checkpoint"
     ]
-    assert scene.tagged.tags(arn(1)) == before
+    assert scenario.tagged.tags(arn(1)) == before
 
 
 def test_looks_up_again_after_a_failed_observation() -> None:
-    scene = watched(1)
-    scene.dns.set_failure(name(1), LookupFailure.TIMED_OUT)
-    scene.clock.at(NOW + 10.0, lambda: scene.moves(1, B))
-    sent = moments(scene)
-    assert scene.watch("db-1").work_items == 1
+    scenario = watched(1)
+    scenario.dns.set_failure(name(1), LookupFailure.TIMED_OUT)
+    scenario.clock.at(NOW + 10.0, lambda: scenario.change_address(1, B))
+    sent = moments(scenario)
+    assert scenario.watch("db-1").work_items == 1
     assert NOW + 10.0 <= sent[0][0] <= NOW + 10.0 + AT_MOST
 
 
 def test_two_watches_send_the_same_work_once() -> None:
-    scene = watched(1)
-    scene.moves(1, B)
-    scene.watch("db-1", remaining=RESERVE_SECONDS + 5)
-    scene.watch("db-1", remaining=RESERVE_SECONDS + 5)
-    assert len(scene.queue.sent) == 2
-    assert scene.queue.queue.waiting == 1
+    scenario = watched(1)
+    scenario.change_address(1, B)
+    scenario.watch("db-1", remaining=RESERVE_SECONDS + 5)
+    scenario.watch("db-1", remaining=RESERVE_SECONDS + 5)
+    assert len(scenario.queue.sent) == 2
+    assert scenario.queue.queue.waiting == 1
 
 
-# --- Further events -----------------------------------------------------------------------------
+# --- Further events -------------------------------------------------------------------------------
 
 
 def test_a_second_event_prolongs_only_the_watch_of_its_database() -> None:
-    scene = watched(1, 2, watch_seconds=60.0)
-    scene.clock.at(NOW + 40.0, lambda: scene.events.happens("db-1"))
-    result = scene.watch("db-1", "db-2")
+    scenario = watched(1, 2, watch_seconds=60.0)
+    scenario.clock.at(NOW + 40.0, lambda: scenario.events.send_event("db-1"))
+    result = scenario.watch("db-1", "db-2")
     assert result.events == 2 + 1
     assert 100.0 <= result.seconds <= 100.0 + AT_MOST
-    late = [q for q in scene.lookups.asked if len(q) == 1]
+    late = [q for q in scenario.lookups.asked if len(q) == 1]
     assert late
     assert all(endpoint_keys[0][1] == name(1) for endpoint_keys in late)
 
 
 def test_adds_the_events_of_other_databases_and_deletes_them_at_the_end() -> None:
-    scene = watched(1, 2)
-    scene.clock.at(NOW + 20.0, lambda: scene.events.happens("db-2"))
-    scene.clock.at(NOW + 30.0, lambda: scene.moves(2, B))
-    result = scene.watch("db-1")
+    scenario = watched(1, 2)
+    scenario.clock.at(NOW + 20.0, lambda: scenario.events.send_event("db-2"))
+    scenario.clock.at(NOW + 30.0, lambda: scenario.change_address(2, B))
+    result = scenario.watch("db-1")
     assert (result.databases, result.work_items) == (2, 1)
-    assert scene.events.queue.waiting == 0
+    assert scenario.events.queue.waiting == 0
 
 
 def test_leaves_events_in_the_queue_without_time_for_a_whole_watch() -> None:
-    scene = watched(1, 2)
+    scenario = watched(1, 2)
     early = WATCH_TIMEOUT - RESERVE_SECONDS - 120.0
-    scene.clock.at(NOW + early - 1.0, lambda: scene.events.happens("db-1"))
-    scene.clock.at(NOW + early + 1.5, lambda: scene.events.happens("db-2"))
-    result = scene.watch("db-1")
+    scenario.clock.at(NOW + early - 1.0, lambda: scenario.events.send_event("db-1"))
+    scenario.clock.at(NOW + early + 1.5, lambda: scenario.events.send_event("db-2"))
+    result = scenario.watch("db-1")
     assert result.databases == 1
-    assert scene.events.queue.waiting == 1
-    # The prolonged watch has just found its end.
+    assert scenario.events.queue.waiting == 1
+    # The prolonged watch has just ended.
     assert result.seconds <= WATCH_TIMEOUT - RESERVE_SECONDS + AT_MOST
 
 
 def test_one_watch_sends_a_storm_of_200_failovers_within_seconds() -> None:
-    scene = watched(*range(1_000))
+    scenario = watched(*range(1_000))
     flips = {number: NOW + 15.0 + number / 10 for number in range(200)}
     for number, at in flips.items():
-        scene.clock.at(at - 12.0, lambda number=number: scene.events.happens(f"db-{number}"))  # type: ignore[misc]
-        scene.clock.at(at, lambda number=number: scene.moves(number, B))  # type: ignore[misc]
-    sent = moments(scene)
-    result = scene.watch("db-0")
+        scenario.clock.at(at - 12.0, partial(scenario.events.send_event, f"db-{number}"))
+        scenario.clock.at(at, partial(scenario.change_address, number, B))
+    sent = moments(scenario)
+    result = scenario.watch("db-0")
     assert (result.events, result.databases, result.work_items) == (201, 200, 200)
     assert Counter(which for _, which in sent) == Counter(map(arn, flips))
     late = {which: at for at, which in sent}
     assert max(late[arn(number)] - at for number, at in flips.items()) <= AT_MOST
-    assert asked(scene) == set(map(name, flips))
-    assert scene.events.queue.waiting == 0
+    assert asked(scenario) == set(map(name, flips))
+    assert scenario.events.queue.waiting == 0
 
 
-# --- The end of time ----------------------------------------------------------------------------
+# --- Time -----------------------------------------------------------------------------------------
 
 
 def test_reports_the_databases_that_are_still_watched_at_the_end() -> None:
-    scene = watched(1, 2)
-    result = scene.watch("db-1", "db-2", remaining=60.0)
+    scenario = watched(1, 2)
+    result = scenario.watch("db-1", "db-2", remaining=60.0)
     assert result.still_watched == 2
     assert 60.0 - RESERVE_SECONDS <= result.seconds <= 60.0 - RESERVE_SECONDS + AT_MOST
 
 
 def test_makes_no_look_up_without_time() -> None:
-    scene = watched(1)
-    assert scene.watch("db-1", remaining=RESERVE_SECONDS).still_watched == 1
-    assert scene.lookups.asked == []
+    scenario = watched(1)
+    assert scenario.watch("db-1", remaining=RESERVE_SECONDS).still_watched == 1
+    assert scenario.lookups.asked == []
 
 
-# --- Failures -----------------------------------------------------------------------------------
+# --- Failures -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("error", [THROTTLED, DENIED])
 def test_a_failed_listing_ends_the_watch_and_the_events_are_delivered_again(
     error: AwsCallError,
 ) -> None:
-    scene = watched(1)
-    scene.tagged.faults.plan(error)
+    scenario = watched(1)
+    scenario.tagged.faults.plan(error)
     with pytest.raises(AwsCallError):
-        scene.watch("db-1")
-    assert scene.reports.all == []
-    scene.moves(1, B)
-    assert scene.watch("db-1").work_items == 1
+        scenario.watch("db-1")
+    assert scenario.reporter.all == []
+    scenario.change_address(1, B)
+    assert scenario.watch("db-1").work_items == 1
 
 
 def test_sends_a_refused_work_item_again_in_the_next_iteration() -> None:
-    scene = watched(1)
-    scene.moves(1, B)
-    scene.queue.queue.faults.plan(THROTTLED, times=3)
-    sent = moments(scene)
-    result = scene.watch("db-1")
+    scenario = watched(1)
+    scenario.change_address(1, B)
+    scenario.queue.queue.faults.plan(THROTTLED, times=3)
+    sent = moments(scenario)
+    result = scenario.watch("db-1")
     assert (result.work_items, result.failures) == (1, 3)
     assert "RequestThrottled" in result.last_failure
     assert sent == [(NOW + 3 * ITERATION_SECONDS, arn(1))]
 
 
 def test_a_permanent_failure_of_the_queue_ends_the_watch() -> None:
-    scene = watched(1)
-    scene.moves(1, B)
-    scene.queue.queue.faults.plan(DENIED)
+    scenario = watched(1)
+    scenario.change_address(1, B)
+    scenario.queue.queue.faults.plan(DENIED)
     with pytest.raises(AwsCallError, match="AccessDenied"):
-        scene.watch("db-1")
-    assert scene.reports.all == []
+        scenario.watch("db-1")
+    assert scenario.reporter.all == []
 
 
 def test_continues_while_no_events_can_be_received() -> None:
-    scene = watched(1)
-    scene.events.queue.faults.plan(THROTTLED, times=10)
-    result = scene.watch("db-1")
+    scenario = watched(1)
+    scenario.events.queue.faults.plan(THROTTLED, times=10)
+    result = scenario.watch("db-1")
     assert result.failures == 10
-    assert len(scene.lookups.asked) == 120 / ITERATION_SECONDS
+    assert len(scenario.lookups.asked) == 120 / ITERATION_SECONDS
 
 
 def test_events_that_could_not_be_deleted_are_delivered_again_and_do_no_harm() -> None:
-    scene = watched(1)
-    scene.events.happens("db-1")
-    scene.moves(1, B)
+    scenario = watched(1)
+    scenario.events.send_event("db-1")
+    scenario.change_address(1, B)
 
     def failing(_: Sequence[DatabaseEvent]) -> None:
         raise THROTTLED
 
-    forget, scene.events.delete = scene.events.delete, failing  # type: ignore[method-assign, assignment]
-    assert scene.watch("db-1").failures == 1
-    scene.events.delete = forget  # type: ignore[method-assign]
-    assert scene.events.queue.waiting == 1
-    scene.carry_out(10)
-    scene.clock.advance(100.0)
-    assert scene.watch("db-1").work_items == 0
-    assert scene.events.queue.waiting == 0
+    forget, scenario.events.delete = scenario.events.delete, failing  # type: ignore[method-assign, assignment]
+    assert scenario.watch("db-1").failures == 1
+    scenario.events.delete = forget  # type: ignore[method-assign]
+    assert scenario.events.queue.waiting == 1
+    scenario.carry_out(10)
+    scenario.clock.advance(100.0)
+    assert scenario.watch("db-1").work_items == 0
+    assert scenario.events.queue.waiting == 0
 
 
 def test_a_watch_that_crashes_deletes_no_events() -> None:
-    scene = watched(1, 2)
-    scene.clock.at(NOW + 5.0, lambda: scene.events.happens("db-2"))
+    scenario = watched(1, 2)
+    scenario.clock.at(NOW + 5.0, lambda: scenario.events.send_event("db-2"))
 
     def crash() -> None:
         raise MemoryError
 
-    scene.clock.at(NOW + 30.0, crash)
+    scenario.clock.at(NOW + 30.0, crash)
     with pytest.raises(MemoryError):
-        scene.watch("db-1")
-    assert scene.events.queue.waiting == 1
-    scene.moves(2, B)
-    scene.clock.advance(200.0)
-    # The event is visible again, and found by whoever watches next.
-    result = scene.watch("db-1")
+        scenario.watch("db-1")
+    assert scenario.events.queue.waiting == 1
+    scenario.change_address(2, B)
+    scenario.clock.advance(200.0)
+    # The event is visible again, and the next watch receives it.
+    result = scenario.watch("db-1")
     assert (result.databases, result.work_items) == (2, 1)
-    assert scene.events.queue.waiting == 0
+    assert scenario.events.queue.waiting == 0
 
 
-moves = st.lists(
+change_address = st.lists(
     st.tuples(st.integers(0, 3), st.floats(0.0, 110.0), st.sampled_from([A, B])), max_size=12
 )
 
 
 @settings(max_examples=40)
 @given(
-    moves,
+    change_address,
     st.lists(st.tuples(st.integers(0, 5), st.floats(0.0, 160.0)), max_size=10),
     st.lists(st.floats(0.0, 100.0), max_size=6),
     st.integers(0, 4),
@@ -359,35 +362,35 @@ def test_the_last_work_item_is_for_the_final_addresses_and_none_is_sent_twice(
     troubles: list[float],
     rate_limiter: int,
 ) -> None:
-    scene = watched(*range(4))
+    scenario = watched(*range(4))
     for number, seconds, address in flips:
-        scene.clock.at(NOW + seconds, lambda n=number, a=address: scene.moves(n, a))  # type: ignore[misc]
+        scenario.clock.at(NOW + seconds, lambda n=number, a=address: scenario.change_address(n, a))  # type: ignore[misc]
     for number, seconds in events:
-        scene.clock.at(NOW + seconds, lambda n=number: scene.events.happens(f"db-{n}"))  # type: ignore[misc]
+        scenario.clock.at(NOW + seconds, lambda n=number: scenario.events.send_event(f"db-{n}"))  # type: ignore[misc]
     answered = dict[str, list[IPAddress]]()
-    send = scene.queue.send
+    send = scenario.queue.send
 
     def noted(work_items: Sequence[SyncWorkItem], at: float) -> None:
         if any(NOW + trouble <= at < NOW + trouble + 2.0 for trouble in troubles):
             raise THROTTLED
         for work_item in work_items:
-            (address,) = scene.dns.resolve(work_item.binding.endpoint).addresses  # type: ignore[union-attr]
+            (address,) = scenario.dns.resolve(work_item.binding.endpoint).addresses  # type: ignore[union-attr]
             answered.setdefault(work_item.arn, [A]).append(address)
         send(work_items, at)
 
-    scene.queue.send = noted  # type: ignore[method-assign, assignment]
+    scenario.queue.send = noted  # type: ignore[method-assign, assignment]
     if rate_limiter:
-        scene.work(rate_limiter)
-    result = scene.watch(*(f"db-{number}" for number in range(4)))
-    assert result.work_items == len(scene.queue.sent)
+        scenario.work(rate_limiter)
+    result = scenario.watch(*(f"db-{number}" for number in range(4)))
+    assert result.work_items == len(scenario.queue.sent)
     for number in range(4):
         told = answered.get(arn(number), [A])
         assert all(one != other for one, other in pairwise(told))
-        (address,) = scene.dns.resolve(name(number)).addresses  # type: ignore[union-attr]
+        (address,) = scenario.dns.resolve(name(number)).addresses  # type: ignore[union-attr]
         assert told[-1] == address
 
 
-# --- What is told, and the door -----------------------------------------------------------------
+# --- Results and handler --------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("_powertools")
@@ -412,24 +415,24 @@ def test_logs_one_result(capsys: pytest.CaptureFixture[str], identifier: str, le
 
 
 def test_parses_a_batch_of_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
-    scene = Scene()
-    scene.add_verified(1)
-    scene.tagged.tag(arn(1), ENDPOINT_TAG, "orders.abc.eu-west-1.rds.amazonaws.com")
+    scenario = FleetScenario()
+    scenario.add_verified(1)
+    scenario.tagged.tag(arn(1), ENDPOINT_TAG, "orders.abc.eu-west-1.rds.amazonaws.com")
     batch = load_event("fleet/database-events")
     batch["Records"].append({**batch["Records"][0], "body": "garbled"})
-    monkeypatch.setattr(app, "watcher", {FUNCTION: scene.watcher}.__getitem__)
+    monkeypatch.setattr(app, "watcher", {FUNCTION: scenario.watcher}.__getitem__)
     document = app.handler(batch, context(WATCH_TIMEOUT, FUNCTION))
     assert (document["events"], document["unreadable_events"], document["databases"]) == (3, 1, 1)
-    assert document == scene.reports.all[0].to_document()
+    assert document == scenario.reporter.all[0].to_document()
 
 
 def test_leaves_the_messages_of_its_batch_to_lambda() -> None:
-    scene = watched(1)
-    scene.events.happens("db-1")
-    messages = scene.events.queue.receive(10)
+    scenario = watched(1)
+    scenario.events.send_event("db-1")
+    messages = scenario.events.queue.receive(10)
     events = parse_watch(lambda_event(messages))
-    scene.watcher.run(events, remaining_seconds=WATCH_TIMEOUT)
-    assert scene.events.queue.waiting == 1
+    scenario.watcher.run(events, remaining_seconds=WATCH_TIMEOUT)
+    assert scenario.events.queue.waiting == 1
 
 
 @pytest.mark.parametrize(
@@ -466,5 +469,5 @@ def test_builds_the_watcher_once_per_container_from_the_environment(
     assert ours.key.verifies(KEY.sign(["a part"]), ["a part"])
     assert ours.watch_seconds == 120
     assert isinstance(ours.lookups, NameLookups)
-    # A last look does not outlast the function, even if no name is answered for.
+    # A last iteration ends in the function's time, even if no look-up gets a response.
     assert LOOKUP_SECONDS < ours.lookups.seconds < RESERVE_SECONDS

@@ -1,4 +1,4 @@
-"""A fleet's worker: what it does with one order, and what the function does with a batch."""
+"""A worker with one work item, and its function with a batch."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 from botocore.exceptions import ReadTimeoutError
 
-from functions.fleet_worker import app as door
+from functions.fleet_worker import app
 from lab.processes import Supervisor
 from target_sync.aws import make_client
 from target_sync.endpoints.cluster import ClusterReadersEndpoint, ClusterWriterEndpoint
@@ -60,249 +60,249 @@ def fleet() -> Fleet:
 
 
 def carry_out(fleet: Fleet, work_item: WorkItem, remaining_seconds: float = 90.0) -> None:
-    """Let one worker carry out an order."""
+    """Let one worker carry out a work item."""
     for at in fleet.worker().run_in_steps(work_item, remaining_seconds):
         fleet.clock.sleep_until(at)
 
 
-# --- One order -----------------------------------------------------------------------------------
+# --- One work item --------------------------------------------------------------------------------
 
 
 def test_follows_a_change_and_writes_the_checkpoint(fleet: Fleet) -> None:
-    group = fleet.adds(1, A, resolves_to=B, record_of=A)
+    group = fleet.add(1, A, resolves_to=B, verified_for=A)
 
     carry_out(fleet, fleet.work_item(group))
 
     assert fleet.registered(group) == {f"{B}:5432"}
-    assert fleet.is_recorded_for(group, B)
-    assert fleet.line.operations == [DESCRIBE, REGISTER, DESCRIBE, DEREGISTER, DESCRIBE, TAG]
+    assert fleet.is_verified_for(group, B)
+    assert fleet.elb.operations == [DESCRIBE, REGISTER, DESCRIBE, DEREGISTER, DESCRIBE, TAG]
 
 
 def test_follows_two_sources_that_agree_at_once(fleet: Fleet) -> None:
-    group = fleet.adds(1, A, resolves_to=B, record_of=A, kind=DatabaseKind.RDS_CLUSTER_WRITER)
+    group = fleet.add(1, A, resolves_to=B, verified_for=A, kind=DatabaseKind.RDS_CLUSTER_WRITER)
 
     carry_out(fleet, fleet.work_item(group))
 
     assert fleet.registered(group) == {f"{B}:5432"}
-    assert fleet.line.operations == [DESCRIBE, REGISTER, DEREGISTER, DESCRIBE, TAG]
+    assert fleet.elb.operations == [DESCRIBE, REGISTER, DEREGISTER, DESCRIBE, TAG]
 
 
 def test_an_audit_without_drift_costs_one_snapshot(fleet: Fleet) -> None:
-    group = fleet.adds(1, A, resolves_to=A, record_of=A)
+    group = fleet.add(1, A, resolves_to=A, verified_for=A)
 
     carry_out(fleet, fleet.work_item(group, WorkReason.AUDIT))
 
-    assert fleet.line.operations == [DESCRIBE]
-    assert fleet.reports.statuses == ["in_sync"]
+    assert fleet.elb.operations == [DESCRIBE]
+    assert fleet.reporter.statuses == ["in_sync"]
 
 
 def test_writes_the_missing_checkpoint_of_a_group_in_sync(fleet: Fleet) -> None:
-    group = fleet.adds(1, A, resolves_to=A)
+    group = fleet.add(1, A, resolves_to=A)
 
     carry_out(fleet, fleet.work_item(group, WorkReason.UNVERIFIED))
 
-    assert fleet.line.operations == [DESCRIBE, TAG]
-    assert fleet.is_recorded_for(group, A)
+    assert fleet.elb.operations == [DESCRIBE, TAG]
+    assert fleet.is_verified_for(group, A)
 
 
 def test_reverts_a_manual_change_and_writes_the_checkpoint(fleet: Fleet) -> None:
-    group = fleet.adds(1, A, C, resolves_to=A, record_of=A)
+    group = fleet.add(1, A, C, resolves_to=A, verified_for=A)
 
     carry_out(fleet, fleet.work_item(group, WorkReason.AUDIT))
 
     assert fleet.registered(group) == {f"{A}:5432"}
-    assert fleet.is_recorded_for(group, A)
+    assert fleet.is_verified_for(group, A)
 
 
 def test_a_redelivered_work_item_leaves_no_outdated_checkpoint(
     fleet: Fleet,
 ) -> None:
-    group = fleet.adds(1, A, resolves_to=B, record_of=A)
+    group = fleet.add(1, A, resolves_to=B, verified_for=A)
     work_item = fleet.work_item(group)
     carry_out(fleet, work_item)
     fleet.dns.set_addresses(group.endpoint, A)
 
-    # Lambda did not get to delete it. The order still tells of the record for A.
+    # Lambda could not delete it. The work item still has the checkpoint for A.
     carry_out(fleet, work_item)
 
     assert fleet.registered(group) == {f"{A}:5432"}
-    assert fleet.is_recorded_for(group, A)
+    assert fleet.is_verified_for(group, A)
 
 
 def test_a_veto_clears_the_checkpoint_so_that_the_next_sweep_tries_again(
     fleet: Fleet,
 ) -> None:
-    group = fleet.adds(1, A, resolves_to="8.8.8.8", record_of=A)
+    group = fleet.add(1, A, resolves_to="8.8.8.8", verified_for=A)
 
     carry_out(fleet, fleet.work_item(group))
 
-    assert fleet.reports.statuses == ["vetoed"]
+    assert fleet.reporter.statuses == ["vetoed"]
     assert fleet.registered(group) == {f"{A}:5432"}
-    assert fleet.record_text(group) == ""
+    assert fleet.checkpoint_text(group) == ""
 
 
 def test_a_veto_writes_no_tag_without_a_checkpoint(fleet: Fleet) -> None:
-    group = fleet.adds(1, A, resolves_to="8.8.8.8")
+    group = fleet.add(1, A, resolves_to="8.8.8.8")
 
     carry_out(fleet, fleet.work_item(group, WorkReason.UNVERIFIED))
 
-    assert fleet.line.operations == [DESCRIBE]
+    assert fleet.elb.operations == [DESCRIBE]
 
 
 def test_an_unfinished_run_clears_the_checkpoint(fleet: Fleet) -> None:
-    group = fleet.adds(1, A, resolves_to=B, record_of=A)
+    group = fleet.add(1, A, resolves_to=B, verified_for=A)
 
-    # Less than the confirm window, when what each call may take at the end is kept back.
+    # Less than the confirm window plus the reserve.
     carry_out(fleet, fleet.work_item(group), remaining_seconds=33.0)
 
-    assert fleet.reports.statuses == ["unfinished"]
+    assert fleet.reporter.statuses == ["unfinished"]
     assert fleet.registered(group) == {f"{A}:5432", f"{B}:5432"}
-    assert fleet.record_text(group) == ""
+    assert fleet.checkpoint_text(group) == ""
 
 
 @pytest.mark.parametrize("fault", [Fault.THROTTLED, Fault.TIMED_OUT])
 def test_a_transient_failure_of_a_snapshot_keeps_the_checkpoint_and_causes_a_retry(
     fleet: Fleet, fault: Fault
 ) -> None:
-    group = fleet.adds(1, A, resolves_to=A, record_of=A)
-    fleet.line.faults = {0: fault}
+    group = fleet.add(1, A, resolves_to=A, verified_for=A)
+    fleet.elb.faults = {0: fault}
 
     with pytest.raises(AwsUnavailableError):
         carry_out(fleet, fleet.work_item(group, WorkReason.AUDIT))
 
-    assert fleet.line.operations == [DESCRIBE]
-    assert fleet.is_recorded_for(group, A)
+    assert fleet.elb.operations == [DESCRIBE]
+    assert fleet.is_verified_for(group, A)
 
 
 def test_a_failed_observation_causes_a_retry(fleet: Fleet) -> None:
-    group = fleet.adds(1, A, record_of=A)
+    group = fleet.add(1, A, verified_for=A)
 
     with pytest.raises(ObservationError):
         carry_out(fleet, fleet.work_item(group))
 
     assert fleet.registered(group) == {f"{A}:5432"}
-    assert fleet.is_recorded_for(group, A)
+    assert fleet.is_verified_for(group, A)
 
 
 def test_a_drift_without_a_successful_change_clears_the_checkpoint_until_the_retry(
     fleet: Fleet,
 ) -> None:
-    group = fleet.adds(1, A, resolves_to=B, record_of=A)
-    fleet.line.faults = {1: Fault.THROTTLED}
+    group = fleet.add(1, A, resolves_to=B, verified_for=A)
+    fleet.elb.faults = {1: Fault.THROTTLED}
 
     with pytest.raises(AwsUnavailableError):
         carry_out(fleet, fleet.work_item(group))
 
-    assert fleet.line.operations == [DESCRIBE, REGISTER, TAG]
-    assert fleet.record_text(group) == ""
+    assert fleet.elb.operations == [DESCRIBE, REGISTER, TAG]
+    assert fleet.checkpoint_text(group) == ""
 
 
 def test_a_permanent_failure_is_reported_with_its_group_and_not_retried(fleet: Fleet) -> None:
-    group = fleet.adds(1, A, resolves_to=B, record_of=A)
-    fleet.line.faults = {1: Fault.DENIED}
+    group = fleet.add(1, A, resolves_to=B, verified_for=A)
+    fleet.elb.faults = {1: Fault.DENIED}
 
     carry_out(fleet, fleet.work_item(group))
 
-    ((context, result),) = fleet.reports.runs
+    ((context, result),) = fleet.reporter.runs
     assert result.status == "failed"
     assert context == {
         "target_group": group.arn,
         "endpoint": "db-1.internal",
         "reason": "addresses_changed",
     }
-    assert fleet.record_text(group) == ""
+    assert fleet.checkpoint_text(group) == ""
 
 
 def test_a_database_without_permission_is_a_permanent_failure(fleet: Fleet) -> None:
-    group = fleet.adds(1, A, record_of=A)
+    group = fleet.add(1, A, verified_for=A)
     fleet.dns.set_failure(group.endpoint, LookupFailure.ACCESS_DENIED)
 
     carry_out(fleet, fleet.work_item(group))
 
-    assert fleet.reports.statuses == ["failed"]
-    assert fleet.record_text(group) == ""
+    assert fleet.reporter.statuses == ["failed"]
+    assert fleet.checkpoint_text(group) == ""
 
 
 def test_a_deleted_group_is_reported_and_not_tagged(fleet: Fleet) -> None:
-    group = fleet.adds(1, A, resolves_to=B, record_of=A)
+    group = fleet.add(1, A, resolves_to=B, verified_for=A)
     work_item = fleet.work_item(group)
-    fleet.deletes(group)
+    fleet.delete_group(group)
 
     carry_out(fleet, work_item)
 
-    assert fleet.reports.statuses == ["failed"]
-    assert TAG not in fleet.line.operations
+    assert fleet.reporter.statuses == ["failed"]
+    assert TAG not in fleet.elb.operations
 
 
 def test_a_group_deleted_before_its_tag_is_written_is_no_failure(fleet: Fleet) -> None:
-    group = fleet.adds(1, A, resolves_to=A)
-    fleet.line.faults = {1: Fault.DELETED}
+    group = fleet.add(1, A, resolves_to=A)
+    fleet.elb.faults = {1: Fault.DELETED}
 
     carry_out(fleet, fleet.work_item(group, WorkReason.UNVERIFIED))
 
-    assert fleet.line.operations == [DESCRIBE, TAG]
-    assert not fleet.reports.failures
+    assert fleet.elb.operations == [DESCRIBE, TAG]
+    assert not fleet.reporter.failures
 
 
 def test_a_permanent_failure_to_write_a_tag_is_reported_with_its_group(fleet: Fleet) -> None:
-    group = fleet.adds(1, A, resolves_to=A)
-    fleet.line.faults = {1: Fault.DENIED}
+    group = fleet.add(1, A, resolves_to=A)
+    fleet.elb.faults = {1: Fault.DENIED}
 
     carry_out(fleet, fleet.work_item(group, WorkReason.UNVERIFIED))
 
-    ((context, error),) = fleet.reports.failures
+    ((context, error),) = fleet.reporter.failures
     assert context["target_group"] == group.arn
     assert isinstance(error, AwsAccessDeniedError)
 
 
 def test_a_transient_failure_to_write_a_tag_causes_a_retry(fleet: Fleet) -> None:
-    group = fleet.adds(1, A, resolves_to=A)
-    fleet.line.faults = {1: Fault.THROTTLED}
+    group = fleet.add(1, A, resolves_to=A)
+    fleet.elb.faults = {1: Fault.THROTTLED}
 
     with pytest.raises(AwsUnavailableError):
         carry_out(fleet, fleet.work_item(group, WorkReason.UNVERIFIED))
 
 
 def test_writes_the_audit_cursor_to_its_group(fleet: Fleet) -> None:
-    group = fleet.adds(1, A)
+    group = fleet.add(1, A)
     text = write_cursor(AuditCursor(group.arn, fleet.clock.now()), KEY)
 
     carry_out(fleet, CursorWorkItem(group.arn, text))
 
     assert fleet.tags.tags(group.arn)[AUDIT_CURSOR_TAG] == text
-    assert fleet.line.operations == [TAG]
+    assert fleet.elb.operations == [TAG]
 
 
 def test_a_permanent_failure_to_write_the_cursor_is_reported_with_its_group(fleet: Fleet) -> None:
-    group = fleet.adds(1, A)
-    fleet.line.faults = {0: Fault.DENIED}
+    group = fleet.add(1, A)
+    fleet.elb.faults = {0: Fault.DENIED}
 
-    carry_out(fleet, CursorWorkItem(group.arn, "a mark"))
+    carry_out(fleet, CursorWorkItem(group.arn, "a cursor"))
 
-    ((context, _),) = fleet.reports.failures
+    ((context, _),) = fleet.reporter.failures
     assert context == {"target_group": group.arn}
 
 
 def test_a_work_item_without_a_token_in_the_functions_time_is_retried_without_a_call(
     fleet: Fleet,
 ) -> None:
-    group = fleet.adds(1, A, resolves_to=B, record_of=A)
+    group = fleet.add(1, A, resolves_to=B, verified_for=A)
     work_item, worker, began = fleet.work_item(group), fleet.worker(), fleet.clock.now()
-    # Nine tags take what the share gives for a minute.
+    # Nine tags use up the tokens of a minute.
     for _ in range(9):
         worker.rate_limiter.take(Call.MUTATING)
 
     with pytest.raises(RateLimitExceededError, match=rf"{group.arn} was possible in 20 s"):
         next(worker.run_in_steps(CursorWorkItem(group.arn, work_item.checkpoint), 20.0))
 
-    assert not fleet.line.calls
+    assert not fleet.elb.calls
     assert fleet.clock.now() == began
 
 
 def test_observes_again_if_the_plan_is_stale_once_its_change_has_a_token(
     fleet: Fleet,
 ) -> None:
-    group = fleet.adds(1, A, resolves_to=B, record_of=A)
+    group = fleet.add(1, A, resolves_to=B, verified_for=A)
     worker = fleet.worker()
     resolve = fleet.dns.resolve
 
@@ -323,14 +323,14 @@ def test_observes_again_if_the_plan_is_stale_once_its_change_has_a_token(
     assert fleet.registered(group) == {f"{C}:5432"}
 
 
-# --- A batch -------------------------------------------------------------------------------------
+# --- A batch --------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def _behind_the_door(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The function's own event loop, as in Lambda, on the fleet's clock."""
+def _event_loop(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Run the function's event loop, as in Lambda, on the fleet's clock."""
     worker = fleet.worker()
-    monkeypatch.setattr(door, "worker", lambda: worker)
+    monkeypatch.setattr(app, "worker", lambda: worker)
     monkeypatch.setenv("LAMBDA_TASK_ROOT", "/var/task")
     loop = VirtualLoop(fleet.clock)
     asyncio.set_event_loop(loop)
@@ -340,90 +340,96 @@ def _behind_the_door(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 
 
 def deliver(fleet: Fleet, *bodies: str, receptions: int = 1) -> list[str]:
-    """Give a batch to the function, and answer with what has to come again, by its number."""
+    """Invoke the function with a batch; return the numbers of the failed messages."""
     now = fleet.clock.now()
     messages = [
         Message(id=str(n), handle="", body=body, group="", sent_at=now, receptions=receptions)
         for n, body in enumerate(bodies)
     ]
-    response = door.handler(lambda_event(messages), context(90))
+    response = app.handler(lambda_event(messages), context(90))
     assert list(response) == ["batchItemFailures"]
     return [str(item["itemIdentifier"]) for item in response["batchItemFailures"]]
 
 
-@pytest.mark.usefixtures("_behind_the_door")
+@pytest.mark.usefixtures("_event_loop")
 def test_the_work_items_of_a_batch_run_at_the_same_time(fleet: Fleet) -> None:
-    groups = [fleet.adds(number, A, resolves_to=B, record_of=A) for number in range(4)]
+    groups = [fleet.add(number, A, resolves_to=B, verified_for=A) for number in range(4)]
     began = fleet.clock.now()
 
-    again = deliver(fleet, *(write_work_item(fleet.work_item(group)) for group in groups))
+    retries = deliver(fleet, *(write_work_item(fleet.work_item(group)) for group in groups))
 
-    assert again == []
+    assert retries == []
     assert all(fleet.registered(group) == {f"{B}:5432"} for group in groups)
-    assert all(fleet.is_recorded_for(group, B) for group in groups)
-    first_changes = {arn for _, arn in fleet.line.calls[:4]}
+    assert all(fleet.is_verified_for(group, B) for group in groups)
+    first_changes = {arn for _, arn in fleet.elb.calls[:4]}
     assert len(first_changes) > 1, "one after the other"
-    # What their 24 calls take of the share, which is longer than the confirm windows.
+    # Their 24 calls need this time for their tokens, longer than the confirm windows.
     assert fleet.clock.now() - began < 50.0
 
 
-@pytest.mark.usefixtures("_behind_the_door")
+@pytest.mark.usefixtures("_event_loop")
 def test_two_work_items_of_a_group_in_a_batch_run_one_after_the_other(
     fleet: Fleet,
 ) -> None:
-    twice, other = fleet.adds(1, A, resolves_to=B, record_of=A), fleet.adds(2, A, resolves_to=A)
+    twice, other = (
+        fleet.add(1, A, resolves_to=B, verified_for=A),
+        fleet.add(2, A, resolves_to=A),
+    )
     first, second = fleet.work_item(twice), fleet.work_item(twice, WorkReason.AUDIT)
 
     assert deliver(fleet, *map(write_work_item, (first, second, fleet.work_item(other)))) == []
 
-    ends = [context["reason"] for context, _ in fleet.reports.runs if context["reason"]]
-    assert fleet.reports.statuses == ["in_sync", "synced", "in_sync"]
+    ends = [context["reason"] for context, _ in fleet.reporter.runs if context["reason"]]
+    assert fleet.reporter.statuses == ["in_sync", "synced", "in_sync"]
     assert ends == ["addresses_changed", "addresses_changed", "audit"]
-    assert [op for op, arn in fleet.line.calls if arn == twice.arn] == [
+    assert [op for op, arn in fleet.elb.calls if arn == twice.arn] == [
         DESCRIBE, REGISTER, DESCRIBE, DEREGISTER, DESCRIBE, TAG, DESCRIBE, TAG,
     ]  # fmt: skip
 
 
-@pytest.mark.usefixtures("_behind_the_door")
+@pytest.mark.usefixtures("_event_loop")
 @pytest.mark.parametrize(("receptions", "tags"), [(1, []), (2, [TAG])])
 def test_a_redelivered_work_item_writes_the_checkpoint_in_any_case(
     fleet: Fleet, receptions: int, tags: list[str]
 ) -> None:
-    group = fleet.adds(1, A, resolves_to=A, record_of=A)
+    group = fleet.add(1, A, resolves_to=A, verified_for=A)
 
     deliver(fleet, write_work_item(fleet.work_item(group, WorkReason.AUDIT)), receptions=receptions)
 
-    assert fleet.line.operations == [DESCRIBE, *tags]
+    assert fleet.elb.operations == [DESCRIBE, *tags]
 
 
-@pytest.mark.usefixtures("_behind_the_door")
+@pytest.mark.usefixtures("_event_loop")
 def test_returns_only_the_failed_work_items(fleet: Fleet) -> None:
-    good, mute = fleet.adds(1, A, resolves_to=B, record_of=A), fleet.adds(2, A, record_of=A)
-    denied = fleet.adds(3, A, resolves_to="8.8.8.8", record_of=A)
+    good, mute = (
+        fleet.add(1, A, resolves_to=B, verified_for=A),
+        fleet.add(2, A, verified_for=A),
+    )
+    denied = fleet.add(3, A, resolves_to="8.8.8.8", verified_for=A)
     work_items = [write_work_item(fleet.work_item(group)) for group in (mute, good, denied)]
 
     assert deliver(fleet, "poison", *work_items) == ["0", "1"]
 
     assert fleet.registered(good) == {f"{B}:5432"}
-    assert [context["message_id"] for context, _ in fleet.reports.again] == ["0", "1"]
-    assert [type(error) for _, error in fleet.reports.again] == [
+    assert [context["message_id"] for context, _ in fleet.reporter.retries] == ["0", "1"]
+    assert [type(error) for _, error in fleet.reporter.retries] == [
         UnreadableWorkItemError,
         ObservationError,
     ]
 
 
-@pytest.mark.usefixtures("_behind_the_door")
+@pytest.mark.usefixtures("_event_loop")
 def test_a_batch_that_fails_completely_is_no_error_of_the_function(
     fleet: Fleet,
 ) -> None:
     assert deliver(fleet, "poison", "{}") == ["0", "1"]
 
 
-@pytest.mark.usefixtures("_behind_the_door")
+@pytest.mark.usefixtures("_event_loop")
 def test_a_bug_fails_its_own_work_item_and_is_logged(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    broken, good = fleet.adds(1, A), fleet.adds(2, A, resolves_to=A)
+    broken, good = fleet.add(1, A), fleet.add(2, A, resolves_to=A)
     endpoint = fleet.endpoint_of
 
     def mistaken(binding: Binding) -> Any:
@@ -433,12 +439,12 @@ def test_a_bug_fails_its_own_work_item_and_is_logged(
 
     monkeypatch.setattr(fleet, "endpoint_of", mistaken)
     worker = fleet.worker()
-    monkeypatch.setattr(door, "worker", lambda: worker)
+    monkeypatch.setattr(app, "worker", lambda: worker)
 
     assert deliver(fleet, *(write_work_item(fleet.work_item(it)) for it in (broken, good))) == ["0"]
 
-    assert fleet.reports.statuses == ["in_sync"]
-    ((_, error),) = fleet.reports.again
+    assert fleet.reporter.statuses == ["in_sync"]
+    ((_, error),) = fleet.reporter.retries
     assert isinstance(error, ZeroDivisionError)
 
 
@@ -446,85 +452,83 @@ def test_a_missing_setting_is_an_error_of_the_function() -> None:
     worker_build.worker.cache_clear()
 
     with pytest.raises(SettingsError, match="SIGNING_KEY"):
-        door.handler(lambda_event([]), context())
+        app.handler(lambda_event([]), context())
 
 
-# --- What is written -----------------------------------------------------------------------------
+# --- Log and metrics ------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def written(
+def logged(
     monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
     capsys: pytest.CaptureFixture[str],
 ) -> Any:
-    """What the function has written up to now, line by line."""
-    # Powertools keeps one handler per service name, and with it the first test's output.
+    """Return the lines of the function's output so far."""
+    # Powertools keeps one log handler per service, and with it the first test's output stream.
     monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", request.node.name)
     monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "PostgresPrivateLink")
-    return lambda: [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    return lambda: [json.loads(elb) for elb in capsys.readouterr().out.splitlines()]
 
 
-def test_the_result_of_a_run_names_its_group_endpoint_and_reason(
-    fleet: Fleet, written: Any
-) -> None:
-    group = fleet.adds(1, A, resolves_to=A)
+def test_the_result_of_a_run_names_its_group_endpoint_and_reason(fleet: Fleet, logged: Any) -> None:
+    group = fleet.add(1, A, resolves_to=A)
     worker = replace(fleet.worker(), reporter=PowertoolsWorkerReporter())
 
     for at in worker.run_in_steps(fleet.work_item(group, WorkReason.UNVERIFIED), 90.0):
         fleet.clock.sleep_until(at)
 
-    checkpoint, figures = written()
+    checkpoint, metrics = logged()
     assert checkpoint["message"] == "sync run ended"
     assert checkpoint["target_group"] == group.arn
     assert checkpoint["endpoint"] == "db-1.internal"
     assert checkpoint["reason"] == "unverified"
     assert checkpoint["result"]["status"] == "in_sync"
-    assert figures["SyncSucceeded"] == [1.0]
+    assert metrics["SyncSucceeded"] == [1.0]
 
 
 def test_the_debug_log_of_each_iteration_names_its_group(
-    fleet: Fleet, written: Any, monkeypatch: pytest.MonkeyPatch
+    fleet: Fleet, logged: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("POWERTOOLS_LOG_LEVEL", "DEBUG")
-    group = fleet.adds(1, A, resolves_to=A, record_of=A)
+    group = fleet.add(1, A, resolves_to=A, verified_for=A)
     worker = replace(fleet.worker(), reporter=PowertoolsWorkerReporter())
 
     for at in worker.run_in_steps(fleet.work_item(group, WorkReason.AUDIT), 90.0):
         fleet.clock.sleep_until(at)
 
-    look, _, _ = written()
+    look, _, _ = logged()
     assert look["message"] == "iteration"
     assert look["target_group"] == group.arn
     assert "snapshot" in look
 
 
-def test_logs_a_permanent_failure_as_an_error_and_counts_it(written: Any) -> None:
+def test_logs_a_permanent_failure_as_an_error_and_counts_it(logged: Any) -> None:
     PowertoolsWorkerReporter().report_failure(
         {"target_group": "an ARN"}, TargetSyncError("what went wrong")
     )
 
-    checkpoint, figures = written()
+    checkpoint, metrics = logged()
     assert checkpoint["level"] == "ERROR"
     assert checkpoint["target_group"] == "an ARN"
     assert checkpoint["failure"] == "what went wrong"
-    assert figures["SyncFailed"] == [1.0]
+    assert metrics["SyncFailed"] == [1.0]
 
 
-def test_logs_a_retry_as_a_warning_with_its_traceback(written: Any) -> None:
+def test_logs_a_retry_as_a_warning_with_its_traceback(logged: Any) -> None:
     try:
         int("a mistake of ours")
     except ValueError as error:
         PowertoolsWorkerReporter().report_retry({"message_id": "m-1"}, error)
 
-    (checkpoint,) = written()
+    (checkpoint,) = logged()
     assert checkpoint["level"] == "WARNING"
     assert checkpoint["message_id"] == "m-1"
     assert "a mistake of ours" in checkpoint["exception"]
     assert "test_fleet_worker.py" in checkpoint["exception"]
 
 
-# --- How it is put together ---------------------------------------------------------------------
+# --- Building -------------------------------------------------------------------------------------
 
 ENVIRONMENT = {
     "AWS_REGION": "eu-west-1",
@@ -542,7 +546,7 @@ def built(monkeypatch: pytest.MonkeyPatch) -> Worker:
 
 @pytest.fixture
 def built_on(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Worker]:
-    """Make a worker with other settings, on the fleet's clock."""
+    """Build a worker with other settings, on the fleet's clock."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
     monkeypatch.setattr(worker_build, "SystemClock", lambda: fleet.clock)
     return lambda **environ: worker_build.build_worker({**ENVIRONMENT, **environ})
@@ -555,7 +559,7 @@ def test_observes_a_database_with_one_name_by_dns(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch, kind: DatabaseKind
 ) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
-    binding = fleet.adds(1, A, kind=kind)
+    binding = fleet.add(1, A, kind=kind)
     with Supervisor() as supervisor:
         server = RunningNameServer(supervisor)
         server.zone.set_address(binding.endpoint, [str(B)])
@@ -580,7 +584,7 @@ def test_observes_a_cluster_by_the_rds_api_too(
     kind: DatabaseKind,
     observed_by: type[ClusterWriterEndpoint | ClusterReadersEndpoint],
 ) -> None:
-    binding = fleet.adds(1, A, kind=kind)
+    binding = fleet.add(1, A, kind=kind)
 
     endpoint = built.endpoint(binding)
 
@@ -590,7 +594,7 @@ def test_observes_a_cluster_by_the_rds_api_too(
 
 def test_the_clusters_of_a_container_share_one_client(built: Worker, fleet: Fleet) -> None:
     first, second = (
-        built.endpoint(fleet.adds(number, A, kind=DatabaseKind.RDS_CLUSTER_WRITER))
+        built.endpoint(fleet.add(number, A, kind=DatabaseKind.RDS_CLUSTER_WRITER))
         for number in (1, 2)
     )
     assert isinstance(first, ClusterWriterEndpoint)
@@ -617,7 +621,7 @@ class _Body(io.BytesIO):
 def elb_that_says(
     monkeypatch: pytest.MonkeyPatch, *replies: tuple[int, str] | Exception
 ) -> "ElasticLoadBalancingv2Client":
-    """A client of ELB, with its own retries and without their pauses, that hears these replies."""
+    """Return a client of ELB that retries without pauses and gets these replies."""
     monkeypatch.setattr("botocore.endpoint.time.sleep", lambda _: None)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
     client: ElasticLoadBalancingv2Client = make_client("elbv2")
@@ -661,7 +665,7 @@ def test_slows_down_after_a_throttling_that_botocore_retried(
     client = elb_that_says(monkeypatch, _THROTTLED, _EMPTY)
     monkeypatch.setattr(worker_build, "make_client", lambda _: client)
     monkeypatch.setattr(worker_build, "SystemClock", lambda: fleet.clock)
-    binding, built = fleet.adds(1), worker_build.build_worker(ENVIRONMENT)
+    binding, built = fleet.add(1), worker_build.build_worker(ENVIRONMENT)
     before = built.rate_limiter.take(Call.MUTATING)
 
     built.rate_limiter.call(Call.DESCRIBE, built.target_group(binding).describe)
@@ -694,7 +698,7 @@ def test_registers_a_target_outside_the_groups_vpc_for_every_zone(
         "before-parameter-build", lambda params, **_: sent.append(dict(params))
     )
     monkeypatch.setattr(worker_build, "make_client", lambda _: client)
-    binding = replace(fleet.adds(1), vpc_networks=VPC_NETWORKS)
+    binding = replace(fleet.add(1), vpc_networks=VPC_NETWORKS)
 
     worker_build.build_worker(ENVIRONMENT).target_group(binding).register([target(ON_PREM)])
 

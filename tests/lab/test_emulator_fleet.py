@@ -1,4 +1,4 @@
-"""What a fleet needs of AWS: a listing by tags, conditions on tags, queues that feed functions."""
+"""The emulator's listings by tag, tag conditions, and event sources from SQS."""
 
 import io
 import json
@@ -29,8 +29,8 @@ pytestmark = pytest.mark.lab
 
 ENDPOINT, RECORD = "privatelink-sync:endpoint", "privatelink-sync:checkpoint"
 GROUPS = f"arn:aws:elasticloadbalancing:{REGION}:{PROVIDER}:targetgroup/*"
-#: Each run says when it begins and ends, and ends when the file ``go`` is there. A body ``poison``
-#: fails alone.
+#: Each run logs its start and its end, and ends once the file ``go`` exists. Only the message body
+#: ``poison`` fails.
 CODE = """
 import os, time
 
@@ -80,11 +80,11 @@ def create_group(emulator: Emulator, vpc: str, **tags: str) -> str:
     return arn
 
 
-# ---------------------------------------------------------------------------------- listing
+# ------------------------------------------------------------------------------------------ listing
 
 
 def listing(emulator: Emulator, value: str, size: int = 100) -> list[list[str]]:
-    """The groups whose endpoint is this, page by page."""
+    """Return the groups with this endpoint tag, read page by page."""
     pages = emulator.client("resourcegroupstaggingapi").get_paginator("get_resources")
     found = pages.paginate(
         TagFilters=[{"Key": ENDPOINT, "Values": [value]}],
@@ -198,11 +198,11 @@ def test_one_deleted_group_fails_the_description_of_those_beside_it(
         elb.describe_target_groups(TargetGroupArns=[there, gone])
 
 
-# ------------------------------------------------------------------------------- conditions
+# --------------------------------------------------------------------------------------- conditions
 
 
 def acting_as(emulator: Emulator, service: str, *statements: Any) -> Any:
-    """A client whose role may do this and nothing else."""
+    """Return a client whose role allows these actions only."""
     iam, name = emulator.client("iam"), f"r-{uuid4().hex[:12]}"
     role = iam.create_role(
         RoleName=name,
@@ -238,7 +238,7 @@ def acting_as(emulator: Emulator, service: str, *statements: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def worker(emulator: Emulator) -> Any:
-    """A client that may change tagged groups only, and write one tag only."""
+    """Return a client that may change tagged groups only, and write one tag only."""
     tagged = {f"aws:ResourceTag/{ENDPOINT}": "false"}
     return acting_as(
         emulator,
@@ -314,7 +314,7 @@ def test_who_may_send_a_message_may_send_a_batch_of_them(emulator: Emulator) -> 
     assert refusal(sender.delete_message_batch, **asked) == "AccessDenied"
 
 
-# ----------------------------------------------------------------------------- event sources
+# ------------------------------------------------------------------------------------ event sources
 
 
 class Feed:
@@ -370,7 +370,7 @@ class Feed:
         return self._admin.age_messages(self.queue, seconds)
 
     def age_idle(self, seconds: float) -> None:
-        """As soon as no run has any message in hand."""
+        """Wait until no run has a message."""
         wait_until(lambda: self.age(0) == sum(self.counts()))
         self.age(seconds)
 
@@ -382,7 +382,7 @@ class Feed:
         wait_until(lambda: set(lines) <= set(self.log()))
 
     def counts(self, url: str | None = None) -> tuple[int, int]:
-        """How many messages are visible, and how many are in flight."""
+        """Return the numbers of visible and of in-flight messages."""
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
         found = self._sqs.get_queue_attributes(QueueUrl=url or self.queue, AttributeNames=names)
         return int(found["Attributes"][names[0]]), int(found["Attributes"][names[1]])
@@ -399,7 +399,7 @@ def test_groups_of_a_fifo_queue_are_worked_on_side_by_side_and_each_in_its_order
     for body in ("a1", "a2", "b1", "c1"):
         feed.send(body, group=body[0])
     feed.wait_for("begin a1", "begin b1")
-    # Two is the most, and the second message of a group waits for the first.
+    # Two run at most, and the second message of a group waits for the first.
     assert sorted(feed.log()) == ["begin a1", "begin b1"]
     feed.go()
     feed.wait_for("end a2", "end c1")
@@ -419,7 +419,7 @@ def test_a_message_that_fails_holds_up_its_group_alone_and_ends_in_the_dead_lett
             feed.send("after", group="a")
             feed.send("other", group="b")
             feed.wait_for("end other")
-        # Nothing of its group before its visibility is over.
+        # No message of its group before its visibility time-out.
         assert "begin after" not in feed.log()
         feed.age_idle(100)
     feed.wait_for("end after")
@@ -433,7 +433,7 @@ def test_the_messages_of_a_killed_run_come_again_when_their_visibility_is_over(
     feed = Feed(emulator, tmp_path, fifo=True, BatchSize=4, ScalingConfig={"MaximumConcurrency": 2})
     feed.send("a1", group="a")
     feed.wait_for("begin a1")
-    # Time does not pass for what a run has in hand.
+    # The visibility of a message in a run does not change.
     assert feed.age(1000) == 0
     assert feed.counts() == (0, 1)
     assert emulator.admin.kill_run(feed.name)

@@ -1,4 +1,4 @@
-"""A fleet's outside world in memory: groups and their tags, names, queues like those of SQS."""
+"""Fakes for a fleet: target groups with tags, look-ups, and queues like those of SQS."""
 
 import json
 import re
@@ -19,7 +19,7 @@ from tests.support.databases import FakeDns
 
 # --------------------------------------------------------------------------------- target groups
 
-#: What ELB takes as a tag (NLB user guide, *Tag a target group*; its API reference says 256).
+#: A valid tag value (NLB user guide, *Tag a target group*; the API reference has 256).
 _TAG_VALUE = re.compile(r"[\w .:/=+\-@]{0,255}")
 _MOST_TAGS = 50
 
@@ -33,7 +33,7 @@ class Faults:
     def plan(self, error: Exception, times: int = 1) -> None:
         self._planned += [error] * times
 
-    def strike(self) -> None:
+    def raise_next(self) -> None:
         if self._planned:
             raise self._planned.pop(0)
 
@@ -42,11 +42,11 @@ class FakeTaggedGroups:
     """Target groups and their tags. Implements ``TaggedGroupsPort`` and ``GroupTagsPort``.
 
     Attributes:
-        lag: For so many seconds a listing does not have a change yet.
-        listings: How often it was listed.
-        writes: Every tag that was written.
-        faults: Of the listing.
-        write_faults: Of the writing; nothing is written then.
+        lag: The age of a listing in seconds.
+        listings: The number of listings.
+        writes: Every written tag.
+        faults: Faults of the listing.
+        write_faults: Faults of writing a tag, which then has no effect.
     """
 
     def __init__(self, clock: FakeClock, lag: float = 0.0) -> None:
@@ -58,23 +58,23 @@ class FakeTaggedGroups:
         self.faults, self.write_faults = Faults(), Faults()
 
     def put(self, arn: str, tags: Mapping[str, str]) -> None:
-        """A group with exactly these tags, listed at once."""
+        """Add a group with exactly these tags, listed at once."""
         self._history[arn] = [(float("-inf"), dict(tags))]
 
     def delete(self, arn: str) -> None:
-        """The group is gone; a listing that lags still has it."""
+        """Delete the group; an older listing still has it."""
         self._change(arn, None)
 
     def tag(self, arn: str, key: str, value: str) -> None:
-        """A person sets a tag."""
+        """Set a tag as a person."""
         self._change(arn, {**self.tags(arn), key: value})
 
     def untag(self, arn: str, key: str) -> None:
-        """A person removes a tag."""
+        """Remove a tag as a person."""
         self._change(arn, {k: v for k, v in self.tags(arn).items() if k != key})
 
     def tags(self, arn: str) -> Mapping[str, str]:
-        """What is on a group now, whatever a listing says."""
+        """Return the present tags of a group, which a listing may not have."""
         tags = self._history[arn][-1][1] if arn in self._history else None
         if tags is None:
             raise AwsNotFoundError("AddTags", "TargetGroupNotFound", arn)
@@ -82,7 +82,7 @@ class FakeTaggedGroups:
 
     def list_groups(self) -> Sequence[TaggedGroup]:
         self.listings += 1
-        self.faults.strike()
+        self.faults.raise_next()
         seen = self._clock.now() - self.lag
         found = []
         for arn, changes in self._history.items():
@@ -92,7 +92,7 @@ class FakeTaggedGroups:
         return found
 
     def write(self, arn: str, key: str, value: str) -> None:
-        self.write_faults.strike()
+        self.write_faults.raise_next()
         if not _TAG_VALUE.fullmatch(value):
             raise AwsCallError("AddTags", "ValidationError", value)
         if len({*self.tags(arn), key}) > _MOST_TAGS:
@@ -108,8 +108,8 @@ class FakeGroupFacts:
     """Implements ``GroupFactsPort``.
 
     Attributes:
-        known: What ELB knows; a group that is not here does not exist.
-        asked: What each call asked for.
+        known: The facts of all existing groups.
+        asked: The groups of each call.
     """
 
     def __init__(self, known: Mapping[str, GroupFacts] | None = None) -> None:
@@ -119,7 +119,7 @@ class FakeGroupFacts:
 
     def describe(self, arns: Collection[str]) -> Mapping[str, GroupFacts]:
         self.asked.append(frozenset(arns))
-        self.faults.strike()
+        self.faults.raise_next()
         return {arn: self.known[arn] for arn in arns if arn in self.known}
 
 
@@ -127,11 +127,11 @@ class FakeGroupFacts:
 
 
 class FakeNameLookups:
-    """Implements ``NamesPort``: every kind of endpoint has the answer of its name.
+    """Implements ``NameLookupsPort``: resolves every kind of endpoint by its name.
 
     Attributes:
-        dns: Says what each name answers.
-        asked: The questions of each call.
+        dns: The addresses of the names.
+        asked: The keys of each call.
     """
 
     def __init__(self, dns: FakeDns) -> None:
@@ -147,18 +147,18 @@ class FakeNameLookups:
 
 # ---------------------------------------------------------------------------------------- queues
 
-#: Within so long SQS takes a deduplication ID once (SQS developer guide, *FIFO key terms*).
+#: SQS accepts a deduplication ID once in this time (SQS developer guide, *FIFO key terms*).
 DEDUPLICATION_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """A message as it was received.
+    """A received message.
 
     Attributes:
-        id: Its own; a double has the same.
-        handle: Of this one reception.
-        receptions: How often it was received, this time included.
+        id: The message ID, which a duplicate shares.
+        handle: The receipt handle of this delivery.
+        receptions: The number of deliveries, this one included.
     """
 
     id: str
@@ -181,15 +181,15 @@ class _Stored:
 
 
 class FakeQueue:
-    """An SQS queue: in flight while it is read, back after the visibility time-out.
+    """An SQS queue: messages are in flight until the visibility time-out.
 
-    With ``fifo`` a group is locked while one of its messages is in flight, its messages come in
-    order, and a deduplication ID counts once in five minutes. A message that was received so often
-    as it may be goes to the dead letters when it would be received once more.
+    With ``fifo`` a group is locked while one of its messages is in flight, its messages keep their
+    sequence, and a deduplication ID counts once in five minutes. A message becomes a dead letter
+    instead of being delivered more than ``most_receptions`` times.
 
     Attributes:
         dead: The dead letters.
-        faults: Of sending and receiving.
+        faults: Faults of sending and receiving.
     """
 
     def __init__(
@@ -213,7 +213,7 @@ class FakeQueue:
         self.faults = Faults()
 
     def send(self, body: str, *, group: str = "", deduplication: str = "") -> None:
-        self.faults.strike()
+        self.faults.raise_next()
         now = self._clock.now()
         if self._fifo:
             if now < self._seen.get(deduplication, float("-inf")) + DEDUPLICATION_SECONDS:
@@ -225,7 +225,7 @@ class FakeQueue:
         )
 
     def receive(self, most: int = 10) -> list[Message]:
-        self.faults.strike()
+        self.faults.raise_next()
         self._expire()
         now = self._clock.now()
         locked = {m.group for m in self._stored if self._fifo and m.visible_at > now}
@@ -243,7 +243,7 @@ class FakeQueue:
         return received
 
     def delete(self, handle: str) -> None:
-        """A FIFO queue does not take a handle whose time is over (API reference, DeleteMessage)."""
+        """Delete a message; a FIFO queue ignores an expired handle (DeleteMessage)."""
         now = self._clock.now()
         self._stored = [
             m for m in self._stored if m.handle != handle or (self._fifo and m.visible_at <= now)
@@ -251,30 +251,29 @@ class FakeQueue:
 
     @property
     def waiting(self) -> int:
-        """How many nobody has finished, in flight or not."""
+        """The number of messages, including those in flight."""
         self._expire()
         return len(self._stored)
 
     @property
     def bodies(self) -> list[str]:
-        """What nobody has finished, in order."""
+        """The bodies of all messages, in sequence."""
         self._expire()
         return [message.body for message in self._stored]
 
-    def double(self) -> None:
-        """SQS delivers at least once: of each message there is a second one, free to be received.
+    def duplicate(self) -> None:
+        """Duplicate each message, because SQS delivers at least once.
 
-        On a FIFO queue the two have different groups: SQS keeps the lock of a group, but the tests
-        are to see two workers with one order.
+        The duplicate has another message group, so that two workers get the work item at once.
         """
         doubles = [
-            replace(m, group=f"{m.group}, again", visible_at=self._clock.now(), handle="")
+            replace(m, group=f"{m.group}, duplicate", visible_at=self._clock.now(), handle="")
             for m in self._stored
         ]
         self._stored += doubles
 
     def shuffle(self, random: Random) -> None:
-        """Another order, across and within the groups."""
+        """Shuffle the messages, across and within the groups."""
         random.shuffle(self._stored)
 
     def _take(self, message: _Stored) -> Message:
@@ -300,7 +299,7 @@ def _received(message: _Stored) -> Message:
 
 
 def lambda_event(messages: Sequence[Message]) -> dict[str, Any]:
-    """What Lambda gives to a function for a batch (Lambda guide, *Using Lambda with SQS*)."""
+    """Return Lambda's event for a batch (Lambda guide, *Using Lambda with SQS*)."""
     return {
         "Records": [
             {
@@ -314,7 +313,7 @@ def lambda_event(messages: Sequence[Message]) -> dict[str, Any]:
                 },
                 "messageAttributes": {},
                 "eventSource": "aws:sqs",
-                "eventSourceARN": "arn:aws:sqs:eu-west-1:123456789012:fleet-orders.fifo",
+                "eventSourceARN": "arn:aws:sqs:eu-west-1:123456789012:fleet-work-items.fifo",
                 "awsRegion": "eu-west-1",
             }
             for message in messages
@@ -323,10 +322,10 @@ def lambda_event(messages: Sequence[Message]) -> dict[str, Any]:
 
 
 def settle(queue: FakeQueue, messages: Sequence[Message], response: Mapping[str, Any]) -> None:
-    """Lambda deletes what the function did not report as failed; the rest comes again.
+    """Delete the messages that the function did not report as failed, as Lambda does.
 
-    All of it, if the function reported a message that was not in the batch (Lambda guide,
-    *Reporting batch item failures*). After a crash there is nothing to settle.
+    Lambda deletes none if the function reports a message that was not in the batch (Lambda guide,
+    *Reporting batch item failures*).
     """
     failed = {item["itemIdentifier"] for item in response.get("batchItemFailures", ())}
     if not failed <= {message.id for message in messages}:
@@ -338,11 +337,11 @@ def settle(queue: FakeQueue, messages: Sequence[Message], response: Mapping[str,
 
 @dataclass
 class FakeWorkQueue:
-    """Implements ``WorkQueuePort`` over a FIFO queue, whose messages are the orders' texts.
+    """Implements ``WorkQueuePort`` over a FIFO queue.
 
     Attributes:
-        sent: Every order that was sent, those of the same minute too.
-        calls: How often each method was called.
+        sent: Every sent work item, including dropped ones.
+        calls: The number of calls of each method.
     """
 
     clock: FakeClock
@@ -362,7 +361,7 @@ class FakeWorkQueue:
 
     def count(self) -> int:
         self.calls["count"] += 1
-        self.queue.faults.strike()
+        self.queue.faults.raise_next()
         return self.queue.waiting
 
 
@@ -375,8 +374,8 @@ class FakeDatabaseEvents:
     def __post_init__(self) -> None:
         self.queue = FakeQueue(self.clock, visibility=200.0)
 
-    def happens(self, identifier: str) -> None:
-        """RDS tells of this instance or cluster."""
+    def send_event(self, identifier: str) -> None:
+        """Send an RDS event of this instance or cluster."""
         event = {
             "detail-type": "RDS DB Instance Event",
             "source": "aws.rds",

@@ -1,7 +1,7 @@
-"""Workers of a fleet on one virtual clock: containers that take orders from a queue, and die.
+"""Workers of a fleet on one virtual clock: containers that receive work items, and are killed.
 
-A container does what ``functions/fleet_worker/app.py`` does with a batch, but its waits are
-moments of the clock, so that several containers take turns between any two of their calls.
+A container handles a batch like ``functions/fleet_worker/app.py``, but yields at every wait, so
+that several containers can run in turn on one clock.
 """
 
 import asyncio
@@ -44,37 +44,37 @@ from tests.support.fleet import FakeQueue, FakeTaggedGroups, FakeWorkQueue, Mess
 from tests.support.scenario import POLICY, FakeReporter, FakeTargetGroup, target
 
 KEY = SigningKey(b"a secret of this deployment")
-#: Of fleet.yaml: a function's time-out, its batch and how many of them there may be at once.
+#: The worker's time-out, batch size and maximum concurrency (fleet.yaml).
 FUNCTION_SECONDS = 90.0
 BATCH = 2
 WORKERS = 10
 DAY_SECONDS = 86_400.0
-#: How soon an idle container looks at the queue again.
+#: The time after which an idle container polls the queue again.
 _POLL_SECONDS = 1.0
 
 _T = TypeVar("_T")
 
 
 class Fault(StrEnum):
-    """What may happen to a call."""
+    """The failures of a call."""
 
     THROTTLED = "throttled"
     TIMED_OUT = "timed_out"
-    #: The change was made, and nobody hears of it.
+    #: The change was made, but the reply was lost.
     REPLY_LOST = "reply_lost"
     DENIED = "denied"
     DELETED = "deleted"
 
 
 @dataclass
-class Line:
-    """Every call of the workers to ELB, and what happens to some of them.
+class ElbCalls:
+    """Records every call of the workers to ELB, and fails some of them.
 
     Attributes:
-        faults: By the number of the call, from 0.
-        calls: What was called for which group, in order.
-        moments: When.
-        throttled: How often AWS said slow down.
+        faults: The faults by the number of the call, from 0.
+        calls: The operation and the group of each call, in sequence.
+        moments: The time of each call.
+        throttled: The number of throttled replies.
     """
 
     clock: FakeClock
@@ -83,7 +83,7 @@ class Line:
     moments: list[float] = field(default_factory=list)
     throttled: int = 0
 
-    def call(self, operation: str, arn: str, deed: Callable[[], _T]) -> _T:
+    def call(self, operation: str, arn: str, method: Callable[[], _T]) -> _T:
         fault = self.faults.get(len(self.calls))
         self.calls.append((operation, arn))
         self.moments.append(self.clock.now())
@@ -97,35 +97,35 @@ class Line:
                 raise AwsAccessDeniedError(operation, "AccessDenied", "not authorized")
             case Fault.DELETED:
                 raise AwsNotFoundError(operation, "TargetGroupNotFound", arn)
-        result = deed()
+        result = method()
         if fault is Fault.REPLY_LOST:
             raise AwsUnavailableError(operation, "ConnectionClosedError", "no reply")
         return result
 
     @property
     def operations(self) -> list[str]:
-        """What was called, in order."""
+        """The operations, in sequence."""
         return [operation for operation, _ in self.calls]
 
 
 @dataclass(frozen=True, slots=True)
-class _LinedGroup:
+class _CountedGroup:
     """Implements ``target_sync.ports.TargetGroupPort``."""
 
     arn: str
     group: FakeTargetGroup | None
-    line: Line
+    elb: ElbCalls
 
     def describe(self) -> TargetGroup:
-        return self.line.call("DescribeTargetHealth", self.arn, self._found().describe)
+        return self.elb.call("DescribeTargetHealth", self.arn, self._found().describe)
 
     def register(self, targets: Sequence[Target]) -> None:
         group = self._found()
-        self.line.call("RegisterTargets", self.arn, lambda: group.register(targets))
+        self.elb.call("RegisterTargets", self.arn, lambda: group.register(targets))
 
     def deregister(self, targets: Sequence[Target]) -> None:
         group = self._found()
-        self.line.call("DeregisterTargets", self.arn, lambda: group.deregister(targets))
+        self.elb.call("DeregisterTargets", self.arn, lambda: group.deregister(targets))
 
     def _found(self) -> FakeTargetGroup:
         if self.group is None:
@@ -134,19 +134,19 @@ class _LinedGroup:
 
 
 @dataclass(frozen=True, slots=True)
-class _LinedTags:
+class _CountedTags:
     """Implements ``target_sync.fleet.ports.GroupTagsPort``."""
 
     tags: FakeTaggedGroups
-    line: Line
+    elb: ElbCalls
 
     def write(self, arn: str, key: str, value: str) -> None:
-        self.line.call("AddTags", arn, lambda: self.tags.write(arn, key, value))
+        self.elb.call("AddTags", arn, lambda: self.tags.write(arn, key, value))
 
 
 @dataclass(frozen=True, slots=True)
-class NamedEndpoint:
-    """Implements ``target_sync.ports.Endpoint``: by name; of a cluster, by two sources."""
+class FakeEndpoint:
+    """Implements ``target_sync.ports.Endpoint``: by DNS; a cluster has two sources."""
 
     binding: Binding
     resolver: NameResolver
@@ -166,18 +166,18 @@ class NamedEndpoint:
 
 
 @dataclass
-class FakeReports:
-    """Implements ``target_sync.fleet.worker.Reports``: it keeps what it is told.
+class FakeWorkerReporter:
+    """Implements ``target_sync.fleet.worker.WorkerReporter``, and keeps its calls.
 
     Attributes:
-        runs: What each run was about, and how it ended.
-        failures: What failed for good elsewhere than in a run.
-        again: The orders that came again.
+        runs: The context and the result of each run.
+        failures: The permanent failures outside a run.
+        again: The retries.
     """
 
     runs: list[tuple[LogContext, SyncResult]] = field(default_factory=list)
     failures: list[tuple[LogContext, Exception]] = field(default_factory=list)
-    again: list[tuple[LogContext, Exception]] = field(default_factory=list)
+    retries: list[tuple[LogContext, Exception]] = field(default_factory=list)
 
     def for_run(self, context: LogContext) -> RunReporter:
         return _RunReporter(context, self)
@@ -186,18 +186,18 @@ class FakeReports:
         self.failures.append((context, error))
 
     def report_retry(self, context: LogContext, error: Exception) -> None:
-        self.again.append((context, error))
+        self.retries.append((context, error))
 
     @property
     def statuses(self) -> list[str]:
-        """How the runs ended, in order."""
+        """The statuses of the runs, in sequence."""
         return [result.status.value for _, result in self.runs]
 
 
 class _RunReporter(FakeReporter):
-    def __init__(self, context: LogContext, reports: FakeReports) -> None:
+    def __init__(self, context: LogContext, reporter: FakeWorkerReporter) -> None:
         super().__init__()
-        self._subject, self._reports = context, reports
+        self._subject, self._reports = context, reporter
 
     def report(self, result: SyncResult) -> None:
         super().report(result)
@@ -205,46 +205,46 @@ class _RunReporter(FakeReporter):
 
 
 def arn_of(number: int) -> str:
-    """The ARN of a target group."""
+    """Return the ARN of a target group."""
     return (
         f"arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/db-{number}/{number:016x}"
     )
 
 
 class SlowClock(FakeClock):
-    """Health checks every five seconds, as AWS makes them: these stories last for minutes."""
+    """A clock with a health check every five seconds, as in AWS, for tests that last minutes."""
 
     TICK_SECONDS = 5.0
 
 
 class Fleet:
-    """Groups, their databases, a queue, and containers that take orders from it.
+    """Groups, their databases, a queue, and containers that receive work items from it.
 
     Attributes:
-        kills: The steps of the containers, counted from 1, at which Lambda kills the one whose
-            turn it is. A step is from one wait of a batch to the next.
-        sent: How many messages the queue took.
-        steps: How many there were.
-        killed: How many containers were killed.
-        undeleted: Batches, counted from 1, whose messages come again although they were done.
-        last_calls: What each of them had called last.
-        returns: How often each message was received and not deleted afterwards.
-        done: The messages that were deleted.
+        kills: The steps, counted from 1, at which Lambda kills the running container. A step
+            is from one wait of a batch to the next.
+        sent: The number of messages that the queue accepted.
+        steps: The number of steps.
+        killed: The number of killed containers.
+        undeleted: The batches, counted from 1, whose messages are delivered again although done.
+        last_calls: The last operation of each killed container.
+        returns: How often each message was delivered and not deleted.
+        done: The IDs of the deleted messages.
 
     Args:
-        containers: How many there are at once.
-        alone: Whether the queue promises that each group has one worker at a time.
+        containers: The number of concurrent containers.
+        alone: Whether to assert that each group has one worker at a time.
     """
 
-    def __init__(self, *, containers: int = 1, alone: bool = True) -> None:
+    def __init__(self, *, containers: int = 1, exclusive: bool = True) -> None:
         self.clock = SlowClock()
         self.tags = FakeTaggedGroups(self.clock)
         self.dns = FakeDns(self.clock)
         self.work_items = FakeWorkQueue(self.clock)
-        # No order expires here, so that each has an end of its own: the sweep would send it anew.
+        # Work items do not expire here, so that each is done or becomes a dead letter.
         self.work_items.queue = FakeQueue(self.clock, fifo=True, retention=DAY_SECONDS)
-        self.line = Line(self.clock)
-        self.reports = FakeReports()
+        self.elb = ElbCalls(self.clock)
+        self.reporter = FakeWorkerReporter()
         self.groups: dict[str, FakeTargetGroup] = {}
         self.bindings: dict[str, Binding] = {}
         self.kills: set[int] = set()
@@ -253,22 +253,22 @@ class Fleet:
         self.last_calls: list[str] = []
         self.returns: Counter[str] = Counter()
         self.done: set[str] = set()
-        self._alone = alone
+        self._alone = exclusive
         self._busy: set[str] = set()
         self._containers = containers
 
-    # ------------------------------------------------------------------------------- the world
+    # ------------------------------------------------------------------------------------ the world
 
-    def adds(
+    def add(
         self,
         number: int,
         *registered: object,
         resolves_to: object = None,
         kind: DatabaseKind = DatabaseKind.RDS_INSTANCE,
         policy: SyncPolicy = POLICY,
-        record_of: object = None,
+        verified_for: object = None,
     ) -> Binding:
-        """A group with these targets, bound to a name, verified for an address or not at all."""
+        """Add a group with these targets, with or without a checkpoint."""
         binding = Binding(
             arn=arn_of(number), endpoint=f"db-{number}.internal", kind=kind, policy=policy
         )
@@ -276,87 +276,89 @@ class Fleet:
         group.register_externally(*(target(address) for address in registered))
         self.groups[binding.arn], self.bindings[binding.arn] = group, binding
         tags = {"privatelink-sync:endpoint": binding.endpoint}
-        if record_of is not None:
+        if verified_for is not None:
             tags["privatelink-sync:checkpoint"] = write_checkpoint(
-                binding, [target(record_of).address], KEY
+                binding, [target(verified_for).address], KEY
             )
         self.tags.put(binding.arn, tags)
         if resolves_to is not None:
             self.dns.set_addresses(binding.endpoint, resolves_to)
         return binding
 
-    def deletes(self, binding: Binding) -> None:
-        """Somebody deletes a group."""
+    def delete_group(self, binding: Binding) -> None:
+        """Delete a group."""
         del self.groups[binding.arn]
         self.tags.delete(binding.arn)
 
     def work_item(
         self, binding: Binding, reason: WorkReason = WorkReason.ADDRESSES_CHANGED
     ) -> SyncWorkItem:
-        """What a sweep would send now."""
-        return SyncWorkItem(binding, self.record_text(binding), reason)
+        """Return the work item that a sweep would send now."""
+        return SyncWorkItem(binding, self.checkpoint_text(binding), reason)
 
-    def sends(self, *bindings: Binding, reason: WorkReason = WorkReason.ADDRESSES_CHANGED) -> None:
-        """Order work on these groups, as a sweep would."""
+    def send(self, *bindings: Binding, reason: WorkReason = WorkReason.ADDRESSES_CHANGED) -> None:
+        """Send these groups, as a sweep would."""
         before = self.work_items.queue.waiting
         self.work_items.send([self.work_item(it, reason) for it in bindings], self.clock.now())
         self.sent += self.work_items.queue.waiting - before
 
-    def poisons(self, body: str) -> None:
-        """Somebody sends what is no order; nothing follows it in its group."""
+    def send_unreadable(self, body: str) -> None:
+        """Send an unreadable message in a message group of its own."""
         self.sent += 1
         self.work_items.queue.send(body, group=f"poison {self.sent}", deduplication=f"{self.sent}")
 
-    def record_text(self, binding: Binding) -> str:
+    def checkpoint_text(self, binding: Binding) -> str:
         return self.tags.tags(binding.arn).get("privatelink-sync:checkpoint", "")
 
-    def is_recorded_for(self, binding: Binding, *addresses: object) -> bool:
-        """Whether the group's record says that it was right for these addresses."""
-        checkpoint = read_checkpoint(self.record_text(binding), binding, KEY)
+    def is_verified_for(self, binding: Binding, *addresses: object) -> bool:
+        """Return whether the group's checkpoint is for these addresses."""
+        checkpoint = read_checkpoint(self.checkpoint_text(binding), binding, KEY)
         return checkpoint is not None and checkpoint.matches(_addresses(addresses))
 
     def registered(self, binding: Binding) -> set[str]:
         return {str(it) for it in self.groups[binding.arn].snapshot().registered}
 
-    # ----------------------------------------------------------------------------- the workers
+    # ---------------------------------------------------------------------------------- the workers
 
     def worker(self) -> Worker:
-        """That of a container that has just been started."""
+        """Return the worker of a new container."""
         budget = CallBudget.of(self.clock.now(), workers=WORKERS)
         return Worker(
             clock=self.clock,
             target_group=self._group,
-            tags=_LinedTags(self.tags, self.line),
-            rate_limiter=CallRateLimiter(self.clock, budget, lambda: self.line.throttled),
+            tags=_CountedTags(self.tags, self.elb),
+            rate_limiter=CallRateLimiter(self.clock, budget, lambda: self.elb.throttled),
             endpoint=self.endpoint_of,
-            reporter=self.reports,
+            reporter=self.reporter,
             key=KEY,
         )
 
     def _group(self, binding: Binding) -> TargetGroupPort:
-        return _LinedGroup(binding.arn, self.groups.get(binding.arn), self.line)
+        return _CountedGroup(binding.arn, self.groups.get(binding.arn), self.elb)
 
     def endpoint_of(self, binding: Binding) -> Endpoint:
-        return NamedEndpoint(binding, self.dns)
+        return FakeEndpoint(binding, self.dns)
 
-    def plays(self, seconds: float = 5_000.0) -> None:
-        """Let the containers work until the queue is empty.
+    def run(self, seconds: float = 5_000.0) -> None:
+        """Run the containers until the queue is empty.
 
         Raises:
-            AssertionError: It is not after so many seconds.
+            AssertionError: It is not empty in this time.
         """
         end, turns = self.clock.now() + seconds, count()
-        due = [(self.clock.now(), next(turns), self._lives()) for _ in range(self._containers)]
+        due = [
+            (self.clock.now(), next(turns), self._run_containers()) for _ in range(self._containers)
+        ]
         while self.work_items.queue.waiting:
             at, _, container = heapq.heappop(due)
-            assert at <= end, "orders are left"
+            assert at <= end, "work items remain"
             self.clock.sleep_until(at)
             heapq.heappush(due, (next(container), next(turns), container))
         for _, _, container in due:
             container.close()
 
-    def _lives(self) -> Generator[float, None, None]:
-        """Containers, one after the other's death."""
+    def _run_containers(self) -> Generator[float, None, None]:
+        """Run one container after the other; each ends when it is killed."""
         while True:
             worker = self.worker()
             died = False
@@ -368,7 +370,7 @@ class Fleet:
                     yield self.clock.now() + _POLL_SECONDS
 
     def _batch(self, worker: Worker, messages: Sequence[Message]) -> Generator[float, None, bool]:
-        """Work on a batch as the function does, and answer whether the container died of it."""
+        """Handle a batch like the function; return whether the container was killed."""
         self.batches += 1
         batch, ends_at, failed = self.batches, self.clock.now() + FUNCTION_SECONDS, set[str]()
         turns = count()
@@ -376,7 +378,7 @@ class Fleet:
             (self.clock.now(), next(turns), self._in_turn(worker, group, ends_at, failed))
             for group in _by_group(messages)
         ]
-        while not self._dies(ends_at):
+        while not self._is_killed(ends_at):
             if not due:
                 response = {"batchItemFailures": [{"itemIdentifier": it} for it in failed]}
                 received = {it.id for it in messages}
@@ -395,26 +397,26 @@ class Fleet:
         for _, _, run_in_steps in due:
             run_in_steps.close()
         self.killed += 1
-        self.last_calls += self.line.operations[-1:]
+        self.last_calls += self.elb.operations[-1:]
         self.returns.update(it.id for it in messages)
         return True
 
-    def _dies(self, ends_at: float) -> bool:
+    def _is_killed(self, ends_at: float) -> bool:
         self.steps += 1
         return self.steps in self.kills or self.clock.now() > ends_at
 
     def _in_turn(
         self, worker: Worker, messages: Sequence[Message], ends_at: float, failed: set[str]
     ) -> Generator[float, None, None]:
-        """The orders of one group, one after the other."""
+        """Carry out the work items of one group, one after the other."""
         for message in messages:
             try:
-                yield from self._course(worker, message, ends_at)
+                yield from self._steps(worker, message, ends_at)
             except (TargetSyncError, UnreadableWorkItemError) as error:
                 failed.add(message.id)
-                self.reports.report_retry({"message_id": message.id}, error)
+                self.reporter.report_retry({"message_id": message.id}, error)
 
-    def _course(
+    def _steps(
         self, worker: Worker, message: Message, ends_at: float
     ) -> Generator[float, None, None]:
         work_item = read_work_item(message.body)
@@ -440,7 +442,7 @@ def _addresses(texts: Iterable[object]) -> frozenset[IPAddress]:
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop whose time is a clock's: what waits for the time moves it.
+    """An event loop on a virtual clock, which a wait advances.
 
     Args:
         clock: The clock.
@@ -455,13 +457,13 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 class _TimelessSelector(selectors.SelectSelector):
-    """Does not wait for the time to pass, but lets it pass."""
+    """Advances the clock instead of waiting."""
 
     def __init__(self, clock: FakeClock) -> None:
         super().__init__()
         self._clock = clock
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        assert timeout is not None, "nothing is left that could go on"
+        assert timeout is not None, "no task can continue"
         self._clock.sleep_until(self._clock.now() + timeout)
         return super().select(0)

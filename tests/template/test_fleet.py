@@ -1,4 +1,4 @@
-"""The fleet's template: what a queue, a role and an alarm must be for it to keep its promises."""
+"""The queues, roles, functions and alarms of fleet.yaml."""
 
 import re
 from collections.abc import Mapping
@@ -47,9 +47,9 @@ IN_VPC = {
 TOPIC = "arn:aws:sns:eu-west-1:111122223333:alarms"
 BOUNDARY = "arn:aws:iam::111122223333:policy/boundary"
 SITUATIONS: Mapping[str, Mapping[str, str]] = {
-    "as it comes": {},
+    "by default": {},
     "in a VPC": IN_VPC,
-    "with all that is optional": {
+    "with all options": {
         **IN_VPC,
         "AlarmTopicArn": TOPIC,
         "PermissionsBoundaryArn": BOUNDARY,
@@ -57,7 +57,7 @@ SITUATIONS: Mapping[str, Mapping[str, str]] = {
 }
 EVERYWHERE = pytest.mark.parametrize("situation", SITUATIONS)
 GROUPS = "arn:aws:elasticloadbalancing:eu-west-1:111122223333:targetgroup/*"
-#: Which targets, tags and databases there are, is only known when the tags are read.
+#: The template cannot name the target groups, because their tags decide.
 OF_THE_FLEET = {
     **WHOLE_TYPES,
     "elasticloadbalancing:AddTags": {":targetgroup/*"},
@@ -76,7 +76,7 @@ def of_role(role: str, **given: str) -> list[Mapping[str, Any]]:
 
 
 def allowed(role: str) -> dict[str, list[str]]:
-    """What a role may do, and on what."""
+    """Return the actions of a role, with their resources."""
     found: dict[str, list[str]] = {}
     for statement in of_role(role):
         for action in as_list(statement["Action"]):
@@ -85,17 +85,17 @@ def allowed(role: str) -> dict[str, list[str]]:
 
 
 def mapping(function: str) -> Mapping[str, Any]:
-    """The event source of a function."""
+    """Return the event source of a function."""
     (found,) = [m for m in MAPPINGS.values() if m["FunctionName"] == {"Ref": function}]
     return found
 
 
 def queue_of(function: str) -> Mapping[str, Any]:
-    """The queue that a function's messages come from."""
+    """Return the queue of a function's messages."""
     return QUEUES[mapping(function)["EventSourceArn"]["Fn::GetAtt"][0]]
 
 
-# --------------------------------------------------------------------------- security checks
+# ---------------------------------------------------------------------------------- security checks
 
 
 @pytest.mark.parametrize("logical_id", TEMPLATE["Resources"])
@@ -106,7 +106,7 @@ def test_skips_only_the_known_security_checks_with_a_reason(logical_id: str) -> 
     assert {entry["id"] for entry in skipped} == EXCEPTIONS.get(resource["Type"], set())
 
 
-# -------------------------------------------------------------------------------- parameters
+# --------------------------------------------------------------------------------------- parameters
 
 
 def test_every_parameter_is_in_one_group_and_has_a_label() -> None:
@@ -164,7 +164,7 @@ def test_subnets_and_security_groups_are_given_together(name: str) -> None:
     assert not fleet(**IN_VPC).violations()
 
 
-# -------------------------------------------------------------------------------- functions
+# ---------------------------------------------------------------------------------------- functions
 
 
 def test_both_templates_have_the_same_layer_and_runtime() -> None:
@@ -208,7 +208,7 @@ URLS = {"WorkQueue": f"{QUEUE}/work.fifo", "EventQueue": f"{QUEUE}/events"}
 
 
 def environments(**given: str) -> dict[str, dict[str, str]]:
-    """What each function is told."""
+    """Return the environment of each function."""
     resolver = Resolver(given, attributes=URLS, path=FLEET_TEMPLATE)
     found = resolver.of_type("AWS::Lambda::Function").items()
     return {name: function["Environment"]["Variables"] for name, function in found}
@@ -278,7 +278,7 @@ def test_a_sweep_ends_before_the_next_one_and_is_not_retried() -> None:
     assert schedule["Target"]["RetryPolicy"]["MaximumRetryAttempts"] == 0
 
 
-# ------------------------------------------------------------------------------------ queues
+# ------------------------------------------------------------------------------------------- queues
 
 
 @pytest.mark.parametrize("name", ["FleetWorkerFunction", "FleetWatchFunction"])
@@ -302,11 +302,11 @@ def test_a_message_that_failed_three_times_is_kept_long_enough(name: str) -> Non
 def test_a_group_has_one_worker_at_a_time_and_fails_alone() -> None:
     work = mapping("FleetWorkerFunction")
     assert queue_of("FleetWorkerFunction")["FifoQueue"] is True
-    # Equal orders are told apart by the group and the minute, which the sender says.
+    # The sender sets both IDs: the target group, and the minute with the body.
     assert "ContentBasedDeduplication" not in queue_of("FleetWorkerFunction")
     assert work["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
     assert work["ScalingConfig"] == {"MaximumConcurrency": {"Ref": "MaxWorkers"}}
-    # Lambda has neither for a FIFO queue: more than ten messages at once, or a window.
+    # For a FIFO queue Lambda supports at most ten messages, and no batching window.
     assert work["BatchSize"] == queues.BATCH == workers.BATCH <= 10
     assert "MaximumBatchingWindowInSeconds" not in work
 
@@ -316,7 +316,7 @@ def test_many_events_cause_few_watches() -> None:
     assert (watch["BatchSize"], watch["MaximumBatchingWindowInSeconds"]) == (100, 1)
     assert watch["ScalingConfig"] == {"MaximumConcurrency": 2}
     longest = PARAMETERS["EventWatchDurationSeconds"]["MaxValue"]
-    # An event that comes while others are watched has its time, too.
+    # A watch has time for an event that arrives during it.
     assert FUNCTIONS["FleetWatchFunction"]["Timeout"] > longest + RESERVE_SECONDS
 
 
@@ -325,7 +325,7 @@ def test_every_queue_is_encrypted(name: str) -> None:
     assert QUEUES[name]["SqsManagedSseEnabled"] is True
 
 
-# ------------------------------------------------------------------------------------ events
+# ------------------------------------------------------------------------------------------- events
 
 
 def test_the_events_are_those_of_a_stack_for_every_instance_and_cluster() -> None:
@@ -359,7 +359,7 @@ def test_undelivered_events_are_kept() -> None:
         assert target["DeadLetterConfig"] == {"Arn": "<UndeliveredEventsQueue.Arn>"}
 
 
-# ------------------------------------------------------------------------------------- roles
+# -------------------------------------------------------------------------------------------- roles
 
 
 @EVERYWHERE
@@ -440,7 +440,7 @@ def test_a_worker_can_write_only_the_fleets_own_tags() -> None:
     assert condition["ForAllValues:StringEquals"] == {
         "aws:TagKeys": [CHECKPOINT_TAG, AUDIT_CURSOR_TAG]
     }
-    # Without this, ForAllValues holds for a call that names no key.
+    # Without this, ForAllValues also matches a call without keys.
     assert condition["Null"]["aws:TagKeys"] == "false"
 
 
@@ -451,7 +451,7 @@ def test_every_role_has_the_permissions_boundary() -> None:
     assert not [r for r in fleet().of_type("AWS::IAM::Role").values() if "PermissionsBoundary" in r]
 
 
-# ------------------------------------------------------------------------------------ alarms
+# ------------------------------------------------------------------------------------------- alarms
 
 ALARMS = {
     properties["AlarmName"].removeprefix("postgres-privatelink-"): properties
@@ -509,7 +509,7 @@ ENTRIES = sections(SECTION, 3)
 
 def test_the_runbook_has_an_entry_for_each_alarm_of_the_fleet() -> None:
     told = [anchor for title in ENTRIES for anchor in anchors(f"### {title}")]
-    # What could not be delivered is the same thing in both templates.
+    # Both templates have an alarm for undelivered events.
     assert told == [name for name in ALARMS if name != "undelivered-events"]
 
 
@@ -519,7 +519,7 @@ def test_an_entry_has_meaning_first_check_and_remedy(title: str) -> None:
     assert parts == ["Means", "First look", "Remedy"]
 
 
-# -------------------------------------------------------------------------------- two stacks
+# --------------------------------------------------------------------------------------- two stacks
 
 
 @pytest.mark.parametrize("logical_id", expand(FLEET_TEMPLATE)["Resources"])

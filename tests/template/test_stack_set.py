@@ -1,4 +1,4 @@
-"""A stack set with service-managed permissions takes no transform: the fleet is expanded for it."""
+"""Expanding fleet.yaml for a stack set, which supports no transform."""
 
 import json
 import subprocess
@@ -11,13 +11,13 @@ from tests.template.pages import ROOT
 from tests.template.stack import expand
 from tools import expand_template
 
-#: A template that is given as text (CloudFormation API reference, CreateStackSet, TemplateBody).
+#: The size of a TemplateBody (CloudFormation API reference, CreateStackSet).
 MOST_BYTES = 51_200
 
 
 @pytest.fixture
 def plain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The fleet as `sam package` leaves it, expanded."""
+    """Return fleet.yaml as `sam package` writes it, expanded."""
     packaged, plain = tmp_path / "packaged.yaml", tmp_path / "stackset.json"
     text = (ROOT / "fleet.yaml").read_text()
     lines = (
@@ -38,7 +38,7 @@ def test_expands_the_fleet_into_a_template_for_a_stack_set(plain: Path) -> None:
     assert not [kind for kind in types if kind.startswith("AWS::Serverless::")]
     assert template["Parameters"].keys() >= {"PermissionsBoundaryArn", "ApiShare"}
     assert plain.stat().st_size < MOST_BYTES
-    # Nothing of where it was expanded.
+    # The result contains no Region of the expansion.
     assert "us-east-1" not in plain.read_text()
 
 

@@ -1,4 +1,4 @@
-"""Bindings, listings and answers, made with few words."""
+"""Bindings, listings and observations for the tests."""
 
 from ipaddress import IPv4Address, ip_network
 
@@ -35,7 +35,7 @@ def binding(number: int = 1) -> Binding:
 
 
 def verified(number: int, *addresses: IPAddress, cursor: str = "") -> ListedGroup:
-    """A group that was verified for these addresses."""
+    """Return a group that was verified for these addresses."""
     bound = binding(number)
     return ListedGroup(bound, write_checkpoint(bound, addresses or (A,), KEY), cursor)
 
@@ -51,5 +51,5 @@ def observation(*addresses: IPAddress) -> Observation:
 
 
 def observations(*groups: ListedGroup) -> dict[EndpointKey, Observation]:
-    """Every name says A."""
+    """Return an observation of A for every endpoint."""
     return dict.fromkeys(endpoint_keys(groups), observation())

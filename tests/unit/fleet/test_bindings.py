@@ -1,4 +1,4 @@
-"""What the tags of a target group say."""
+"""Parsing the tags of target groups."""
 
 from dataclasses import replace
 from ipaddress import ip_network
@@ -212,13 +212,13 @@ FAULTS = [
 ]
 
 
-@pytest.mark.parametrize(("group", "code", "told"), FAULTS)
+@pytest.mark.parametrize(("group", "code", "message"), FAULTS)
 def test_reports_invalid_tags_as_a_finding_on_their_group(
-    group: TaggedGroup, code: FindingCode, told: str
+    group: TaggedGroup, code: FindingCode, message: str
 ) -> None:
     listed, (finding,) = read(group, GOOD)
     assert (finding.arn, finding.code) == (group.arn, code)
-    assert told in finding.detail
+    assert message in finding.detail
     assert "Database" not in finding.detail
     assert listed == read(GOOD)[0]
 

@@ -1,4 +1,4 @@
-"""What the fleet leaves on a target group, and how it reads that again."""
+"""The values of the fleet's own tags."""
 
 from dataclasses import replace
 from ipaddress import IPv4Address, ip_network

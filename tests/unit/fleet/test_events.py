@@ -1,4 +1,4 @@
-"""Which database an RDS event names."""
+"""Reading the database of an RDS event."""
 
 import json
 from pathlib import Path

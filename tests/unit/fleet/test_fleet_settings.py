@@ -1,4 +1,4 @@
-"""The environment of the fleet's functions; every mistake is named."""
+"""Reading the environment of the fleet's functions."""
 
 from collections.abc import Callable, Mapping
 from ipaddress import ip_network
@@ -49,7 +49,7 @@ def test_makes_the_key_from_the_end_of_the_text() -> None:
 
 
 @pytest.mark.parametrize(
-    ("environ", "told"),
+    ("environ", "message"),
     [
         ({}, "SIGNING_KEY is missing"),
         ({"SIGNING_KEY": "fifteen bytes!!"}, "SIGNING_KEY must have at least 16 bytes"),
@@ -66,8 +66,8 @@ def test_makes_the_key_from_the_end_of_the_text() -> None:
         ({"SIGNING_KEY": STACK_ID, "MAX_WORKERS": "11"}, "MAX_WORKERS 11: .*reduce the workers"),
     ],
 )
-def test_names_a_missing_or_invalid_setting(environ: Mapping[str, str], told: str) -> None:
-    with pytest.raises(SettingsError, match=told):
+def test_names_a_missing_or_invalid_setting(environ: Mapping[str, str], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
         load_fleet_settings(environ)
 
 

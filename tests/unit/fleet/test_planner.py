@@ -1,4 +1,4 @@
-"""Which groups need work now."""
+"""Planning a sweep."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -185,10 +185,10 @@ def test_the_cursor_passes_no_audit_that_was_not_sent() -> None:
     first = sweep(groups, cursor=AuditCursor(arn(0), NOW - SWEEP_SECONDS))
     assert len(first.cursors) == 67 + 1
     assert first.cursors[0] is None
-    handed_out = [work.binding.arn for work in first.work[:20]]
+    sent = [work.binding.arn for work in first.work[:20]]
     cursor = first.cursors[20]
     assert cursor is not None
-    assert cursor.arn == handed_out[-1]
+    assert cursor.arn == sent[-1]
     second = sweep(groups, cursor=cursor, now=NOW + SWEEP_SECONDS)
     assert len(second.work) == 67 + 47
     assert [work.binding.arn for work in (*first.work, *second.work)].count(cursor.arn) == 1
@@ -201,7 +201,7 @@ def test_the_cursor_passes_groups_that_need_work_for_another_reason() -> None:
     audits = of(result, WorkReason.AUDIT)
     assert len(audits) == 15
     assert len(result.cursors) == 15 + 1
-    # Nothing is left of this round after the last of them.
+    # The last audit completes the round.
     assert result.cursors[-1] is not None
     assert result.cursors[-1].at == NOW
 
@@ -250,10 +250,10 @@ def test_every_group_gets_work_although_others_stay_broken(
         *(verified(200 + n) for n in range(calm)),
     ]
     cursor, seen, round_robin = None, set[str](), RoundRobin()
-    # Nothing is ever mended: the worst that can be.
+    # The worst case: no group is ever repaired.
     for number in range(start, start + 2 * len(groups) + 2):
         now = NOW + number * SWEEP_SECONDS
-        # Its room changes with what waits.
+        # The capacity depends on the queued work items.
         capacity = SweepCapacity(capacities[number % len(capacities)])
         result = plan_sweep(
             groups,

@@ -1,4 +1,4 @@
-"""The fleet's share of the account's calls."""
+"""The call budget of a worker."""
 
 import pytest
 from hypothesis import given
@@ -90,7 +90,7 @@ def test_calls_never_exceed_the_quota_in_any_period(
         now += pause
         if deed == "take":
             bucket, at = bucket.take(now)
-            # A worker waits for its turn, as the promise asks.
+            # A worker waits until its call may be made.
             now = max(now, at)
             went.append(now)
         else:
@@ -106,7 +106,7 @@ def test_a_call_waits_for_its_own_bucket_and_the_accounts() -> None:
     for call in (Call.REGISTRATION, Call.REGISTRATION, Call.DESCRIBE):
         budget, at = budget.take(call, 0.0)
         went.append(at)
-    # One registration at once and the next at 0.2/s; the account has given two, and gives 0.5/s.
+    # One registration at once and the next at 0.2/s; the account allows two, then 0.5/s.
     assert went == [0.0, pytest.approx(5.0), pytest.approx(2.0)]
 
 

@@ -1,4 +1,4 @@
-"""What one function writes the other reads, and nothing else."""
+"""Writing and parsing work items."""
 
 import json
 from collections.abc import Callable
@@ -96,7 +96,7 @@ def _put_into_policy(**fields: object) -> Change:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         pytest.param(_put(version=1), "version must be 2, not 1", id="another version"),
         pytest.param(_put(version=True), "version must be of type int", id="true is no number"),
@@ -129,10 +129,10 @@ def _put_into_policy(**fields: object) -> Change:
         pytest.param(_put_into_policy(more=1), "policy has unknown fields: more", id="one more in"),
     ],
 )
-def test_names_an_invalid_field(change: Change, told: str) -> None:
+def test_names_an_invalid_field(change: Change, message: str) -> None:
     document = json.loads(write_work_item(SYNC))
     change(document)
-    with pytest.raises(UnreadableWorkItemError, match=told):
+    with pytest.raises(UnreadableWorkItemError, match=message):
         read_work_item(json.dumps(document))
 
 
@@ -144,19 +144,19 @@ def test_rejects_a_cursor_that_is_no_valid_tag_value(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         pytest.param("", "not JSON", id="nothing"),
-        pytest.param("{", "not JSON", id="half an object"),
-        pytest.param("[" * 100_000, "not JSON", id="deeper than anybody writes"),
-        pytest.param("9" * 5_000, "not JSON", id="a number without end"),
+        pytest.param("{", "not JSON", id="an incomplete object"),
+        pytest.param("[" * 100_000, "not JSON", id="too deep"),
+        pytest.param("9" * 5_000, "not JSON", id="too long a number"),
         pytest.param('{"version":2,"version":2}', "not JSON: a field occurs twice", id="twice"),
         pytest.param('{"version":NaN}', "not JSON: NaN is not a number", id="not a number"),
         pytest.param("[]", "a work item is an object, not list", id="a list"),
     ],
 )
-def test_rejects_text_that_is_no_json_object(text: str, told: str) -> None:
-    with pytest.raises(UnreadableWorkItemError, match=told):
+def test_rejects_text_that_is_no_json_object(text: str, message: str) -> None:
+    with pytest.raises(UnreadableWorkItemError, match=message):
         read_work_item(text)
 
 

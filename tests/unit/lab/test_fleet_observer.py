@@ -1,4 +1,4 @@
-"""What the lab's look at a whole fleet notices."""
+"""The lab's observer of a whole fleet."""
 
 import time
 from collections.abc import Collection, Mapping
@@ -34,7 +34,7 @@ def plane(groups: Mapping[str, Collection[tuple[Endpoint, str]]]) -> DataPlane:
 
 
 class Seen(EmulatorAdmin):
-    """An emulator that shows one picture after the other, and then the last one."""
+    """An emulator that returns these snapshots in turn, and then the last one again."""
 
     def __init__(self, *pictures: DataPlane | None) -> None:
         super().__init__("http://127.0.0.1:1")
@@ -50,7 +50,7 @@ class Seen(EmulatorAdmin):
 
 
 def observed(*pictures: Collection[tuple[Endpoint, str]] | None) -> FleetObserver:
-    """What was seen of one group."""
+    """Return the snapshots of one group."""
     seen = Seen(*(None if it is None else plane({GROUP: it}) for it in pictures))
     with FleetObserver(seen) as observer:
         enough = len([it for it in pictures if it is not None])

@@ -1,4 +1,4 @@
-"""A whole fleet in memory, with workers that are always right, for the sweep and the watch."""
+"""A fleet of fakes, with workers that always succeed, for the sweep and the watch."""
 
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
@@ -30,7 +30,7 @@ from tests.support.fleet import (
 )
 from tests.unit.fleet.builders import FACTS, KEY, LIMITS, A, arn, binding, name
 
-#: The clock of a scene is that of the epoch, at the beginning of a minute.
+#: The start of the clock, in seconds since the epoch: the beginning of a minute.
 NOW = 1_732_300_020.0
 SCOPE = AwsScope("aws", "eu-west-1", "123456789012")
 SCHEDULED = Trigger(kind=TriggerKind.SCHEDULE)
@@ -39,8 +39,8 @@ SWEEP_TIMEOUT, WATCH_TIMEOUT = 58.0, 180.0
 
 
 @dataclass
-class Reports:
-    """What the sweep and the watch have reported."""
+class FakeReporter:
+    """Keeps the results of the sweep and of the watch."""
 
     all: list[SweepResult | WatchResult] = field(default_factory=list)
 
@@ -48,12 +48,12 @@ class Reports:
         self.all.append(result)
 
 
-class Scene:
-    """Tagged groups, their names and the queues, and a sweep and a watch over them.
+class FleetScenario:
+    """Tagged groups, their names and the queues, with a sweeper and a watcher.
 
     Attributes:
-        done: What the workers have carried out.
-        verify: What they do with a group.
+        done: The work items that the workers have carried out.
+        verify: The action of the workers on a group.
     """
 
     def __init__(self, lag: float = 0.0, watch_seconds: float = 120.0) -> None:
@@ -64,7 +64,7 @@ class Scene:
         self.lookups = FakeNameLookups(self.dns)
         self.queue = FakeWorkQueue(self.clock)
         self.events = FakeDatabaseEvents(self.clock)
-        self.reports = Reports()
+        self.reporter = FakeReporter()
         self.done: list[WorkItem] = []
         self.verify = self._verify
         self.sweeper = self.new_sweeper()
@@ -77,11 +77,11 @@ class Scene:
             watch_seconds=watch_seconds,
             clock=self.clock,
             epoch=self.clock.now,
-            reporter=self.reports,
+            reporter=self.reporter,
         )
 
     def new_sweeper(self) -> Sweeper:
-        """The sweeper of a container that has just started."""
+        """Return the sweeper of a new container."""
         return Sweeper(
             groups=self._groups(),
             lookups=self.lookups,
@@ -90,25 +90,25 @@ class Scene:
             share=0.5,
             clock=self.clock,
             epoch=self.clock.now,
-            reporter=self.reports,
+            reporter=self.reporter,
         )
 
     def add(self, *numbers: int, facts: GroupFacts = FACTS) -> None:
-        """Groups that nobody has verified yet. Their names say A."""
+        """Add unverified groups whose names resolve to A."""
         for number in numbers:
             self.tagged.put(arn(number), {ENDPOINT_TAG: name(number)})
             self.facts.known[arn(number)] = facts
             self.dns.set_addresses(name(number), A)
 
     def add_verified(self, *numbers: int) -> None:
-        """Groups that were verified for A, which their names say."""
+        """Add groups that were verified for A, and whose names resolve to A."""
         self.add(*numbers)
         for number in numbers:
             checkpoint = write_checkpoint(binding(number), [A], KEY)
             self.tagged.put(arn(number), {ENDPOINT_TAG: name(number), CHECKPOINT_TAG: checkpoint})
 
-    def moves(self, number: int, address: IPv4Address) -> None:
-        """A name changes."""
+    def change_address(self, number: int, address: IPv4Address) -> None:
+        """Change the address of a name."""
         self.dns.set_addresses(name(number), address)
 
     def sweep(self, trigger: Trigger = SCHEDULED) -> SweepResult:
@@ -120,16 +120,16 @@ class Scene:
             self.clock.sleep_until(began + 60.0)
 
     def watch(self, *identifiers: str, remaining: float = WATCH_TIMEOUT) -> WatchResult:
-        """Watch, as Lambda begins it with these events."""
+        """Run a watch with these events."""
         events = [DatabaseEvent(identifier) for identifier in identifiers]
         return self.watcher.run(events, remaining_seconds=remaining)
 
-    def work(self, orders_a_tick: int) -> None:
-        """From now on, workers carry out so many orders in each half second."""
-        self.clock.every_tick(lambda: self.carry_out(orders_a_tick))
+    def work(self, per_tick: int) -> None:
+        """Let workers carry out this many work items in each half second from now on."""
+        self.clock.every_tick(lambda: self.carry_out(per_tick))
 
     def carry_out(self, most: int) -> None:
-        """Carry out some orders at once."""
+        """Carry out some work items at once."""
         for message in self.queue.queue.receive(most):
             work_item = read_work_item(message.body)
             if isinstance(work_item, CursorWorkItem):
@@ -140,7 +140,7 @@ class Scene:
             self.queue.queue.delete(message.handle)
 
     def sent(self, reason: WorkReason) -> list[str]:
-        """The groups on which orders were sent for this reason, in order."""
+        """Return the groups that were sent for this reason, in sequence."""
         return [
             o.arn for o in self.queue.sent if isinstance(o, SyncWorkItem) and o.reason is reason
         ]
