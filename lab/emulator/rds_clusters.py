@@ -75,7 +75,7 @@ def _resetting(reset: Callable[[], None]) -> Callable[[], None]:
     return handler
 
 
-def _created(params: Mapping[str, Any], _response: Any) -> Any:
+def _created(params: Mapping[str, Any], _original: Any) -> Any:
     identifier = service._p(params, "DBClusterIdentifier")
     cluster = service._clusters[identifier]
     cluster["Endpoint"] = endpoint_name(identifier, "cluster-")
