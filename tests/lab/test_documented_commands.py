@@ -453,9 +453,9 @@ def _message_in(output: str) -> Callable[[Reader], Callable[[], object]]:
 
 #: The faults by the headings of the runbook. Other commands run without a fault.
 FAULTS = {
-    "Failed runs": Fault("dead-letter-queues", _message_in("FailedRunsQueueUrl")),
-    "Undelivered events": Fault("dead-letter-queues", _message_in("UndeliveredEventsQueueUrl")),
-    "Connection waiting": Fault("endpoint-connections", _connect_stranger, heals=False),
+    "failed-runs": Fault("dead-letter-queues", _message_in("FailedRunsQueueUrl")),
+    "undelivered-events": Fault("dead-letter-queues", _message_in("UndeliveredEventsQueueUrl")),
+    "connection-waiting": Fault("endpoint-connections", _connect_stranger, heals=False),
     "endpoint-name": Fault("endpoint-name", _remove_name, heals=False),
     "allowed-addresses": Fault("allowed-addresses", _make_database_public, heals=False),
     "target-health": Fault("target-health", _remove_target),

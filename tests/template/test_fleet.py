@@ -514,9 +514,9 @@ def test_the_runbook_has_an_entry_for_each_alarm_of_the_fleet() -> None:
 
 
 @pytest.mark.parametrize("title", ENTRIES)
-def test_an_entry_has_meaning_first_check_and_remedy(title: str) -> None:
-    parts = re.findall(r"^\*\*(Means|First look|Remedy)\b", ENTRIES[title], re.MULTILINE)
-    assert parts == ["Means", "First look", "Remedy"]
+def test_an_entry_has_meaning_check_and_remedy(title: str) -> None:
+    parts = re.findall(r"^\*\*(Meaning|Check|Remedy)\b", ENTRIES[title], re.MULTILINE)
+    assert parts == ["Meaning", "Check", "Remedy"]
 
 
 # --------------------------------------------------------------------------------------- two stacks

@@ -38,14 +38,14 @@ def test_each_check_that_can_be_broken_has_an_entry_in_the_order_of_the_report()
 
 @pytest.mark.parametrize("name", ENTRIES)
 def test_an_entry_has_meaning_first_check_and_remedy(name: str) -> None:
-    parts = re.findall(r"^\*\*(Means|First look|Remedy)\b", ENTRIES[name], re.MULTILINE)
-    assert parts == ["Means", "First look", "Remedy"]
+    parts = re.findall(r"^\*\*(Meaning|Check|Remedy)\b", ENTRIES[name], re.MULTILINE)
+    assert parts == ["Meaning", "Check", "Remedy"]
 
 
 @pytest.mark.parametrize("name", named("Broken checks"))
 def test_an_entry_for_a_check_has_a_command_or_links_to_one(name: str) -> None:
-    first_look, remedy = re.split(r"^\*\*Remedy", ENTRIES[name], flags=re.MULTILINE)
-    for text in (first_look, remedy):
+    check, remedy = re.split(r"^\*\*Remedy", ENTRIES[name], flags=re.MULTILINE)
+    for text in (check, remedy):
         assert "```sh" in text or re.search(r"\]\(.*#", text)
 
 
