@@ -114,7 +114,7 @@ class SyncResult:
             "SyncUnfinished": int(self.status is RunStatus.UNFINISHED),
             "SyncVetoed": int(self.status is RunStatus.VETOED),
             "SyncUnhealthy": int(self.status is RunStatus.UNHEALTHY),
-            # Also the failures after which the run went on.
+            # Failures of retried calls count too.
             "CallsFailed": run.failures,
             "NotificationsFailed": len(self.undelivered_notifications),
             "TargetsRegistered": len(run.registered),
