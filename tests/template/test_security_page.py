@@ -37,7 +37,7 @@ CONDITIONS = {
 }
 """The text of the page for each condition of the template."""
 RESOURCES = expand()["Resources"]
-ATTACKS = sections(sections(PAGE, 2).get("What an attacker could try", ""), 3)
+ATTACKS = sections(sections(PAGE, 2).get("Attacks", ""), 3)
 LINK = re.compile(r"^- \[(.+?)\]\(\.\./(tests/[\w/]+\.py)\)$", re.MULTILINE)
 
 
@@ -132,10 +132,10 @@ def _grants() -> Iterator[list[str]]:
                 ]
 
 
-def _holds(table: list[list[str]], expected: list[list[str]], what: str) -> None:
+def _assert_rows(table: list[list[str]], expected: list[list[str]], what: str) -> None:
     """Assert that a table has the expected columns, and a reason in the last one."""
-    wanted = "\n".join("| " + " | ".join([*row, "…"]) + " |" for row in expected)
-    assert [row[:-1] for row in table] == expected, f"{what}, rows for docs/security.md:\n{wanted}"
+    rows = "\n".join("| " + " | ".join([*row, "…"]) + " |" for row in expected)
+    assert [row[:-1] for row in table] == expected, f"{what}, rows for docs/security.md:\n{rows}"
     assert all(row[-1] for row in table), f"{what}: a row has no reason"
 
 
@@ -148,19 +148,19 @@ def test_the_roles_are_known() -> None:
 @pytest.mark.parametrize("role", ROLES)
 def test_the_page_lists_every_permission_with_its_scope_and_reason(role: str) -> None:
     (table,) = tables(sections(PAGE, 3)[role])
-    _holds(table, _permissions(role), role)
+    _assert_rows(table, _permissions(role), role)
 
 
 def test_the_page_lists_every_rule_of_every_security_group() -> None:
-    table = tables(sections(PAGE, 2)["What it opens"])[0]
-    _holds(table, list(_openings()), "security groups")
+    table = tables(sections(PAGE, 2)["Open ports and services"])[0]
+    _assert_rows(table, list(_openings()), "security groups")
 
 
 def test_the_page_lists_every_service_that_a_resource_policy_allows() -> None:
-    table = tables(sections(PAGE, 2)["What it opens"])[1]
+    table = tables(sections(PAGE, 2)["Open ports and services"])[1]
     expected = list(_grants())
     assert len(expected) == len({tuple(row) for row in expected})
-    _holds(table, expected, "resource policies")
+    _assert_rows(table, expected, "resource policies")
 
 
 def test_resource_policies_allow_only_aws_services_from_one_source_each() -> None:

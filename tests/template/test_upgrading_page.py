@@ -104,8 +104,8 @@ def test_the_page_lists_exactly_what_an_update_replaces() -> None:
     (table,) = tables(sections(PAGE, 2)["What is replaced"])
     expected = _replaced()
     assert expected
-    wanted = "\n".join("| " + " | ".join([*row, "…"]) + " |" for row in expected)
-    assert [row[:3] for row in table] == expected, f"rows for docs/upgrading.md:\n{wanted}"
+    rows = "\n".join("| " + " | ".join([*row, "…"]) + " |" for row in expected)
+    assert [row[:3] for row in table] == expected, f"rows for docs/upgrading.md:\n{rows}"
     assert all(row[3] for row in table)
 
 
