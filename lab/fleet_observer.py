@@ -20,7 +20,7 @@ class FleetObserver(PollingThread):
         self._looks = 0
 
     @property
-    def looks(self) -> int:
+    def snapshots(self) -> int:
         """The number of snapshots."""
         return self._looks
 

@@ -250,7 +250,7 @@ def _create_groups(context: ScenarioContext, database: Database, stack: Stack) -
     network = Network(vpc_id=database.vpc_id, subnet_ids=database.subnet_ids, security_group_id="")
     servers = ((database.endpoint, *_ORDERS), (_ANALYTICS,), (_REPORTING, _REPORTS))
     wanted = [
-        NewGroup(f"road-{number}", names[number // len(servers) % len(names)])
+        NewGroup(f"group-{number}", names[number // len(servers) % len(names)])
         for number, names in zip(range(_GROUPS), cycle(servers), strict=False)
     ]
     others = (
@@ -293,7 +293,7 @@ def _rest(fleet: _Fleet) -> None:
     document = fleet.wait_for(found_nothing_to_do, "every group to be verified")
     findings = {finding["arn"]: finding["code"] for finding in document["findings"]}
     context.expect(
-        "a sweep by hand names the bad tag, the deleted group and the name without an answer",
+        "a manual sweep reports the invalid tag, the deleted group and the failed look-up",
         findings == fleet.broken.codes,
         ", ".join(sorted(findings.values())),
     )
@@ -301,11 +301,11 @@ def _rest(fleet: _Fleet) -> None:
     context.lab.admin.clear_calls()
     document = fleet.sweep()
     fleet.wait_for(fleet.idle, "the workers to be idle")
-    looks, audited = fleet.calls("DescribeTargetHealth"), document["groups"]["audited"]
+    described, audited = fleet.calls("DescribeTargetHealth"), document["groups"]["audited"]
     context.expect(
-        "a sweep in which nothing changed looks at the audited groups alone",
-        looks < _GROUPS / 2 and not fleet.calls("RegisterTargets"),
-        f"{audited} audited, {looks} DescribeTargetHealth, {document['seconds']} s",
+        "a sweep without changes describes only the audited groups",
+        described < _GROUPS / 2 and not fleet.calls("RegisterTargets"),
+        f"{audited} audited, {described} DescribeTargetHealth, {document['seconds']} s",
     )
 
 
@@ -321,13 +321,13 @@ def _fail_over(fleet: _Fleet, rds: RdsControlPlane, names: Sequence[str], there:
     fleet.expect_targets("a failover moves its ten groups, and no other", failover.flipped_at)
     calls = fleet.calls("RegisterTargets")
     fleet.wait_for(fleet.watches, "the watch to end")
-    orders = sum(watch["work_items"] for watch in fleet.watches())
+    sent = sum(watch["work_items"] for watch in fleet.watches())
     followers = sum(fleet.names[arn] == names[0] for arn in moved)
     context.expect(
         "the watch of RDS events sees it for the groups with RDS's own name",
         # Two watches may send the same work item; the queue drops equal ones of a minute.
-        orders >= followers > 0,
-        f"{orders} orders of {len(fleet.watches())} watches for {followers} groups",
+        sent >= followers > 0,
+        f"{sent} work items of {len(fleet.watches())} watches for {followers} groups",
     )
     context.expect("each is registered once", calls == len(moved) == _GROUPS // 3, f"{calls} calls")
 
@@ -345,17 +345,19 @@ def _move_in_trouble(fleet: _Fleet, there: Endpoint) -> None:
     """Change a name while a worker is killed, a message is duplicated and one is unreadable."""
     context = fleet.context
     admin = context.lab.admin
-    context.progress.show("A name moves; a worker is killed, orders come twice, one is poisoned")
+    context.progress.show(
+        "A name changes; a worker is killed, and messages are duplicated or unreadable"
+    )
     admin.clear_calls()
     with fleet.workers_stopped():
         context.lab.zone.set_address(_REPORTING, [str(there.address)])
         moved = fleet.lead(dict.fromkeys((_REPORTING, _REPORTS), there))
         fleet.wait_for(
-            lambda: sum(fleet.waiting()) >= len(moved), "an order for each group that moves"
+            lambda: sum(fleet.waiting()) >= len(moved), "a work item for each group that changes"
         )
-        orders = fleet.messages(fleet.work_queue)
-        for order in reversed(orders):
-            fleet.send(order["Body"], order["Attributes"]["MessageGroupId"])
+        messages = fleet.messages(fleet.work_queue)
+        for message in reversed(messages):
+            fleet.send(message["Body"], message["Attributes"]["MessageGroupId"])
         fleet.send(_POISON, _POISON)
         began_at = time.time()
     fleet.wait_for(lambda: fleet.calls("RegisterTargets"), "a worker in mid-run")
@@ -366,7 +368,7 @@ def _move_in_trouble(fleet: _Fleet, there: Endpoint) -> None:
         fleet.pass_time()
         return fleet.are_right() and fleet.idle()
 
-    fleet.wait_for(is_over, "every order to be done, or given up")
+    fleet.wait_for(is_over, "every work item to be done or a dead letter")
     calls = fleet.calls("RegisterTargets")
     context.expect(
         "nothing is lost: all its groups have moved",
@@ -376,7 +378,7 @@ def _move_in_trouble(fleet: _Fleet, there: Endpoint) -> None:
     context.expect(
         "nothing is doubled: each is registered once",
         calls == len(moved),
-        f"{len(orders)} orders sent twice, {calls} calls",
+        f"{len(messages)} work items sent twice, {calls} calls",
     )
 
 
@@ -392,9 +394,9 @@ def _look_back(
         "a group without a tag is left alone", targets[fleet.untagged] == {_BY_HAND}, _BY_HAND
     )
     context.expect(
-        "no group was without a registered target at any look",
+        "no group was without a registered target in any snapshot",
         not observer.emptied,
-        f"{observer.looks} looks at {len(targets)} groups",
+        f"{observer.snapshots} snapshots of {len(targets)} groups",
     )
     nobodys = {arn: set[Endpoint]() for arn in (fleet.broken.bad_tag, fleet.broken.nowhere)}
     strays = observer.strays({**fleet.ever, **nobodys, fleet.untagged: {_BY_HAND}})
@@ -407,7 +409,7 @@ def _drift(fleet: _Fleet) -> None:
     """Change a group outside the fleet. No address changes, so only the audit detects it."""
     context = fleet.context
     arn = next(arn for arn, name in fleet.names.items() if name == _ANALYTICS)
-    context.progress.show("Somebody swaps the target of a group by hand")
+    context.progress.show("A person replaces the target of a group")
     right, wrong = (
         [{"Id": str(target.address), "Port": target.port}]
         for target in (fleet.leads[_ANALYTICS], _BY_HAND)
@@ -428,9 +430,7 @@ def _drift(fleet: _Fleet) -> None:
         return False
 
     fleet.wait_for(is_mended, "the audit to come round")
-    context.expect(
-        "the audit mends what was changed by hand", holds=True, detail=f"{sweeps} sweeps"
-    )
+    context.expect("the audit reverts a manual change", holds=True, detail=f"{sweeps} sweeps")
 
 
 def _look_at_queues_and_alarms(fleet: _Fleet) -> None:

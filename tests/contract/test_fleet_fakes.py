@@ -118,7 +118,7 @@ def test_a_duplicate_message_can_be_received_beside_the_first_one() -> None:
 
 def test_a_shuffled_queue_has_the_same_messages() -> None:
     queue = fifo(FakeClock())
-    queue.shuffle(Random(1))  # noqa: S311 - the same order in every run
+    queue.shuffle(Random(1))  # noqa: S311 - the same sequence in every run
 
     assert queue.bodies != ["a0", "a1", "b2"]
     assert sorted(queue.bodies) == ["a0", "a1", "b2"]
@@ -146,8 +146,8 @@ def test_lambda_deletes_nothing_if_an_unknown_message_is_reported(identifier: st
 
 def test_the_fake_drops_equal_work_items_of_a_minute() -> None:
     queue = FakeWorkQueue(FakeClock())
-    work_item = CursorWorkItem(arn(1), "a mark")
-    queue.send([work_item, CursorWorkItem(arn(2), "a mark")], 60.0)
+    work_item = CursorWorkItem(arn(1), "a cursor")
+    queue.send([work_item, CursorWorkItem(arn(2), "a cursor")], 60.0)
     queue.send([work_item], 119.9)
     assert queue.count() == 2
 
@@ -184,12 +184,12 @@ def test_a_listing_is_older_than_the_tags() -> None:
     clock = FakeClock()
     groups = FakeTaggedGroups(clock, lag=5.0)
     groups.put(arn(1), {ENDPOINT_TAG: "orders"})
-    groups.write(arn(1), CHECKPOINT_TAG, "a record")
+    groups.write(arn(1), CHECKPOINT_TAG, "a checkpoint")
 
-    assert groups.tags(arn(1)) == {ENDPOINT_TAG: "orders", CHECKPOINT_TAG: "a record"}
+    assert groups.tags(arn(1)) == {ENDPOINT_TAG: "orders", CHECKPOINT_TAG: "a checkpoint"}
     assert groups.list_groups()[0].tags == {(ENDPOINT_TAG, "orders")}
     clock.advance(5.0)
-    assert (CHECKPOINT_TAG, "a record") in groups.list_groups()[0].tags
+    assert (CHECKPOINT_TAG, "a checkpoint") in groups.list_groups()[0].tags
 
     groups.delete(arn(1))
     assert len(groups.list_groups()) == 1
@@ -200,7 +200,7 @@ def test_a_listing_is_older_than_the_tags() -> None:
 def test_the_fake_cannot_tag_a_missing_group() -> None:
     groups = FakeTaggedGroups(FakeClock())
     with pytest.raises(AwsNotFoundError):
-        groups.write(arn(1), CHECKPOINT_TAG, "a record")
+        groups.write(arn(1), CHECKPOINT_TAG, "a checkpoint")
 
 
 @pytest.mark.parametrize("value", ["a" * 256, "a,b", "{}"])
@@ -215,8 +215,8 @@ def test_rejects_a_tag_value_that_elb_rejects(value: str) -> None:
 def test_rejects_the_fifty_first_tag_of_a_group() -> None:
     groups = FakeTaggedGroups(FakeClock())
     groups.put(arn(1), {f"key-{number}": "" for number in range(49)})
-    groups.write(arn(1), CHECKPOINT_TAG, "a record")
-    groups.write(arn(1), CHECKPOINT_TAG, "another record")
+    groups.write(arn(1), CHECKPOINT_TAG, "a checkpoint")
+    groups.write(arn(1), CHECKPOINT_TAG, "another checkpoint")
 
     with pytest.raises(AwsCallError, match="TooManyTags"):
-        groups.write(arn(1), AUDIT_CURSOR_TAG, "a mark")
+        groups.write(arn(1), AUDIT_CURSOR_TAG, "a cursor")

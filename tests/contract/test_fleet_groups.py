@@ -39,7 +39,7 @@ class Account:
     """An account in a Region, and the actions of a person.
 
     Attributes:
-        make: Makes a target group of this type with these tags, and answers with its ARN.
+        make: Makes a target group of this type with these tags, and returns its ARN.
         delete: Deletes it.
     """
 

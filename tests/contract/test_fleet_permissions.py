@@ -54,9 +54,9 @@ TRIED = once(
 QUEUES = {"WorkQueue": "work-items.fifo", "EventQueue": "events"}
 LEFT_TO_THE_SWEEP = {("FleetWatchFunction", f"Read{it}") for it in ("Clusters", "Members")}
 """Only the sweep reports a failed look-up."""
-WRITER, READER, NOBODY = "10.0.1.11", "10.0.2.12", "10.0.1.99"
+WRITER, READER, STRAY = "10.0.1.11", "10.0.2.12", "10.0.1.99"
 # A container caches the facts of groups for minutes; here each run describes them.
-DOOR = """
+ENTRY = """
 import {0}
 from target_sync.fleet import sweep_build
 
@@ -143,10 +143,10 @@ class World(Account):
     def allow(self, function: str, missing: Permission | None = None) -> str:
         """Create a function with its role's policy, without one permission; return its name."""
         if function not in self._made:
-            folder, door = FUNCTIONS[function]
+            folder, module = FUNCTIONS[function]
             files = {
-                f"{door}.py": (ROOT / "functions" / folder / f"{door}.py").read_text(),
-                "entry.py": DOOR.format(door),
+                f"{module}.py": (ROOT / "functions" / folder / f"{module}.py").read_text(),
+                "entry.py": ENTRY.format(module),
             }
             self._made[function] = self._create(function, files)
         name = self._made[function]
@@ -201,7 +201,7 @@ class World(Account):
         """Replace another target by the writer, and write the fleet's two tags."""
         elbv2, group = self.client("elbv2"), self.writer
         self._empty(group)
-        elbv2.register_targets(TargetGroupArn=group, Targets=[{"Id": NOBODY, "Port": PORT}])
+        elbv2.register_targets(TargetGroupArn=group, Targets=[{"Id": STRAY, "Port": PORT}])
         elbv2.remove_tags(ResourceArns=[group], TagKeys=[CHECKPOINT_TAG, AUDIT_CURSOR_TAG])
         work_items: list[WorkItem] = [
             self.work_item(group),

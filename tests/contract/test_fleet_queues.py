@@ -28,12 +28,12 @@ _names = (f"fleet-{number}" for number in itertools.count())
 
 #: Whole minutes begin at multiples of 60.
 AT = 6_000.0
-URL = "https://sqs.eu-west-1.amazonaws.com/123456789012/orders.fifo"
-CURSOR = CursorWorkItem(arn(1), "a mark")
+URL = "https://sqs.eu-west-1.amazonaws.com/123456789012/work.fifo"
+CURSOR = CursorWorkItem(arn(1), "a cursor")
 
 
 def sync(number: int, reason: WorkReason = WorkReason.AUDIT) -> SyncWorkItem:
-    return SyncWorkItem(binding(number), "a record", reason)
+    return SyncWorkItem(binding(number), "a checkpoint", reason)
 
 
 # --------------------------------------------------------------------------------------- work queue
@@ -44,7 +44,7 @@ class Work:
     """A work queue, and the actions of Lambda.
 
     Attributes:
-        receive: At most so many messages, by handle and body.
+        receive: Receives up to this many messages, by handle and body.
         delete: By handle.
     """
 

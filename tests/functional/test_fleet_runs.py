@@ -26,7 +26,7 @@ CHANGES = ("RegisterTargets", "DeregisterTargets")
 RECEPTIONS, VISIBILITY_SECONDS = 3, 100.0
 
 
-def story(*, containers: int = 1, exclusive: bool = True) -> Fleet:
+def started(*, containers: int = 1, exclusive: bool = True) -> Fleet:
     """Send a failover of an instance and of a cluster, drift, a new group and an audit."""
     fleet = Fleet(containers=containers, exclusive=exclusive)
     fleet.send(
@@ -74,7 +74,7 @@ def changes(fleet: Fleet, binding: Binding) -> list[str]:
 @cache
 def undisturbed() -> Fleet:
     """Return a fleet whose work items were carried out without failures."""
-    fleet = story()
+    fleet = started()
     fleet.run()
     return fleet
 
@@ -94,12 +94,12 @@ def test_carries_out_each_work_item_once() -> None:
 def test_a_worker_killed_at_any_wait_leaves_no_work_undone() -> None:
     last_calls = set[str]()
     for step in range(1, undisturbed().steps + 1):
-        fleet = story()
+        fleet = started()
         fleet.kills = {step}
 
         fleet.run()
 
-        assert fleet.killed == 1, f"nobody was killed at step {step}"
+        assert fleet.killed == 1, f"no container was killed at step {step}"
         assert_all_is_done(fleet)
         last_calls.update(fleet.last_calls)
     assert last_calls == {*undisturbed().elb.operations}
@@ -161,7 +161,7 @@ def test_a_work_item_whose_worker_dies_every_time_is_the_only_dead_letter() -> N
 @pytest.mark.parametrize("fault", PASSING)
 def test_a_transient_failure_of_any_call_leaves_no_work_undone(fault: Fault) -> None:
     for number in range(len(undisturbed().elb.calls)):
-        fleet = story()
+        fleet = started()
         fleet.elb.faults = {number: fault}
 
         fleet.run()
@@ -175,17 +175,17 @@ def test_a_permanent_failure_is_reported_once_and_affects_no_other_group(
     fault: Fault,
 ) -> None:
     for number, (operation, arn) in enumerate(undisturbed().elb.calls):
-        fleet = story()
+        fleet = started()
         fleet.elb.faults = {number: fault}
 
         fleet.run()
 
-        told = [context["target_group"] for context, _ in fleet.reporter.failures]
-        told += [
+        failed = [context["target_group"] for context, _ in fleet.reporter.failures]
+        failed += [
             context["target_group"] for context, it in fleet.reporter.runs if it.status == "failed"
         ]
         reported = [arn] if (operation, fault) != ("AddTags", Fault.DELETED) else []
-        assert told == reported, (number, operation)
+        assert failed == reported, (number, operation)
         assert_nothing_went_wrong(fleet)
         assert not fleet.returns
         assert all(
@@ -196,7 +196,7 @@ def test_a_permanent_failure_is_reported_once_and_affects_no_other_group(
 
 
 def test_an_api_outage_makes_dead_letters_of_the_sent_work_items_only() -> None:
-    fleet = story()
+    fleet = started()
     fleet.elb.faults = dict.fromkeys(range(15), Fault.TIMED_OUT)
 
     fleet.run()
@@ -217,7 +217,7 @@ def test_an_api_outage_makes_dead_letters_of_the_sent_work_items_only() -> None:
 
 
 def test_a_redelivered_message_of_finished_work_costs_one_snapshot() -> None:
-    fleet = story(containers=2)
+    fleet = started(containers=2)
     fleet.undeleted = set(range(1, 1 + math.ceil(len(RIGHT) / BATCH)))
 
     fleet.run()
@@ -232,10 +232,10 @@ def test_a_redelivered_message_of_finished_work_costs_one_snapshot() -> None:
 def test_equal_work_items_of_watch_and_sweep_are_dropped_and_a_later_one_costs_one_snapshot() -> (
     None
 ):
-    fleet = story()
+    fleet = started()
     first, *_ = fleet.bindings.values()
     fleet.send(first)
-    assert fleet.sent == len(RIGHT), "SQS knows an equal order of the same minute"
+    assert fleet.sent == len(RIGHT), "SQS drops an equal work item of the same minute"
     fleet.clock.advance(60.0)
     fleet.send(first)
 
@@ -248,7 +248,7 @@ def test_equal_work_items_of_watch_and_sweep_are_dropped_and_a_later_one_costs_o
 
 @pytest.mark.parametrize("containers", [1, 2, 5])
 def test_two_workers_with_the_same_work_item_do_no_harm(containers: int) -> None:
-    fleet = story(containers=containers, exclusive=False)
+    fleet = started(containers=containers, exclusive=False)
     fleet.work_items.queue.duplicate()
     fleet.sent *= 2
 
@@ -263,8 +263,8 @@ def test_two_workers_with_the_same_work_item_do_no_harm(containers: int) -> None
 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_sequence_of_messages_does_not_matter(seed: int) -> None:
-    fleet = story(containers=2)
-    fleet.work_items.queue.shuffle(Random(seed))  # noqa: S311 - an order of messages
+    fleet = started(containers=2)
+    fleet.work_items.queue.shuffle(Random(seed))  # noqa: S311 - a test
 
     fleet.run()
 
@@ -340,8 +340,8 @@ class Group:
 
     Attributes:
         registered: The targets at the start.
-        record: The address of its checkpoint; None without one.
-        answers: The addresses of its name, one after the other.
+        checkpoint: The address of its checkpoint; None without one.
+        addresses: The addresses of its name, one after the other.
         cluster: Whether it is a cluster, with two sources.
     """
 
@@ -357,7 +357,7 @@ class History:
 
     Attributes:
         flips: Seconds between two changes of each name.
-        orders: Which group is sent, and how many seconds after the work item before.
+        work_items: Which group is sent, and how many seconds after the work item before.
         kills: See ``Fleet``.
         undeleted: See ``Fleet``.
         faults: The faults by the number of the call.
@@ -423,9 +423,9 @@ def test_any_history_loses_no_work_and_ends_in_sync(history: History) -> None:
     assert (
         sum(letter.body == "poison" for letter in fleet.work_items.queue.dead) == history.unreadable
     )
-    _assert_only_what_was_ever_answered(fleet, groups, history)
-    _calms_down(fleet)
-    _assert_records_hold(fleet, groups, history)
+    _assert_only_observed_targets(fleet, groups, history)
+    _wait_until_quiet(fleet)
+    _assert_valid_checkpoints(fleet, groups, history)
     _audits(fleet, groups)
     for binding, group in zip(groups, history.groups, strict=True):
         assert fleet.registered(binding) == {f"{group.addresses[-1]}:5432"}
@@ -447,7 +447,7 @@ def _put(fleet: Fleet, number: int, group: Group, history: History) -> Binding:
     return binding
 
 
-def _assert_only_what_was_ever_answered(
+def _assert_only_observed_targets(
     fleet: Fleet, groups: Sequence[Binding], history: History
 ) -> None:
     for binding, group in zip(groups, history.groups, strict=True):
@@ -456,19 +456,19 @@ def _assert_only_what_was_ever_answered(
                 assert {it.address for it in targets} <= set(group.addresses)
 
 
-def _calms_down(fleet: Fleet) -> None:
+def _wait_until_quiet(fleet: Fleet) -> None:
     """Wait until after the last change and the minute of the last work item."""
     fleet.kills, fleet.undeleted, fleet.elb.faults = set(), set(), {}
     fleet.clock.advance(600.0)
 
 
-def _assert_records_hold(fleet: Fleet, groups: Sequence[Binding], history: History) -> None:
+def _assert_valid_checkpoints(fleet: Fleet, groups: Sequence[Binding], history: History) -> None:
     """Assert that a group with a valid checkpoint is in sync, if its work items are done."""
-    ordered = {groups[number % len(groups)].arn for number, _ in history.work_items}
-    came_through = ordered - {letter.group for letter in fleet.work_items.queue.dead}
+    sent = {groups[number % len(groups)].arn for number, _ in history.work_items}
+    carried_out = sent - {letter.group for letter in fleet.work_items.queue.dead}
     for binding, group in zip(groups, history.groups, strict=True):
         address = group.addresses[-1]
-        if binding.arn in came_through and fleet.is_verified_for(binding, address):
+        if binding.arn in carried_out and fleet.is_verified_for(binding, address):
             assert fleet.registered(binding) == {f"{address}:5432"}
 
 

@@ -57,7 +57,7 @@ FUNCTION = "arn:aws:lambda:eu-west-1:123456789012:function:fleet-sweep"
 ENVIRONMENT = {
     "AWS_DEFAULT_REGION": "eu-west-1",
     "SIGNING_KEY": "a secret of this deployment",
-    "WORK_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/123456789012/orders.fifo",
+    "WORK_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/123456789012/work.fifo",
 }
 
 
@@ -243,7 +243,7 @@ def test_unverified_groups_get_work_in_round_robin() -> None:
     scenario = FleetScenario()
     scenario.add(*range(600))
     # Workers carry them out, but the groups are never in sync.
-    scenario.verify = lambda work_item: None  # noqa: ARG005 - an order
+    scenario.verify = lambda work_item: None  # noqa: ARG005 - a work item
     scenario.work(5)
     for _ in range(3):
         scenario.sweep()
@@ -449,12 +449,12 @@ faults = st.sampled_from(["listing", "facts", "queue", "none", "none"])
     st.sampled_from([0.0, 5.0, 45.0]),
 )
 def test_every_group_is_in_sync_two_sweeps_after_the_last_failure(
-    story: list[tuple[str, int]], moved: set[int], rate_limiter: int, lag: float
+    events: list[tuple[str, int]], moved: set[int], rate_limiter: int, lag: float
 ) -> None:
     scenario = FleetScenario(lag)
     scenario.add_verified(*range(40))
     scenario.work(rate_limiter)
-    for number, (fault, mover) in enumerate(story):
+    for number, (fault, mover) in enumerate(events):
         scenario.tagged.faults, scenario.facts.faults = Faults(), Faults()
         places = {
             "listing": scenario.tagged.faults,
@@ -569,8 +569,8 @@ def test_splits_many_findings_into_several_log_events(capsys: pytest.CaptureFixt
 @pytest.mark.usefixtures("_powertools")
 def test_a_dry_run_publishes_no_metrics(capsys: pytest.CaptureFixture[str]) -> None:
     PowertoolsReporter().report(FleetScenario().sweep(DRY))
-    (record,) = (json.loads(line) for line in capsys.readouterr().out.splitlines())
-    assert record["result"]["dry_run"] is True
+    (line,) = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert line["result"]["dry_run"] is True
 
 
 # --- Handler --------------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ FUNCTION = "arn:aws:lambda:eu-west-1:123456789012:function:fleet-watch"
 ENVIRONMENT = {
     "AWS_DEFAULT_REGION": "eu-west-1",
     "SIGNING_KEY": "a secret of this deployment",
-    "WORK_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/123456789012/orders.fifo",
+    "WORK_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/123456789012/work.fifo",
     "EVENT_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/123456789012/events",
 }
 #: The longest time from a change to its work item: the pause before the iteration, which may have
@@ -112,7 +112,7 @@ def test_observes_the_writer_and_the_readers_of_a_cluster() -> None:
 
 def test_ignores_a_database_without_a_group() -> None:
     scenario = watched(1)
-    result = scenario.watch("somebody-elses")
+    result = scenario.watch("another")
     assert (result.events, result.unreadable, result.databases) == (1, 0, 0)
     assert scenario.lookups.asked == []
     assert result.seconds == 0.0
@@ -315,9 +315,9 @@ def test_events_that_could_not_be_deleted_are_delivered_again_and_do_no_harm() -
     def failing(_: Sequence[DatabaseEvent]) -> None:
         raise THROTTLED
 
-    forget, scenario.events.delete = scenario.events.delete, failing  # type: ignore[method-assign, assignment]
+    delete, scenario.events.delete = scenario.events.delete, failing  # type: ignore[method-assign, assignment]
     assert scenario.watch("db-1").failures == 1
-    scenario.events.delete = forget  # type: ignore[method-assign]
+    scenario.events.delete = delete  # type: ignore[method-assign]
     assert scenario.events.queue.waiting == 1
     scenario.carry_out(10)
     scenario.clock.advance(100.0)
@@ -367,7 +367,7 @@ def test_the_last_work_item_is_for_the_final_addresses_and_none_is_sent_twice(
         scenario.clock.at(NOW + seconds, lambda n=number, a=address: scenario.change_address(n, a))  # type: ignore[misc]
     for number, seconds in events:
         scenario.clock.at(NOW + seconds, lambda n=number: scenario.events.send_event(f"db-{n}"))  # type: ignore[misc]
-    answered = dict[str, list[IPAddress]]()
+    observed = dict[str, list[IPAddress]]()
     send = scenario.queue.send
 
     def noted(work_items: Sequence[SyncWorkItem], at: float) -> None:
@@ -375,7 +375,7 @@ def test_the_last_work_item_is_for_the_final_addresses_and_none_is_sent_twice(
             raise THROTTLED
         for work_item in work_items:
             (address,) = scenario.dns.resolve(work_item.binding.endpoint).addresses  # type: ignore[union-attr]
-            answered.setdefault(work_item.arn, [A]).append(address)
+            observed.setdefault(work_item.arn, [A]).append(address)
         send(work_items, at)
 
     scenario.queue.send = noted  # type: ignore[method-assign, assignment]
@@ -384,10 +384,10 @@ def test_the_last_work_item_is_for_the_final_addresses_and_none_is_sent_twice(
     result = scenario.watch(*(f"db-{number}" for number in range(4)))
     assert result.work_items == len(scenario.queue.sent)
     for number in range(4):
-        told = answered.get(arn(number), [A])
-        assert all(one != other for one, other in pairwise(told))
+        sent_for = observed.get(arn(number), [A])
+        assert all(one != other for one, other in pairwise(sent_for))
         (address,) = scenario.dns.resolve(name(number)).addresses  # type: ignore[union-attr]
-        assert told[-1] == address
+        assert sent_for[-1] == address
 
 
 # --- Results and handler --------------------------------------------------------------------------

@@ -497,10 +497,10 @@ def test_the_debug_log_of_each_iteration_names_its_group(
     for at in worker.run_in_steps(fleet.work_item(group, WorkReason.AUDIT), 90.0):
         fleet.clock.sleep_until(at)
 
-    look, _, _ = logged()
-    assert look["message"] == "iteration"
-    assert look["target_group"] == group.arn
-    assert "snapshot" in look
+    iteration, _, _ = logged()
+    assert iteration["message"] == "iteration"
+    assert iteration["target_group"] == group.arn
+    assert "snapshot" in iteration
 
 
 def test_logs_a_permanent_failure_as_an_error_and_counts_it(logged: Any) -> None:

@@ -27,7 +27,7 @@ from tests.lab.emulator_process import (
 
 pytestmark = pytest.mark.lab
 
-ENDPOINT, RECORD = "privatelink-sync:endpoint", "privatelink-sync:checkpoint"
+ENDPOINT, CHECKPOINT = "privatelink-sync:endpoint", "privatelink-sync:checkpoint"
 GROUPS = f"arn:aws:elasticloadbalancing:{REGION}:{PROVIDER}:targetgroup/*"
 #: Each run logs its start and its end, and ends once the file ``go`` exists. Only the message body
 #: ``poison`` fails.
@@ -155,12 +155,12 @@ def test_a_tag_that_is_removed_leaves_the_listing_and_one_that_is_added_comes_wi
     emulator: Emulator, vpc: str
 ) -> None:
     arn, elb = create_group(emulator, vpc, endpoint="moving.example"), emulator.client("elbv2")
-    elb.add_tags(ResourceArns=[arn], Tags=[{"Key": RECORD, "Value": "1 a b"}])
+    elb.add_tags(ResourceArns=[arn], Tags=[{"Key": CHECKPOINT, "Value": "1 a b"}])
     tagging = emulator.client("resourcegroupstaggingapi")
     (found,) = tagging.get_resources(TagFilters=[{"Key": ENDPOINT, "Values": ["moving.example"]}])[
         "ResourceTagMappingList"
     ]
-    assert {"Key": RECORD, "Value": "1 a b"} in found["Tags"]
+    assert {"Key": CHECKPOINT, "Value": "1 a b"} in found["Tags"]
     elb.remove_tags(ResourceArns=[arn], TagKeys=[ENDPOINT])
     assert listing(emulator, "moving.example") == [[]]
 
@@ -255,7 +255,7 @@ def worker(emulator: Emulator) -> Any:
             "Resource": GROUPS,
             "Condition": {
                 "Null": {**tagged, "aws:TagKeys": "false"},
-                "ForAllValues:StringEquals": {"aws:TagKeys": [RECORD]},
+                "ForAllValues:StringEquals": {"aws:TagKeys": [CHECKPOINT]},
             },
         },
     )
@@ -286,12 +286,12 @@ def test_one_tag_alone_can_be_written_and_on_a_tagged_group_alone(
     emulator: Emulator, vpc: str, worker: Any
 ) -> None:
     tagged = create_group(emulator, vpc, endpoint="b.example")
-    record = {"Key": RECORD, "Value": "1 a b"}
-    worker.add_tags(ResourceArns=[tagged], Tags=[record])
+    checkpoint = {"Key": CHECKPOINT, "Value": "1 a b"}
+    worker.add_tags(ResourceArns=[tagged], Tags=[checkpoint])
     for arn, tags in (
         (tagged, [{"Key": ENDPOINT, "Value": "evil.example"}]),
-        (tagged, [record, {"Key": ENDPOINT, "Value": "evil.example"}]),
-        (create_group(emulator, vpc), [record]),
+        (tagged, [checkpoint, {"Key": ENDPOINT, "Value": "evil.example"}]),
+        (create_group(emulator, vpc), [checkpoint]),
     ):
         assert refusal(worker.add_tags, ResourceArns=[arn], Tags=tags) == "AccessDenied"
 
@@ -358,9 +358,9 @@ class Feed:
         return f"arn:aws:sqs:{REGION}:{PROVIDER}:{url.rpartition('/')[2]}"
 
     def send(self, body: str, group: str = "") -> None:
-        order = {"MessageGroupId": group, "MessageDeduplicationId": uuid4().hex}
+        fifo_ids = {"MessageGroupId": group, "MessageDeduplicationId": uuid4().hex}
         self._sqs.send_message(
-            QueueUrl=self.queue, MessageBody=body, **(order if self._fifo else {})
+            QueueUrl=self.queue, MessageBody=body, **(fifo_ids if self._fifo else {})
         )
 
     def go(self) -> None:

@@ -313,7 +313,7 @@ def lambda_event(messages: Sequence[Message]) -> dict[str, Any]:
                 },
                 "messageAttributes": {},
                 "eventSource": "aws:sqs",
-                "eventSourceARN": "arn:aws:sqs:eu-west-1:123456789012:fleet-work-items.fifo",
+                "eventSourceARN": "arn:aws:sqs:eu-west-1:123456789012:fleet-work.fifo",
                 "awsRegion": "eu-west-1",
             }
             for message in messages

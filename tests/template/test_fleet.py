@@ -10,7 +10,7 @@ from lab.simulation import queues
 from target_sync.fleet.checkpoints import KEY_BYTES
 from target_sync.fleet.model import AUDIT_CURSOR_TAG, CHECKPOINT_TAG, ENDPOINT_TAG
 from target_sync.fleet.rate_limits import QUOTAS, Call
-from target_sync.fleet.settings import event_queue_url, load_fleet_settings, work_queue_url
+from target_sync.fleet.settings import load_fleet_settings, queue_url
 from target_sync.fleet.watcher import RESERVE_SECONDS
 from target_sync.notifications.messages import RUNBOOK
 from tests.support import workers
@@ -219,9 +219,9 @@ def test_the_functions_can_read_the_default_settings() -> None:
         settings = load_fleet_settings(variables)
         assert (settings.share, settings.workers, settings.watch_seconds) == (0.5, 10, 120)
         assert (settings.limits.max_targets, settings.resolvers) == (15, ())
-        assert work_queue_url(variables) == URLS["WorkQueue"]
+        assert queue_url(variables, "WORK_QUEUE_URL") == URLS["WorkQueue"]
         if name == "FleetWatchFunction":
-            assert event_queue_url(variables) == URLS["EventQueue"]
+            assert queue_url(variables, "EVENT_QUEUE_URL") == URLS["EventQueue"]
 
 
 def test_the_functions_can_read_chosen_settings() -> None:
@@ -508,9 +508,9 @@ ENTRIES = sections(SECTION, 3)
 
 
 def test_the_runbook_has_an_entry_for_each_alarm_of_the_fleet() -> None:
-    told = [anchor for title in ENTRIES for anchor in anchors(f"### {title}")]
+    listed = [anchor for title in ENTRIES for anchor in anchors(f"### {title}")]
     # Both templates have an alarm for undelivered events.
-    assert told == [name for name in ALARMS if name != "undelivered-events"]
+    assert listed == [name for name in ALARMS if name != "undelivered-events"]
 
 
 @pytest.mark.parametrize("title", ENTRIES)

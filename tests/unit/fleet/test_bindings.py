@@ -125,8 +125,8 @@ def test_reports_a_group_of_another_target_type() -> None:
 
 
 def test_returns_the_values_of_the_fleets_own_tags() -> None:
-    listed = only((CHECKPOINT_TAG, "a record"), (AUDIT_CURSOR_TAG, "a mark"))
-    assert (listed.checkpoint, listed.audit_cursor) == ("a record", "a mark")
+    listed = only((CHECKPOINT_TAG, "a checkpoint"), (AUDIT_CURSOR_TAG, "a cursor"))
+    assert (listed.checkpoint, listed.audit_cursor) == ("a checkpoint", "a cursor")
 
 
 def test_ignores_conflicting_values_of_the_fleets_own_tags() -> None:

@@ -76,9 +76,9 @@ def test_ignores_a_checkpoint_with_any_character_changed(data: st.DataObject) ->
 
 
 def test_ignores_a_checkpoint_with_the_digest_of_another_one() -> None:
-    version, _, seal = write_checkpoint(binding(), {A}, KEY).split()
-    _, observation, _ = write_checkpoint(binding(), {B}, KEY).split()
-    assert read_checkpoint(f"{version} {observation} {seal}", binding(), KEY) is None
+    version, _, signature = write_checkpoint(binding(), {A}, KEY).split()
+    _, digest, _ = write_checkpoint(binding(), {B}, KEY).split()
+    assert read_checkpoint(f"{version} {digest} {signature}", binding(), KEY) is None
 
 
 def test_the_sequence_of_addresses_does_not_matter() -> None:

@@ -1,6 +1,6 @@
 """Reading the environment of the fleet's functions."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from ipaddress import ip_network
 
 import pytest
@@ -8,12 +8,12 @@ import pytest
 from target_sync.errors import SettingsError
 from target_sync.fleet.checkpoints import SigningKey
 from target_sync.fleet.model import Limits
-from target_sync.fleet.settings import event_queue_url, load_fleet_settings, work_queue_url
+from target_sync.fleet.settings import load_fleet_settings, queue_url
 
 STACK_ID = (
     "arn:aws:cloudformation:eu-west-1:123456789012:stack/fleet/1c2fa620-982a-11e3-aff7-50e2416294e0"
 )
-URL = "https://sqs.eu-west-1.amazonaws.com/123456789012/fleet-orders.fifo"
+URL = "https://sqs.eu-west-1.amazonaws.com/123456789012/fleet-work.fifo"
 
 
 def test_needs_only_the_signing_key() -> None:
@@ -77,11 +77,9 @@ def test_no_error_shows_the_key() -> None:
     assert "hush" not in str(raised.value)
 
 
-@pytest.mark.parametrize(
-    ("read", "name"), [(work_queue_url, "WORK_QUEUE_URL"), (event_queue_url, "EVENT_QUEUE_URL")]
-)
-def test_rejects_an_invalid_queue_url(read: Callable[[Mapping[str, str]], str], name: str) -> None:
-    assert read({name: URL}) == URL
-    for wrong in ({}, {name: "fleet-orders.fifo"}, {name: "arn:aws:sqs:eu-west-1:1:q"}):
+@pytest.mark.parametrize("name", ["WORK_QUEUE_URL", "EVENT_QUEUE_URL"])
+def test_rejects_an_invalid_queue_url(name: str) -> None:
+    assert queue_url({name: URL}, name) == URL
+    for invalid in ({}, {name: "fleet-work.fifo"}, {name: "arn:aws:sqs:eu-west-1:1:q"}):
         with pytest.raises(SettingsError, match=name):
-            read(wrong)
+            queue_url(invalid, name)

@@ -83,18 +83,18 @@ deeds = st.lists(
 
 @given(deeds)
 def test_calls_never_exceed_the_quota_in_any_period(
-    story: list[tuple[float, str]],
+    outcomes: list[tuple[float, str]],
 ) -> None:
     bucket, now, went = TokenBucket.full(QUOTA, 0.0), 0.0, list[float]()
-    for pause, deed in story:
+    for pause, outcome in outcomes:
         now += pause
-        if deed == "take":
+        if outcome == "take":
             bucket, at = bucket.take(now)
             # A worker waits until its call may be made.
             now = max(now, at)
             went.append(now)
         else:
-            bucket = bucket.throttled(now) if deed == "throttled" else bucket.succeeded(now)
+            bucket = bucket.throttled(now) if outcome == "throttled" else bucket.succeeded(now)
     for first, start in enumerate(went):
         for count, end in enumerate(went[first:], start=1):
             assert count <= QUOTA.capacity + QUOTA.refill * (end - start) + 1e-6

@@ -45,7 +45,7 @@ class Seen(EmulatorAdmin):
     def data_plane(self) -> DataPlane:
         picture = self.left.pop(0) if len(self.left) > 1 else self.left[0]
         if picture is None:
-            raise EmulatorAdminError("it does not answer")
+            raise EmulatorAdminError("no response")
         return picture
 
 
@@ -54,7 +54,7 @@ def observed(*pictures: Collection[tuple[Endpoint, str]] | None) -> FleetObserve
     seen = Seen(*(None if it is None else plane({GROUP: it}) for it in pictures))
     with FleetObserver(seen) as observer:
         enough = len([it for it in pictures if it is not None])
-        while observer.looks < enough:
+        while observer.snapshots < enough:
             time.sleep(0.01)
     return observer
 

@@ -10,6 +10,8 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from operator import itemgetter
+from typing import TypeAlias
 
 from target_sync.fleet.checkpoints import AuditCursor, SigningKey, read_checkpoint, read_cursor
 from target_sync.fleet.model import (
@@ -45,6 +47,10 @@ class PlannedWork:
 
     binding: Binding
     reason: WorkReason
+
+
+#: The hash of the group's ARN, which sets its position in the sequence, and the work.
+_Hashed: TypeAlias = tuple[int, PlannedWork]
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +163,7 @@ def plan_sweep(
         now: The time, in seconds since the epoch.
         round_robin: Where the last sweep stopped.
     """
-    sequence, findings = list[_Hashed](), list[Finding]()
+    hashed, findings = list[_Hashed](), list[Finding]()
     for group in groups:
         observation = observations[group.binding.endpoint_key]
         if isinstance(observation, FailedObservation):
@@ -166,38 +172,21 @@ def plan_sweep(
             )
         else:
             work = PlannedWork(group.binding, _reason(group, observation, key))
-            sequence.append(_Hashed(_hash(group.binding.arn), work))
-    sequence.sort(key=lambda it: it.hash)
-    changed = [it for it in sequence if it.work.reason is WorkReason.ADDRESSES_CHANGED]
-    unverified = [it for it in sequence if it.work.reason is WorkReason.UNVERIFIED]
-    passed = _passed_by_audit(sequence, cursor, now)
+            hashed.append((_hash(group.binding.arn), work))
+    hashed.sort(key=itemgetter(0))
+    changed = [it for it in hashed if it[1].reason is WorkReason.ADDRESSES_CHANGED]
+    unverified = [it for it in hashed if it[1].reason is WorkReason.UNVERIFIED]
+    passed = _passed_by_audit(hashed, cursor, now)
     audits = [work for work in passed if work.reason is WorkReason.AUDIT]
-    allocation = _allocate(capacity, len(changed), len(unverified), len(audits))
+    parts = _allocate(capacity, len(changed), len(unverified), len(audits))
     planned = (
-        *_rotated(changed, round_robin.changed)[: allocation.changed],
-        *_rotated(unverified, round_robin.unverified)[: allocation.unverified],
-        *audits[: allocation.audits],
+        *_rotated(changed, round_robin.changed)[: parts[0]],
+        *_rotated(unverified, round_robin.unverified)[: parts[1]],
+        *audits[: parts[2]],
     )
     needed = len(changed) + len(unverified) + len(audits)
-    cursors = _cursors(passed, cursor, now)[: allocation.audits + 1]
+    cursors = _cursors(passed, cursor, now)[: parts[2] + 1]
     return SweepPlan(planned, needed - len(planned), tuple(findings), cursors)
-
-
-@dataclass(frozen=True, slots=True)
-class _Hashed:
-    """A group with the hash of its ARN, which sets its position in the sequence."""
-
-    hash: int
-    work: PlannedWork
-
-
-@dataclass(frozen=True, slots=True)
-class _Allocation:
-    """How many groups of each reason get work."""
-
-    changed: int
-    unverified: int
-    audits: int
 
 
 def _reason(group: ListedGroup, observation: Observation, key: SigningKey) -> WorkReason:
@@ -215,11 +204,11 @@ def _hash(text: str) -> int:
 
 
 def _passed_by_audit(
-    sequence: Sequence[_Hashed], cursor: AuditCursor | None, now: float
+    hashed: Sequence[_Hashed], cursor: AuditCursor | None, now: float
 ) -> Sequence[PlannedWork]:
     """Return the groups that the audit cursor has to pass in this sweep."""
-    due = math.ceil(len(sequence) * _elapsed(cursor, now) / AUDIT_SECONDS - _ROUNDING)
-    return _rotated(sequence, "" if cursor is None else cursor.arn)[:due]
+    due = math.ceil(len(hashed) * _elapsed(cursor, now) / AUDIT_SECONDS - _ROUNDING)
+    return _rotated(hashed, "" if cursor is None else cursor.arn)[:due]
 
 
 def _elapsed(cursor: AuditCursor | None, now: float) -> float:
@@ -245,15 +234,17 @@ def _moved(
     return AuditCursor(passed[count - 1].binding.arn, now - owed)
 
 
-def _allocate(capacity: SweepCapacity, changed: int, unverified: int, audits: int) -> _Allocation:
+def _allocate(
+    capacity: SweepCapacity, changed: int, unverified: int, audits: int
+) -> tuple[int, int, int]:
     """Divide the capacity: the reserved parts first, then the rest by urgency."""
     least_unverified, least_audits = (min(it, capacity.reserved) for it in (unverified, audits))
     changed = min(changed, capacity.groups - least_unverified - least_audits)
     unverified = min(unverified, capacity.groups - changed - least_audits)
-    return _Allocation(changed, unverified, min(audits, capacity.groups - changed - unverified))
+    return changed, unverified, min(audits, capacity.groups - changed - unverified)
 
 
-def _rotated(sequence: Sequence[_Hashed], text: str) -> Sequence[PlannedWork]:
-    """Return the whole sequence, starting after the position of the text."""
-    start = bisect_right(sequence, _hash(text), key=lambda it: it.hash)
-    return [it.work for it in (*sequence[start:], *sequence[:start])]
+def _rotated(hashed: Sequence[_Hashed], text: str) -> Sequence[PlannedWork]:
+    """Return all the work, starting after the hash of the text."""
+    start = bisect_right(hashed, _hash(text), key=itemgetter(0))
+    return [work for _, work in (*hashed[start:], *hashed[:start])]

@@ -67,25 +67,12 @@ def load_fleet_settings(environ: Mapping[str, str]) -> FleetSettings:
     )
 
 
-def work_queue_url(environ: Mapping[str, str]) -> str:
-    """Return the URL of the queue of work items (``WORK_QUEUE_URL``).
+def queue_url(environ: Mapping[str, str], name: str) -> str:
+    """Return the URL of a queue (``WORK_QUEUE_URL``, ``EVENT_QUEUE_URL``).
 
     Raises:
         SettingsError: The variable is not the URL of a queue.
     """
-    return _queue_url(environ, "WORK_QUEUE_URL")
-
-
-def event_queue_url(environ: Mapping[str, str]) -> str:
-    """Return the URL of the queue of RDS events (``EVENT_QUEUE_URL``).
-
-    Raises:
-        SettingsError: The variable is not the URL of a queue.
-    """
-    return _queue_url(environ, "EVENT_QUEUE_URL")
-
-
-def _queue_url(environ: Mapping[str, str], name: str) -> str:
     return matching(name, required(environ, name), _QUEUE_URL, "the URL of an SQS queue")
 
 

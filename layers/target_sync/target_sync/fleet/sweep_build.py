@@ -15,12 +15,7 @@ from target_sync.endpoints.dns import make_resolver
 from target_sync.fleet.groups import BoundGroups, ElbGroupFacts, TaggedGroups
 from target_sync.fleet.name_lookups import ALL_SECONDS, NameLookups, make_shared_client
 from target_sync.fleet.queues import SqsDatabaseEvents, SqsWorkQueue
-from target_sync.fleet.settings import (
-    FleetSettings,
-    event_queue_url,
-    load_fleet_settings,
-    work_queue_url,
-)
+from target_sync.fleet.settings import FleetSettings, load_fleet_settings, queue_url
 from target_sync.fleet.sweeper import Sweeper
 from target_sync.fleet.watcher import Watcher
 from target_sync.model import scope_of_function
@@ -57,7 +52,7 @@ def build_sweeper(environ: Mapping[str, str], function_arn: str) -> Sweeper:
     return Sweeper(
         groups=_groups(settings, function_arn, clock),
         lookups=_lookups(settings, clock),
-        queue=SqsWorkQueue(make_client("sqs"), work_queue_url(environ)),
+        queue=SqsWorkQueue(make_client("sqs"), queue_url(environ, "WORK_QUEUE_URL")),
         key=settings.key,
         share=settings.share,
         clock=clock,
@@ -73,8 +68,8 @@ def build_watcher(environ: Mapping[str, str], function_arn: str) -> Watcher:
     return Watcher(
         groups=_groups(settings, function_arn, clock),
         lookups=_lookups(settings, clock, WATCHED_NAMES_SECONDS),
-        queue=SqsWorkQueue(sqs, work_queue_url(environ)),
-        events=SqsDatabaseEvents(sqs, event_queue_url(environ)),
+        queue=SqsWorkQueue(sqs, queue_url(environ, "WORK_QUEUE_URL")),
+        events=SqsDatabaseEvents(sqs, queue_url(environ, "EVENT_QUEUE_URL")),
         key=settings.key,
         watch_seconds=settings.watch_seconds,
         clock=clock,

@@ -174,7 +174,7 @@ class _Backlog:
     lowest_at: float = 0.0
 
     def is_short(self, queued: int, now: float) -> bool:
-        """Record the count, and return whether the workers need more work."""
+        """Note the count, and return whether the workers need more work."""
         if queued < self.lowest:
             self.lowest, self.lowest_at = queued, now
         return queued < self.stalled(now) + self.target

@@ -67,8 +67,9 @@ _T = TypeVar("_T")
 
 def write_work_item(work_item: WorkItem) -> str:
     """Return the JSON of a work item."""
+    document: Mapping[str, object]
     if isinstance(work_item, CursorWorkItem):
-        document = _cursor_document(work_item)
+        document = {"type": "cursor", "arn": work_item.arn, "cursor": work_item.cursor}
     else:
         document = _sync_document(work_item)
     return json.dumps({"version": VERSION, **document}, separators=(",", ":"))
@@ -91,10 +92,6 @@ def read_work_item(text: str) -> WorkItem:
     return work_item
 
 
-def _cursor_document(work_item: CursorWorkItem) -> Mapping[str, object]:
-    return {"type": "cursor", "arn": work_item.arn, "cursor": work_item.cursor}
-
-
 def _cursor_work_item(fields: "_Fields") -> WorkItem:
     return CursorWorkItem(arn=fields.text("arn", _ARN), cursor=fields.text("cursor", _CURSOR))
 
@@ -106,10 +103,10 @@ def _sync_document(work_item: SyncWorkItem) -> Mapping[str, object]:
         "arn": binding.arn,
         "endpoint": binding.endpoint,
         "kind": binding.kind.value,
-        "vpc_networks": _texts(binding.vpc_networks),
+        "vpc_networks": list(map(str, binding.vpc_networks)),
         "policy": {
             "port": policy.port,
-            "allowed_networks": _texts(policy.allowed_networks),
+            "allowed_networks": list(map(str, policy.allowed_networks)),
             "max_targets": policy.max_targets,
             "serving_standby": policy.serving_standby,
             "confirm_seconds": float(policy.confirm_seconds),
@@ -117,10 +114,6 @@ def _sync_document(work_item: SyncWorkItem) -> Mapping[str, object]:
         "checkpoint": work_item.checkpoint,
         "reason": work_item.reason.value,
     }
-
-
-def _texts(networks: Sequence[IPNetwork]) -> Sequence[str]:
-    return [str(network) for network in networks]
 
 
 def _sync_work_item(fields: "_Fields") -> WorkItem:
