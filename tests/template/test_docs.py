@@ -202,3 +202,11 @@ def test_a_decision_has_its_five_parts(name: str) -> None:
     parts = sections(text, 2)
     assert list(parts) == ["Status", "Context", "Decision", "Consequences", "Alternatives"]
     assert text.startswith(f"# {name[:4]}: ")
+
+
+def test_the_glossary_has_at_most_30_terms_in_order() -> None:
+    (table,) = tables(read("docs/glossary.md"))
+    terms = [term for term, _ in table]
+    assert terms == sorted(terms, key=str.lower)
+    assert len(terms) <= 30
+    assert "](docs/glossary.md)" in README

@@ -75,7 +75,7 @@ def test_a_value_of_many_fields_or_of_none_that_is_required_is_made_by_keywords(
         (planner.CONTEST_SECONDS, "Otherwise it stays for {} seconds: it may be the next writer"),
         (planner.STANDBY_GRACE_SECONDS, "If it does for {} seconds, it is no standby"),
         (loop.DESCRIBE_SECONDS, "if the description is {} s old"),
-        (loop.HEALTHY_WITHIN_SECONDS / 60, "until {} minutes after its last registration"),
+        (loop.HEALTHY_WITHIN_SECONDS / 60, "ends {} minutes after its last registration"),
         (loop.STABLE_SECONDS, "has been in sync and healthy for {} s: `Done`"),
         (loop.LONGEST_PAUSE_SECONDS, "are 1, 2 and then {} seconds"),
     ],
