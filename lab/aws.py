@@ -4,13 +4,10 @@ import itertools
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import boto3.session
 from botocore.exceptions import ClientError
-
-if TYPE_CHECKING:
-    from mypy_boto3_rds.client import RDSClient
 
 REGION = "us-east-1"
 VPC_NETWORK = "10.0.0.0/16"
@@ -50,6 +47,11 @@ class Account:
             aws_access_key_id=self.number, aws_secret_access_key=_SECRET, region_name=self.region
         )
 
+    def client(self, service: str) -> Any:
+        """Return a client of a service."""
+        make: Any = self.session().client
+        return make(service, endpoint_url=self.endpoint_url)
+
 
 class Clients:
     """An account's clients by service. Each is made once, because making one is slow."""
@@ -61,8 +63,7 @@ class Clients:
     def __call__(self, service: str) -> Any:
         """Return the client of a service."""
         if service not in self._made:
-            make: Any = self._account.session().client
-            self._made[service] = make(service, endpoint_url=self._account.endpoint_url)
+            self._made[service] = self._account.client(service)
         return self._made[service]
 
 
@@ -77,7 +78,7 @@ class Network:
 
 def create_network(account: Account) -> Network:
     """Create the company's VPC."""
-    ec2 = account.session().client("ec2", endpoint_url=account.endpoint_url)
+    ec2 = account.client("ec2")
     vpc_id = ec2.create_vpc(CidrBlock=VPC_NETWORK)["Vpc"]["VpcId"]
     subnet_ids = tuple(
         ec2.create_subnet(
@@ -108,7 +109,7 @@ class Database:
 def create_database(account: Account, identifier: str) -> Database:
     """Create a network and a Multi-AZ PostgreSQL in it."""
     network = create_network(account)
-    rds = account.session().client("rds", endpoint_url=account.endpoint_url)
+    rds = account.client("rds")
     _create_subnet_group(rds, identifier, network)
     instance = rds.create_db_instance(
         DBInstanceIdentifier=identifier,
@@ -144,7 +145,7 @@ class Cluster:
 def create_cluster(account: Account, identifier: str, members: int) -> Cluster:
     """Create a network and an Aurora PostgreSQL cluster in it."""
     network = create_network(account)
-    rds = account.session().client("rds", endpoint_url=account.endpoint_url)
+    rds = account.client("rds")
     _create_subnet_group(rds, identifier, network)
     cluster = rds.create_db_cluster(
         DBClusterIdentifier=identifier,
@@ -175,43 +176,36 @@ def create_cluster(account: Account, identifier: str, members: int) -> Cluster:
 def create_proxy(account: Account, name: str) -> str:
     """Create a network and an RDS Proxy in it; return the proxy's endpoint."""
     network = create_network(account)
-    return (
-        account.session()
-        .client("rds", endpoint_url=account.endpoint_url)
-        .create_db_proxy(
-            DBProxyName=name,
-            EngineFamily="POSTGRESQL",
-            Auth=[
-                {
-                    "AuthScheme": "SECRETS",
-                    "SecretArn": f"arn:aws:secretsmanager:{REGION}:{account.number}:secret:proxy",
-                }
-            ],
-            RoleArn=f"arn:aws:iam::{account.number}:role/proxy",
-            VpcSubnetIds=list(network.subnet_ids),
-            VpcSecurityGroupIds=[network.security_group_id],
-        )["DBProxy"]["Endpoint"]
-    )
+    proxy = account.client("rds").create_db_proxy(
+        DBProxyName=name,
+        EngineFamily="POSTGRESQL",
+        Auth=[
+            {
+                "AuthScheme": "SECRETS",
+                "SecretArn": f"arn:aws:secretsmanager:{REGION}:{account.number}:secret:proxy",
+            }
+        ],
+        RoleArn=f"arn:aws:iam::{account.number}:role/proxy",
+        VpcSubnetIds=list(network.subnet_ids),
+        VpcSecurityGroupIds=[network.security_group_id],
+    )["DBProxy"]
+    return str(proxy["Endpoint"])
 
 
 def launch_instance(account: Account, network: Network, *, subnet: int, address: str) -> str:
     """Launch an EC2 instance at an address of a subnet; return its ID."""
-    launched = (
-        account.session()
-        .client("ec2", endpoint_url=account.endpoint_url)
-        .run_instances(
-            ImageId="ami-0123456789abcdef0",
-            MinCount=1,
-            MaxCount=1,
-            SubnetId=network.subnet_ids[subnet],
-            PrivateIpAddress=address,
-            SecurityGroupIds=[network.security_group_id],
-        )
+    launched = account.client("ec2").run_instances(
+        ImageId="ami-0123456789abcdef0",
+        MinCount=1,
+        MaxCount=1,
+        SubnetId=network.subnet_ids[subnet],
+        PrivateIpAddress=address,
+        SecurityGroupIds=[network.security_group_id],
     )
-    return launched["Instances"][0]["InstanceId"]
+    return str(launched["Instances"][0]["InstanceId"])
 
 
-def _create_subnet_group(rds: "RDSClient", name: str, network: Network) -> None:
+def _create_subnet_group(rds: Any, name: str, network: Network) -> None:
     rds.create_db_subnet_group(
         DBSubnetGroupName=name,
         DBSubnetGroupDescription="The lab's database",
@@ -231,22 +225,21 @@ class Consumer:
         Raises:
             ClientError: ``InvalidServiceName``: this account is not an allowed principal.
         """
-        ec2 = self.account.session().client("ec2", endpoint_url=self.account.endpoint_url)
+        ec2 = self.account.client("ec2")
         vpc_id = ec2.create_vpc(CidrBlock="10.200.0.0/16")["Vpc"]["VpcId"]
         endpoint = ec2.create_vpc_endpoint(
             VpcId=vpc_id, ServiceName=service_name, VpcEndpointType="Interface"
         )["VpcEndpoint"]
-        return endpoint["VpcEndpointId"]
+        return str(endpoint["VpcEndpointId"])
 
     def state(self, endpoint_id: str) -> str:
         """Return the state of the endpoint in the consumer's account, in lower case.
 
         The API's model and its wire format differ in the case of these names.
         """
-        ec2 = self.account.session().client("ec2", endpoint_url=self.account.endpoint_url)
-        return ec2.describe_vpc_endpoints(VpcEndpointIds=[endpoint_id])["VpcEndpoints"][0][
-            "State"
-        ].lower()
+        ec2 = self.account.client("ec2")
+        (endpoint,) = ec2.describe_vpc_endpoints(VpcEndpointIds=[endpoint_id])["VpcEndpoints"]
+        return str(endpoint["State"]).lower()
 
     def is_refused(self, service_name: str) -> bool:
         """Return whether AWS refuses the connection as if the service did not exist."""
@@ -258,5 +251,5 @@ class Consumer:
 
     def disconnect(self, endpoint_id: str) -> None:
         """Delete the endpoint."""
-        ec2 = self.account.session().client("ec2", endpoint_url=self.account.endpoint_url)
+        ec2 = self.account.client("ec2")
         ec2.delete_vpc_endpoints(VpcEndpointIds=[endpoint_id])

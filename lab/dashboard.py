@@ -52,14 +52,9 @@ def check_dashboard(context: ScenarioContext, target: Endpoint) -> None:
     )
 
 
-def _client(context: ScenarioContext, service: str) -> Any:
-    make: Any = context.provider.session().client
-    return make(service, endpoint_url=context.provider.endpoint_url)
-
-
 def _widgets(context: ScenarioContext) -> list[dict[str, Any]]:
     name = f"{context.stack.name}-{context.provider.session().region_name}"
-    body = _client(context, "cloudwatch").get_dashboard(DashboardName=name)["DashboardBody"]
+    body = context.provider.client("cloudwatch").get_dashboard(DashboardName=name)["DashboardBody"]
     widgets: list[dict[str, Any]] = json.loads(body)["widgets"]
     return widgets
 
@@ -78,7 +73,7 @@ def _drawn(graphs: list[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
 
 
 def _watched(context: ScenarioContext) -> Iterator[tuple[str, ...]]:
-    pages = _client(context, "cloudwatch").get_paginator("describe_alarms").paginate()
+    pages = context.provider.client("cloudwatch").get_paginator("describe_alarms").paginate()
     for page in pages:
         for alarm in page["MetricAlarms"]:
             dimensions = {entry["Name"]: entry["Value"] for entry in alarm["Dimensions"]}
@@ -91,6 +86,6 @@ def _metric(namespace: str, name: str, dimensions: Mapping[str, str]) -> tuple[s
 
 def _invoke(context: ScenarioContext, function: str, event: str) -> object:
     payload = (_EVENTS / f"{event}.json").read_bytes()
-    reply = _client(context, "lambda").invoke(FunctionName=function, Payload=payload)
+    reply = context.provider.client("lambda").invoke(FunctionName=function, Payload=payload)
     result: object = json.load(reply["Payload"])
     return result

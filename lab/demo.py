@@ -156,7 +156,7 @@ class _DemoSteps:
 
     def second_failover(self) -> None:
         """A person fails over through the RDS API; the old primary keeps accepting connections."""
-        rds = self._lab.provider.session().client("rds", endpoint_url=self._lab.admin.url)
+        rds = self._lab.provider.client("rds")
         demoted = self._lab.pair.primary
         rds.reboot_db_instance(
             DBInstanceIdentifier=self._lab.database.identifier, ForceFailover=True
@@ -300,7 +300,7 @@ class _DemoSteps:
         return len([r for r in records if r.trigger == "rds_event"]) >= self._emitted
 
     def _deregister(self) -> float:
-        elbv2 = self._lab.provider.session().client("elbv2", endpoint_url=self._lab.admin.url)
+        elbv2 = self._lab.provider.client("elbv2")
         target = self._lab.rds.writer
         began_at = time.time()
         elbv2.deregister_targets(

@@ -117,7 +117,7 @@ def root(account: Account) -> Mapping[str, str]:
 
 def minimal_user(account: Account, *, stack: str, database: str, region: str) -> Mapping[str, str]:
     """Create a user with the policy; return the environment variables for its drills."""
-    iam = account.session().client("iam", endpoint_url=account.endpoint_url)
+    iam = account.client("iam")
     policy = (_REPOSITORY / "drill/policy.json").read_text()
     names = {"ACCOUNT": account.number, "REGION": region, "STACK": stack, "DATABASE": database}
     for word, value in names.items():

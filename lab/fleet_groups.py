@@ -35,8 +35,7 @@ def create_by_stack(
     account: Account, network: Network, groups: Sequence[NewGroup]
 ) -> Mapping[str, str]:
     """Create groups with a load balancer by a template like CDK's; return their ARNs by name."""
-    session = account.session()
-    formation = session.client("cloudformation", endpoint_url=account.endpoint_url)
+    formation = account.client("cloudformation")
     template = json.dumps(_template(network, groups))
     formation.create_stack(StackName=_STACK, TemplateBody=template)
     formation.get_waiter("stack_create_complete").wait(
@@ -51,7 +50,7 @@ def create_by_calls(
     account: Account, network: Network, groups: Sequence[NewGroup]
 ) -> Mapping[str, str]:
     """Create groups with a load balancer by API calls; return their ARNs by name."""
-    elb = account.session().client("elbv2", endpoint_url=account.endpoint_url)
+    elb = account.client("elbv2")
     balancer = elb.create_load_balancer(
         Name="by-calls", Type="network", Scheme="internal", Subnets=list(network.subnet_ids)
     )["LoadBalancers"][0]["LoadBalancerArn"]

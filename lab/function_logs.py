@@ -21,7 +21,7 @@ def metric_sum(account: Account, name: str, *, since: float) -> float:
 
 
 def _lines(account: Account, since: float) -> Iterator[str]:
-    logs = account.session().client("logs", endpoint_url=account.endpoint_url)
+    logs = account.client("logs")
     for page in logs.get_paginator("describe_log_groups").paginate():
         for group in page["logGroups"]:
             events = logs.filter_log_events(

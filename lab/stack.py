@@ -133,17 +133,13 @@ class Stack:
 
     def outputs(self) -> Mapping[str, str]:
         """Return the stack's outputs by key."""
-        cloudformation = self.account.session().client(
-            "cloudformation", endpoint_url=self.account.endpoint_url
-        )
+        cloudformation = self.account.client("cloudformation")
         stack = cloudformation.describe_stacks(StackName=self.name)["Stacks"][0]
         return {o["OutputKey"]: o["OutputValue"] for o in stack.get("Outputs", [])}
 
     def _failures(self) -> list[str]:
         """Return the failed resources with CloudFormation's reasons."""
-        cloudformation = self.account.session().client(
-            "cloudformation", endpoint_url=self.account.endpoint_url
-        )
+        cloudformation = self.account.client("cloudformation")
         try:
             events = cloudformation.describe_stack_events(StackName=self.name)["StackEvents"]
         except ClientError:
@@ -164,9 +160,7 @@ class Stack:
 
     @contextmanager
     def _schedule_with(self, **changes: str) -> Iterator[None]:
-        scheduler = self.account.session().client(
-            "scheduler", endpoint_url=self.account.endpoint_url
-        )
+        scheduler = self.account.client("scheduler")
         function = self.outputs()["ReconcileTargetsFunctionName"]
         (found,) = [
             schedule

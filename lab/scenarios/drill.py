@@ -65,9 +65,7 @@ def _port(path: ConnectionPath) -> int | None:
 def _deploy_foreign_stack(context: ScenarioContext) -> None:
     """Create a stack of another template."""
     template = {"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}
-    cloudformation = context.provider.session().client(
-        "cloudformation", endpoint_url=context.provider.endpoint_url
-    )
+    cloudformation = context.provider.client("cloudformation")
     cloudformation.create_stack(StackName=_FOREIGN, TemplateBody=json.dumps(template))
     cloudformation.get_waiter("stack_create_complete").wait(
         StackName=_FOREIGN, WaiterConfig={"Delay": 1}

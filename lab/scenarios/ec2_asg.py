@@ -1,12 +1,7 @@
 """PostgreSQL readers in an Auto Scaling group, attached to the target group."""
 
-from typing import TYPE_CHECKING, Any
-
 from lab.aws import create_network
 from lab.scenarios.base import Scenario, ScenarioContext
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _NAME = "orders-readers"
 
@@ -15,8 +10,7 @@ def _run(context: ScenarioContext) -> None:
     network = create_network(context.provider)
     # The group has two subnets; the first address of each belongs to the first two servers.
     first, second, third = context.targets
-    make: Callable[..., Any] = context.provider.session().client
-    scaling = make("autoscaling", endpoint_url=context.lab.admin.url)
+    scaling = context.provider.client("autoscaling")
     scaling.create_auto_scaling_group(
         AutoScalingGroupName=_NAME,
         MinSize=0,

@@ -8,7 +8,7 @@ from lab.scenarios.base import Scenario, ScenarioContext
 def _run(context: ScenarioContext) -> None:
     database = create_database(context.provider, "orders")
     rds = context.lab.rds_for(database, context.servers)
-    elb = context.provider.session().client("elbv2", endpoint_url=context.lab.admin.url)
+    elb = context.provider.client("elbv2")
     group = elb.create_target_group(
         Name="made-by-terraform",
         Protocol="TCP",

@@ -21,7 +21,7 @@ def _fail_over(path: ConnectionPath, control_plane: ClusterControlPlane) -> Clus
     """Request a failover to a reader; the old writer returns as a reader."""
     context = path.context
     context.progress.show("A failover through the RDS API; the old writer becomes a reader")
-    rds = context.provider.session().client("rds", endpoint_url=context.lab.admin.url)
+    rds = context.provider.client("rds")
     rds.failover_db_cluster(DBClusterIdentifier="shop")
     context.lab.wait_for(context.lab.hook.next_request, "RDS to receive the request")
     failover = control_plane.fail_over(

@@ -141,7 +141,7 @@ FAILING = {
 #: The expected output of commands, by a pattern for their beginning.
 PRINTS = {
     GUIDED: "Deploy this changeset",
-    "make help": r"(?m)^demo +Run the main job",
+    "make help": r"(?m)^demo +Show the main job",
     ".venv/bin/sam list stack-outputs": "support@getdbt.com|ConsumerRequest",
     ".venv/bin/sam remote invoke ReportStatusFunction": r"The connection path works\.",
     ".venv/bin/sam remote invoke ReconcileTargetsFunction": r'"status": ?"',
@@ -218,8 +218,7 @@ class Reader:
 
     def client(self, service: str) -> Any:
         """Return a client of the reader's account."""
-        make: Any = self.account.session().client
-        return make(service, endpoint_url=self.account.endpoint_url)
+        return self.account.client(service)
 
     @cached_property
     def outputs(self) -> Mapping[str, str]:

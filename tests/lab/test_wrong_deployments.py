@@ -293,10 +293,9 @@ def company(built: Path) -> Iterator[Company]:
             lab.zone.set_address("legacy.db.corp.example", ["192.168.7.11"])
             building.result()
             url = _packaged(project, lab)
-            session = lab.provider.session()
             yield Company(
                 lab=lab,
-                cloudformation=session.client("cloudformation", endpoint_url=lab.admin.url),
+                cloudformation=lab.provider.client("cloudformation"),
                 project=project,
                 template_url=url,
                 names=names,
@@ -342,7 +341,7 @@ def _resources(account: Account) -> set[str]:
 
 def _databases(account: Account) -> dict[str, str]:
     """Create the databases of the deployments; return their names."""
-    rds = account.session().client("rds", endpoint_url=account.endpoint_url)
+    rds = account.client("rds")
     orders = create_database(account, "orders").endpoint
     public = create_database(account, "public").endpoint
     rds.modify_db_instance(DBInstanceIdentifier="public", PubliclyAccessible=True)
@@ -369,9 +368,7 @@ def _databases(account: Account) -> dict[str, str]:
 
 def _create_database_in_one_zone(account: Account) -> str:
     """Create a database with two subnets in one zone; return its endpoint."""
-    session = account.session()
-    ec2 = session.client("ec2", endpoint_url=account.endpoint_url)
-    rds = session.client("rds", endpoint_url=account.endpoint_url)
+    ec2, rds = account.client("ec2"), account.client("rds")
     vpc_id = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
     subnet_ids = [
         ec2.create_subnet(VpcId=vpc_id, CidrBlock=network, AvailabilityZone="us-east-1a")["Subnet"][
@@ -384,7 +381,7 @@ def _create_database_in_one_zone(account: Account) -> str:
         DBSubnetGroupDescription="One zone",
         SubnetIds=subnet_ids,
     )
-    return rds.create_db_instance(
+    database = rds.create_db_instance(
         DBInstanceIdentifier="cramped",
         DBInstanceClass="db.t4g.micro",
         Engine="postgres",
@@ -392,13 +389,14 @@ def _create_database_in_one_zone(account: Account) -> str:
         DBSubnetGroupName="cramped",
         MasterUsername="lab",
         ManageMasterUserPassword=True,
-    )["DBInstance"]["Endpoint"]["Address"]
+    )["DBInstance"]
+    return str(database["Endpoint"]["Address"])
 
 
 def _packaged(project: Project, lab: Lab) -> str:
     """Run ``sam package``; return the URL of the template."""
     account, template = lab.provider, lab.supervisor.work_dir / "packaged.yaml"
-    s3 = account.session().client("s3", endpoint_url=account.endpoint_url)
+    s3 = account.client("s3")
     s3.create_bucket(Bucket=_BUCKET)
     project.sam(
         "package",
