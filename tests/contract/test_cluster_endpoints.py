@@ -1,4 +1,4 @@
-"""What the RDS and EC2 APIs tell of a database: the fakes, moto and the lab's emulator agree."""
+"""The descriptions of a database by RDS and EC2: the fakes, moto and the emulator agree."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from target_sync.model import FailedObservation, LookupFailure, Observation
 from tests.support.databases import CLUSTER, INSTANCE_ID, FakeEc2, FakeRds, api_error
 
 REGION = "eu-west-1"
-#: Any name will do for moto, which takes seconds to load the images that AWS has.
+#: moto accepts any name, and would take seconds to load the images of AWS.
 IMAGE_ID = "ami-0a1b2c3d4e5f60718"
 
 
@@ -38,7 +38,7 @@ EVERYWHERE = ["fake", "moto", pytest.param("emulator", marks=pytest.mark.lab)]
 
 
 def client_of(service: str, request: pytest.FixtureRequest) -> Any:
-    """A client of the implementation that a fixture was asked for; None for the fake."""
+    """Return a client of the requested implementation; None for the fake."""
     if request.param == "emulator":
         emulator = request.getfixturevalue("emulator")
         request.addfinalizer(emulator.admin.reset)
@@ -51,7 +51,7 @@ def client_of(service: str, request: pytest.FixtureRequest) -> Any:
 
 @pytest.fixture(params=EVERYWHERE)
 def rds(request: pytest.FixtureRequest) -> Any:
-    """A client of a cluster with a writer and a reader."""
+    """Return a client for a cluster with a writer and a reader."""
     client = client_of("rds", request)
     if client is None:
         return FakeRds("orders-1", "orders-2")
@@ -72,7 +72,7 @@ def rds(request: pytest.FixtureRequest) -> Any:
     return client
 
 
-def test_the_members_of_a_cluster_are_listed_with_their_part_and_their_endpoint(rds: Any) -> None:
+def test_lists_the_members_of_a_cluster_with_their_role_and_endpoint(rds: Any) -> None:
     members = RdsCluster(rds, CLUSTER).members()
 
     assert [(m.id, m.is_writer) for m in members] == [("orders-1", True), ("orders-2", False)]
@@ -82,9 +82,9 @@ def test_the_members_of_a_cluster_are_listed_with_their_part_and_their_endpoint(
         assert member.endpoint.endswith(".rds.amazonaws.com")
 
 
-def test_a_cluster_that_does_not_exist_is_said_to_be_missing(rds: Any) -> None:
+def test_a_missing_cluster_raises_an_error(rds: Any) -> None:
     with pytest.raises(AwsNotFoundError, match="DescribeDBClusters"):
-        RdsCluster(rds, "nobody").members()
+        RdsCluster(rds, "missing").members()
 
 
 def test_a_member_that_is_being_created_has_no_endpoint_yet() -> None:
@@ -96,7 +96,7 @@ def test_a_member_that_is_being_created_has_no_endpoint_yet() -> None:
 
 @dataclass(frozen=True)
 class Server:
-    """An instance, its client, and how its state is changed."""
+    """An instance, its client, and a function that changes its state."""
 
     id: str
     client: Any
@@ -139,9 +139,9 @@ def test_an_instance_keeps_its_private_address_when_it_stops(
     if state:
         server.becomes(state)
 
-    seen = server.observed()
+    observation = server.observed()
 
-    assert seen == Observation(
+    assert observation == Observation(
         name=server.id,
         addresses=frozenset({ip_address(server.address)}),
         source="ec2",
@@ -153,14 +153,14 @@ def test_an_instance_keeps_its_private_address_when_it_stops(
 def test_a_terminated_instance_has_no_address(server: Server) -> None:
     server.becomes("terminated")
 
-    seen = server.observed()
+    observation = server.observed()
 
-    assert isinstance(seen, FailedObservation)
-    assert seen.failure is LookupFailure.NO_ADDRESS
-    assert f"{server.id} is terminated" in seen.detail
+    assert isinstance(observation, FailedObservation)
+    assert observation.failure is LookupFailure.NO_ADDRESS
+    assert f"{server.id} is terminated" in observation.detail
 
 
-def test_an_instance_that_shuts_down_has_lost_its_address_even_if_it_is_still_listed() -> None:
+def test_a_shutting_down_instance_has_no_address() -> None:
     client: Any = FakeEc2("10.0.1.11", "shutting-down")
 
     assert isinstance(
@@ -168,12 +168,12 @@ def test_an_instance_that_shuts_down_has_lost_its_address_even_if_it_is_still_li
     )
 
 
-def test_an_instance_that_does_not_exist_is_said_to_be_missing(server: Server) -> None:
-    seen = InstanceEndpoint("i-0fedcba9876543210", server.client, lambda: 7.0).observe()
+def test_a_missing_instance_is_a_failed_observation(server: Server) -> None:
+    observation = InstanceEndpoint("i-0fedcba9876543210", server.client, lambda: 7.0).observe()
 
-    assert isinstance(seen, FailedObservation)
-    assert (seen.failure, seen.at) == (LookupFailure.NAME_DOES_NOT_EXIST, 7.0)
-    assert "i-0fedcba9876543210: DescribeInstances failed" in seen.detail
+    assert isinstance(observation, FailedObservation)
+    assert (observation.failure, observation.at) == (LookupFailure.NAME_DOES_NOT_EXIST, 7.0)
+    assert "i-0fedcba9876543210: DescribeInstances failed" in observation.detail
 
 
 # --- Failures -----------------------------------------------------------------------------------
@@ -190,16 +190,16 @@ def test_an_instance_that_does_not_exist_is_said_to_be_missing(server: Server) -
         (ConnectTimeoutError(endpoint_url="https://x.example"), LookupFailure.API_UNAVAILABLE),
     ],
 )
-def test_an_error_is_told_by_its_code(fault: Exception, failure: LookupFailure) -> None:
+def test_the_code_of_an_error_decides_the_failure(fault: Exception, failure: LookupFailure) -> None:
     rds: Any = FakeRds("orders-1")
     rds.fault = fault
 
     with pytest.raises(AwsCallError) as raised:
         RdsCluster(rds, CLUSTER).members()
 
-    seen = failed_observation(raised.value, "orders", 7.0)
-    assert (seen.name, seen.failure, seen.at) == ("orders", failure, 7.0)
-    assert "DescribeDBClusters failed with" in seen.detail
+    observation = failed_observation(raised.value, "orders", 7.0)
+    assert (observation.name, observation.failure, observation.at) == ("orders", failure, 7.0)
+    assert "DescribeDBClusters failed with" in observation.detail
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_an_error_is_told_by_its_code(fault: Exception, failure: LookupFailure) 
         (AwsCallError("X", "Throttling", "no."), "Throttling: no."),
     ],
 )
-def test_a_failure_ends_with_what_to_do(failing: AwsCallError, remedy: str) -> None:
+def test_the_text_of_a_failure_ends_with_the_remedy(failing: AwsCallError, remedy: str) -> None:
     assert failed_observation(failing, "orders", 7.0).detail.endswith(remedy)
 
 
@@ -224,7 +224,7 @@ def test_a_failure_ends_with_what_to_do(failing: AwsCallError, remedy: str) -> N
         {"DBClusters": None},
     ],
 )
-def test_a_reply_without_the_documented_shape_decides_nothing(reply: object) -> None:
+def test_rejects_a_reply_with_another_shape(reply: object) -> None:
     class _Odd(FakeRds):
         def describe_db_clusters(self, **_: object) -> Any:
             return reply
@@ -240,14 +240,14 @@ def test_a_reply_without_the_documented_shape_decides_nothing(reply: object) -> 
 @pytest.mark.parametrize(
     "reply", [{}, {"Reservations": []}, {"Reservations": [{"Instances": [{}]}]}]
 )
-def test_a_description_without_the_documented_shape_is_a_bad_answer(reply: object) -> None:
+def test_a_description_with_another_shape_is_a_bad_reply(reply: object) -> None:
     class _Odd:
         def describe_instances(self, **_: object) -> object:
             return reply
 
     odd: Any = _Odd()
 
-    seen = InstanceEndpoint(INSTANCE_ID, odd, lambda: 7.0).observe()
+    observation = InstanceEndpoint(INSTANCE_ID, odd, lambda: 7.0).observe()
 
-    assert isinstance(seen, FailedObservation)
-    assert seen.failure is LookupFailure.BAD_ANSWER
+    assert isinstance(observation, FailedObservation)
+    assert observation.failure is LookupFailure.BAD_ANSWER

@@ -1,4 +1,4 @@
-"""The DNS endpoint against a real server and real packets: answers, TTLs, failures told apart."""
+"""The DNS endpoint against a real server and real packets: answers, TTLs and failures."""
 
 from collections.abc import Iterator
 from ipaddress import ip_address
@@ -23,12 +23,12 @@ NAME = f"orders.abc123.{ZONE}"
 NAME_SERVER = "ns1.example.com"
 
 
-#: How long a test waits for an answer that never comes.
+#: How long a test waits for a server that does not answer.
 PATIENCE_SECONDS = 0.2
 
 
 class Dns(RunningNameServer):
-    """A running DNS server, its zones, and the endpoint that asks it in one of two ways."""
+    """A running DNS server, its zones, and an endpoint that queries it in one of two ways."""
 
     def __init__(self, supervisor: Supervisor) -> None:
         super().__init__(supervisor)
@@ -55,14 +55,14 @@ class Dns(RunningNameServer):
         )
 
     def failure(self, name: str = NAME) -> FailedObservation:
-        seen = self.endpoint(name).observe()
-        assert isinstance(seen, FailedObservation)
-        return seen
+        observed = self.endpoint(name).observe()
+        assert isinstance(observed, FailedObservation)
+        return observed
 
     def answer(self, name: str = NAME) -> Observation:
-        seen = self.endpoint(name).observe()
-        assert isinstance(seen, Observation)
-        return seen
+        observed = self.endpoint(name).observe()
+        assert isinstance(observed, Observation)
+        return observed
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def server() -> Iterator[Dns]:
 
 @pytest.fixture
 def resolver(server: Dns) -> Dns:
-    """The server as the system's resolver."""
+    """Return the server as the resolver of the system."""
     server.authoritative = False
     server.zone.set_address(NAME, ["10.0.1.11"], ttl=5)
     server.zone.set_fault(NAME, None)
@@ -82,13 +82,13 @@ def resolver(server: Dns) -> Dns:
 
 @pytest.fixture(params=["resolver", "zone's name server"])
 def dns(resolver: Dns, request: pytest.FixtureRequest) -> Dns:
-    """The server in either role: the endpoint behaves the same."""
+    """Return the server in each role, because the endpoint behaves the same."""
     resolver.authoritative = request.param == "zone's name server"
     return resolver
 
 
 @pytest.fixture
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def _short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dns_adapter, "LOOKUP_SECONDS", PATIENCE_SECONDS)
     monkeypatch.setattr(authoritative, "TRY_SECONDS", PATIENCE_SECONDS)
 
@@ -96,53 +96,53 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_observation_has_the_addresses_the_ttl_and_the_moment(dns: Dns) -> None:
     before = SystemClock().now()
 
-    seen = dns.answer()
+    observed = dns.answer()
 
-    assert seen.name == NAME
-    assert seen.addresses == {ip_address("10.0.1.11")}
-    assert (seen.source, seen.ttl) == (dns.source, 5)
-    assert before <= seen.at <= SystemClock().now()
+    assert observed.name == NAME
+    assert observed.addresses == {ip_address("10.0.1.11")}
+    assert (observed.source, observed.ttl) == (dns.source, 5)
+    assert before <= observed.at <= SystemClock().now()
 
 
-def test_every_address_of_an_answer_is_observed(dns: Dns) -> None:
+def test_an_observation_has_every_address_of_the_answer(dns: Dns) -> None:
     dns.zone.set_address(NAME, ["10.0.1.11", "10.0.2.12"])
 
     assert dns.answer().addresses == {ip_address("10.0.1.11"), ip_address("10.0.2.12")}
 
 
-def test_an_observation_is_one_query_and_nothing_is_cached(dns: Dns) -> None:
+def test_an_observation_makes_one_query_and_caches_nothing(dns: Dns) -> None:
     endpoint = dns.endpoint()
     endpoint.observe()
     before = dns.queries
     dns.zone.set_address(NAME, ["10.0.2.12"])
 
-    seen = endpoint.observe()
+    observed = endpoint.observe()
 
-    assert isinstance(seen, Observation)
-    assert seen.addresses == {ip_address("10.0.2.12")}
+    assert isinstance(observed, Observation)
+    assert observed.addresses == {ip_address("10.0.2.12")}
     assert dns.queries - before == 1
 
 
-def test_an_alias_is_followed_and_the_shortest_ttl_of_the_chain_counts(dns: Dns) -> None:
+def test_an_observation_follows_an_alias_and_has_the_shortest_ttl(dns: Dns) -> None:
     dns.zone.set_alias("db.corp.example", NAME, ttl=60)
 
-    seen = dns.answer("db.corp.example")
+    observed = dns.answer("db.corp.example")
 
-    assert seen.addresses == {ip_address("10.0.1.11")}
-    assert seen.ttl == 5
+    assert observed.addresses == {ip_address("10.0.1.11")}
+    assert observed.ttl == 5
 
 
-def test_a_truncated_answer_is_asked_for_again_over_tcp(dns: Dns) -> None:
+def test_a_truncated_answer_is_repeated_over_tcp(dns: Dns) -> None:
     dns.zone.set_fault(NAME, Fault.TRUNCATE)
 
     assert dns.answer().addresses == {ip_address("10.0.1.11")}
 
 
-def test_a_name_that_does_not_exist_is_said_to_be_missing(dns: Dns) -> None:
-    seen = dns.failure("nobody.example.com")
+def test_a_missing_name_is_a_failure(dns: Dns) -> None:
+    observed = dns.failure("missing.example.com")
 
-    assert seen.failure is LookupFailure.NAME_DOES_NOT_EXIST
-    assert "nobody.example.com does not exist" in seen.detail
+    assert observed.failure is LookupFailure.NAME_DOES_NOT_EXIST
+    assert "missing.example.com does not exist" in observed.detail
 
 
 def test_a_name_without_an_ipv4_address_has_no_address(dns: Dns) -> None:
@@ -152,39 +152,39 @@ def test_a_name_without_an_ipv4_address_has_no_address(dns: Dns) -> None:
 
 
 @pytest.mark.parametrize("fault", [Fault.SERVFAIL, Fault.REFUSED])
-def test_servers_that_fail_are_told_from_names_that_do_not_exist(dns: Dns, fault: Fault) -> None:
+def test_a_failing_server_is_not_a_missing_name(dns: Dns, fault: Fault) -> None:
     dns.zone.set_fault(NAME, fault)
 
-    seen = dns.failure()
+    observed = dns.failure()
 
-    assert seen.failure is LookupFailure.SERVERS_FAILED
-    assert fault.name in seen.detail
+    assert observed.failure is LookupFailure.SERVERS_FAILED
+    assert fault.name in observed.detail
 
 
-@pytest.mark.usefixtures("_impatient")
-def test_silence_is_a_time_out(dns: Dns) -> None:
+@pytest.mark.usefixtures("_short_timeouts")
+def test_a_silent_server_is_a_time_out(dns: Dns) -> None:
     dns.zone.set_fault(NAME, Fault.TIMEOUT)
 
     assert dns.failure().failure is LookupFailure.TIMED_OUT
 
 
-def test_an_alias_that_leads_to_itself_is_a_failure(dns: Dns) -> None:
+def test_an_alias_loop_is_a_failure(dns: Dns) -> None:
     dns.zone.set_alias("a.example.com", "b.example.com")
     dns.zone.set_alias("b.example.com", "a.example.com")
 
     assert dns.failure("a.example.com").failure is LookupFailure.SERVERS_FAILED
 
 
-def test_a_name_that_dns_cannot_carry_is_a_bad_answer(dns: Dns) -> None:
+def test_an_invalid_dns_name_is_a_bad_answer(dns: Dns) -> None:
     assert dns.failure("a" * 64 + ".example.com").failure is LookupFailure.BAD_ANSWER
 
 
-def test_a_second_name_server_answers_when_the_first_does_not_run(resolver: Dns) -> None:
-    nobody = free_port(HOST)
+def test_a_second_name_server_answers_if_the_first_does_not_run(resolver: Dns) -> None:
+    unused = free_port(HOST)
 
-    seen = resolver.endpoint(NAME, nobody, resolver.port).observe()
+    observed = resolver.endpoint(NAME, unused, resolver.port).observe()
 
-    assert isinstance(seen, Observation)
+    assert isinstance(observed, Observation)
 
 
 def test_without_name_servers_the_systems_are_used(
@@ -198,7 +198,7 @@ def test_without_name_servers_the_systems_are_used(
     assert isinstance(DnsResolver(now=SystemClock().now).resolve(NAME), Observation)
 
 
-def test_the_clock_waits_until_a_moment_and_not_for_one_that_has_passed() -> None:
+def test_the_clock_waits_for_a_future_time_only() -> None:
     clock = SystemClock()
     moment = clock.now() + 0.01
 

@@ -1,4 +1,4 @@
-"""Whether an address is still the database's: the fake, moto and the lab's emulator agree."""
+"""The standby check of addresses: the fake, moto and the emulator agree."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ DATABASE = ("databases",)
 
 @dataclass(frozen=True, kw_only=True)
 class Interface:
-    """A network interface; if nothing else is said, that of a server of the database."""
+    """A network interface; by default that of a server of the database."""
 
     address: IPAddress
     vpc: str = "ours"
@@ -43,7 +43,7 @@ class Interface:
 
 @dataclass(frozen=True)
 class World:
-    """Who is asked, and how an interface comes to be there."""
+    """The implementation under test, and a function that adds an interface."""
 
     standbys: Standbys
     add: Callable[[Interface], None]
@@ -61,7 +61,7 @@ def fake_world() -> World:
 
 @dataclass
 class Network:
-    """The VPCs ``ours`` and ``theirs``, each with the same addresses and its own groups."""
+    """The VPCs ``ours`` and ``theirs``, with the same addresses and separate groups."""
 
     client: Any
     subnets: dict[str, str] = field(default_factory=dict)
@@ -94,7 +94,7 @@ def moto_world() -> World:
             Groups=network.group_ids(it.vpc, it.groups),
             Description=it.description,
         )["NetworkInterface"]["NetworkInterfaceId"]
-        # No customer of EC2 can make an interface that a service manages.
+        # EC2 lets no customer create an interface that a service manages.
         backend = ec2_backends[DEFAULT_ACCOUNT_ID][REGION]
         backend.get_network_interface(made).requester_managed = it.of_a_service
 
@@ -136,13 +136,13 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
         emulator.admin.reset()
 
 
-def test_the_address_of_an_interface_of_the_database_is_confirmed(world: World) -> None:
+def test_confirms_the_address_of_an_interface_of_the_database(world: World) -> None:
     world.add(Interface(address=A))
 
     assert world.confirmed(A) == {A}
 
 
-def test_an_address_that_no_interface_has_is_not_confirmed(world: World) -> None:
+def test_does_not_confirm_an_address_without_an_interface(world: World) -> None:
     world.add(Interface(address=A))
 
     assert world.confirmed(B) == set()
@@ -168,7 +168,7 @@ def test_an_address_that_now_is_somebody_elses_is_not_confirmed(
     assert world.confirmed(A, B) == {B}
 
 
-def test_several_addresses_are_told_apart_in_one_look(world: World) -> None:
+def test_checks_several_addresses_in_one_call(world: World) -> None:
     world.add(Interface(address=A))
     world.add(Interface(address=B))
 
@@ -176,14 +176,14 @@ def test_several_addresses_are_told_apart_in_one_look(world: World) -> None:
     assert world.confirmed(B) == {B}
 
 
-def test_no_address_is_nothing_to_look_for(world: World) -> None:
+def test_confirms_nothing_without_an_address(world: World) -> None:
     world.add(Interface(address=A))
 
     assert world.standbys.check(frozenset()) == StandbyCheck()
 
 
 @pytest.mark.lab
-def test_a_failure_of_the_api_is_a_value(emulator: Emulator) -> None:
+def test_returns_a_failure_of_the_api(emulator: Emulator) -> None:
     world = emulated_world(emulator)
     world.add(Interface(address=A))
     emulator.admin.inject(
@@ -197,11 +197,11 @@ def test_a_failure_of_the_api_is_a_value(emulator: Emulator) -> None:
     emulator.admin.reset()
 
 
-# --- The request, and replies that are not as documented ------------------------------------------
+# --- The request, and replies with another shape --------------------------------------------------
 
 
 class Ec2:
-    """The client's one call, with the reply or the error that we set."""
+    """The only call of the client, with the reply or the error of the test."""
 
     def __init__(self, *interfaces: object, fault: Exception | None = None) -> None:
         self.reply: Any = {"NetworkInterfaces": list(interfaces)}
@@ -220,7 +220,7 @@ class Ec2:
 
 
 def interface(address: object = A, **more: object) -> dict[str, object]:
-    """What the API tells of an interface of the database, as far as it is read."""
+    """Return the fields of an interface of the database that the check reads."""
     return {
         "VpcId": "vpc-1",
         "Groups": [{"GroupId": "sg-1", "GroupName": "databases"}],
@@ -232,7 +232,7 @@ def interface(address: object = A, **more: object) -> dict[str, object]:
     }
 
 
-def test_one_call_names_everything_that_it_wants() -> None:
+def test_the_call_filters_by_everything_that_matters() -> None:
     ec2 = Ec2(interface())
 
     assert ec2.check(B, A, groups=("sg-1",)).confirmed == {A}
@@ -245,21 +245,21 @@ def test_one_call_names_everything_that_it_wants() -> None:
     }
 
 
-def test_no_call_is_made_for_no_address() -> None:
+def test_makes_no_call_without_an_address() -> None:
     ec2 = Ec2()
 
     assert ec2.check() == ec2.check(ip_address("fd00::1")) == StandbyCheck()
     assert ec2.requests == []
 
 
-def test_an_ipv6_address_beside_others_is_not_looked_for() -> None:
+def test_ignores_an_ipv6_address() -> None:
     ec2 = Ec2(interface())
 
     assert ec2.check(A, ip_address("fd00::1")).confirmed == {A}
     assert ec2.requests[0]["Filters"][0]["Values"] == [str(A)]
 
 
-def test_more_addresses_than_a_filter_takes_are_looked_for_in_more_calls() -> None:
+def test_splits_more_addresses_than_a_filter_accepts_into_several_calls() -> None:
     addresses = [ip_address(f"10.0.{n // 100}.{n % 100 + 1}") for n in range(201)]
     ec2 = Ec2(*(interface(address) for address in addresses))
 
@@ -275,11 +275,11 @@ def test_more_addresses_than_a_filter_takes_are_looked_for_in_more_calls() -> No
         {"VpcId": "vpc-2"},
         {"Groups": [{"GroupId": "sg-2"}]},
         {"Groups": []},
-        {"Description": "Interface of somebody"},
+        {"Description": "Interface of another service"},
         {"RequesterManaged": False},
     ],
 )
-def test_an_interface_that_the_filters_should_have_left_out_is_left_out(
+def test_ignores_an_interface_that_does_not_match_the_filters(
     odd: Mapping[str, object],
 ) -> None:
     assert Ec2(interface(**odd)).check(A) == StandbyCheck()
@@ -292,7 +292,7 @@ def test_an_interface_needs_every_group_of_the_database() -> None:
     assert Ec2(interface(Groups=both)).check(A, groups=("sg-1", "sg-2")).confirmed == {A}
 
 
-def test_an_address_that_was_not_asked_for_is_not_confirmed() -> None:
+def test_does_not_confirm_an_address_that_was_not_requested() -> None:
     more = [{"PrivateIpAddress": str(A)}, {"PrivateIpAddress": str(B)}]
 
     assert Ec2(interface(PrivateIpAddresses=more)).check(B).confirmed == {B}
@@ -314,7 +314,7 @@ def test_a_denied_call_names_the_permission(code: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("fault", "text"),
     [
         (api_error("X", "RequestLimitExceeded", 503), "RequestLimitExceeded"),
         (api_error("X", "InternalError", 500), "InternalError"),
@@ -322,14 +322,14 @@ def test_a_denied_call_names_the_permission(code: str) -> None:
         (ConnectTimeoutError(endpoint_url="https://x.example"), "interface endpoint for ec2"),
     ],
 )
-def test_a_call_that_fails_confirms_nothing_and_says_what_becomes_of_the_targets(
-    fault: Exception, told: str
+def test_a_failed_call_confirms_nothing_and_reports_the_consequence(
+    fault: Exception, text: str
 ) -> None:
     check = Ec2(fault=fault).check(A)
 
     assert check.confirmed == frozenset()
     assert check.failure.startswith("DescribeNetworkInterfaces failed with ")
-    assert told in check.failure
+    assert text in check.failure
     assert check.failure.endswith(". Therefore no target is removed. The next run checks again.")
 
 
@@ -353,7 +353,7 @@ def without(key: str) -> dict[str, object]:
         {"NetworkInterfaces": [interface()], "NextToken": "more"},
     ],
 )
-def test_a_reply_without_the_documented_shape_confirms_nothing(reply: object) -> None:
+def test_a_reply_with_another_shape_confirms_nothing(reply: object) -> None:
     ec2 = Ec2()
     ec2.reply = reply
 

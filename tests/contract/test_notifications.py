@@ -1,4 +1,4 @@
-"""How messages and events leave: once each, as SNS and EventBridge take them."""
+"""Messages and events are sent once, in the form that SNS and EventBridge accept."""
 
 import itertools
 import json
@@ -37,7 +37,7 @@ def test_a_message_is_published_with_its_subject() -> None:
         stubber.assert_no_pending_responses()
 
 
-def test_a_message_that_the_topic_does_not_take_is_a_failure() -> None:
+def test_a_message_that_the_topic_rejects_is_a_failure() -> None:
     client = boto3.client("sns", "eu-west-1")
     with Stubber(client) as stubber:
         stubber.add_client_error("publish", "AuthorizationError", "not authorized", 403)
@@ -54,7 +54,7 @@ def test_an_event_is_put_on_the_default_bus() -> None:
         stubber.assert_no_pending_responses()
 
 
-def test_an_event_that_the_bus_does_not_take_is_a_failure_even_in_an_answer_that_succeeds() -> None:
+def test_an_event_that_the_bus_rejects_is_a_failure_although_the_call_succeeds() -> None:
     client = boto3.client("events", "eu-west-1")
     refused = {"ErrorCode": "InternalFailure", "ErrorMessage": "try later"}
     with Stubber(client) as stubber:
@@ -71,7 +71,7 @@ def test_an_event_that_the_bus_does_not_take_is_a_failure_even_in_an_answer_that
         lambda client: EventBus(client).put(EVENT),
     ],
 )
-def test_a_service_that_does_not_answer_is_a_failure(send: Callable[[Any], None]) -> None:
+def test_a_silent_service_is_a_failure(send: Callable[[Any], None]) -> None:
     class _Silent:
         def publish(self, **_: object) -> None:
             raise ReadTimeoutError(endpoint_url="https://aws.example")
@@ -82,14 +82,14 @@ def test_a_service_that_does_not_answer_is_a_failure(send: Callable[[Any], None]
         send(_Silent())
 
 
-def test_no_message_is_sent_twice_because_its_reply_was_lost_and_none_holds_a_run_up() -> None:
+def test_a_lost_reply_causes_no_second_message_and_no_long_wait() -> None:
     config: Any = CLIENT_CONFIG
     assert config.retries["total_max_attempts"] == 1
     assert config.connect_timeout + config.read_timeout <= 3
 
 
 @pytest.mark.lab
-def test_a_message_reaches_the_topics_subscribers(emulator: Emulator) -> None:
+def test_a_message_reaches_the_subscribers_of_the_topic(emulator: Emulator) -> None:
     sns, sqs = emulator.client("sns"), emulator.client("sqs")
     topic = sns.create_topic(Name=next(_names))["TopicArn"]
     queue, arn = _queue(sqs, "sns.amazonaws.com")
@@ -102,7 +102,7 @@ def test_a_message_reaches_the_topics_subscribers(emulator: Emulator) -> None:
 
 
 @pytest.mark.lab
-def test_an_event_reaches_whoever_has_a_rule_for_it(emulator: Emulator) -> None:
+def test_an_event_reaches_the_target_of_a_matching_rule(emulator: Emulator) -> None:
     events, sqs = emulator.client("events"), emulator.client("sqs")
     queue, arn = _queue(sqs, "events.amazonaws.com")
     rule = next(_names)
@@ -119,7 +119,7 @@ def test_an_event_reaches_whoever_has_a_rule_for_it(emulator: Emulator) -> None:
 
 
 def _queue(sqs: Any, service: str) -> tuple[str, str]:
-    """A queue that a service may send to: its URL and its ARN."""
+    """Create a queue to which a service may send; return its URL and its ARN."""
     url: str = sqs.create_queue(QueueName=next(_names))["QueueUrl"]
     found = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
     arn: str = found["Attributes"]["QueueArn"]

@@ -28,14 +28,14 @@ from tests.contract.cluster_state import Situation
 from tests.support.clock import FakeClock
 from tests.support.scenario import ON_PREM, PORT, VPC_NETWORKS, A, B, FakeTargetGroup, target
 
-NOBODYS_ARN = (
-    "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/nobody/0123456789abcdef"
+GROUP_ARN = (
+    "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/missing/0123456789abcdef"
 )
 
 
 @pytest.fixture
 def moto_group() -> Iterator[ElbTargetGroup]:
-    """The adapter over moto: right about listing, registering and unknown groups only."""
+    """Return the adapter over moto, which models listing, registering and missing groups only."""
     with mock_aws():
         vpc = boto3.client("ec2", "eu-west-1").create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
         client = boto3.client("elbv2", "eu-west-1")
@@ -69,21 +69,21 @@ def test_registering_a_registered_target_changes_nothing(group: TargetGroupPort)
     assert group.describe().registered == {target(A), target(B)}
 
 
-def test_a_deregistered_target_is_not_registered_any_more(group: TargetGroupPort) -> None:
+def test_a_deregistered_target_is_no_longer_registered(group: TargetGroupPort) -> None:
     group.register([target(A), target(B)])
     group.deregister([target(A)])
 
     assert group.describe().registered == {target(B)}
 
 
-def test_nothing_to_do_makes_no_call(group: TargetGroupPort) -> None:
+def test_an_empty_change_makes_no_call(group: TargetGroupPort) -> None:
     group.register([])
     group.deregister([])
 
     assert group.describe().targets == ()
 
 
-# --- What AWS documents and moto does not do ---------------------------------------------------
+# --- Behaviour that AWS documents and moto lacks -----------------------------------------------
 
 
 @pytest.fixture(params=["fake", pytest.param("emulator", marks=pytest.mark.lab)])
@@ -127,7 +127,7 @@ def test_a_target_whose_port_is_closed_becomes_unhealthy_and_stays_registered(
     assert situation.group.describe().registered == {target(B)}
 
 
-def test_a_deregistered_target_is_listed_as_draining_until_its_delay_is_over(
+def test_a_deregistered_target_is_draining_until_its_delay_ends(
     situation: Situation,
 ) -> None:
     situation.group.register([target(A), target(B)])
@@ -146,7 +146,7 @@ def test_a_draining_target_can_be_registered_again(situation: Situation) -> None
     assert situation.group.describe().registered == {target(A)}
 
 
-def test_the_same_address_on_another_port_is_another_target_here_too(situation: Situation) -> None:
+def test_the_same_address_on_another_port_is_another_target(situation: Situation) -> None:
     situation.group.register([target(A), target(A, 5433)])
     situation.group.deregister([target(A, 5433)])
 
@@ -160,14 +160,14 @@ def test_deregistering_an_absent_target_succeeds_and_changes_nothing(situation: 
     assert situation.group.describe().registered == {target(A)}
 
 
-def test_a_public_address_is_refused_and_takes_nothing_with_it(situation: Situation) -> None:
+def test_a_public_address_is_rejected_without_a_change(situation: Situation) -> None:
     with pytest.raises(AwsCallError, match="InvalidTarget"):
         situation.group.register([target(A), target("8.8.8.8")])
 
     assert situation.group.describe().targets == ()
 
 
-def test_an_address_outside_the_vpc_becomes_a_healthy_target_too(situation: Situation) -> None:
+def test_an_address_outside_the_vpc_becomes_a_healthy_target(situation: Situation) -> None:
     situation.listens(ON_PREM)
     situation.group.register([target(ON_PREM), target(A)])
 
@@ -180,11 +180,11 @@ def test_an_address_outside_the_vpc_becomes_a_healthy_target_too(situation: Situ
 
 
 @pytest.mark.usefixtures("moto_group")
-def test_a_group_that_does_not_exist_is_said_to_be_missing() -> None:
+def test_a_missing_group_raises_an_error() -> None:
     client = boto3.client("elbv2", "eu-west-1")
 
     with pytest.raises(AwsNotFoundError, match="DescribeTargetHealth") as raised:
-        ElbTargetGroup(client, NOBODYS_ARN).describe()
+        ElbTargetGroup(client, GROUP_ARN).describe()
 
     assert not raised.value.retryable
 
@@ -193,7 +193,7 @@ def test_a_group_that_does_not_exist_is_said_to_be_missing() -> None:
 def stubbed() -> Iterator[tuple[ElbTargetGroup, Stubber]]:
     client = boto3.client("elbv2", "eu-west-1")
     with Stubber(client) as stubber:
-        yield ElbTargetGroup(client, NOBODYS_ARN), stubber
+        yield ElbTargetGroup(client, GROUP_ARN), stubber
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def stubbed() -> Iterator[tuple[ElbTargetGroup, Stubber]]:
         ("SomethingNew", 400, AwsCallError, False),
     ],
 )
-def test_an_error_is_told_by_its_code(
+def test_the_code_of_an_error_decides_its_type(
     stubbed: tuple[ElbTargetGroup, Stubber],
     code: str,
     http_status: int,
@@ -230,7 +230,7 @@ def test_an_error_is_told_by_its_code(
 
 
 @pytest.mark.parametrize("failure", [ConnectTimeoutError, ReadTimeoutError, ConnectionClosedError])
-def test_an_api_that_cannot_be_reached_names_the_missing_endpoint(
+def test_the_error_of_an_unreachable_api_names_the_missing_endpoint(
     failure: type[ConnectTimeoutError | ReadTimeoutError | ConnectionClosedError],
 ) -> None:
     class _Unreachable:
@@ -240,7 +240,7 @@ def test_an_api_that_cannot_be_reached_names_the_missing_endpoint(
     client: Any = _Unreachable()
 
     with pytest.raises(AwsUnavailableError, match="interface endpoint") as raised:
-        ElbTargetGroup(client, NOBODYS_ARN).describe()
+        ElbTargetGroup(client, GROUP_ARN).describe()
 
     assert raised.value.retryable
     assert raised.value.code == failure.__name__
@@ -256,7 +256,7 @@ def test_an_api_that_cannot_be_reached_names_the_missing_endpoint(
         {"TargetHealthDescriptions": None},
     ],
 )
-def test_a_reply_without_the_documented_shape_decides_nothing(reply: object) -> None:
+def test_rejects_a_reply_with_another_shape(reply: object) -> None:
     class _Odd:
         def describe_target_health(self, **_: object) -> object:
             return reply
@@ -264,10 +264,10 @@ def test_a_reply_without_the_documented_shape_decides_nothing(reply: object) -> 
     client: Any = _Odd()
 
     with pytest.raises(AwsReplyError, match="documented shape"):
-        ElbTargetGroup(client, NOBODYS_ARN).describe()
+        ElbTargetGroup(client, GROUP_ARN).describe()
 
 
-def test_a_state_that_we_do_not_know_counts_as_registered_but_not_as_healthy(
+def test_an_unknown_state_is_registered_but_not_healthy(
     stubbed: tuple[ElbTargetGroup, Stubber],
 ) -> None:
     group, stubber = stubbed
@@ -294,28 +294,28 @@ def test_only_an_address_outside_the_vpc_is_registered_for_every_zone() -> None:
             (VPC_NETWORKS, [inside, outside | {"AvailabilityZone": "all"}]),
             ((), [inside, outside]),
         ]:
-            expected = {"TargetGroupArn": NOBODYS_ARN, "Targets": described}
+            expected = {"TargetGroupArn": GROUP_ARN, "Targets": described}
             stubber.add_response("register_targets", {}, expected)
-            ElbTargetGroup(client, NOBODYS_ARN, networks).register([target(A), target(ON_PREM)])
+            ElbTargetGroup(client, GROUP_ARN, networks).register([target(A), target(ON_PREM)])
 
 
 def test_a_deregistration_names_no_zone() -> None:
     client = boto3.client("elbv2", "eu-west-1")
     outside = {"Id": str(ON_PREM), "Port": PORT}
     with Stubber(client) as stubber:
-        expected = {"TargetGroupArn": NOBODYS_ARN, "Targets": [outside]}
+        expected = {"TargetGroupArn": GROUP_ARN, "Targets": [outside]}
         stubber.add_response("deregister_targets", {}, expected)
-        ElbTargetGroup(client, NOBODYS_ARN, VPC_NETWORKS).deregister([target(ON_PREM)])
+        ElbTargetGroup(client, GROUP_ARN, VPC_NETWORKS).deregister([target(ON_PREM)])
 
 
-def test_many_targets_go_in_chunks_each_with_its_port(
+def test_many_targets_are_sent_in_chunks_with_their_ports(
     stubbed: tuple[ElbTargetGroup, Stubber],
 ) -> None:
     group, stubber = stubbed
     many = [target(f"10.0.{n // 250}.{n % 250 + 1}") for n in range(CHUNK + 1)]
     for chunk in (many[:CHUNK], many[CHUNK:]):
         described = [{"Id": str(t.address), "Port": t.port} for t in chunk]
-        expected = {"TargetGroupArn": NOBODYS_ARN, "Targets": described}
+        expected = {"TargetGroupArn": GROUP_ARN, "Targets": described}
         stubber.add_response("deregister_targets", {}, expected)
 
     group.deregister(many)

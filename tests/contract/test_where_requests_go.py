@@ -1,4 +1,4 @@
-"""Our clients send and sign every request as botocore's own do, without its table of endpoints."""
+"""Our clients send and sign requests as botocore does, without its table of endpoints."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,7 @@ from botocore.loaders import JSONFileLoader
 from target_sync import aws
 from target_sync.aws import CLIENT_CONFIG, make_client
 
-#: A call of each API that a function of ours uses.
+#: One call of each API that the functions use.
 CALLS: Mapping[str, tuple[str, Mapping[str, object]]] = {
     "autoscaling": ("describe_auto_scaling_groups", {}),
     "cloudwatch": ("list_metrics", {}),
@@ -30,14 +30,14 @@ CALLS: Mapping[str, tuple[str, Mapping[str, object]]] = {
 
 @pytest.fixture(autouse=True)
 def _a_session_of_its_own() -> Iterator[None]:
-    """The one of this process would keep the Region of the first client."""
-    aws._session.cache_clear()  # noqa: SLF001 - nobody else needs a second one
+    """Clear the cached session, which would keep the Region of the first client."""
+    aws._session.cache_clear()  # noqa: SLF001 - only this test needs a second one
     yield
     aws._session.cache_clear()  # noqa: SLF001
 
 
 class NotSentError(Exception):
-    """Tells where a request would have gone, and for which Region and API it was signed."""
+    """The URL of a request, and the Region and API of its signature."""
 
 
 def where(client: object, service: str) -> str:
@@ -50,9 +50,9 @@ def where(client: object, service: str) -> str:
 
     operation, arguments = CALLS[service]
     client.meta.events.register("before-send", stop)  # type: ignore[attr-defined]
-    with pytest.raises(NotSentError) as told:
+    with pytest.raises(NotSentError) as error:
         getattr(client, operation)(**arguments)
-    return str(told.value)
+    return str(error.value)
 
 
 @pytest.mark.parametrize("region", ["eu-west-1", "cn-north-1", "us-gov-west-1", "xx-newer-1"])
@@ -66,7 +66,7 @@ def test_a_request_goes_where_botocore_sends_it(
 
 
 @pytest.mark.parametrize("wish", ["AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT"])
-def test_so_does_one_that_asks_for_another_kind_of_endpoint(
+def test_a_request_for_another_kind_of_endpoint_goes_where_botocore_sends_it(
     wish: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
