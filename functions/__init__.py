@@ -1,1 +1,1 @@
-"""The Lambda functions: one folder each, a door and nothing more."""
+"""The Lambda functions, one folder each. A handler parses its trigger and calls one feature."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 #: The tag that a person writes on a target group.
 ENDPOINT_TAG = "privatelink-sync:endpoint"
-_STACK = "private-roads"
+_STACK = "private-databases"
 _FIRST_PORT = 6001
 _DATABASE_PORT = 5432
 

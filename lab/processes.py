@@ -58,8 +58,8 @@ def unprivileged_account() -> Account | None:
     """Return the account for programs that refuse to run as root: `nobody`; None if not root."""
     if os.geteuid() != 0:
         return None
-    nobody = pwd.getpwnam("nobody")
-    return Account(nobody.pw_uid, nobody.pw_gid)
+    user = pwd.getpwnam("nobody")
+    return Account(user.pw_uid, user.pw_gid)
 
 
 def create_work_dir() -> Path:

@@ -187,7 +187,7 @@ def test_an_alias_into_another_zone_is_followed_to_the_name_server_of_that_zone(
     assert (observed.name, observed.ttl) == (ALIAS, 4)
 
 
-def test_what_a_name_server_adds_about_another_zone_is_not_believed(world: World) -> None:
+def test_records_of_another_zone_from_a_name_server_are_ignored(world: World) -> None:
     world.add_company()
     world.corp.zone.set_address(NAME, ["10.0.9.99"], ttl=1)
 
@@ -320,7 +320,7 @@ def test_the_resolver_decides_about_a_name_without_an_address_for_one_observatio
     assert source_of(resolve(NAME)) == ({NEW}, AUTHORITATIVE)
 
 
-def test_a_public_address_is_the_resolvers_to_tell(world: World) -> None:
+def test_the_resolver_decides_about_a_public_address(world: World) -> None:
     # The resolver of a VPC returns private addresses for public names of EC2; their zone does not.
     world.rds.zone.set_address(NAME, [NEW, "52.1.2.3"])
 

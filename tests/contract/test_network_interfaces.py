@@ -159,9 +159,7 @@ def test_does_not_confirm_an_address_without_an_interface(world: World) -> None:
     ],
     ids=["other VPC", "other group", "other description", "longer description", "made by hand"],
 )
-def test_an_address_that_now_is_somebody_elses_is_not_confirmed(
-    world: World, other: Interface
-) -> None:
+def test_does_not_confirm_an_address_of_another_owner(world: World, other: Interface) -> None:
     world.add(other)
     world.add(Interface(address=B))
 

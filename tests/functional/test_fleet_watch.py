@@ -165,7 +165,7 @@ def test_sends_each_change_of_a_name_that_changes_back() -> None:
     assert len(set(checkpoints)) == 4
 
 
-def test_after_a_change_back_the_checkpoint_is_valid_whichever_worker_wrote_it() -> None:
+def test_after_a_change_back_the_checkpoint_of_any_worker_is_valid() -> None:
     scenario = watched(1)
     scenario.work(1)
     scenario.clock.at(NOW + 5.0, lambda: scenario.change_address(1, B))

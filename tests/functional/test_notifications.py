@@ -71,7 +71,7 @@ def test_a_failover_is_notified_once_with_targets_reason_and_seconds() -> None:
     assert event.detail["new_targets"] == ["10.0.2.12:5432"]
 
 
-def test_a_run_without_a_change_notifies_nobody() -> None:
+def test_a_run_without_a_change_sends_no_notification() -> None:
     scenario = NotifiedScenario(A)
 
     scenario.run(SCHEDULE)
@@ -338,7 +338,7 @@ def test_a_long_text_is_cut() -> None:
     assert plain("x" * 401) == "x" * 397 + "..."
 
 
-def test_a_run_that_failed_before_a_change_notifies_nobody() -> None:
+def test_a_run_that_failed_before_a_change_sends_no_notification() -> None:
     scenario = NotifiedScenario(A)
     scenario.endpoint.set_failure(LookupFailure.TIMED_OUT)
 

@@ -149,7 +149,7 @@ def test_a_cluster_has_its_identifier(kind: str) -> None:
     assert load_settings(environment).identifier == "orders-1"
 
 
-def test_what_nobody_chose_is_off_and_as_many_targets_are_taken_as_aurora_has_readers() -> None:
+def test_the_defaults_switch_everything_off_and_allow_15_targets() -> None:
     settings = load_settings(ENVIRONMENT)
 
     assert settings.resolution is DnsResolution.SYSTEM
@@ -160,7 +160,7 @@ def test_what_nobody_chose_is_off_and_as_many_targets_are_taken_as_aurora_has_re
     assert settings.policy.max_targets == 15
 
 
-def test_what_somebody_chose_is_read() -> None:
+def test_reads_all_optional_settings() -> None:
     settings = load_settings(
         {
             **ENVIRONMENT,
@@ -212,7 +212,7 @@ def test_former_targets_are_kept_for_an_rds_instance_only(kind: str, endpoint: s
         load_settings({**environment, **KEEP})
 
 
-def test_given_resolvers_are_asked_and_nobody_else() -> None:
+def test_rejects_resolvers_with_authoritative_look_ups() -> None:
     environment = {**ENVIRONMENT, "RESOLVERS": "10.0.0.2:53"}
     load_settings({**environment, "DNS_RESOLUTION": "system"})
 

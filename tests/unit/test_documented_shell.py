@@ -61,8 +61,8 @@ def test_what_a_command_sets_the_next_one_finds(shell: Shell) -> None:
 def test_a_failure_anywhere_in_a_command_is_its_failure(shell: Shell) -> None:
     assert shell.run("false | true").status == 1
     assert shell.run("false; true").status == 1
-    assert shell.run('echo "$NOBODY_SET_IT"').status != 0
+    assert shell.run('echo "$NOT_SET"').status != 0
 
 
-def test_what_a_command_asks_is_answered(shell: Shell) -> None:
+def test_a_command_gets_the_typed_text(shell: Shell) -> None:
     assert shell.run('read answer; echo "said $answer"', typed="y\n").printed == "said y\n"

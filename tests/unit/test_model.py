@@ -16,7 +16,7 @@ from target_sync.reconcile import loop, planner
 
 PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 ARCHITECTURE = Path(__file__).parents[2] / "docs/contributing/architecture.md"
-#: Up to here a reader can tell the arguments apart by their places.
+#: With more arguments than this a reader confuses their positions.
 MOST_BY_PLACE = 4
 
 

@@ -60,7 +60,7 @@ def test_a_storm_ends_with_every_group_right_and_nothing_wrong_on_the_way(strate
     assert (row.not_right, row.wrong, row.failed, row.throttled) == (0, 0, 0, 0)
     assert row.registration_calls == 2 * 20
     # A tag for each new state, and one a minute for the audit. What waits is made again by the
-    # next sweep, and whoever gets it then writes the tag once more.
+    # next sweep, and the worker that gets it then writes the tag once more.
     assert 20 + 40 <= row.tag_calls <= 2 * 20 + 40
     wait = 60 if strategy == WITHOUT_EVENTS else 0
     assert row.last_s is not None
@@ -186,7 +186,7 @@ def test_what_was_not_done_comes_again_twice_and_then_is_a_dead_letter() -> None
     assert queue.dead == 1
 
 
-def test_events_are_gathered_for_a_second_and_awaited_no_longer_than_told() -> None:
+def test_events_are_gathered_for_a_second_and_awaited_for_the_given_time() -> None:
     events = EventQueue(ActorClock(), deque([(5.0, "a"), (5.5, "b"), (9.0, "c")]))
     assert [event.identifier for event in events.gathered()] == ["a", "b"]
     assert events.clock.now() == 6.0

@@ -53,25 +53,25 @@ def followed(strategy: Strategy, it: Failover) -> Outcome:
     return outcome
 
 
-def test_the_minute_schedule_follows_with_its_next_look() -> None:
+def test_the_minute_schedule_follows_at_its_next_run() -> None:
     outcome = followed(MINUTE_SCHEDULE, failover())  # due at 1000 and 1060
     assert outcome.stale == 50.0
     assert outcome.flowing == 1060.0 + HEALTHY_AFTER - 1007.0
 
 
-def test_a_single_look_before_the_flip_follows_never() -> None:
+def test_a_single_run_before_the_change_never_follows() -> None:
     outcome = play(WORLD, failover(Kind.CLUSTER), FIRST_EVENT)
     assert outcome.missed
     assert (outcome.stale, outcome.flowing, outcome.wrong) == (MISSED_SECONDS,) * 3
 
 
-def test_a_single_look_after_the_flip_follows_at_once() -> None:
+def test_a_single_run_after_the_change_follows_at_once() -> None:
     outcome = followed(FIRST_EVENT, failover(listens=985.0, flip=990.0, caches=(992.0,)))
     assert outcome.stale == 11.0
     assert outcome.flowing == 1001.0 + HEALTHY_AFTER - 985.0
 
 
-def test_a_look_at_the_last_event_too_follows_then() -> None:
+def test_a_run_at_the_last_event_follows() -> None:
     assert followed(EACH_EVENT, failover()).stale == 21.0
     assert followed(SCHEDULE_AND_EVENTS, failover(schedule=899.0)).stale == 9.0
 

@@ -12,7 +12,7 @@ WORLD = World()
 FAILOVERS = [draw(WORLD, kind, seed=7, index=index) for kind in Kind for index in range(1000)]
 
 
-def test_every_value_of_the_world_tells_what_it_is_and_where_it_is_from() -> None:
+def test_every_value_of_the_world_has_a_source() -> None:
     assert list(SOURCES) == [parameter.name for parameter in fields(World)]
 
 

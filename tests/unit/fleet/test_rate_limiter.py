@@ -156,10 +156,10 @@ def test_the_next_change_uses_tokens_that_were_taken_and_not_used() -> None:
 
 def test_a_change_never_waits_for_a_snapshot() -> None:
     worker = LimitedWorker(account=Quota(1, 0.5))
-    looking, changing = worker.group(), worker.group()
+    describing, changing = worker.group(), worker.group()
     worker.snapshot(changing)
     waiting = [worker.group().before_snapshot() for _ in range(3)]
-    for waits in (looking.before_snapshot(), *waiting):
+    for waits in (describing.before_snapshot(), *waiting):
         assert next(waits) > worker.clock.now()
     assert worker.register(changing) == 2.0
 

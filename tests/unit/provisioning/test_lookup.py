@@ -302,8 +302,8 @@ REJECTED: dict[str, tuple[dict[str, object], list[str]]] = {
         ["DatabaseEndpoint 10.0.1.11 is outside AllowedNetworks 10.7.0.0/16"],
     ),
     "a group that does not exist": (
-        {"DatabaseEndpoint": "Nobody", "DatabaseKind": "ec2-asg", **NETWORK},
-        ["DatabaseEndpoint: there is no Auto Scaling group Nobody", "correct the name"],
+        {"DatabaseEndpoint": "Missing", "DatabaseKind": "ec2-asg", **NETWORK},
+        ["DatabaseEndpoint: there is no Auto Scaling group Missing", "correct the name"],
     ),
     "an EC2 instance that does not exist": (
         {"DatabaseEndpoint": "i-0ffffffffffffffff"},

@@ -60,7 +60,7 @@ class _LazyNotifier:
     settings: Settings
 
     def notify(self, result: SyncResult, *, changed_ago: float) -> tuple[str, ...]:
-        # Imported here: most runs notify nobody, and start faster without these modules.
+        # Imported here: most runs send no notification, and start faster without these modules.
         from target_sync.notifications.messages import Origin  # noqa: PLC0415
         from target_sync.notifications.sender import notification_sender  # noqa: PLC0415
         from target_sync.reconcile.messages import notification_of  # noqa: PLC0415
