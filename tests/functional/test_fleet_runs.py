@@ -42,25 +42,25 @@ def started(*, containers: int = 1, exclusive: bool = True) -> Fleet:
     return fleet
 
 
-RIGHT = {arn_of(number): B if number <= 2 else A for number in range(1, 6)}
+EXPECTED = {arn_of(number): B if number <= 2 else A for number in range(1, 6)}
 
 
 def assert_all_is_done(fleet: Fleet) -> None:
     """Assert that all groups are in sync and verified, and that the queue is empty."""
     for binding in fleet.bindings.values():
-        address = RIGHT[binding.arn]
+        address = EXPECTED[binding.arn]
         assert fleet.registered(binding) == {f"{address}:5432"}, binding.arn
         assert fleet.is_verified_for(binding, address), binding.arn
-    assert_nothing_went_wrong(fleet)
-    assert fleet.work_items.queue.dead == []
-    assert fleet.work_items.queue.waiting == 0
-    assert len(fleet.done) == len(RIGHT)
+    assert_no_work_is_lost(fleet)
+    assert fleet.work_queue.queue.dead == []
+    assert fleet.work_queue.queue.waiting == 0
+    assert len(fleet.done) == len(EXPECTED)
 
 
-def assert_nothing_went_wrong(fleet: Fleet) -> None:
+def assert_no_work_is_lost(fleet: Fleet) -> None:
     """Assert that no group was ever empty, and that each work item is done or a dead letter."""
     assert all(group.fewest_registered != 0 for group in fleet.groups.values())
-    dead = {letter.id for letter in fleet.work_items.queue.dead}
+    dead = {letter.id for letter in fleet.work_queue.queue.dead}
     assert dead == {message for message, times in fleet.returns.items() if times == RECEPTIONS}
     assert not dead & fleet.done
     assert len(dead | fleet.done) == fleet.sent
@@ -72,7 +72,7 @@ def changes(fleet: Fleet, binding: Binding) -> list[str]:
 
 
 @cache
-def undisturbed() -> Fleet:
+def finished() -> Fleet:
     """Return a fleet whose work items were carried out without failures."""
     fleet = started()
     fleet.run()
@@ -80,7 +80,7 @@ def undisturbed() -> Fleet:
 
 
 def test_carries_out_each_work_item_once() -> None:
-    fleet = undisturbed()
+    fleet = finished()
 
     assert_all_is_done(fleet)
     assert sorted(fleet.reporter.statuses) == ["in_sync"] * 2 + ["synced"] * 3
@@ -93,7 +93,7 @@ def test_carries_out_each_work_item_once() -> None:
 
 def test_a_worker_killed_at_any_wait_leaves_no_work_undone() -> None:
     last_calls = set[str]()
-    for step in range(1, undisturbed().steps + 1):
+    for step in range(1, finished().steps + 1):
         fleet = started()
         fleet.kills = {step}
 
@@ -102,14 +102,14 @@ def test_a_worker_killed_at_any_wait_leaves_no_work_undone() -> None:
         assert fleet.killed == 1, f"no container was killed at step {step}"
         assert_all_is_done(fleet)
         last_calls.update(fleet.last_calls)
-    assert last_calls == {*undisturbed().elb.operations}
+    assert last_calls == {*finished().elb.operations}
 
 
 def test_a_worker_killed_between_register_and_deregister_leaves_both_targets_until_the_retry() -> (
     None
 ):
     left = set[frozenset[str]]()
-    for step in range(1, undisturbed().steps):
+    for step in range(1, finished().steps):
         fleet = Fleet()
         cluster = fleet.add(
             2, A, resolves_to=B, verified_for=A, kind=DatabaseKind.RDS_CLUSTER_WRITER
@@ -133,26 +133,26 @@ def plays_while_it_lies_there(fleet: Fleet, group: Binding, left: set[frozenset[
 
 def test_a_work_item_whose_worker_dies_every_time_is_the_only_dead_letter() -> None:
     fleet = Fleet()
-    deadly, other = (
+    failing, other = (
         fleet.add(1, A, resolves_to=B, verified_for=A),
         fleet.add(2, A, resolves_to=B),
     )
     fleet.kills = {1, 2, 3}
-    fleet.send(deadly)
+    fleet.send(failing)
     fleet.run()
     fleet.send(other)
 
     fleet.run()
 
-    (letter,) = fleet.work_items.queue.dead
-    assert letter.group == deadly.arn
+    (letter,) = fleet.work_queue.queue.dead
+    assert letter.group == failing.arn
     assert fleet.registered(other) == {f"{B}:5432"}
     # The next sweep finds an outdated checkpoint, and sends the group again.
     fleet.clock.advance(60.0)
-    fleet.send(deadly)
+    fleet.send(failing)
     fleet.run()
-    assert fleet.registered(deadly) == {f"{B}:5432"}
-    assert fleet.is_verified_for(deadly, B)
+    assert fleet.registered(failing) == {f"{B}:5432"}
+    assert fleet.is_verified_for(failing, B)
 
 
 # --- Failing calls --------------------------------------------------------------------------------
@@ -160,7 +160,7 @@ def test_a_work_item_whose_worker_dies_every_time_is_the_only_dead_letter() -> N
 
 @pytest.mark.parametrize("fault", PASSING)
 def test_a_transient_failure_of_any_call_leaves_no_work_undone(fault: Fault) -> None:
-    for number in range(len(undisturbed().elb.calls)):
+    for number in range(len(finished().elb.calls)):
         fleet = started()
         fleet.elb.faults = {number: fault}
 
@@ -174,7 +174,7 @@ def test_a_transient_failure_of_any_call_leaves_no_work_undone(fault: Fault) -> 
 def test_a_permanent_failure_is_reported_once_and_affects_no_other_group(
     fault: Fault,
 ) -> None:
-    for number, (operation, arn) in enumerate(undisturbed().elb.calls):
+    for number, (operation, arn) in enumerate(finished().elb.calls):
         fleet = started()
         fleet.elb.faults = {number: fault}
 
@@ -186,10 +186,10 @@ def test_a_permanent_failure_is_reported_once_and_affects_no_other_group(
         ]
         reported = [arn] if (operation, fault) != ("AddTags", Fault.DELETED) else []
         assert failed == reported, (number, operation)
-        assert_nothing_went_wrong(fleet)
+        assert_no_work_is_lost(fleet)
         assert not fleet.returns
         assert all(
-            fleet.registered(it) == {f"{RIGHT[it.arn]}:5432"}
+            fleet.registered(it) == {f"{EXPECTED[it.arn]}:5432"}
             for it in fleet.bindings.values()
             if it.arn != arn
         )
@@ -201,12 +201,12 @@ def test_an_api_outage_makes_dead_letters_of_the_sent_work_items_only() -> None:
 
     fleet.run()
 
-    assert len(fleet.work_items.queue.dead) == len(RIGHT)
-    assert_nothing_went_wrong(fleet)
+    assert len(fleet.work_queue.queue.dead) == len(EXPECTED)
+    assert_no_work_is_lost(fleet)
     # The next sweep sends the groups again.
     fleet.clock.advance(60.0)
     fleet.send(*fleet.bindings.values())
-    fleet.work_items.queue.dead.clear()
+    fleet.work_queue.queue.dead.clear()
     fleet.returns.clear()
     fleet.sent = 5
     fleet.run()
@@ -218,14 +218,14 @@ def test_an_api_outage_makes_dead_letters_of_the_sent_work_items_only() -> None:
 
 def test_a_redelivered_message_of_finished_work_costs_one_snapshot() -> None:
     fleet = started(containers=2)
-    fleet.undeleted = set(range(1, 1 + math.ceil(len(RIGHT) / BATCH)))
+    fleet.undeleted = set(range(1, 1 + math.ceil(len(EXPECTED) / BATCH)))
 
     fleet.run()
 
-    assert sum(fleet.returns.values()) == len(RIGHT)
+    assert sum(fleet.returns.values()) == len(EXPECTED)
     assert_all_is_done(fleet)
     assert [changes(fleet, it) for it in fleet.bindings.values()] == [
-        changes(undisturbed(), it) for it in undisturbed().bindings.values()
+        changes(finished(), it) for it in finished().bindings.values()
     ]
 
 
@@ -235,13 +235,13 @@ def test_equal_work_items_of_watch_and_sweep_are_dropped_and_a_later_one_costs_o
     fleet = started()
     first, *_ = fleet.bindings.values()
     fleet.send(first)
-    assert fleet.sent == len(RIGHT), "SQS drops an equal work item of the same minute"
+    assert fleet.sent == len(EXPECTED), "SQS drops an equal work item of the same minute"
     fleet.clock.advance(60.0)
     fleet.send(first)
 
     fleet.run()
 
-    assert fleet.sent == len(fleet.done) == len(RIGHT) + 1
+    assert fleet.sent == len(fleet.done) == len(EXPECTED) + 1
     assert changes(fleet, first) == ["RegisterTargets", "DeregisterTargets"]
     assert fleet.registered(first) == {f"{B}:5432"}
 
@@ -249,22 +249,22 @@ def test_equal_work_items_of_watch_and_sweep_are_dropped_and_a_later_one_costs_o
 @pytest.mark.parametrize("containers", [1, 2, 5])
 def test_two_workers_with_the_same_work_item_do_no_harm(containers: int) -> None:
     fleet = started(containers=containers, exclusive=False)
-    fleet.work_items.queue.duplicate()
+    fleet.work_queue.queue.duplicate()
     fleet.sent *= 2
 
     fleet.run()
 
     for binding in fleet.bindings.values():
-        assert fleet.registered(binding) == {f"{RIGHT[binding.arn]}:5432"}
-        assert fleet.is_verified_for(binding, RIGHT[binding.arn])
+        assert fleet.registered(binding) == {f"{EXPECTED[binding.arn]}:5432"}
+        assert fleet.is_verified_for(binding, EXPECTED[binding.arn])
         assert fleet.groups[binding.arn].fewest_registered != 0
-    assert fleet.work_items.queue.dead == []
+    assert fleet.work_queue.queue.dead == []
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_sequence_of_messages_does_not_matter(seed: int) -> None:
     fleet = started(containers=2)
-    fleet.work_items.queue.shuffle(Random(seed))  # noqa: S311 - a test
+    fleet.work_queue.queue.shuffle(Random(seed))  # noqa: S311 - a test
 
     fleet.run()
 
@@ -285,19 +285,19 @@ def test_an_unreadable_message_is_the_only_dead_letter_and_delays_no_other() -> 
 
     fleet.run()
 
-    (letter,) = fleet.work_items.queue.dead
+    (letter,) = fleet.work_queue.queue.dead
     assert (letter.body, letter.receptions) == ("poison", RECEPTIONS)
     assert done_at[0] - began < VISIBILITY_SECONDS
-    assert_nothing_went_wrong(fleet)
+    assert_no_work_is_lost(fleet)
 
 
 def test_a_broken_group_delays_no_other() -> None:
     fleet = Fleet()
     # A failed look-up, a deleted group, and a vetoed address.
-    mute, gone = fleet.add(10, A, verified_for=A), fleet.add(11, A, resolves_to=B)
+    unresolved, gone = fleet.add(10, A, verified_for=A), fleet.add(11, A, resolves_to=B)
     refused = fleet.add(12, A, resolves_to="8.8.8.8", verified_for=A)
     good = fleet.add(1, A, resolves_to=B, verified_for=A)
-    fleet.send(mute, gone, refused, good)
+    fleet.send(unresolved, gone, refused, good)
     fleet.delete_group(gone)
     began = fleet.clock.now()
 
@@ -308,8 +308,8 @@ def test_a_broken_group_delays_no_other() -> None:
     registered_at = ends[good.arn].run.registered_at
     assert registered_at is not None
     assert registered_at - began < 10.0
-    assert [letter.group for letter in fleet.work_items.queue.dead] == [mute.arn]
-    assert_nothing_went_wrong(fleet)
+    assert [letter.group for letter in fleet.work_queue.queue.dead] == [unresolved.arn]
+    assert_no_work_is_lost(fleet)
 
 
 # --- The share ------------------------------------------------------------------------------------
@@ -406,33 +406,33 @@ def test_any_history_loses_no_work_and_ends_in_sync(history: History) -> None:
     fleet = Fleet(containers=history.containers)
     fleet.kills, fleet.undeleted = set(history.kills), set(history.undeleted)
     fleet.elb.faults = dict(history.faults)
-    groups = [_put(fleet, number, group, history) for number, group in enumerate(history.groups)]
+    groups = [_add(fleet, number, group, history) for number, group in enumerate(history.groups)]
     for number, seconds in history.work_items:
         fleet.clock.advance(seconds)
         fleet.send(groups[number % len(groups)])
     for _ in range(history.unreadable):
         fleet.send_unreadable("poison")
     if history.shuffled is not None:
-        fleet.work_items.queue.shuffle(Random(history.shuffled))  # noqa: S311 - as above
+        fleet.work_queue.queue.shuffle(Random(history.shuffled))  # noqa: S311 - as above
 
     fleet.run()
 
-    assert_nothing_went_wrong(fleet)
-    for letter in fleet.work_items.queue.dead:
+    assert_no_work_is_lost(fleet)
+    for letter in fleet.work_queue.queue.dead:
         assert letter.receptions == RECEPTIONS
     assert (
-        sum(letter.body == "poison" for letter in fleet.work_items.queue.dead) == history.unreadable
+        sum(letter.body == "poison" for letter in fleet.work_queue.queue.dead) == history.unreadable
     )
     _assert_only_observed_targets(fleet, groups, history)
     _wait_until_quiet(fleet)
     _assert_valid_checkpoints(fleet, groups, history)
-    _audits(fleet, groups)
+    _audit_all(fleet, groups)
     for binding, group in zip(groups, history.groups, strict=True):
         assert fleet.registered(binding) == {f"{group.addresses[-1]}:5432"}
         assert fleet.is_verified_for(binding, group.addresses[-1])
 
 
-def _put(fleet: Fleet, number: int, group: Group, history: History) -> Binding:
+def _add(fleet: Fleet, number: int, group: Group, history: History) -> Binding:
     kind = DatabaseKind.RDS_CLUSTER_WRITER if group.cluster else DatabaseKind.RDS_INSTANCE
     binding = fleet.add(
         number,
@@ -465,14 +465,14 @@ def _wait_until_quiet(fleet: Fleet) -> None:
 def _assert_valid_checkpoints(fleet: Fleet, groups: Sequence[Binding], history: History) -> None:
     """Assert that a group with a valid checkpoint is in sync, if its work items are done."""
     sent = {groups[number % len(groups)].arn for number, _ in history.work_items}
-    carried_out = sent - {letter.group for letter in fleet.work_items.queue.dead}
+    carried_out = sent - {letter.group for letter in fleet.work_queue.queue.dead}
     for binding, group in zip(groups, history.groups, strict=True):
         address = group.addresses[-1]
         if binding.arn in carried_out and fleet.is_verified_for(binding, address):
             assert fleet.registered(binding) == {f"{address}:5432"}
 
 
-def _audits(fleet: Fleet, groups: Sequence[Binding]) -> None:
+def _audit_all(fleet: Fleet, groups: Sequence[Binding]) -> None:
     """Audit every group once."""
     fleet.send(*groups, reason=WorkReason.AUDIT)
     fleet.run()

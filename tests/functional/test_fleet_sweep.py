@@ -350,9 +350,9 @@ def test_describes_all_groups_in_one_call_and_rarely() -> None:
     scenario.add_verified(1, 2)
     for _ in range(int(FACTS_SECONDS / 60)):
         scenario.sweep()
-    assert scenario.facts.asked == [frozenset(arns(1, 2))]
+    assert scenario.facts.calls == [frozenset(arns(1, 2))]
     scenario.sweep()
-    assert scenario.facts.asked == [frozenset(arns(1, 2))] * 2
+    assert scenario.facts.calls == [frozenset(arns(1, 2))] * 2
 
 
 def test_describes_a_new_group_at_once_and_ignores_a_missing_one() -> None:
@@ -361,10 +361,10 @@ def test_describes_a_new_group_at_once_and_ignores_a_missing_one() -> None:
     scenario.sweep()
     scenario.tagged.untag(arn(2), ENDPOINT_TAG)
     scenario.sweep()
-    assert len(scenario.facts.asked) == 1
+    assert len(scenario.facts.calls) == 1
     scenario.add(3)
     scenario.sweep()
-    assert scenario.facts.asked[1:] == [frozenset(arns(1, 3))]
+    assert scenario.facts.calls[1:] == [frozenset(arns(1, 3))]
 
 
 def test_describes_a_group_that_elb_does_not_know_again_after_some_minutes() -> None:
@@ -374,7 +374,7 @@ def test_describes_a_group_that_elb_does_not_know_again_after_some_minutes() -> 
     for _ in range(int(NOT_FOUND_SECONDS / 60)):
         (finding,) = scenario.sweep().findings
         assert finding.code is FindingCode.NOT_FOUND
-    assert len(scenario.facts.asked) == 1
+    assert len(scenario.facts.calls) == 1
     scenario.facts.known[arn(1)] = FACTS
     assert scenario.sweep().findings == ()
 

@@ -54,9 +54,9 @@ def watched(*numbers: int, watch_seconds: float = 120.0) -> FleetScenario:
     return scenario
 
 
-def asked(scenario: FleetScenario) -> set[str]:
+def looked_up(scenario: FleetScenario) -> set[str]:
     """Return every name that was looked up."""
-    return {name for endpoint_keys in scenario.lookups.asked for _, name in endpoint_keys}
+    return {name for endpoint_keys in scenario.lookups.calls for _, name in endpoint_keys}
 
 
 def moments(scenario: FleetScenario) -> list[tuple[float, str]]:
@@ -77,9 +77,9 @@ def moments(scenario: FleetScenario) -> list[tuple[float, str]]:
 def test_observes_only_the_databases_of_events_every_second() -> None:
     scenario = watched(1, 2, 3)
     result = scenario.watch("db-2")
-    assert asked(scenario) == {name(2)}
+    assert looked_up(scenario) == {name(2)}
     assert (result.databases, result.work_items, result.still_watched) == (1, 0, 0)
-    assert len(scenario.lookups.asked) == 120
+    assert len(scenario.lookups.calls) == 120
     assert result.seconds == 120.0
 
 
@@ -87,7 +87,7 @@ def test_lists_the_groups_once() -> None:
     scenario = watched(1)
     scenario.watch("db-1")
     assert scenario.tagged.listings == 1
-    assert len(scenario.facts.asked) == 1
+    assert len(scenario.facts.calls) == 1
 
 
 def test_observes_the_writer_and_the_readers_of_a_cluster() -> None:
@@ -103,8 +103,8 @@ def test_observes_the_writer_and_the_readers_of_a_cluster() -> None:
         scenario.facts.known[arn(number)] = FACTS
         scenario.dns.set_addresses(endpoint, A)
     scenario.watch("orders")
-    assert asked(scenario) == {lookups[1], lookups[2]}
-    assert {kind for endpoint_keys in scenario.lookups.asked for kind, _ in endpoint_keys} == {
+    assert looked_up(scenario) == {lookups[1], lookups[2]}
+    assert {kind for endpoint_keys in scenario.lookups.calls for kind, _ in endpoint_keys} == {
         DatabaseKind.RDS_CLUSTER_WRITER,
         DatabaseKind.RDS_CLUSTER_READERS,
     }
@@ -114,7 +114,7 @@ def test_ignores_a_database_without_a_group() -> None:
     scenario = watched(1)
     result = scenario.watch("another")
     assert (result.events, result.unreadable, result.databases) == (1, 0, 0)
-    assert scenario.lookups.asked == []
+    assert scenario.lookups.calls == []
     assert result.seconds == 0.0
 
 
@@ -205,7 +205,7 @@ def test_a_second_event_prolongs_only_the_watch_of_its_database() -> None:
     result = scenario.watch("db-1", "db-2")
     assert result.events == 2 + 1
     assert 100.0 <= result.seconds <= 100.0 + AT_MOST
-    late = [q for q in scenario.lookups.asked if len(q) == 1]
+    late = [q for q in scenario.lookups.calls if len(q) == 1]
     assert late
     assert all(endpoint_keys[0][1] == name(1) for endpoint_keys in late)
 
@@ -243,7 +243,7 @@ def test_one_watch_sends_a_storm_of_200_failovers_within_seconds() -> None:
     assert Counter(which for _, which in sent) == Counter(map(arn, flips))
     late = {which: at for at, which in sent}
     assert max(late[arn(number)] - at for number, at in flips.items()) <= AT_MOST
-    assert asked(scenario) == set(map(name, flips))
+    assert looked_up(scenario) == set(map(name, flips))
     assert scenario.events.queue.waiting == 0
 
 
@@ -260,7 +260,7 @@ def test_reports_the_databases_that_are_still_watched_at_the_end() -> None:
 def test_makes_no_look_up_without_time() -> None:
     scenario = watched(1)
     assert scenario.watch("db-1", remaining=RESERVE_SECONDS).still_watched == 1
-    assert scenario.lookups.asked == []
+    assert scenario.lookups.calls == []
 
 
 # --- Failures -------------------------------------------------------------------------------------
@@ -304,7 +304,7 @@ def test_continues_while_no_events_can_be_received() -> None:
     scenario.events.queue.faults.plan(THROTTLED, times=10)
     result = scenario.watch("db-1")
     assert result.failures == 10
-    assert len(scenario.lookups.asked) == 120 / ITERATION_SECONDS
+    assert len(scenario.lookups.calls) == 120 / ITERATION_SECONDS
 
 
 def test_events_that_could_not_be_deleted_are_delivered_again_and_do_no_harm() -> None:

@@ -401,12 +401,12 @@ def test_a_redelivered_work_item_writes_the_checkpoint_in_any_case(
 
 @pytest.mark.usefixtures("_event_loop")
 def test_returns_only_the_failed_work_items(fleet: Fleet) -> None:
-    good, mute = (
+    good, unresolved = (
         fleet.add(1, A, resolves_to=B, verified_for=A),
         fleet.add(2, A, verified_for=A),
     )
     denied = fleet.add(3, A, resolves_to="8.8.8.8", verified_for=A)
-    work_items = [write_work_item(fleet.work_item(group)) for group in (mute, good, denied)]
+    work_items = [write_work_item(fleet.work_item(group)) for group in (unresolved, good, denied)]
 
     assert deliver(fleet, "poison", *work_items) == ["0", "1"]
 

@@ -109,16 +109,16 @@ class FakeGroupFacts:
 
     Attributes:
         known: The facts of all existing groups.
-        asked: The groups of each call.
+        calls: The groups of each call.
     """
 
     def __init__(self, known: Mapping[str, GroupFacts] | None = None) -> None:
         self.known = dict(known or {})
-        self.asked: list[frozenset[str]] = []
+        self.calls: list[frozenset[str]] = []
         self.faults = Faults()
 
     def describe(self, arns: Collection[str]) -> Mapping[str, GroupFacts]:
-        self.asked.append(frozenset(arns))
+        self.calls.append(frozenset(arns))
         self.faults.raise_next()
         return {arn: self.known[arn] for arn in arns if arn in self.known}
 
@@ -131,17 +131,17 @@ class FakeNameLookups:
 
     Attributes:
         dns: The addresses of the names.
-        asked: The keys of each call.
+        calls: The keys of each call.
     """
 
     def __init__(self, dns: FakeDns) -> None:
         self.dns = dns
-        self.asked: list[Sequence[EndpointKey]] = []
+        self.calls: list[Sequence[EndpointKey]] = []
 
     def look_up(
         self, endpoint_keys: Sequence[EndpointKey]
     ) -> Mapping[EndpointKey, Observation | FailedObservation]:
-        self.asked.append(tuple(endpoint_keys))
+        self.calls.append(tuple(endpoint_keys))
         return {endpoint_key: self.dns.resolve(endpoint_key[1]) for endpoint_key in endpoint_keys}
 
 

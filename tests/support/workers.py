@@ -240,9 +240,9 @@ class Fleet:
         self.clock = SlowClock()
         self.tags = FakeTaggedGroups(self.clock)
         self.dns = FakeDns(self.clock)
-        self.work_items = FakeWorkQueue(self.clock)
+        self.work_queue = FakeWorkQueue(self.clock)
         # Work items do not expire here, so that each is done or becomes a dead letter.
-        self.work_items.queue = FakeQueue(self.clock, fifo=True, retention=DAY_SECONDS)
+        self.work_queue.queue = FakeQueue(self.clock, fifo=True, retention=DAY_SECONDS)
         self.elb = ElbCalls(self.clock)
         self.reporter = FakeWorkerReporter()
         self.groups: dict[str, FakeTargetGroup] = {}
@@ -253,7 +253,7 @@ class Fleet:
         self.last_calls: list[str] = []
         self.returns: Counter[str] = Counter()
         self.done: set[str] = set()
-        self._alone = exclusive
+        self._exclusive = exclusive
         self._busy: set[str] = set()
         self._containers = containers
 
@@ -298,14 +298,14 @@ class Fleet:
 
     def send(self, *bindings: Binding, reason: WorkReason = WorkReason.ADDRESSES_CHANGED) -> None:
         """Send these groups, as a sweep would."""
-        before = self.work_items.queue.waiting
-        self.work_items.send([self.work_item(it, reason) for it in bindings], self.clock.now())
-        self.sent += self.work_items.queue.waiting - before
+        before = self.work_queue.queue.waiting
+        self.work_queue.send([self.work_item(it, reason) for it in bindings], self.clock.now())
+        self.sent += self.work_queue.queue.waiting - before
 
     def send_unreadable(self, body: str) -> None:
         """Send an unreadable message in a message group of its own."""
         self.sent += 1
-        self.work_items.queue.send(body, group=f"poison {self.sent}", deduplication=f"{self.sent}")
+        self.work_queue.queue.send(body, group=f"poison {self.sent}", deduplication=f"{self.sent}")
 
     def checkpoint_text(self, binding: Binding) -> str:
         return self.tags.tags(binding.arn).get("privatelink-sync:checkpoint", "")
@@ -349,7 +349,7 @@ class Fleet:
         due = [
             (self.clock.now(), next(turns), self._run_containers()) for _ in range(self._containers)
         ]
-        while self.work_items.queue.waiting:
+        while self.work_queue.queue.waiting:
             at, _, container = heapq.heappop(due)
             assert at <= end, "work items remain"
             self.clock.sleep_until(at)
@@ -361,11 +361,11 @@ class Fleet:
         """Run one container after the other; each ends when it is killed."""
         while True:
             worker = self.worker()
-            died = False
-            while not died:
-                messages = self.work_items.queue.receive(BATCH)
+            killed = False
+            while not killed:
+                messages = self.work_queue.queue.receive(BATCH)
                 if messages:
-                    died = yield from self._batch(worker, messages)
+                    killed = yield from self._batch(worker, messages)
                 else:
                     yield self.clock.now() + _POLL_SECONDS
 
@@ -386,7 +386,7 @@ class Fleet:
                 self.returns.update(kept)
                 self.done |= received - kept
                 if batch not in self.undeleted:
-                    settle(self.work_items.queue, messages, response)
+                    settle(self.work_queue.queue, messages, response)
                 return False
             _, _, run_in_steps = heapq.heappop(due)
             at = next(run_in_steps, None)
@@ -420,7 +420,7 @@ class Fleet:
         self, worker: Worker, message: Message, ends_at: float
     ) -> Generator[float, None, None]:
         work_item = read_work_item(message.body)
-        assert not (self._alone and work_item.arn in self._busy), "two workers on one group"
+        assert not (self._exclusive and work_item.arn in self._busy), "two workers on one group"
         self._busy.add(work_item.arn)
         try:
             yield from worker.run_in_steps(
