@@ -1,4 +1,4 @@
-"""An account on the lab's AWS, and what a test makes in it."""
+"""An account on the lab's AWS, and the resources that tests create in it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,13 +19,13 @@ class Account:
     _clients: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def client(self, service: str) -> Any:
-        """A client of an API, as the account's root."""
+        """Return a client of an API, with the account's root user."""
         if service not in self._clients:
             self._clients[service] = self.emulator.client(service)
         return self._clients[service]
 
     def create_cluster(self, subnet_group: str, subnets: Sequence[str]) -> None:
-        """Make a cluster with a writer and a reader, and a group of subnets for it."""
+        """Create a cluster with a writer and a reader, and its subnet group."""
         rds = self.client("rds")
         rds.create_db_subnet_group(
             DBSubnetGroupName=subnet_group, DBSubnetGroupDescription="x", SubnetIds=subnets
@@ -49,7 +49,7 @@ class Account:
     def create_target_group(
         self, name: str, vpc: str, target_type: str = "ip", tags: Mapping[str, str] | None = None
     ) -> str:
-        """Make a target group whose targets drain at once; return its ARN."""
+        """Create a target group without a deregistration delay, and return its ARN."""
         elbv2 = self.client("elbv2")
         given = [{"Key": key, "Value": value} for key, value in (tags or {}).items()]
         arn: str = elbv2.create_target_group(
@@ -65,7 +65,7 @@ class Account:
         return arn
 
     def endpoint(self, member: str) -> str:
-        """The name of an instance's own endpoint."""
+        """Return the name of an instance's endpoint."""
         (found,) = self.client("rds").describe_db_instances(DBInstanceIdentifier=member)[
             "DBInstances"
         ]

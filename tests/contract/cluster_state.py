@@ -1,4 +1,4 @@
-"""A target group with the two things that the world around it decides."""
+"""A target group, and its environment."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ class Situation:
     Attributes:
         group: The implementation under test.
         listens: Lets the database's port accept connections at an address.
-        until: Waits until a condition holds, in this situation's own time.
+        until: Waits until a condition holds, by the clock of this situation.
     """
 
     group: TargetGroupPort

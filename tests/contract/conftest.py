@@ -1,4 +1,4 @@
-"""The adapter over the lab's emulator: real HTTP, real health checks, AWS's documented states."""
+"""Fixtures of the lab's emulator: real HTTP, real health checks, AWS's documented states."""
 
 import socket
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from tests.lab.emulator_process import Emulator, create_vpc, running_emulator, w
 from tests.support.scenario import ON_PREM, PORT, VPC_NETWORKS, A, B
 
 HOST = "127.0.0.1"
-#: Where the lab's servers would be, if one of them listens.
+#: The addresses of the database servers. A test decides which of them listen.
 SOCKETS = {
     address: Endpoint(IPv4Address(HOST), port)
     for address, port in ((it, free_port(HOST)) for it in (A, B, ON_PREM))
@@ -34,7 +34,7 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
 
 @pytest.fixture
 def emulated_situation(emulator: Emulator, tmp_path: Path) -> Iterator[Situation]:
-    """A target group of its own behind a load balancer of its own."""
+    """A new target group behind a new load balancer."""
     listeners: list[socket.socket] = []
 
     def listens(address: IPAddress) -> None:

@@ -1,4 +1,4 @@
-"""Functions of a template on the lab's AWS, under the policies that it gives their roles."""
+"""Functions of a template on the lab's AWS, with the policies of their roles."""
 
 import io
 import itertools
@@ -26,7 +26,7 @@ UNENFORCED: Mapping[str, tuple[str, ...]] = {
     "DeleteInterfaces": ("ec2:DeleteNetworkInterface",),
     "ReadInterfaces": ("ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets"),
 }
-"""What the service around a function needs, not its code: actions by their statement."""
+"""Actions that Lambda itself needs, by their statement. The emulator does not enforce them."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,12 @@ class Permission:
         return "-".join((self.function, self.situation, self.statement, self.action))
 
     def is_of_code(self, unenforced: Mapping[str, tuple[str, ...]]) -> bool:
-        """Whether the function's own code needs it."""
+        """Return whether the function's own code needs the permission."""
         return self.action not in unenforced.get(self.statement, ())
 
 
 def policy(resolver: Resolver, function: str) -> list[dict[str, Any]]:
-    """The statements of a function's role, those of separate policies among them."""
+    """Return the statements of a function's role, including its separate policies."""
     properties = resolver.of_type("AWS::Lambda::Function").get(function)
     if properties is None:
         return []
@@ -56,7 +56,7 @@ def policy(resolver: Resolver, function: str) -> list[dict[str, Any]]:
 
 
 def permissions(resolver: Resolver, function: str, situation: str) -> list[Permission]:
-    """What a function may do in a situation."""
+    """Return the permissions of a function in a situation."""
     return [
         Permission(function, situation, statement["Sid"], action)
         for statement in policy(resolver, function)
@@ -65,7 +65,7 @@ def permissions(resolver: Resolver, function: str, situation: str) -> list[Permi
 
 
 def once(found: Iterable[Permission]) -> list[Permission]:
-    """Each permission once, in the first situation that has it."""
+    """Return each permission once, in the first situation that has it."""
     first: dict[tuple[str, str, str], Permission] = {}
     for it in found:
         first.setdefault((it.function, it.statement, it.action), it)
@@ -74,15 +74,15 @@ def once(found: Iterable[Permission]) -> list[Permission]:
 
 @dataclass(frozen=True)
 class Functions:
-    """Functions on the emulator, each with a role of its own."""
+    """Functions on the emulator. Each has its own role."""
 
     emulator: Emulator
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def create(self, function: str, properties: Mapping[str, Any], files: Mapping[str, str]) -> str:
-        """Make a function with the template's properties, our package and these files.
+        """Create a function with the template's properties, the layer and these files.
 
-        Its dependencies are those of the emulator's interpreter. Lambda runs ``entry.handler``.
+        It uses the dependencies of the emulator's interpreter. Lambda runs ``entry.handler``.
         """
         name = f"{function}-{next(self._numbers)}"
         self.emulator.client("lambda").create_function(
@@ -97,7 +97,7 @@ class Functions:
         return name
 
     def role(self, name: str) -> str:
-        """Make a role that may do nothing yet; return its ARN."""
+        """Create a role without permissions, and return its ARN."""
         trust = {
             "Effect": "Allow",
             "Principal": {"Service": "lambda.amazonaws.com"},
@@ -111,7 +111,7 @@ class Functions:
     def allow(
         self, name: str, given: Iterable[Mapping[str, Any]], missing: Permission | None = None
     ) -> None:
-        """Let the function of this name do all of this, but for one action."""
+        """Give a function these permissions without one action."""
         allowed = []
         for statement in given:
             actions = as_list(statement["Action"])
@@ -124,16 +124,16 @@ class Functions:
         )
 
     def invoke(self, name: str, payload: object) -> tuple[str, Any]:
-        """The error of a run, or nothing; and its answer."""
+        """Return the error of a run, or an empty text, and the document that it returned."""
         reply = self.emulator.client("lambda").invoke(
             FunctionName=name, Payload=json.dumps(payload)
         )
-        answer = json.loads(reply["Payload"].read())
-        return (answer["errorMessage"] if "FunctionError" in reply else ""), answer
+        document = json.loads(reply["Payload"].read())
+        return (document["errorMessage"] if "FunctionError" in reply else ""), document
 
 
 def packed(files: Mapping[str, str]) -> bytes:
-    """An archive of these files."""
+    """Return an archive of these files."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as file:
         for name, text in files.items():

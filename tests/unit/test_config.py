@@ -1,4 +1,4 @@
-"""The environment, read once; every mistake is named."""
+"""The settings of the sync function, and the errors of invalid variables."""
 
 from ipaddress import ip_address, ip_network
 
@@ -17,14 +17,14 @@ ENVIRONMENT = {
     "ALLOWED_NETWORKS": "10.0.0.0/16, 192.168.0.0/24",
     "EVENT_WATCH_DURATION_SECONDS": "300",
 }
-KEEP = {
+SERVING_STANDBY = {
     "STANDBY_TARGETS": "serving",
     "VPC_ID": "vpc-0a1b2c3d",
     "DATABASE_SECURITY_GROUPS": "sg-0a1b2c3d, sg-1a2b3c4d",
 }
 
 
-def test_a_complete_environment_becomes_settings() -> None:
+def test_reads_a_complete_environment() -> None:
     assert load_settings({**ENVIRONMENT, "RESOLVERS": "10.0.0.2, 10.0.0.3:5353"}) == Settings(
         kind=DatabaseKind.RDS_INSTANCE,
         endpoint="orders.abc123.eu-west-1.rds.amazonaws.com",
@@ -38,7 +38,7 @@ def test_a_complete_environment_becomes_settings() -> None:
     )
 
 
-def test_without_resolvers_the_systems_are_used() -> None:
+def test_uses_the_resolvers_of_the_system_by_default() -> None:
     assert load_settings(ENVIRONMENT).resolvers == ()
     assert load_settings({**ENVIRONMENT, "RESOLVERS": ""}).resolvers == ()
 
@@ -51,11 +51,11 @@ def test_without_resolvers_the_systems_are_used() -> None:
         ("2001:db8::1", ("2001:db8::1", 53)),
     ],
 )
-def test_a_resolver_may_have_an_ipv6_address(text: str, resolver: tuple[str, int]) -> None:
+def test_accepts_a_resolver_with_an_ipv6_address(text: str, resolver: tuple[str, int]) -> None:
     assert load_settings({**ENVIRONMENT, "RESOLVERS": text}).resolvers == (resolver,)
 
 
-def test_the_endpoint_is_taken_without_its_final_dot_and_in_lower_case() -> None:
+def test_removes_the_final_dot_and_capital_letters_of_the_endpoint() -> None:
     settings = load_settings({**ENVIRONMENT, "DATABASE_ENDPOINT": "DB.Example.com."})
 
     assert settings.endpoint == "db.example.com"
@@ -63,7 +63,7 @@ def test_the_endpoint_is_taken_without_its_final_dot_and_in_lower_case() -> None
 
 @pytest.mark.parametrize("name", sorted(ENVIRONMENT))
 @pytest.mark.parametrize("value", [None, "", "  "])
-def test_a_missing_variable_is_named(name: str, value: str | None) -> None:
+def test_the_error_names_a_missing_variable(name: str, value: str | None) -> None:
     environment = {key: text for key, text in ENVIRONMENT.items() if key != name}
     if value is not None:
         environment[name] = value
@@ -111,7 +111,7 @@ def test_a_missing_variable_is_named(name: str, value: str | None) -> None:
         ("FOLLOW_WRITER_WITHOUT_READERS", "yes"),
     ],
 )
-def test_a_wrong_value_is_refused_with_the_variables_name(name: str, value: str) -> None:
+def test_the_error_names_a_variable_with_an_invalid_value(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=name):
         load_settings({**ENVIRONMENT, name: value})
 
@@ -125,16 +125,14 @@ def test_a_wrong_value_is_refused_with_the_variables_name(name: str, value: str)
         ("ec2-instance", "i-0123456789abcdef0", "i-0123456789abcdef0"),
     ],
 )
-def test_each_kind_has_its_own_form_of_endpoint(
-    kind: str, given: str, endpoint: str | None
-) -> None:
+def test_reads_the_endpoint_of_each_kind(kind: str, given: str, endpoint: str | None) -> None:
     settings = load_settings({**ENVIRONMENT, "DATABASE_KIND": kind, "DATABASE_ENDPOINT": given})
 
     assert settings.kind == kind
     assert settings.endpoint == (endpoint or given.rstrip("."))
 
 
-def test_a_static_endpoint_gives_its_addresses_once_each() -> None:
+def test_removes_duplicate_addresses_of_a_static_endpoint() -> None:
     settings = load_settings(
         {**ENVIRONMENT, "DATABASE_KIND": "static", "DATABASE_ENDPOINT": "10.1.2.3,10.1.2.3"}
     )
@@ -143,7 +141,7 @@ def test_a_static_endpoint_gives_its_addresses_once_each() -> None:
 
 
 @pytest.mark.parametrize("kind", ["rds-cluster-writer", "rds-cluster-readers"])
-def test_a_cluster_has_its_identifier(kind: str) -> None:
+def test_reads_the_identifier_of_a_cluster(kind: str) -> None:
     environment = {**ENVIRONMENT, "DATABASE_KIND": kind, "DATABASE_IDENTIFIER": "Orders-1"}
 
     assert load_settings(environment).identifier == "orders-1"
@@ -164,7 +162,7 @@ def test_reads_all_optional_settings() -> None:
     settings = load_settings(
         {
             **ENVIRONMENT,
-            **KEEP,
+            **SERVING_STANDBY,
             "DNS_RESOLUTION": "authoritative",
             "DNS_POLL_INTERVAL_SECONDS": "5",
             "MAX_TARGETS": "100",
@@ -183,9 +181,9 @@ def test_reads_all_optional_settings() -> None:
 
 @pytest.mark.parametrize("name", ["VPC_ID", "DATABASE_SECURITY_GROUPS"])
 @pytest.mark.parametrize("value", ["", ",", "orders", "sg-0a1b2c3d,orders"])
-def test_a_standby_is_kept_only_where_it_can_be_recognised(name: str, value: str) -> None:
+def test_a_serving_standby_needs_the_vpc_and_the_security_groups(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=name):
-        load_settings({**ENVIRONMENT, **KEEP, name: value})
+        load_settings({**ENVIRONMENT, **SERVING_STANDBY, name: value})
 
 
 @pytest.mark.parametrize(
@@ -199,7 +197,7 @@ def test_a_standby_is_kept_only_where_it_can_be_recognised(name: str, value: str
         ("ec2-instance", "i-0123456789abcdef0"),
     ],
 )
-def test_former_targets_are_kept_for_an_rds_instance_only(kind: str, endpoint: str) -> None:
+def test_only_an_rds_instance_may_have_a_serving_standby(kind: str, endpoint: str) -> None:
     environment = {
         **ENVIRONMENT,
         "DATABASE_KIND": kind,
@@ -209,7 +207,7 @@ def test_former_targets_are_kept_for_an_rds_instance_only(kind: str, endpoint: s
     load_settings({**environment, "STANDBY_TARGETS": "none"})
 
     with pytest.raises(SettingsError, match=f"STANDBY_TARGETS may be serving .* not for {kind}"):
-        load_settings({**environment, **KEEP})
+        load_settings({**environment, **SERVING_STANDBY})
 
 
 def test_rejects_resolvers_with_authoritative_look_ups() -> None:
@@ -220,7 +218,7 @@ def test_rejects_resolvers_with_authoritative_look_ups() -> None:
         load_settings({**environment, "DNS_RESOLUTION": "authoritative"})
 
 
-def test_another_kind_needs_no_identifier() -> None:
+def test_ignores_the_identifier_of_other_kinds() -> None:
     environment = {**ENVIRONMENT, "DATABASE_KIND": "rds-instance", "DATABASE_IDENTIFIER": "orders"}
 
     assert load_settings(environment).identifier == ""
@@ -240,14 +238,14 @@ def test_another_kind_needs_no_identifier() -> None:
         ("rds-cluster-readers", "DATABASE_IDENTIFIER", "orders--1"),
     ],
 )
-def test_a_wrong_value_for_the_kind_is_refused_with_the_variables_name(
+def test_the_error_names_a_variable_that_is_invalid_for_the_kind(
     kind: str, name: str, value: str
 ) -> None:
     with pytest.raises(SettingsError, match=name):
         load_settings({**ENVIRONMENT, "DATABASE_KIND": kind, name: value})
 
 
-def test_the_networks_of_the_vpc_may_be_given() -> None:
+def test_reads_the_networks_of_the_vpc() -> None:
     assert load_settings(ENVIRONMENT).vpc_networks == ()
     assert load_settings(
         {**ENVIRONMENT, "VPC_NETWORKS": "10.0.0.0/16,10.1.0.0/16"}

@@ -17,11 +17,11 @@ from target_sync.reconcile import loop, planner
 PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 ARCHITECTURE = Path(__file__).parents[2] / "docs/contributing/architecture.md"
 #: With more arguments than this a reader confuses their positions.
-MOST_BY_PLACE = 4
+MOST_POSITIONAL = 4
 
 
 def pure_modules() -> list[str]:
-    """The modules that the import contract of pyproject.toml calls pure."""
+    """Return the pure modules, by the import contract in pyproject.toml."""
     contracts = tomllib.loads(PYPROJECT.read_text())["tool"]["importlinter"]["contracts"]
     patterns = next(it["source_modules"] for it in contracts if it["name"].startswith("Pure"))
     names = [found.name for found in pkgutil.walk_packages(target_sync.__path__, "target_sync.")]
@@ -48,13 +48,13 @@ VALUES = pure_values()
 
 
 @pytest.mark.parametrize("value", VALUES, ids=lambda value: value.__name__)
-def test_a_value_never_changes_and_has_no_field_but_its_own(value: type) -> None:
+def test_values_are_frozen_and_have_slots(value: type) -> None:
     assert vars(value)["__dataclass_params__"].frozen
     assert "__slots__" in vars(value)
 
 
 @pytest.mark.parametrize("value", VALUES, ids=lambda value: value.__name__)
-def test_a_value_of_many_fields_or_of_none_that_is_required_is_made_by_keywords(
+def test_values_with_many_or_only_optional_fields_need_keywords(
     value: type,
 ) -> None:
     parts = fields(value)
@@ -62,7 +62,7 @@ def test_a_value_of_many_fields_or_of_none_that_is_required_is_made_by_keywords(
         part.default is not MISSING or part.default_factory is not MISSING for part in parts
     )
 
-    if optional or len(parts) > MOST_BY_PLACE:
+    if optional or len(parts) > MOST_POSITIONAL:
         assert all(part.kw_only for part in parts)
 
 
