@@ -26,8 +26,10 @@ from typing import IO, Self, TypeVar
 T = TypeVar("T")
 
 _POLL = 0.02
-# Seconds from SIGTERM to SIGKILL. An idle machine needs a fraction of this.
-_STOP_GRACE = 30.0
+# Seconds from SIGTERM to SIGKILL. The servers need a fraction of this.
+_STOP_GRACE = 5.0
+# Seconds for the end of a killed process and for the removal of a folder, on a busy machine.
+_END_TIMEOUT = 60.0
 # A client may lose its connection before the kernel reports the death of the server.
 _DEATH_GRACE = 2.0
 _LAST_LINES = 5
@@ -93,9 +95,9 @@ def remove_tree(path: Path) -> None:
     """Remove a folder, also while an ending process still writes into it.
 
     Raises:
-        OSError: The folder still exists after 30 seconds.
+        OSError: The folder still exists after a minute.
     """
-    deadline = time.monotonic() + _STOP_GRACE
+    deadline = time.monotonic() + _END_TIMEOUT
     while path.exists():
         try:
             shutil.rmtree(path)
@@ -346,7 +348,7 @@ class Supervisor:
             self._died.wait(interval)
 
     def stop(self, server: Server) -> None:
-        """End a server; kill it if it does not end within 30 seconds."""
+        """End a server; kill it if it does not end within five seconds."""
         with self._interrupts.held():
             self._end([server])
 
@@ -356,7 +358,7 @@ class Supervisor:
             with self._lock:
                 server.end_expected = True
             kill_tree(server.pid)
-            server.ended.wait(_STOP_GRACE)
+            server.ended.wait(_END_TIMEOUT)
             self._forget(server)
 
     def stop_all(self) -> None:
@@ -383,7 +385,7 @@ class Supervisor:
         self._guard.end_expected = True
         with contextlib.suppress(BrokenPipeError):
             _stdin(self._guard).close()
-        self._guard.ended.wait(_STOP_GRACE)
+        self._guard.ended.wait(_END_TIMEOUT)
         self._guard = None
 
     def _spawn(
@@ -469,7 +471,7 @@ class Supervisor:
         for server in servers:
             server.ended.wait(max(0.0, deadline - time.monotonic()))
             _signal_group(server.pid, signal.SIGKILL)
-            server.ended.wait(_STOP_GRACE)
+            server.ended.wait(_END_TIMEOUT)
             self._forget(server)
         _kill_processes(children)
 
