@@ -1,6 +1,6 @@
 """Checks of the security groups of the load balancer and of the database."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_address
 
 from target_sync.model import IPNetwork
@@ -22,8 +22,7 @@ def load_balancer_security_group(facts: Facts, deployment: Deployment) -> CheckR
     balancer = require_load_balancer(facts.load_balancer)
     if not balancer.security_groups:
         return ok("The load balancer has no security group, so no rule filters its traffic.")
-    all_groups = require(facts.security_groups)
-    groups = [all_groups[id_] for id_ in balancer.security_groups if id_ in all_groups]
+    groups = _existing(balancer.security_groups, require(facts.security_groups))
     first, names = balancer.security_groups[0], ", ".join(balancer.security_groups)
     port = deployment.policy.port
     addresses = sorted(target_addresses(facts, deployment))
@@ -39,19 +38,24 @@ def load_balancer_security_group(facts: Facts, deployment: Deployment) -> CheckR
         and balancer.enforces_inbound_rules != deployment.enforces_inbound_rules
     ):
         return _changed_enforcement(balancer)
-    network = deployment.consumer_network
-    if not _allows_inbound(groups, network, port):
-        result = broken if balancer.enforces_inbound_rules else warning
-        return result(
-            [f"{names} allows no inbound traffic from the consumers on port {port}."],
-            f"Allow it: aws ec2 authorize-security-group-ingress --group-id {first}"
-            f" --protocol tcp --port {port} --cidr {network or 'CONSUMER_CIDR'}.",
-        )
+    if not _allows_inbound(groups, deployment.consumer_network, port):
+        return _no_inbound_rule(balancer, deployment)
     return ok(
         f"{names} allows port {port} inbound and outbound.",
         "Its inbound rules apply to PrivateLink traffic too."
         if balancer.enforces_inbound_rules
         else "Its inbound rules do not apply to PrivateLink traffic.",
+    )
+
+
+def _no_inbound_rule(balancer: LoadBalancer, deployment: Deployment) -> CheckResult:
+    result = broken if balancer.enforces_inbound_rules else warning
+    names, port = ", ".join(balancer.security_groups), deployment.policy.port
+    return result(
+        [f"{names} allows no inbound traffic from the consumers on port {port}."],
+        "Allow it: aws ec2 authorize-security-group-ingress"
+        f" --group-id {balancer.security_groups[0]} --protocol tcp --port {port}"
+        f" --cidr {deployment.consumer_network or 'CONSUMER_CIDR'}.",
     )
 
 
@@ -79,10 +83,18 @@ def _allows_outbound(groups: Iterable[SecurityGroup], address: str, port: int) -
 
 def _allows_inbound(groups: Iterable[SecurityGroup], network: IPNetwork | None, port: int) -> bool:
     """Accept any rule if the network is unknown, and assume that a prefix list covers it."""
-    rules = [rule for group in groups for rule in group.inbound if rule.covers(port)]
+    rules = _inbound_rules(groups, port)
     if network is None:
         return bool(rules)
     return any(rule.prefix_lists or _covers(rule, network) for rule in rules)
+
+
+def _existing(ids: Iterable[str], groups: Mapping[str, SecurityGroup]) -> list[SecurityGroup]:
+    return [groups[id_] for id_ in ids if id_ in groups]
+
+
+def _inbound_rules(groups: Iterable[SecurityGroup], port: int) -> list[Rule]:
+    return [rule for group in groups for rule in group.inbound if rule.covers(port)]
 
 
 def _covers(rule: Rule, network: IPNetwork) -> bool:
@@ -101,21 +113,12 @@ def database_security_group(facts: Facts, deployment: Deployment) -> CheckResult
     balancer = require_load_balancer(facts.load_balancer)
     groups = require(facts.security_groups)
     subnets = require(facts.subnets)
-    port = deployment.policy.port
-    names = ", ".join(deployment.database_security_groups)
-    rules = [
-        rule
-        for id_ in deployment.database_security_groups
-        if id_ in groups
-        for rule in groups[id_].inbound
-        if rule.covers(port)
-    ]
+    port, names = deployment.policy.port, ", ".join(deployment.database_security_groups)
+    rules = _inbound_rules(_existing(deployment.database_security_groups, groups), port)
     own = frozenset(balancer.security_groups)
     networks = [subnet.network for subnet in subnets if subnet.zone in balancer.zones]
-    by_group = any(own.intersection(rule.groups) for rule in rules)
-    by_network = bool(networks) and all(any(_covers(r, n) for r in rules) for n in networks)
     source = ", ".join(balancer.security_groups) or "the load balancer's subnets"
-    if by_group or by_network:
+    if any(own.intersection(rule.groups) for rule in rules) or _cover_all(rules, networks):
         return ok(f"{names} allows {source} on port {port}.")
     if any(rule.prefix_lists for rule in rules):
         return warning(
@@ -125,6 +128,10 @@ def database_security_group(facts: Facts, deployment: Deployment) -> CheckResult
     return broken(
         [f"No rule of {names} allows {source} on port {port}."], _ingress_remedy(deployment, own)
     )
+
+
+def _cover_all(rules: Sequence[Rule], networks: Sequence[IPNetwork]) -> bool:
+    return bool(networks) and all(any(_covers(r, n) for r in rules) for n in networks)
 
 
 def _ingress_remedy(deployment: Deployment, balancer_groups: frozenset[str]) -> str:

@@ -139,26 +139,31 @@ def target_health(facts: Facts, deployment: Deployment) -> CheckResult:
             "Delete the stack and deploy it again.",
             possible_causes=(CheckId.TARGET_GROUP,),
         )
-    described = {str(target): target for target in targets}
     desired = _desired_targets(facts, deployment)
     if desired is None:
-        desired = frozenset(name for name, target in described.items() if target.is_registered)
-    present = [described[name] for name in sorted(desired & described.keys())]
-    registered = [target for target in present if target.is_registered]
-    unhealthy = [target for target in registered if target.state is not TargetState.HEALTHY]
+        desired = frozenset(_names(targets, registered=True))
+    present = sorted((target for target in targets if str(target) in desired), key=str)
+    missing = sorted(desired.difference(map(str, targets)))
     details = [
         *map(_health, present),
-        *(f"{name} is not registered." for name in sorted(desired - described.keys())),
+        *(f"{name} is not registered." for name in missing),
     ] or ["No target is registered."]
-    healthy = len(registered) - len(unhealthy)
-    if desired and healthy == len(desired):
+    if desired and _count_healthy(present) == len(desired):
         return ok(*details)
-    result = warning if healthy else broken
-    if len(registered) == len(desired) and unhealthy:
+    return _unhealthy(present, missing, details, deployment)
+
+
+def _unhealthy(
+    present: Sequence[DescribedTarget],
+    missing: Sequence[str],
+    details: Sequence[str],
+    deployment: Deployment,
+) -> CheckResult:
+    result = warning if _count_healthy(present) else broken
+    if present and not missing and all(target.is_registered for target in present):
+        reasons = [t.reason for t in present if t.state is not TargetState.HEALTHY]
         return result(
-            details,
-            explain(unhealthy[0].reason).remedy,
-            possible_causes=_causes_of_health(target.reason for target in unhealthy),
+            details, explain(reasons[0]).remedy, possible_causes=_causes_of_health(reasons)
         )
     return result(
         details,
@@ -167,6 +172,10 @@ def target_health(facts: Facts, deployment: Deployment) -> CheckResult:
         else "Check the Auto Scaling group: AWS registers its instances that are in service.",
         possible_causes=(CheckId.ENDPOINT_NAME, CheckId.ALLOWED_ADDRESSES, *_SYNC),
     )
+
+
+def _count_healthy(targets: Iterable[DescribedTarget]) -> int:
+    return sum(target.state is TargetState.HEALTHY for target in targets)
 
 
 def _desired_targets(facts: Facts, deployment: Deployment) -> frozenset[str] | None:
@@ -235,20 +244,23 @@ def drift(facts: Facts, deployment: Deployment) -> CheckResult:
     desired = _desired_targets(facts, deployment)
     if targets is None or desired is None:
         return skipped("This check needs the database's addresses and the target group.")
-    standbys = facts.standbys
-    confirmed = standbys.confirmed if isinstance(standbys, StandbyCheck) else ()
-    expected = desired.union(f"{address}:{deployment.policy.port}" for address in confirmed)
-    registered = {str(target) for target in targets if target.is_registered}
-    names = [str(target) for target in targets]
-    foreign = ", ".join(name for name in names if name in registered - expected)
+    undesired = [name for name in _names(targets, registered=True) if name not in desired]
+    standbys = _standby_targets(facts.standbys, deployment)
+    foreign = [name for name in undesired if name not in standbys]
     if foreign:
-        return _foreign(foreign, standbys)
-    kept = [name for name in names if name in registered - desired]
-    details = [f"{name} belongs to the standby and stays registered." for name in kept]
-    draining = ", ".join(str(target) for target in targets if not target.is_registered)
-    if not draining:
-        return ok(*(details or ["No other target is registered, and none is draining."]))
-    return _draining([*details, f"{draining} is draining."], facts.recent_runs)
+        return _foreign(", ".join(foreign), facts.standbys)
+    return _no_foreign(undesired, _names(targets, registered=False), facts.recent_runs)
+
+
+def _names(targets: Iterable[DescribedTarget], *, registered: bool) -> list[str]:
+    return [str(target) for target in targets if target.is_registered is registered]
+
+
+def _standby_targets(
+    standbys: StandbyCheck | Unavailable, deployment: Deployment
+) -> frozenset[str]:
+    confirmed = standbys.confirmed if isinstance(standbys, StandbyCheck) else ()
+    return frozenset(f"{address}:{deployment.policy.port}" for address in confirmed)
 
 
 def _foreign(names: str, standbys: StandbyCheck | Unavailable) -> CheckResult:
@@ -267,8 +279,14 @@ def _foreign(names: str, standbys: StandbyCheck | Unavailable) -> CheckResult:
     )
 
 
-def _draining(details: Sequence[str], runs: RecentRuns | Unavailable) -> CheckResult:
-    """Judge by the function's deregistrations, because AWS does not show how long it drains."""
+def _no_foreign(
+    standbys: Sequence[str], draining: Sequence[str], runs: RecentRuns | Unavailable
+) -> CheckResult:
+    details = [f"{name} belongs to the standby and stays registered." for name in standbys]
+    if not draining:
+        return ok(*(details or ["No other target is registered, and none is draining."]))
+    details.append(f"{', '.join(draining)} is draining.")
+    # AWS does not show how long a target drains, but the runs count their deregistrations.
     if isinstance(runs, RecentRuns) and not runs.deregistrations:
         return warning(
             details,

@@ -117,14 +117,20 @@ def _rules(permissions: Iterable[Mapping[str, Any]]) -> tuple[Rule, ...]:
 
 def _default_gateway(subnet_id: str, tables: Iterable[Mapping[str, Any]]) -> str:
     """Return where a subnet's default route leads, by its own table or else the main one."""
+    routes = _route_table(subnet_id, tables).get("Routes", ())
+    default: Mapping[str, Any] = next(filter(_is_active_default, routes), {})
+    return next((default[name] for name in _GATEWAYS if default.get(name)), "")
+
+
+def _route_table(subnet_id: str, tables: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
     own = [t for t in tables if any(a.get("SubnetId") == subnet_id for a in t["Associations"])]
     main = [t for t in tables if any(a.get("Main") for a in t["Associations"])]
-    for table in (own or main)[:1]:
-        for route in table["Routes"]:
-            active = route.get("State", "active") == "active"
-            if route.get("DestinationCidrBlock") == _EVERYWHERE and active:
-                return next((route[name] for name in _GATEWAYS if route.get(name)), "")
-    return ""
+    return next(iter(own or main), {})
+
+
+def _is_active_default(route: Mapping[str, Any]) -> bool:
+    active = route.get("State", "active") == "active"
+    return active and route.get("DestinationCidrBlock") == _EVERYWHERE
 
 
 def _has_private_dns(endpoint: Mapping[str, Any]) -> bool:
