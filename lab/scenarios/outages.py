@@ -18,10 +18,10 @@ from lab.scenarios.base import ScenarioContext, Writing
 
 #: The most DNS polls from a change to the reaction of the stack. Several runs poll at once, each
 #: about once a second.
-POLLS_ALLOWED = 20
+POLLS_ALLOWED = 12
 #: The most attempts of a client that fail, or reach an old target, after a change of the targets:
 #: the attempts before the data plane follows.
-ATTEMPTS_ALLOWED = 20
+ATTEMPTS_ALLOWED = 10
 #: Health checks in a row that make a target healthy (template.yaml).
 _HEALTHY_AFTER = 2
 
