@@ -119,7 +119,7 @@ class Evidence:
         superseded_since: When this run found a desired target missing, for each undesired target
             that was registered then.
         registered_since: Since when this run has seen each registered target in the group.
-        absent_since: Since when this run has missed each target that was registered before.
+        absent_since: Since when each formerly registered target has been absent.
     """
 
     check: StandbyCheck | None = None
