@@ -20,7 +20,6 @@ class Endpoint(Protocol):
 
     def observe(self) -> Observation | FailedObservation:
         """Observe once, without a cache of our own. A failure is returned, not raised."""
-        ...
 
 
 class NameResolver(Protocol):
@@ -28,7 +27,6 @@ class NameResolver(Protocol):
 
     def resolve(self, name: str) -> Observation | FailedObservation:
         """Look up a name once, without a cache of our own. A failure is returned, not raised."""
-        ...
 
 
 class Standbys(Protocol):
@@ -36,7 +34,6 @@ class Standbys(Protocol):
 
     def check(self, addresses: frozenset[IPAddress]) -> StandbyCheck:
         """Check these addresses once. A failure is returned, not raised."""
-        ...
 
 
 class TargetGroupPort(Protocol):
@@ -48,15 +45,12 @@ class TargetGroupPort(Protocol):
 
     def describe(self) -> TargetGroup:
         """Return the targets with their health, including the draining ones."""
-        ...
 
     def register(self, targets: Sequence[Target]) -> None:
         """Register targets. A registered target stays as it is."""
-        ...
 
     def deregister(self, targets: Sequence[Target]) -> None:
         """Deregister targets, each by address and port. A target that is absent is no error."""
-        ...
 
 
 class RateLimiter(Protocol):
@@ -68,14 +62,12 @@ class RateLimiter(Protocol):
 
     def before_snapshot(self) -> Iterable[float]:
         """Wait until the caller may describe the group."""
-        ...
 
     def before_change(self) -> Iterable[float]:
         """Wait until the caller may register or deregister targets.
 
         A call that was counted and not made is kept for the next change.
         """
-        ...
 
 
 class Clock(Protocol):
@@ -83,11 +75,9 @@ class Clock(Protocol):
 
     def now(self) -> float:
         """Return seconds since an arbitrary time."""
-        ...
 
     def sleep_until(self, at: float) -> None:
         """Wait until this time. Return at once if it is in the past."""
-        ...
 
 
 class EndpointServicePort(Protocol):
@@ -99,15 +89,12 @@ class EndpointServicePort(Protocol):
 
     def connections(self) -> tuple[EndpointConnection, ...]:
         """Return all connections of the service, in any state."""
-        ...
 
     def accept(self, endpoint_id: str) -> None:
         """Accept the request of an endpoint."""
-        ...
 
     def reject(self, endpoint_id: str) -> None:
         """Reject the request of an endpoint."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +120,6 @@ class Reportable(Protocol):
 
     def to_log_records(self) -> Iterable[LogRecord]:
         """Return the records of the run, usually one."""
-        ...
 
 
 _Result_contra = TypeVar("_Result_contra", contravariant=True)
@@ -144,4 +130,3 @@ class Reporter(Protocol[_Result_contra]):
 
     def report(self, result: _Result_contra) -> None:
         """Write the records and the metrics of a run."""
-        ...

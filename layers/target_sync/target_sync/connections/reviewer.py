@@ -24,7 +24,6 @@ class ConnectionNotifier(Protocol):
         Returns:
             A sentence for each message that may not have been delivered.
         """
-        ...
 
 
 #: A decision that was not carried out, and the error of the call.

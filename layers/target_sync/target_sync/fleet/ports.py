@@ -31,7 +31,6 @@ class TaggedGroupsPort(Protocol):
 
     def list_groups(self) -> Sequence[TaggedGroup]:
         """Return every such group with its tags, which may be some seconds old."""
-        ...
 
 
 class GroupFactsPort(Protocol):
@@ -39,7 +38,6 @@ class GroupFactsPort(Protocol):
 
     def describe(self, arns: Collection[str]) -> Mapping[str, GroupFacts]:
         """Return the facts of these groups, without the groups that do not exist."""
-        ...
 
 
 class NameLookupsPort(Protocol):
@@ -49,7 +47,6 @@ class NameLookupsPort(Protocol):
         self, keys: Sequence[EndpointKey]
     ) -> Mapping[EndpointKey, Observation | FailedObservation]:
         """Return one observation for each key. A failure is a value, not an exception."""
-        ...
 
 
 class WorkQueuePort(Protocol):
@@ -62,11 +59,9 @@ class WorkQueuePort(Protocol):
             work_items: The work.
             at: Now, in seconds since the epoch.
         """
-        ...
 
     def count(self) -> int:
         """Return the approximate number of work items, including those in progress."""
-        ...
 
 
 class DatabaseEventsPort(Protocol):
@@ -74,11 +69,9 @@ class DatabaseEventsPort(Protocol):
 
     def receive(self, wait_seconds: int) -> Sequence[DatabaseEvent]:
         """Return the next events; wait at most this long for the first one."""
-        ...
 
     def delete(self, events: Sequence[DatabaseEvent]) -> None:
         """Delete processed events."""
-        ...
 
 
 class GroupTagsPort(Protocol):
@@ -86,4 +79,3 @@ class GroupTagsPort(Protocol):
 
     def write(self, arn: str, key: str, value: str) -> None:
         """Set one tag of a target group."""
-        ...

@@ -32,15 +32,12 @@ class WorkerReporter(Protocol):
 
     def for_run(self, context: LogContext) -> RunReporter:
         """Return the reporter of one run."""
-        ...
 
     def report_failure(self, context: LogContext, error: Exception) -> None:
         """Log a permanent failure outside a run."""
-        ...
 
     def report_retry(self, context: LogContext, error: Exception) -> None:
         """Log that a work item failed and is delivered again."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,7 +30,6 @@ class Topic(Protocol):
 
     def publish(self, message: Email) -> None:
         """Publish one message."""
-        ...
 
 
 class Bus(Protocol):
@@ -38,7 +37,6 @@ class Bus(Protocol):
 
     def put(self, event: BusEvent) -> None:
         """Put one event on the bus."""
-        ...
 
 
 class SnsTopic:

@@ -51,35 +51,27 @@ class DatabaseCatalog(Protocol):
 
     def instance(self, identifier: str) -> Database | None:
         """Return an RDS instance by its identifier."""
-        ...
 
     def cluster(self, identifier: str) -> Database | None:
         """Return an Aurora or Multi-AZ DB cluster by its identifier."""
-        ...
 
     def cluster_of_custom_endpoint(self, identifier: str) -> Database | None:
         """Return the cluster of a custom endpoint, with that endpoint as an alias."""
-        ...
 
     def proxy(self, name: str) -> Database | None:
         """Return an RDS proxy by its name."""
-        ...
 
     def proxy_of_endpoint(self, name: str) -> Database | None:
         """Return the proxy of an additional endpoint, with that endpoint's name and network."""
-        ...
 
     def ec2_instance(self, identifier: str) -> Database | None:
         """Return an EC2 instance that is not terminated and has a private address."""
-        ...
 
     def subnets(self, identifiers: Sequence[str]) -> tuple[Subnet, ...] | None:
         """Return these subnets; None if one of them does not exist."""
-        ...
 
     def networks(self, vpc_id: str) -> tuple[IPNetwork, ...] | None:
         """Return the IPv4 networks of a VPC, in order."""
-        ...
 
 
 class AutoScalingPort(Protocol):
@@ -87,15 +79,12 @@ class AutoScalingPort(Protocol):
 
     def attached_target_groups(self, group: str) -> frozenset[str] | None:
         """Return the ARNs of the target groups of a group; None if the group does not exist."""
-        ...
 
     def attach(self, group: str, target_group_arn: str) -> None:
         """Attach a target group: AWS registers every current and future instance."""
-        ...
 
     def detach(self, group: str, target_group_arn: str) -> None:
         """Detach a target group: AWS deregisters the group's instances."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +102,6 @@ class FunctionPort(Protocol):
         self, name: str, payload: Mapping[str, object]
     ) -> Mapping[str, object] | FunctionError:
         """Run a function, and return its document or the error that it raised."""
-        ...
 
 
 class ResponsePort(Protocol):
@@ -125,4 +113,3 @@ class ResponsePort(Protocol):
         Raises:
             CustomResourceResponseError: CloudFormation did not accept the response.
         """
-        ...

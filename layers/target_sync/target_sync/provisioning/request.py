@@ -113,7 +113,6 @@ class CustomResource(Protocol):
             RejectedInputError: The parameters are invalid.
             TargetSyncError: Something failed.
         """
-        ...
 
     def delete(self, request: ResourceRequest, deadline: float) -> None:
         """Undo what ``apply`` did.
@@ -121,7 +120,6 @@ class CustomResource(Protocol):
         Raises:
             TargetSyncError: Something failed.
         """
-        ...
 
 
 def parse_request(event: object) -> ResourceRequest:

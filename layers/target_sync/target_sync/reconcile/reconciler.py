@@ -51,7 +51,6 @@ class RunReporter(Reporter[SyncResult], Protocol):
 
     def report_iteration(self, run: RunState) -> None:
         """Log the last iteration of the run in detail."""
-        ...
 
 
 class Notifier(Protocol):
@@ -64,7 +63,6 @@ class Notifier(Protocol):
             result: A run that needs a notification.
             changed_ago: Seconds since the last change of the group, or since the end of the run.
         """
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
