@@ -74,9 +74,7 @@ _SERVER_ERROR = 500
 #: Short time-outs, because a function that cannot reach the API must say so within seconds. The
 #: retries are botocore's, with its back-off; the project adds none.
 CLIENT_CONFIG = Config(
-    connect_timeout=2,
-    read_timeout=5,
-    retries={"mode": "standard", "total_max_attempts": 3},
+    connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3}
 )
 
 

@@ -3,12 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from target_sync.connections.decisions import (
-    ConnectionAction,
-    ConnectionPolicy,
-    Decision,
-    decide,
-)
+from target_sync.connections.decisions import ConnectionAction, ConnectionPolicy, Decision, decide
 from target_sync.connections.result import ReviewResult
 from target_sync.errors import AwsCallError, RequestsFailedError
 from target_sync.ports import EndpointServicePort, Reporter

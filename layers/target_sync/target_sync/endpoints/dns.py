@@ -65,9 +65,7 @@ class DnsResolver:
             )
         except dns.resolver.NoAnswer:
             return self._failed(
-                name,
-                LookupFailure.NO_ADDRESS,
-                f"{name} exists in DNS but has no IPv4 address.",
+                name, LookupFailure.NO_ADDRESS, f"{name} exists in DNS but has no IPv4 address."
             )
         except dns.exception.Timeout:
             return self._failed(

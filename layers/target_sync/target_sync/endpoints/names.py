@@ -57,11 +57,7 @@ _KINDS: Mapping[EndpointType, tuple[DatabaseKind, ...]] = {
     ),
     **dict.fromkeys(
         (EndpointType.CLUSTER_READERS, EndpointType.CLUSTER_CUSTOM),
-        (
-            DatabaseKind.RDS_CLUSTER_READERS,
-            DatabaseKind.RDS_CLUSTER_WRITER,
-            DatabaseKind.HOSTNAME,
-        ),
+        (DatabaseKind.RDS_CLUSTER_READERS, DatabaseKind.RDS_CLUSTER_WRITER, DatabaseKind.HOSTNAME),
     ),
     EndpointType.PROXY: (DatabaseKind.RDS_PROXY, DatabaseKind.HOSTNAME),
     EndpointType.PROXY_ENDPOINT: (DatabaseKind.RDS_PROXY, DatabaseKind.HOSTNAME),

@@ -58,10 +58,7 @@ class _InvalidTagsError(Exception):
 
 
 def read_listing(
-    groups: Iterable[TaggedGroup],
-    scope: AwsScope,
-    limits: Limits,
-    facts: Mapping[str, GroupFacts],
+    groups: Iterable[TaggedGroup], scope: AwsScope, limits: Limits, facts: Mapping[str, GroupFacts]
 ) -> tuple[tuple[ListedGroup, ...], tuple[Finding, ...]]:
     """Return the bindings in a listing, and a finding for each group without a valid one.
 

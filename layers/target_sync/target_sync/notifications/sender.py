@@ -18,9 +18,7 @@ from target_sync.notifications.messages import SOURCE, BusEvent, Email, Notifica
 #: One attempt, because a second one after a lost reply would send the message twice. Short, because
 #: notifications are sent at the end of the function's time.
 CLIENT_CONFIG = Config(
-    connect_timeout=1,
-    read_timeout=2,
-    retries={"mode": "standard", "total_max_attempts": 1},
+    connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 1}
 )
 _SNS, _EVENTS = AwsApi("sns"), AwsApi("events")
 

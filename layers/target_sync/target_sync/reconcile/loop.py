@@ -348,11 +348,7 @@ class RunState:
 
     def with_observation(self, observation: Observation) -> "RunState":
         """Return the state with this observation."""
-        return replace(
-            self,
-            observations=_condensed(self.observations, observation),
-            failure=None,
-        )
+        return replace(self, observations=_condensed(self.observations, observation), failure=None)
 
     def with_plan(self, plan: Plan, now: float) -> "RunState":
         """Return the state with the times that follow from this plan."""

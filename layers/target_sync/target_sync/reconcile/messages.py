@@ -95,11 +95,7 @@ def _change_mail(result: SyncResult, origin: Origin, change_id: str) -> Email:
                 f"Before this run: {before}.",
             ),
             _joined(
-                "What happened:",
-                _addresses(run),
-                _changes(run),
-                _trigger(result),
-                _times(result),
+                "What happened:", _addresses(run), _changes(run), _trigger(result), _times(result)
             ),
             f"What it means: {meaning}",
             f"What to do: {remedy}",
@@ -128,10 +124,7 @@ def _meaning_and_remedy(result: SyncResult) -> tuple[str, str]:
             "nothing yet. The next run starts within a minute. An alarm reports it if it fails.",
         )
     if result.status is RunStatus.VETOED:
-        return (
-            f"a guard vetoed a part of the plan. {_vetoes(run)}",
-            f"see {RUNBOOK}#sync-vetoed.",
-        )
+        return (f"a guard vetoed a part of the plan. {_vetoes(run)}", f"see {RUNBOOK}#sync-vetoed.")
     if result.status is RunStatus.UNHEALTHY:
         return (
             "the load balancer cannot reach a new target, so clients may be unable to connect.",

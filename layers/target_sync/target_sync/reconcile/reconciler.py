@@ -134,10 +134,7 @@ class Reconciler:
                 yield step.at
                 run, step, error = yield from self._take_snapshot(run)
         result = SyncResult(
-            status=step.status,
-            run=run,
-            trigger=trigger.to_document(),
-            began_at=began_at,
+            status=step.status, run=run, trigger=trigger.to_document(), began_at=began_at
         )
         # Notify first: the report includes the undelivered notifications.
         result = self._notify(result)

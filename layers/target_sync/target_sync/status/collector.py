@@ -117,9 +117,7 @@ class StatusCollector:
             ),
             "listeners": listeners,
             "listener_attributes": start(
-                "the attributes of the listener",
-                _ELB,
-                lambda: self._listener_attributes(listeners),
+                "the attributes of the listener", _ELB, lambda: self._listener_attributes(listeners)
             ),
             "load_balancer": balancer,
             "load_balancer_attributes": start(

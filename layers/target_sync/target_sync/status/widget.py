@@ -215,8 +215,7 @@ def _targets(report: StatusReport) -> str:
     rows = "".join(_target(target, has_reasons=has_reasons) for target in shown)
     rest = "".join(_rest(len(report.targets) - _MAX_TARGETS))
     return _section(
-        "Targets",
-        f"<table><tr>{head}</tr>{rows}</table>" + (f"<ul>{rest}</ul>" if rest else ""),
+        "Targets", f"<table><tr>{head}</tr>{rows}</table>" + (f"<ul>{rest}</ul>" if rest else "")
     )
 
 

@@ -162,10 +162,7 @@ def load_balancer(facts: Facts, deployment: Deployment) -> CheckResult:
         return ok(state, "Cross-zone load balancing is on.")
     result = broken if deployment.owns_network else warning
     return result(
-        [
-            state,
-            "Cross-zone load balancing is off: a consumer in a zone without a target fails.",
-        ],
+        [state, "Cross-zone load balancing is off: a consumer in a zone without a target fails."],
         "Switch it on: aws elbv2 modify-load-balancer-attributes"
         f" --load-balancer-arn {balancer.arn} --attributes Key={_CROSS_ZONE},Value=true.",
     )
