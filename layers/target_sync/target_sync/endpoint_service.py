@@ -1,7 +1,9 @@
 """An endpoint service behind the EC2 API, for the status, the review and the clean deletion."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+from botocore import xform_name
 
 from target_sync.aws import AwsApi, error_for
 from target_sync.model import ConnectionState, EndpointConnection, EndpointService
@@ -62,23 +64,14 @@ class Ec2EndpointService:
 
     def accept(self, endpoint_id: str) -> None:
         """Accept a request. A reply with status 200 can still report a failure."""
-        self._act(
-            "AcceptVpcEndpointConnections",
-            self._client.accept_vpc_endpoint_connections,
-            endpoint_id,
-        )
+        self._act("AcceptVpcEndpointConnections", endpoint_id)
 
     def reject(self, endpoint_id: str) -> None:
         """Reject a request. A reply with status 200 can still report a failure."""
-        self._act(
-            "RejectVpcEndpointConnections",
-            self._client.reject_vpc_endpoint_connections,
-            endpoint_id,
-        )
+        self._act("RejectVpcEndpointConnections", endpoint_id)
 
-    def _act(
-        self, operation: str, method: Callable[..., Mapping[str, Any]], endpoint_id: str
-    ) -> None:
+    def _act(self, operation: str, endpoint_id: str) -> None:
+        method = getattr(self._client, xform_name(operation))
         reply = _EC2.call(
             operation, method, ServiceId=self._service_id, VpcEndpointIds=[endpoint_id]
         )

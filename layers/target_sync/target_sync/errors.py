@@ -38,7 +38,6 @@ class AwsCallError(TargetSyncError):
     ``Custom::FirstSync`` reads.
 
     Attributes:
-        operation: The API action, for example ``RegisterTargets``.
         code: AWS's error code, or the name of the client-side error.
     """
 
@@ -75,11 +74,7 @@ class AwsReplyError(AwsCallError):
 
 
 class RequestsFailedError(TargetSyncError):
-    """The review of some connection requests failed. The others were reviewed.
-
-    Attributes:
-        failures: A sentence for each failure.
-    """
+    """The review of some connection requests failed. The others were reviewed."""
 
     retryable = True
 

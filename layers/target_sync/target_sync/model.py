@@ -111,8 +111,6 @@ class Observation:
     """The addresses of the database endpoint at one moment.
 
     Attributes:
-        name: The name of the endpoint.
-        addresses: All addresses of the endpoint.
         source: The source of the addresses, for example ``dns``.
         ttl: Seconds for which a cache may keep the addresses; None if unknown.
         at: When the addresses arrived.
@@ -162,13 +160,7 @@ class LookupFailure(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailedObservation:
-    """A failed observation. It never changes the target group.
-
-    Attributes:
-        name: The name of the endpoint.
-        detail: A sentence for people.
-        at: When the observation failed.
-    """
+    """A failed observation, with a sentence for people. It never changes the target group."""
 
     name: str
     failure: LookupFailure
@@ -286,7 +278,6 @@ class EndpointConnection:
     """One connection of DescribeVpcEndpointConnections.
 
     Attributes:
-        endpoint_id: The consumer's endpoint, ``vpce-…``.
         owner: The account that owns the endpoint, by EC2.
         created_at: When the endpoint was created, in seconds since the epoch; None if unknown.
             It is not compared.

@@ -102,10 +102,9 @@ class LogRecord:
     """One record of a function's log, and the metrics that go with it.
 
     Attributes:
-        message: The message, the same text for every run.
+        message: The same text for every run.
         fields: The other fields, JSON-ready.
-        counts: The metrics that count something, by name.
-        seconds: The metrics in seconds, by name.
+        counts: Metrics by name, and so are ``seconds``.
     """
 
     message: str

@@ -35,15 +35,9 @@ def count_messages(client: "SQSClient", url: str) -> int:
 def in_batches(
     operation: str, method: Callable[..., Any], url: str, entries: Sequence[Mapping[str, object]]
 ) -> None:
-    """Make one call for every ten entries, and none after the first failure.
+    """Make one call for every ten entries (without ``Id``), and none after the first failure.
 
     A call may succeed although some of its entries failed (SQS API reference, SendMessageBatch).
-
-    Args:
-        operation: The API action.
-        method: The client's method.
-        url: The URL of the queue.
-        entries: The entries, each without its ``Id``.
 
     Raises:
         AwsCallError: A call failed, or an entry of it.

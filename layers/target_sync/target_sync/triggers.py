@@ -33,14 +33,10 @@ class Trigger:
 def as_object(
     payload: object, *, usage: str = 'send {} or {"dry_run": true}'
 ) -> Mapping[str, object]:
-    """Return the payload as a JSON object.
-
-    Args:
-        payload: The payload of the invocation.
-        usage: The part of the error message that says what to send.
+    """Return the payload of an invocation as a JSON object.
 
     Raises:
-        TriggerError: The payload is another kind of JSON value.
+        TriggerError: The payload is another kind of JSON value. ``usage`` says what to send.
     """
     if isinstance(payload, Mapping):
         return payload
@@ -53,11 +49,7 @@ def is_scheduled(payload: Mapping[str, object]) -> bool:
 
 
 def scheduled_or_manual(payload: Mapping[str, object]) -> Trigger:
-    """Return the trigger of a payload that comes from a schedule or from a person.
-
-    Raises:
-        TriggerError: The payload is invalid. The message names the key.
-    """
+    """Return the trigger of a payload from a schedule or a person. Raises like ``options``."""
     if is_scheduled(payload):
         return Trigger(kind=TriggerKind.SCHEDULE)
     given = options(payload, {"dry_run": False})

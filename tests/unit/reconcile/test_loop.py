@@ -646,10 +646,10 @@ def test_a_run_remembers_the_initial_and_the_current_targets() -> None:
 
 def test_each_missing_target_supersedes_the_registered_ones() -> None:
     run, _ = take_snapshot(new_run(EVENT), 0, B, of=IN_SYNC)
-    assert run.superseded_since == {target(A): 0}
+    assert run.evidence.superseded_since == {target(A): 0}
     run, _ = take_snapshot(run, 1, "10.0.3.13", of=group(a=HEALTHY, b=INITIAL))
 
-    assert run.superseded_since == {target(A): 0, target(B): 1}
+    assert run.evidence.superseded_since == {target(A): 0, target(B): 1}
 
 
 def test_the_detection_is_the_first_time_with_something_to_change() -> None:
@@ -753,8 +753,8 @@ def test_a_removed_target_is_absent_and_the_others_stay_registered() -> None:
     run = run.after_deregistration([CHANGE])
 
     assert run.registered_now == {target(A)}
-    assert run.registered_since == {target(A): 3}
-    assert run.absent_since == {target(B): 3}
+    assert run.evidence.registered_since == {target(A): 3}
+    assert run.evidence.absent_since == {target(B): 3}
 
 
 def test_undesired_healthy_since_is_unbroken() -> None:
@@ -763,7 +763,7 @@ def test_undesired_healthy_since_is_unbroken() -> None:
     run = new_run(EVENT)
     for at, described in [(0.0, both), (5.0, both), (10.0, right_dead), (15.0, both)]:
         run, _ = take_snapshot(run, at, of=described)
-        since.append(dict(run.undesired_healthy_since))
+        since.append(dict(run.evidence.undesired_healthy_since))
 
     assert since == [{target(B): 0}, {target(B): 0}, {}, {target(B): 15}]
 

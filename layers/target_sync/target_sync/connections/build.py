@@ -18,11 +18,7 @@ from target_sync.reporting import PowertoolsReporter
 
 @functools.cache
 def reviewer() -> ConnectionReviewer:
-    """Return the reviewer of this container, built from its environment on the first call.
-
-    Raises:
-        SettingsError: An environment variable is missing or invalid.
-    """
+    """Return the reviewer of this container, built from its environment on the first call."""
     settings = load_settings(os.environ)
     return ConnectionReviewer(
         service=Ec2EndpointService(make_client("ec2"), settings.service_id),

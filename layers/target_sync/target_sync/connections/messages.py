@@ -35,13 +35,7 @@ _MAILS: Mapping[ConnectionAction, Email] = {
 
 
 def notification_of(decision: Decision, origin: Origin, *, at: float) -> Notification:
-    """Return the mail and the event about a decision.
-
-    Args:
-        decision: The action of the run, or the decision that a person has to make.
-        origin: The stack and the ID of the endpoint service.
-        at: When, in seconds since the epoch.
-    """
+    """Return the mail and the event about a decision; ``at`` is in seconds since the epoch."""
     detail_type = "Connection Waiting" if decision.waits else "Connection Reviewed"
     detail = {
         "version": VERSION,

@@ -24,8 +24,7 @@ class ReviewResult:
 
     Attributes:
         trigger: What started the run, as the document shows it.
-        dry_run: Whether the run only plans.
-        decisions: One decision for each connection of the service.
+        decisions: One for each connection of the service.
         applied: The decisions that the run carried out.
         failures: What failed, a sentence each.
         undelivered_notifications: Messages that may not have been delivered, a sentence each.

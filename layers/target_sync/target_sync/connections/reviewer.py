@@ -14,11 +14,7 @@ class ConnectionNotifier(Protocol):
     """Notifies people and programs."""
 
     def notify(self, decision: Decision) -> tuple[str, ...]:
-        """Notify of one decision, without a retry.
-
-        Returns:
-            A sentence for each message that may not have been delivered.
-        """
+        """Notify of one decision, without a retry. Return a sentence for each failure."""
 
 
 #: A decision that was not carried out, and the error of the call.

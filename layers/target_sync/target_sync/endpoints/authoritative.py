@@ -84,14 +84,7 @@ class AuthoritativeResolver:
         zones: dns.resolver.Resolver | None = None,
         port: int = 53,
     ) -> None:
-        """Make the resolver, without a query.
-
-        Args:
-            now: Seconds of a monotonic clock.
-            system: The fallback.
-            zones: Finds zones and their name servers; the system's resolver by default.
-            port: The port of the name servers. Only tests change it.
-        """
+        """Make the resolver, without a query. Only tests give ``zones`` and ``port``."""
         self._now = now
         self._system = system
         self._resolver = zones or dns.resolver.Resolver()

@@ -34,7 +34,6 @@ class NamedEndpoint:
     """The database that DatabaseEndpoint names.
 
     Attributes:
-        type: The type that the form of the text shows.
         kind: The kind to follow it by; None if a person has to choose.
         endpoint: The text in its normal form.
         identifier: Its identifier in the API; empty for a plain name and for addresses.
@@ -87,12 +86,7 @@ _GROUP_NAME = re.compile(r"[^,\s:][^,:]{0,254}")
 
 
 def classify(text: str, kind: DatabaseKind | None, region: str) -> NamedEndpoint:
-    """Return the database that DatabaseEndpoint names.
-
-    Args:
-        text: The parameter as given.
-        kind: The value of DatabaseKind; None for ``auto``.
-        region: The Region of the stack.
+    """Return the database that DatabaseEndpoint names. The kind is None for ``auto``.
 
     Raises:
         RejectedInputError: The text has an unknown form, names a database in another Region, or

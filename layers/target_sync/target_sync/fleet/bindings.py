@@ -63,13 +63,7 @@ def read_listing(
     """Return the bindings in a listing, and a finding for each group without a valid one.
 
     A group that is listed twice counts once, with the tags of both. A group without an endpoint tag
-    is ignored.
-
-    Args:
-        groups: The listing.
-        scope: The fleet's account and Region.
-        limits: The defaults of a policy tag.
-        facts: The facts of the groups that ELB knows.
+    is ignored. ``limits`` are the defaults of a policy tag; ``facts`` are those that ELB knows.
     """
     tags = defaultdict[str, set[tuple[str, str]]](set)
     for group in groups:

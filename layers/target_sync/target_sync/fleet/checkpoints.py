@@ -31,11 +31,7 @@ class SigningKey:
     __slots__ = ("_secret",)
 
     def __init__(self, secret: bytes) -> None:
-        """Keep the secret.
-
-        Raises:
-            ValueError: The secret is too short or too long.
-        """
+        """Keep the secret, which must be neither too short nor too long."""
         if not KEY_BYTES[0] <= len(secret) <= KEY_BYTES[1]:
             raise ValueError(f"a key has {KEY_BYTES[0]} to {KEY_BYTES[1]} bytes")
         self._secret = secret

@@ -38,7 +38,6 @@ class TaggedGroup:
     """A target group as the tagging API lists it.
 
     Attributes:
-        arn: The target group.
         tags: Pairs of key and value, because a key may be listed twice with different values.
     """
 

@@ -1,6 +1,7 @@
 """The two SQS queues of the fleet: work items, and RDS events from EventBridge."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
@@ -15,51 +16,42 @@ if TYPE_CHECKING:
 _MINUTE = 60
 
 
+@dataclass(frozen=True, slots=True)
 class SqsWorkQueue:
     """The FIFO queue of work items. Implements ``target_sync.fleet.ports.WorkQueuePort``.
 
     The message group is the target group: SQS delivers none of its messages while a worker has
     another one. Both IDs are digests, because SQS limits them to 128 characters (SQS API reference,
     SendMessage).
-
-    Args:
-        client: Of the SQS API.
-        url: The queue's.
     """
 
-    def __init__(self, client: "SQSClient", url: str) -> None:
-        self._client = client
-        self._url = url
+    client: "SQSClient"
+    url: str
 
     def send(self, work_items: Sequence[WorkItem], at: float) -> None:
         """Send work items, ten per call."""
         minute = int(at // _MINUTE)
         entries = [_entry(item.arn, write_work_item(item), minute) for item in work_items]
-        in_batches("SendMessageBatch", self._client.send_message_batch, self._url, entries)
+        in_batches("SendMessageBatch", self.client.send_message_batch, self.url, entries)
 
     def count(self) -> int:
         """Return the approximate number of work items, including those in progress."""
-        return count_messages(self._client, self._url)
+        return count_messages(self.client, self.url)
 
 
+@dataclass(frozen=True, slots=True)
 class SqsDatabaseEvents:
-    """The standard queue of RDS events. Implements ``target_sync.fleet.ports.DatabaseEventsPort``.
+    """The queue of RDS events. Implements ``target_sync.fleet.ports.DatabaseEventsPort``."""
 
-    Args:
-        client: Of the SQS API.
-        url: The queue's.
-    """
-
-    def __init__(self, client: "SQSClient", url: str) -> None:
-        self._client = client
-        self._url = url
+    client: "SQSClient"
+    url: str
 
     def receive(self, wait_seconds: int) -> Sequence[DatabaseEvent]:
         """Return the next events. The wait must be shorter than the client's read time-out."""
 
         def read() -> list[DatabaseEvent]:
-            reply = self._client.receive_message(
-                QueueUrl=self._url, MaxNumberOfMessages=MOST_ENTRIES, WaitTimeSeconds=wait_seconds
+            reply = self.client.receive_message(
+                QueueUrl=self.url, MaxNumberOfMessages=MOST_ENTRIES, WaitTimeSeconds=wait_seconds
             )
             return [
                 DatabaseEvent(database_of(message["Body"]), message["ReceiptHandle"])
@@ -71,7 +63,7 @@ class SqsDatabaseEvents:
     def delete(self, events: Sequence[DatabaseEvent]) -> None:
         """Delete these events, ten per call, except those that Lambda deletes itself."""
         entries = [{"ReceiptHandle": event.handle} for event in events if event.handle]
-        in_batches("DeleteMessageBatch", self._client.delete_message_batch, self._url, entries)
+        in_batches("DeleteMessageBatch", self.client.delete_message_batch, self.url, entries)
 
 
 def _entry(arn: str, body: str, minute: int) -> dict[str, str]:

@@ -26,9 +26,6 @@ class ThrottlingCounter:
     """Counts the throttled responses to a client, including those that botocore retried.
 
     The outcome of a call does not show a throttling that a retry made good.
-
-    Args:
-        client: Of any API.
     """
 
     def __init__(self, client: Any) -> None:
@@ -48,10 +45,7 @@ class ThrottlingCounter:
 class CallRateLimiter:
     """The call budget of one worker, which several runs share.
 
-    Args:
-        clock: The budget's.
-        budget: The budget at the start.
-        throttled: Returns the number of throttled responses so far.
+    ``throttled`` returns the number of throttled responses so far.
     """
 
     def __init__(self, clock: Clock, budget: CallBudget, throttled: Callable[[], int]) -> None:
@@ -76,11 +70,7 @@ class CallRateLimiter:
         """Wait until the group may be described, and take the tokens.
 
         It takes the tokens at the end of the wait, so that a change, which is urgent, never waits
-        for a snapshot.
-
-        Args:
-            ticket: The run's.
-            change_ready_at: When a change may be made that already has its tokens; None without.
+        for a snapshot. A change that already has its tokens may be made at ``change_ready_at``.
         """
         self._waiting.add(ticket)
         try:

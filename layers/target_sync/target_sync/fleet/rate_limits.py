@@ -55,11 +55,7 @@ DEFAULT_SHARE = 0.5
 
 
 def calls_per_second(share: float) -> float:
-    """Return how many calls per second, of all kinds, a share of the account's quota sustains.
-
-    Raises:
-        ValueError: The share is not in (0, 1].
-    """
+    """Return how many calls per second, of all kinds, a share of the account's quota sustains."""
     return ACCOUNT_QUOTA.per_worker(share).refill
 
 
@@ -122,11 +118,7 @@ class CallBudget:
 
     @classmethod
     def of(cls, now: float, *, share: float = DEFAULT_SHARE, workers: int = 1) -> "CallBudget":
-        """Return the budget of one of this many workers.
-
-        Raises:
-            ValueError: See ``Quota.per_worker``.
-        """
+        """Return the budget of one of this many workers. Raises like ``Quota.per_worker``."""
         return cls(
             {
                 call: TokenBucket.full(quota.per_worker(share, workers), now)

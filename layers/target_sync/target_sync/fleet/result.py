@@ -17,14 +17,10 @@ class SweepResult:
     """The result of a sweep.
 
     Attributes:
-        trigger: What started it, as JSON.
-        dry_run: Whether it sent no work items.
         bound: How many groups are bound to a database.
-        findings: The problems with groups.
         work: The groups that were sent to the workers; in a dry run those that would be.
         postponed: How many more groups need work.
         queued: About how many work items the queue had at the start.
-        seconds: How long it took.
     """
 
     trigger: Mapping[str, object]
@@ -96,11 +92,9 @@ class WatchResult:
         events: How many events there were, with those received during the watch.
         unreadable: How many of them had no database.
         databases: How many databases with a bound group were watched.
-        work_items: How many work items were sent.
         still_watched: How many databases were still watched at the end. The sweep continues.
         failures: How many calls to the queues failed and did not stop the watch.
         last_failure: The message of the last of them; empty if there was none.
-        seconds: How long it took.
     """
 
     events: int

@@ -29,20 +29,13 @@ WATCHED_NAMES_SECONDS = 8.0
 
 @functools.cache
 def sweeper(function_arn: str) -> Sweeper:
-    """Return the sweeper of this container, built on the first call from its environment.
-
-    Args:
-        function_arn: The function's own ARN, which contains the fleet's account and Region.
-
-    Raises:
-        SettingsError: An environment variable is missing or invalid.
-    """
+    """Return the sweeper of this container. The ARN contains the fleet's account and Region."""
     return build_sweeper(os.environ, function_arn)
 
 
 @functools.cache
 def watcher(function_arn: str) -> Watcher:
-    """Return the watcher of this container. Raises like ``sweeper``."""
+    """Return the watcher of this container."""
     return build_watcher(os.environ, function_arn)
 
 

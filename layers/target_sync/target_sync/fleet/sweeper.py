@@ -70,11 +70,7 @@ class Sweeper:
     _round_robin: RoundRobin | None = field(default=None, init=False)
 
     def run(self, trigger: Trigger, *, remaining_seconds: float) -> SweepResult:
-        """Sweep once.
-
-        Args:
-            trigger: What started this sweep.
-            remaining_seconds: The time that the function has left.
+        """Sweep once in the time that the function has left.
 
         Raises:
             AwsCallError: A call to list the groups or to use the queue failed.
@@ -163,10 +159,7 @@ class Sweeper:
 class _Backlog:
     """How many work items are queued, and how many of them are stalled.
 
-    Attributes:
-        target: The number of active work items that keeps the workers busy.
-        lowest: The lowest count so far.
-        lowest_at: When it was reached.
+    ``target`` is the number of active work items that keeps the workers busy.
     """
 
     target: int

@@ -42,15 +42,10 @@ def _is_message(record: object) -> bool:
 
 
 def database_of(body: str) -> str:
-    """Return the identifier of the instance or cluster in an RDS event.
+    """Return the identifier of the instance or cluster in an RDS event, as endpoints name it.
 
-    An event only says which database to check, so nothing else of it is read.
-
-    Args:
-        body: The body of a message, of any form.
-
-    Returns:
-        The identifier as in the names of endpoints; empty if the message is no RDS event.
+    An event only says which database to check, so nothing else of it is read. The identifier is
+    empty if the body is no RDS event.
     """
     try:
         event = json.loads(body)

@@ -52,10 +52,8 @@ class Watcher:
     def run(self, events: Sequence[DatabaseEvent], *, remaining_seconds: float) -> WatchResult:
         """Watch until no database is left to watch, or the time is up.
 
-        Args:
-            events: The first events. The watch receives further ones from the queue and deletes
-                them at its end. SQS delivers them again if the watch does not get that far.
-            remaining_seconds: The time that the function has left.
+        The watch receives further events from the queue and deletes them at its end. SQS delivers
+        them again if the watch does not get that far.
 
         Raises:
             AwsCallError: The groups could not be listed, or a call failed permanently.
@@ -157,15 +155,12 @@ class _Watch:
     """The state of one watch.
 
     Attributes:
-        groups_of: The groups of each database.
         until: Until when each database is watched.
         sent: The addresses for which a group was last sent to the workers.
         sent_count: How often each group was sent.
-        received: The events that this watch received from the queue.
         events: How many events there were, with those of the trigger.
         unreadable: How many of them had no database.
         failures: How many calls failed and did not stop the watch.
-        last_failure: The message of the last of them.
     """
 
     groups_of: Mapping[str, Sequence[ListedGroup]]

@@ -35,13 +35,7 @@ class UnreadableWorkItemError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class SyncWorkItem:
-    """Reconcile this group.
-
-    Attributes:
-        binding: The group and its database.
-        checkpoint: The checkpoint in the listing; empty if there is none.
-        reason: Why the group needs work.
-    """
+    """Reconcile this group. The checkpoint is empty if the listing has none."""
 
     binding: Binding
     checkpoint: str

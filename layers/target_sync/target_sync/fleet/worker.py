@@ -70,11 +70,6 @@ class Worker:
 
         A permanent failure is reported and not raised: the next sweep finds the group again.
 
-        Args:
-            work_item: The work.
-            remaining_seconds: The time that the function has left.
-            redelivered: Whether SQS has delivered it before.
-
         Raises:
             TargetSyncError: The work item needs a retry.
         """

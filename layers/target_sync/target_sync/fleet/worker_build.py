@@ -42,11 +42,7 @@ class PowertoolsWorkerReporter:
 
 @functools.cache
 def worker() -> Worker:
-    """Return the worker of this container, built on the first call from its environment.
-
-    Raises:
-        SettingsError: An environment variable is missing or invalid.
-    """
+    """Return the worker of this container, built on the first call from its environment."""
     return build_worker(os.environ)
 
 

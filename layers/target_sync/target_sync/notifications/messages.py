@@ -23,12 +23,7 @@ TEXT_LENGTH = 400
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """The origin of a notification.
-
-    Attributes:
-        stack: The name of the stack.
-        resource: The ARN of the target group, or the ID of the endpoint service.
-    """
+    """The stack, and the ARN of its target group or the ID of its endpoint service."""
 
     stack: str
     resource: str
@@ -48,7 +43,6 @@ class BusEvent:
 
     Attributes:
         detail_type: The type of the event, for example ``Target Group Synced``.
-        detail: The document, JSON-ready.
         resource: The only item of its ``resources``.
     """
 

@@ -40,9 +40,7 @@ class Bus(Protocol):
 class SnsTopic:
     """An SNS topic that people subscribe to. Implements `Topic`.
 
-    Args:
-        client: A client of SNS. Untyped, because the project has no stubs for SNS.
-        arn: The ARN of the topic.
+    The client is untyped, because the project has no stubs for SNS.
     """
 
     def __init__(self, client: Any, arn: str) -> None:
@@ -50,11 +48,7 @@ class SnsTopic:
         self._arn = arn
 
     def publish(self, message: Email) -> None:
-        """Publish a message.
-
-        Raises:
-            AwsCallError: SNS may not have published the message.
-        """
+        """Publish a message. After an error, SNS may have published it."""
         _SNS.call(
             "Publish",
             self._client.publish,
@@ -65,11 +59,7 @@ class SnsTopic:
 
 
 class EventBus:
-    """The default event bus of the account and Region. Implements `Bus`.
-
-    Args:
-        client: A client of EventBridge.
-    """
+    """The default event bus of the account and Region. Implements `Bus`."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
@@ -77,9 +67,8 @@ class EventBus:
     def put(self, event: BusEvent) -> None:
         """Put an event on the bus.
 
-        Raises:
-            AwsCallError: The event may not be on the bus. A call can succeed and its reply name
-                an entry that failed (EventBridge API reference, PutEvents).
+        A call can succeed, and its reply name an entry that failed (EventBridge API reference,
+        PutEvents).
         """
         entry = {
             "Source": SOURCE,
@@ -96,12 +85,7 @@ class EventBus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotificationSender:
-    """Sends notifications.
-
-    Attributes:
-        topic: Takes messages for people; None if the stack has no topic.
-        bus: Takes events for programs.
-    """
+    """Sends notifications. The topic is None if the stack has none."""
 
     topic: Topic | None
     bus: Bus

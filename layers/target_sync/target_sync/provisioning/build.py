@@ -20,11 +20,7 @@ from target_sync.targets.auto_scaling import AutoScalingGroups
 
 @functools.cache
 def stack_provisioner(function_arn: str) -> StackProvisioner:
-    """Return the provisioner of this container.
-
-    Args:
-        function_arn: The ARN of the function, which contains the account and the Region.
-    """
+    """Return the provisioner of this container. The ARN contains its account and Region."""
     clock = SystemClock()
     scope = scope_of_function(function_arn)
     return StackProvisioner(

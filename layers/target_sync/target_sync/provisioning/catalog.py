@@ -40,14 +40,21 @@ class AwsDatabaseCatalog:
                 return _instance_database(item)
         return None
 
-    def cluster(self, identifier: str) -> Database | None:
-        """Return an Aurora or Multi-AZ DB cluster by its identifier."""
-        return self._cluster(identifier)
+    def cluster(self, identifier: str, *aliases: str) -> Database | None:
+        """Return an Aurora or Multi-AZ DB cluster by its identifier, with these aliases."""
+        for item in self._find("DBClusters", DBClusterIdentifier=identifier):
+            # Only the members have the network; DescribeDBClusters does not return it.
+            members = self._describe(
+                "DBInstances",
+                Filters=[{"Name": "db-cluster-id", "Values": [item["DBClusterIdentifier"]]}],
+            )
+            return _cluster_database(item, members, aliases)
+        return None
 
     def cluster_of_custom_endpoint(self, identifier: str) -> Database | None:
         """Return the cluster of a custom endpoint, with that endpoint as an alias."""
         for item in self._find("DBClusterEndpoints", DBClusterEndpointIdentifier=identifier):
-            cluster = self._cluster(item["DBClusterIdentifier"], item["Endpoint"].lower())
+            cluster = self.cluster(item["DBClusterIdentifier"], item["Endpoint"].lower())
             if cluster is not None:
                 return cluster
         return None
@@ -112,16 +119,6 @@ class AwsDatabaseCatalog:
             operation,
             lambda: [item for page in paginator.paginate(**arguments) for item in page[key]],
         )
-
-    def _cluster(self, identifier: str, *aliases: str) -> Database | None:
-        for item in self._find("DBClusters", DBClusterIdentifier=identifier):
-            # Only the members have the network; DescribeDBClusters does not return it.
-            members = self._describe(
-                "DBInstances",
-                Filters=[{"Name": "db-cluster-id", "Values": [item["DBClusterIdentifier"]]}],
-            )
-            return _cluster_database(item, members, aliases)
-        return None
 
     def _ec2_database(self, item: _Item) -> Database:
         identifier, scope = item["InstanceId"], self._scope

@@ -35,9 +35,7 @@ class Network:
     """The network of the load balancer.
 
     Attributes:
-        vpc_id: Its VPC.
         subnet_ids: One subnet for each zone, in the order of the zones.
-        networks: The networks of the VPC.
         database_networks: The networks of the database's VPC; empty if AWS does not know it.
     """
 

@@ -110,6 +110,5 @@ class ResponsePort(Protocol):
     def put(self, url: str, body: bytes, deadline: float) -> None:
         """Upload a response, with retries until the deadline.
 
-        Raises:
-            CustomResourceResponseError: CloudFormation did not accept the response.
+        Raises ``CustomResourceResponseError`` if CloudFormation does not accept it.
         """

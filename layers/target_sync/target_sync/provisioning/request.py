@@ -60,10 +60,8 @@ class ResourceRequest:
     """One request for one custom resource.
 
     Attributes:
-        type: ``Create``, ``Update`` or ``Delete``.
         resource_type: For example ``Custom::FirstSync``.
         response_url: The URL to upload the response to. It is a credential: never log it.
-        properties: The properties in the template.
         old_properties: The properties before an update.
     """
 

@@ -19,11 +19,7 @@ from target_sync.targets.target_group import ElbTargetGroup
 
 @functools.cache
 def reconciler() -> Reconciler:
-    """Return the reconciler of this container, built from its environment on the first call.
-
-    Raises:
-        SettingsError: A variable of the environment is missing or invalid.
-    """
+    """Return the reconciler of this container, built from its environment on the first call."""
     return build_reconciler(os.environ)
 
 

@@ -5,7 +5,7 @@ and applies it. A *DNS poll* is an observation alone: while the observation stay
 group needs no new description. The caller owns the clock, the waits and the calls.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
@@ -47,7 +47,6 @@ class RunConfig:
     """The task and the limits of a run. Times and durations are in seconds of one clock.
 
     Attributes:
-        started_at: When the run began.
         deadline: When the run must have ended.
         watch_until: Until when the run waits for a change that an event announced; equal to
             ``started_at`` if no event did.
@@ -58,7 +57,6 @@ class RunConfig:
         dns_poll_seconds: The interval of those polls.
         wait_for_healthy: Whether a run that changed something waits until the desired targets are
             healthy.
-        dry_run: Whether the run plans once and changes nothing.
         iteration_seconds: The interval between observations while a change is expected.
     """
 
@@ -139,12 +137,7 @@ class RunState:
         initially_registered: The targets registered in the first snapshot; None before it.
         registered_now: The targets registered as far as this run knows.
         described_at: When the observation of the newest snapshot was made.
-        undesired_healthy_since: See ``Evidence``.
-        superseded_since: See ``Evidence``.
-        registered_since: See ``Evidence``.
-        absent_since: See ``Evidence``.
         iterations: The number of snapshots.
-        dns_polls: The number of DNS polls.
         registered: What this run has registered, with the reasons.
         deregistered: What this run has deregistered, with the reasons.
         detected_at: When this run first saw changed addresses or drift.
@@ -152,7 +145,6 @@ class RunState:
         healthy_at: Since when, after the detection, every desired target has been healthy.
         in_sync_since: Since when every snapshot has shown the group in sync and healthy.
         failure: The failure of the last call, if it failed.
-        failures: The number of failures.
         failures_in_a_row: The number of failures since the last snapshot with nothing to apply,
             or the last successful change.
     """
@@ -165,10 +157,7 @@ class RunState:
     initially_registered: frozenset[Target] | None = None
     registered_now: frozenset[Target] = frozenset()
     described_at: float = 0.0
-    undesired_healthy_since: Mapping[Target, float] = field(default_factory=dict)
-    superseded_since: Mapping[Target, float] = field(default_factory=dict)
-    registered_since: Mapping[Target, float] = field(default_factory=dict)
-    absent_since: Mapping[Target, float] = field(default_factory=dict)
+    evidence: Evidence = field(default_factory=Evidence)
     iterations: int = 0
     dns_polls: int = 0
     registered: tuple[Change, ...] = ()
@@ -223,44 +212,34 @@ class RunState:
             failed = replace(self.with_snapshot(snapshot), plan=None)
             return failed.after_failure(observation.detail, observation.at)
 
-        state = replace(
-            self.with_snapshot(snapshot).with_observation(observation),
-            described_at=observation.at,
-            registered_since={
-                target: self.registered_since.get(target, observation.at)
-                for target in snapshot.group.registered
-            },
-            absent_since={
-                target: self.absent_since.get(target, observation.at)
-                for target in self.registered_since.keys() | self.absent_since.keys()
-                if target not in snapshot.group.registered
-            },
-            undesired_healthy_since={
-                target: self.undesired_healthy_since.get(target, observation.at)
-                for target in healthy_undesired_targets(snapshot.group, observation, self.policy)
-            },
-        )
-        plan = make_plan(
-            snapshot.group,
-            state.observations,
-            self.policy,
-            Evidence(
-                check=snapshot.standby,
-                undesired_healthy_since=state.undesired_healthy_since,
-                superseded_since=state.superseded_since,
-                registered_since=state.registered_since,
-                absent_since=state.absent_since,
-            ),
-        )
+        evidence = self._evidence(snapshot, observation)
+        state = self.with_snapshot(snapshot).with_observation(observation)
+        plan = make_plan(snapshot.group, state.observations, self.policy, evidence)
         if plan.has_missing_targets:
             desired = desired_targets(observation, self.policy)
             superseded = dict.fromkeys(snapshot.group.registered - desired, observation.at)
-            state = replace(state, superseded_since={**superseded, **state.superseded_since})
-        state = replace(state, plan=plan).with_plan(plan, observation.at)
+            superseded.update(evidence.superseded_since)
+            evidence = replace(evidence, superseded_since=superseded)
+        state = replace(state, plan=plan, evidence=evidence, described_at=observation.at)
+        state = state.with_plan(plan, observation.at)
         step = state.next_step(plan, observation.at)
         if isinstance(step, Apply):
             return state, step
         return replace(state, failures_in_a_row=0), step
+
+    def _evidence(self, snapshot: Snapshot, observation: Observation) -> Evidence:
+        """Return the evidence for the plan of this snapshot."""
+        past, registered = self.evidence, snapshot.group.registered
+        healthy = healthy_undesired_targets(snapshot.group, observation, self.policy)
+        known = past.registered_since.keys() | past.absent_since.keys()
+        at = observation.at
+        return Evidence(
+            check=snapshot.standby,
+            undesired_healthy_since={t: past.undesired_healthy_since.get(t, at) for t in healthy},
+            superseded_since=past.superseded_since,
+            registered_since={t: past.registered_since.get(t, at) for t in registered},
+            absent_since={t: past.absent_since.get(t, at) for t in known - registered},
+        )
 
     def after_dns_poll(
         self, observation: Observation | FailedObservation
@@ -289,14 +268,15 @@ class RunState:
 
     def after_deregistration(self, changes: Iterable[Change]) -> "RunState":
         """Return the state after these deregistrations."""
-        changes = tuple(changes)
+        changes, past = tuple(changes), self.evidence
         removed = {c.target for c in changes}
+        registered_since = {t: s for t, s in past.registered_since.items() if t not in removed}
+        absent_since = {**past.absent_since, **dict.fromkeys(removed, self.described_at)}
         return replace(
             self,
             deregistered=(*self.deregistered, *changes),
             registered_now=self.registered_now - removed,
-            registered_since={t: s for t, s in self.registered_since.items() if t not in removed},
-            absent_since={**self.absent_since, **dict.fromkeys(removed, self.described_at)},
+            evidence=replace(past, registered_since=registered_since, absent_since=absent_since),
             failures_in_a_row=0,
         )
 

@@ -24,10 +24,7 @@ from target_sync.reconcile.result import SyncResult
 def notification_of(result: SyncResult, origin: Origin, *, at: float) -> Notification:
     """Return the mail and the event about a run.
 
-    Args:
-        result: A run that needs a notification.
-        origin: The stack and the target group.
-        at: When the run changed the group, or else ended, in seconds since the epoch.
+    ``at`` is when the run changed the group, or else ended, in seconds since the epoch.
     """
     detail = _detail(result, origin, at)
     if result.run.changed:

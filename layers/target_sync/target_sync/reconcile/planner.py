@@ -214,7 +214,7 @@ def make_plan(
     Args:
         group: The group as described before the newest observation.
         observations: The observations of this run, oldest first, at least one.
-        policy: The port, the allowed networks and the limits.
+        policy: The limits.
         evidence: What this run knows besides.
     """
     newest = observations[-1]

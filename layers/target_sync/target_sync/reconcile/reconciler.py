@@ -59,9 +59,7 @@ class Notifier(Protocol):
     def notify(self, result: SyncResult, *, changed_ago: float) -> tuple[str, ...]:
         """Notify each recipient at most once, and return a sentence for each failure.
 
-        Args:
-            result: A run that needs a notification.
-            changed_ago: Seconds since the last change of the group, or since the end of the run.
+        ``changed_ago`` is in seconds, since the last change of the group or the end of the run.
         """
 
 
@@ -91,12 +89,7 @@ class Reconciler:
     def run(
         self, trigger: SyncTrigger, *, remaining_seconds: float, age_seconds: float
     ) -> SyncResult:
-        """Reconcile until the group is in sync or the time is up.
-
-        Args:
-            trigger: The event, schedule or request that started this run.
-            remaining_seconds: The time that the function has left.
-            age_seconds: The age of the trigger.
+        """Reconcile until the group is in sync or the function's time is up.
 
         Raises:
             ObservationError: The endpoint gave no addresses, or access to it is denied.

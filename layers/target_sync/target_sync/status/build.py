@@ -34,11 +34,7 @@ STATUS_CONFIG = CLIENT_CONFIG.merge(
 
 @functools.cache
 def status_collector() -> StatusCollector:
-    """Return the collector of this container, and build it on the first call.
-
-    Raises:
-        SettingsError: A variable of the environment is missing or invalid.
-    """
+    """Return the collector of this container, built from its environment on the first call."""
     return build_status_collector(os.environ)
 
 

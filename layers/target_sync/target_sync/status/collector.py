@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import ip_address
 from typing import Any, TypeVar
 
@@ -89,18 +90,15 @@ class StatusCollector:
         """Read every fact in parallel."""
         start = ParallelQueries(self.now, self.seconds).start
         settings, elb, group_arn = self.settings, self.balancers, self._deployment.target_group_arn
+        service = partial(_present, self.service, _NO_SERVICE)
+        metrics = partial(_present, self.metrics, _NO_SYNC)
 
-        observation = start(
-            "the database's addresses",
-            "rds",
-            lambda: _present(self.endpoint, _NO_ENDPOINT).observe(),
-        )
+        observation = start("the database's addresses", "rds", self._observe)
         targets = start("the targets", _ELB, lambda: elb.targets(group_arn))
         group = start("the target group", _ELB, lambda: elb.group(group_arn))
-        balancer = start(
-            "the load balancer", _ELB, lambda: self._of_balancer(group, elb.load_balancer)
-        )
-        listeners = start("the listeners", _ELB, lambda: self._of_balancer(group, elb.listeners))
+        of_balancer = partial(self._of_balancer, group)
+        balancer = start("the load balancer", _ELB, lambda: of_balancer(elb.load_balancer))
+        listeners = start("the listeners", _ELB, lambda: of_balancer(elb.listeners))
         queries: dict[str, Query[Any]] = {
             "observation": observation,
             "attached": start("the Auto Scaling group", "autoscaling", self._attached),
@@ -123,7 +121,7 @@ class StatusCollector:
             "load_balancer_attributes": start(
                 "the attributes of the load balancer",
                 _ELB,
-                lambda: self._of_balancer(group, elb.load_balancer_attributes),
+                lambda: of_balancer(elb.load_balancer_attributes),
             ),
             "subnets": start(
                 "the subnets",
@@ -133,28 +131,12 @@ class StatusCollector:
             "security_groups": start(
                 "the security groups", _EC2, lambda: self._security_groups(balancer)
             ),
-            "service": start(
-                "the endpoint service", _EC2, lambda: _present(self.service, _NO_SERVICE).service()
-            ),
-            "principals": start(
-                "the allowed principals",
-                _EC2,
-                lambda: _present(self.service, _NO_SERVICE).principals(),
-            ),
-            "connections": start(
-                "the endpoint connections",
-                _EC2,
-                lambda: _present(self.service, _NO_SERVICE).connections(),
-            ),
+            "service": start("the endpoint service", _EC2, lambda: service().service()),
+            "principals": start("the allowed principals", _EC2, lambda: service().principals()),
+            "connections": start("the endpoint connections", _EC2, lambda: service().connections()),
             "function_network": start("the function's network", _EC2, self._function_network),
-            "recent_runs": start(
-                "the newest runs",
-                _CLOUDWATCH,
-                lambda: _present(self.metrics, _NO_SYNC).recent_runs(),
-            ),
-            "changes": start(
-                "the newest change", _CLOUDWATCH, lambda: _present(self.metrics, _NO_SYNC).changes()
-            ),
+            "recent_runs": start("the newest runs", _CLOUDWATCH, lambda: metrics().recent_runs()),
+            "changes": start("the newest change", _CLOUDWATCH, lambda: metrics().changes()),
             "schedule_enabled": start(
                 "the schedule", "scheduler", lambda: _present(self.schedule, _NO_SYNC).is_enabled()
             ),
@@ -173,6 +155,9 @@ class StatusCollector:
     @property
     def _deployment(self) -> Deployment:
         return self.settings.deployment
+
+    def _observe(self) -> Observation | FailedObservation:
+        return _present(self.endpoint, _NO_ENDPOINT).observe()
 
     def _of_balancer(
         self, group: "Query[GroupDetails | None]", read: Callable[[str], _T | None]

@@ -24,12 +24,7 @@ from target_sync.model import (
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """Stands for a fact that the function could not read.
-
-    Attributes:
-        reason: A sentence, for example that a permission is missing.
-        remedy: What to do about it.
-    """
+    """Stands for a fact that the function could not read, for example without a permission."""
 
     reason: str
     remedy: str
@@ -262,7 +257,6 @@ class Deployment:
     """The stack as deployed. The checks compare the facts with it.
 
     Attributes:
-        stack: The stack's name.
         service_id: The ID of the endpoint service; empty with an existing target group.
         owns_network: Whether the load balancer and the endpoint service belong to the stack.
         enforces_inbound_rules: `EnforceSecurityGroupInboundRulesOnPrivateLinkTraffic`.
@@ -309,11 +303,8 @@ class Facts:
         probes: The reply of each target to an SSLRequest, by address and port.
         load_balancer: The stack's own, or the first one that uses an existing target group.
         listener_attributes: The attributes of the listener that forwards to the group.
-        subnets: The subnets of the load balancer's VPC.
         security_groups: The groups of the load balancer and the database that exist, by ID.
-        principals: The ARNs that may connect to the endpoint service.
-        failed_runs: The number of messages in the queue of failed runs.
-        undelivered_events: The number of messages in the queue of undelivered events.
+        failed_runs: The number of messages in the queue, as in `undelivered_events`.
     """
 
     now: float

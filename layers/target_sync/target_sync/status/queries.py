@@ -20,7 +20,6 @@ class Query(Generic[_T]):
     Attributes:
         subject: What the query reads, in words: `the listeners`.
         service: The prefix of the IAM actions that it needs, for example `ec2`.
-        future: Receives the result.
         deadline: The reading of `now` after which the fact is unknown.
         now: A monotonic clock in seconds.
     """

@@ -105,7 +105,6 @@ class StatusReport:
     """The state of one stack's connection path.
 
     Attributes:
-        stack: The stack's name.
         at: When the facts were read, in seconds since the epoch.
         checks: In the order of `CheckId`.
         targets: The current targets; None if unknown.

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 from target_sync.errors import TriggerError
 from target_sync.status.report import StatusReport, to_text
@@ -34,15 +34,8 @@ None. A viewer needs `lambda:InvokeFunction` on this function.
 """
 
 
-class StatusRequest(Protocol):
-    """A valid request."""
-
-    def respond(self, collect: Callable[[], StatusReport]) -> Response:
-        """Return the response, with a report from `collect` if the request needs one."""
-
-
 class ReportFormat(StrEnum):
-    """A request for a document or for a text for a terminal. Implements `StatusRequest`."""
+    """A request for a document or for a text for a terminal."""
 
     JSON = "json"
     TEXT = "text"
@@ -55,7 +48,7 @@ class ReportFormat(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Widget:
-    """A dashboard's request for the widget. Implements `StatusRequest`."""
+    """A dashboard's request for the widget."""
 
     frame: Frame
 
@@ -66,11 +59,15 @@ class Widget:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """A dashboard's request for the widget's description. Implements `StatusRequest`."""
+    """A dashboard's request for the widget's description."""
 
     def respond(self, collect: Callable[[], StatusReport]) -> Response:  # noqa: ARG002
         """Return the description in Markdown."""
         return DESCRIPTION
+
+
+#: `respond` calls `collect` if the response needs a report.
+StatusRequest: TypeAlias = ReportFormat | Widget | Description
 
 
 def parse_request(event: object) -> StatusRequest:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from botocore import xform_name
+
 from target_sync.aws import AwsApi
 
 _AUTO_SCALING = AwsApi("autoscaling")
@@ -10,8 +12,7 @@ _AUTO_SCALING = AwsApi("autoscaling")
 class AutoScalingGroups:
     """Implements ``target_sync.provisioning.ports.AutoScalingPort``.
 
-    Args:
-        client: A client of Auto Scaling. Untyped, because the project has no stubs for it.
+    The client is untyped, because the project has no stubs for Auto Scaling.
     """
 
     def __init__(self, client: Any) -> None:
@@ -32,18 +33,13 @@ class AutoScalingGroups:
 
     def attach(self, group: str, target_group_arn: str) -> None:
         """Attach a target group, so that AWS registers all current and future instances."""
-        _AUTO_SCALING.call(
-            "AttachLoadBalancerTargetGroups",
-            self._client.attach_load_balancer_target_groups,
-            AutoScalingGroupName=group,
-            TargetGroupARNs=[target_group_arn],
-        )
+        self._change("AttachLoadBalancerTargetGroups", group, target_group_arn)
 
     def detach(self, group: str, target_group_arn: str) -> None:
         """Detach a target group, so that AWS deregisters the instances."""
-        _AUTO_SCALING.call(
-            "DetachLoadBalancerTargetGroups",
-            self._client.detach_load_balancer_target_groups,
-            AutoScalingGroupName=group,
-            TargetGroupARNs=[target_group_arn],
-        )
+        self._change("DetachLoadBalancerTargetGroups", group, target_group_arn)
+
+    def _change(self, operation: str, group: str, target_group_arn: str) -> None:
+        method = getattr(self._client, xform_name(operation))
+        arns = [target_group_arn]
+        _AUTO_SCALING.call(operation, method, AutoScalingGroupName=group, TargetGroupARNs=arns)

@@ -36,8 +36,6 @@ class RdsNetworkInterfaces:
     interface, so another RDS database in the same security groups counts too.
 
     Attributes:
-        client: A client of the EC2 API.
-        vpc_id: The VPC of the database.
         security_groups: The IDs of the database's security groups, at least one.
     """
 

@@ -1,6 +1,7 @@
 """Target groups and their tags, behind the ELBv2 API."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ from target_sync.model import IPNetwork, Target, TargetGroup, TargetHealth, Targ
 
 if TYPE_CHECKING:
     from mypy_boto3_elbv2.client import ElasticLoadBalancingv2Client
-    from mypy_boto3_elbv2.type_defs import TargetDescriptionTypeDef
+    from mypy_boto3_elbv2.type_defs import TagTypeDef, TargetDescriptionTypeDef
 
 #: The targets in one call. The API takes no more reliably. A group usually has one to three.
 CHUNK = 200
@@ -18,30 +19,23 @@ _ELB = AwsApi("elasticloadbalancing")
 _KNOWN_STATES = frozenset(TargetState)
 
 
+@dataclass(frozen=True, slots=True)
 class ElbTargetGroup:
     """One target group. Implements ``target_sync.ports.TargetGroupPort``.
 
-    Args:
-        client: A client of the ELBv2 API.
-        arn: The ARN of the group.
+    Attributes:
         vpc_networks: The networks of the group's VPC; empty if all targets are in the VPC.
     """
 
-    def __init__(
-        self,
-        client: "ElasticLoadBalancingv2Client",
-        arn: str,
-        vpc_networks: Sequence[IPNetwork] = (),
-    ) -> None:
-        self._client = client
-        self._arn = arn
-        self._vpc_networks = tuple(vpc_networks)
+    client: "ElasticLoadBalancingv2Client"
+    arn: str
+    vpc_networks: tuple[IPNetwork, ...] = ()
 
     def describe(self) -> TargetGroup:
         """Return the targets, by one call, because DescribeTargetHealth has no pages."""
 
         def read() -> TargetGroup:
-            reply = self._client.describe_target_health(TargetGroupArn=self._arn)
+            reply = self.client.describe_target_health(TargetGroupArn=self.arn)
             return TargetGroup(tuple(map(_target_health, reply["TargetHealthDescriptions"])))
 
         return _ELB.read("DescribeTargetHealth", read)
@@ -52,28 +46,28 @@ class ElbTargetGroup:
         AWS finds the zone of an address in the VPC, and requires a zone for any other address
         (ELBv2 API reference, TargetDescription, AvailabilityZone).
         """
-        for chunk in _chunks([self._registration(target) for target in targets]):
-            _ELB.call(
-                "RegisterTargets",
-                self._client.register_targets,
-                TargetGroupArn=self._arn,
-                Targets=chunk,
-            )
+        registrations = [self._registration(target) for target in targets]
+        self._call_in_chunks("RegisterTargets", self.client.register_targets, registrations)
 
     def deregister(self, targets: Sequence[Target]) -> None:
         """Deregister targets, each with its port. AWS uses the group's port otherwise."""
-        for chunk in _chunks([_identity(target) for target in targets]):
-            _ELB.call(
-                "DeregisterTargets",
-                self._client.deregister_targets,
-                TargetGroupArn=self._arn,
-                Targets=chunk,
-            )
+        identities = [_identity(target) for target in targets]
+        self._call_in_chunks("DeregisterTargets", self.client.deregister_targets, identities)
+
+    def _call_in_chunks(
+        self,
+        operation: str,
+        method: Callable[..., object],
+        targets: Sequence["TargetDescriptionTypeDef"],
+    ) -> None:
+        for start in range(0, len(targets), CHUNK):
+            chunk = targets[start : start + CHUNK]
+            _ELB.call(operation, method, TargetGroupArn=self.arn, Targets=chunk)
 
     def _registration(self, target: Target) -> "TargetDescriptionTypeDef":
         description = _identity(target)
-        is_inside = any(target.address in network for network in self._vpc_networks)
-        if self._vpc_networks and not is_inside:
+        is_inside = any(target.address in network for network in self.vpc_networks)
+        if self.vpc_networks and not is_inside:
             description["AvailabilityZone"] = "all"
         return description
 
@@ -86,23 +80,12 @@ class ElbGroupTags:
 
     def write(self, arn: str, key: str, value: str) -> None:
         """Set one tag. An existing tag with this key gets the new value."""
-        _ELB.call(
-            "AddTags",
-            self._client.add_tags,
-            ResourceArns=[arn],
-            Tags=[{"Key": key, "Value": value}],
-        )
+        tags: list[TagTypeDef] = [{"Key": key, "Value": value}]
+        _ELB.call("AddTags", self._client.add_tags, ResourceArns=[arn], Tags=tags)
 
 
 def _identity(target: Target) -> "TargetDescriptionTypeDef":
     return {"Id": str(target.address), "Port": target.port}
-
-
-def _chunks(
-    descriptions: Sequence["TargetDescriptionTypeDef"],
-) -> Iterator[Sequence["TargetDescriptionTypeDef"]]:
-    for start in range(0, len(descriptions), CHUNK):
-        yield descriptions[start : start + CHUNK]
 
 
 def _target_health(item: Mapping[str, Any]) -> TargetHealth:

@@ -14,12 +14,7 @@ class AutoScalingAttachment:
     groups: AutoScalingPort
 
     def apply(self, request: ResourceRequest, deadline: float) -> Attributes:  # noqa: ARG002 - no loop
-        """Attach the new pair, then detach the old one if it differs.
-
-        Raises:
-            RejectedInputError: The Auto Scaling group does not exist.
-            AwsCallError: A call failed.
-        """
+        """Attach the new pair, then detach the old one if it differs."""
         new = group, target_group_arn = _pair(request.properties)
         attached = self.groups.attached_target_groups(group)
         if attached is None:
@@ -34,11 +29,7 @@ class AutoScalingAttachment:
         return {}
 
     def delete(self, request: ResourceRequest, deadline: float) -> None:  # noqa: ARG002 - no loop
-        """Detach the target group, unless the group is deleted or was never attached.
-
-        Raises:
-            AwsCallError: A call failed.
-        """
+        """Detach the target group, unless the group is deleted or was never attached."""
         self._detach(*_pair(request.properties))
 
     def _detach(self, group: str, target_group_arn: str) -> None:

@@ -32,13 +32,7 @@ class DatabaseLookup:
     scope: AwsScope
 
     def apply(self, request: ResourceRequest, deadline: float) -> Attributes:  # noqa: ARG002 - no loop
-        """Return the facts about the database.
-
-        Raises:
-            RejectedInputError: The database does not exist, cannot be followed, or contradicts the
-                parameters.
-            AwsCallError: A call failed.
-        """
+        """Return the facts about the database."""
         properties = request.properties
         kind = read_kind(properties.text("DatabaseKind"))
         overrides = read_overrides(properties)

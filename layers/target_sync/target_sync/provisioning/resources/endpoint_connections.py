@@ -36,12 +36,7 @@ class EndpointConnections:
         return {}
 
     def delete(self, request: ResourceRequest, deadline: float) -> None:
-        """Reject every open connection once, and wait until none is left.
-
-        Raises:
-            RejectedInputError: Some are still open at the deadline.
-            AwsCallError: A call failed.
-        """
+        """Reject every open connection once, and wait until none is left."""
         service = self.service(request.properties.required("ServiceId"))
         rejected: dict[str, AwsCallError | None] = {}
         while ids := [c.endpoint_id for c in service.connections() if c.state in _OPEN_STATES]:

@@ -80,12 +80,7 @@ class FirstSync:
     clock: Clock
 
     def apply(self, request: ResourceRequest, deadline: float) -> Attributes:
-        """Register the targets, and return them with their health.
-
-        Raises:
-            RejectedInputError: The run failed, or it rejected the database's address.
-            AwsCallError: The invocation failed.
-        """
+        """Register the targets, and return them with their health."""
         name = request.properties.required("FunctionName")
         end = min(deadline, self.clock.now() + HEALTH_SECONDS)
         outcome = self._first_run(name, end)

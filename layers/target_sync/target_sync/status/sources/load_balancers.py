@@ -1,7 +1,9 @@
 """Reads target groups, listeners and load balancers from the ELBv2 API."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+from botocore import xform_name
 
 from target_sync.aws import AwsApi
 from target_sync.model import TargetState
@@ -9,6 +11,9 @@ from target_sync.status.facts import DescribedTarget, GroupDetails, Listener, Lo
 
 if TYPE_CHECKING:
     from mypy_boto3_elbv2.client import ElasticLoadBalancingv2Client
+
+_Reply: TypeAlias = Mapping[str, Any]
+_T = TypeVar("_T")
 
 _ELB = AwsApi("elasticloadbalancing")
 _KNOWN_STATES = frozenset(TargetState)
@@ -25,46 +30,23 @@ class ElbLoadBalancers:
 
     def targets(self, group_arn: str) -> tuple[DescribedTarget, ...] | None:
         """Return every target of a group, including draining ones."""
-
-        def read() -> tuple[DescribedTarget, ...]:
-            reply = self._client.describe_target_health(TargetGroupArn=group_arn)
-            return tuple(map(_target, reply["TargetHealthDescriptions"]))
-
-        return _ELB.find("DescribeTargetHealth", read)
+        return self._find("DescribeTargetHealth", _targets, TargetGroupArn=group_arn)
 
     def group(self, arn: str) -> GroupDetails | None:
         """Return a target group."""
-
-        def read() -> GroupDetails:
-            reply = self._client.describe_target_groups(TargetGroupArns=[arn])
-            return _group(reply["TargetGroups"][0])
-
-        return _ELB.find("DescribeTargetGroups", read)
+        return self._find("DescribeTargetGroups", _group, TargetGroupArns=[arn])
 
     def group_attributes(self, arn: str) -> Mapping[str, str] | None:
         """Return the attributes of a target group."""
-        return _ELB.find(
-            "DescribeTargetGroupAttributes",
-            lambda: _attributes(self._client.describe_target_group_attributes(TargetGroupArn=arn)),
-        )
+        return self._find("DescribeTargetGroupAttributes", _attributes, TargetGroupArn=arn)
 
     def load_balancer(self, arn: str) -> LoadBalancer | None:
         """Return a load balancer."""
-
-        def read() -> LoadBalancer:
-            reply = self._client.describe_load_balancers(LoadBalancerArns=[arn])
-            return _balancer(reply["LoadBalancers"][0])
-
-        return _ELB.find("DescribeLoadBalancers", read)
+        return self._find("DescribeLoadBalancers", _balancer, LoadBalancerArns=[arn])
 
     def load_balancer_attributes(self, arn: str) -> Mapping[str, str] | None:
         """Return the attributes of a load balancer."""
-        return _ELB.find(
-            "DescribeLoadBalancerAttributes",
-            lambda: _attributes(
-                self._client.describe_load_balancer_attributes(LoadBalancerArn=arn)
-            ),
-        )
+        return self._find("DescribeLoadBalancerAttributes", _attributes, LoadBalancerArn=arn)
 
     def listeners(self, balancer_arn: str) -> tuple[Listener, ...] | None:
         """Return the listeners of a load balancer from all pages."""
@@ -78,14 +60,20 @@ class ElbLoadBalancers:
 
     def listener_attributes(self, arn: str) -> Mapping[str, str] | None:
         """Return the attributes of a listener."""
-        return _ELB.find(
-            "DescribeListenerAttributes",
-            lambda: _attributes(self._client.describe_listener_attributes(ListenerArn=arn)),
-        )
+        return self._find("DescribeListenerAttributes", _attributes, ListenerArn=arn)
+
+    def _find(self, operation: str, read: Callable[[_Reply], _T], **arguments: Any) -> _T | None:
+        """Return what a function reads from the reply; None if the resource does not exist."""
+        method = getattr(self._client, xform_name(operation))
+        return _ELB.find(operation, lambda: read(method(**arguments)))
 
 
-def _attributes(reply: Mapping[str, Any]) -> Mapping[str, str]:
+def _attributes(reply: _Reply) -> Mapping[str, str]:
     return {item["Key"]: item["Value"] for item in reply["Attributes"]}
+
+
+def _targets(reply: _Reply) -> tuple[DescribedTarget, ...]:
+    return tuple(map(_target, reply["TargetHealthDescriptions"]))
 
 
 def _target(item: Mapping[str, Any]) -> DescribedTarget:
@@ -99,7 +87,8 @@ def _target(item: Mapping[str, Any]) -> DescribedTarget:
     )
 
 
-def _group(item: Mapping[str, Any]) -> GroupDetails:
+def _group(reply: _Reply) -> GroupDetails:
+    item = reply["TargetGroups"][0]
     return GroupDetails(
         target_type=item["TargetType"],
         protocol=item["Protocol"],
@@ -111,7 +100,8 @@ def _group(item: Mapping[str, Any]) -> GroupDetails:
     )
 
 
-def _balancer(item: Mapping[str, Any]) -> LoadBalancer:
+def _balancer(reply: _Reply) -> LoadBalancer:
+    item = reply["LoadBalancers"][0]
     enforcement = item.get("EnforceSecurityGroupInboundRulesOnPrivateLinkTraffic", "off")
     return LoadBalancer(
         arn=item["LoadBalancerArn"],

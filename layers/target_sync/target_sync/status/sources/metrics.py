@@ -1,8 +1,9 @@
 """Reads the metrics of the sync function from CloudWatch."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 from target_sync.aws import AwsApi
 from target_sync.status.facts import FollowedChange, FollowedChanges, RecentRuns
@@ -25,29 +26,20 @@ _MAX_POINTS = 500
 _Points = Mapping[float, float]
 
 
-class CloudWatchClient(Protocol):
-    """The part of botocore's client in use here."""
-
-    def get_metric_data(self, **query: object) -> Mapping[str, Any]:
-        """GetMetricData."""
-
-
+@dataclass(frozen=True, slots=True)
 class CloudWatchMetrics:
     """Implements ``target_sync.status.ports.MetricsPort``.
 
-    Args:
-        namespace: The namespace of the function's metrics.
+    Attributes:
+        client: Untyped, because the project has no stubs for CloudWatch.
         service: The value of the dimension `service`: the stack's name.
         now: Returns seconds since the epoch.
     """
 
-    def __init__(
-        self, client: CloudWatchClient, namespace: str, service: str, now: Callable[[], float]
-    ) -> None:
-        self._client = client
-        self._namespace = namespace
-        self._service = service
-        self._now = now
+    client: Any
+    namespace: str
+    service: str
+    now: Callable[[], float]
 
     def recent_runs(self) -> RecentRuns:
         """Return the newest runs."""
@@ -73,11 +65,11 @@ class CloudWatchMetrics:
         return FollowedChanges(FollowedChange(at=newest, **values), DAYS)
 
     def _points(self, names: Sequence[str], statistic: str, seconds: float) -> dict[str, _Points]:
-        end = self._now()
+        end = self.now()
         queries = [self._query(number, name, statistic) for number, name in enumerate(names)]
 
         def read() -> dict[str, _Points]:
-            reply = self._client.get_metric_data(
+            reply = self.client.get_metric_data(
                 MetricDataQueries=queries,
                 StartTime=datetime.fromtimestamp(end - seconds, UTC),
                 EndTime=datetime.fromtimestamp(end + _PERIOD, UTC),
@@ -100,9 +92,9 @@ class CloudWatchMetrics:
             "Id": f"m{number}",
             "MetricStat": {
                 "Metric": {
-                    "Namespace": self._namespace,
+                    "Namespace": self.namespace,
                     "MetricName": name,
-                    "Dimensions": [{"Name": "service", "Value": self._service}],
+                    "Dimensions": [{"Name": "service", "Value": self.service}],
                 },
                 "Period": _PERIOD,
                 "Stat": statistic,

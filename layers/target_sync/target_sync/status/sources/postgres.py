@@ -5,6 +5,7 @@ The module stands alone because the failover drill uses it too.
 
 import socket
 import struct
+from dataclasses import dataclass
 
 from target_sync.status.facts import DescribedTarget, SslReply
 
@@ -12,20 +13,17 @@ from target_sync.status.facts import DescribedTarget, SslReply
 _SSL_REQUEST = struct.pack("!ii", 8, 80877103)
 
 
+@dataclass(frozen=True, slots=True)
 class PostgresProbe:
-    """Implements ``target_sync.status.ports.ProbePort``.
+    """Implements ``target_sync.status.ports.ProbePort``."""
 
-    Args:
-        seconds: The time for the connection, and again for the reply.
-    """
-
-    def __init__(self, seconds: float = 2.0) -> None:
-        self._seconds = seconds
+    #: The time for the connection, and again for the reply.
+    seconds: float = 2.0
 
     def ask(self, target: DescribedTarget) -> SslReply:
         """Return the server's reply to an SSLRequest."""
         try:
-            connection = socket.create_connection((target.id, target.port), self._seconds)
+            connection = socket.create_connection((target.id, target.port), self.seconds)
         except OSError:
             return SslReply.NO_CONNECTION
         with connection:
