@@ -104,7 +104,8 @@ class LogRecord:
     Attributes:
         message: The same text for every run.
         fields: The other fields, JSON-ready.
-        counts: Metrics by name, and so are ``seconds``.
+        counts: The metrics that count something, by name.
+        seconds: The metrics in seconds, by name.
     """
 
     message: str

@@ -7,7 +7,6 @@ import pytest
 from target_sync.fleet.rate_limiter import (
     LEAD_SECONDS,
     CallRateLimiter,
-    RateLimitedTags,
     RateLimitedTargetGroup,
 )
 from target_sync.fleet.rate_limits import Call, CallBudget, Quota, TokenBucket
@@ -189,9 +188,8 @@ def test_a_closed_run_does_not_delay_the_others() -> None:
 
 def test_a_tag_waits_for_its_token() -> None:
     worker = LimitedWorker(mutating=Quota(1, 0.1))
-    tags = RateLimitedTags(worker.calls, worker.rate_limiter, worker.clock)
-    worker.wait(tags.write(arn(1), "key", "one"))
-    worker.wait(tags.write(arn(1), "key", "two"))
+    for value in ("one", "two"):
+        worker.wait(worker.rate_limiter.write_tag(worker.calls, arn(1), "key", value))
     assert worker.elapsed == 10.0
     assert worker.calls.made == [f"{arn(1)} key=one", f"{arn(1)} key=two"]
 

@@ -58,41 +58,31 @@ class DnsResolver:
                 f"{name.rstrip('.')}.", "A", search=False, lifetime=LOOKUP_SECONDS
             )
         except dns.resolver.NXDOMAIN:
-            return self._failed(
-                name,
-                LookupFailure.NAME_DOES_NOT_EXIST,
-                f"{name} does not exist in DNS. Was the database renamed or deleted?",
-            )
+            failure = LookupFailure.NAME_DOES_NOT_EXIST
+            detail = f"{name} does not exist in DNS. Was the database renamed or deleted?"
         except dns.resolver.NoAnswer:
-            return self._failed(
-                name, LookupFailure.NO_ADDRESS, f"{name} exists in DNS but has no IPv4 address."
-            )
+            failure = LookupFailure.NO_ADDRESS
+            detail = f"{name} exists in DNS but has no IPv4 address."
         except dns.exception.Timeout:
-            return self._failed(
-                name,
-                LookupFailure.TIMED_OUT,
+            failure = LookupFailure.TIMED_OUT
+            detail = (
                 f"No DNS server answered for {name} within {LOOKUP_SECONDS:g} s."
-                " Can the function reach its resolvers?",
+                " Can the function reach its resolvers?"
             )
         except dns.resolver.NoNameservers as error:
-            return self._failed(
-                name, LookupFailure.SERVERS_FAILED, f"Every DNS server failed for {name}: {error}"
-            )
+            failure = LookupFailure.SERVERS_FAILED
+            detail = f"Every DNS server failed for {name}: {error}"
         except (dns.exception.DNSException, OSError) as error:
-            return self._failed(
-                name,
-                LookupFailure.BAD_ANSWER,
-                f"The DNS answer for {name} could not be used: {type(error).__name__}: {error}",
+            failure = LookupFailure.BAD_ANSWER
+            detail = f"The DNS answer for {name} could not be used: {type(error).__name__}: {error}"
+        else:
+            return Observation(
+                name=name,
+                addresses=frozenset(ip_address(record.address) for record in answer),
+                source="dns",
+                ttl=answer.chaining_result.minimum_ttl,
+                at=self._now(),
             )
-        return Observation(
-            name=name,
-            addresses=frozenset(ip_address(record.address) for record in answer),
-            source="dns",
-            ttl=answer.chaining_result.minimum_ttl,
-            at=self._now(),
-        )
-
-    def _failed(self, name: str, failure: LookupFailure, detail: str) -> FailedObservation:
         return FailedObservation(name=name, failure=failure, detail=detail, at=self._now())
 
 

@@ -90,6 +90,14 @@ class CallRateLimiter:
             adapt = self._budget.throttled if throttled else self._budget.succeeded
             self._budget = adapt(call, self._clock.now())
 
+    def write_tag(
+        self, tags: GroupTagsPort, arn: str, key: str, value: str
+    ) -> Generator[float, None, None]:
+        """Set one tag once the budget allows it. Raises like ``GroupTagsPort``."""
+        if (at := self.take(Call.MUTATING)) > self._clock.now():
+            yield at
+        self.call(Call.MUTATING, lambda: tags.write(arn, key, value))
+
     def _snapshot_at(self, ticket: int, change_ready_at: float | None) -> float:
         now, ahead, at = self._clock.now(), self._budget, 0.0
         for _ in range(1 + sum(other < ticket for other in self._waiting)):
@@ -137,18 +145,3 @@ class RateLimitedTargetGroup:
         """Deregister targets."""
         self._change_ready_at = None
         self._rate_limiter.call(Call.REGISTRATION, lambda: self._group.deregister(targets))
-
-
-class RateLimitedTags:
-    """Writes the fleet's tags within the worker's call budget."""
-
-    def __init__(self, tags: GroupTagsPort, rate_limiter: CallRateLimiter, clock: Clock) -> None:
-        self._tags = tags
-        self._rate_limiter = rate_limiter
-        self._clock = clock
-
-    def write(self, arn: str, key: str, value: str) -> Generator[float, None, None]:
-        """Set one tag once the budget allows it. Raises like ``GroupTagsPort``."""
-        if (at := self._rate_limiter.take(Call.MUTATING)) > self._clock.now():
-            yield at
-        self._rate_limiter.call(Call.MUTATING, lambda: self._tags.write(arn, key, value))

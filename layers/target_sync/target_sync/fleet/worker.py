@@ -9,7 +9,7 @@ from target_sync.errors import AwsNotFoundError, RateLimitExceededError, TargetS
 from target_sync.fleet.checkpoints import SigningKey, write_checkpoint
 from target_sync.fleet.model import AUDIT_CURSOR_TAG, CHECKPOINT_TAG, Binding
 from target_sync.fleet.ports import GroupTagsPort
-from target_sync.fleet.rate_limiter import CallRateLimiter, RateLimitedTags, RateLimitedTargetGroup
+from target_sync.fleet.rate_limiter import CallRateLimiter, RateLimitedTargetGroup
 from target_sync.fleet.work_items import CursorWorkItem, SyncWorkItem, WorkItem
 from target_sync.model import RunStatus
 from target_sync.ports import Clock, Endpoint, TargetGroupPort
@@ -139,9 +139,8 @@ class Worker:
     def _write(
         self, context: LogContext, arn: str, key: str, value: str
     ) -> Generator[float, None, None]:
-        tags = RateLimitedTags(self.tags, self.rate_limiter, self.clock)
         try:
-            yield from tags.write(arn, key, value)
+            yield from self.rate_limiter.write_tag(self.tags, arn, key, value)
         except AwsNotFoundError:
             # Deleted after the listing. The sweep reports it if the listing still has it.
             return

@@ -1,6 +1,7 @@
 """The facts that the stack needs about a database, and the checks of the parameters against them.
 
-Pure: `resources/database_lookup.py` makes the API calls.
+Pure: `resources/database_lookup.py` makes the API calls. A function that finds an invalid parameter
+raises a ``RejectedInputError``, whose message says what to correct.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -46,11 +47,7 @@ class Network:
 
 
 def read_kind(text: str) -> DatabaseKind | None:
-    """Return ``DatabaseKind``; None for ``auto``.
-
-    Raises:
-        RejectedInputError: The kind is unknown.
-    """
+    """Return ``DatabaseKind``; None for ``auto``."""
     if text in {"", "auto"}:
         return None
     try:
@@ -61,11 +58,7 @@ def read_kind(text: str) -> DatabaseKind | None:
 
 
 def read_overrides(properties: Properties) -> Overrides:
-    """Return the parameters as values. The stack looks an empty one up.
-
-    Raises:
-        RejectedInputError: A parameter is invalid.
-    """
+    """Return the parameters as values. The stack looks an empty one up."""
     return Overrides(
         port=_read_port(properties.text("DatabasePort")),
         vpc_id=properties.text("VpcId"),
@@ -95,11 +88,7 @@ def _read_network(text: str) -> IPNetwork:
 
 
 def check_found(named: NamedEndpoint, database: Database | None, scope: AwsScope) -> Database:
-    """Return the database that DatabaseEndpoint names.
-
-    Raises:
-        RejectedInputError: It does not exist, has another name, or cannot be followed.
-    """
+    """Return the database that DatabaseEndpoint names, if it exists and can be followed."""
     if database is None:
         raise RejectedInputError(
             f"DatabaseEndpoint {named.endpoint} names {named.type}, but there is no"
@@ -140,11 +129,7 @@ def check_found(named: NamedEndpoint, database: Database | None, scope: AwsScope
 
 
 def check_not_a_member(named: NamedEndpoint, database: Database, *, kind_is_auto: bool) -> None:
-    """Reject an instance of a cluster, unless DatabaseKind asks for that instance.
-
-    Raises:
-        RejectedInputError: The instance belongs to a cluster.
-    """
+    """Reject an instance of a cluster, unless DatabaseKind asks for that instance."""
     if named.type is EndpointType.INSTANCE and database.member_of and kind_is_auto:
         raise RejectedInputError(
             f"DatabaseEndpoint {named.endpoint} is one server of the cluster"
@@ -158,9 +143,6 @@ def check_standby(named: NamedEndpoint, database: Database | None) -> None:
 
     Only the standby of a Multi-AZ instance accepts no connections (RDS user guide, "Multi-AZ DB
     instance deployments"). A former target that accepts connections is healthy and gets traffic.
-
-    Raises:
-        RejectedInputError: The database is of another kind.
     """
     cluster = f" in the cluster {database.member_of}" if database and database.member_of else ""
     if named.kind is not DatabaseKind.RDS_INSTANCE or cluster:
@@ -174,11 +156,7 @@ def check_standby(named: NamedEndpoint, database: Database | None) -> None:
 def candidate_subnets(
     named: NamedEndpoint, database: Database | None, overrides: Overrides
 ) -> tuple[str, ...]:
-    """Return the subnets to choose from.
-
-    Raises:
-        RejectedInputError: Neither the parameters nor an API name any.
-    """
+    """Return the subnets to choose from, by the parameters or else by the API."""
     candidates = overrides.subnet_ids or (database.subnet_ids if database else ())
     if not candidates:
         raise RejectedInputError(
@@ -192,11 +170,7 @@ def candidate_subnets(
 def choose_vpc(
     subnets: Sequence[Subnet] | None, database: Database | None, overrides: Overrides
 ) -> str:
-    """Return the load balancer's VPC, which is the VPC of its subnets.
-
-    Raises:
-        RejectedInputError: The subnets do not exist, or contradict VpcId or the database.
-    """
+    """Return the load balancer's VPC, which is the VPC of its subnets."""
     if subnets is None:
         raise RejectedInputError(
             f"SubnetIds {', '.join(overrides.subnet_ids)} are not all in this account and"
@@ -225,12 +199,7 @@ def choose_vpc(
 def choose_subnets(
     subnets: Sequence[Subnet], database: Database | None, overrides: Overrides
 ) -> tuple[str, ...]:
-    """Return one subnet for each zone, always the same for the same candidates.
-
-    Raises:
-        RejectedInputError: There are too few zones, two given subnets share a zone, or a zone of
-            the database is missing.
-    """
+    """Return one subnet for each zone, always the same for the same candidates."""
     by_zone: dict[str, str] = {}
     for subnet in sorted(subnets, key=lambda subnet: subnet.id):
         if not subnet.usable:
@@ -264,11 +233,7 @@ def _check_zones(by_zone: Mapping[str, str], vpc_id: str, database: Database | N
 
 
 def check_vpc(vpc_id: str, networks: Sequence[IPNetwork] | None) -> tuple[IPNetwork, ...]:
-    """Return the networks of a VPC.
-
-    Raises:
-        RejectedInputError: The VPC does not exist.
-    """
+    """Return the networks of a VPC, if it exists."""
     if not networks:
         raise RejectedInputError(
             f"VpcId {vpc_id} has no IPv4 network in this account and Region: give the ID of an"
@@ -280,11 +245,7 @@ def check_vpc(vpc_id: str, networks: Sequence[IPNetwork] | None) -> tuple[IPNetw
 def lookup_attributes(
     named: NamedEndpoint, database: Database | None, overrides: Overrides, network: Network
 ) -> Mapping[str, object]:
-    """Return the attributes of the custom resource.
-
-    Raises:
-        RejectedInputError: A given port or network contradicts the database.
-    """
+    """Return the attributes of the custom resource."""
     kind = named.kind
     allowed = _allowed_networks(named, overrides, network)
     groups = sorted(database.security_group_ids) if database else []

@@ -90,7 +90,12 @@ def parse_trigger(event: object) -> SyncTrigger:
         return _event(event, _EVENT_SOURCES[source])
     if is_scheduled(event):
         return SyncTrigger(kind=TriggerKind.SCHEDULE, occurred_at=_epoch_seconds(event.get("time")))
-    return _manual(event)
+    given = options(event, _MANUAL_DEFAULTS)
+    return SyncTrigger(
+        kind=TriggerKind.MANUAL,
+        dry_run=given["dry_run"],
+        wait_for_healthy=given["wait_for_healthy"],
+    )
 
 
 def _event(event: Mapping[str, object], kind: TriggerKind) -> SyncTrigger:
@@ -113,12 +118,3 @@ def _epoch_seconds(text: object) -> float | None:
     except ValueError:
         return None
     return time.timestamp() if time.tzinfo else None
-
-
-def _manual(event: Mapping[str, object]) -> SyncTrigger:
-    given = options(event, _MANUAL_DEFAULTS)
-    return SyncTrigger(
-        kind=TriggerKind.MANUAL,
-        dry_run=given["dry_run"],
-        wait_for_healthy=given["wait_for_healthy"],
-    )

@@ -304,7 +304,7 @@ class Facts:
         load_balancer: The stack's own, or the first one that uses an existing target group.
         listener_attributes: The attributes of the listener that forwards to the group.
         security_groups: The groups of the load balancer and the database that exist, by ID.
-        failed_runs: The number of messages in the queue, as in `undelivered_events`.
+        failed_runs: The number of messages in this queue; the same for `undelivered_events`.
     """
 
     now: float
