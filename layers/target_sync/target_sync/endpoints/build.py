@@ -41,7 +41,13 @@ def endpoint_of(settings: Settings, now: Callable[[], float]) -> Endpoint:
         return InstanceEndpoint(settings.endpoint, make_client("ec2"), now)
     resolver = _resolver(settings, now)
     if settings.kind.is_cluster:
-        return _cluster_endpoint(settings, resolver, now)
+        from target_sync.endpoints.cluster import RdsCluster, cluster_endpoint  # noqa: PLC0415 - see above
+
+        cluster = RdsCluster(make_client("rds"), settings.identifier)
+        follow_writer = settings.follow_writer
+        return cluster_endpoint(
+            settings.kind, settings.endpoint, cluster, resolver, now, follow_writer=follow_writer
+        )
     from target_sync.endpoints.dns import DnsEndpoint  # noqa: PLC0415 - see above
 
     return DnsEndpoint(settings.endpoint, resolver)
@@ -56,18 +62,3 @@ def _resolver(settings: Settings, now: Callable[[], float]) -> NameResolver:
     from target_sync.endpoints.authoritative import AuthoritativeResolver  # noqa: PLC0415 - above
 
     return AuthoritativeResolver(now=now, system=resolver)
-
-
-def _cluster_endpoint(
-    settings: Settings, resolver: NameResolver, now: Callable[[], float]
-) -> Endpoint:
-    from target_sync.endpoints.cluster import RdsCluster, cluster_endpoint  # noqa: PLC0415 - see above
-
-    return cluster_endpoint(
-        settings.kind,
-        settings.endpoint,
-        RdsCluster(make_client("rds"), settings.identifier),
-        resolver,
-        now,
-        follow_writer=settings.follow_writer,
-    )

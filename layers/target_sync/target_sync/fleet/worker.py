@@ -95,7 +95,11 @@ class Worker:
         group = RateLimitedTargetGroup(
             self.target_group(work_item.binding), self.rate_limiter, self.clock
         )
-        context = _log_context(work_item)
+        context = {
+            "target_group": work_item.arn,
+            "endpoint": work_item.binding.endpoint,
+            "reason": work_item.reason.value,
+        }
         run = _CapturingReporter(self.reporter.for_run(context))
         steps = Reconciler(
             endpoint=self.endpoint(work_item.binding),
@@ -169,11 +173,3 @@ class _CapturingReporter:
     def report(self, result: SyncResult) -> None:
         self._results.append(result)
         self._reporter.report(result)
-
-
-def _log_context(work_item: SyncWorkItem) -> LogContext:
-    return {
-        "target_group": work_item.arn,
-        "endpoint": work_item.binding.endpoint,
-        "reason": work_item.reason.value,
-    }

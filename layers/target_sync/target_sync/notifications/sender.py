@@ -93,8 +93,7 @@ class NotificationSender:
     def send(self, notification: Notification) -> tuple[str, ...]:
         """Send a notification to both, and return a sentence for each failure."""
         failures = [_failure(lambda: self.bus.put(notification.event))]
-        if self.topic is not None:
-            topic = self.topic
+        if (topic := self.topic) is not None:
             failures.append(_failure(lambda: topic.publish(notification.message)))
         return tuple(filter(None, failures))
 

@@ -31,8 +31,7 @@ class LambdaFunctions:
     ) -> Mapping[str, object] | FunctionError:
         """Run a function, and return its document or the error that it raised.
 
-        Raises:
-            AwsCallError: The call failed, or the function returned no JSON object.
+        A reply that is no JSON object is an ``AwsCallError`` too.
         """
         reply = _LAMBDA.call(
             "Invoke", self._client.invoke, FunctionName=name, Payload=json.dumps(payload).encode()

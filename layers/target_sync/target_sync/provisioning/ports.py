@@ -108,7 +108,4 @@ class ResponsePort(Protocol):
     """Sends responses to CloudFormation."""
 
     def put(self, url: str, body: bytes, deadline: float) -> None:
-        """Upload a response, with retries until the deadline.
-
-        Raises ``CustomResourceResponseError`` if CloudFormation does not accept it.
-        """
+        """Upload a response. Raise ``CustomResourceResponseError`` if it fails until the deadline."""

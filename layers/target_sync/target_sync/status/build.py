@@ -13,7 +13,7 @@ from target_sync.endpoint_service import Ec2EndpointService
 from target_sync.endpoints.build import endpoint_of
 from target_sync.reporting import PowertoolsReporter
 from target_sync.status.collector import StatusCollector
-from target_sync.status.settings import load_status_settings
+from target_sync.status.settings import StatusSettings, load_status_settings
 from target_sync.status.sources.load_balancers import ElbLoadBalancers
 from target_sync.status.sources.metrics import CloudWatchMetrics
 from target_sync.status.sources.networks import Ec2Networks
@@ -51,24 +51,20 @@ def build_status_collector(environ: Mapping[str, str]) -> StatusCollector:
         networks=Ec2Networks(ec2),
         scaling=AutoScalingGroups(make_client("autoscaling", STATUS_CONFIG)),
         service=Ec2EndpointService(ec2, deployment.service_id) if deployment.service_id else None,
-        metrics=(
-            CloudWatchMetrics(
-                make_client("cloudwatch", STATUS_CONFIG),
-                settings.namespace,
-                deployment.stack,
-                time.time,
-            )
-            if settings.schedule
-            else None
-        ),
-        schedule=(
-            EventBridgeSchedule(make_client("scheduler", STATUS_CONFIG), settings.schedule)
-            if settings.schedule
-            else None
-        ),
+        metrics=_metrics(settings) if settings.schedule else None,
+        schedule=_schedule(settings) if settings.schedule else None,
         queues=SqsQueues(make_client("sqs", STATUS_CONFIG)),
         probe=PostgresProbe() if settings.function_subnets else None,
         reporter=PowertoolsReporter(),
         now=clock.now,
         wall_clock=time.time,
     )
+
+
+def _metrics(settings: StatusSettings) -> CloudWatchMetrics:
+    client = make_client("cloudwatch", STATUS_CONFIG)
+    return CloudWatchMetrics(client, settings.namespace, settings.deployment.stack, time.time)
+
+
+def _schedule(settings: StatusSettings) -> EventBridgeSchedule:
+    return EventBridgeSchedule(make_client("scheduler", STATUS_CONFIG), settings.schedule)

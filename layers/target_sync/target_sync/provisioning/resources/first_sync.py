@@ -42,7 +42,6 @@ class _RegisteredTarget:
 
     @property
     def healthy(self) -> bool:
-        """Whether it passes its health checks."""
         return self.state == TargetState.HEALTHY
 
 
@@ -50,9 +49,7 @@ class _RegisteredTarget:
 class _SyncOutcome:
     """The outcome of one run of ReconcileTargetsFunction.
 
-    Attributes:
-        registered: The desired targets that are in the group.
-        settled: Whether the actual targets equal the desired ones, with nothing to confirm.
+    It is settled if the actual targets equal the desired ones, with nothing to confirm.
     """
 
     registered: tuple[_RegisteredTarget, ...]

@@ -144,10 +144,9 @@ def target_health(facts: Facts, deployment: Deployment) -> CheckResult:
         desired = frozenset(_names(targets, registered=True))
     present = sorted((target for target in targets if str(target) in desired), key=str)
     missing = sorted(desired.difference(map(str, targets)))
-    details = [
-        *map(_health, present),
-        *(f"{name} is not registered." for name in missing),
-    ] or ["No target is registered."]
+    details = [*map(_health, present), *(f"{name} is not registered." for name in missing)] or [
+        "No target is registered."
+    ]
     if desired and _count_healthy(present) == len(desired):
         return ok(*details)
     return _unhealthy(present, missing, details, deployment)
