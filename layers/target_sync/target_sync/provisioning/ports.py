@@ -108,4 +108,4 @@ class ResponsePort(Protocol):
     """Sends responses to CloudFormation."""
 
     def put(self, url: str, body: bytes, deadline: float) -> None:
-        """Upload a response. Raise ``CustomResourceResponseError`` if it fails until the deadline."""
+        """Upload a response by the deadline, or raise ``CustomResourceResponseError``."""
