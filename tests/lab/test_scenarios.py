@@ -67,7 +67,9 @@ def running(
     selected = [
         str(item.callspec.params["name"])
         for item in request.session.items
-        if isinstance(item, pytest.Function) and "running" in item.fixturenames
+        if isinstance(item, pytest.Function)
+        and item.path == request.path
+        and "running" in item.fixturenames
     ]
     selected.sort(key=lambda name: LONGEST.index(name) if name in LONGEST else len(LONGEST))
     with ThreadPoolExecutor(3) as pool:
