@@ -1,8 +1,7 @@
 """The trigger of a review: a connection notification, the schedule, or a person.
 
 A notification only starts a run. Its text is not read: the requests and their accounts come from
-EC2, so a forged notification has no effect. A module of its own, because each feature with triggers
-has one of this name.
+EC2, so a forged notification has no effect. Every feature reads its triggers in a module of this
 name.
 """
 
