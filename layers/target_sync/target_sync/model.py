@@ -74,6 +74,14 @@ class TargetState(StrEnum):
     #: A state that this version does not know. It counts as registered, but not as healthy.
     UNKNOWN = "unknown"
 
+    @classmethod
+    def of(cls, text: str) -> "TargetState":
+        """Return the state for AWS's text."""
+        return _TARGET_STATES.get(text, cls.UNKNOWN)
+
+
+_TARGET_STATES = {state.value: state for state in TargetState}
+
 
 @dataclass(frozen=True, slots=True)
 class TargetHealth:

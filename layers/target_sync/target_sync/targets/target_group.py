@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 CHUNK = 200
 
 _ELB = AwsApi("elasticloadbalancing")
-_KNOWN_STATES = frozenset(TargetState)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +89,8 @@ def _identity(target: Target) -> "TargetDescriptionTypeDef":
 
 def _target_health(item: Mapping[str, Any]) -> TargetHealth:
     target, health = item["Target"], item["TargetHealth"]
-    state = health["State"]
     return TargetHealth(
         Target(ip_address(target["Id"]), int(target["Port"])),
-        TargetState(state) if state in _KNOWN_STATES else TargetState.UNKNOWN,
+        TargetState.of(health["State"]),
         health.get("Reason", ""),
     )

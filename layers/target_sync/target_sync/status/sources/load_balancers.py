@@ -16,7 +16,6 @@ _Reply: TypeAlias = Mapping[str, Any]
 _T = TypeVar("_T")
 
 _ELB = AwsApi("elasticloadbalancing")
-_KNOWN_STATES = frozenset(TargetState)
 
 
 class ElbLoadBalancers:
@@ -78,11 +77,10 @@ def _targets(reply: _Reply) -> tuple[DescribedTarget, ...]:
 
 def _target(item: Mapping[str, Any]) -> DescribedTarget:
     target, health = item["Target"], item["TargetHealth"]
-    state = health["State"]
     return DescribedTarget(
         id=target["Id"],
         port=int(target["Port"]),
-        state=TargetState(state) if state in _KNOWN_STATES else TargetState.UNKNOWN,
+        state=TargetState.of(health["State"]),
         reason=health.get("Reason", ""),
     )
 
