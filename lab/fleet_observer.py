@@ -10,19 +10,18 @@ from lab.observer import registered
 
 
 class FleetObserver(PollingThread):
-    """Takes snapshots of all target groups while its block runs."""
+    """Takes snapshots of all target groups while its block runs.
+
+    Attributes:
+        snapshots: The number of snapshots.
+    """
 
     def __init__(self, admin: EmulatorAdmin) -> None:
         super().__init__("fleet observer")
         self._admin = admin
         self._seen = defaultdict[str, set[Endpoint]](set)
         self._emptied = set[str]()
-        self._looks = 0
-
-    @property
-    def snapshots(self) -> int:
-        """The number of snapshots."""
-        return self._looks
+        self.snapshots = 0
 
     @property
     def emptied(self) -> Collection[str]:
@@ -39,7 +38,7 @@ class FleetObserver(PollingThread):
             plane = self._admin.data_plane()
         except EmulatorAdminError:
             return  # the supervisor says why
-        self._looks += 1
+        self.snapshots += 1
         for arn, targets in registered(plane).items():
             if self._seen[arn] and not targets:
                 self._emptied.add(arn)

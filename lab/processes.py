@@ -361,11 +361,6 @@ class Supervisor:
             server.ended.wait(_END_TIMEOUT)
             self._forget(server)
 
-    def stop_all(self) -> None:
-        """End all servers; may be repeated."""
-        with self._interrupts.held():
-            self._end(list(self._servers))
-
     def _clean_up(self) -> None:
         with self._interrupts.held():
             self._end(list(self._servers))

@@ -151,6 +151,11 @@ class ScenarioContext:
         """Return the registered targets of a group, healthy or not."""
         return registered(self.lab.admin.data_plane()).get(target_group_arn, set())
 
+    def expect_resources(self, text: str, before: Sequence[str]) -> None:
+        """Expect exactly the resources that existed before the stack."""
+        difference = sorted(set(self.resources()) ^ set(before))
+        self.expect(text, not difference, ", ".join(difference) or "same")
+
     def resources(self) -> Sequence[str]:
         """Return the resources in the provider's account, of the kinds that the stack creates."""
         return leftovers(self.provider.session(), endpoint_url=self.lab.admin.url)

@@ -34,11 +34,11 @@ _REPORTING, _REPORTS = "reporting.db.corp.example", "reports.bi.corp.example"
 _NOWHERE, _WITH_PORT = "nowhere.db.corp.example", "reporting.db.corp.example:5432"
 #: The queue's visibility time-out (fleet.yaml), seconds.
 _VISIBILITY = 100.0
-_POISON = "poison"
+_INVALID_MESSAGE = "poison"
 #: Seconds, enough for a busy machine. The slowest part is the fleet's share of mutating calls.
 _PATIENCE = 240.0
 #: A person's target in a group without a tag, which the fleet must not change.
-_BY_HAND = Endpoint.parse("10.0.2.99:5432")
+_MANUAL_TARGET = Endpoint.parse("10.0.2.99:5432")
 _DEAD_LETTERS = ("FailedWorkItemsQueueUrl", "FailedEventsQueueUrl", "UndeliveredEventsQueueUrl")
 
 _T = TypeVar("_T")
@@ -68,8 +68,8 @@ class _Fleet:
 
     Attributes:
         names: The name that each group follows, by its ARN.
-        leads: Where each name leads now.
-        ever: Every target that was ever right for a group.
+        leads: The address of each name.
+        ever: Every target that a group was ever to have.
     """
 
     context: ScenarioContext
@@ -103,27 +103,27 @@ class _Fleet:
         """Return the registered targets of every group."""
         return registered(self.context.lab.admin.data_plane())
 
-    def right(self) -> Mapping[str, set[Endpoint]]:
+    def desired(self) -> Mapping[str, set[Endpoint]]:
         """Return the desired targets of each group that the fleet follows."""
         return {arn: {self.leads[name]} for arn, name in self.names.items()}
 
-    def are_right(self) -> bool:
+    def are_in_sync(self) -> bool:
         """Return whether all groups are in sync."""
         targets = self.targets()
-        return all(targets[arn] == right for arn, right in self.right().items())
+        return all(targets[arn] == desired for arn, desired in self.desired().items())
 
     def lead(self, leads: Mapping[str, Endpoint]) -> list[str]:
         """Set the expected addresses of names; return the groups that follow them."""
         self.leads |= leads
-        for arn, targets in self.right().items():
+        for arn, targets in self.desired().items():
             self.ever.setdefault(arn, set()).update(targets)
         return [arn for arn, name in self.names.items() if name in leads]
 
     def expect_targets(self, text: str, since: float) -> None:
         """Wait until all groups are in sync; record the duration."""
-        self.wait_for(self.are_right, text)
+        self.wait_for(self.are_in_sync, text)
         seconds = time.time() - since
-        self.context.expect(text, self.are_right(), f"{len(self.names)} groups, {seconds:.1f} s")
+        self.context.expect(text, self.are_in_sync(), f"{len(self.names)} groups, {seconds:.1f} s")
 
     def calls(self, action: str) -> int:
         """Return the number of calls of an ELB action."""
@@ -211,23 +211,18 @@ def _run(context: ScenarioContext) -> None:
     fleet.stack.deploy(_PARAMETERS)
     fleet.outputs = fleet.stack.outputs()
     with FleetObserver(context.lab.admin) as observer:
-        fleet.expect_targets("all tagged groups become right by themselves", time.time())
-        _rest(fleet)
+        fleet.expect_targets("all tagged groups get into sync without a manual run", time.time())
+        _expect_no_needless_calls(fleet)
         _fail_over(fleet, rds, (database.endpoint, *_ORDERS), second)
         released = _release_one(fleet)
-        _move_in_trouble(fleet, second)
-        _look_back(fleet, observer, {released: {third}})
+        _change_with_failures(fleet, second)
+        _expect_no_stray_targets(fleet, observer, {released: {third}})
     _drift(fleet)
-    _look_at_queues_and_alarms(fleet)
+    _expect_dead_letters_and_alarms(fleet)
     context.progress.show("sam delete")
     fleet.stack.delete()
-    left = sorted(set(context.resources()) ^ set(before))
-    context.expect(
-        "sam delete leaves the groups of others, and nothing else",
-        not left,
-        ", ".join(left) or "same",
-    )
-    context.expect("they keep their targets", fleet.are_right())
+    context.expect_resources("sam delete leaves exactly the groups of other tools", before)
+    context.expect("these groups keep their targets", fleet.are_in_sync())
 
 
 def _give_names(context: ScenarioContext, endpoint: str) -> Mapping[str, Endpoint]:
@@ -269,7 +264,7 @@ def _create_groups(context: ScenarioContext, database: Database, stack: Stack) -
     elb.delete_target_group(TargetGroupArn=gone)
     elb.register_targets(
         TargetGroupArn=arns["untagged"],
-        Targets=[{"Id": str(_BY_HAND.address), "Port": _BY_HAND.port}],
+        Targets=[{"Id": str(_MANUAL_TARGET.address), "Port": _MANUAL_TARGET.port}],
     )
     return _Fleet(
         context=context,
@@ -281,7 +276,7 @@ def _create_groups(context: ScenarioContext, database: Database, stack: Stack) -
     )
 
 
-def _rest(fleet: _Fleet) -> None:
+def _expect_no_needless_calls(fleet: _Fleet) -> None:
     """Check the findings and the calls of a sweep without changes."""
     context = fleet.context
 
@@ -341,7 +336,7 @@ def _release_one(fleet: _Fleet) -> str:
     return arn
 
 
-def _move_in_trouble(fleet: _Fleet, there: Endpoint) -> None:
+def _change_with_failures(fleet: _Fleet, there: Endpoint) -> None:
     """Change a name while a worker is killed, a message is duplicated and one is unreadable."""
     context = fleet.context
     admin = context.lab.admin
@@ -358,7 +353,7 @@ def _move_in_trouble(fleet: _Fleet, there: Endpoint) -> None:
         messages = fleet.messages(fleet.work_queue)
         for message in reversed(messages):
             fleet.send(message["Body"], message["Attributes"]["MessageGroupId"])
-        fleet.send(_POISON, _POISON)
+        fleet.send(_INVALID_MESSAGE, _INVALID_MESSAGE)
         began_at = time.time()
     fleet.wait_for(lambda: fleet.calls("RegisterTargets"), "a worker in mid-run")
     worker = fleet.outputs["FleetWorkerFunctionName"]
@@ -366,42 +361,44 @@ def _move_in_trouble(fleet: _Fleet, there: Endpoint) -> None:
 
     def is_over() -> bool:
         fleet.pass_time()
-        return fleet.are_right() and fleet.idle()
+        return fleet.are_in_sync() and fleet.idle()
 
     fleet.wait_for(is_over, "every work item to be done or a dead letter")
     calls = fleet.calls("RegisterTargets")
     context.expect(
         "nothing is lost: all its groups have moved",
-        fleet.are_right(),
+        fleet.are_in_sync(),
         f"{len(moved)} groups, {time.time() - began_at:.1f} s, visibility time-outs skipped",
     )
     context.expect(
-        "nothing is doubled: each is registered once",
+        "each target is registered once",
         calls == len(moved),
         f"{len(messages)} work items sent twice, {calls} calls",
     )
 
 
-def _look_back(
+def _expect_no_stray_targets(
     fleet: _Fleet, observer: FleetObserver, released: Mapping[str, set[Endpoint]]
 ) -> None:
     context, targets = fleet.context, fleet.targets()
     context.expect(
-        "a group whose tag was removed is left alone from then on",
+        "the fleet leaves a group alone once its tag is removed",
         all(targets[arn] == there for arn, there in released.items()),
     )
     context.expect(
-        "a group without a tag is left alone", targets[fleet.untagged] == {_BY_HAND}, _BY_HAND
+        "the fleet leaves a group without a tag alone",
+        targets[fleet.untagged] == {_MANUAL_TARGET},
+        _MANUAL_TARGET,
     )
     context.expect(
         "no group was without a registered target in any snapshot",
         not observer.emptied,
         f"{observer.snapshots} snapshots of {len(targets)} groups",
     )
-    nobodys = {arn: set[Endpoint]() for arn in (fleet.broken.bad_tag, fleet.broken.nowhere)}
-    strays = observer.strays({**fleet.ever, **nobodys, fleet.untagged: {_BY_HAND}})
+    unbound = {arn: set[Endpoint]() for arn in (fleet.broken.bad_tag, fleet.broken.nowhere)}
+    strays = observer.strays({**fleet.ever, **unbound, fleet.untagged: {_MANUAL_TARGET}})
     context.expect(
-        "no group ever had a target that was never right for it", not strays, strays or "none"
+        "no group ever had a target that was never desired", not strays, strays or "none"
     )
 
 
@@ -410,18 +407,18 @@ def _drift(fleet: _Fleet) -> None:
     context = fleet.context
     arn = next(arn for arn, name in fleet.names.items() if name == _ANALYTICS)
     context.progress.show("A person replaces the target of a group")
-    right, wrong = (
+    desired, manual = (
         [{"Id": str(target.address), "Port": target.port}]
-        for target in (fleet.leads[_ANALYTICS], _BY_HAND)
+        for target in (fleet.leads[_ANALYTICS], _MANUAL_TARGET)
     )
     elb = fleet.client("elbv2")
-    elb.register_targets(TargetGroupArn=arn, Targets=wrong)
-    elb.deregister_targets(TargetGroupArn=arn, Targets=right)
+    elb.register_targets(TargetGroupArn=arn, Targets=manual)
+    elb.deregister_targets(TargetGroupArn=arn, Targets=desired)
     sweeps = 0
 
-    def is_mended() -> bool:
+    def is_reverted() -> bool:
         nonlocal sweeps
-        if fleet.are_right():
+        if fleet.are_in_sync():
             return True
         if fleet.idle():
             # Each of these sweeps passes one group, as a scheduled one does.
@@ -429,29 +426,31 @@ def _drift(fleet: _Fleet) -> None:
             sweeps += 1
         return False
 
-    fleet.wait_for(is_mended, "the audit to come round")
+    fleet.wait_for(is_reverted, "the audit to reach the group")
     context.expect("the audit reverts a manual change", holds=True, detail=f"{sweeps} sweeps")
 
 
-def _look_at_queues_and_alarms(fleet: _Fleet) -> None:
+def _expect_dead_letters_and_alarms(fleet: _Fleet) -> None:
     context = fleet.context
     kept = {
         queue: [m["Body"] for m in fleet.messages(fleet.outputs[queue])] for queue in _DEAD_LETTERS
     }
     context.expect(
-        "the poisoned message alone is in a dead-letter queue",
-        kept.pop("FailedWorkItemsQueueUrl") == [_POISON] and not any(kept.values()),
+        "only the invalid message is in a dead-letter queue",
+        kept.pop("FailedWorkItemsQueueUrl") == [_INVALID_MESSAGE] and not any(kept.values()),
         kept,
     )
     expected = {"failed-work-items", "fleet-findings"}
-    fleet.wait_for(lambda: fleet.ringing() == expected, "the alarms to ring that must")
-    context.expect("the alarms of both ring, and no other", holds=True, detail=sorted(expected))
+    fleet.wait_for(lambda: fleet.ringing() == expected, "both alarms")
+    context.expect(
+        "exactly the two expected alarms are in ALARM", holds=True, detail=sorted(expected)
+    )
 
 
 SCENARIO = Scenario(
     name="fleet",
-    shows="one deployment keeps thirty tagged groups of others right, through failovers, dead"
-    " workers and messages that are doubled or poisoned",
+    shows="one deployment keeps thirty tagged groups of other tools in sync, through failovers,"
+    " killed workers, and duplicated or invalid messages",
     servers=3,
     run=_run,
     times={"schedule_interval": 10.0},
