@@ -1,41 +1,37 @@
 """Measure the calls for many target groups, and the time to follow a storm of failovers.
 
-The shipped sweeper, watchers and workers run on a virtual clock; ``docs/bench/fleet.md`` describes
-the world.
+The shipped fleet and its peers run on a virtual clock; ``docs/bench/fleet.md`` describes the world.
 """
 
 import argparse
 import json
-import resource
 import sys
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
-from multiprocessing import get_context
 from pathlib import Path
 from random import Random
+from typing import NamedTuple
 
 from bench.fleet_page import draw_figure, to_markdown
-from bench.fleet_rows import FLEET, NAIVE, SIZES, STORM, WITHOUT_EVENTS, Row, claims
-from bench.fleet_strategies import Fleet, Naive
+from bench.fleet_peers import PEERS, SEED, play_peer
+from bench.fleet_rows import FLEET, SIZES, STORM, WITHOUT_EVENTS, Row, claims
+from bench.fleet_strategies import Fleet
 from bench.fleet_world import TTL, FleetWorld, Flip
 from bench.percentiles import Percentiles
-from target_sync.fleet.rate_limits import ACCOUNT_QUOTA, DEFAULT_SHARE, QUOTAS, Call
+from target_sync.fleet.rate_limits import Call
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "bench"
-SEED = 1
 #: Two rounds of the audit.
 _STEADY_SECONDS = 1_800.0
 #: The storm starts in the third minute; the simulation ends after the last minute.
 _STORM_AT, _STORM_OVER = 150.0, 2_400.0
-#: Events come at once, the names move so much later, at random (docs/bench/failover.md has the
-#: delays of one failover; here only their spread counts).
+#: Events come at once, and the names move so many seconds later, at random (docs/bench/failover.md
+#: has the delays of one failover; here only their spread counts).
 _FLIPS = (5.0, 25.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(NamedTuple):
     """One row to be measured."""
 
     strategy: str
@@ -45,53 +41,24 @@ class Task:
 
 
 def tasks(sizes: Sequence[int], storm: tuple[int, int]) -> Sequence[Task]:
-    """Every row of the table."""
-    steady = [Task(name, "steady", size) for size in sizes for name in (FLEET, NAIVE)]
-    return steady + [Task(name, "storm", *storm) for name in (FLEET, WITHOUT_EVENTS, NAIVE)]
+    """Return every row of the tables."""
+    steady = [Task(name, "steady", size) for size in sizes for name in (FLEET, *PEERS)]
+    return [*steady, *(Task(name, "storm", *storm) for name in (FLEET, WITHOUT_EVENTS, *PEERS))]
 
 
 def measure(task: Task) -> Row:
     """Play one scenario with one strategy."""
-    flips = _flips(task) if task.failovers else {}
-    world = FleetWorld(task.groups, flips)
-    until = _STORM_OVER if flips else _STEADY_SECONDS
-    if task.strategy == NAIVE:
-        strategy: Fleet | Naive = Naive(world, SEED)
-        # A sweep a minute; it says what it costs as soon as the first one is over.
-        until = until if flips else 1.0
+    world = FleetWorld(task.groups, _flips(task))
+    until = _STORM_OVER if task.failovers else _STEADY_SECONDS
+    if task.strategy in PEERS:
+        play_peer(task.strategy, world, until)
     else:
-        strategy = Fleet(world, SEED, with_events=task.strategy == FLEET)
-        strategy.begin()
-    minutes = _Minutes(world, until)
-    began = time.process_time()
-    world.clock.play([*strategy.actors(until), minutes.watch])
-    cpu = time.process_time() - began
-    return _row(task, strategy, minutes, cpu)
-
-
-@dataclass(slots=True)
-class _Minutes:
-    """Counts the calls of each minute."""
-
-    world: FleetWorld
-    until: float
-    count: int = 0
-    listing: int = 0
-    describe: int = 0
-
-    def watch(self) -> None:
-        """Take the most of any minute."""
-        clock, world = self.world.clock, self.world
-        while clock.now() < self.until:
-            listing, describe = world.listing_calls, world.elb.calls[Call.DESCRIBE]
-            clock.sleep_until(clock.now() + 60.0)
-            self.count += 1
-            self.listing = max(self.listing, world.listing_calls - listing)
-            self.describe = max(self.describe, world.elb.calls[Call.DESCRIBE] - describe)
+        Fleet(world, SEED, with_events=task.strategy == FLEET).play(until)
+    return _row(task, world)
 
 
 def _flips(task: Task) -> Mapping[int, Flip]:
-    """The failovers: the same for every strategy."""
+    """Return the failovers: the same for every strategy."""
     random = Random(f"{SEED}/{task.groups}/{task.failovers}")  # noqa: S311 - a simulation
     flips = dict[int, Flip]()
     for number in random.sample(range(task.groups), task.failovers):
@@ -100,75 +67,53 @@ def _flips(task: Task) -> Mapping[int, Flip]:
     return flips
 
 
-def _row(task: Task, strategy: Fleet | Naive, minutes: _Minutes, cpu: float) -> Row:
-    world = strategy.world
-    waits = [world.right_at[n] - f.name for n, f in world.flips.items() if n in world.right_at]
-    figure = Percentiles.of(waits) if waits else None
+def _row(task: Task, world: FleetWorld) -> Row:
+    registered_p50_s, registered_p99_s = _waits(world, world.registered_at)
+    p50_s, p99_s = _waits(world, world.in_sync_at)
     last_flip = max((flip.name for flip in world.flips.values()), default=0.0)
-    storm = task.scenario == "storm"
+    calls = world.calls
     return Row(
         strategy=task.strategy,
         scenario=task.scenario,
         groups=task.groups,
-        listing_calls=minutes.listing,
-        describe_calls=minutes.describe,
-        registration_calls=world.elb.calls[Call.REGISTRATION],
-        tag_calls=world.elb.calls[Call.MUTATING],
-        throttled=world.elb.throttled,
-        failed=strategy.failed,
-        wall_s=round(strategy.busy_for, 2),
-        cpu_ms_per_group=round(1_000 * cpu / task.groups / minutes.count, 3),
-        rss_mib=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
-        unverified_s=_longest_unverified(strategy),
-        p50_s=figure.p50 if figure else None,
-        p99_s=figure.p99 if figure else None,
-        last_s=round(max(world.right_at.values()) - last_flip, 3) if waits else None,
-        bound_s=round(bound(task.failovers), 1) if storm else None,
-        not_right=len(world.flips) - len(waits),
+        listing_calls=calls.busiest("listing"),
+        dns_queries=calls.busiest("dns"),
+        describe_calls=calls.busiest(Call.DESCRIBE),
+        registration_calls=calls.total(Call.REGISTRATION),
+        tag_calls=calls.total(Call.MUTATING),
+        throttled=calls.total("throttled"),
+        failed=world.failed,
+        wall_s=round(world.busy_for, 2),
+        unverified_s=round(world.unverified_for, 1),
+        registered_p50_s=registered_p50_s,
+        registered_p99_s=registered_p99_s,
+        p50_s=p50_s,
+        p99_s=p99_s,
+        last_s=round(max(world.in_sync_at.values()) - last_flip, 3) if world.in_sync_at else None,
+        never=len(world.flips) - len(world.in_sync_at),
         wrong=world.wrong,
     )
 
 
-def _longest_unverified(strategy: Fleet | Naive) -> float | None:
-    if isinstance(strategy, Naive):
-        return None
-    return round(max(strategy.unverified), 1)
-
-
-def calls_of_one_run() -> Mapping[Call, int]:
-    """What ELB calls one failover costs a fleet of one, counted: its run and its record."""
-    world = FleetWorld(1, {0: Flip(0.0, 0.0, 0.0)})
-    world.clock.play(Fleet(world, SEED).once())
-    return {call: world.elb.calls[call] for call in Call}
-
-
-def bound(failovers: int) -> float:
-    """Seconds that the fleet's share of ELB's buckets takes for so many failovers, at least.
-
-    Full buckets at the beginning, no latency, and every call of each run at the first moment at
-    which its bucket and the account's have a token for it.
-    """
-    calls = calls_of_one_run()
-    account = ACCOUNT_QUOTA.per_worker(DEFAULT_SHARE)
-    needs = [
-        (QUOTAS[call].per_worker(DEFAULT_SHARE), failovers * count) for call, count in calls.items()
-    ]
-    needs.append((account, failovers * sum(calls.values())))
-    return max(max(0.0, (count - quota.capacity) / quota.refill) for quota, count in needs)
+def _waits(
+    world: FleetWorld, moments: Mapping[int, float]
+) -> tuple[float, float] | tuple[None, None]:
+    """Return p50 and p99 of the seconds from the flip of a name until these moments."""
+    if not moments:
+        return None, None
+    figure = Percentiles.of(at - world.flips[number].name for number, at in moments.items())
+    return figure.p50, figure.p99
 
 
 def main() -> None:
     """Measure, print, write, and fail if a claim does not hold."""
     arguments = _arguments()
-    usual = arguments.sizes == SIZES and arguments.storm == STORM
-    # One process for each row, for its memory is the row's; one at a time, for its CPU time.
-    with get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-        todo = tasks(arguments.sizes, arguments.storm)
-        rows = [_printed(row) for row in pool.imap(measure, todo, chunksize=1)]
+    rows = [_printed(measure(task)) for task in tasks(arguments.sizes, arguments.storm)]
     failed = False
     for claim in claims(rows):
         failed |= not claim.holds
         print(f"{'holds' if claim.holds else 'DOES NOT HOLD'}: {claim.text}: {claim.measured}")
+    usual = arguments.sizes == SIZES and arguments.storm == STORM
     folder = arguments.output or (FOLDER if usual else None)
     if folder is not None:
         _write(rows, folder)
@@ -202,7 +147,7 @@ def _write(rows: Sequence[Row], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "fleet.json").write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
     date = datetime.now(UTC).date().isoformat()
-    (folder / "fleet.md").write_text(to_markdown(rows, calls_of_one_run(), date))
+    (folder / "fleet.md").write_text(to_markdown(rows, date))
     (folder / "fleet.svg").write_text(draw_figure(rows))
     print(f"Written to {folder}.")
 

@@ -1,4 +1,4 @@
-"""Two ways to keep many target groups right: the fleet's, and describing each every minute."""
+"""The fleet: the shipped sweeper, watchers and workers, with models of AWS."""
 
 import time
 from collections import defaultdict, deque
@@ -9,18 +9,15 @@ from heapq import heappop, heappush
 from random import Random
 
 from bench.fleet_world import (
-    FACTS,
     FACTS_PAGE,
     LIMITS,
-    PORT,
     SCOPE,
     Client,
     FleetWorld,
-    arn_of,
-    name_of,
+    address_of,
 )
 from lab.simulation.queues import EventQueue, Message, WorkQueue
-from target_sync.errors import AwsUnavailableError, TargetSyncError
+from target_sync.errors import TargetSyncError
 from target_sync.fleet.bindings import read_listing
 from target_sync.fleet.checkpoints import SigningKey, write_checkpoint
 from target_sync.fleet.groups import BoundGroups
@@ -30,7 +27,6 @@ from target_sync.fleet.model import (
     EndpointKey,
     GroupFacts,
     TaggedGroup,
-    WorkReason,
 )
 from target_sync.fleet.planner import SWEEP_SECONDS
 from target_sync.fleet.rate_limiter import CallRateLimiter
@@ -50,8 +46,6 @@ from target_sync.triggers import Trigger, TriggerKind
 #: each time-out.
 WORKERS, WATCHERS, EVENT_WATCH_DURATION_SECONDS = 10, 2, 120.0
 _SWEEP_TIMEOUT, _WATCH_TIMEOUT, _WORK_TIMEOUT = 58.0, 180.0, 90.0
-#: As many connections as botocore's pool has.
-_NAIVE_THREADS = 10
 _KEY = SigningKey(b"the key of the benchmark")
 _SCHEDULE = Trigger(kind=TriggerKind.SCHEDULE)
 
@@ -90,12 +84,12 @@ class _Group:
     def register(self, targets: Sequence[Target]) -> None:
         group = self.world.groups[self.arn]
         self.client.call(Call.REGISTRATION, lambda: group.register(targets))
-        self.world.note(self.arn)
+        self.world.changed(self.arn)
 
     def deregister(self, targets: Sequence[Target]) -> None:
         group = self.world.groups[self.arn]
         self.client.call(Call.REGISTRATION, lambda: group.deregister(targets))
-        self.world.note(self.arn)
+        self.world.changed(self.arn)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +138,7 @@ class _Container:
 
     def describe(self, arns: Collection[str]) -> Mapping[str, GroupFacts]:
         for _ in range(0, len(arns), FACTS_PAGE):
-            self.client.call(Call.DESCRIBE, bool, FACTS)
+            self.client.call(Call.DESCRIBE, bool, "facts")
         return self.world.facts
 
     def look_up(self, endpoint_keys: Sequence[EndpointKey]) -> Mapping[EndpointKey, Observation]:
@@ -177,33 +171,27 @@ class Fleet:
 
     Attributes:
         with_events: Whether RDS events name the databases that are about to fail over.
-        failed: How often a work item failed.
-        busy_for: The longest time from the start of a sweep until all that it sent was done.
-        audited_at: When each group was last verified.
     """
 
     world: FleetWorld
     seed: int
     with_events: bool = True
     share: float = DEFAULT_SHARE
-    failed: int = 0
-    busy_for: float = 0.0
-    audited_at: dict[str, float] = field(default_factory=dict)
-    _gaps: list[float] = field(default_factory=lambda: [0.0])
     _queue: WorkQueue = field(init=False)
     _over: bool = False
 
     def __post_init__(self) -> None:
         self._queue = WorkQueue(self.world.clock)
 
-    def begin(self) -> None:
-        """Have every group verified, with a record that says so."""
+    def play(self, until: float) -> None:
+        """Run until a time. Every group is verified at the start, and its checkpoint says so."""
         for binding in self._bindings():
-            text = write_checkpoint(binding, self.world.address(binding.endpoint), _KEY)
+            address = address_of(self.world.numbers[binding.arn], moved=False)
+            text = write_checkpoint(binding, frozenset({address}), _KEY)
             self.world.tags[binding.arn][CHECKPOINT_TAG] = text
+        self.world.clock.play(self._actors(until))
 
-    def actors(self, until: float) -> list[Callable[[], None]]:
-        """All that runs; it is over at a moment, when its work is done."""
+    def _actors(self, until: float) -> list[Callable[[], None]]:
         flips = sorted((flip.event, f"db-{number}") for number, flip in self.world.flips.items())
         events = EventQueue(self.world.clock, deque(flips if self.with_events else ()))
         return [
@@ -211,19 +199,6 @@ class Fleet:
             *(partial(self._watches, number, events) for number in range(WATCHERS)),
             *(partial(self._works, number) for number in range(WORKERS)),
         ]
-
-    def once(self) -> list[Callable[[], None]]:
-        """One worker, which works on every group once."""
-        items = [SyncWorkItem(binding, "", WorkReason.UNVERIFIED) for binding in self._bindings()]
-        self._queue.send(items, 0.0)
-        self._over = True
-        return [partial(self._works, 0)]
-
-    @property
-    def unverified(self) -> Sequence[float]:
-        """For how long groups were not verified, up to now too."""
-        now = self.world.clock.now()
-        return [*self._gaps, *(now - self.audited_at.get(arn, 0.0) for arn in self.world.tags)]
 
     def _bindings(self) -> Sequence[Binding]:
         listed, _ = read_listing(self.world.tagged(), SCOPE, LIMITS, self.world.facts)
@@ -324,56 +299,10 @@ class Fleet:
             try:
                 yield from worker.run_in_steps(item, until - clock.now())
             except TargetSyncError:
-                self.failed += 1
+                self.world.failed += 1
                 continue
             done.append(message)
             if message.swept_at is not None:
-                self.busy_for = max(self.busy_for, clock.now() - message.swept_at)
+                self.world.finished(message.swept_at)
             if isinstance(item, SyncWorkItem):
-                self._gaps.append(clock.now() - self.audited_at.get(item.arn, 0.0))
-                self.audited_at[item.arn] = clock.now()
-
-
-@dataclass(slots=True)
-class Naive:
-    """Describes each group every minute and mends what differs, with one client for ten threads."""
-
-    world: FleetWorld
-    seed: int
-    failed: int = 0
-    busy_for: float = 0.0
-    _left: list[int] = field(default_factory=list)
-    _swept: float = -1.0
-
-    def actors(self, until: float) -> list[Callable[[], None]]:
-        """The threads. The first fills what all of them work off."""
-        client = Client(self.world.elb, Random(f"{self.seed}/naive"))  # noqa: S311 - a model
-        return [lambda: self._thread(client, until) for _ in range(_NAIVE_THREADS)]
-
-    def _thread(self, client: Client, until: float) -> None:
-        clock, due = self.world.clock, self.world.clock.now()
-        while due < until:
-            clock.sleep_until(due)
-            if not self._left and self._swept < due:
-                self._left, self._swept = list(range(self.world.size)), due
-            while self._left:
-                self._mend(client, self._left.pop())
-            self.busy_for = max(self.busy_for, clock.now() - due)
-            due += SWEEP_SECONDS
-
-    def _mend(self, client: Client, number: int) -> None:
-        arn = arn_of(number)
-        group = self.world.groups[arn]
-        try:
-            registered = client.call(Call.DESCRIBE, group.describe).registered
-            (observation,) = self.world.observe([name_of(number)])
-            desired = {Target(address, PORT) for address in observation.addresses}
-            for deed, targets in (
-                (group.register, desired - registered),
-                (group.deregister, registered - desired),
-            ):
-                if targets:
-                    client.call(Call.REGISTRATION, lambda d=deed, t=targets: d(list(t)))  # type: ignore[misc]
-                    self.world.note(arn)
-        except AwsUnavailableError:
-            self.failed += 1
+                self.world.verified(self.world.numbers[item.arn])

@@ -1,15 +1,19 @@
-"""What a sweep of many target groups meets: tags, DNS, and ELB with AWS's token buckets."""
+"""The world of many target groups: tags, DNS, and ELB with AWS's token buckets."""
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, ip_network
 from random import Random
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import Any, TypeVar, cast
 
+from botocore.exceptions import CapacityNotAvailableError
+from botocore.retries.adaptive import ClientRateLimiter, RateClocker
+from botocore.retries.bucket import TokenBucket
 from botocore.retries.quota import RetryQuota
 from botocore.retries.standard import ExponentialBackoff
+from botocore.retries.throttling import CubicCalculator
 
 from lab.simulation.clock import ActorClock
 from lab.simulation.target_group import ComputedGroup
@@ -19,30 +23,28 @@ from target_sync.fleet.name_lookups import THREADS
 from target_sync.fleet.rate_limits import ACCOUNT_QUOTA, QUOTAS, Call, Quota
 from target_sync.model import AwsScope, IPAddress, Observation, Target
 
-if TYPE_CHECKING:
-    from botocore.retries.standard import RetryContext
-
 PORT = 5432
 _NETWORKS = (ip_network("10.0.0.0/8"),)
 LIMITS = Limits(allowed_networks=_NETWORKS, max_targets=15)
 SCOPE = AwsScope("aws", "eu-west-1", "123456789012")
-#: Of each AWS call, and of each DNS query.
+#: The duration of each AWS call, and of each DNS query.
 CALL_SECONDS, QUERY_SECONDS = 0.02, 0.005
-#: Groups on a page of the listing (resource groups tagging API, GetResources), and of what ELB
-#: knows of them (DescribeTargetGroups).
+#: Groups on a page of the listing (resource groups tagging API, GetResources), and on a page of
+#: their facts (DescribeTargetGroups).
 PAGE, FACTS_PAGE = 100, 400
-#: How the calls of the latter are counted.
-FACTS = "DescribeTargetGroups"
 TTL = 5
-#: Of botocore's standard mode: attempts, and what a retry takes from the quota of a client.
+#: botocore's standard mode: attempts, and what a retry takes from the retry quota of a client.
 _ATTEMPTS, _RETRY_COST = 3, 5
 _REGISTRATION_SECONDS = 90.0
+_MINUTE = 60.0
+#: Larger than the error of a sum of tokens, smaller than any real difference.
+_ROUNDING = 1e-9
 
 _T = TypeVar("_T")
 
 
 def arn_of(number: int) -> str:
-    """The ARN of a target group."""
+    """Return the ARN of a target group."""
     return (
         f"arn:aws:elasticloadbalancing:{SCOPE.region}:{SCOPE.account}"
         f":targetgroup/db-{number}/{number:016x}"
@@ -50,102 +52,200 @@ def arn_of(number: int) -> str:
 
 
 def name_of(number: int) -> str:
-    """The name of its database."""
+    """Return the name of its database."""
     return f"db-{number}.abcdefghijkl.{SCOPE.region}.rds.amazonaws.com"
 
 
 def address_of(number: int, *, moved: bool) -> IPv4Address:
-    """The address of its primary, before or after the failover."""
+    """Return the address of its primary, before or after the failover."""
     return IPv4Address(f"10.{2 if moved else 1}.{number // 250}.{number % 250 + 1}")
 
 
 @dataclass(slots=True)
-class _ServerBucket:
-    """A token bucket as AWS has it: a call that finds no token is refused."""
-
+class _Bucket:
     quota: Quota
     tokens: float
     at: float = 0.0
 
-    def refill(self, now: float) -> None:
+    def ready_at(self, now: float) -> float:
         gained = (now - self.at) * self.quota.refill
         self.tokens, self.at = min(self.quota.capacity, self.tokens + gained), now
+        return now + max(0.0, 1.0 - _ROUNDING - self.tokens) / self.quota.refill
+
+
+class Buckets:
+    """ELB's token buckets, or a share of them. A call takes a token of its kind and the account's.
+
+    All are full at the start.
+    """
+
+    def __init__(self, share: float = 1.0) -> None:
+        self._share = share
+        self._kinds = {call: self._full(quota) for call, quota in QUOTAS.items()}
+        self._account = self._full(ACCOUNT_QUOTA)
+
+    def ready_at(self, call: Call, now: float) -> float:
+        """Return when both buckets have a token."""
+        return max(bucket.ready_at(now) for bucket in (self._kinds[call], self._account))
+
+    def take(self, call: Call) -> None:
+        """Take both tokens."""
+        for bucket in (self._kinds[call], self._account):
+            bucket.tokens -= 1.0
+
+    def _full(self, quota: Quota) -> _Bucket:
+        part = Quota(quota.capacity * self._share, quota.refill * self._share)
+        return _Bucket(part, part.capacity)
+
+
+@dataclass(slots=True)
+class Calls:
+    """Counts calls and queries by kind and minute."""
+
+    clock: ActorClock
+    _counts: defaultdict[str, Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
+
+    def add(self, kind: str, number: int = 1) -> None:
+        """Count calls of a kind."""
+        self._counts[kind][int(self.clock.now() // _MINUTE)] += number
+
+    def total(self, kind: str) -> int:
+        """Return the number of calls of a kind."""
+        return self._counts[kind].total()
+
+    def busiest(self, kind: str) -> int:
+        """Return the number of calls in the minute that had the most."""
+        return max(self._counts[kind].values(), default=0)
 
 
 @dataclass(slots=True)
 class Elb:
-    """ELB's side: each call takes a token of its bucket and one of the account's, or neither.
-
-    Attributes:
-        calls: How many there were, by what they are charged to, or by a name of their own.
-        throttled: How many of them were refused.
-    """
+    """ELB's throttling. It counts its calls, and those that it throttles as ``throttled``."""
 
     clock: ActorClock
-    calls: Counter[str] = field(default_factory=Counter)
-    throttled: int = 0
-    _buckets: Mapping[Call, _ServerBucket] = field(
-        default_factory=lambda: {
-            call: _ServerBucket(quota, quota.capacity) for call, quota in QUOTAS.items()
-        }
-    )
-    _account: _ServerBucket = field(
-        default_factory=lambda: _ServerBucket(ACCOUNT_QUOTA, ACCOUNT_QUOTA.capacity)
-    )
+    calls: Calls
+    _buckets: Buckets = field(default_factory=Buckets)
 
-    def admits(self, call: Call, name: str = "") -> bool:
-        """Let a call take its time, and say whether it was let through."""
+    def admit(self, call: Call, kind: str = "") -> bool:
+        """Let a call take its time, count it, and return whether it was not throttled."""
         self.clock.sleep_until(self.clock.now() + CALL_SECONDS)
-        both = (self._buckets[call], self._account)
-        for bucket in both:
-            bucket.refill(self.clock.now())
-        self.calls[name or call] += 1
-        if any(bucket.tokens < 1 for bucket in both):
-            self.throttled += 1
+        self.calls.add(kind or call)
+        if self._buckets.ready_at(call, self.clock.now()) > self.clock.now():
+            self.calls.add("throttled")
             return False
-        for bucket in both:
-            bucket.tokens -= 1
+        self._buckets.take(call)
         return True
+
+
+class Pace:
+    """When a client makes its calls: each at once."""
+
+    def wait(self, call: Call) -> None:
+        """Wait before an attempt of a call."""
+
+    def note(self, *, throttled: bool) -> None:
+        """Note the result of an attempt."""
+
+
+@dataclass(slots=True)
+class SharePace(Pace):
+    """Makes a call when a share of ELB's buckets has the tokens."""
+
+    clock: ActorClock
+    buckets: Buckets
+
+    def wait(self, call: Call) -> None:
+        """Wait for the tokens, and take them."""
+        self.clock.sleep_until(self.buckets.ready_at(call, self.clock.now()))
+        self.buckets.take(call)
+
+
+class _VirtualTokenBucket(TokenBucket):
+    """botocore's token bucket, on the virtual clock."""
+
+    def __init__(self, clock: ActorClock) -> None:
+        self._virtual = clock
+        super().__init__(max_rate=1, clock=cast("Any", SimpleNamespace(current_time=clock.now)))
+
+    def acquire(self, amount: int = 1, block: bool = True) -> bool:  # noqa: ARG002, FBT001, FBT002 - botocore's signature
+        while True:
+            try:
+                return super().acquire(amount, block=False)
+            except CapacityNotAvailableError:
+                missing = amount - self.available_capacity + _ROUNDING
+                self._virtual.sleep_until(self._virtual.now() + missing / self.max_rate)
+
+
+class AdaptivePace(Pace):
+    """Makes a call when botocore's adaptive retry mode makes it (its classes, and its start)."""
+
+    def __init__(self, clock: ActorClock) -> None:
+        botocore_clock = cast("Any", SimpleNamespace(current_time=clock.now))
+        self._limiter = ClientRateLimiter(
+            rate_adjustor=CubicCalculator(starting_max_rate=0, start_time=clock.now()),
+            rate_clocker=RateClocker(botocore_clock),
+            token_bucket=_VirtualTokenBucket(clock),
+            throttling_detector=cast(
+                "Any", SimpleNamespace(is_throttling_error=lambda *, throttled: throttled)
+            ),
+            clock=botocore_clock,
+        )
+
+    def wait(self, call: Call) -> None:  # noqa: ARG002 - botocore has one bucket for all calls
+        """Wait for a token of the client's own bucket."""
+        self._limiter.on_sending_request(request=None)
+
+    def note(self, *, throttled: bool) -> None:
+        """Adapt the rate."""
+        self._limiter.on_receiving_response(throttled=throttled)
 
 
 @dataclass(slots=True)
 class Client:
-    """A client with botocore's standard retries: its back-off and its retry quota are used.
+    """A botocore client in the standard retry mode: its back-off and its retry quota.
 
-    ``throttlings`` are those that this client met.
+    Attributes:
+        chances: Draws the back-off.
+        throttlings: The number of throttled calls of this client.
     """
 
     elb: Elb
     chances: Random
+    pace: Pace = field(default_factory=Pace)
     throttlings: int = 0
     _quota: RetryQuota = field(default_factory=RetryQuota)
 
-    def call(self, call: Call, deed: Callable[[], _T], name: str = "") -> _T:
-        """Make a call, counted by its own name if it has one.
+    def call(self, call: Call, effect: Callable[[], _T], kind: str = "") -> _T:
+        """Make a call, counted as ``kind`` if given, and return what ``effect`` returns.
 
         Raises:
-            AwsUnavailableError: It was throttled at every attempt.
+            AwsUnavailableError: Every attempt was throttled.
         """
         backoff = ExponentialBackoff(random=self.chances.random)
         taken = 0
         for attempt in range(1, _ATTEMPTS + 1):
-            if self.elb.admits(call, name):
+            if self._attempt(call, kind):
                 self._quota.release(taken or 1)
-                return deed()
-            self.throttlings += 1
+                return effect()
             if attempt == _ATTEMPTS or not self._quota.acquire(_RETRY_COST):
                 break
             taken = _RETRY_COST
-            # Of the context, the back-off reads the number of the attempt alone.
-            context = cast("RetryContext", SimpleNamespace(attempt_number=attempt))
-            delay = backoff.delay_amount(context)
+            # The back-off reads only the number of the attempt.
+            delay = backoff.delay_amount(cast("Any", SimpleNamespace(attempt_number=attempt)))
             self.elb.clock.sleep_until(self.elb.clock.now() + delay)
         raise AwsUnavailableError(call, "ThrottlingException", "Rate exceeded")
+
+    def _attempt(self, call: Call, kind: str) -> bool:
+        self.pace.wait(call)
+        admitted = self.elb.admit(call, kind)
+        self.throttlings += not admitted
+        self.pace.note(throttled=not admitted)
+        return admitted
 
 
 @dataclass(frozen=True, slots=True)
 class Flip:
-    """A failover: when its event comes, when the name moves, and when the caches know."""
+    """A failover: when its event comes, when the name moves, and when DNS caches have expired."""
 
     event: float
     name: float
@@ -154,38 +254,49 @@ class Flip:
 
 @dataclass(slots=True)
 class FleetWorld:
-    """The world of one run.
+    """The world of one simulation, and what it counts.
 
     Attributes:
-        size: How many groups there are.
+        size: The number of groups.
         flips: The failovers, by the number of the group.
-        right_at: When each of these groups came to have the new primary alone.
-        wrong: How many changes put something into a group that neither was nor is its primary,
-            or left it empty.
+        failed: How often a group's iteration or run failed.
+        busy_for: The longest time, in seconds, from the start of a round until its work was done.
+        registered_at: When each group that failed over got its new primary.
+        in_sync_at: When each of them had only its new primary.
+        wrong: The number of changes that left a group empty, or with a target that is neither the
+            old nor the new primary.
     """
 
     size: int
     flips: Mapping[int, Flip]
     clock: ActorClock = field(default_factory=ActorClock)
-    listing_calls: int = 0
-    dns_queries: int = 0
-    right_at: dict[int, float] = field(default_factory=dict)
+    failed: int = 0
+    busy_for: float = 0.0
+    registered_at: dict[int, float] = field(default_factory=dict)
+    in_sync_at: dict[int, float] = field(default_factory=dict)
     wrong: int = 0
+    calls: Calls = field(init=False)
     elb: Elb = field(init=False)
     tags: dict[str, dict[str, str]] = field(init=False)
     groups: dict[str, ComputedGroup] = field(init=False)
     numbers: dict[str, int] = field(init=False)
     facts: dict[str, GroupFacts] = field(init=False)
+    _addresses: list[IPv4Address] = field(init=False)
+    _moves: deque[tuple[float, int]] = field(init=False)
+    _verified_at: list[float] = field(init=False)
+    _unverified: float = 0.0
 
     def __post_init__(self) -> None:
-        self.elb = Elb(self.clock)
-        self.numbers = {arn_of(number): number for number in range(self.size)}
-        names = {name_of(number): number for number in range(self.size)}
-        self.tags = {arn: {ENDPOINT_TAG: name_of(n)} for arn, n in self.numbers.items()}
-        self.groups = {arn: self._group(number) for arn, number in self.numbers.items()}
-        self.numbers |= names
+        self.calls = Calls(self.clock)
+        self.elb = Elb(self.clock, self.calls)
+        self.tags = {arn_of(n): {ENDPOINT_TAG: name_of(n)} for n in range(self.size)}
+        self.groups = {arn_of(number): self._group(number) for number in range(self.size)}
+        self.numbers = {key(n): n for n in range(self.size) for key in (arn_of, name_of)}
         facts = GroupFacts(port=PORT, has_ip_targets=True, vpc_networks=_NETWORKS)
         self.facts = dict.fromkeys(self.groups, facts)
+        self._addresses = [address_of(number, moved=False) for number in range(self.size)]
+        self._moves = deque(sorted((flip.cache, number) for number, flip in self.flips.items()))
+        self._verified_at = [0.0] * self.size
 
     def _group(self, number: int) -> ComputedGroup:
         group = ComputedGroup(
@@ -195,44 +306,63 @@ class FleetWorld:
         return group
 
     def listing(self) -> list[TaggedGroup]:
-        """Every tagged group, a page after the other."""
+        """Return every tagged group, one page after the other."""
         for _ in range(0, self.size, PAGE):
-            self.listing_calls += 1
+            self.calls.add("listing")
             self.clock.sleep_until(self.clock.now() + CALL_SECONDS)
         return self.tagged()
 
     def tagged(self) -> list[TaggedGroup]:
-        """What the listing says, without asking for it."""
+        """Return what the listing returns, without a call."""
         return [TaggedGroup(arn, frozenset(tags.items())) for arn, tags in self.tags.items()]
 
-    def observe(self, names: Sequence[str]) -> list[Observation]:
-        """Look up names, several at once."""
-        waves = -(-len(names) // THREADS)
+    def resolve(self, numbers: Collection[int]) -> list[IPv4Address]:
+        """Look up the names of groups, several at once, and return their addresses."""
+        self.calls.add("dns", len(numbers))
+        waves = -(-len(numbers) // THREADS)
         self.clock.sleep_until(self.clock.now() + waves * QUERY_SECONDS)
-        return [self._answer(name) for name in names]
+        while self._moves and self._moves[0][0] <= self.clock.now():
+            _, number = self._moves.popleft()
+            self._addresses[number] = address_of(number, moved=True)
+        return [self._addresses[number] for number in numbers]
 
-    def address(self, name: str) -> frozenset[IPAddress]:
-        """Return the addresses that resolvers give now."""
-        number = self.numbers[name]
-        flip = self.flips.get(number)
-        return frozenset({address_of(number, moved=bool(flip and self.clock.now() >= flip.cache))})
+    def observe(self, names: Sequence[str]) -> list[Observation]:
+        """Return the same as observations."""
+        addresses = self.resolve([self.numbers[name] for name in names])
+        return [
+            Observation(
+                name=name,
+                addresses=frozenset[IPAddress]({address}),
+                source="dns",
+                ttl=TTL,
+                at=self.clock.now(),
+            )
+            for name, address in zip(names, addresses, strict=True)
+        ]
 
-    def _answer(self, name: str) -> Observation:
-        self.dns_queries += 1
-        return Observation(
-            name=name,
-            addresses=self.address(name),
-            source="dns",
-            ttl=TTL,
-            at=self.clock.now(),
-        )
+    def verified(self, number: int) -> None:
+        """Note that a group was described, and that it was or will be brought in sync."""
+        now = self.clock.now()
+        self._unverified = max(self._unverified, now - self._verified_at[number])
+        self._verified_at[number] = now
 
-    def note(self, arn: str) -> None:
-        """Take note of what a change has made of a group."""
+    @property
+    def unverified_for(self) -> float:
+        """The longest time, in seconds, in which a group was not verified."""
+        return max(self._unverified, self.clock.now() - min(self._verified_at))
+
+    def finished(self, began: float) -> None:
+        """Note that the work of a round that started at ``began`` is done."""
+        self.busy_for = max(self.busy_for, self.clock.now() - began)
+
+    def changed(self, arn: str) -> None:
+        """Note the state of a group after a change."""
         number, registered = self.numbers[arn], self.groups[arn].registered
         old, new = (Target(address_of(number, moved=moved), PORT) for moved in (False, True))
-        flip = self.flips.get(number)
-        allowed = {old} if flip is None or self.clock.now() < flip.name else {old, new}
+        flip, now = self.flips.get(number), self.clock.now()
+        allowed = {old} if flip is None or now < flip.name else {old, new}
         self.wrong += not registered or not registered <= allowed
+        if new in registered:
+            self.registered_at.setdefault(number, now)
         if registered == {new}:
-            self.right_at.setdefault(number, self.clock.now())
+            self.in_sync_at.setdefault(number, now)

@@ -4,16 +4,20 @@ import json
 import re
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
+from random import Random
 from xml.etree import ElementTree as ET
 
 import pytest
 
-from bench.fleet import FOLDER, Task, bound, calls_of_one_run, measure, tasks
+from bench.fleet import FOLDER, Task, measure, tasks
 from bench.fleet_page import draw_figure, to_markdown
-from bench.fleet_rows import FLEET, NAIVE, SIZES, STORM, WITHOUT_EVENTS, Row, claims
-from bench.fleet_world import Client, Elb, arn_of
+from bench.fleet_peers import PEERS
+from bench.fleet_rows import FLEET, SIZES, STORM, WITHOUT_EVENTS, Row, claims, storm_bound
+from bench.fleet_world import AdaptivePace, Buckets, Calls, Client, Elb, Pace, SharePace, arn_of
 from lab.simulation.clock import ActorClock
 from lab.simulation.queues import BATCH, MOST_RECEPTIONS, EventQueue, WorkQueue
+from target_sync.errors import AwsUnavailableError
 from target_sync.fleet.rate_limits import Call
 from target_sync.fleet.work_items import CursorWorkItem, write_work_item
 
@@ -29,7 +33,7 @@ def test_the_committed_figures_have_every_strategy_and_scenario() -> None:
 
 def test_every_claim_holds_in_the_committed_figures() -> None:
     made = list(claims(committed()))
-    assert len(made) == 2 * len(SIZES) + 5
+    assert len(made) == 2 * len(SIZES) + 4
     assert [claim.text for claim in made if not claim.holds] == []
 
 
@@ -37,7 +41,7 @@ def test_the_page_and_the_figure_are_those_of_the_committed_figures() -> None:
     rows, page = committed(), (FOLDER / "fleet.md").read_text()
     made = re.search(r"Made by `make bench-fleet` on\s+(\S+)\.", page)
     assert made is not None
-    assert to_markdown(rows, calls_of_one_run(), made[1]) == page
+    assert to_markdown(rows, made[1]) == page
     figure = draw_figure(rows)
     assert figure == (FOLDER / "fleet.svg").read_text()
     assert ET.fromstring(figure).find(".//{*}script") is None  # noqa: S314 - our own
@@ -50,65 +54,88 @@ def test_the_calls_of_a_quiet_fleet_are_those_of_the_committed_figures() -> None
     assert now.describe_calls == then.describe_calls
     assert now.tag_calls == then.tag_calls
     assert (now.throttled, now.failed, now.registration_calls) == (0, 0, 0)
-    assert now.unverified_s is not None
     assert now.unverified_s <= 901.0
 
 
 @pytest.mark.parametrize("strategy", [FLEET, WITHOUT_EVENTS])
-def test_a_storm_ends_with_every_group_right_and_nothing_wrong_on_the_way(strategy: str) -> None:
+def test_a_storm_ends_with_every_group_in_sync_and_nothing_wrong(strategy: str) -> None:
     row = measure(Task(strategy, "storm", 60, 20))
-    assert (row.not_right, row.wrong, row.failed, row.throttled) == (0, 0, 0, 0)
+    assert (row.never, row.wrong, row.failed, row.throttled) == (0, 0, 0, 0)
     assert row.registration_calls == 2 * 20
-    # A tag for each new state, and one a minute for the audit. What waits is made again by the
-    # next sweep, and the worker that gets it then writes the tag once more.
+    # A tag for each new state, and one a minute for the audit. The next sweep sends waiting work
+    # again, and the worker that gets it then writes the tag once more.
     assert 20 + 40 <= row.tag_calls <= 2 * 20 + 40
     wait = 60 if strategy == WITHOUT_EVENTS else 0
     assert row.last_s is not None
-    assert row.last_s <= bound(20) + 30 + wait
+    assert row.last_s <= storm_bound(20) + 30 + wait
 
 
-def test_describing_each_of_many_groups_is_throttled() -> None:
-    row = measure(Task(NAIVE, "steady", 200))
-    assert row.throttled > 0
-    assert row.failed > 0
-    assert row.listing_calls == 0
+def test_the_committed_storm_of_a_peer_is_that_of_its_code() -> None:
+    now = measure(Task("remember, each minute", "storm", *STORM))
+    assert now == next(
+        r for r in committed() if (r.strategy, r.scenario) == (now.strategy, "storm")
+    )
+    assert (now.registration_calls, now.never, now.failed) == (2 * STORM[1], 0, 0)
 
 
-def test_the_bound_is_the_slowest_bucket_of_all_calls_together() -> None:
-    calls = calls_of_one_run()
-    assert calls[Call.REGISTRATION] == 2
-    assert calls[Call.MUTATING] == 1
-    assert bound(200) == (200 * sum(calls.values()) - 20) / 5
-    assert bound(1) == 0
+@pytest.mark.parametrize(("strategy", "throttled"), [(name, "adaptive" in name) for name in PEERS])
+def test_only_a_peer_without_a_share_is_throttled(strategy: str, throttled: bool) -> None:
+    row = measure(Task(strategy, "storm", 200, 20))
+    assert (row.throttled > 0) is throttled
+    assert (row.never, row.wrong) == (0, 0)
 
 
-def test_elb_refuses_what_finds_no_token_and_refills() -> None:
-    elb = Elb(ActorClock())
-    went = [elb.admits(Call.REGISTRATION) for _ in range(30)]
+def elb() -> Elb:
+    clock = ActorClock()
+    return Elb(clock, Calls(clock))
+
+
+def test_elb_throttles_a_call_without_a_token_and_refills() -> None:
+    aws = elb()
+    admitted = [aws.admit(Call.REGISTRATION) for _ in range(30)]
     # 20 tokens, and 4 a second while each of the calls takes 20 ms.
-    assert went[:21] == [True] * 21
-    assert elb.throttled == went.count(False) > 0
-    elb.clock.sleep_until(elb.clock.now() + 1.0)
-    assert elb.admits(Call.REGISTRATION)
+    assert admitted[:21] == [True] * 21
+    assert aws.calls.total("throttled") == admitted.count(False) > 0
+    aws.clock.sleep_until(aws.clock.now() + 1.0)
+    assert aws.admit(Call.REGISTRATION)
 
 
-class NoChance:
-    """A back-off that always takes its longest."""
+def at_once(_: ActorClock) -> Pace:
+    return Pace()
 
+
+def shared(clock: ActorClock) -> Pace:
+    return SharePace(clock, Buckets(0.5))
+
+
+class LongestBackoff(Random):
     def random(self) -> float:
         return 1.0
 
 
 def test_a_client_tries_three_times_as_botocore_does() -> None:
-    elb = Elb(ActorClock())
-    while elb.admits(Call.REGISTRATION):
+    aws = elb()
+    while aws.admit(Call.REGISTRATION):
         pass
-    began, before = elb.clock.now(), elb.calls[Call.REGISTRATION]
-    client = Client(elb, NoChance())  # type: ignore[arg-type]
-    client.call(Call.REGISTRATION, list)
-    # Refused once, then a second of back-off, in which four tokens came.
-    assert elb.calls[Call.REGISTRATION] - before == 2
-    assert elb.clock.now() - began == pytest.approx(1.04)
+    began, before = aws.clock.now(), aws.calls.total(Call.REGISTRATION)
+    Client(aws, LongestBackoff()).call(Call.REGISTRATION, list)
+    # Throttled once, then a second of back-off, in which four tokens came.
+    assert aws.calls.total(Call.REGISTRATION) - before == 2
+    assert aws.clock.now() - began == pytest.approx(1.04)
+
+
+@pytest.mark.parametrize(
+    ("pace", "fewest", "most"), [(at_once, 50, 500), (shared, 0, 0), (AdaptivePace, 1, 50)]
+)
+def test_the_pace_of_a_client_decides_how_often_it_is_throttled(
+    pace: Callable[[ActorClock], Pace], fewest: int, most: int
+) -> None:
+    aws = elb()
+    client = Client(aws, Random(1), pace(aws.clock))  # noqa: S311 - a simulation
+    for _ in range(500):
+        with suppress(AwsUnavailableError):
+            client.call(Call.DESCRIBE, list)
+    assert fewest <= aws.calls.total("throttled") <= most
 
 
 def test_actors_take_turns_in_the_order_of_their_moments() -> None:
