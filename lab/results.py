@@ -34,6 +34,9 @@ class Phase:
         """Its duration."""
         return self.end - self.start
 
+    def __str__(self) -> str:
+        return f"{self.name} {format_seconds(self.seconds)}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outage:

@@ -82,7 +82,7 @@ def lab_page(tmp_path: Path, results: LabResults) -> str:
 
 
 def drawings(text: str) -> list[ET.Element]:
-    return [ET.fromstring(svg) for svg in re.findall(r"<svg.*?</svg>", text)]  # noqa: S314 - ours
+    return [ET.fromstring(svg) for svg in re.findall(r"<svg.*?</svg>", text, re.DOTALL)]  # noqa: S314 - ours
 
 
 def printed(print_it: object, *arguments: object) -> str:
