@@ -25,7 +25,7 @@ PYTEST := env -u PYTHONDONTWRITEBYTECODE PYTHONPYCACHEPREFIX="$(CURDIR)/build/by
 CFN_LINT := $(BIN)/cfn-lint --include-checks I --regions us-east-1 eu-west-1 ap-northeast-1 --
 SAM := PATH="$(CURDIR)/$(BIN):$$PATH" SAM_CLI_TELEMETRY=0 $(BIN)/sam
 
-.PHONY: help setup demo drill lab test check lint lint-code lint-templates browser screenshots histories build build-fleet bench bench-fleet bench-cold bench-warm cost break-rules mutants lock format clean
+.PHONY: help setup demo drill lab test check lint lint-code lint-templates browser screenshots docs histories build build-fleet bench bench-fleet bench-cold bench-warm cost break-rules mutants lock format clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -71,6 +71,9 @@ browser: setup ## Install the Chromium and the axe-core that the widget's tests 
 
 screenshots: browser ## Make the pictures of the widget in docs/widget
 	@PYTHONPATH=layers/target_sync:. $(PY) -m tests.browser
+
+docs: setup ## Write the tables of the pages that repeat the code, the templates and the lab
+	@PYTHONPATH=layers/target_sync:. $(PY) -m tools.generate_docs
 
 histories: setup ## Run many more random histories than the tests run; HISTORIES=1000000 SEED=1
 	@PYTHONPATH=layers/target_sync:. $(PY) -m tests.properties --histories $(HISTORIES) --seed $(SEED)

@@ -25,7 +25,7 @@ _DNS_PORT = 53
 
 def main() -> int:
     """Run a drill; the exit status is 0 only if the stack followed the failover."""
-    given = _parse()
+    given = parser().parse_args()
     # A shell lets its background jobs ignore Ctrl-C.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
@@ -66,42 +66,45 @@ def _connection_poller(
     return poller if name and poller.connects() else None
 
 
-def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m drill", description=__doc__)
-    parser.add_argument("--stack", required=True, type=_not_empty, help="the stack's name")
-    parser.add_argument("--region", help="its Region; default: as in your AWS settings")
-    parser.add_argument(
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the options."""
+    made = argparse.ArgumentParser(prog="python -m drill", description=__doc__)
+    made.add_argument("--stack", required=True, type=_not_empty, help="the stack's name")
+    made.add_argument("--region", help="its Region; default: as in your AWS settings")
+    made.add_argument(
         "--observe", action="store_true", help="wait for a failover and do not start one"
     )
-    parser.add_argument(
+    made.add_argument(
         "--yes", metavar="NAME", help="the database's name; confirms without a question"
     )
-    parser.add_argument(
+    made.add_argument(
         "--connect",
         type=_host_and_port,
         metavar="HOST:PORT",
         help="the address of new connections; default: the load balancer, if it can be reached",
     )
-    parser.add_argument(
+    made.add_argument(
         "--resolver",
         type=_name_server,
         action="append",
         metavar="ADDRESS[:PORT]",
         help="a DNS server instead of the system's",
     )
-    parser.add_argument(
+    made.add_argument(
         "--limit",
         type=_seconds,
         default=DEFAULT_LIMIT,
+        metavar="SECONDS",
         help="seconds until the new target must be healthy; default: %(default)g",
     )
-    parser.add_argument(
+    made.add_argument(
         "--report",
         type=Path,
         default=DEFAULT_REPORT,
+        metavar="FILE",
         help="the path of the HTML report; default: %(default)s",
     )
-    return parser.parse_args()
+    return made
 
 
 def _not_empty(text: str) -> str:

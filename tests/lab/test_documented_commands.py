@@ -77,6 +77,9 @@ RUN_ELSEWHERE: Mapping[str, RunElsewhere] = {
     "make screenshots": RunElsewhere(
         "the tests of the widget show the same states", "tests/browser/test_widget.py", "states"
     ),
+    "make docs": RunElsewhere(
+        "a test compares its tables with the pages", "tests/template/test_docs.py", "make docs"
+    ),
     "make histories": RunElsewhere(
         "a million histories; the tests replay some of them",
         "tests/properties/test_histories.py",

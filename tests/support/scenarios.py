@@ -1,7 +1,6 @@
 """The expected outcome of each failure scenario.
 
-``tests/template/test_failure_scenarios_page.py`` compares them with
-``docs/contributing/failure-scenarios.md``.
+``make docs`` writes them into ``docs/contributing/failure-scenarios.md``.
 """
 
 import functools
@@ -123,6 +122,11 @@ def run_metrics(result: SyncResult) -> dict[str, float]:
 
 def written_metrics(report: Callable[[], None]) -> dict[str, float]:
     """Return the metrics that CloudWatch extracts from what a reporter writes."""
+    return {name: value for name, _, value in metrics_with_units(report)}
+
+
+def metrics_with_units(report: Callable[[], None]) -> list[tuple[str, str, float]]:
+    """Return the name, the unit and the value of each metric that a reporter writes."""
     settings = {
         "POWERTOOLS_SERVICE_NAME": "scenarios",
         "POWERTOOLS_METRICS_NAMESPACE": "PostgresPrivateLink",
@@ -133,4 +137,4 @@ def written_metrics(report: Callable[[], None]) -> dict[str, float]:
     documents = (json.loads(line) for line in written.getvalue().splitlines())
     (metrics,) = (document for document in documents if "_aws" in document)
     (directive,) = metrics["_aws"]["CloudWatchMetrics"]
-    return {m["Name"]: sum(metrics[m["Name"]]) for m in directive["Metrics"]}
+    return [(m["Name"], m["Unit"], sum(metrics[m["Name"]])) for m in directive["Metrics"]]

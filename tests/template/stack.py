@@ -83,6 +83,21 @@ SITUATIONS: Mapping[str, Mapping[str, str]] = {
 }
 """Parameters that make every condition of the template both true and false."""
 
+_FLEET_IN_VPC = {
+    "FunctionSubnetIds": "subnet-0a1b2c3d4e5f60718",
+    "FunctionSecurityGroupIds": "sg-0a1b2c3d4e5f60718",
+}
+FLEET_SITUATIONS: Mapping[str, Mapping[str, str]] = {
+    "by default": {},
+    "in a VPC": _FLEET_IN_VPC,
+    "with all options": {
+        **_FLEET_IN_VPC,
+        "AlarmTopicArn": SITUATIONS["rejection"]["AlarmTopicArn"],
+        "PermissionsBoundaryArn": SITUATIONS["boundary"]["PermissionsBoundaryArn"],
+    },
+}
+"""The same for the fleet."""
+
 PSEUDO_PARAMETERS = {
     "AWS::AccountId": "111122223333",
     "AWS::Partition": "aws",

@@ -1,16 +1,14 @@
-"""The costs use the numbers of the templates, and the README agrees with the page."""
+"""The costs use the numbers of the templates."""
 
 from typing import Any
 
 import pytest
 
-from cost.model import Inputs, balancers, stacks, total
-from cost.page import DATABASES
-from cost.prices import load_prices
-from tests.template.pages import ROOT, read, sections, tables
+from cost.model import Inputs
+from tests.template.pages import ROOT
 from tests.template.stack import SITUATIONS, TEMPLATE, Resolver, load
 
-OURS, PRICES = Inputs.load(), load_prices()
+OURS = Inputs.load()
 STACK = Resolver()
 FLEET = Resolver(path=ROOT / "fleet.yaml")
 IN_VPC = Resolver(SITUATIONS["function in the VPC"])
@@ -51,11 +49,3 @@ def test_the_costs_of_a_fleet_use_the_numbers_of_its_template() -> None:
 def test_both_templates_start_a_run_every_minute(resolver: Resolver) -> None:
     (schedule,) = resolver.of_type("AWS::Scheduler::Schedule").values()
     assert schedule["ScheduleExpression"] == "rate(1 minute)"
-
-
-def test_the_readme_states_the_costs_of_the_page() -> None:
-    made = [total(balancers(OURS, n), PRICES) for n in DATABASES]
-    single = [total(stacks(OURS, n), PRICES) for n in DATABASES]
-    costs = [[one + other for one, other in zip(single, made, strict=True)], made]
-    (table,) = tables(sections(read("README.md"), 2)["What it costs"])
-    assert [row[1:] for row in table] == [[f"${usd:,.0f}" for usd in row] for row in costs]

@@ -1,4 +1,4 @@
-"""The pages name only things that exist, and describe every status, field, metric and error."""
+"""The pages name only things that exist, and their tables are as the generator writes them."""
 
 import json
 import re
@@ -6,13 +6,12 @@ import re
 import pytest
 
 from lab.options import LabOptions
-from target_sync import errors
-from target_sync.model import LookupFailure, RunStatus
-from target_sync.reconcile.planner import Action, VetoCode, make_plan
+from target_sync.reconcile.planner import make_plan
 from target_sync.reconcile.triggers import parse_trigger
-from target_sync.reporting import PowertoolsReporter
+from target_sync.status.checks.result import CheckState
 from tests.support.events import load_event
 from tests.support.scenario import A, B, Scenario
+from tests.support.scenarios import OUTCOMES
 from tests.template.pages import (
     PAGES,
     ROOT,
@@ -26,10 +25,10 @@ from tests.template.pages import (
     without_blocks,
 )
 from tests.template.stack import load
+from tools.generate_docs import MARKED, TABLES, TO_WRITE, updated
 
 README = read("README.md")
 ARCHITECTURE = read("docs/contributing/architecture.md")
-REFERENCE = read("docs/reference.md")
 ADRS = sorted(path.name for path in (ROOT / "docs/contributing/adr").glob("[0-9]*.md"))
 
 #: Names of foreign programs, APIs and metrics that the pages mention.
@@ -57,9 +56,26 @@ def names_in_code() -> set[str]:
     return {word for file in files for word in re.findall(r"\w+", file.read_text())}
 
 
-def first_column(text: str, number: int = 0) -> list[str]:
-    """Return the first cell of each row of a section's table, without backticks."""
-    return [row[0].strip("`") for row in tables(text)[number]]
+@pytest.mark.parametrize("page", PAGES)
+def test_make_docs_would_change_no_page(page: str) -> None:
+    text = read(page)
+    assert updated(text) == text, "run `make docs`"
+    assert f"| {TO_WRITE} |" not in text
+
+
+def test_every_table_of_make_docs_is_on_a_page() -> None:
+    assert {name for page in PAGES for _, name, _ in MARKED.findall(read(page))} == TABLES.keys()
+    assert len(list(TABLES["failure-scenarios"]())) == len(OUTCOMES)
+
+
+def test_make_docs_keeps_the_prose_of_a_row_and_asks_for_that_of_a_new_one() -> None:
+    head = "<!-- generated: check-states -->\n| state | meaning |\n|---|---|\n"
+    page = updated(f"{head}| `skipped` | ours |\n| `gone` | theirs |\n| `ok` | |\n")
+    written = page.removeprefix(head).splitlines()
+    assert written[0] == "| `skipped` | ours |"
+    assert set(written[1:]) == {f"| `{state}` | {TO_WRITE} |" for state in CheckState} - {
+        f"| `skipped` | {TO_WRITE} |"
+    }
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -112,69 +128,10 @@ def test_the_example_is_the_response_to_a_dry_run_after_a_failover() -> None:
     assert json.loads(example) == json.loads(json.dumps(document))
 
 
-def test_the_readme_describes_every_status() -> None:
-    assert set(first_column(sections(README, 2)["Resync manually"])) == set(RunStatus)
-
-
-def test_the_reference_describes_every_status() -> None:
-    described = first_column(sections(REFERENCE, 2)["Statuses"])
-    assert set(described) == set(RunStatus)
-
-
-def test_the_reference_describes_every_action() -> None:
-    assert set(first_column(sections(REFERENCE, 2)["Actions"])) == set(Action)
-
-
 def test_the_architecture_has_the_table_of_the_planner() -> None:
     docstring = " ".join((make_plan.__doc__ or "").split())
     for row in tables(sections(ARCHITECTURE, 2)["The planner"])[0]:
         assert " ".join(row) in docstring
-
-
-def test_the_reference_describes_every_veto() -> None:
-    assert set(first_column(sections(REFERENCE, 2)["Vetoes"])) == set(VetoCode)
-
-
-def test_the_reference_describes_every_error_and_whether_it_is_retryable() -> None:
-    known = {
-        name: "yes" if error.retryable else "no"
-        for name, error in vars(errors).items()
-        if isinstance(error, type)
-        and issubclass(error, errors.TargetSyncError)
-        and error is not errors.TargetSyncError
-    }
-    described = {row[0].strip("`"): row[1] for row in tables(sections(REFERENCE, 2)["Errors"])[0]}
-    assert described == known
-
-
-def test_the_reference_describes_every_failed_observation() -> None:
-    assert set(first_column(sections(REFERENCE, 2)["Errors"], 1)) == set(LookupFailure)
-
-
-def test_the_reference_describes_every_field_of_a_result_in_order() -> None:
-    described = first_column(sections(REFERENCE, 2)["The result of a run"])
-    assert described == list(Scenario(A).run(parse_trigger({})).to_document())
-
-
-def test_the_reference_describes_every_metric_and_its_unit(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "docs")
-    monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "PostgresPrivateLink")
-    scenario = Scenario(A)
-    scenario.fail_over(B)
-    result = scenario.run(parse_trigger(load_event("schedule")))
-    PowertoolsReporter().report(result)
-
-    (figures,) = (
-        document
-        for line in capsys.readouterr().out.splitlines()
-        if "_aws" in (document := json.loads(line))
-    )
-    (directive,) = figures["_aws"]["CloudWatchMetrics"]
-    written = {metric["Name"]: metric["Unit"] for metric in directive["Metrics"]}
-    described = tables(sections(REFERENCE, 2)["Metrics"])[0]
-    assert {row[0].strip("`"): row[1] for row in described} == written
 
 
 def test_the_architecture_states_the_default_times_of_the_lab() -> None:

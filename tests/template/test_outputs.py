@@ -27,12 +27,6 @@ def test_a_stack_has_the_outputs_that_users_need() -> None:
     }
 
 
-def test_every_output_is_described_and_none_is_exported() -> None:
-    outputs = load()["Outputs"].values()
-    assert all(entry["Description"] for entry in outputs)
-    assert not any("Export" in entry for entry in outputs)  # stacks share export names
-
-
 def test_the_request_has_the_form_of_the_vendor() -> None:
     request = output(
         "ConsumerRequest", DbtAccountUrl="https://ab123.eu1.dbt.com", DbtEnvironment="EMEA"

@@ -1,5 +1,4 @@
 import re
-from collections import Counter
 from typing import Any
 
 import pytest
@@ -7,53 +6,6 @@ import pytest
 from tests.template.stack import load
 
 PARAMETERS: dict[str, dict[str, Any]] = load()["Parameters"]
-INTERFACE: dict[str, Any] = load()["Metadata"]["AWS::CloudFormation::Interface"]
-
-
-def test_every_parameter_is_in_exactly_one_group() -> None:
-    listed = Counter(name for group in INTERFACE["ParameterGroups"] for name in group["Parameters"])
-    assert listed == dict.fromkeys(PARAMETERS, 1)
-
-
-def test_every_group_has_a_label() -> None:
-    assert all(group["Label"]["default"] for group in INTERFACE["ParameterGroups"])
-
-
-def test_every_parameter_has_a_label_of_its_own() -> None:
-    labels = INTERFACE["ParameterLabels"]
-    assert labels.keys() == PARAMETERS.keys()
-    assert len({label["default"] for label in labels.values()}) == len(PARAMETERS)
-
-
-@pytest.mark.parametrize("name", PARAMETERS)
-def test_a_parameter_has_a_description(name: str) -> None:
-    assert PARAMETERS[name]["Description"].endswith((".", "com"))
-
-
-@pytest.mark.parametrize("name", PARAMETERS)
-def test_a_limited_parameter_has_a_constraint_description(name: str) -> None:
-    parameter = PARAMETERS[name]
-    limits = {"AllowedPattern", "AllowedValues", "MinValue", "MaxValue", "MinLength", "MaxLength"}
-    if limits & parameter.keys():
-        assert parameter["ConstraintDescription"].startswith("must be ")
-
-
-@pytest.mark.parametrize("name", PARAMETERS)
-def test_a_text_parameter_has_limits(name: str) -> None:
-    parameter = PARAMETERS[name]
-    if parameter["Type"] in {"String", "CommaDelimitedList"}:
-        assert {"AllowedPattern", "AllowedValues"} & parameter.keys()
-
-
-@pytest.mark.parametrize("name", [name for name in PARAMETERS if "Default" in PARAMETERS[name]])
-def test_a_default_is_within_the_limits(name: str) -> None:
-    parameter = PARAMETERS[name]
-    default = parameter["Default"]
-    if "AllowedValues" in parameter:
-        assert default in parameter["AllowedValues"]
-    assert re.fullmatch(parameter.get("AllowedPattern", ".*"), str(default))
-    if "MinValue" in parameter:
-        assert parameter["MinValue"] <= default <= parameter["MaxValue"]
 
 
 def test_only_the_database_endpoint_is_required() -> None:

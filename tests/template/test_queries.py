@@ -18,7 +18,6 @@ from target_sync.reconcile.result import SyncResult
 from target_sync.reporting import PowertoolsReporter
 from tests.functional.test_notifications import NotifiedScenario
 from tests.support.scenario import EVENT, MANUAL, SCHEDULE, A, B
-from tests.template.pages import read, sections, tables
 from tests.template.stack import Resolver, resources
 
 QUERIES = {
@@ -169,8 +168,3 @@ def test_the_queries_read_the_log_of_the_reconciler_and_have_the_name_of_the_sta
         assert properties["Name"].startswith("postgres-privatelink/")
         assert properties["LogGroupNames"] == ["<ReconcileTargetsLogGroup>"]
     assert len(QUERIES) == len(resources("AWS::Logs::QueryDefinition"))
-
-
-def test_the_page_lists_every_query() -> None:
-    listed = tables(sections(read("docs/observability.md"), 2)["The log"])[0]
-    assert [row[0].strip("`") for row in listed] == list(QUERIES)

@@ -1,5 +1,4 @@
 import re
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,9 +10,7 @@ from target_sync.notifications.messages import SOURCE
 from target_sync.reconcile.reconciler import SCHEDULE_SECONDS
 from tests.template.stack import (
     NETWORK,
-    PSEUDO_PARAMETERS,
     SITUATIONS,
-    TEMPLATE,
     Resolver,
     as_list,
     expand,
@@ -26,46 +23,6 @@ from tests.template.stack import (
 FUNCTIONS = resources("AWS::Lambda::Function")
 ROLES = resources("AWS::IAM::Role")
 EVERYWHERE = pytest.mark.parametrize("situation", SITUATIONS)
-NO_RESOURCE_LEVEL = {
-    "autoscaling:DescribeAutoScalingGroups",
-    "cloudwatch:GetMetricData",
-    "ec2:DescribeInstances",
-    "ec2:DescribeNetworkInterfaces",
-    "ec2:DescribeRouteTables",
-    "ec2:DescribeSecurityGroups",
-    "ec2:DescribeSubnets",
-    "ec2:DescribeVpcEndpointConnections",
-    "ec2:DescribeVpcEndpointServiceConfigurations",
-    "ec2:DescribeVpcEndpoints",
-    "ec2:DescribeVpcs",
-    "elasticloadbalancing:DescribeListenerAttributes",
-    "elasticloadbalancing:DescribeListeners",
-    "elasticloadbalancing:DescribeLoadBalancerAttributes",
-    "elasticloadbalancing:DescribeLoadBalancers",
-    "elasticloadbalancing:DescribeTargetGroupAttributes",
-    "elasticloadbalancing:DescribeTargetGroups",
-    "elasticloadbalancing:DescribeTargetHealth",
-    "xray:PutTelemetryRecords",
-    "xray:PutTraceSegments",
-}
-"""Actions that AWS lets no policy narrow (Service Authorization Reference)."""
-WHOLE_TYPES = {
-    # The look-up has to find the database.
-    "rds:DescribeDBClusterEndpoints": {":cluster:*", ":cluster-endpoint:*"},
-    "rds:DescribeDBClusters": {":cluster:*"},
-    "rds:DescribeDBInstances": {":db:*"},
-    "rds:DescribeDBProxies": {":db-proxy:*"},
-    "rds:DescribeDBProxyEndpoints": {":db-proxy:*", ":db-proxy-endpoint:*"},
-    # When the name changes, the function also detaches the old group.
-    "autoscaling:AttachLoadBalancerTargetGroups": {":autoScalingGroup:*:autoScalingGroupName/*"},
-    "autoscaling:DetachLoadBalancerTargetGroups": {":autoScalingGroup:*:autoScalingGroupName/*"},
-    # Lambda requires these for a function in a VPC, whose interfaces have no names yet.
-    "ec2:AssignPrivateIpAddresses": {":network-interface/*"},
-    "ec2:CreateNetworkInterface": {":network-interface/*", ":subnet/*"},
-    "ec2:DeleteNetworkInterface": {":*/*"},
-    "ec2:UnassignPrivateIpAddresses": {":network-interface/*"},
-}
-"""Actions that a role may have on every resource of a type in the account and Region."""
 
 
 def allowed(situation: str, role: str) -> dict[str, list[str]]:
@@ -170,34 +127,6 @@ def test_the_timeout_of_a_custom_resource_fits_its_function(
 # ---------------------------------------------------------------------------------- policies
 
 
-@EVERYWHERE
-def test_a_role_allows_no_wildcard_action(situation: str) -> None:
-    for _, statement in policies(situation):
-        assert not [action for action in as_list(statement["Action"]) if "*" in action]
-
-
-@EVERYWHERE
-def test_a_role_names_its_resources_if_aws_has_a_resource_level(situation: str) -> None:
-    here = ":".join(PSEUDO_PARAMETERS[f"AWS::{name}"] for name in ("Region", "AccountId"))
-    for _, statement in policies(situation):
-        for action in as_list(statement["Action"]):
-            for resource in as_list(statement["Resource"]):
-                if resource == "*":
-                    assert action in NO_RESOURCE_LEVEL
-                elif "*" in resource:
-                    assert resource.split(here)[1] in WHOLE_TYPES[action]
-
-
-def test_every_star_in_the_template_has_a_reason() -> None:
-    lines = TEMPLATE.read_text().splitlines()
-    stars = [number for number, line in enumerate(lines) if 'Resource: "*"' in line]
-    assert stars
-    for number in stars:
-        sid = max(i for i in range(number) if "Sid:" in lines[i])
-        start = sid if "- Sid:" in lines[sid] else sid - 1  # the line of an anchor
-        assert lines[start - 1].strip().startswith("# AWS has no resource level"), lines[sid]
-
-
 def test_the_reconciler_has_the_permissions_of_its_database_kind_only() -> None:
     always = {
         "elasticloadbalancing:DeregisterTargets",
@@ -286,15 +215,6 @@ def test_only_the_rules_and_the_topic_of_the_stack_may_send_to_the_queue(situati
     assert sources == rules | topics
 
 
-def test_every_role_has_the_permissions_boundary() -> None:
-    boundary = SITUATIONS["boundary"]["PermissionsBoundaryArn"]
-    roles = Resolver(SITUATIONS["boundary"]).of_type("AWS::IAM::Role")
-    assert len(roles) == 6  # one for each function, and one for each schedule
-    assert {role["PermissionsBoundary"] for role in roles.values()} == {boundary}
-    plain = Resolver().of_type("AWS::IAM::Role")
-    assert not [role for role in plain.values() if "PermissionsBoundary" in role]
-
-
 # ------------------------------------------------------------------------------------ events
 
 
@@ -371,61 +291,10 @@ def test_a_queue_is_encrypted_and_keeps_messages_for_two_weeks(name: str) -> Non
     assert queue["MessageRetentionPeriod"] == 14 * 24 * 3600
 
 
-# -------------------------------------------------------------------------------- two stacks
-
-NAME_PROPERTIES = re.compile(
-    r"(Name|(Bucket|Function|Group|Layer|LoadBalancer|LogGroup|Queue|Role|Rule|Schedule|Topic)Name)"
-)
-LONGEST_STACK_NAME = "s" * 128
-LIMITS = {
-    ("AWS::CloudWatch::Alarm", "AlarmName"): 255,
-    ("AWS::EC2::SecurityGroup", "GroupDescription"): 255,
-    ("AWS::EC2::SecurityGroupIngress", "Description"): 255,
-    ("AWS::CloudWatch::Dashboard", "DashboardBody"): sys.maxsize,  # AWS documents no limit
-    ("AWS::CloudWatch::Dashboard", "DashboardName"): 255,
-    ("AWS::Events::Rule", "Description"): 512,
-    ("AWS::Lambda::Function", "Description"): 256,
-    ("AWS::Lambda::LayerVersion", "LayerName"): 140,
-    ("AWS::Logs::QueryDefinition", "Name"): 255,
-    ("AWS::Scheduler::Schedule", "Description"): 512,
-}
-"""The maximum length of texts in AWS, by resource type and property."""
-
-
-@pytest.mark.parametrize("logical_id", expand()["Resources"])
-def test_two_stacks_have_no_name_in_common(logical_id: str) -> None:
-    resource = expand()["Resources"][logical_id]
-    if resource["Type"] == "AWS::IAM::Policy" or resource["Type"].startswith("Custom::"):
-        return  # an inline policy's name need only differ within its role
-    for key, value in resource.get("Properties", {}).items():
-        if NAME_PROPERTIES.fullmatch(key):
-            one, other = (
-                Resolver(pseudo={**PSEUDO_PARAMETERS, "AWS::StackName": stack}).resolve(value)
-                for stack in ("one", "other")
-            )
-            is_reference = one.startswith("<")
-            assert is_reference or one != other, f"{key} of {logical_id} is always {one}"
-
-
-@EVERYWHERE
-def test_the_longest_name_of_a_stack_fits_everywhere(situation: str) -> None:
-    pseudo = {**PSEUDO_PARAMETERS, "AWS::StackName": LONGEST_STACK_NAME}
-    given = {**SITUATIONS[situation]}
-    for logical_id, resource in Resolver(given, pseudo=pseudo).created().items():
-        for key, value in resource.get("Properties", {}).items():
-            if isinstance(value, str) and LONGEST_STACK_NAME in value:
-                assert len(value) <= LIMITS[resource["Type"], key], f"{key} of {logical_id}"
-
-
 def test_two_stacks_have_separate_metrics() -> None:
     for function in FUNCTIONS.values():
         variables = function["Environment"]["Variables"]
         assert variables["POWERTOOLS_SERVICE_NAME"] == {"Ref": "AWS::StackName"}
-
-
-@pytest.mark.parametrize("logical_id", expand()["Resources"])
-def test_a_deleted_stack_leaves_nothing(logical_id: str) -> None:
-    assert expand()["Resources"][logical_id].get("DeletionPolicy", "Delete") == "Delete"
 
 
 # ------------------------------------------------------------------------------- environment

@@ -6,14 +6,15 @@ import pytest
 
 from target_sync.notifications.messages import RUNBOOK
 from target_sync.status.checks.result import CheckId
+from tests.support.monitoring import alarms
 from tests.template.pages import anchors, read, sections
-from tests.template.stack import SITUATIONS, Resolver
+from tests.template.stack import FLEET_TEMPLATE, Resolver
 
 PARTS = sections(read(RUNBOOK), 2)
 CHECKS = sections(read("docs/status.md"), 3)
 ENTRIES = {
     anchor: text
-    for part in ("Alarms", "Broken checks")
+    for part in ("Alarms", "Alarms of the fleet", "Broken checks")
     for title, text in sections(PARTS[part], 3).items()
     for anchor in anchors(f"### {title}")
 }
@@ -25,9 +26,11 @@ def named(part: str) -> list[str]:
 
 
 def test_each_alarm_has_an_entry() -> None:
-    alarms = Resolver(SITUATIONS["acceptance"]).of_type("AWS::CloudWatch::Alarm").values()
-    names = {alarm["AlarmName"].removeprefix("postgres-privatelink-") for alarm in alarms}
-    assert sorted(named("Alarms")) == sorted(names)
+    assert sorted(named("Alarms")) == sorted(alarms())
+    fleet = Resolver(path=FLEET_TEMPLATE).of_type("AWS::CloudWatch::Alarm").values()
+    names = [alarm["AlarmName"].removeprefix("postgres-privatelink-") for alarm in fleet]
+    # Both templates have an alarm for undelivered events.
+    assert named("Alarms of the fleet") == [name for name in names if name != "undelivered-events"]
 
 
 def test_each_check_that_can_be_broken_has_an_entry_in_the_order_of_the_report() -> None:

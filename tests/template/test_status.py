@@ -6,12 +6,10 @@ import pytest
 
 from target_sync.model import DatabaseKind
 from target_sync.status.checks.load_balancer import GROUP_ATTRIBUTES, HEALTH_CHECK
-from target_sync.status.checks.result import CheckId, CheckState
+from target_sync.status.checks.result import CheckId
 from target_sync.status.collector import SECONDS
-from target_sync.status.report import make_report
 from target_sync.status.settings import StatusSettings, load_status_settings
-from tests.support.status import DEPLOYMENT, FACTS
-from tests.template.pages import read, sections, tables
+from tests.template.pages import read, sections
 from tests.template.stack import SITUATIONS, Resolver, as_list, load, policies
 
 EVERYWHERE = pytest.mark.parametrize("situation", SITUATIONS)
@@ -213,12 +211,3 @@ def test_a_report_ends_before_the_functions_timeout() -> None:
 
 def test_the_page_explains_every_check_in_its_order() -> None:
     assert list(sections(read("docs/status.md"), 3)) == [id_.value for id_ in CheckId]
-
-
-def test_the_page_explains_every_state_and_every_field() -> None:
-    page = sections(read("docs/status.md"), 2)
-    assert {row[0].strip("`") for row in tables(page["States"])[0]} == set(CheckState)
-    fields = tables(read("docs/status.md"))[0]
-    assert [row[0].strip("`") for row in fields] == list(
-        make_report(FACTS, DEPLOYMENT).to_document()
-    )
