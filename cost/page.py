@@ -1,6 +1,9 @@
 """The page with the costs, as Markdown. `make cost` writes all of it."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from jinja2 import StrictUndefined, Template
 
 from cost.markdown import table
 from cost.model import (
@@ -22,6 +25,8 @@ from cost.model import (
 )
 from cost.prices import Price
 
+_TEXT = Path(__file__).with_name("page.md.j2").read_text()
+_PAGE: Template = Template(_TEXT, undefined=StrictUndefined, keep_trailing_newline=True)
 DATABASES = (1, 10, 100, 1_000)
 
 
@@ -66,7 +71,7 @@ def to_markdown(
         "endpoints for each stack": many(lambda n: endpoints(inputs, n * inputs.stack_endpoints)),
         "endpoints for the fleet": many(lambda _: endpoints(inputs, inputs.fleet_endpoints)),
     }
-    return _PAGE.format(
+    return _PAGE.render(
         regions=_listed(price.region for price in prices.values()),
         dates=_listed(price.date.isoformat() for price in prices.values()),
         ways=table(head, _totals(ways, prices)),
@@ -122,86 +127,3 @@ def _prices(prices: Mapping[str, Price]) -> Iterator[Sequence[str]]:
 
 def _listed(texts: Iterable[str]) -> str:
     return ", ".join(sorted(set(texts)))
-
-
-_PAGE = """# What it costs
-
-Made by `make cost` from the prices and numbers below: list prices of {regions}, collected on
-{dates}, without free tiers. **Nothing here is from a bill.** The tables mark assumed numbers. You
-can replace each price and each number:
-
-```sh
-printf '[balancer_hour]\\nusd = 0.0252\\n' > mine.toml
-make cost COST_OPTIONS="--prices mine.toml --databases 40 --set gb=500 --set run_seconds=0.4"
-```
-
-With options, the command prints the page; without, it writes this page.
-
-## Summary
-
-The provider of the databases pays:
-
-{ways}
-
-A part of this keeps the target groups in sync. The load balancers of a fleet exist already, made by
-other tools, so the fleet adds only this part:
-
-{syncing}
-
-The consumers (the vendors) pay:
-
-{consumers}
-
-With the prices and numbers of this project:
-
-- Metrics, alarms and the dashboard are most of the cost of a stack without its load balancer. A
-  fleet has them once.
-- A load balancer costs more than everything that keeps its targets in sync. Several databases can
-  share one, each with its own listener: `--set databases_per_balancer=10`.
-- VPC Lattice with resource endpoints costs least: it has no load balancer, and nothing to keep in
-  sync. The consumers must accept it; dbt's documentation asks for an endpoint service. Some of its
-  prices are [uncertain](#the-prices).
-
-## Line by line
-
-A stack for each database:
-
-{stack_lines}
-
-One fleet, without the load balancers:
-
-{fleet_lines}
-
-The Lambda time of the fleet is an upper bound. It takes the longest simulated sweep, keeps every
-worker busy until the last work item is done, and puts one work item in each batch.
-
-Functions in a VPC without a NAT gateway need interface endpoints. Functions outside a VPC, which
-suffice for every RDS name, need none. Stacks in one VPC can share them:
-
-{private}
-
-## The numbers
-
-{inputs}
-
-From [the benchmark](bench/fleet.md), which simulates 1, 10, 100, 1,000 and 5,000 groups; values in
-between are interpolated:
-
-{simulated}
-
-## The prices
-
-{prices}
-
-{notes}
-
-## What is not in it
-
-- Traffic between Availability Zones: 0.01 USD a GB in each direction. With one target in one zone,
-  some traffic always crosses zones.
-- Cheaper tiers and free tiers. The page therefore overestimates the cost of one database and of
-  1,000.
-- Log storage, the notifications of a failover, and status reports: less than a cent per database.
-- Calls to ELB, EC2, RDS and the tagging API, events of AWS services and the endpoint service cost
-  nothing.
-"""
