@@ -14,7 +14,7 @@ from moto import mock_aws
 
 from lab.addresses import free_port
 from target_sync.errors import AwsCallError, CustomResourceResponseError
-from target_sync.provisioning.cloudformation import ATTEMPT_SECONDS, ResponseUrl
+from target_sync.provisioning.cloudformation import ResponseUrl
 from target_sync.provisioning.functions import LambdaFunctions
 from target_sync.provisioning.ports import AutoScalingPort, FunctionError
 from target_sync.targets.auto_scaling import AutoScalingGroups
@@ -30,8 +30,8 @@ BODY = '{"Status": "SUCCESS", "Reason": "é"}'.encode()
 PATH = "/response?sig=secret"
 
 
-def put(url: str, clock: FakeClock | None = None) -> None:
-    clock = clock or FakeClock()
+def put(url: str) -> None:
+    clock = FakeClock()
     ResponseUrl(clock).put(url, BODY, clock.now() + 60)
 
 
@@ -57,15 +57,38 @@ def test_does_not_retry_a_rejected_upload() -> None:
         assert len(server.uploads) == 1
 
 
-def test_an_unreachable_url_fails_at_the_deadline_without_showing_the_url() -> None:
-    clock = FakeClock()
-    start = clock.now()
+class RecordingClock(FakeClock):
+    """Records the end of each wait, in seconds after the start."""
+
+    def __init__(self) -> None:
+        super().__init__(0.0)
+        self.waits: list[float] = []
+
+    def sleep_until(self, at: float) -> None:
+        self.waits.append(at)
+        super().sleep_until(at)
+
+
+@pytest.mark.parametrize(
+    ("deadline", "waits"),
+    [
+        (60.0, [0.5, 1.5, 3.5, 7.5, 15.5, 31.5]),
+        # A try may take 4 seconds, so the last one begins 4 seconds before the deadline or earlier.
+        (7.5, [0.5, 1.5, 3.5]),
+        (7.4, [0.5, 1.5]),
+    ],
+)
+def test_doubles_each_pause_and_begins_only_tries_that_end_before_the_deadline(
+    deadline: float, waits: list[float]
+) -> None:
+    clock = RecordingClock()
+    url = f"http://127.0.0.1:{free_port('127.0.0.1')}{PATH}"
 
     with pytest.raises(CustomResourceResponseError, match="in time") as failure:
-        put(f"http://127.0.0.1:{free_port('127.0.0.1')}{PATH}", clock)
+        ResponseUrl(clock).put(url, BODY, deadline)
 
+    assert clock.waits == waits
     assert "secret" not in str(failure.value)
-    assert 20 < clock.now() - start <= 60 - ATTEMPT_SECONDS
 
 
 def test_rejects_a_url_that_is_not_http() -> None:

@@ -5,7 +5,7 @@ moto where moto is right, and over the lab's emulator, which behaves as AWS docu
 """
 
 from collections.abc import Callable, Iterator
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, ip_network
 from typing import Any
 
 import boto3
@@ -204,6 +204,8 @@ def stubbed() -> Iterator[tuple[ElbTargetGroup, Stubber]]:
         ("InternalFailure", 500, AwsUnavailableError, True),
         ("ServiceUnavailable", 503, AwsUnavailableError, True),
         ("AccessDenied", 403, AwsAccessDeniedError, False),
+        # The code is definite, whatever the status.
+        ("AccessDenied", 503, AwsAccessDeniedError, False),
         ("TargetGroupNotFound", 400, AwsNotFoundError, False),
         ("InvalidTarget", 400, AwsCallError, False),
         ("TooManyTargets", 400, AwsCallError, False),
@@ -285,18 +287,21 @@ def test_an_unknown_state_is_registered_but_not_healthy(
     assert described.targets[0].reason == "Target.Asleep"
 
 
-def test_only_an_address_outside_the_vpc_is_registered_for_every_zone() -> None:
+def test_only_an_address_outside_every_network_of_the_vpc_is_registered_for_every_zone() -> None:
     client = boto3.client("elbv2", "eu-west-1")
-    inside = {"Id": str(A), "Port": PORT}
-    outside = {"Id": str(ON_PREM), "Port": PORT}
+    targets = [target(A), target("10.1.0.9"), target(ON_PREM)]
+    inside, secondary, outside = ({"Id": str(t.address), "Port": PORT} for t in targets)
     with Stubber(client) as stubber:
         for networks, described in [
-            (VPC_NETWORKS, [inside, outside | {"AvailabilityZone": "all"}]),
-            ((), [inside, outside]),
+            (
+                (*VPC_NETWORKS, ip_network("10.1.0.0/16")),
+                [inside, secondary, outside | {"AvailabilityZone": "all"}],
+            ),
+            ((), [inside, secondary, outside]),
         ]:
             expected = {"TargetGroupArn": GROUP_ARN, "Targets": described}
             stubber.add_response("register_targets", {}, expected)
-            ElbTargetGroup(client, GROUP_ARN, networks).register([target(A), target(ON_PREM)])
+            ElbTargetGroup(client, GROUP_ARN, networks).register(targets)
 
 
 def test_a_deregistration_names_no_zone() -> None:

@@ -71,6 +71,19 @@ def test_a_failover_is_notified_once_with_targets_reason_and_seconds() -> None:
     assert event.detail["new_targets"] == ["10.0.2.12:5432"]
 
 
+def test_a_notification_states_the_time_of_the_change_and_not_of_the_runs_end() -> None:
+    scenario = NotifiedScenario(A)
+    scenario.fail_over(B)
+
+    scenario.run(EVENT)
+
+    calls = zip(scenario.group.history, scenario.group.call_times, strict=True)
+    (registered_at,) = (at for (operation, _), at in calls if operation == "RegisterTargets")
+    ago = scenario.clock.now() - registered_at
+    assert ago > 90
+    assert scenario.details[0]["at"] == scenario.notifier.now - ago
+
+
 def test_a_run_without_a_change_sends_no_notification() -> None:
     scenario = NotifiedScenario(A)
 

@@ -397,6 +397,12 @@ def test_reports_an_unexpected_exception_and_raises_it(stack: Stack) -> None:
     assert "DatabaseLookup with ZeroDivisionError: a bug" in response["Reason"]
 
 
+def test_the_response_may_take_the_whole_remaining_time(stack: Stack) -> None:
+    stack.request("Create", "DatabaseLookup", **LOOKUP)
+
+    assert stack.cloudformation.deadlines == [stack.clock.now() + 300]
+
+
 def test_responds_to_a_hanging_call_before_the_time_out() -> None:
     stack = Stack(remaining_seconds=RESERVE_SECONDS)
     stack.catalog.before_call = lambda: _wait_for(stack.cloudformation.responded)

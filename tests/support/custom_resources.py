@@ -212,13 +212,14 @@ class FakeCloudFormation:
 
     def __init__(self) -> None:
         self.responses: list[Mapping[str, Any]] = []
+        self.deadlines: list[float] = []
         self.responded = threading.Event()
         self.rejects = False
 
     def put(self, url: str, body: bytes, deadline: float) -> None:
         assert url == RESPONSE_URL
         assert len(body) <= 4096
-        assert deadline > 0
+        self.deadlines.append(deadline)
         self.responses.append(json.loads(body))
         self.responded.set()
         if self.rejects:
