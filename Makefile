@@ -18,6 +18,7 @@ STACK ?=
 REGION ?=
 DRILL_OPTIONS ?=
 COST_OPTIONS ?=
+MUTANTS_OPTIONS ?=
 
 # The tests start many Python processes. They share one bytecode cache, also on machines that set
 # PYTHONDONTWRITEBYTECODE.
@@ -104,8 +105,8 @@ cost: setup ## Compute the monthly costs; writes docs/cost.md; COST_OPTIONS="--d
 break-rules: setup ## Break each rule of the design, and check that a test fails
 	@$(PY) tools/break_rules.py
 
-mutants: setup ## Mutate the planner and the loop, and check that a test fails each time
-	@$(PY) tools/mutate.py
+mutants: setup ## Mutate the code, and check that a test fails each time; MUTANTS_OPTIONS="status --sample 100 --seed 7"
+	@$(PY) tools/mutate.py $(MUTANTS_OPTIONS)
 
 lock: setup ## Compile the locked requirements from pyproject.toml again
 	@tools/lock.sh
