@@ -10,7 +10,7 @@ from target_sync.model import FailedObservation, LookupFailure, Observation, Run
 from target_sync.reconcile.reconciler import SCHEDULE_SECONDS
 from target_sync.reconcile.triggers import SyncTrigger
 from tests.support.scenario import EVENT, MANUAL, SCHEDULE, A, B, Scenario, target
-from tests.support.scenarios import CHANGED_AFTER_FAILURES, FROM_A_TO_B, TARGETS_CHANGED, outcome
+from tests.support.scenarios import CHANGED_AFTER_FAILURES, TARGETS_CHANGED, outcome
 
 DNS_POLL_INTERVAL_SECONDS = 5.0
 
@@ -29,11 +29,9 @@ def test_dns_polls_find_a_failover_without_an_event() -> Scenario:
     scenario = Scenario(A, dns_poll_seconds=DNS_POLL_INTERVAL_SECONDS)
     scenario.after(2, lambda: scenario.fail_over(B))
 
-    result = scenario.run(SCHEDULE)
+    result = scenario.follow(SCHEDULE)
 
-    assert result.status is RunStatus.SYNCED
     assert result.seconds["to_detect"] == result.seconds["to_register"] == 5
-    assert scenario.changes == FROM_A_TO_B
     return scenario
 
 
@@ -48,11 +46,9 @@ def test_a_polling_run_retries_after_dns_failures() -> Scenario:
     scenario.after(3, lambda: scenario.endpoint.set_failure(LookupFailure.SERVERS_FAILED))
     scenario.after(23, lambda: scenario.endpoint.set_addresses(B))
 
-    result = scenario.run(SCHEDULE)
+    result = scenario.follow(SCHEDULE)
 
-    assert result.status is RunStatus.SYNCED
     assert result.run.failures == 6  # at 5, 6, 8, 12, 16, 20 s
-    assert scenario.changes == FROM_A_TO_B
     return scenario
 
 
@@ -110,11 +106,9 @@ def test_a_failover_in_the_last_seconds_of_polling_is_completed(
 ) -> None:
     scenario.after(59, lambda: scenario.fail_over(B))
 
-    result = scenario.run(SCHEDULE)
+    result = scenario.follow(SCHEDULE)
 
-    assert result.status is RunStatus.SYNCED
     assert result.run.healthy
-    assert scenario.changes == FROM_A_TO_B
 
 
 def test_polling_continues_after_a_change() -> None:

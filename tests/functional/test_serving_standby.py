@@ -10,7 +10,7 @@ from target_sync.model import LookupFailure, RunStatus
 from target_sync.reconcile.planner import Reason
 from target_sync.reconcile.result import SyncResult
 from tests.support.scenario import EVENT, POLICY, SCHEDULE, A, B, C, Scenario, target
-from tests.support.scenarios import FROM_A_TO_B, TARGETS_CHANGED, outcome
+from tests.support.scenarios import TARGETS_CHANGED, outcome
 from tests.support.standbys import FakeStandbys
 
 SERVING_STANDBY = replace(POLICY, serving_standby=True)
@@ -111,10 +111,8 @@ def test_a_healthy_former_primary_is_removed_after_the_grace_period() -> Scenari
     scenario.fail_over(B)
     scenario.set_listening(A, B)
 
-    result = scenario.run(EVENT)
+    result = scenario.follow(EVENT)
 
-    assert result.status is RunStatus.SYNCED
-    assert scenario.changes == FROM_A_TO_B
     assert [c.reason for c in result.run.deregistered] == [Reason.NOT_A_STANDBY]
     call_times = {
         op: at

@@ -29,6 +29,7 @@ from target_sync.model import (
     IPAddress,
     LookupFailure,
     Observation,
+    RunStatus,
     SyncPolicy,
     Target,
     TargetGroup,
@@ -62,6 +63,13 @@ MANUAL = SyncTrigger(kind=TriggerKind.MANUAL, wait_for_healthy=False)
 def target(address: object, port: int = PORT) -> Target:
     """Return the target at an address, which may be a text."""
     return Target(ip_address(str(address)), port)
+
+
+#: The calls of every failover from the first address to the second.
+FROM_A_TO_B = [
+    ("RegisterTargets", (str(target(B)),)),
+    ("DeregisterTargets", (str(target(A)),)),
+]
 
 
 def throttled(operation: str) -> AwsUnavailableError:
@@ -307,6 +315,13 @@ class Scenario:
 
     def run(self, trigger: SyncTrigger, *, remaining_seconds: float = 600.0) -> SyncResult:
         return self.reconciler.run(trigger, remaining_seconds=remaining_seconds, age_seconds=0.0)
+
+    def follow(self, trigger: SyncTrigger, *, repeats: bool = False) -> SyncResult:
+        """Run, and check that the run replaces A by B and ends in sync; calls may be repeated."""
+        result = self.run(trigger)
+        assert result.status is RunStatus.SYNCED
+        assert (list(dict.fromkeys(self.changes)) if repeats else self.changes) == FROM_A_TO_B
+        return result
 
     def run_in_steps(self, trigger: SyncTrigger, endpoint: Endpoint | None = None) -> SteppedRun:
         """Return a run for ``run_concurrently``, optionally with another endpoint."""

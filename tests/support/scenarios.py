@@ -17,7 +17,7 @@ from unittest.mock import patch
 from target_sync.model import RunStatus
 from target_sync.reconcile.result import SyncResult
 from target_sync.reporting import PowertoolsReporter
-from tests.support.scenario import A, B, Scenario, target
+from tests.support.scenario import Scenario
 
 P = ParamSpec("P")
 
@@ -27,12 +27,6 @@ TARGETS_CHANGED = ("TargetsRegistered", "TargetsDeregistered")
 CHANGED_AFTER_FAILURES = ("CallsFailed", *TARGETS_CHANGED)
 FAILED = ("SyncFailed", "CallsFailed", "Errors", "no SyncSucceeded")
 FIRST_RUN_FAILED = ("SyncFailed", *CHANGED_AFTER_FAILURES, "Errors")
-
-#: The calls of every failover from the first address to the second.
-FROM_A_TO_B = [
-    ("RegisterTargets", (str(target(B)),)),
-    ("DeregisterTargets", (str(target(A)),)),
-]
 
 #: The metrics of a run that report a problem or a change.
 _REPORTED = (
