@@ -5,10 +5,11 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from drill.aws import Aws
 from drill.decisions import DrilledStack
 from drill.failover import (
     ConnectionAttempt,
@@ -20,45 +21,15 @@ from drill.failover import (
 from drill.polling import PollingThread
 from drill.run_records import RunRecord
 from target_sync.errors import TargetSyncError
-from target_sync.model import FailedObservation, TargetGroup, TargetState
+from target_sync.model import FailedObservation, TargetState
 from target_sync.ports import NameResolver
 from target_sync.status.facts import DescribedTarget, SslReply
+from target_sync.status.sources.postgres import PostgresProbe
+from target_sync.targets.target_group import ElbTargetGroup
 
 #: Seconds between polls: of things without a time of their own, of things with one, of minutes.
 _FAST, _SLOW, _MINUTES = 1.0, 2.0, 15.0
 _T = TypeVar("_T")
-
-
-class AwsReader(Protocol):
-    """The calls of the pollers to AWS."""
-
-    def events(self, source_type: str, identifier: str, *, since: float) -> Iterable[DatabaseEvent]:
-        """Return RDS's events of a database since a time."""
-        ...
-
-    def runs(self, log_group: str, *, since: float) -> Iterable[RunRecord]:
-        """Return the records of the reconciler's runs that ended since a time."""
-        ...
-
-    def flows(self, load_balancer_arn: str, *, since: float) -> tuple[tuple[float, int], ...]:
-        """Return the minutes with new flows since a time, and the number of flows."""
-        ...
-
-
-class TargetGroupReader(Protocol):
-    """Describes a target group."""
-
-    def describe(self) -> TargetGroup:
-        """Return the targets."""
-        ...
-
-
-class Probe(Protocol):
-    """Checks whether a server is PostgreSQL."""
-
-    def ask(self, target: DescribedTarget) -> SslReply:
-        """Return the server's reply to an SSLRequest."""
-        ...
 
 
 class Poller(PollingThread, Generic[_T]):
@@ -117,7 +88,7 @@ class NamePoller(Poller[NameObservation]):
 class GroupPoller(Poller[GroupObservation]):
     """Collects the states of the target group that differ from the one before."""
 
-    def __init__(self, group: TargetGroupReader) -> None:
+    def __init__(self, group: ElbTargetGroup) -> None:
         super().__init__("target group", _FAST)
         self._group = group
 
@@ -141,7 +112,7 @@ class ListPoller(Poller[_T]):
 class ConnectionPoller(Poller[ConnectionAttempt]):
     """Tries new connections, one after the other."""
 
-    def __init__(self, host: str, port: int, probe: Probe) -> None:
+    def __init__(self, host: str, port: int, probe: PostgresProbe) -> None:
         super().__init__("connections", _FAST)
         self._target = DescribedTarget(id=host, port=port, state=TargetState.UNKNOWN)
         self._probe = probe
@@ -169,8 +140,8 @@ class Pollers:
     def of(
         cls,
         stack: DrilledStack,
-        aws: AwsReader,
-        group: TargetGroupReader,
+        aws: Aws,
+        group: ElbTargetGroup,
         *,
         since: float,
         names: NamePoller | None,

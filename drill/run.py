@@ -5,20 +5,20 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.markup import escape
 
 from drill import decisions
-from drill.decisions import DrilledStack, FailoverCall, Resource
+from drill.aws import Aws
+from drill.decisions import DrilledStack, FailoverCall
 from drill.failover import RDS_EVENT, NameObservation, ObservedFailover
-from drill.pollers import AwsReader, ConnectionPoller, NamePoller, Pollers, TargetGroupReader
+from drill.pollers import ConnectionPoller, NamePoller, Pollers
 from drill.report import Report, package_versions, write_html
 from drill.results import Moment, Results, format_seconds, print_expectations, print_timeline
 from target_sync.errors import RejectedInputError, TargetSyncError
@@ -46,44 +46,6 @@ class Exit(IntEnum):
     NOT_FOLLOWED = 1
     REFUSED = 2
     ABORTED = 130
-
-
-class Aws(AwsReader, Protocol):
-    """The user's AWS account."""
-
-    @property
-    def rds_url(self) -> str:
-        """The endpoint of the one call that changes anything."""
-        ...
-
-    @property
-    def clock_ahead(self) -> float | None:
-        """Seconds from this machine's clock to AWS's clock; None if not known."""
-        ...
-
-    def stack(self, name: str) -> tuple[Mapping[str, Any], Mapping[str, Resource]]:
-        """Return a stack and its resources."""
-        ...
-
-    def status(self, function: str) -> Mapping[str, Any]:
-        """Return the report of the stack's status function."""
-        ...
-
-    def instance(self, identifier: str) -> Mapping[str, Any] | None:
-        """Return an RDS instance."""
-        ...
-
-    def cluster(self, identifier: str) -> Mapping[str, Any] | None:
-        """Return an RDS cluster."""
-        ...
-
-    def fail_over(self, call: FailoverCall) -> None:
-        """Make the one call that changes anything."""
-        ...
-
-    def target_group(self, arn: str) -> TargetGroupReader:
-        """Return a target group."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -159,15 +159,16 @@ def drilled(tmp_path: Path) -> Callable[..., FinishedDrill]:
         aws: FakeAws, ask: Callable[[str], str] = lambda _: "orders", **options: Any
     ) -> FinishedDrill:
         console = Console(file=io.StringIO(), width=400)
+        fake: Any = aws
         drill = Drill(
             options=Options(
                 **{"stack": "orders-privatelink", "report": tmp_path / "report.html", **options}
             ),
-            aws=aws,
+            aws=fake,
             console=console,
             ask=ask,
             name_poller=lambda name: NamePoller(name, aws),
-            connection_poller=lambda name, port: ConnectionPoller(name, port, aws),
+            connection_poller=lambda name, port: ConnectionPoller(name, port, fake),
         )
         code = drill.run()
         assert isinstance(console.file, io.StringIO)
