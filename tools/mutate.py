@@ -59,8 +59,8 @@ NO_OPERATORS = frozenset(
         "core/ReplaceComparisonOperator_IsNot_NotEq",
     }
 )
-#: Imports for mypy, and the options of a dataclass, for which values have a unit test.
-NO_LINES = re.compile(r"TYPE_CHECKING|@dataclass\(")
+#: Imports for mypy, options of dataclasses (values have a unit test), keyword-only markers.
+NO_LINES = re.compile(r"TYPE_CHECKING|@dataclass\(|(^|\s)\*,")
 
 
 class Area(NamedTuple):
@@ -274,6 +274,8 @@ def try_area(name: str, *, sample: int | None, seed: int) -> list[Result]:
             candidates = random.Random(seed).sample(candidates, sample)  # noqa: S311 - no secret
         for candidate in candidates:
             result = try_candidate(candidate, stages)
+            if result is None:
+                continue
             results.append(result)
             if result.survived and result.mutant not in known:
                 mutant = result.mutant
@@ -380,13 +382,17 @@ def annotations_in(source: str) -> list[tuple[tuple[int, int], tuple[int, int]]]
     return [((it.lineno, it.col_offset), (it.end_lineno, it.end_col_offset)) for it in nodes]
 
 
-def try_candidate(candidate: Candidate, stages: Sequence[Stage]) -> Result:
-    """Make a mutant, and run the stages until a test fails."""
+def try_candidate(candidate: Candidate, stages: Sequence[Stage]) -> Result | None:
+    """Make a mutant, and run the stages until a test fails. Return None if it is no Python."""
     from cosmic_ray.mutating import mutate_code  # noqa: PLC0415 - as above
     from cosmic_ray.plugins import get_operator  # noqa: PLC0415
 
     source = Path(candidate.file).read_text()
     code = mutate_code(source, get_operator(candidate.operator)(), candidate.occurrence)
+    try:
+        compile(code, candidate.file, "exec")
+    except SyntaxError:
+        return None
     return try_code(candidate.file, code, stages)
 
 

@@ -78,12 +78,13 @@ def test_leaves_an_untrusted_request_for_a_person(reviewed: ReviewedService) -> 
     assert "waits for you" in mail.subject
 
 
-def test_a_scheduled_run_does_not_notify_again_of_a_waiting_request(
-    reviewed: ReviewedService,
+@pytest.mark.parametrize("event", [SCHEDULE, {}])
+def test_a_run_without_a_notification_does_not_notify_again_of_a_waiting_request(
+    reviewed: ReviewedService, event: object
 ) -> None:
     reviewed.service.request(OTHER)
 
-    document = app.handler(SCHEDULE, context())
+    document = app.handler(event, context())
 
     assert document["status"] == "waiting"
     assert not reviewed.topic.messages
@@ -332,6 +333,22 @@ def test_an_endpoint_that_was_deleted_meanwhile_is_not_a_failure(reviewed: Revie
     assert not reviewed.topic.messages
 
 
+def test_a_deleted_endpoint_does_not_hide_another_failure(reviewed: ReviewedService) -> None:
+    deleted, failing = reviewed.service.request(TRUSTED), reviewed.service.request(TRUSTED)
+    reviewed.service.faults[failing] = [forbidden(ACCEPT)]
+    accept = reviewed.service.accept
+
+    def accept_too_late(endpoint_id: str) -> None:
+        if endpoint_id == deleted:
+            reviewed.service.delete(deleted)
+        accept(endpoint_id)
+
+    reviewed.service.accept = accept_too_late  # type: ignore[method-assign]
+
+    with pytest.raises(RequestsFailedError, match=failing):
+        app.handler(NOTIFICATION, context())
+
+
 def test_a_failed_list_fails_the_run_and_changes_nothing(reviewed: ReviewedService) -> None:
     endpoint = reviewed.service.request(TRUSTED)
     reviewed.service.faults[DESCRIBE] = [forbidden(DESCRIBE)]
@@ -429,6 +446,7 @@ def test_notifies_the_topic_of_the_environment(
 ) -> None:
     topic = "arn:aws:sns:eu-west-1:111122223333:alarms"
     monkeypatch.setenv("ALARM_TOPIC_ARN", topic)
+    monkeypatch.setattr("time.time", lambda: 1795341603.12345)
     mails, bus = FakeTopic(), FakeBus()
     senders = {topic: NotificationSender(topic=mails, bus=bus)}
     monkeypatch.setattr(build, "notification_sender", senders.__getitem__)
@@ -438,7 +456,8 @@ def test_notifies_the_topic_of_the_environment(
     reviewer = build.reviewer()
 
     assert reviewer.notifier.notify(decide(request, reviewer.policy)) == ()
-    assert len(mails.messages) == len(bus.events) == 1
+    assert len(mails.messages) == 1
+    assert [event.detail["at"] for event in bus.events] == [1795341603.123]
 
 
 @pytest.mark.usefixtures("_environment")

@@ -93,6 +93,7 @@ def test_a_manual_trigger_may_be_a_dry_run() -> None:
         ({"Records": {}}, "Records"),
         ({"Records": ["x"]}, "Records"),
         ({"Records": [{"EventSource": "aws:sqs"}]}, "Records"),
+        ({"Records": [{"EventSource": "aws:s3"}]}, "Records"),
     ],
 )
 def test_rejects_any_other_payload_and_names_the_mistake(payload: object, named: str) -> None:
