@@ -1,4 +1,4 @@
-"""Simulates one failover, or one month without any, with all runs on one virtual clock."""
+"""Simulates one failover, or some time without any, with all runs on one virtual clock."""
 
 from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
@@ -7,15 +7,16 @@ from math import inf
 
 from bench.scene import NEW_TARGET, OLD_TARGET, Scene
 from bench.strategies import Events, Run, StartRun, Strategy
-from bench.world import Failover, Kind, World, draw
+from bench.world import FIRST_EVENT, Failover, Kind, World, draw
+from lab.simulation.target_group import Stay
+from target_sync.reconcile.reconciler import SCHEDULE_SECONDS
 
 #: A failover that no run has followed by then counts as missed, with this many seconds.
 MISSED_SECONDS = 900.0
 #: Where costs are counted, scheduled runs still start this long after the group is in sync. No run
 #: of ours lasts longer, except one whose targets never become healthy.
 _AFTERMATH_SECONDS = 300.0
-MONTH_RUNS = 30 * 24 * 60
-#: A moment after the end of every month.
+#: A moment after the end of every simulation.
 _NEVER = 1e9
 
 
@@ -41,26 +42,36 @@ class Outcome:
     """The outcome of one failover, in seconds. ``MISSED_SECONDS`` means never.
 
     Attributes:
-        announced: Whether an event preceded the flip.
+        flip: From the first event to the flip; None if all events were lost.
         stale: From the flip until the new primary stays a target.
         flowing: From the moment the new primary listens until the load balancer finds it healthy.
         wrong: After the flip, while new connections could reach the old writer.
         wrong_since_promotion: The same, after the promotion of the new writer.
         wrong_since_seen: The same, after a run first observed the new address.
+        removals: How often a desired target was removed: the new primary after the flip, or the
+            old one before the new one listened.
+        flaps: How often a removed target was registered again.
         missed: Whether the group was not in sync in time.
         costs: The costs of all runs; None if the simulation stopped early.
         changed_later: Whether the group changed although it was in sync and all sources agreed.
     """
 
-    announced: bool
+    flip: float | None
     stale: float
     flowing: float
     wrong: float
     wrong_since_promotion: float
     wrong_since_seen: float
+    removals: int
+    flaps: int
     missed: bool
     costs: Costs | None
     changed_later: bool
+
+    @property
+    def announced(self) -> bool:
+        """Whether an event preceded the flip."""
+        return self.flip is not None and self.flip >= 0.0
 
 
 @dataclass(slots=True)
@@ -85,17 +96,18 @@ class _RunQueue:
         """Start a run at a moment."""
         self._push(at, at, run)
 
-    def begin_schedule(self, start_run: StartRun) -> None:
-        """Start a run every minute, each a little late."""
+    def begin_schedule(self, every: float, start_run: StartRun) -> None:
+        """Start a run at this interval. Those of a schedule start a little late."""
         first = self.scene.failover.schedule
-        self._push(first, inf, self._schedule(first, start_run))
+        self._push(first, inf, self._schedule(first, every, start_run))
 
-    def _schedule(self, due: float, start_run: StartRun) -> Run:
-        world, lateness = self.scene.world, self.scene.random("schedule")
+    def _schedule(self, due: float, every: float, start_run: StartRun) -> Run:
+        lateness, delay = self.scene.random("schedule"), self.scene.world.start
         while due < self.end and self.scheduled < self.most_runs:
-            self.add(due + world.start.draw(lateness), start_run(None))
+            late = 0.0 if every < SCHEDULE_SECONDS else delay.draw(lateness)
+            self.add(due + late, start_run(None))
             self.scheduled += 1
-            due += world.schedule
+            due += every
             yield due
 
     def _push(self, at: float, began_at: float, run: Run) -> None:
@@ -157,8 +169,8 @@ def play(
     )
 
 
-def play_month(world: World, kind: Kind, strategy: Strategy, runs: int = MONTH_RUNS) -> Costs:
-    """Simulate every run of a month in which nothing happens, and return the costs."""
+def play_quietly(world: World, kind: Kind, strategy: Strategy, minutes: int) -> Costs:
+    """Simulate every run of some minutes in which nothing happens, and return the costs."""
     never = replace(
         draw(world, kind, 0, 0),
         dies=_NEVER,
@@ -168,11 +180,12 @@ def play_month(world: World, kind: Kind, strategy: Strategy, runs: int = MONTH_R
         events=(),
         caches=(_NEVER,),
     )
-    queue = _queue(world, never, strategy)
-    queue.most_runs = runs
+    queue, seconds = _queue(world, never, strategy), minutes * SCHEDULE_SECONDS
+    queue.most_runs = seconds / strategy.every if strategy.every else 0
     while queue.next_at < inf:
         queue.step()
-    return queue.costs
+    # Between its iterations a loop waits, although none of them does.
+    return replace(queue.costs, waiting=seconds) if strategy.is_loop else queue.costs
 
 
 def _queue(world: World, failover: Failover, strategy: Strategy) -> _RunQueue:
@@ -184,8 +197,8 @@ def _queue(world: World, failover: Failover, strategy: Strategy) -> _RunQueue:
         both_registered=strategy.serving_standby,
     )
     queue, start_run = _RunQueue(scene), strategy.runs(scene)
-    if strategy.scheduled:
-        queue.begin_schedule(start_run)
+    if strategy.every:
+        queue.begin_schedule(strategy.every, start_run)
     for event in failover.events[: _MOST_EVENTS[strategy.events]]:
         queue.add(event.arrives, start_run(event))
     return queue
@@ -199,16 +212,28 @@ def _outcome(scene: Scene, *, costs: Costs | None, changed_later: bool) -> Outco
     listens, flip = failover.listens, failover.flip
     healthy_at = None if stay is None else stay.healthy_from(listens)
     return Outcome(
-        announced=failover.announced,
+        flip=flip - FIRST_EVENT if failover.events else None,
         stale=_seconds(flip, None if stay is None else stay.since),
         flowing=_seconds(listens, healthy_at),
         wrong=_wrong(scene, flip),
         wrong_since_promotion=_wrong(scene, listens),
         wrong_since_seen=_wrong(scene, max(flip, scene.names.moved_at)),
+        removals=sum(_was_desired(scene, stay) for stay in scene.group.stays),
+        flaps=len(scene.group.stays) - len({stay.target for stay in scene.group.stays}),
         missed=not scene.in_sync or scene.group.changed_at > flip + MISSED_SECONDS,
         costs=costs,
         changed_later=changed_later,
     )
+
+
+def _was_desired(scene: Scene, stay: Stay) -> bool:
+    """Whether the target was removed while it was desired."""
+    if stay.deregistered_at is None:
+        return False
+    failover = scene.failover
+    if stay.target == NEW_TARGET:
+        return stay.deregistered_at >= failover.flip
+    return stay.deregistered_at < failover.listens
 
 
 def _seconds(since: float, at: float | None) -> float:

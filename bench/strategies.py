@@ -9,15 +9,15 @@ from bench.scene import NETWORK, PORT, Scene
 from bench.world import Event, Kind
 from target_sync.model import FailedObservation, SyncPolicy, Target
 from target_sync.reconcile.loop import RunState
-from target_sync.reconcile.reconciler import Reconciler
+from target_sync.reconcile.reconciler import SCHEDULE_SECONDS, Reconciler
 from target_sync.reconcile.result import SyncResult
 from target_sync.reconcile.triggers import SyncTrigger
 from target_sync.triggers import TriggerKind
 
-#: Timeout of the function and the default of EventWatchDurationSeconds (template.yaml).
+#: Timeout of the function, and the defaults of EventWatchDurationSeconds and
+#: DnsPollIntervalSeconds (template.yaml).
 FUNCTION_SECONDS = 600.0
 EVENT_WATCH_DURATION_SECONDS = 300.0
-#: DnsPollIntervalSeconds of the strategy that polls continuously.
 DNS_POLL_INTERVAL_SECONDS = 5.0
 
 SCHEDULE = SyncTrigger(kind=TriggerKind.SCHEDULE)
@@ -43,7 +43,8 @@ class Strategy:
     Attributes:
         name: Its name in the table.
         meaning: What it does, for the page.
-        scheduled: Whether a run starts every minute.
+        every: Seconds between two scheduled runs; 0 for no schedule. Below a minute it is the
+            interval of a loop in a process that always runs.
         events: The events that start a run.
         ours: Whether it runs the shipped reconciler; else each run is one iteration of a
             plain loop.
@@ -51,13 +52,18 @@ class Strategy:
 
     name: str
     meaning: str
-    scheduled: bool = True
+    every: float = SCHEDULE_SECONDS
     events: Events = Events.ALL
     ours: bool = True
     authoritative: bool = False
-    dns_poll_seconds: float = 0.0
+    dns_poll_seconds: float = DNS_POLL_INTERVAL_SECONDS
     serving_standby: bool = False
     kinds: tuple[Kind, ...] = field(default=tuple(Kind))
+
+    @property
+    def is_loop(self) -> bool:
+        """Whether it is a loop in a process that always runs."""
+        return 0.0 < self.every < SCHEDULE_SECONDS
 
     def runs(self, scene: Scene) -> StartRun:
         """Return the function that starts a run of this strategy in a scene."""
@@ -98,14 +104,14 @@ MINUTE_SCHEDULE = Strategy(
 FIRST_EVENT = Strategy(
     name="first event only",
     meaning="one iteration when the first event arrives, and none after it",
-    scheduled=False,
+    every=0.0,
     events=Events.FIRST,
     ours=False,
 )
 EACH_EVENT = Strategy(
     name="each event",
     meaning="the same, and one iteration when the event arrives that reports the failover complete",
-    scheduled=False,
+    every=0.0,
     ours=False,
 )
 SCHEDULE_AND_EVENTS = Strategy(
@@ -113,23 +119,48 @@ SCHEDULE_AND_EVENTS = Strategy(
     meaning="one iteration every minute and one at each of the two events",
     ours=False,
 )
-WATCH = Strategy(
-    name="watch",
-    meaning="this stack with its defaults: each event starts a watch, each minute starts a run",
+PLAIN_LOOPS = tuple(
+    Strategy(
+        name=f"plain loop, every {seconds:g} s",
+        meaning=f"one iteration every {seconds:g} s, in a process that always runs; no events",
+        every=seconds,
+        events=Events.NONE,
+        ours=False,
+    )
+    for seconds in (5.0, 1.0)
 )
+
+
+def _with_polls(seconds: float, kinds: tuple[Kind, ...] = (Kind.INSTANCE,)) -> Strategy:
+    return Strategy(
+        name=f"polls every {seconds:g} s",
+        meaning=f"this stack with `DnsPollIntervalSeconds={seconds:g}`",
+        dns_poll_seconds=seconds,
+        kinds=kinds,
+    )
+
+
+NO_POLLS = Strategy(
+    name="no polls",
+    meaning="this stack with `DnsPollIntervalSeconds=0`: each event starts a watch, each minute"
+    " starts a run",
+    dns_poll_seconds=0.0,
+)
+DEFAULT = Strategy(
+    name="this stack",
+    meaning="the default: also, each scheduled run polls DNS every"
+    f" {DNS_POLL_INTERVAL_SECONDS:g} s until the next one starts",
+)
+#: Other intervals of the DNS polls.
+POLLS = (_with_polls(30.0), _with_polls(10.0), _with_polls(1.0, tuple(Kind)))
 AUTHORITATIVE = Strategy(
-    name="watch, authoritative DNS",
-    meaning="the watch with `DnsResolution=authoritative`: no cache between the run and the zone",
+    name="authoritative DNS",
+    meaning="this stack with `DnsResolution=authoritative`: no cache between a run and the zone",
     authoritative=True,
-)
-CONTINUOUS_POLLING = Strategy(
-    name="continuous polling",
-    meaning=f"the watch with `DnsPollIntervalSeconds={DNS_POLL_INTERVAL_SECONDS:g}`",
-    dns_poll_seconds=DNS_POLL_INTERVAL_SECONDS,
 )
 SERVING_STANDBY = Strategy(
     name="serving standby",
-    meaning="the watch with `StandbyTargets=serving`; both addresses are already targets, as after"
+    meaning="this stack with `StandbyTargets=serving`; both addresses are already targets, as after"
     " a first failover",
     serving_standby=True,
     kinds=(Kind.INSTANCE,),
@@ -140,9 +171,11 @@ STRATEGIES = (
     FIRST_EVENT,
     EACH_EVENT,
     SCHEDULE_AND_EVENTS,
-    WATCH,
+    *PLAIN_LOOPS,
+    NO_POLLS,
+    DEFAULT,
+    *POLLS,
     AUTHORITATIVE,
-    CONTINUOUS_POLLING,
     SERVING_STANDBY,
 )
 #: The names of the strategies that run the shipped reconciler.

@@ -177,11 +177,6 @@ class Failover:
     chances: int
 
     @property
-    def announced(self) -> bool:
-        """Whether an event that was not lost occurred before the name moved."""
-        return any(event.occurs <= self.flip for event in self.events)
-
-    @property
     def settled(self) -> float:
         """The moment from which every source gives the new address."""
         return max(self.flip, self.api, *self.caches)

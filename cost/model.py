@@ -34,6 +34,7 @@ class Inputs:
     platform_log_bytes: float
     traced: float
     stack_memory_mb: float
+    stack_poll_seconds: float
     stack_watch_seconds: float
     stack_log_bytes: float
     stack_metrics: float
@@ -149,8 +150,11 @@ def balancers(inputs: Inputs, databases: int) -> Bill:
 
 def stacks(inputs: Inputs, databases: int) -> Bill:
     """Return the use of one stack for each database, without load balancers."""
+    poll = inputs.stack_poll_seconds
+    # A scheduled run polls until the next one starts.
+    waiting = math.ceil(SWEEP_SECONDS / poll) * poll if poll else 0.0
     one = (
-        *_invocations(inputs, inputs.minutes, inputs.run_seconds, inputs.stack_memory_mb),
+        *_invocations(inputs, inputs.minutes, inputs.run_seconds + waiting, inputs.stack_memory_mb),
         *_invocations(inputs, inputs.events, inputs.stack_watch_seconds, inputs.stack_memory_mb),
         Use("schedule", "scheduler_invocations", inputs.minutes),
         _logs((inputs.minutes + inputs.events) * inputs.stack_log_bytes),

@@ -1,4 +1,4 @@
-"""Two failovers without events: found by the schedule alone, and by DNS polls between its runs."""
+"""Two failovers without events: found by the schedule alone, and by the default's DNS polls."""
 
 from collections.abc import Mapping
 

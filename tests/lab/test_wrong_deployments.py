@@ -288,7 +288,7 @@ def company(built: Path) -> Iterator[Company]:
     with Supervisor() as supervisor:
         project = Project(supervisor, built=built)
         building = project.start_build()
-        with Lab.start(supervisor, LabOptions(), AddressPlan({})) as lab:
+        with Lab.start(supervisor, LabOptions(schedule_interval=60), AddressPlan({})) as lab:
             names = {**_databases(lab.provider), "resolver": lab.resolver}
             lab.zone.set_address("legacy.db.corp.example", ["192.168.7.11"])
             building.result()

@@ -27,6 +27,7 @@ def memory(function: str, resolver: Resolver) -> Any:
 def test_the_costs_of_a_stack_use_the_numbers_of_its_template() -> None:
     assert STACK.path == TEMPLATE
     assert memory("ReconcileTargetsFunction", STACK) == OURS.stack_memory_mb
+    assert default("DnsPollIntervalSeconds", STACK) == OURS.stack_poll_seconds
     assert default("EventWatchDurationSeconds", STACK) == OURS.stack_watch_seconds
     assert len(STACK.of_type("AWS::CloudWatch::Alarm")) == OURS.stack_alarms
     assert len(STACK.of_type("AWS::CloudWatch::Dashboard")) == OURS.stack_dashboards

@@ -337,7 +337,7 @@ def test_the_function_reads_the_settings_of_the_template() -> None:
     assert settings.watch_seconds == 120
     assert load_settings(environment()).resolvers == ()
     plain = load_settings(environment())
-    assert (plain.resolution, plain.dns_poll_seconds, plain.follow_writer) == ("system", 0, False)
+    assert (plain.resolution, plain.dns_poll_seconds, plain.follow_writer) == ("system", 5, False)
     assert (plain.policy.serving_standby, plain.policy.max_targets) == (False, 15)
 
 
@@ -345,13 +345,13 @@ def test_the_function_reads_settings_that_differ_from_the_defaults() -> None:
     settings = load_settings(
         environment(
             DnsResolution="authoritative",
-            DnsPollIntervalSeconds="5",
+            DnsPollIntervalSeconds="30",
             MaxTargets="3",
             FollowWriterWithoutReaders="true",
             StandbyTargets="serving",
         )
     )
-    assert (settings.resolution, settings.dns_poll_seconds) == ("authoritative", 5)
+    assert (settings.resolution, settings.dns_poll_seconds) == ("authoritative", 30)
     assert (settings.policy.max_targets, settings.follow_writer) == (3, True)
     assert settings.policy.serving_standby
     assert settings.vpc_id == LOOKED_UP_INSTANCE["DatabaseLookup.DatabaseVpcId"]

@@ -40,6 +40,7 @@ SMALL = replace(
     platform_log_bytes=100,
     traced=1,
     stack_memory_mb=512,
+    stack_poll_seconds=0,
     stack_watch_seconds=10,
     stack_log_bytes=1_000,
     stack_metrics=4,
@@ -129,6 +130,15 @@ def test_a_stack_runs_each_minute_and_after_each_event() -> None:
             "dashboard": 1,
         }
     )
+
+
+@pytest.mark.parametrize(("interval", "polls"), [(1, 60), (5, 12), (29, 3), (30, 2)])
+def test_a_run_that_polls_waits_until_the_next_one_starts(interval: int, polls: int) -> None:
+    polling = quantities(stacks(replace(SMALL, stack_poll_seconds=interval), 1))
+    seconds = 60 * (0.5 + polls * interval) + 2 * 10
+    assert polling["lambda_gb_second"] == pytest.approx(seconds / 2)
+    once = quantities(stacks(SMALL, 1))
+    assert {**polling, "lambda_gb_second": once["lambda_gb_second"]} == once
 
 
 def test_the_cost_of_stacks_grows_with_their_number() -> None:

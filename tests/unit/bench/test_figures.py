@@ -2,32 +2,19 @@
 
 import json
 import re
-from collections.abc import Mapping
-from typing import Any
-from xml.etree import ElementTree as ET
 
-from bench.bounds import bounds
-from bench.failover import FOLDER, SAMPLE, SEED, as_json, caption, sample
-from bench.figure import draw_figure
-from bench.page import Report, steady_month, to_markdown
-from bench.percentiles import Percentiles
-from bench.prices import Prices
-from bench.results import COMBINATIONS, Row
-from bench.simulation import MONTH_RUNS
-from bench.strategies import CONTINUOUS_POLLING, WATCH
+import pytest
+
+from bench.failover import FOLDER, SAMPLE, SEED, as_json, sample
+from bench.failover_claims import claims
+from bench.page import Report, draw_figure, month_price, to_markdown
+from bench.results import COMBINATIONS, MONTH_MINUTES, Row
+from bench.strategies import DEFAULT, DNS_POLL_INTERVAL_SECONDS, NO_POLLS, PLAIN_LOOPS
 from bench.world import Kind
+from cost.model import Inputs
 
-
-def row(document: Mapping[str, Any]) -> Row:
-    values: dict[str, Any] = {
-        name: Percentiles(**value) if isinstance(value, dict) else value
-        for name, value in document.items()
-    }
-    return Row(**values)
-
-
-def committed() -> list[Row]:
-    return [row(document) for document in json.loads((FOLDER / "failover.json").read_text())]
+COMMITTED = [Row.from_document(it) for it in json.loads((FOLDER / "failover.json").read_text())]
+INSTANCE = {row.strategy: row for row in COMMITTED if row.kind == Kind.INSTANCE}
 
 
 def test_the_committed_sample_is_what_the_code_gives_to_the_digit() -> None:
@@ -35,42 +22,41 @@ def test_the_committed_sample_is_what_the_code_gives_to_the_digit() -> None:
 
 
 def test_the_committed_figures_have_every_strategy_and_kind() -> None:
-    rows = committed()
-    assert [(r.strategy, r.kind) for r in rows] == [(c.strategy.name, c.kind) for c in COMBINATIONS]
-    assert len({r.failovers for r in rows}) == 1
-    assert {r.seed for r in rows} == {SEED}
+    names = [(row.strategy, row.kind) for row in COMMITTED]
+    assert names == [(c.strategy.name, c.kind) for c in COMBINATIONS]
+    assert len({row.failovers for row in COMMITTED}) == 1
+    assert {row.seed for row in COMMITTED} == {SEED}
 
 
-def test_every_bound_that_we_claim_holds_in_the_committed_figures() -> None:
-    failed = [b.figure for b in bounds(committed()) if b.claimed and not b.holds]
-    assert failed == []
+def test_every_claim_holds_in_the_committed_figures() -> None:
+    assert [claim.text for claim in claims(COMMITTED) if not claim.holds] == []
 
 
 def test_the_page_and_the_figure_are_those_of_the_committed_figures() -> None:
-    rows, page = committed(), (FOLDER / "failover.md").read_text()
-    made = re.search(r"Made by `(.+?)`\s+on\s+(\S+),", page)
+    page = (FOLDER / "failover.md").read_text()
+    made = re.search(r"Made by `(.+?)` on (\S+),", page)
     assert made is not None
     report = Report(
         seed=SEED,
-        failovers=rows[0].failovers,
+        failovers=COMMITTED[0].failovers,
         command=made[1],
         date=made[2],
-        rows=rows,
-        bounds=tuple(bounds(rows)),
-        prices=Prices(),
+        rows=COMMITTED,
     )
     assert to_markdown(report) == page
-    figure = draw_figure(rows, caption=caption(report))
-    assert figure == (FOLDER / "failover.svg").read_text()
-    assert ET.fromstring(figure).find(".//{*}script") is None  # noqa: S314 - our own
+    assert draw_figure(report) == (FOLDER / "failover.svg").read_text()
 
 
-def test_a_steady_month_is_43200_runs_of_one_call_and_one_query() -> None:
-    (watch,) = (r for r in committed() if (r.strategy, r.kind) == (WATCH.name, Kind.INSTANCE))
-    assert steady_month(watch) == (
-        "Steady month of the watch (instance): 43,200 runs, 1 AWS call and 1 DNS query each."
-    )
-    (polling,) = (
-        r for r in committed() if (r.strategy, r.kind) == (CONTINUOUS_POLLING.name, Kind.INSTANCE)
-    )
-    assert polling.waiting_s_per_month == MONTH_RUNS * 60
+def test_a_quiet_month_of_the_committed_figures_is_that_of_its_runs() -> None:
+    every_5_s, every_second = (INSTANCE[loop.name] for loop in PLAIN_LOOPS)
+    calls = [row.aws_calls_per_month for row in (INSTANCE[NO_POLLS.name], every_5_s, every_second)]
+    assert calls == [MONTH_MINUTES, 12 * MONTH_MINUTES, 60 * MONTH_MINUTES]
+    for row in (INSTANCE[DEFAULT.name], every_5_s, every_second):
+        assert row.waiting_s_per_month == 60 * MONTH_MINUTES
+
+
+def test_the_price_of_dns_polls_is_that_of_their_waiting_seconds() -> None:
+    inputs = Inputs.load()
+    seconds = INSTANCE[DEFAULT.name].waiting_s_per_month * inputs.hours / (30 * 24)
+    price = month_price(DNS_POLL_INTERVAL_SECONDS, 512.0)
+    assert price == pytest.approx(seconds * 0.5 * 0.0000133334, rel=1e-6)

@@ -6,16 +6,17 @@ from dataclasses import replace
 import pytest
 
 from bench.results import COMBINATIONS, Combination
-from bench.simulation import MISSED_SECONDS, Outcome, play, play_month
+from bench.simulation import MISSED_SECONDS, Outcome, play, play_quietly
 from bench.strategies import (
     AUTHORITATIVE,
-    CONTINUOUS_POLLING,
+    DEFAULT,
     EACH_EVENT,
     FIRST_EVENT,
     MINUTE_SCHEDULE,
+    NO_POLLS,
+    PLAIN_LOOPS,
     SCHEDULE_AND_EVENTS,
     SERVING_STANDBY,
-    WATCH,
     Strategy,
 )
 from bench.world import Event, Failover, Kind, Span, World, draw
@@ -24,6 +25,8 @@ from bench.world import Event, Failover, Kind, Span, World, draw
 WORLD = World(start=Span(0.0, 0.0), registration=Span(120.0, 120.0))
 #: With the second health check.
 HEALTHY_AFTER = 125.0
+
+EVERY_5_S, EVERY_SECOND = PLAIN_LOOPS
 
 STARTED = Event(occurs=1000.0, arrives=1001.0, completes=False)
 COMPLETED = Event(occurs=1030.0, arrives=1031.0, completes=True)
@@ -90,8 +93,35 @@ def test_others_fall_back_to_the_old_address_when_the_next_cache_is_stale() -> N
     assert stale == {1.0, 2.0, 62.0}
 
 
+def test_a_plain_loop_follows_at_its_next_iteration_without_an_event() -> None:
+    # Iterations at 880, 885, …: the cache gives the new address at 1012.5.
+    assert followed(EVERY_5_S, failover(events=())).stale == 5.0
+    assert followed(EVERY_SECOND, failover(events=())).stale == 3.0
+
+
+def test_a_plain_loop_removes_the_new_primary_where_two_caches_alternate() -> None:
+    two_caches = failover(caches=(1010.0, 1014.9))
+    outcomes = [
+        followed(EVERY_SECOND, replace(two_caches, chances=chances)) for chances in range(20)
+    ]
+    # Of the iterations from 1010 to 1014 each meets one of the caches; from 1015 on both are new.
+    assert {outcome.removals for outcome in outcomes} == {0, 1, 2}
+    for outcome in outcomes:
+        assert outcome.flaps == 2 * outcome.removals
+        # A removal starts the registration again, and each takes two iterations.
+        assert outcome.stale >= 2.0 * outcome.removals
+
+
+def test_the_confirm_window_removes_no_desired_target_where_two_caches_alternate() -> None:
+    for kind in Kind:
+        for chances in range(20):
+            it = failover(kind, caches=(1010.0, 1014.9), chances=chances, events=(STARTED,))
+            outcome = followed(DEFAULT, it)
+            assert (outcome.removals, outcome.flaps) == (0, 0)
+
+
 def test_the_watch_sees_the_flip_a_second_after_the_cache_at_most() -> None:
-    outcome = followed(WATCH, failover())  # iterations at 1001, 1002, …
+    outcome = followed(NO_POLLS, failover())  # iterations at 1001, 1002, …
     assert outcome.announced
     assert outcome.stale == 3.0
     assert outcome.flowing == 1013.0 + HEALTHY_AFTER - 1007.0
@@ -99,7 +129,7 @@ def test_the_watch_sees_the_flip_a_second_after_the_cache_at_most() -> None:
 
 
 def test_without_an_event_the_watch_begins_with_the_schedule() -> None:
-    outcome = followed(WATCH, failover(events=()))
+    outcome = followed(NO_POLLS, failover(events=()))
     assert not outcome.announced
     assert outcome.stale == 50.0
 
@@ -110,7 +140,7 @@ def test_past_the_caches_the_watch_sees_the_flip_within_a_second() -> None:
 
 def test_continuous_polling_needs_no_event() -> None:
     # It polls at 1008 and 1013.
-    assert followed(CONTINUOUS_POLLING, failover(events=(), schedule=853.0)).stale == 3.0
+    assert followed(DEFAULT, failover(events=(), schedule=853.0)).stale == 3.0
 
 
 def test_a_serving_standby_needs_two_health_checks() -> None:
@@ -120,7 +150,7 @@ def test_a_serving_standby_needs_two_health_checks() -> None:
 
 
 def test_the_old_writer_leaves_when_both_sources_name_the_new_one() -> None:
-    outcome = followed(WATCH, failover(Kind.CLUSTER, api=1015.0))
+    outcome = followed(NO_POLLS, failover(Kind.CLUSTER, api=1015.0))
     assert outcome.stale == 3.0
     assert outcome.wrong == 5.0
     assert outcome.wrong_since_seen == 2.0
@@ -128,13 +158,13 @@ def test_the_old_writer_leaves_when_both_sources_name_the_new_one() -> None:
 
 
 def test_while_they_disagree_the_old_writer_leaves_after_the_confirm_window() -> None:
-    outcome = followed(WATCH, failover(Kind.CLUSTER, api=1030.0))
+    outcome = followed(NO_POLLS, failover(Kind.CLUSTER, api=1030.0))
     assert outcome.wrong == 9.0
     assert outcome.wrong_since_seen == 6.0
 
 
 def test_a_writer_that_the_api_names_first_is_a_target_before_the_name_moves() -> None:
-    outcome = followed(WATCH, failover(Kind.CLUSTER, api=1008.0))
+    outcome = followed(NO_POLLS, failover(Kind.CLUSTER, api=1008.0))
     assert outcome.stale == 0.0
     assert outcome.wrong == 3.0
 
@@ -146,7 +176,7 @@ def combination_id(combination: Combination) -> str:
 @pytest.mark.parametrize("combination", COMBINATIONS, ids=combination_id)
 def test_playing_on_after_all_is_right_changes_no_figure(combination: Combination) -> None:
     world = World()
-    for index in range(40):
+    for index in range(10):
         it = draw(world, combination.kind, 11, index)
         short = play(world, it, combination.strategy)
         whole = play(world, it, combination.strategy, to_the_end=True)
@@ -156,17 +186,25 @@ def test_playing_on_after_all_is_right_changes_no_figure(combination: Combinatio
 
 
 def test_a_quiet_run_of_the_stack_makes_one_call_and_one_query() -> None:
-    costs = play_month(World(), Kind.INSTANCE, WATCH, runs=100)
+    costs = play_quietly(World(), Kind.INSTANCE, NO_POLLS, minutes=100)
     assert (costs.scheduled, costs.aws_calls, costs.dns_queries) == (100, 100, 100)
     assert costs.waiting == 0.0
 
 
+def test_a_loop_and_a_run_that_polls_wait_all_the_time() -> None:
+    for strategy in (DEFAULT, EVERY_5_S, EVERY_SECOND):
+        waiting = play_quietly(World(), Kind.INSTANCE, strategy, minutes=3).waiting
+        assert waiting == pytest.approx(180.0)
+
+
 QUIET: Sequence[tuple[Strategy, Kind, int, int]] = [
-    (WATCH, Kind.CLUSTER, 3, 2),
-    (AUTHORITATIVE, Kind.INSTANCE, 1, 1),
-    (SERVING_STANDBY, Kind.INSTANCE, 2, 1),
-    (CONTINUOUS_POLLING, Kind.INSTANCE, 1, 13),
-    (CONTINUOUS_POLLING, Kind.CLUSTER, 27, 26),
+    (NO_POLLS, Kind.CLUSTER, 3, 2),
+    (AUTHORITATIVE, Kind.INSTANCE, 1, 13),
+    (SERVING_STANDBY, Kind.INSTANCE, 2, 13),
+    (EVERY_5_S, Kind.INSTANCE, 12, 12),
+    (EVERY_SECOND, Kind.CLUSTER, 60, 60),
+    (DEFAULT, Kind.INSTANCE, 1, 13),
+    (DEFAULT, Kind.CLUSTER, 27, 26),
     (MINUTE_SCHEDULE, Kind.CLUSTER, 1, 1),
     (FIRST_EVENT, Kind.INSTANCE, 0, 0),
 ]
@@ -176,5 +214,5 @@ QUIET: Sequence[tuple[Strategy, Kind, int, int]] = [
 def test_every_run_of_a_quiet_month_costs_the_same(
     strategy: Strategy, kind: Kind, calls: int, queries: int
 ) -> None:
-    costs = play_month(World(), kind, strategy, runs=20)
+    costs = play_quietly(World(), kind, strategy, minutes=20)
     assert (costs.aws_calls, costs.dns_queries) == (20 * calls, 20 * queries)
