@@ -192,6 +192,22 @@ def test_ignores_an_old_run() -> None:
     assert "event received" not in moments(failover)
 
 
+def test_ignores_a_run_whose_trigger_has_no_time() -> None:
+    by_hand = replace(run_record(trigger="manual"), occurred_at=None)
+    failover = FAILOVER.with_observations(replace(FOLLOWED, runs=(by_hand,)))
+    assert "detected" not in moments(failover)
+
+
+def test_an_event_long_before_the_call_is_no_moment() -> None:
+    old = DatabaseEvent(at=T0 - 60, message="backup finished", categories=("backup",))
+    failover = FAILOVER.with_observations(replace(FOLLOWED, events=(old,)))
+    assert "RDS event" not in moments(failover)
+    recent = replace(old, at=T0 - 5)
+    assert (
+        moments(FAILOVER.with_observations(replace(FOLLOWED, events=(recent,))))["RDS event"] == -5
+    )
+
+
 def test_reports_a_lost_event() -> None:
     by_schedule = (run_record(trigger="schedule"),)
     failover = FAILOVER.with_observations(replace(FOLLOWED, runs=by_schedule))

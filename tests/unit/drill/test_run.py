@@ -20,6 +20,7 @@ from drill.run_records import RunRecord
 from target_sync.errors import AwsAccessDeniedError
 from target_sync.model import (
     FailedObservation,
+    LookupFailure,
     Observation,
     Target,
     TargetGroup,
@@ -347,6 +348,32 @@ def test_reports_a_difference_between_the_clocks(drilled: Run) -> None:
     assert "AWS's clock is about -31 s" in drilled(FakeAws(clock_ahead=-31.4), yes="x").output
     assert "AWS's clock" not in drilled(FakeAws(clock_ahead=None), yes="x").output
     assert "AWS's clock" not in drilled(FakeAws(clock_ahead=0.4), yes="x").output
+
+
+def test_warns_of_pending_changes_before_the_question(drilled: Run) -> None:
+    pending = instance(PendingModifiedValues={"Port": 1})
+    done = drilled(FakeAws(instances=[pending]), ask=lambda _: "no")
+    assert "Note: Changes are pending, which the reboot may apply: Port." in done.output
+
+
+def test_reports_a_name_that_does_not_resolve(drilled: Run) -> None:
+    class Unresolved(FakeAws):
+        """An account whose database has no name."""
+
+        def resolve(self, name: str) -> FailedObservation:
+            return FailedObservation(
+                name=name,
+                failure=LookupFailure.TIMED_OUT,
+                detail="No DNS server answered.",
+                at=time.time(),
+            )
+
+    aws = Unresolved()
+    aws.on_call = aws.fail_over_now
+    done = drilled(aws)
+    assert done.code == 0
+    assert "name: No DNS server answered." in done.output
+    assert "DNS flipped" not in done.output.partition("Not observed")[0]
 
 
 def test_reports_a_failed_poll_and_goes_on(drilled: Run) -> None:
