@@ -7,7 +7,8 @@ import pytest
 from target_sync.config import load_settings
 from target_sync.errors import SettingsError
 from target_sync.notifications.messages import SOURCE
-from target_sync.reconcile.reconciler import SCHEDULE_SECONDS
+from target_sync.reconcile.loop import HEALTHY_WITHIN_SECONDS
+from target_sync.reconcile.reconciler import RESERVE_SECONDS, SCHEDULE_SECONDS
 from tests.template.stack import (
     NETWORK,
     SITUATIONS,
@@ -402,9 +403,13 @@ def test_the_function_has_no_other_variables() -> None:
     assert kept == always | {"DATABASE_SECURITY_GROUPS", "VPC_ID"}
 
 
-def test_the_timeout_covers_the_longest_watch_and_the_health_checks() -> None:
-    longest_watch = expand()["Parameters"]["EventWatchDurationSeconds"]["MaxValue"]
-    assert FUNCTIONS["ReconcileTargetsFunction"]["Timeout"] >= longest_watch + 60
+def test_the_timeout_covers_the_longest_watch_or_polls_and_the_health_checks() -> None:
+    parameters = expand()["Parameters"]
+    longest_watch = parameters["EventWatchDurationSeconds"]["MaxValue"]
+    longest_polls = SCHEDULE_SECONDS + parameters["DnsPollIntervalSeconds"]["MaxValue"]
+    timeout = FUNCTIONS["ReconcileTargetsFunction"]["Timeout"]
+    assert timeout >= longest_watch + 60
+    assert timeout >= longest_polls + HEALTHY_WITHIN_SECONDS + RESERVE_SECONDS
 
 
 # ------------------------------------------------------------------------- connection requests

@@ -176,7 +176,7 @@ def combination_id(combination: Combination) -> str:
 @pytest.mark.parametrize("combination", COMBINATIONS, ids=combination_id)
 def test_playing_on_after_all_is_right_changes_no_figure(combination: Combination) -> None:
     world = World()
-    for index in range(10):
+    for index in range(5):
         it = draw(world, combination.kind, 11, index)
         short = play(world, it, combination.strategy)
         whole = play(world, it, combination.strategy, to_the_end=True)
