@@ -6,8 +6,10 @@ four places, and raises an error if another version of ministack does not have t
 
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
+from subprocess import Popen
 from typing import Any
 
 from ministack.core import lambda_runtime
@@ -157,13 +159,23 @@ def stop_workers() -> None:
 def kill_run(*, function: str) -> bool:
     """Kill the process of one run of a function; return whether there was one."""
     with lambda_runtime._lock:
-        for workers in lambda_runtime._workers.values():
-            for worker in workers:
-                process = worker._proc
-                if worker.func_name == function and worker.in_use and process is not None:
-                    process.kill()
-                    return True
+        for process in _processes(function):
+            if process is not None:
+                process.kill()
+                return True
     return False
+
+
+def count_runs(*, function: str) -> int:
+    """Return how many runs of a function have not ended, starting ones included."""
+    with lambda_runtime._lock:
+        return len(_processes(function))
+
+
+def _processes(function: str) -> Sequence[Popen[bytes] | None]:
+    """Return the processes of the function's runs, or None for a run that is starting."""
+    workers = chain.from_iterable(lambda_runtime._workers.values())
+    return [it._proc for it in workers if it.func_name == function and it.in_use]
 
 
 def _open_lifeline(work_dir: Path) -> Path:
