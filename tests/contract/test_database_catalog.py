@@ -362,6 +362,27 @@ def test_returns_none_for_an_instance_without_an_endpoint(rds: Stubber) -> None:
     assert catalog(rds).instance("orders") is None
 
 
+@pytest.mark.parametrize(
+    ("item", "usable"),
+    [
+        ({"State": "available"}, True),
+        ({"State": "pending"}, False),
+        ({"State": "available", "OutpostArn": "arn:aws:outposts:x"}, False),
+        ({}, False),
+    ],
+)
+def test_a_subnet_is_usable_if_it_is_ready_and_not_on_an_outpost(
+    item: dict[str, str], usable: bool
+) -> None:
+    ec2 = boto3.client("ec2", SCOPE.region)
+    network = {"SubnetId": "subnet-1", "VpcId": "vpc-1", "AvailabilityZone": "eu-west-1a"}
+    with Stubber(ec2) as stubber:
+        stubber.add_response("describe_subnets", {"Subnets": [{**network, **item}]})
+        subnets = AwsDatabaseCatalog(boto3.client("rds", SCOPE.region), ec2, SCOPE).subnets(["x"])
+
+    assert subnets == (Subnet(id="subnet-1", vpc_id="vpc-1", zone="eu-west-1a", usable=usable),)
+
+
 def test_a_denied_call_is_an_error_with_its_code(rds: Stubber) -> None:
     rds.add_client_error("describe_db_instances", "AccessDenied", "no")
 

@@ -6,6 +6,7 @@ import inspect
 import pkgutil
 import tomllib
 from dataclasses import MISSING, fields, is_dataclass
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,14 @@ def test_values_with_many_or_only_optional_fields_need_keywords(
 
     if optional or len(parts) > MOST_POSITIONAL:
         assert all(part.kw_only for part in parts)
+
+
+def test_an_address_in_any_allowed_network_may_be_registered() -> None:
+    networks = (ip_network("10.0.0.0/16"), ip_network("192.168.7.0/24"))
+    policy = model.SyncPolicy(port=5432, allowed_networks=networks)
+
+    allowed = ("10.0.1.11", "192.168.7.20", "192.168.8.20", "10.1.0.1")
+    assert [policy.allows(ip_address(text)) for text in allowed] == [True, True, False, False]
 
 
 @pytest.mark.parametrize(

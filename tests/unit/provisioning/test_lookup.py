@@ -9,7 +9,7 @@ import pytest
 
 from target_sync.errors import RejectedInputError
 from target_sync.provisioning.lookup import Overrides, read_kind, read_overrides
-from target_sync.provisioning.ports import Database
+from target_sync.provisioning.ports import Database, Subnet
 from target_sync.provisioning.request import Properties
 from tests.support.custom_resources import (
     CLUSTER_DATABASE,
@@ -186,6 +186,24 @@ def test_accepts_a_load_balancer_in_a_connected_vpc() -> None:
     assert (attributes["VpcId"], attributes["DatabaseVpcId"]) == (OTHER_VPC, VPC)
     assert attributes["VpcNetworks"] == "10.9.0.0/16"
     assert attributes["AllowedNetworks"] == VPC_NETWORKS
+
+
+@pytest.mark.parametrize("networks", [["192.168.0.0/16", "10.0.0.0/16"], ["10.1.0.0/16"]])
+def test_any_allowed_network_may_be_in_any_network_of_the_vpc(networks: list[str]) -> None:
+    attributes = attributes_of(DatabaseEndpoint=INSTANCE, AllowedNetworks=networks)
+
+    assert attributes["AllowedNetworks"] == ",".join(networks)
+
+
+def test_returns_the_subnets_in_the_order_of_their_zones() -> None:
+    stack = Stack()
+    stack.catalog.subnet_list.append(Subnet(id="subnet-01", vpc_id=VPC, zone="eu-west-1c"))
+
+    attributes = attributes_of(
+        stack, DatabaseEndpoint=INSTANCE, SubnetIds=["subnet-01", "subnet-a1", "subnet-b1"]
+    )
+
+    assert attributes["SubnetIds"] == ["subnet-a1", "subnet-b1", "subnet-01"]
 
 
 def test_chooses_no_unusable_subnet() -> None:
@@ -409,7 +427,7 @@ def test_reads_overrides_as_values() -> None:
     )
 
 
-@pytest.mark.parametrize("port", ["-1", "5432.0", "x"])
+@pytest.mark.parametrize("port", ["-1", "5432.0", "x", "\u0665\u0664\u0663\u0662"])
 def test_rejects_an_unreadable_port(port: str) -> None:
     with pytest.raises(RejectedInputError, match="DatabasePort"):
         overrides_of(DatabasePort=port)
