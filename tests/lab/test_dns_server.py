@@ -60,51 +60,12 @@ def asker(tmp_path: Path) -> Iterator[Asker]:
         yield Asker(zone, log, Responder(tmp_path / "zone.json", file).respond)
 
 
-def test_an_address_is_answered_with_its_ttl_and_authority(asker: Asker) -> None:
-    asker.zone.set_address(NAME, ["10.0.1.11"])
-
-    message = asker.ask(NAME)
-
-    assert message is not None
-    assert message.answer[0].to_text() == f"{NAME}. 5 IN A 10.0.1.11"
-    assert message.flags & dns.flags.AA
-
-
-def test_a_flip_takes_effect_with_the_next_query(asker: Asker) -> None:
-    asker.zone.set_address(NAME, ["10.0.1.11"])
-    before = asker.answers(NAME)
-
-    asker.zone.set_address(NAME, ["10.0.2.12"])
-
-    assert before == [f"{NAME}. 5 in a 10.0.1.11"]
-    assert asker.answers(NAME) == [f"{NAME}. 5 in a 10.0.2.12"]
-
-
-def test_returns_all_addresses(asker: Asker) -> None:
-    asker.zone.set_address(NAME, ["10.0.1.11", "10.0.2.12"], ttl=30)
-
-    assert asker.answers(NAME) == [f"{NAME}. 30 in a 10.0.1.11", f"{NAME}. 30 in a 10.0.2.12"]
-
-
 def test_distinguishes_names_and_ignores_case(asker: Asker) -> None:
     asker.zone.set_address("One.example", ["10.0.1.1"])
     asker.zone.set_address("two.example.", ["10.0.1.2"])
 
     assert asker.answers("ONE.example") == ["one.example. 5 in a 10.0.1.1"]
     assert asker.answers("two.EXAMPLE") == ["two.example. 5 in a 10.0.1.2"]
-
-
-def test_an_alias_is_followed_within_the_zone(asker: Asker) -> None:
-    asker.zone.set_alias("db.internal", "mid.internal", ttl=60)
-    asker.zone.set_alias("mid.internal", NAME, ttl=1)
-    asker.zone.set_address(NAME, ["10.0.1.11"])
-
-    assert asker.answers("db.internal") == [
-        "db.internal. 60 in cname mid.internal.",
-        f"mid.internal. 1 in cname {NAME}.",
-        f"{NAME}. 5 in a 10.0.1.11",
-    ]
-    assert asker.answers("db.internal", "CNAME") == ["db.internal. 60 in cname mid.internal."]
 
 
 def test_an_alias_of_an_unknown_name_is_nxdomain(asker: Asker) -> None:
@@ -114,42 +75,6 @@ def test_an_alias_of_an_unknown_name_is_nxdomain(asker: Asker) -> None:
     assert asker.rcode("db.internal") == "NXDOMAIN"
 
 
-def test_a_circle_of_aliases_is_servfail(asker: Asker) -> None:
-    asker.zone.set_alias("a.example", "b.example")
-    asker.zone.set_alias("b.example", "a.example")
-
-    assert asker.rcode("a.example") == "SERVFAIL"
-
-
-def test_distinguishes_an_unknown_name_from_a_missing_type(asker: Asker) -> None:
-    asker.zone.set_address(NAME, ["10.0.1.11"])
-    asker.zone.set_address("empty.example", [])
-
-    assert asker.rcode("unknown.example") == "NXDOMAIN"
-    for name, kind in ((NAME, "AAAA"), ("empty.example", "A")):
-        assert (asker.answers(name, kind), asker.rcode(name, kind)) == ([], "NOERROR")
-
-
-def test_a_removed_name_is_unknown(asker: Asker) -> None:
-    asker.zone.set_address(NAME, ["10.0.1.11"])
-    asker.zone.remove(NAME)
-
-    assert asker.rcode(NAME) == "NXDOMAIN"
-
-
-@pytest.mark.parametrize("fault", [Fault.SERVFAIL, Fault.REFUSED])
-def test_a_name_can_be_made_to_fail_and_to_recover(asker: Asker, fault: Fault) -> None:
-    asker.zone.set_address(NAME, ["10.0.1.11"])
-    asker.zone.set_address("other.example", ["10.0.1.12"])
-
-    asker.zone.set_fault(NAME, fault)
-
-    assert (asker.rcode(NAME), asker.answers(NAME)) == (fault.upper(), [])
-    assert asker.rcode("other.example") == "NOERROR"
-    asker.zone.set_fault(NAME, None)
-    assert asker.answers(NAME) == [f"{NAME}. 5 in a 10.0.1.11"]
-
-
 def test_a_fault_remains_after_a_flip_and_behind_an_alias(asker: Asker) -> None:
     asker.zone.set_address(NAME, ["10.0.1.11"])
     asker.zone.set_alias("db.internal", NAME)
@@ -157,26 +82,6 @@ def test_a_fault_remains_after_a_flip_and_behind_an_alias(asker: Asker) -> None:
     asker.zone.set_address(NAME, ["10.0.2.12"])
 
     assert asker.rcode("db.internal") == "SERVFAIL"
-
-
-def test_a_silent_name_gets_no_response(asker: Asker) -> None:
-    asker.zone.set_address(NAME, ["10.0.1.11"])
-    asker.zone.set_fault(NAME, Fault.TIMEOUT)
-
-    assert asker.ask(NAME) is None
-    assert asker.ask(NAME, transport="tcp") is None
-
-
-def test_a_truncated_answer_is_complete_over_tcp(asker: Asker) -> None:
-    asker.zone.set_address(NAME, ["10.0.1.11"])
-    asker.zone.set_fault(NAME, Fault.TRUNCATE)
-
-    udp, tcp = asker.ask(NAME), asker.ask(NAME, transport="tcp")
-
-    assert udp is not None
-    assert tcp is not None
-    assert (bool(udp.flags & dns.flags.TC), udp.answer) == (True, [])
-    assert (bool(tcp.flags & dns.flags.TC), len(tcp.answer)) == (False, 1)
 
 
 @pytest.mark.parametrize(("edns", "fits"), [(True, 70), (False, 25)])
@@ -295,21 +200,6 @@ def test_an_answer_with_records_has_no_soa(zoned: Asker) -> None:
     assert authority(zoned.ask(NAME)) == []
 
 
-def test_refuses_a_name_of_another_zone_without_authority(zoned: Asker) -> None:
-    message = zoned.ask("db.corp.example")
-
-    assert message is not None
-    assert message.rcode() == dns.rcode.REFUSED
-    assert not message.flags & dns.flags.AA
-
-
-def test_returns_an_alias_into_another_zone_without_following_it(zoned: Asker) -> None:
-    zoned.zone.set_alias(f"db.{ZONE}", "db.corp.example")
-
-    assert zoned.answers(f"db.{ZONE}") == [f"db.{ZONE}. 5 in cname db.corp.example."]
-    assert zoned.rcode(f"db.{ZONE}") == "NOERROR"
-
-
 @dataclass
 class Running:
     zone: Zone
@@ -338,43 +228,6 @@ def start_server(supervisor: Supervisor) -> Running:
 def running() -> Iterator[Running]:
     with Supervisor() as supervisor:
         yield start_server(supervisor)
-
-
-@pytest.mark.lab
-@pytest.mark.parametrize("tcp", [False, True])
-def test_the_server_answers_over_udp_and_tcp(running: Running, tcp: bool) -> None:
-    running.zone.set_address(NAME, ["10.0.1.11"])
-
-    answer = running.resolver().resolve(NAME, "A", tcp=tcp)
-
-    assert [record.to_text() for record in answer] == ["10.0.1.11"]
-
-
-@pytest.mark.lab
-def test_a_resolver_repeats_a_truncated_query_over_tcp(running: Running) -> None:
-    running.zone.set_address(NAME, ["10.0.1.11"])
-    running.zone.set_fault(NAME, Fault.TRUNCATE)
-
-    answer = running.resolver().resolve(NAME, "A")
-
-    assert [record.to_text() for record in answer] == ["10.0.1.11"]
-    log = (running.supervisor.work_dir / "queries.log").read_text()
-    assert [line.split()[-1] for line in log.splitlines()] == ["udp", "tcp"]
-
-
-@pytest.mark.lab
-@pytest.mark.parametrize("ask", [dns.query.udp, dns.query.tcp])
-def test_a_silent_name_times_out_and_others_do_not(
-    running: Running, ask: Callable[..., dns.message.Message]
-) -> None:
-    running.zone.set_address(NAME, ["10.0.1.11"])
-    running.zone.set_address("other.example", ["10.0.1.12"])
-    running.zone.set_fault(NAME, Fault.TIMEOUT)
-
-    with pytest.raises(dns.exception.Timeout):
-        ask(dns.message.make_query(NAME, "A"), HOST, timeout=NO_ANSWER, port=running.port)
-
-    assert running.resolver().resolve("other.example", "A")
 
 
 @pytest.mark.lab
