@@ -1,4 +1,4 @@
-"""Alarms and saved queries of the lab's AWS."""
+"""An alarm of the lab's AWS, and its notification."""
 
 import json
 from collections.abc import Iterator
@@ -84,42 +84,3 @@ def test_missing_data_set_an_alarm_off_and_a_value_ends_it(fast: Emulator) -> No
     )
     assert json.loads(json.loads(message["Body"])["Message"])["AlarmName"] == "silence"
     wait_until(lambda: state_after_success(fast, "silence") == "OK")
-
-
-def test_a_value_of_another_service_does_not_count(fast: Emulator) -> None:
-    put_alarm(fast, "quiet")
-    wait_until(lambda: state(fast, "quiet") == "ALARM")
-
-    put_alarm(fast, "loud", ComparisonOperator="GreaterThanOrEqualToThreshold", EvaluationPeriods=1)
-
-    wait_until(lambda: state_after_success(fast, "loud") == "ALARM")
-    assert state(fast, "quiet") == "ALARM"
-
-
-def test_a_stack_creates_and_deletes_saved_queries(fast: Emulator) -> None:
-    template = {
-        "Resources": {
-            "Query": {
-                "Type": "AWS::Logs::QueryDefinition",
-                "Properties": {
-                    "Name": "orders/failovers",
-                    "QueryString": "fields @timestamp",
-                    "LogGroupNames": ["orders"],
-                },
-            }
-        }
-    }
-    formation, logs = fast.client("cloudformation"), fast.client("logs")
-
-    formation.create_stack(StackName="orders", TemplateBody=json.dumps(template))
-    wait_until(lambda: logs.describe_query_definitions()["queryDefinitions"])
-    (query,) = logs.describe_query_definitions(queryDefinitionNamePrefix="orders/")[
-        "queryDefinitions"
-    ]
-
-    assert (query["name"], query["logGroupNames"]) == ("orders/failovers", ["orders"])
-    assert not logs.describe_query_definitions(queryDefinitionNamePrefix="sales/")[
-        "queryDefinitions"
-    ]
-    formation.delete_stack(StackName="orders")
-    wait_until(lambda: not logs.describe_query_definitions()["queryDefinitions"])

@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 
 from lab.addresses import AddressPlan, Endpoint, free_port
 from lab.emulator.client import EmulatorAdminError
-from lab.emulator.messages import Fault, RdsEvent, RdsStatus, RoutedTarget
+from lab.emulator.messages import Fault, RdsEvent, RoutedTarget
 from lab.rds_control_plane import FailoverHook
 from tests.lab.emulator_process import (
     CONSUMER,
@@ -181,22 +181,6 @@ def rejected(call: Callable[[], object]) -> tuple[str, str]:
     return error["Code"], error["Message"]
 
 
-def test_health_follows_the_server_behind_the_address(
-    path: ConnectionPath, database_port: int
-) -> None:
-    database = Database(database_port)
-    try:
-        path.register({"Id": PRIMARY}, {"Id": UNUSED})
-        assert (PRIMARY, 5432, "initial", "Elb.RegistrationInProgress") in path.health()
-        wait_until(lambda: (PRIMARY, 5432, "healthy", None) in path.health())
-        wait_until(
-            lambda: (UNUSED, 5432, "unhealthy", "Target.FailedHealthChecks") in path.health()
-        )
-    finally:
-        database.stop()
-    wait_until(lambda: (PRIMARY, 5432, "unhealthy", "Target.FailedHealthChecks") in path.health())
-
-
 def test_a_closed_port_fails_its_checks_until_it_is_opened(
     path: ConnectionPath, database_port: int
 ) -> None:
@@ -212,30 +196,6 @@ def test_a_closed_port_fails_its_checks_until_it_is_opened(
         wait_until(lambda: (PRIMARY, 5432, "healthy", None) in path.health())
     finally:
         database.stop()
-
-
-def test_distinguishes_ports_zones_draining_and_unregistered_targets(path: ConnectionPath) -> None:
-    outside = {"Id": "192.168.7.7", "Port": 5433, "AvailabilityZone": "all"}
-    path.register({"Id": PRIMARY, "Port": 5433}, outside)
-    reply = path.elb.describe_target_health(TargetGroupArn=path.group)
-    targets = [entry["Target"] for entry in reply["TargetHealthDescriptions"]]
-    assert targets == [{"Id": PRIMARY, "Port": 5433, "AvailabilityZone": "us-east-1a"}, outside]
-    path.deregister({"Id": PRIMARY}, outside)
-    assert [(id_, port, state) for id_, port, state, _ in path.health()] == [
-        (PRIMARY, 5433, "initial"),
-        ("192.168.7.7", 5433, "draining"),
-    ]
-    assert path.health({"Id": UNUSED}) == [(UNUSED, 5432, "unused", "Target.NotRegistered")]
-    path.set_attribute("deregistration_delay.timeout_seconds", "0")
-    path.deregister({"Id": PRIMARY, "Port": 5433})
-    assert [id_ for id_, *_ in path.health()] == ["192.168.7.7"]
-
-
-def test_a_rejected_registration_has_a_reason(path: ConnectionPath) -> None:
-    code, message = rejected(lambda: path.register({"Id": "8.8.8.8", "AvailabilityZone": "all"}))
-    assert (code, "8.8.8.8" in message) == ("InvalidTarget", True)
-    code, message = rejected(lambda: path.register({"Id": "10.9.9.9"}))
-    assert (code, "required" in message) == ("ValidationError", True)
 
 
 def test_a_group_without_a_listener_is_unused(path: ConnectionPath) -> None:
@@ -266,30 +226,6 @@ def test_a_tcp_group_shows_nothing_of_http(path: ConnectionPath) -> None:
     assert "Matcher" not in group
     assert "HealthCheckPath" not in group
     assert (group["HealthCheckProtocol"], group["HealthCheckTimeoutSeconds"]) == ("TCP", 10)
-
-
-def test_a_connection_is_pending_until_it_is_accepted(path: ConnectionPath) -> None:
-    endpoint = path.connect()
-    consumer = path.emulator.client("ec2", CONSUMER)
-
-    def state_for_consumer() -> str:
-        (found,) = consumer.describe_vpc_endpoints(VpcEndpointIds=[endpoint])["VpcEndpoints"]
-        return str(found["State"])
-
-    assert path.connections() == [(endpoint, CONSUMER, "pendingAcceptance")]
-    assert state_for_consumer() == "pendingAcceptance"
-    reply = path.ec2.accept_vpc_endpoint_connections(
-        ServiceId=path.service["ServiceId"], VpcEndpointIds=[endpoint, "vpce-0"]
-    )
-    assert [entry["ResourceId"] for entry in reply["Unsuccessful"]] == ["vpce-0"]
-    assert path.connections() == [(endpoint, CONSUMER, "available")]
-    assert state_for_consumer() == "available"
-    (connection,) = path.emulator.admin.data_plane().connections
-    assert (connection.endpoint_id, connection.state) == (endpoint, "available")
-    path.ec2.reject_vpc_endpoint_connections(
-        ServiceId=path.service["ServiceId"], VpcEndpointIds=[endpoint]
-    )
-    assert state_for_consumer() == "rejected"
 
 
 def test_only_allowed_principals_connect(path: ConnectionPath) -> None:
@@ -402,34 +338,6 @@ def create_database(emulator: Emulator, *, multi_az: bool) -> Mapping[str, Any]:
     )["DBInstance"]
     assert isinstance(made, dict)
     return made
-
-
-def test_a_multi_az_instance_fails_over_through_the_hook(
-    path: ConnectionPath, hook: FailoverHook
-) -> None:
-    made = create_database(path.emulator, multi_az=True)
-    name, _, domain = made["Endpoint"]["Address"].partition(".")
-    assert name == "orders"
-    assert domain.endswith(f".{REGION}.rds.amazonaws.com")
-    assert (made["AvailabilityZone"], made["SecondaryAvailabilityZone"]) == (
-        "us-east-1a",
-        "us-east-1b",
-    )
-    rds = path.emulator.client("rds")
-    rebooted = rds.reboot_db_instance(DBInstanceIdentifier="orders", ForceFailover=True)
-    assert rebooted["DBInstance"]["DBInstanceStatus"] == "rebooting"
-    assert wait_until(hook.next_request) == {"db_instance_identifier": "orders"}
-    assert hook.next_request() is None
-    path.emulator.admin.set_rds_status(
-        RdsStatus(identifier="orders", status="available", availability_zone="us-east-1b")
-    )
-    (after,) = rds.describe_db_instances()["DBInstances"]
-    assert after["DBInstanceStatus"] == "available"
-    assert after["Endpoint"] == made["Endpoint"]
-    assert (after["AvailabilityZone"], after["SecondaryAvailabilityZone"]) == (
-        "us-east-1b",
-        "us-east-1a",
-    )
 
 
 def test_a_single_az_instance_cannot_fail_over(path: ConnectionPath) -> None:

@@ -8,11 +8,9 @@ from typing import Any
 
 import pytest
 
-from lab.emulator.messages import RdsEvent, RdsSource
 from lab.leftovers import leftovers
 from tests.lab.emulator_process import (
     CONSUMER,
-    REGION,
     Emulator,
     create_vpc,
     running_emulator,
@@ -140,71 +138,10 @@ def stack(world: World) -> Iterator[str]:
     assert world.remaining() == []
 
 
-@pytest.mark.usefixtures("stack")
-def test_creates_the_network_from_the_response_of_a_custom_resource(world: World) -> None:
-    (balancer,) = world.emulator.client("elbv2").describe_load_balancers()["LoadBalancers"]
-    assert [z["ZoneName"] for z in balancer["AvailabilityZones"]] == ["us-east-1a", "us-east-1b"]
-    (group,) = world.emulator.client("ec2").describe_security_groups(GroupIds=[world.group])[
-        "SecurityGroups"
-    ]
-    (rule,) = group["IpPermissions"]
-    assert (rule["FromPort"], rule["ToPort"]) == (5432, 5432)
-    assert [pair["GroupId"] for pair in rule["UserIdGroupPairs"]] == balancer["SecurityGroups"]
-
-
 def test_describing_a_stack_waits_for_its_deletion(world: World) -> None:
     assert world.deploy("short") == "CREATE_COMPLETE"
     world.cloudformation.delete_stack(StackName="short")
     assert world.status("short") == ""
-
-
-def test_properties_arrive_as_text_and_lists(world: World, stack: str) -> None:
-    requests = world.events(world.outputs(stack)["FunctionName"])
-    lookup = next(r for r in requests if r.get("LogicalResourceId") == "Lookup")
-    assert lookup["ResourceProperties"]["Number"] == "5432"
-    assert lookup["ResourceProperties"]["Flag"] == "true"
-    assert lookup["RequestType"] == "Create"
-    assert "PhysicalResourceId" not in lookup
-
-
-def test_conditions_evaluate_text_functions(world: World, stack: str) -> None:
-    outputs = world.outputs(stack)
-    assert outputs["Ingress"] != "none"
-    assert outputs["Crossing"] == "no"
-
-
-def test_a_rule_matches_the_list_in_the_response(world: World, stack: str) -> None:
-    def delivered() -> list[str]:
-        found = world.events(world.outputs(stack)["FunctionName"])
-        return [event["detail"]["EventID"] for event in found if "detail" in event]
-
-    world.emulator.admin.emit(
-        RdsEvent(identifier="orders", event_id="RDS-EVENT-0049", categories=(), message="")
-    )
-    wait_until(delivered)
-    world.emulator.admin.emit(
-        RdsEvent(
-            identifier="bgd-1/orders",
-            event_id="RDS-EVENT-0248",
-            categories=("notification",),
-            message="",
-            source=RdsSource.BLUE_GREEN,
-        )
-    )
-    assert delivered() == ["RDS-EVENT-0049"], "the ARN of a deployment is not in the list"
-
-
-def test_keeps_the_vpc_of_a_function(world: World, stack: str) -> None:
-    configuration = world.emulator.client("lambda").get_function_configuration(
-        FunctionName=world.outputs(stack)["VpcFunctionName"]
-    )
-    assert len(configuration["VpcConfig"]["SubnetIds"]) == 2
-
-
-@pytest.mark.usefixtures("stack")
-def test_creates_an_interface_endpoint(world: World) -> None:
-    found = world.emulator.client("ec2").describe_vpc_endpoints()["VpcEndpoints"]
-    assert f"com.amazonaws.{REGION}.elasticloadbalancing" in [e["ServiceName"] for e in found]
 
 
 def test_publishes_a_connection_request_through_sns(world: World, stack: str) -> None:
@@ -254,17 +191,6 @@ def test_rolls_a_failed_update_back(world: World, stack: str) -> None:
     assert world.update(stack, Endpoint="unknown.rds.example") == "UPDATE_ROLLBACK_COMPLETE"
     assert "there is no such database" in world.reasons(stack)
     assert world.outputs(stack) == before
-
-
-def test_a_failed_response_fails_the_stack_with_its_reason_and_leaves_nothing(world: World) -> None:
-    before = world.remaining()
-    assert world.deploy("rejected", Endpoint="unknown.rds.example") == "ROLLBACK_COMPLETE"
-    assert (
-        "Received response status [FAILED] from custom resource. Message returned: "
-        "there is no such database" in world.reasons("rejected")
-    )
-    world.delete("rejected")
-    assert world.remaining() == before
 
 
 @pytest.mark.parametrize(

@@ -119,57 +119,6 @@ def members(world: World) -> dict[str, bool]:
     return {m["DBInstanceIdentifier"]: m["IsClusterWriter"] for m in found["DBClusterMembers"]}
 
 
-def test_the_endpoints_of_a_cluster_have_the_form_of_aws(
-    world: World, cluster: Mapping[str, Any]
-) -> None:
-    (member,) = world.emulator.client("rds").describe_db_instances(DBInstanceIdentifier="shop-1")[
-        "DBInstances"
-    ]
-    name, label, *domain = member["Endpoint"]["Address"].split(".")
-    assert name == "shop-1"
-    assert domain == [REGION, "rds", "amazonaws", "com"]
-    suffix = ".".join([label, *domain])
-    assert cluster["Endpoint"] == f"shop.cluster-{suffix}"
-    assert cluster["ReaderEndpoint"] == f"shop.cluster-ro-{suffix}"
-    assert cluster["Port"] == member["Endpoint"]["Port"] == 5432
-
-
-def test_a_member_is_in_the_network_of_its_cluster(
-    world: World, cluster: Mapping[str, Any]
-) -> None:
-    (member,) = world.emulator.client("rds").describe_db_instances(DBInstanceIdentifier="shop-2")[
-        "DBInstances"
-    ]
-    assert member["DBSubnetGroup"]["VpcId"] == world.vpc
-    zones = [s["SubnetAvailabilityZone"]["Name"] for s in member["DBSubnetGroup"]["Subnets"]]
-    assert zones == ["us-east-1a", "us-east-1b"]
-    assert member["VpcSecurityGroups"] == cluster["VpcSecurityGroups"]
-    assert member["DBClusterIdentifier"] == "shop"
-    assert member["PubliclyAccessible"] is False
-
-
-@pytest.mark.usefixtures("cluster")
-def test_a_cluster_fails_over_through_the_hook(world: World) -> None:
-    rds = world.emulator.client("rds")
-    assert members(world) == {"shop-1": True, "shop-2": False, "shop-3": False}
-    reply = rds.failover_db_cluster(
-        DBClusterIdentifier="shop", TargetDBInstanceIdentifier="shop-3"
-    )["DBCluster"]
-    assert reply["Status"] == "failing-over"
-    assert wait_until(world.hook.next_request) == {
-        "db_cluster_identifier": "shop",
-        "target_db_instance_identifier": "shop-3",
-    }
-    assert world.hook.next_request() is None
-    assert members(world) == {"shop-1": True, "shop-2": False, "shop-3": False}
-    with pytest.raises(ClientError, match="InvalidDBClusterStateFault"):
-        rds.failover_db_cluster(DBClusterIdentifier="shop")
-    world.emulator.admin.set_cluster_status(
-        ClusterStatus(identifier="shop", status="available", writer="shop-3")
-    )
-    assert members(world) == {"shop-1": False, "shop-2": False, "shop-3": True}
-
-
 @pytest.mark.usefixtures("cluster")
 def test_the_writer_of_a_cluster_must_be_a_member(world: World) -> None:
     with pytest.raises(EmulatorAdminError, match="stranger is no member"):
@@ -180,27 +129,6 @@ def test_the_writer_of_a_cluster_must_be_a_member(world: World) -> None:
         world.emulator.admin.set_cluster_status(
             ClusterStatus(identifier="unknown", status="available")
         )
-
-
-def test_a_custom_endpoint_has_static_members(world: World, cluster: Mapping[str, Any]) -> None:
-    rds = world.emulator.client("rds")
-    made = rds.create_db_cluster_endpoint(
-        DBClusterIdentifier="shop",
-        DBClusterEndpointIdentifier="reports",
-        EndpointType="READER",
-        StaticMembers=["shop-2"],
-    )
-    assert made["Endpoint"] == cluster["Endpoint"].replace(
-        "shop.cluster-", "reports.cluster-custom-"
-    )
-    (found,) = rds.describe_db_clusters(DBClusterIdentifier="shop")["DBClusters"]
-    assert found["CustomEndpoints"] == [made["Endpoint"]]
-    listed = rds.describe_db_cluster_endpoints(DBClusterIdentifier="shop")["DBClusterEndpoints"]
-    assert [e["EndpointType"] for e in listed] == ["WRITER", "READER", "CUSTOM"]
-    assert listed[2]["StaticMembers"] == ["shop-2"]
-    rds.delete_db_cluster_endpoint(DBClusterEndpointIdentifier="reports")
-    with pytest.raises(ClientError, match="DBClusterEndpointNotFoundFault"):
-        rds.describe_db_cluster_endpoints(DBClusterEndpointIdentifier="reports")
 
 
 def test_the_endpoints_of_a_proxy_have_the_form_of_aws(world: World) -> None:

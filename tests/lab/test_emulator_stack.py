@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from lab.emulator.messages import Fault, RdsEvent
+from lab.emulator.messages import RdsEvent
 from lab.leftovers import leftovers
 from tests.lab.emulator_process import (
     CONSUMER,
@@ -134,57 +134,6 @@ def stack(undeployed: Stack) -> Stack:
     return undeployed
 
 
-def test_creates_the_connection_path_of_the_template(stack: Stack) -> None:
-    out = stack.outputs()
-    ec2, elb = stack.emulator.client("ec2"), stack.emulator.client("elbv2")
-    assert out["LoadBalancerName"].startswith("net/")
-    assert out["FirstPrincipal"] == "arn:aws:iam::222222222222:role/consumer"
-    (balancer,) = elb.describe_load_balancers()["LoadBalancers"]
-    assert balancer["EnforceSecurityGroupInboundRulesOnPrivateLinkTraffic"] == "off"
-    assert [z["ZoneName"] for z in balancer["AvailabilityZones"]] == ["us-east-1a", "us-east-1b"]
-    group = out["TargetGroupArn"]
-    attributes = elb.describe_target_group_attributes(TargetGroupArn=group)["Attributes"]
-    values = {entry["Key"]: entry["Value"] for entry in attributes}
-    assert values["deregistration_delay.timeout_seconds"] == "60"
-    assert values["target_health_state.unhealthy.connection_termination.enabled"] == "true"
-    listener = elb.describe_listener_attributes(ListenerArn=out["ListenerArn"])["Attributes"]
-    assert listener == [{"Key": "tcp.idle_timeout.seconds", "Value": "400"}]
-    permissions = ec2.describe_vpc_endpoint_service_permissions(ServiceId=out["ServiceId"])
-    assert [p["Principal"] for p in permissions["AllowedPrincipals"]] == [out["FirstPrincipal"]]
-    notifications = ec2.describe_vpc_endpoint_connection_notifications()
-    (notification,) = notifications["ConnectionNotificationSet"]
-    assert notification["ConnectionEvents"] == ["Connect", "Accept"]
-
-
-def test_adds_a_rule_to_a_security_group_outside_the_stack(stack: Stack) -> None:
-    (group,) = stack.emulator.client("ec2").describe_security_groups(
-        GroupIds=[stack.network["DatabaseSecurityGroupId"]]
-    )["SecurityGroups"]
-    assert [rule["FromPort"] for rule in group["IpPermissions"]] == [5432]
-
-
-def test_finds_tags_through_the_tagging_api(stack: Stack) -> None:
-    tagging = stack.emulator.client("resourcegroupstaggingapi")
-    found = tagging.get_resources(
-        ResourceTypeFilters=["elasticloadbalancing:targetgroup"],
-        TagFilters=[{"Key": "orders", "Values": ["orders"]}],
-    )["ResourceTagMappingList"]
-    assert [entry["ResourceARN"] for entry in found] == [stack.outputs()["TargetGroupArn"]]
-    assert not tagging.get_resources(TagFilters=[{"Key": "orders", "Values": ["other"]}])[
-        "ResourceTagMappingList"
-    ]
-
-
-def test_the_function_runs_with_its_layer_and_the_permissions_of_its_role(stack: Stack) -> None:
-    reply = stack.invoke("register")
-    assert reply["error"] is None
-    assert json.loads(reply["body"])["greeting"] == "from the layer"
-    group = stack.outputs()["TargetGroupArn"]
-    elb = stack.emulator.client("elbv2")
-    described = elb.describe_target_health(TargetGroupArn=group)["TargetHealthDescriptions"]
-    assert [entry["Target"]["Id"] for entry in described] == ["10.0.1.11"]
-
-
 def test_describing_targets_needs_a_policy_without_a_resource(stack: Stack) -> None:
     body = json.loads(stack.invoke("describe")["body"])
     assert body["errorType"] == "ClientError"
@@ -211,15 +160,6 @@ def test_a_failed_asynchronous_run_reaches_the_failure_destination(stack: Stack)
     record = json.loads(message["Body"])
     assert record["requestPayload"] == {"action": "fail"}
     assert record["responsePayload"]["errorType"] == "WrongServerError"
-
-
-def test_an_injected_fault_fails_a_call_of_the_function(stack: Stack) -> None:
-    fault = Fault(
-        service="elasticloadbalancing", action="RegisterTargets", error="AccessDenied", times=1
-    )
-    stack.emulator.admin.inject(fault)
-    assert "AccessDenied" in json.loads(stack.invoke("register")["body"])["errorMessage"]
-    assert stack.invoke("register")["error"] is None
 
 
 def test_an_rds_event_has_the_form_of_aws(stack: Stack) -> None:
@@ -294,37 +234,6 @@ def test_calls_are_counted(stack: Stack) -> None:
     calls = stack.emulator.admin.calls()
     assert calls["elasticloadbalancing.RegisterTargets"] == 1
     assert calls["lambda.InvokeFunction"] == 1
-
-
-def test_a_second_deployment_changes_nothing(stack: Stack) -> None:
-    before = stack.outputs()
-    deployed = stack.deploy()
-    assert deployed.returncode == 0, deployed.stderr
-    assert "No changes to deploy" in deployed.stdout + deployed.stderr
-    assert stack.outputs() == before
-
-
-def test_an_update_keeps_resources_without_a_replacement(stack: Stack) -> None:
-    before = stack.outputs()
-    principals = "arn:aws:iam::222222222222:root"
-    deployed = stack.deploy(Principals=principals, MayRegister="false")
-    assert deployed.returncode == 0, deployed.stdout + deployed.stderr
-    after = stack.outputs()
-    assert after == {**before, "FirstPrincipal": principals}
-    found = stack.emulator.client("ec2").describe_vpc_endpoint_service_permissions(
-        ServiceId=after["ServiceId"]
-    )["AllowedPrincipals"]
-    assert [entry["Principal"] for entry in found] == [principals]
-    body = json.loads(stack.invoke("register")["body"])
-    assert "not authorized to perform: elasticloadbalancing:RegisterTargets" in body["errorMessage"]
-
-
-def test_an_unknown_attribute_fails_the_deployment_and_rolls_back(undeployed: Stack) -> None:
-    deployed = undeployed.deploy("misspelt", AttributeKey="load_balancing.cross_zones")
-    assert deployed.returncode != 0
-    assert "is not recognized" in deployed.stdout + deployed.stderr
-    assert undeployed.status("misspelt") == "ROLLBACK_COMPLETE"
-    assert undeployed.delete("misspelt").returncode == 0
 
 
 def test_deletes_a_stack_completely_once_its_consumer_is_disconnected(
