@@ -118,16 +118,6 @@ def test_checks_go_to_the_groups_own_health_check_port_when_it_has_one() -> None
     assert (health.port, health.health_check_port) == (5432, 8008)
 
 
-def test_the_same_address_on_another_port_is_another_target() -> None:
-    world = World()
-    world.group.register([A, replace(A, port=5433)])
-    world.group.deregister([A])
-    assert world.states() == {
-        "10.0.1.11:5432": ("draining", "Target.DeregistrationInProgress"),
-        "10.0.1.11:5433": ("initial", "Elb.RegistrationInProgress"),
-    }
-
-
 def test_a_port_override_must_be_named_to_deregister() -> None:
     world = World()
     world.group.register([replace(A, port=5433)])
@@ -169,12 +159,6 @@ def test_a_second_deregistration_does_not_prolong_the_draining() -> None:
 def test_without_a_deregistration_delay_a_target_is_gone_at_once() -> None:
     world = World(settings=replace(SETTINGS, deregistration_delay=0.0))
     world.group.register([A])
-    world.group.deregister([A])
-    assert world.states() == {}
-
-
-def test_deregistering_an_absent_target_succeeds() -> None:
-    world = World()
     world.group.deregister([A])
     assert world.states() == {}
 
