@@ -157,6 +157,7 @@ class Scene:
     standbys: OwnAddresses = field(default_factory=OwnAddresses)
     names: Names = field(init=False)
     rds: RdsApi = field(init=False)
+    cluster: RdsCluster = field(init=False)
     group: ComputedGroup = field(init=False)
 
     def __post_init__(self) -> None:
@@ -168,6 +169,10 @@ class Scene:
             chances=self.random("names"),
         )
         self.rds = RdsApi(self.clock, self.failover)
+        self.cluster = RdsCluster(cast("RDSClient", self.rds), "orders")
+        # A warm container knows the endpoints of the members.
+        self.cluster.members()
+        self.rds.calls = 0
         self.group = ComputedGroup(
             now=self.clock.now,
             ports=self._ports(),
@@ -202,8 +207,7 @@ class Scene:
         """The database, observed as the stack does."""
         if self.failover.kind is Kind.INSTANCE:
             return self.name
-        cluster = RdsCluster(cast("RDSClient", self.rds), "orders")
-        return ClusterWriterEndpoint(NAME, cluster, self.names, self.clock.now)
+        return ClusterWriterEndpoint(NAME, self.cluster, self.names, self.clock.now)
 
     @property
     def in_sync(self) -> bool:

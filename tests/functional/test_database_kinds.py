@@ -65,6 +65,19 @@ def readers() -> Cluster:
 # --- The writer of a cluster ------------------------------------------------------------------
 
 
+def test_later_runs_of_a_container_ask_for_the_endpoints_of_new_members_only(
+    writer: Cluster,
+) -> None:
+    for _ in range(3):
+        writer.scenario.run(SCHEDULE)
+    assert writer.rds.calls == Counter(DescribeDBClusters=3, DescribeDBInstances=1)
+
+    writer.rds.members["orders-4"] = instance_name("orders-4")
+    for _ in range(2):
+        writer.scenario.run(SCHEDULE)
+    assert writer.rds.calls == Counter(DescribeDBClusters=5, DescribeDBInstances=2)
+
+
 def test_a_writer_in_sync_takes_two_calls_and_two_queries(writer: Cluster) -> None:
     result = writer.scenario.run(SCHEDULE)
 

@@ -198,13 +198,13 @@ def test_a_loop_and_a_run_that_polls_wait_all_the_time() -> None:
 
 
 QUIET: Sequence[tuple[Strategy, Kind, int, int]] = [
-    (NO_POLLS, Kind.CLUSTER, 3, 2),
+    (NO_POLLS, Kind.CLUSTER, 2, 2),
     (AUTHORITATIVE, Kind.INSTANCE, 1, 13),
     (SERVING_STANDBY, Kind.INSTANCE, 2, 13),
     (EVERY_5_S, Kind.INSTANCE, 12, 12),
     (EVERY_SECOND, Kind.CLUSTER, 60, 60),
     (DEFAULT, Kind.INSTANCE, 1, 13),
-    (DEFAULT, Kind.CLUSTER, 27, 26),
+    (DEFAULT, Kind.CLUSTER, 14, 26),
     (MINUTE_SCHEDULE, Kind.CLUSTER, 1, 1),
     (FIRST_EVENT, Kind.INSTANCE, 0, 0),
 ]

@@ -100,5 +100,5 @@ def test_the_writer_of_a_cluster_has_two_sources_that_move_one_after_the_other()
     assert between.contested == {OLD}
     assert after.corroborated
     assert after.addresses == {NEW}
-    assert a_scene.aws_calls == 6
+    assert a_scene.aws_calls == 3
     assert a_scene.names.queries == 6

@@ -4,7 +4,7 @@ The RDS API has no addresses (RDS API reference, DBInstance, Endpoint), so the e
 member is looked up.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -38,11 +38,14 @@ class RdsCluster:
     def __init__(self, client: "RDSClient", identifier: str) -> None:
         self._client = client
         self.identifier = identifier
+        self._endpoints: Mapping[str, str | None] = {}
 
     def members(self) -> tuple[Member, ...]:
-        """Return the current members, by two calls.
+        """Return the current members. The second call follows only if a member is new.
 
-        A cluster has at most 16 instances, which is less than a page of DescribeDBInstances.
+        The endpoint of an instance does not change: AWS derives it from the instance's identifier,
+        the account and the Region. A cluster has at most 16 instances, which is less than a page of
+        DescribeDBInstances.
 
         Raises:
             AwsCallError: A call failed.
@@ -56,17 +59,18 @@ class RdsCluster:
                 )["DBClusters"][0]["DBClusterMembers"]
             ],
         )
-        # Without an instance's identifier AWS checks the call against the resource db:*.
-        endpoints = _RDS.read(
-            "DescribeDBInstances",
-            lambda: {
-                instance["DBInstanceIdentifier"]: instance.get("Endpoint", {}).get("Address")
-                for instance in self._client.describe_db_instances(
-                    Filters=[{"Name": "db-cluster-id", "Values": [self.identifier]}]
-                )["DBInstances"]
-            },
-        )
-        return tuple(Member(id_, is_writer, endpoints.get(id_)) for id_, is_writer in listed)
+        if any(self._endpoints.get(id_) is None for id_, _ in listed):
+            # Without an instance's identifier AWS checks the call against the resource db:*.
+            self._endpoints = _RDS.read(
+                "DescribeDBInstances",
+                lambda: {
+                    instance["DBInstanceIdentifier"]: instance.get("Endpoint", {}).get("Address")
+                    for instance in self._client.describe_db_instances(
+                        Filters=[{"Name": "db-cluster-id", "Values": [self.identifier]}]
+                    )["DBInstances"]
+                },
+            )
+        return tuple(Member(id_, is_writer, self._endpoints.get(id_)) for id_, is_writer in listed)
 
 
 @dataclass(frozen=True, slots=True)
