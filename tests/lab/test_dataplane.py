@@ -2,8 +2,8 @@ import json
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import IPv4Address
@@ -12,7 +12,7 @@ from typing import Self
 
 import pytest
 
-from lab.addresses import AddressPlan, Endpoint, Ports, free_port
+from lab.addresses import AddressPlan, Endpoint, free_port
 from lab.dataplane import Routing
 from lab.emulator.messages import DataPlane, RoutedConnection, RoutedListener, RoutedTarget
 from lab.processes import ServerDiedError, Supervisor, accepts_connections
@@ -224,7 +224,6 @@ class ConnectionPath:
     emulator: FakeEmulator
     port: int
     log: Path
-    ports: Ports
     clients: ExitStack = field(default_factory=ExitStack)
 
     def follow(self, *targets: tuple[Endpoint, str]) -> None:
@@ -256,8 +255,8 @@ class ConnectionPath:
         return present
 
 
-@contextmanager
-def running_path(extra: Sequence[str] = ()) -> Iterator[ConnectionPath]:
+@pytest.fixture
+def path() -> Iterator[ConnectionPath]:
     with (
         Supervisor() as supervisor,
         FakeEmulator() as emulator,
@@ -274,19 +273,13 @@ def running_path(extra: Sequence[str] = ()) -> Iterator[ConnectionPath]:
         port = free_port(HOST)
         command = [sys.executable, "-m", "lab.dataplane", "--emulator", emulator.url]
         command += ["--address-plan", str(plan), "--listen", f"{HOST}:{port}", "--log", str(log)]
-        command += ["--target-group-arn", GROUP, *extra]
+        command += ["--target-group-arn", GROUP]
         supervisor.start(
             "data plane", command, cwd=REPO, ready=lambda: accepts_connections(HOST, port)
         )
-        path = ConnectionPath(supervisor, emulator, port, log, Ports(plan))
+        path = ConnectionPath(supervisor, emulator, port, log)
         with path.clients:
             yield path
-
-
-@pytest.fixture
-def path() -> Iterator[ConnectionPath]:
-    with running_path() as running:
-        yield running
 
 
 def is_reset(client: socket.socket) -> bool:
@@ -343,13 +336,6 @@ def test_a_large_transfer_arrives_completely(path: ConnectionPath) -> None:
 
 
 @pytest.mark.lab
-def test_flows_are_spread_over_healthy_targets(path: ConnectionPath) -> None:
-    path.follow((A, "healthy"), (B, "healthy"))
-
-    assert {path.connect().recv(1) for _ in range(4)} == {b"a", b"b"}
-
-
-@pytest.mark.lab
 def test_a_deregistered_target_loses_its_flows_by_a_reset(path: ConnectionPath) -> None:
     path.follow((A, "healthy"), (B, "healthy"))
     clients = {client.recv(1): client for client in (path.connect(), path.connect())}
@@ -365,31 +351,6 @@ def test_a_deregistered_target_loses_its_flows_by_a_reset(path: ConnectionPath) 
 
 
 @pytest.mark.lab
-def test_a_target_that_became_unhealthy_loses_its_flows(path: ConnectionPath) -> None:
-    path.follow((A, "healthy"))
-    client = path.connect()
-    assert client.recv(1) == b"a"
-
-    path.follow((A, "unhealthy"), (B, "healthy"))
-
-    assert is_reset(client)
-
-
-@pytest.mark.lab
-def test_a_flow_over_the_only_and_unhealthy_target_stays_open(path: ConnectionPath) -> None:
-    path.emulator.state = state((A, "unhealthy"))
-    path.supervisor.wait_until(lambda: path.routed() == {A}, what="fail-open", timeout=DEADLINE)
-    client = path.connect()
-    assert client.recv(1) == b"a"
-
-    path.emulator.state = state((A, "unhealthy"), (B, "initial"))
-    path.follow((A, "unhealthy"), (B, "healthy"))
-
-    client.sendall(b"x")
-    assert client.recv(1) == b"x"
-
-
-@pytest.mark.lab
 def test_a_connection_is_reset_when_there_is_no_target(path: ConnectionPath) -> None:
     assert is_refused(path)
 
@@ -400,20 +361,6 @@ def test_a_connection_to_an_address_outside_the_plan_is_reset(path: ConnectionPa
 
     assert is_refused(path)
     assert "flow_opened 10.0.3.13" not in path.names()
-
-
-@pytest.mark.lab
-def test_a_connection_to_a_closed_port_is_reset_until_it_is_opened(path: ConnectionPath) -> None:
-    path.follow((A, "healthy"))
-
-    path.ports.close(A)
-    refused = is_refused(path)
-    path.ports.open(A)
-    client = path.connect()
-    client.sendall(b" hello")
-
-    assert refused
-    assert client.recv(1) == b"a"
 
 
 @pytest.mark.lab
@@ -442,20 +389,6 @@ def test_keeps_the_routing_without_a_reply_of_the_emulator(
     if state_ == "broken":
         path.emulator.is_broken = False
         path.follow((B, "healthy"))
-
-
-@pytest.mark.lab
-def test_no_flow_passes_before_the_endpoint_connection_is_accepted() -> None:
-    with running_path(["--endpoint-id", ENDPOINT]) as path:
-        path.emulator.state = state((A, "healthy"), connection="pendingAcceptance")
-        assert is_refused(path)
-
-        path.emulator.state = state((A, "healthy"), connection="available")
-        path.supervisor.wait_until(
-            lambda: path.routed() == {A}, what="the routing", timeout=DEADLINE
-        )
-
-        assert path.connect().recv(1) == b"a"
 
 
 @pytest.mark.lab
