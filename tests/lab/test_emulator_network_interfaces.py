@@ -1,20 +1,16 @@
 """The network interfaces of RDS in the lab's AWS: one for each server."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Any
 
-import boto3.session
 import pytest
 from botocore.exceptions import ClientError
 
 from lab.addresses import AddressPlan, Endpoint
 from lab.aws import Account, Database, create_cluster, create_database
 from lab.emulator.client import EmulatorAdminError
-from lab.emulator.messages import NetworkInterface, RdsStatus
-from target_sync.targets.network_interfaces import RdsNetworkInterfaces
+from lab.emulator.messages import NetworkInterface
 from tests.lab.emulator_process import PROVIDER, REGION, Emulator, running_emulator
 
 pytestmark = pytest.mark.lab
@@ -91,16 +87,6 @@ def test_each_server_of_a_multi_az_instance_has_an_interface(
         assert "InstanceId" not in it["Attachment"]
 
 
-def test_a_failover_keeps_the_interfaces(world: World) -> None:
-    before = world.interfaces()
-
-    world.emulator.admin.set_rds_status(
-        RdsStatus(identifier="orders", status="available", availability_zone=f"{REGION}b")
-    )
-
-    assert world.interfaces() == before
-
-
 def test_a_modified_instance_has_modified_interfaces(world: World) -> None:
     rds, ec2 = world.emulator.client("rds"), world.emulator.client("ec2")
     other = ec2.create_security_group(
@@ -115,16 +101,6 @@ def test_a_modified_instance_has_modified_interfaces(world: World) -> None:
 
     rds.modify_db_instance(DBInstanceIdentifier="orders", MultiAZ=False, ApplyImmediately=True)
     assert world.addresses() == [PRIMARY]
-
-
-def test_a_deleted_instance_has_no_interface(world: World) -> None:
-    assert world.addresses() == [PRIMARY, STANDBY]
-
-    world.emulator.client("rds").delete_db_instance(
-        DBInstanceIdentifier="orders", SkipFinalSnapshot=True
-    )
-
-    assert world.addresses() == []
 
 
 def test_an_instance_without_a_network_has_no_interface(emulator: Emulator) -> None:
@@ -202,41 +178,3 @@ def test_filters_by_one_of_the_values_of_each_filter(world: World) -> None:
     assert world.addresses(description="RDS") == []
     with pytest.raises(ClientError, match="The filter 'colour' is invalid"):
         world.interfaces(colour="green")
-
-
-def test_finds_an_interface_by_its_id(world: World) -> None:
-    ec2 = world.emulator.client("ec2")
-    made = ec2.create_network_interface(SubnetId=world.database.subnet_ids[0])["NetworkInterface"]
-    assert made["RequesterManaged"] is False
-
-    (found,) = ec2.describe_network_interfaces(NetworkInterfaceIds=[made["NetworkInterfaceId"]])[
-        "NetworkInterfaces"
-    ]
-
-    assert found == made
-    with pytest.raises(ClientError, match=r"InvalidNetworkInterfaceID\.NotFound"):
-        ec2.describe_network_interfaces(NetworkInterfaceIds=["eni-0"])
-
-
-def test_a_role_without_the_permission_gets_its_name(world: World) -> None:
-    iam = world.emulator.client("iam")
-    iam.create_user(UserName="function")
-    key = iam.create_access_key(UserName="function")["AccessKey"]
-    ec2: Any = boto3.session.Session(
-        aws_access_key_id=key["AccessKeyId"],
-        aws_secret_access_key=key["SecretAccessKey"],
-        region_name=REGION,
-    ).client("ec2", endpoint_url=world.emulator.url)
-    standbys = RdsNetworkInterfaces(ec2, world.database.vpc_id, (world.group,))
-    addresses = frozenset(map(ip_address, (PRIMARY, STANDBY, SPARE)))
-
-    denied = standbys.check(addresses)
-    statement = {"Effect": "Allow", "Action": "ec2:DescribeNetworkInterfaces", "Resource": "*"}
-    iam.put_user_policy(
-        UserName="function",
-        PolicyName="one",
-        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [statement]}),
-    )
-
-    assert denied.failure.endswith("role the permission ec2:DescribeNetworkInterfaces.")
-    assert standbys.check(addresses).confirmed == addresses - {ip_address(SPARE)}
