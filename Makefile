@@ -13,6 +13,9 @@ SEED ?= 1
 # Number of processes of `make test`; each takes one test file at a time. The labs mostly wait, so
 # one process more than a small machine has cores is faster.
 WORKERS ?= 3
+# Number of jobs of `make check`, `make quick` and `make lint`.
+JOBS ?= 2
+LINTERS := lint-types lint-templates lint-style lint-rest
 BENCH_OPTIONS ?=
 STACK ?=
 REGION ?=
@@ -20,13 +23,12 @@ DRILL_OPTIONS ?=
 COST_OPTIONS ?=
 MUTANTS_OPTIONS ?=
 
-# The tests start many Python processes. They share one bytecode cache, also on machines that set
-# PYTHONDONTWRITEBYTECODE.
-PYTEST := env -u PYTHONDONTWRITEBYTECODE PYTHONPYCACHEPREFIX="$(CURDIR)/build/bytecode" $(PY) -m pytest --dist loadfile
+# The tests start many Python processes, which would compile every module without bytecode.
+PYTEST := env -u PYTHONDONTWRITEBYTECODE $(PY) -m pytest
 CFN_LINT := $(BIN)/cfn-lint --include-checks I --regions us-east-1 eu-west-1 ap-northeast-1 --
 SAM := PATH="$(CURDIR)/$(BIN):$$PATH" SAM_CLI_TELEMETRY=0 $(BIN)/sam
 
-.PHONY: help setup demo drill lab test check lint lint-code lint-templates browser screenshots docs histories build build-fleet bench bench-fleet bench-cold bench-warm cost break-rules mutants lock format clean
+.PHONY: help setup demo drill lab test check quick quick-tests lint lint-types lint-templates lint-style lint-rest browser screenshots docs histories build build-fleet bench bench-fleet bench-cold bench-warm cost break-rules mutants lock format clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -46,26 +48,42 @@ lab: setup ## Run every scenario in the lab; SCENARIOS="failover-watch failover-
 test: setup browser ## Run everything that CI runs: lint, and all tests with coverage
 	@$(MAKE) --no-print-directory lint
 	@tools/in_memory.sh $(PYTEST) --numprocesses $(WORKERS) --no-loadscope-reorder \
-	  --cov --cov-report=term
+	  --dist loadfile --cov --cov-report=term
 
 check: setup ## Run the fast part: lint, and the tests that start no servers
-	@$(MAKE) --no-print-directory lint
-	@$(PYTEST) --numprocesses 2 tests/unit tests/contract tests/functional tests/template tests/properties -m "not lab"
+	@$(MAKE) --no-print-directory --jobs $(JOBS) --output-sync=target \
+	  $(addprefix check-,contract functional unit properties template) $(LINTERS)
+
+check-%:
+	@$(PYTEST) -q --no-header -m "not lab" tests/$*
+
+quick: setup ## Run the checks of every edit, in seconds: style, types, the planner, the loop and the failovers
+	@$(MAKE) --no-print-directory --jobs $(JOBS) quick-tests lint-types lint-style
+
+quick-tests:
+	@$(PYTEST) -q tests/unit/reconcile/test_planner.py tests/unit/reconcile/test_loop.py \
+	  tests/functional/test_failover_scenarios.py
 
 lint: setup ## Check code, types, architecture, templates and spelling
-	@$(MAKE) --no-print-directory --jobs 2 lint-code lint-templates
+	@$(MAKE) --no-print-directory --jobs $(JOBS) $(LINTERS)
 
-lint-code:
+lint-style:
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+
+lint-types:
 	@$(BIN)/mypy
+
+lint-rest:
 	@PYTHONPATH=layers/target_sync:. $(BIN)/lint-imports
 	@git ls-files -z | xargs -0 $(BIN)/codespell
 
-lint-templates:
+# cfn-lint needs half a minute, so it runs only after a change.
+lint-templates: build/linted-templates
+
+build/linted-templates: template.yaml fleet.yaml requirements/dev.txt Makefile
 	@$(CFN_LINT) template.yaml fleet.yaml
-	@AWS_DEFAULT_REGION=eu-west-1 $(SAM) validate
-	@AWS_DEFAULT_REGION=eu-west-1 $(SAM) validate --config-env fleet
+	@mkdir -p build && touch $@
 
 browser: setup ## Install the Chromium and the axe-core that the widget's tests use
 	@$(PY) tools/browser/fetch.py

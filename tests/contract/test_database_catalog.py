@@ -174,9 +174,8 @@ def test_returns_a_proxy_with_its_network(cloud: Cloud) -> None:
 
 
 def test_returns_an_ec2_instance_until_it_is_terminated(cloud: Cloud) -> None:
-    image = cloud.ec2.describe_images()["Images"][0]["ImageId"]
     created = cloud.ec2.run_instances(
-        ImageId=image,
+        ImageId="ami-0123456789abcdef0",
         MinCount=1,
         MaxCount=1,
         SubnetId=cloud.subnets[0],

@@ -68,6 +68,7 @@ class RunElsewhere:
 RUN_ELSEWHERE: Mapping[str, RunElsewhere] = {
     "make test": RunElsewhere("it would run this test", ".ci/run", "make test"),
     "make check": RunElsewhere("a part of `make test`", ".github/workflows/ci.yml", "make check"),
+    "make quick": RunElsewhere("a part of `make check`", "Makefile", "quick-tests:"),
     "make format": RunElsewhere(
         "`make check` runs the same tools", "Makefile", "ruff format --check"
     ),

@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import cache
 
 import pytest
 
@@ -42,6 +43,7 @@ FOREIGN_NAMES = {
 }
 
 
+@cache
 def names_in_code() -> set[str]:
     """Return every word of the templates, the shipped code, the payloads and the project file."""
     files = [

@@ -83,7 +83,7 @@ class Pair:
         )
 
 
-@settings(max_examples=400)
+@settings(max_examples=100)
 @given(
     of_servers=st.tuples(ports, ports, ports),
     made=changes,
