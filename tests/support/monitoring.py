@@ -21,7 +21,7 @@ from tests.support.notifications import FakeNotifier
 from tests.support.scenario import POLICY, SCHEDULE, A, B, Scenario
 from tests.support.scenarios import run_metrics, written_metrics
 from tests.support.standbys import FakeStandbys
-from tests.template.stack import PSEUDO_PARAMETERS, Resolver
+from tests.template.stack import PSEUDO_PARAMETERS, TEMPLATE, Resolver, load
 
 MINUTE = 60
 #: The interval of the scheduled reviews of connections (template.yaml, EveryFiveMinutes).
@@ -35,6 +35,7 @@ _NAMES = {
 }
 #: A process on the virtual clock. It yields the times at which it continues.
 _Process: TypeAlias = Generator[float, None, Any]
+_DNS_POLL_SECONDS = float(load(TEMPLATE)["Parameters"]["DnsPollIntervalSeconds"]["Default"])
 _STACK = PSEUDO_PARAMETERS["AWS::StackName"]
 #: Lambda retries an asynchronous invocation after one minute, then after two.
 _RETRY_SECONDS = (60.0, 120.0)
@@ -94,7 +95,9 @@ class MonitoredScenario(Scenario):
 
     def __init__(self, *registered: object, policy: SyncPolicy = POLICY) -> None:
         standbys = FakeStandbys(A, B) if policy.serving_standby else None
-        super().__init__(*registered, policy=policy, standbys=standbys)
+        super().__init__(
+            *registered, policy=policy, standbys=standbys, dns_poll_seconds=_DNS_POLL_SECONDS
+        )
         self.reviews = ReviewedService()
         self.notifier = FakeNotifier()
         self.reconciler = replace(
@@ -108,6 +111,8 @@ class MonitoredScenario(Scenario):
         self._states = dict.fromkeys(alarms(), AlarmState.INSUFFICIENT_DATA)
         self._alarms = alarms()
         self.clock.every_tick(self._count_hosts)
+        # The first sync, before the alarm exists.
+        self.store_metrics({"SyncSucceeded": 1})
 
     def run_minutes(self, minutes: int, *events: tuple[float, SyncTrigger]) -> list[str]:
         """Let time pass, and return the names of the alarms that were raised.
