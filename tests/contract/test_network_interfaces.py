@@ -1,18 +1,14 @@
-"""The standby check of addresses: the fake, moto and the emulator agree."""
+"""The standby check of addresses: the fake and the emulator agree."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any
 
-import boto3
 import pytest
 from botocore.exceptions import ConnectTimeoutError
-from moto import mock_aws
-from moto.core import DEFAULT_ACCOUNT_ID
-from moto.ec2.models import ec2_backends
 
-from lab.emulator.messages import Fault, NetworkInterface
+from lab.emulator.messages import NetworkInterface
 from target_sync.model import IPAddress, StandbyCheck
 from target_sync.ports import Standbys
 from target_sync.targets.network_interfaces import RdsNetworkInterfaces
@@ -21,7 +17,6 @@ from tests.support.databases import api_error
 from tests.support.scenario import A, B
 from tests.support.standbys import FakeStandbys
 
-REGION = "eu-west-1"
 RDS = "RDSNetworkInterface"
 DATABASE = ("databases",)
 
@@ -78,29 +73,6 @@ class Network:
         return tuple(self.groups[vpc, name] for name in names)
 
 
-def moto_world() -> World:
-    client = boto3.client("ec2", REGION)
-    network = Network(client)
-    standbys = {}
-    for name in ("theirs", "ours"):
-        vpc = client.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
-        subnet = client.create_subnet(VpcId=vpc, CidrBlock="10.0.0.0/16")["Subnet"]["SubnetId"]
-        standbys[name] = network.add_vpc(name, vpc, subnet)
-
-    def add(it: Interface) -> None:
-        made = client.create_network_interface(
-            SubnetId=network.subnets[it.vpc],
-            PrivateIpAddress=str(it.address),
-            Groups=network.group_ids(it.vpc, it.groups),
-            Description=it.description,
-        )["NetworkInterface"]["NetworkInterfaceId"]
-        # EC2 lets no customer create an interface that a service manages.
-        backend = ec2_backends[DEFAULT_ACCOUNT_ID][REGION]
-        backend.get_network_interface(made).requester_managed = it.of_a_service
-
-    return World(standbys["ours"], add)
-
-
 def emulated_world(emulator: Emulator) -> World:
     network = Network(emulator.client("ec2"))
     standbys = {}
@@ -123,13 +95,10 @@ def emulated_world(emulator: Emulator) -> World:
     return World(standbys["ours"], add)
 
 
-@pytest.fixture(params=["fake", "moto", pytest.param("emulator", marks=pytest.mark.lab)])
+@pytest.fixture(params=["fake", pytest.param("emulator", marks=pytest.mark.lab)])
 def world(request: pytest.FixtureRequest) -> Iterator[World]:
     if request.param == "fake":
         yield fake_world()
-    elif request.param == "moto":
-        with mock_aws():
-            yield moto_world()
     else:
         emulator: Emulator = request.getfixturevalue("emulator")
         yield emulated_world(emulator)
@@ -178,21 +147,6 @@ def test_confirms_nothing_without_an_address(world: World) -> None:
     world.add(Interface(address=A))
 
     assert world.standbys.check(frozenset()) == StandbyCheck()
-
-
-@pytest.mark.lab
-def test_returns_a_failure_of_the_api(emulator: Emulator) -> None:
-    world = emulated_world(emulator)
-    world.add(Interface(address=A))
-    emulator.admin.inject(
-        Fault(service="ec2", action="DescribeNetworkInterfaces", error="RequestLimitExceeded")
-    )
-
-    check = world.standbys.check(frozenset({A}))
-
-    assert "DescribeNetworkInterfaces failed with RequestLimitExceeded" in check.failure
-    assert world.confirmed(A) == {A}
-    emulator.admin.reset()
 
 
 # --- The request, and replies with another shape --------------------------------------------------

@@ -1,7 +1,7 @@
 """What every implementation of the target group port does.
 
-The fake of the other tests and the real adapter run the same expectations: the adapter over
-moto where moto is right, and over the lab's emulator, which behaves as AWS documents.
+The fake of the other tests and the real adapter run the same expectations: the adapter over the
+lab's emulator, which behaves as AWS documents.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,7 +12,6 @@ import boto3
 import pytest
 from botocore.exceptions import ConnectionClosedError, ConnectTimeoutError, ReadTimeoutError
 from botocore.stub import Stubber
-from moto import mock_aws
 
 from target_sync.errors import (
     AwsAccessDeniedError,
@@ -33,23 +32,28 @@ GROUP_ARN = (
 )
 
 
+@pytest.fixture(params=["fake", pytest.param("emulator", marks=pytest.mark.lab)])
+def situation(request: pytest.FixtureRequest) -> Situation:
+    if request.param == "emulator":
+        return request.getfixturevalue("emulated_situation")  # type: ignore[no-any-return]
+    clock = FakeClock()
+    group = FakeTargetGroup(clock, registration_seconds=90)
+
+    def until(condition: Callable[[], object]) -> None:
+        for _ in range(600):
+            if condition():
+                return
+            clock.advance(0.5)
+        pytest.fail("it did not come true in five minutes of virtual time")
+
+    return Situation(
+        group, lambda address: group.listening.add((IPv4Address(str(address)), PORT)), until
+    )
+
+
 @pytest.fixture
-def moto_group() -> Iterator[ElbTargetGroup]:
-    """Return the adapter over moto, which models listing, registering and missing groups only."""
-    with mock_aws():
-        vpc = boto3.client("ec2", "eu-west-1").create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
-        client = boto3.client("elbv2", "eu-west-1")
-        group = client.create_target_group(
-            Name="orders", Protocol="TCP", Port=PORT, TargetType="ip", VpcId=vpc
-        )
-        yield ElbTargetGroup(client, group["TargetGroups"][0]["TargetGroupArn"])
-
-
-@pytest.fixture(params=["fake", "moto"])
-def group(request: pytest.FixtureRequest) -> TargetGroupPort:
-    if request.param == "fake":
-        return FakeTargetGroup(FakeClock())
-    return request.getfixturevalue("moto_group")  # type: ignore[no-any-return]
+def group(situation: Situation) -> TargetGroupPort:
+    return situation.group
 
 
 def test_an_empty_group_lists_nothing(group: TargetGroupPort) -> None:
@@ -81,28 +85,6 @@ def test_an_empty_change_makes_no_call(group: TargetGroupPort) -> None:
     group.deregister([])
 
     assert group.describe().targets == ()
-
-
-# --- Behaviour that AWS documents and moto lacks -----------------------------------------------
-
-
-@pytest.fixture(params=["fake", pytest.param("emulator", marks=pytest.mark.lab)])
-def situation(request: pytest.FixtureRequest) -> Situation:
-    if request.param == "emulator":
-        return request.getfixturevalue("emulated_situation")  # type: ignore[no-any-return]
-    clock = FakeClock()
-    group = FakeTargetGroup(clock, registration_seconds=90)
-
-    def until(condition: Callable[[], object]) -> None:
-        for _ in range(600):
-            if condition():
-                return
-            clock.advance(0.5)
-        pytest.fail("it did not come true in five minutes of virtual time")
-
-    return Situation(
-        group, lambda address: group.listening.add((IPv4Address(str(address)), PORT)), until
-    )
 
 
 def states(group: TargetGroupPort) -> dict[Target, TargetState]:
@@ -177,16 +159,6 @@ def test_an_address_outside_the_vpc_becomes_a_healthy_target(situation: Situatio
 
 
 # --- How the adapter translates ------------------------------------------------------------------
-
-
-@pytest.mark.usefixtures("moto_group")
-def test_a_missing_group_raises_an_error() -> None:
-    client = boto3.client("elbv2", "eu-west-1")
-
-    with pytest.raises(AwsNotFoundError, match="DescribeTargetHealth") as raised:
-        ElbTargetGroup(client, GROUP_ARN).describe()
-
-    assert not raised.value.retryable
 
 
 @pytest.fixture
