@@ -1,6 +1,6 @@
 """Which database a drill may fail over: the one behind a stack of this project. No I/O."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -144,32 +144,34 @@ def _check_template(
             f"the stack {name} has an Auto Scaling group for its database: AWS itself registers its"
             " instances, so the stack has no failover to follow."
         )
-    for logical_id, kind in REQUIRED_RESOURCES.items():
-        found = resources.get(logical_id)
-        if found is None or found.type != kind:
-            raise RejectedInputError(
-                f"the stack {name} is not one of this project's template: it has no {logical_id}"
-                f" of type {kind}. Give the name of the stack that `sam deploy` made."
-            )
-    group = parameters.get("ExistingTargetGroupArn", "")
-    if "DatabaseTargetGroup" in resources:
-        group = resources["DatabaseTargetGroup"].id
-    expected = {
-        "ReconcileTargetsFunctionName": resources["ReconcileTargetsFunction"].id,
-        "ReportStatusFunctionName": resources["ReportStatusFunction"].id,
-        "TargetGroupArn": group,
-    }
-    for key, value in expected.items():
-        if not value or outputs.get(key) != value:
-            raise RejectedInputError(
-                f"the stack {name} is not one of this project's template: its output {key} is"
-                f" {outputs.get(key)}, and the resource is {value or 'not there'}."
-            )
-    if "DatabaseKind" not in outputs or "DatabaseEndpoint" not in parameters:
+    for problem in _problems(resources, outputs, parameters):
         raise RejectedInputError(
-            f"the stack {name} is not one of this project's template: it does not name its"
-            " database (output DatabaseKind, parameter DatabaseEndpoint)."
+            f"the stack {name} is not one of this project's template: {problem}"
         )
+
+
+def _problems(
+    resources: Mapping[str, Resource], outputs: Mapping[str, str], parameters: Mapping[str, str]
+) -> Iterator[str]:
+    """Yield what a stack of this project's template has and this one lacks."""
+    for logical_id, kind in REQUIRED_RESOURCES.items():
+        if logical_id not in resources or resources[logical_id].type != kind:
+            yield (
+                f"it has no {logical_id} of type {kind}. Give the name of the stack that"
+                " `sam deploy` made."
+            )
+    existing = Resource(type="", id=parameters.get("ExistingTargetGroupArn", ""))
+    expected = {
+        "ReconcileTargetsFunctionName": resources["ReconcileTargetsFunction"],
+        "ReportStatusFunctionName": resources["ReportStatusFunction"],
+        "TargetGroupArn": resources.get("DatabaseTargetGroup", existing),
+    }
+    for key, resource in expected.items():
+        if not resource.id or outputs.get(key) != resource.id:
+            there = resource.id or "not there"
+            yield f"its output {key} is {outputs.get(key)}, and the resource is {there}."
+    if "DatabaseKind" not in outputs or "DatabaseEndpoint" not in parameters:
+        yield ("it does not name its database (output DatabaseKind, parameter DatabaseEndpoint).")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -273,11 +273,7 @@ class ObservedFailover:
         if target is None:
             return
         if target not in self.before.registered:
-            observed = next(group.at for group in self._later if target in group.registered)
-            run = self._run
-            recorded = run.registered_at if run and target in run.registered else None
-            at = observed if recorded is None else recorded
-            yield Moment(name="registered", at=at, note=target)
+            yield Moment(name="registered", at=self._registered_at(target), note=target)
         if self.healthy_at is not None:
             yield Moment(name="healthy", at=self.healthy_at, note=target)
         if self.removed_at is not None:
@@ -285,6 +281,13 @@ class ObservedFailover:
             old = ", ".join(sorted(self._old - self._remaining(last)))
             name = "old target unhealthy" if self.keeps_old_target else "old target gone"
             yield Moment(name=name, at=self.removed_at, note=old)
+
+    def _registered_at(self, target: str) -> float:
+        """Return when a target was registered: by the record of the run, else as observed."""
+        run = self._run
+        if run and target in run.registered and run.registered_at is not None:
+            return run.registered_at
+        return next(group.at for group in self._later if target in group.registered)
 
     def _moments_of_clients(self) -> Iterator[Moment]:
         if self.connected_at is not None:

@@ -10,16 +10,10 @@ from typing import Any, Self
 
 
 class RdsSource(StrEnum):
-    """`SourceType` in the detail of an RDS event.
-
-    AWS documents the first three in its samples; the value of a blue/green deployment is an
-    assumption from its detail type.
-    """
+    """`SourceType` in the detail of an RDS event."""
 
     INSTANCE = "DB_INSTANCE"
     CLUSTER = "CLUSTER"
-    PROXY = "DB_PROXY"
-    BLUE_GREEN = "BLUE_GREEN_DEPLOYMENT"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,8 +21,7 @@ class RdsEvent:
     """An event of RDS.
 
     Attributes:
-        identifier: The name of the DB instance, DB cluster or proxy. For a blue/green deployment
-            `<deployment ID>/<DB instance or cluster>`, because the emulator has none.
+        identifier: The name of the DB instance or DB cluster.
         event_id: For example `RDS-EVENT-0049`.
         categories: For example `failover`.
         message: The text of the event.
