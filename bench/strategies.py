@@ -96,10 +96,7 @@ class Strategy:
 
 
 MINUTE_SCHEDULE = Strategy(
-    name="schedule only",
-    meaning="one iteration every minute",
-    events=Events.NONE,
-    ours=False,
+    name="schedule only", meaning="one iteration every minute", events=Events.NONE, ours=False
 )
 FIRST_EVENT = Strategy(
     name="first event only",

@@ -119,13 +119,9 @@ SOURCES: Mapping[str, Described] = {
         "template.yaml (HealthCheckIntervalSeconds, HealthyThresholdCount)",
     ),
     "schedule": Described(
-        "seconds between two scheduled runs, at a random phase",
-        "template.yaml (EveryMinute)",
+        "seconds between two scheduled runs, at a random phase", "template.yaml (EveryMinute)"
     ),
-    "start": Described(
-        "from when a scheduled run is due until it starts",
-        _AN_ASSUMPTION,
-    ),
+    "start": Described("from when a scheduled run is due until it starts", _AN_ASSUMPTION),
 }
 
 

@@ -175,8 +175,7 @@ class Ports:
     def _rename(self, vpc: Endpoint, other: Endpoint) -> None:
         self._change(
             lambda plan: replace(
-                plan,
-                sockets={other if at == vpc else at: lo for at, lo in plan.sockets.items()},
+                plan, sockets={other if at == vpc else at: lo for at, lo in plan.sockets.items()}
             )
         )
 

@@ -142,11 +142,7 @@ def _events() -> list[Row]:
 
 def _faults() -> list[Row]:
     return [
-        (
-            fault.name,
-            f"[`{fault.check}`](status.md#{fault.check})",
-            code(*fault.alarms) or "none",
-        )
+        (fault.name, f"[`{fault.check}`](status.md#{fault.check})", code(*fault.alarms) or "none")
         for fault in FAULTS
     ]
 

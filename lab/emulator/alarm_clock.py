@@ -66,11 +66,7 @@ class AlarmClock:
         if new is state:
             return
         reason = f"Evaluated {alarm.evaluation_periods} periods of {alarm.metric.name}"
-        record |= {
-            "StateValue": str(new),
-            "StateReason": reason,
-            "StateUpdatedTimestamp": int(now),
-        }
+        record |= {"StateValue": str(new), "StateReason": reason, "StateUpdatedTimestamp": int(now)}
         cloudwatch._record_history(alarm.name, str(state), str(new), reason)
         cloudwatch._dispatch_alarm_actions(record, str(state), str(new), reason)
 

@@ -7,12 +7,7 @@ and pseudo parameters may be used in them.
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ministack.services.cloudformation import (
-    changesets,
-    engine,
-    handlers,
-    stacks,
-)
+from ministack.services.cloudformation import changesets, engine, handlers, stacks
 
 from lab.emulator.scope import Scope
 

@@ -19,10 +19,7 @@ from lab.emulator.scope import Scope
 from lab.emulator.target_group import TargetState
 from lab.emulator.target_groups import TargetGroups
 
-_HOSTS = {
-    "HealthyHostCount": TargetState.HEALTHY,
-    "UnHealthyHostCount": TargetState.UNHEALTHY,
-}
+_HOSTS = {"HealthyHostCount": TargetState.HEALTHY, "UnHealthyHostCount": TargetState.UNHEALTHY}
 
 
 def install() -> None:

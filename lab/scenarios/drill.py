@@ -13,13 +13,7 @@ from lab.scenarios.base import ConnectionPath, Scenario, ScenarioContext
 _IDENTIFIER = "orders"
 _FOREIGN = "billing"
 #: The moments of a drill, in this order; and moments without a fixed place in it.
-_IN_ORDER = (
-    "failover requested",
-    "detected",
-    "registered",
-    "healthy",
-    "first new connection",
-)
+_IN_ORDER = ("failover requested", "detected", "registered", "healthy", "first new connection")
 _ANYWHERE = {"RDS event", "event received", "DNS flipped", "old target gone"}
 _REFUSED, _ABORTED = 2, 130
 

@@ -82,11 +82,7 @@ def _expect_removal(
     certain_at = min(agreed_at, failover.flipped_at + _CONFIRM_WINDOW)
     removed_at = path.observer.first(failover.old, "draining", None, since=failover.began_at)
     expect_prompt(
-        context,
-        f"{case}: the old writer is removed",
-        name,
-        since=certain_at,
-        until=removed_at,
+        context, f"{case}: the old writer is removed", name, since=certain_at, until=removed_at
     )
     old = IPv4Address(failover.demoted.host)
     late = [read for read in reader.since(removed_at or 0.0) if read.server == old]

@@ -17,8 +17,7 @@ def _run(context: ScenarioContext) -> None:
         context.lab.zone.set_address(endpoint, [str(second.address), str(third.address)])
         path.expect_targets("the schedule follows the addresses", [second, third])
         reading.expect_reads_by(
-            "exactly the new addresses reply",
-            [context.server_at(second), context.server_at(third)],
+            "exactly the new addresses reply", [context.server_at(second), context.server_at(third)]
         )
 
 

@@ -63,12 +63,7 @@ def test_axe_core_finds_nothing(browser: Browser, state: str, width: int, *, dar
         assert found["violations"] == []
         assert found["incomplete"] == []
         passed = {rule for rule, *_ in found["passes"]}
-        assert {
-            "color-contrast",
-            "color-contrast-enhanced",
-            "list",
-            "aria-hidden-focus",
-        } <= passed
+        assert {"color-contrast", "color-contrast-enhanced", "list", "aria-hidden-focus"} <= passed
 
 
 @pytest.mark.parametrize(

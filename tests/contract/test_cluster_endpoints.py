@@ -13,12 +13,7 @@ from moto import mock_aws
 from target_sync.endpoints.cluster import RdsCluster
 from target_sync.endpoints.ec2 import InstanceEndpoint
 from target_sync.endpoints.failures import failed_observation
-from target_sync.errors import (
-    AwsAccessDeniedError,
-    AwsCallError,
-    AwsNotFoundError,
-    AwsReplyError,
-)
+from target_sync.errors import AwsAccessDeniedError, AwsCallError, AwsNotFoundError, AwsReplyError
 from target_sync.model import FailedObservation, LookupFailure, Observation
 from tests.support.databases import CLUSTER, INSTANCE_ID, FakeEc2, FakeRds, api_error
 
@@ -125,10 +120,7 @@ def server(request: pytest.FixtureRequest) -> Server:
         "terminated": client.terminate_instances,
     }
     return Server(
-        ids[0],
-        client,
-        lambda state: changes[state](InstanceIds=ids),
-        instance["PrivateIpAddress"],
+        ids[0], client, lambda state: changes[state](InstanceIds=ids), instance["PrivateIpAddress"]
     )
 
 

@@ -89,9 +89,7 @@ def cloud() -> Iterator[Cloud]:
         )
         group = ec2.create_security_group(GroupName="databases", Description="x", VpcId=vpc)
         rds.create_db_subnet_group(
-            DBSubnetGroupName="databases",
-            DBSubnetGroupDescription="x",
-            SubnetIds=list(subnets),
+            DBSubnetGroupName="databases", DBSubnetGroupDescription="x", SubnetIds=list(subnets)
         )
         yield Cloud(rds, ec2, vpc, subnets, group["GroupId"])
 

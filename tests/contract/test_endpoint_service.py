@@ -15,10 +15,7 @@ from botocore.exceptions import ConnectTimeoutError
 from botocore.stub import Stubber
 
 from target_sync.endpoint_service import Ec2EndpointService
-from target_sync.errors import (
-    AwsCallError,
-    AwsUnavailableError,
-)
+from target_sync.errors import AwsCallError, AwsUnavailableError
 from target_sync.model import ConnectionState, EndpointConnection
 from target_sync.ports import EndpointServicePort
 from tests.lab.emulator_process import CONSUMER, STRANGER, Emulator, create_vpc
@@ -137,9 +134,7 @@ def listed(number: int, state: str = "pendingAcceptance") -> dict[str, str]:
     }
 
 
-def test_reads_every_page_of_this_service_only(
-    stubbed: tuple[Ec2EndpointService, Stubber],
-) -> None:
+def test_reads_every_page_of_this_service_only(stubbed: tuple[Ec2EndpointService, Stubber]) -> None:
     service, stubber = stubbed
     filters = {"Filters": [{"Name": "service-id", "Values": [SERVICE_ID]}]}
     operation = "describe_vpc_endpoint_connections"

@@ -231,9 +231,7 @@ def test_splits_more_addresses_than_a_filter_accepts_into_several_calls() -> Non
         {"RequesterManaged": False},
     ],
 )
-def test_ignores_an_interface_that_does_not_match_the_filters(
-    odd: Mapping[str, object],
-) -> None:
+def test_ignores_an_interface_that_does_not_match_the_filters(odd: Mapping[str, object]) -> None:
     assert Ec2(interface(**odd)).check(A) == StandbyCheck()
 
 

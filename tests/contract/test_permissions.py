@@ -34,12 +34,7 @@ from tests.lab.test_dns_server import start_server
 from tests.support.custom_resources import event, lookup_properties
 from tests.support.events import load_event
 from tests.support.uploads import UploadServer
-from tests.template.stack import (
-    PSEUDO_PARAMETERS,
-    SITUATIONS,
-    Resolver,
-    resources,
-)
+from tests.template.stack import PSEUDO_PARAMETERS, SITUATIONS, Resolver, resources
 
 pytestmark = pytest.mark.lab
 

@@ -128,10 +128,7 @@ def test_a_load_balancer_has_its_zones_and_its_enforcement() -> None:
         adapter = ElbLoadBalancers(client)
 
         bare = LoadBalancer(
-            arn=BALANCER_ARN,
-            state="active",
-            vpc_id="vpc-1",
-            zones={"eu-west-1a": "subnet-a"},
+            arn=BALANCER_ARN, state="active", vpc_id="vpc-1", zones={"eu-west-1a": "subnet-a"}
         )
         assert adapter.load_balancer(BALANCER_ARN) == bare
         found = adapter.load_balancer(BALANCER_ARN)
@@ -315,10 +312,7 @@ def endpoint(name: str, **given: Any) -> dict[str, Any]:
     [
         ([table(default(NatGatewayId="nat-1"), subnet="subnet-f")], "nat-1"),
         ([table(default(TransitGatewayId="tgw-1"), main=True)], "tgw-1"),
-        (
-            [table(subnet="subnet-f"), table(default(NatGatewayId="nat-1"), main=True)],
-            "",
-        ),
+        ([table(subnet="subnet-f"), table(default(NatGatewayId="nat-1"), main=True)], ""),
         ([table(default(GatewayId="igw-1"), subnet="subnet-f")], ""),
         ([table(default("blackhole", NatGatewayId="nat-1"), subnet="subnet-f")], ""),
         ([], ""),
@@ -454,10 +448,7 @@ URL = "https://sqs.eu-west-1.amazonaws.com/111122223333/failed"
 
 
 def test_visible_and_invisible_messages_are_counted() -> None:
-    counts = {
-        "ApproximateNumberOfMessages": "2",
-        "ApproximateNumberOfMessagesNotVisible": "1",
-    }
+    counts = {"ApproximateNumberOfMessages": "2", "ApproximateNumberOfMessagesNotVisible": "1"}
     with stubbed("sqs") as (client, stubber):
         expected = {"QueueUrl": URL, "AttributeNames": list(counts)}
         stubber.add_response("get_queue_attributes", {"Attributes": counts}, expected)
@@ -551,10 +542,7 @@ def test_no_change_is_none() -> None:
 
 @pytest.mark.parametrize("results", [[], [{"Id": "m9", "Timestamps": [], "Values": []}]])
 def test_metrics_of_another_shape_are_an_error(results: list[Any]) -> None:
-    with (
-        metrics(*results) as (adapter, _),
-        pytest.raises(AwsCallError, match="documented shape"),
-    ):
+    with metrics(*results) as (adapter, _), pytest.raises(AwsCallError, match="documented shape"):
         adapter.recent_runs()
 
 

@@ -109,9 +109,7 @@ def test_a_target_whose_port_is_closed_becomes_unhealthy_and_stays_registered(
     assert situation.group.describe().registered == {target(B)}
 
 
-def test_a_deregistered_target_is_draining_until_its_delay_ends(
-    situation: Situation,
-) -> None:
+def test_a_deregistered_target_is_draining_until_its_delay_ends(situation: Situation) -> None:
     situation.group.register([target(A), target(B)])
     situation.group.deregister([target(A)])
 

@@ -63,17 +63,13 @@ def test_a_polling_run_in_sync_makes_one_aws_call_and_a_query_for_each_poll(
     assert scenario.endpoint.queries == 13
 
 
-def test_a_polling_run_ends_at_most_one_poll_after_the_next_run_is_due(
-    scenario: Scenario,
-) -> None:
+def test_a_polling_run_ends_at_most_one_poll_after_the_next_run_is_due(scenario: Scenario) -> None:
     scenario.run(SCHEDULE)
 
     assert SCHEDULE_SECONDS <= scenario.elapsed <= SCHEDULE_SECONDS + DNS_POLL_INTERVAL_SECONDS
 
 
-def test_late_scheduled_runs_leave_no_gap_between_polls(
-    scenario: Scenario,
-) -> None:
+def test_late_scheduled_runs_leave_no_gap_between_polls(scenario: Scenario) -> None:
     observed_at: list[float] = []
     observe = scenario.endpoint.observe
 
@@ -101,9 +97,7 @@ def test_only_a_scheduled_run_polls_dns(scenario: Scenario, trigger: SyncTrigger
     assert scenario.elapsed == without.elapsed
 
 
-def test_a_failover_in_the_last_seconds_of_polling_is_completed(
-    scenario: Scenario,
-) -> None:
+def test_a_failover_in_the_last_seconds_of_polling_is_completed(scenario: Scenario) -> None:
     scenario.after(59, lambda: scenario.fail_over(B))
 
     result = scenario.follow(SCHEDULE)

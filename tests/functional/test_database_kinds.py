@@ -15,12 +15,7 @@ from target_sync.endpoints.build import StaticEndpoint
 from target_sync.endpoints.cluster import ClusterReadersEndpoint
 from target_sync.endpoints.ec2 import InstanceEndpoint
 from target_sync.errors import ObservationDeniedError, ObservationError
-from target_sync.model import (
-    LookupFailure,
-    Observation,
-    RunStatus,
-    SyncPolicy,
-)
+from target_sync.model import LookupFailure, Observation, RunStatus, SyncPolicy
 from target_sync.reconcile import build
 from target_sync.reconcile.planner import CONTEST_SECONDS, Reason
 from target_sync.targets import network_interfaces
@@ -126,9 +121,7 @@ def test_both_writers_stay_registered_until_the_sources_agree(
     assert removed_at - writer.scenario.started_at == pytest.approx(5, abs=0.6)
 
 
-def test_a_lagging_api_keeps_the_old_writer_only_for_the_confirm_window(
-    writer: Cluster,
-) -> None:
+def test_a_lagging_api_keeps_the_old_writer_only_for_the_confirm_window(writer: Cluster) -> None:
     writer.name_writer_after(0.5, "dns", "orders-2")
     writer.name_writer_after(200, "rds", "orders-2")
 
@@ -139,9 +132,7 @@ def test_a_lagging_api_keeps_the_old_writer_only_for_the_confirm_window(
     assert writer.scenario.clock.now() - writer.scenario.started_at == pytest.approx(200, abs=5)
 
 
-def test_a_lagging_name_delays_the_change_until_it_changes(
-    writer: Cluster,
-) -> None:
+def test_a_lagging_name_delays_the_change_until_it_changes(writer: Cluster) -> None:
     writer.name_writer_after(0.5, "rds", "orders-2")
     writer.name_writer_after(60, "dns", "orders-2")
 
@@ -160,9 +151,7 @@ def test_a_lagging_name_delays_the_change_until_it_changes(
     ]
 
 
-def test_a_stale_cache_and_a_lagging_api_do_not_undo_the_new_writer(
-    writer: Cluster,
-) -> None:
+def test_a_stale_cache_and_a_lagging_api_do_not_undo_the_new_writer(writer: Cluster) -> None:
     began = writer.scenario.clock.now()
     writer.name_writer_after(0.5, "dns", "orders-2")
     writer.name_writer_after(2.5, "dns", "orders-1")  # another resolver, whose cache is older
@@ -175,9 +164,7 @@ def test_a_stale_cache_and_a_lagging_api_do_not_undo_the_new_writer(
     assert writer.scenario.clock.now() - began < 105  # the new writer's first registration counted
 
 
-def test_a_writer_that_only_the_api_names_from_the_start_is_not_registered(
-    writer: Cluster,
-) -> None:
+def test_a_writer_that_only_the_api_names_from_the_start_is_not_registered(writer: Cluster) -> None:
     writer.rds.writer = "orders-2"
 
     result = writer.scenario.run(MANUAL)
@@ -200,9 +187,7 @@ def test_runs_that_start_while_the_sources_disagree_change_nothing(writer: Clust
     assert not writer.scenario.changes
 
 
-def test_a_target_that_only_the_api_names_is_removed_when_the_contest_ends(
-    writer: Cluster,
-) -> None:
+def test_a_target_that_only_the_api_names_is_removed_when_the_contest_ends(writer: Cluster) -> None:
     writer.scenario.group.register_externally(target(B))
     writer.rds.writer = "orders-2"
 
@@ -225,9 +210,7 @@ def test_a_lagging_api_does_not_keep_a_writer_that_the_name_never_had_in_this_ru
     assert writer.scenario.group.call_times[-2] - writer.scenario.started_at == 6
 
 
-def test_the_next_writer_stays_registered_until_the_caches_have_its_name(
-    writer: Cluster,
-) -> None:
+def test_the_next_writer_stays_registered_until_the_caches_have_its_name(writer: Cluster) -> None:
     writer.name_writer_after(0.5, "rds", "orders-2")
     writer.name_writer_after(10.5, "dns", "orders-2")
 
@@ -325,9 +308,7 @@ def test_the_longest_ttl_of_both_names_counts(writer: Cluster) -> None:
 # --- The readers of a cluster -----------------------------------------------------------------
 
 
-def test_each_reader_is_resolved_by_its_own_name(
-    readers: Cluster,
-) -> None:
+def test_each_reader_is_resolved_by_its_own_name(readers: Cluster) -> None:
     result = readers.scenario.run(SCHEDULE)
 
     assert result.status is RunStatus.IN_SYNC
@@ -348,9 +329,7 @@ def test_a_new_reader_is_registered_once_it_has_an_endpoint(readers: Cluster) ->
     assert readers.scenario.registered == {str(target(a)) for a in (B, C, new_reader)}
 
 
-def test_a_deleted_reader_is_removed_after_the_confirm_window(
-    readers: Cluster,
-) -> None:
+def test_a_deleted_reader_is_removed_after_the_confirm_window(readers: Cluster) -> None:
     del readers.rds.members["orders-3"]
 
     result = readers.scenario.run(SCHEDULE)
@@ -397,9 +376,7 @@ def readers_or_writer(readers: Cluster) -> Cluster:
     return readers
 
 
-def test_the_writer_replaces_missing_readers_if_configured(
-    readers_or_writer: Cluster,
-) -> None:
+def test_the_writer_replaces_missing_readers_if_configured(readers_or_writer: Cluster) -> None:
     cluster = readers_or_writer
     assert cluster.scenario.run(SCHEDULE).status is RunStatus.IN_SYNC
     cluster.rds.members = {"orders-1": instance_name("orders-1")}

@@ -14,11 +14,7 @@ from lab.dns_server import Fault
 from lab.processes import Supervisor
 from target_sync.endpoints import dns as dns_adapter
 from target_sync.endpoints.dns import DnsEndpoint
-from target_sync.errors import (
-    AwsNotFoundError,
-    AwsUnavailableError,
-    ObservationError,
-)
+from target_sync.errors import AwsNotFoundError, AwsUnavailableError, ObservationError
 from target_sync.model import LookupFailure, RunStatus
 from target_sync.reconcile.planner import Reason, VetoCode
 from target_sync.reconcile.result import SyncResult
@@ -113,9 +109,7 @@ def test_the_schedule_finds_a_failover_without_an_event() -> Scenario:
 
 
 @outcome(
-    "Failover; its events arrive twice and out of order",
-    refused=104.5,
-    metrics=TARGETS_CHANGED,
+    "Failover; its events arrive twice and out of order", refused=104.5, metrics=TARGETS_CHANGED
 )
 def test_duplicate_and_unordered_events_change_the_group_once() -> Scenario:
     scenario = Scenario(A)
@@ -216,9 +210,7 @@ def test_a_failing_name_server_removes_nothing(
 
 
 @outcome("Failover; the name does not exist for 20 s", refused=117.5, metrics=FIRST_RUN_FAILED)
-def test_a_missing_name_removes_nothing(
-    name_server: RunningNameServer,
-) -> Scenario:
+def test_a_missing_name_removes_nothing(name_server: RunningNameServer) -> Scenario:
     scenario = _fail_over_in_the_zone(name_server)
     name_server.zone.remove(ENDPOINT_NAME)
 
@@ -238,9 +230,7 @@ def test_an_empty_answer_removes_nothing(name_server: RunningNameServer) -> Scen
 @outcome(
     "Failover; the name is an alias of itself for 20 s", refused=117.5, metrics=FIRST_RUN_FAILED
 )
-def test_an_alias_loop_removes_nothing(
-    name_server: RunningNameServer,
-) -> Scenario:
+def test_an_alias_loop_removes_nothing(name_server: RunningNameServer) -> Scenario:
     scenario = _fail_over_in_the_zone(name_server)
     name_server.zone.set_alias("loop.example.com", ENDPOINT_NAME)
     name_server.zone.set_alias(ENDPOINT_NAME, "loop.example.com")
@@ -265,9 +255,7 @@ def test_a_truncated_answer_is_repeated_over_tcp(name_server: RunningNameServer)
 
 @pytest.mark.parametrize("answer", ["8.8.8.8", "127.0.0.1", "169.254.1.1", "0.0.0.0"])
 @outcome("The name has a public, loopback or link-local address", metrics=("SyncVetoed",))
-def test_an_invalid_address_is_rejected_and_removes_nothing(
-    answer: str,
-) -> Scenario:
+def test_an_invalid_address_is_rejected_and_removes_nothing(answer: str) -> Scenario:
     scenario = Scenario(A)
     scenario.endpoint.set_addresses(answer)
 
@@ -567,11 +555,7 @@ def test_a_target_on_the_wrong_port_is_replaced() -> Scenario:
     return scenario
 
 
-@outcome(
-    "Failover of a database on another port than 5432",
-    refused=94.5,
-    metrics=TARGETS_CHANGED,
-)
+@outcome("Failover of a database on another port than 5432", refused=94.5, metrics=TARGETS_CHANGED)
 def test_targets_have_the_port_of_the_database() -> Scenario:
     scenario = Scenario(A, policy=replace(POLICY, port=6432))
     scenario.fail_over(B)
@@ -704,9 +688,7 @@ def test_a_rebooting_reader_keeps_its_target() -> Scenario:
 
 
 @outcome(
-    "Failover of a cluster whose readers are the targets",
-    misrouted=3,
-    metrics=TARGETS_CHANGED,
+    "Failover of a cluster whose readers are the targets", misrouted=3, metrics=TARGETS_CHANGED
 )
 def test_readers_exchange_a_member_at_a_failover() -> Scenario:
     cluster = Cluster.of_readers()

@@ -299,9 +299,7 @@ def test_the_first_target_of_a_new_stack_replaces_none() -> None:
 
 
 @pytest.mark.parametrize("trigger", [EVENT, MANUAL])
-def test_a_subject_is_valid_for_sns_even_with_a_long_stack_name(
-    trigger: SyncTrigger,
-) -> None:
+def test_a_subject_is_valid_for_sns_even_with_a_long_stack_name(trigger: SyncTrigger) -> None:
     scenario = NotifiedScenario(A)
     scenario.fail_over(B)
     result = scenario.run(trigger)

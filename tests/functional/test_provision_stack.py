@@ -150,9 +150,7 @@ def test_the_first_sync_waits_for_an_unfinished_run(stack: Stack) -> None:
     assert len(stack.functions.invocations) == 2
 
 
-def test_a_later_failed_run_does_not_fail_the_deployment(
-    stack: Stack,
-) -> None:
+def test_a_later_failed_run_does_not_fail_the_deployment(stack: Stack) -> None:
     stack.functions.replies = [REGISTERING, FunctionError("ObservationError", "timed out"), HEALTHY]
 
     response = stack.request("Create", "FirstSync", **SYNC)
@@ -193,9 +191,7 @@ def test_the_wait_for_health_ends_in_time_for_the_response() -> None:
     assert stack.clock.now() - start == 30
 
 
-def test_a_name_that_does_not_resolve_fails_the_deployment(
-    stack: Stack,
-) -> None:
+def test_a_name_that_does_not_resolve_fails_the_deployment(stack: Stack) -> None:
     message = f"{INSTANCE} does not exist in DNS. Was the database renamed or deleted?"
     stack.functions.replies = [FunctionError("ObservationError", message)]
 
@@ -301,9 +297,7 @@ def test_the_deletion_waits_until_a_rejected_connection_is_deleted(stack: Stack)
     assert stack.connections.rejected == ["vpce1"]
 
 
-def test_a_connection_that_stays_open_fails_the_deletion_in_time(
-    stack: Stack,
-) -> None:
+def test_a_connection_that_stays_open_fails_the_deletion_in_time(stack: Stack) -> None:
     stack.connections = FakeConnections(vpce1=ConnectionState.AVAILABLE)
     stack.connections.stuck = {"vpce1"}
 

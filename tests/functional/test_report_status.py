@@ -512,11 +512,7 @@ def test_each_stack_gets_the_parts_that_it_needs() -> None:
     scaling = build.build_status_collector(GROUP_ENVIRONMENT)
     existing = build.build_status_collector(EXISTING_GROUP_ENVIRONMENT)
     instance = build.build_status_collector(
-        {
-            **ENVIRONMENT,
-            "DATABASE_KIND": "ec2-instance",
-            "DATABASE_ENDPOINT": "i-0a1b2c3d4e5f60718",
-        }
+        {**ENVIRONMENT, "DATABASE_KIND": "ec2-instance", "DATABASE_ENDPOINT": "i-0a1b2c3d4e5f60718"}
     )
 
     assert isinstance(serving_standby.standbys, RdsNetworkInterfaces)

@@ -9,12 +9,7 @@ from target_sync.connections import build
 from target_sync.connections.decisions import decide
 from target_sync.connections.result import ReviewStatus
 from target_sync.endpoint_service import Ec2EndpointService
-from target_sync.errors import (
-    AwsCallError,
-    RequestsFailedError,
-    SettingsError,
-    TriggerError,
-)
+from target_sync.errors import AwsCallError, RequestsFailedError, SettingsError, TriggerError
 from target_sync.model import ConnectionState, EndpointConnection
 from target_sync.notifications.sender import NotificationSender
 from target_sync.reporting import PowertoolsReporter
@@ -205,9 +200,7 @@ def test_a_dry_run_lists_the_actions_and_changes_nothing(strict: ReviewedService
     assert not strict.topic.messages
 
 
-def test_reviews_requests_without_a_topic(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_reviews_requests_without_a_topic(monkeypatch: pytest.MonkeyPatch) -> None:
     reviewed = installed(monkeypatch, ReviewedService(has_topic=False))
     endpoint = reviewed.service.request(TRUSTED)
 
@@ -441,9 +434,7 @@ def test_builds_the_reviewer_from_the_environment_once_per_container() -> None:
 
 
 @pytest.mark.usefixtures("_environment", "_powertools")
-def test_notifies_the_topic_of_the_environment(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_notifies_the_topic_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     topic = "arn:aws:sns:eu-west-1:111122223333:alarms"
     monkeypatch.setenv("ALARM_TOPIC_ARN", topic)
     monkeypatch.setattr("time.time", lambda: 1795341603.12345)
@@ -461,9 +452,7 @@ def test_notifies_the_topic_of_the_environment(
 
 
 @pytest.mark.usefixtures("_environment")
-def test_the_first_invocation_names_a_missing_variable(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_first_invocation_names_a_missing_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ENDPOINT_SERVICE_ID")
 
     with pytest.raises(SettingsError, match="ENDPOINT_SERVICE_ID"):

@@ -100,9 +100,7 @@ RUN_ELSEWHERE: Mapping[str, RunElsewhere] = {
         "runs=",
     ),
     "make mutants": RunElsewhere(
-        "too long; its result is on the page",
-        "docs/contributing/mutation.md",
-        "make mutants",
+        "too long; its result is on the page", "docs/contributing/mutation.md", "make mutants"
     ),
     "make drill STACK=orders-privatelink REGION=eu-west-1 DRILL_OPTIONS=--observe": RunElsewhere(
         "it waits for a failover; a scenario has one", "lab/scenarios/drill.py", "--observe"
@@ -132,7 +130,7 @@ INPUTS: Mapping[str, Callable[["Reader"], str]] = {
     # Stack, Region, the one parameter without a default, defaults, nothing saved, not deployed.
     GUIDED: lambda reader: (
         "\n\n" + reader.endpoint + "\n" * (len(load()["Parameters"]) + 3) + "n\nn\n"
-    ),
+    )
 }
 
 #: Commands that fail on this stack, and their error.

@@ -67,9 +67,7 @@ def world(emulator: Emulator) -> Iterator[World]:
     emulator.admin.reset()
 
 
-def test_each_server_of_a_multi_az_instance_has_an_interface(
-    world: World,
-) -> None:
+def test_each_server_of_a_multi_az_instance_has_an_interface(world: World) -> None:
     interfaces = world.interfaces()
     assert [it["PrivateIpAddress"] for it in interfaces] == [PRIMARY, STANDBY]
     assert [it["AvailabilityZone"] for it in interfaces] == [f"{REGION}a", f"{REGION}b"]

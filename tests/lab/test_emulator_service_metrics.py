@@ -11,12 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.lab.emulator_process import (
-    PATIENCE,
-    Emulator,
-    running_emulator,
-    wait_until,
-)
+from tests.lab.emulator_process import PATIENCE, Emulator, running_emulator, wait_until
 
 pytestmark = pytest.mark.lab
 #: The length of a minute in seconds.

@@ -42,10 +42,7 @@ def python(code: str) -> list[str]:
 def start(supervisor: Supervisor, code: str = SLEEPER, name: str = "test server") -> Server:
     log = supervisor.work_dir / "logs" / f"{name.replace(' ', '-')}.log"
     return supervisor.start(
-        name,
-        python(code),
-        ready=lambda: "listening" in log.read_text(),
-        timeout=DEADLINE,
+        name, python(code), ready=lambda: "listening" in log.read_text(), timeout=DEADLINE
     )
 
 
@@ -110,9 +107,7 @@ def test_reports_a_server_that_is_never_ready() -> None:
         supervisor.start("silent", python(SLEEPER), ready=lambda: False, timeout=0.05)
 
 
-def test_a_stopped_or_killed_server_is_no_death(
-    supervisor: Supervisor,
-) -> None:
+def test_a_stopped_or_killed_server_is_no_death(supervisor: Supervisor) -> None:
     stopped, killed = start(supervisor), start(supervisor, name="other")
 
     supervisor.stop(stopped)

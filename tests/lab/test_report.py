@@ -372,11 +372,7 @@ EXPECTED = FaultResult(
     as_expected=True,
 )
 UNEXPECTED = replace(
-    EXPECTED,
-    name=HOSTILE,
-    check="The connection path works.",
-    alarms=(),
-    as_expected=False,
+    EXPECTED, name=HOSTILE, check="The connection path works.", alarms=(), as_expected=False
 )
 
 

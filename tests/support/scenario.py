@@ -13,17 +13,8 @@ from itertools import count
 from typing import TypeAlias
 
 from lab.emulator.errors import ApiError
-from lab.emulator.target_group import (
-    ALL_ZONES,
-    EmulatedTargetGroup,
-    GroupSettings,
-    TargetRequest,
-)
-from target_sync.errors import (
-    AwsCallError,
-    AwsUnavailableError,
-    TargetSyncError,
-)
+from lab.emulator.target_group import ALL_ZONES, EmulatedTargetGroup, GroupSettings, TargetRequest
+from target_sync.errors import AwsCallError, AwsUnavailableError, TargetSyncError
 from target_sync.model import (
     FailedObservation,
     IPAddress,
@@ -66,10 +57,7 @@ def target(address: object, port: int = PORT) -> Target:
 
 
 #: The calls of every failover from the first address to the second.
-FROM_A_TO_B = [
-    ("RegisterTargets", (str(target(B)),)),
-    ("DeregisterTargets", (str(target(A)),)),
-]
+FROM_A_TO_B = [("RegisterTargets", (str(target(B)),)), ("DeregisterTargets", (str(target(A)),))]
 
 
 def throttled(operation: str) -> AwsUnavailableError:

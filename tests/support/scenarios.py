@@ -63,11 +63,7 @@ OUTCOMES: dict[str, Outcome] = {}
 
 
 def outcome(
-    description: str,
-    *,
-    refused: float = 0.0,
-    misrouted: float = 0.0,
-    metrics: tuple[str, ...] = (),
+    description: str, *, refused: float = 0.0, misrouted: float = 0.0, metrics: tuple[str, ...] = ()
 ) -> Callable[[Callable[P, Scenario]], Callable[P, None]]:
     """Decorate a test that returns its scenario, and compare the outcome with the expected one."""
 

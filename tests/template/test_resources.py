@@ -116,9 +116,7 @@ def test_cloudformation_gets_one_response_to_each_request() -> None:
     "logical_id",
     [name for name, found in load()["Resources"].items() if found["Type"].startswith("Custom::")],
 )
-def test_the_timeout_of_a_custom_resource_fits_its_function(
-    logical_id: str,
-) -> None:
+def test_the_timeout_of_a_custom_resource_fits_its_function(logical_id: str) -> None:
     properties = load()["Resources"][logical_id]["Properties"]
     assert properties["ServiceToken"] == {"Fn::GetAtt": ["ProvisionStackFunction", "Arn"]}
     timeout = FUNCTIONS["ProvisionStackFunction"]["Timeout"]
@@ -164,10 +162,7 @@ def test_the_reconciler_may_read_its_own_cluster_only() -> None:
     ("situation", "group"),
     [
         ("rds-instance", "<DatabaseTargetGroup>"),
-        (
-            "existing target group",
-            SITUATIONS["existing target group"]["ExistingTargetGroupArn"],
-        ),
+        ("existing target group", SITUATIONS["existing target group"]["ExistingTargetGroupArn"]),
     ],
 )
 def test_the_reconciler_may_change_one_target_group_only(situation: str, group: str) -> None:

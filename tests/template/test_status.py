@@ -15,10 +15,7 @@ from tests.template.stack import SITUATIONS, Resolver, as_list, load, policies
 EVERYWHERE = pytest.mark.parametrize("situation", SITUATIONS)
 SERVICE = "vpce-svc-0a1b2c3d4e5f60718"
 GROUP = "arn:aws:elasticloadbalancing:eu-west-1:111122223333:targetgroup/x/0123456789abcdef"
-ENDPOINTS = {
-    "ec2-instance": "i-0a1b2c3d4e5f60718",
-    "static": "192.168.7.1,192.168.7.2",
-}
+ENDPOINTS = {"ec2-instance": "i-0a1b2c3d4e5f60718", "static": "192.168.7.1,192.168.7.2"}
 
 
 def variables(situation: str, kind: str = "", **given: str) -> dict[str, str]:

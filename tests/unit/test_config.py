@@ -30,8 +30,7 @@ def test_reads_a_complete_environment() -> None:
         endpoint="orders.abc123.eu-west-1.rds.amazonaws.com",
         target_group_arn=ARN,
         policy=SyncPolicy(
-            port=5432,
-            allowed_networks=(ip_network("10.0.0.0/16"), ip_network("192.168.0.0/24")),
+            port=5432, allowed_networks=(ip_network("10.0.0.0/16"), ip_network("192.168.0.0/24"))
         ),
         resolvers=(("10.0.0.2", 53), ("10.0.0.3", 5353)),
         watch_seconds=300,
@@ -249,7 +248,4 @@ def test_reads_the_networks_of_the_vpc() -> None:
     assert load_settings(ENVIRONMENT).vpc_networks == ()
     assert load_settings(
         {**ENVIRONMENT, "VPC_NETWORKS": "10.0.0.0/16,10.1.0.0/16"}
-    ).vpc_networks == (
-        ip_network("10.0.0.0/16"),
-        ip_network("10.1.0.0/16"),
-    )
+    ).vpc_networks == (ip_network("10.0.0.0/16"), ip_network("10.1.0.0/16"))

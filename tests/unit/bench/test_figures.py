@@ -37,11 +37,7 @@ def test_the_page_and_the_figure_are_those_of_the_committed_figures() -> None:
     made = re.search(r"Made by `(.+?)` on (\S+),", page)
     assert made is not None
     report = Report(
-        seed=SEED,
-        failovers=COMMITTED[0].failovers,
-        command=made[1],
-        date=made[2],
-        rows=COMMITTED,
+        seed=SEED, failovers=COMMITTED[0].failovers, command=made[1], date=made[2], rows=COMMITTED
     )
     assert to_markdown(report) == page
     assert draw_figure(report) == (FOLDER / "failover.svg").read_text()

@@ -28,13 +28,7 @@ from target_sync.model import (
     TargetState,
 )
 from target_sync.status.facts import DescribedTarget, SslReply
-from tests.support.drill import (
-    cluster,
-    cluster_stack,
-    described_stack,
-    instance,
-    stack_resources,
-)
+from tests.support.drill import cluster, cluster_stack, described_stack, instance, stack_resources
 
 OLD, NEW = ip_address("10.0.1.11"), ip_address("10.0.2.12")
 REFUSED_BY_AWS = ClientError(

@@ -4,11 +4,7 @@ from ipaddress import IPv4Address, IPv4Network
 import pytest
 
 from lab.emulator.errors import ApiError
-from lab.emulator.target_group import (
-    EmulatedTargetGroup,
-    GroupSettings,
-    TargetRequest,
-)
+from lab.emulator.target_group import EmulatedTargetGroup, GroupSettings, TargetRequest
 
 SETTINGS = GroupSettings(
     port=5432,

@@ -143,11 +143,7 @@ def test_the_document_has_the_targets_and_the_last_change() -> None:
     ).to_document()
 
     assert document["targets"] == [
-        {
-            "target": "10.0.1.11:5432",
-            "state": "unhealthy",
-            "reason": "Target.FailedHealthChecks",
-        }
+        {"target": "10.0.1.11:5432", "state": "unhealthy", "reason": "Target.FailedHealthChecks"}
     ]
     assert document["last_change"] == {
         "at": "2026-11-22T09:50:00Z",
@@ -447,8 +443,7 @@ def test_the_desired_address_on_another_port_is_another_target() -> None:
 
 
 @pytest.mark.parametrize(
-    "targets",
-    [(target(), target(B, TargetState.UNHEALTHY, "Target.Timeout")), (target(),)],
+    "targets", [(target(), target(B, TargetState.UNHEALTHY, "Target.Timeout")), (target(),)]
 )
 def test_a_path_with_one_of_two_targets_works(targets: Any) -> None:
     report = status_report(observation=observation(A, B), targets=targets)
@@ -469,8 +464,7 @@ def test_without_an_observation_the_registered_targets_count() -> None:
 
 def test_addresses_of_another_ip_version_are_not_expected() -> None:
     deployment = replace(
-        DEPLOYMENT,
-        policy=replace(DEPLOYMENT.policy, allowed_networks=(IPv6Network("fd00::/8"),)),
+        DEPLOYMENT, policy=replace(DEPLOYMENT.policy, allowed_networks=(IPv6Network("fd00::/8"),))
     )
     result = check(CheckId.TARGET_HEALTH, deployment, targets=())
     assert result.details == ("No target is registered.",)
@@ -562,12 +556,7 @@ def test_drift_is_unknown_if_the_owner_of_a_target_is_unknown(standbys: Any) -> 
 
 
 @pytest.mark.parametrize(
-    ("runs", "state"),
-    [
-        (RUNS, WARNING),
-        (replace(RUNS, deregistrations=1), OK),
-        (DENIED, OK),
-    ],
+    ("runs", "state"), [(RUNS, WARNING), (replace(RUNS, deregistrations=1), OK), (DENIED, OK)]
 )
 def test_a_target_that_drains_without_a_deregistration_is_a_warning(
     runs: Any, state: CheckState
@@ -1215,9 +1204,7 @@ def test_a_scaling_group_without_instances_is_broken() -> None:
 
 def test_the_text_fits_a_terminal_and_needs_no_colour() -> None:
     report = status_report(
-        schedule_enabled=False,
-        recent_runs=replace(RUNS, succeeded_at=None),
-        changes=DENIED,
+        schedule_enabled=False, recent_runs=replace(RUNS, succeeded_at=None), changes=DENIED
     )
 
     text = to_text(report)
