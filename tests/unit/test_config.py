@@ -131,6 +131,22 @@ def test_reads_the_endpoint_of_each_kind(kind: str, given: str, endpoint: str | 
     assert settings.endpoint == (endpoint or given.rstrip("."))
 
 
+@pytest.mark.parametrize(
+    ("kind", "endpoint", "seconds"),
+    [
+        ("rds-instance", "orders.example.com", 5),
+        ("hostname", "orders.example.com", 5),
+        ("static", "10.1.2.3", 0),
+        ("ec2-instance", "i-0123456789abcdef0", 0),
+    ],
+)
+def test_polls_dns_only_for_a_kind_that_uses_it(kind: str, endpoint: str, seconds: int) -> None:
+    database = {"DATABASE_KIND": kind, "DATABASE_ENDPOINT": endpoint}
+    settings = load_settings({**ENVIRONMENT, **database, "DNS_POLL_INTERVAL_SECONDS": "5"})
+
+    assert settings.dns_poll_seconds == seconds
+
+
 def test_removes_duplicate_addresses_of_a_static_endpoint() -> None:
     settings = load_settings(
         {**ENVIRONMENT, "DATABASE_KIND": "static", "DATABASE_ENDPOINT": "10.1.2.3,10.1.2.3"}

@@ -64,7 +64,8 @@ class Settings:
         resolution: Which DNS servers resolve the endpoint (``DNS_RESOLUTION``).
         watch_seconds: How long a run watches after an event (``EVENT_WATCH_DURATION_SECONDS``).
         dns_poll_seconds: Seconds between the DNS polls of a scheduled run, which then lasts until
-            the next run; 0 for no polls (``DNS_POLL_INTERVAL_SECONDS``).
+            the next run; 0 for no polls (``DNS_POLL_INTERVAL_SECONDS``), and if the kind does not
+            use DNS.
         follow_writer: Whether the writer is the target of a cluster without readers
             (``FOLLOW_WRITER_WITHOUT_READERS``).
         vpc_id: The database's VPC; empty unless its standby is a target (``VPC_ID``).
@@ -104,6 +105,9 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     """
     kind = _kind(environ)
     policy = _policy(kind, environ)
+    dns_poll_seconds = whole_number(
+        environ, "DNS_POLL_INTERVAL_SECONDS", _LONGEST_POLL_SECONDS, lowest=0, default="0"
+    )
     return Settings(
         kind=kind,
         endpoint=_endpoint(kind, environ),
@@ -119,9 +123,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         resolvers=resolvers(environ),
         resolution=_resolution(environ),
         watch_seconds=whole_number(environ, "EVENT_WATCH_DURATION_SECONDS", _LONGEST_WATCH_SECONDS),
-        dns_poll_seconds=whole_number(
-            environ, "DNS_POLL_INTERVAL_SECONDS", _LONGEST_POLL_SECONDS, lowest=0, default="0"
-        ),
+        dns_poll_seconds=dns_poll_seconds if kind.uses_dns else 0,
         follow_writer=flag(environ, "FOLLOW_WRITER_WITHOUT_READERS", "false"),
         vpc_id=_vpc_id(environ) if policy.serving_standby else "",
         security_groups=_security_groups(environ) if policy.serving_standby else (),

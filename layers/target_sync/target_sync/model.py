@@ -37,6 +37,11 @@ class DatabaseKind(StrEnum):
         """Whether the RDS API must list the members."""
         return self in {DatabaseKind.RDS_CLUSTER_WRITER, DatabaseKind.RDS_CLUSTER_READERS}
 
+    @property
+    def uses_dns(self) -> bool:
+        """Whether DNS gives the addresses, so that they may change at any moment."""
+        return self not in {DatabaseKind.STATIC, DatabaseKind.EC2_INSTANCE, DatabaseKind.EC2_ASG}
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
