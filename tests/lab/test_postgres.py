@@ -76,36 +76,6 @@ def test_root_runs_the_servers_as_another_user(steady_pair: PostgresPair) -> Non
     assert Path(f"/proc/{steady_pair.primary.pid}").stat().st_uid not in {0}
 
 
-def test_a_promoted_standby_has_every_acknowledged_row_and_accepts_writes(
-    pair: PostgresPair,
-) -> None:
-    for number in range(20):
-        insert(pair.primary, number)
-    old = pair.primary
-
-    old.kill()
-    new = pair.promote_standby()
-    insert(new, 20)
-
-    assert numbers(new) == list(range(21))
-    assert not old.is_ready()
-    assert pair.primary is new
-    assert pair.standby is old
-
-
-def test_a_rebuilt_standby_is_synchronous_before_the_next_failover(pair: PostgresPair) -> None:
-    insert(pair.primary, 1)
-    pair.primary.kill()
-    pair.promote_standby()
-    insert(pair.primary, 2)
-
-    pair.rebuild_standby()
-    insert(pair.primary, 3)
-    pair.primary.kill()
-
-    assert numbers(pair.promote_standby()) == [1, 2, 3]
-
-
 def test_a_demoted_primary_that_still_runs_acknowledges_nothing(pair: PostgresPair) -> None:
     """The load balancer cuts a client whose commit hangs; the client must not get a success."""
     demoted = pair.primary

@@ -48,21 +48,6 @@ def wait_for(supervisor: Supervisor, what: str, condition: Callable[[], object])
 
 
 @pytest.mark.lab
-def test_acknowledged_rows_are_numbered_and_present(
-    supervisor: Supervisor, pair: PostgresPair
-) -> None:
-    with Writer(pair.primary.connect, interval=0.001) as writer:
-        wait_for(supervisor, "20 rows", lambda: len(writer.acknowledgements) >= 20)
-
-    count = len(writer.acknowledgements)
-    assert [entry.number for entry in writer.acknowledgements] == list(range(1, count + 1))
-    assert {entry.server for entry in writer.acknowledgements} == {A}
-    assert writer.failures == ()
-    with pair.standby.connect() as connection:
-        assert writer.acknowledged <= written_rows(connection)
-
-
-@pytest.mark.lab
 def test_a_reconnecting_writer_opens_a_connection_for_each_row(
     supervisor: Supervisor, pair: PostgresPair
 ) -> None:
@@ -79,31 +64,6 @@ def test_a_reconnecting_writer_opens_a_connection_for_each_row(
     # The writer may stop before it has used its last connection.
     assert connections - len(writer.acknowledgements) in {0, 1}
     assert writer.failures == ()
-
-
-@pytest.mark.lab
-def test_the_writer_continues_with_the_same_number_on_the_promoted_server(
-    supervisor: Supervisor, pair: PostgresPair
-) -> None:
-    def follow() -> Connection:
-        return pair.primary.connect()
-
-    with Writer(follow, interval=0.001) as writer:
-        wait_for(supervisor, "rows", lambda: len(writer.acknowledgements) >= 5)
-        pair.primary.kill()
-        killed_at = writer.acknowledgements[-1].at
-        pair.promote_standby()
-        wait_for(supervisor, "a row on b", lambda: writer.first_after(killed_at, B))
-
-    numbers = [entry.number for entry in writer.acknowledgements]
-    assert numbers == list(range(1, len(numbers) + 1))
-    assert writer.failures
-    first = writer.first_after(killed_at, B)
-    assert first is not None
-    assert writer.first_after(first.at - 1e-6) == first
-    assert writer.gap(killed_at, first.at).seconds > 0
-    with pair.primary.connect() as connection:
-        assert writer.acknowledged <= written_rows(connection)
 
 
 @pytest.mark.lab
