@@ -225,50 +225,16 @@ class FakeAws:
     def check(self, addresses: frozenset[IPAddress]) -> Any:
         return self._call("check", StandbyCheck(confirmed=addresses & self.confirmed), addresses)
 
-    def targets(self, group_arn: str) -> Any:
-        return self._call("targets", self.facts.targets, group_arn)
-
-    def group(self, arn: str) -> Any:
-        return self._call("group", self.facts.group, arn)
-
-    def group_attributes(self, arn: str) -> Any:
-        return self._call("group_attributes", self.facts.group_attributes, arn)
-
-    def load_balancer(self, arn: str) -> Any:
-        return self._call("load_balancer", self.facts.load_balancer, arn)
-
-    def load_balancer_attributes(self, arn: str) -> Any:
-        return self._call("load_balancer_attributes", self.facts.load_balancer_attributes, arn)
-
-    def listeners(self, balancer_arn: str) -> Any:
-        return self._call("listeners", self.facts.listeners, balancer_arn)
-
-    def listener_attributes(self, arn: str) -> Any:
-        return self._call("listener_attributes", self.facts.listener_attributes, arn)
+    def __getattr__(self, name: str) -> Any:
+        """Return a method that returns the fact of this name."""
+        fact = getattr(self.facts, name)
+        return lambda *arguments: self._call(name, fact, *arguments)
 
     def security_groups(self, ids: Iterable[str]) -> Any:
         return self._call("security_groups", self.facts.security_groups, frozenset(ids))
 
-    def subnets(self, vpc_id: str) -> Any:
-        return self._call("subnets", self.facts.subnets, vpc_id)
-
     def of_function(self, subnet_ids: Sequence[str]) -> Any:
         return self._call("of_function", self.network, subnet_ids)
-
-    def service(self) -> Any:
-        return self._call("service", self.facts.service)
-
-    def principals(self) -> Any:
-        return self._call("principals", self.facts.principals)
-
-    def connections(self) -> Any:
-        return self._call("connections", self.facts.connections)
-
-    def recent_runs(self) -> Any:
-        return self._call("recent_runs", self.facts.recent_runs)
-
-    def changes(self) -> Any:
-        return self._call("changes", self.facts.changes)
 
     def is_enabled(self) -> Any:
         return self._call("is_enabled", self.facts.schedule_enabled)
@@ -305,18 +271,19 @@ def make_collector(
         undelivered_events_queue="lost",
         namespace="PostgresPrivateLink",
     )
+    fake: Any = aws
     return StatusCollector(
         settings=settings,
-        endpoint=aws if deployment.syncs else None,
-        standbys=aws if serves_standby else None,
-        balancers=aws,
-        networks=aws,
-        scaling=aws,
-        service=aws if deployment.owns_network else None,
-        metrics=aws if deployment.syncs else None,
-        schedule=aws if deployment.syncs else None,
-        queues=aws,
-        probe=aws if in_vpc else None,
+        endpoint=fake if deployment.syncs else None,
+        standbys=fake if serves_standby else None,
+        balancers=fake,
+        networks=fake,
+        scaling=fake,
+        service=fake if deployment.owns_network else None,
+        metrics=fake if deployment.syncs else None,
+        schedule=fake if deployment.syncs else None,
+        queues=fake,
+        probe=fake if in_vpc else None,
         reporter=FakeReporter(),
         now=now,
         wall_clock=lambda: NOW,
