@@ -17,18 +17,18 @@ import multiprocessing
 import os
 import random
 import re
+import resource
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-import time
+import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from functools import partial
-from math import inf
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,10 +48,10 @@ PYTEST_OPTIONS = (
     *("-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:cov"),
     *("-W", "ignore::pytest.PytestAssertRewriteWarning"),
 )
-#: A mutant whose tests never end counts as detected. The time is many times that without a mutant,
-#: so that a busy machine detects none.
-MOST_TIMES, LEAST_SECONDS = 20, 120.0
-TIMED_OUT = -1
+#: A mutant whose tests never end counts as detected. The limits are many times the CPU time without
+#: a mutant, and a wall time for tests that wait, so that a busy machine detects none.
+MOST_TIMES, LEAST_CPU_SECONDS, WALL_SECONDS = 10, 20, 900.0
+TIMED_OUT = (-signal.SIGXCPU, -signal.SIGKILL)
 #: `is` compares with None or a member of an enumeration in this code, where `==` is the same.
 NO_OPERATORS = frozenset(
     {
@@ -172,10 +172,10 @@ class Mutant(NamedTuple):
 
 
 class Stage(NamedTuple):
-    """Files and folders of tests, and the seconds after which they count as never ending."""
+    """Files and folders of tests, and the seconds of CPU after which they count as never ending."""
 
     tests: list[str]
-    seconds: float
+    seconds: int
 
 
 class Result(NamedTuple):
@@ -302,19 +302,25 @@ def prepare(tests: list[str]) -> Stage:
     for name in json.loads(listed.read_text()):
         with suppress(Exception):
             importlib.import_module(name)
-    began_at = time.monotonic()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     if run_tests(tests) != 0:
         raise SystemExit(f"these tests fail after the import of libraries: {' '.join(tests)}")
-    seconds = time.monotonic() - began_at
-    return Stage(tests, max(LEAST_SECONDS, MOST_TIMES * seconds))
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Stage(tests, max(LEAST_CPU_SECONDS, int(MOST_TIMES * used)))
 
 
-def run_tests(tests: Sequence[str], *, seconds: float = inf, listed: Path | None = None) -> int:
-    """Run tests in a new process, and return pytest's exit status; -1 after the given time.
+def run_tests(
+    tests: Sequence[str],
+    *,
+    seconds: int = resource.RLIM_INFINITY,
+    listed: Path | None = None,
+) -> int:
+    """Run tests in a new process, and return pytest's exit status, or minus the signal.
 
     Args:
         tests: Files and folders.
-        seconds: The time for all of them.
+        seconds: The CPU time for all of them.
         listed: The file for the names of the imported libraries, if they are wanted.
     """
     child = os.fork()
@@ -323,22 +329,18 @@ def run_tests(tests: Sequence[str], *, seconds: float = inf, listed: Path | None
         null = os.open(os.devnull, os.O_RDWR)
         for descriptor in range(3):
             os.dup2(null, descriptor)
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, resource.RLIM_INFINITY))
         # The bytecode of a mutant must not serve another one, which may have its size and time.
         sys.dont_write_bytecode = listed is None
         status = pytest.main([*PYTEST_OPTIONS, *tests])
         if listed is not None:
             listed.write_text(json.dumps(libraries()))
         os._exit(status)
-    deadline = time.monotonic() + seconds
-    while True:
-        ended, status = os.waitpid(child, os.WNOHANG)
-        if ended:
-            return os.waitstatus_to_exitcode(status)
-        if time.monotonic() > deadline:
-            os.killpg(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            return TIMED_OUT
-        time.sleep(0.02)
+    timer = threading.Timer(WALL_SECONDS, os.killpg, [child, signal.SIGKILL])
+    timer.start()
+    _, status = os.waitpid(child, 0)
+    timer.cancel()
+    return os.waitstatus_to_exitcode(status)
 
 
 def libraries() -> list[str]:
@@ -408,7 +410,7 @@ def try_code(file: str, code: str, stages: Sequence[Stage]) -> Result:
     # Its bytecode stays valid.
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
     mutant = mutant_of(file.removeprefix(f"{FOLDER}/"), original, code)
-    return Result(mutant, survived=status == 0, timed_out=status == TIMED_OUT)
+    return Result(mutant, survived=status == 0, timed_out=status in TIMED_OUT)
 
 
 def mutant_of(file: str, before: str, after: str) -> Mutant:
