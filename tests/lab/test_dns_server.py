@@ -19,7 +19,6 @@ from lab.processes import ServerDiedError, Supervisor, accepts_connections
 HOST = "127.0.0.1"
 REPO = Path(__file__).parents[2]
 NAME = "db.abcdefghijkl.us-east-1.rds.amazonaws.com"
-NO_ANSWER = 0.2  # seconds without an answer
 
 
 @dataclass

@@ -62,8 +62,8 @@ class Stack:
             timeout=1200,
         )
 
-    def deploy(self, name: str = "orders", **parameters: str) -> subprocess.CompletedProcess[str]:
-        overrides = [f"{key}={value}" for key, value in {**self.network, **parameters}.items()]
+    def deploy(self, name: str = "orders") -> subprocess.CompletedProcess[str]:
+        overrides = [f"{key}={value}" for key, value in self.network.items()]
         return self.sam(
             "deploy", f"--stack-name={name}", "--resolve-s3", "--capabilities=CAPABILITY_IAM",
             "--no-confirm-changeset", "--no-fail-on-empty-changeset", "--on-failure=ROLLBACK",
@@ -104,7 +104,7 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
 
 
 @pytest.fixture(scope="module")
-def undeployed(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Stack:
+def stack(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Stack:
     folder = tmp_path_factory.mktemp("stack")
     shutil.copytree(SOURCE, folder, dirs_exist_ok=True)
     ec2 = emulator.client("ec2")
@@ -124,14 +124,10 @@ def undeployed(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> 
         "SubnetIds": ",".join(subnets),
         "DatabaseSecurityGroupId": group["GroupId"],
     }
-    return Stack(emulator=emulator, folder=folder, network=network)
-
-
-@pytest.fixture(scope="module")
-def stack(undeployed: Stack) -> Stack:
-    deployed = undeployed.deploy()
+    made = Stack(emulator=emulator, folder=folder, network=network)
+    deployed = made.deploy()
     assert deployed.returncode == 0, deployed.stdout + deployed.stderr
-    return undeployed
+    return made
 
 
 def test_describing_targets_needs_a_policy_without_a_resource(stack: Stack) -> None:
