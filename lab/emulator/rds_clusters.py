@@ -16,7 +16,6 @@ from lab.emulator.rds import endpoint_name, error, request_failover
 from lab.emulator.scope import Scope, find_anywhere
 from lab.emulator.wire import element, elements
 
-_MAX_CUSTOM_ENDPOINTS = 5
 _custom_endpoints = AccountRegionScopedDict()
 
 
@@ -28,7 +27,6 @@ def install(*, failover_hook: str | None) -> None:
             "target_db_instance_identifier": …}` for a failover. None: the writer
             changes at once.
     """
-    service._cluster_xml = _with_custom_endpoints(service._cluster_xml)
     # Endpoints never change; ministack would set the address of a container.
     service._sync_cluster_endpoints = lambda _cluster: None
     service.reset = _resetting(service.reset)
@@ -38,8 +36,7 @@ def install(*, failover_hook: str | None) -> None:
         actions["FailoverDBCluster"] = _failing_over(actions["FailoverDBCluster"], failover_hook)
     for name, handler in (
         ("CreateDBClusterEndpoint", _create_endpoint),
-        ("DescribeDBClusterEndpoints", _describe_endpoints),
-        ("DeleteDBClusterEndpoint", _delete_endpoint),
+        ("DescribeDBClusterEndpoints", _describe_endpoint),
     ):
         actions[name] = rendering_errors(handler, error)
 
@@ -111,30 +108,9 @@ def _failing_over(fail_over: Handler, hook: str) -> Handler:
     return handler
 
 
-def _with_custom_endpoints(
-    render: Callable[[Mapping[str, Any]], str],
-) -> Callable[[Mapping[str, Any]], str]:
-    def wrapped(cluster: Mapping[str, Any]) -> str:
-        names = [
-            endpoint["Endpoint"]
-            for endpoint in _custom_endpoints.values()
-            if endpoint["DBClusterIdentifier"] == cluster["DBClusterIdentifier"]
-        ]
-        return render(cluster) + element("CustomEndpoints", names, item="member")
-
-    return wrapped
-
-
 def _create_endpoint(params: Mapping[str, Any]) -> Any:
     identifier = service._p(params, "DBClusterEndpointIdentifier")
     cluster = _cluster(service._p(params, "DBClusterIdentifier"))
-    siblings = _endpoints_of(cluster)
-    if identifier in _custom_endpoints:
-        raise ApiError(
-            "DBClusterEndpointAlreadyExistsFault", f"The endpoint {identifier} already exists."
-        )
-    if len(siblings) >= _MAX_CUSTOM_ENDPOINTS:
-        raise ApiError("DBClusterEndpointQuotaExceededFault", "The cluster has 5 endpoints.")
     scope = Scope.current()
     arn = f"arn:aws:rds:{scope.region}:{scope.account}:cluster-endpoint:{identifier}"
     _custom_endpoints[identifier] = endpoint = {
@@ -145,45 +121,20 @@ def _create_endpoint(params: Mapping[str, Any]) -> Any:
         "Status": "available",
         "EndpointType": "CUSTOM",
         "CustomEndpointType": service._p(params, "EndpointType") or "ANY",
-        "StaticMembers": service._parse_member_list(params, "StaticMembers"),
-        "ExcludedMembers": service._parse_member_list(params, "ExcludedMembers"),
         "DBClusterEndpointArn": arn,
     }
     return _response("CreateDBClusterEndpoint", elements(endpoint, item="member"))
 
 
-def _describe_endpoints(params: Mapping[str, Any]) -> Any:
-    identifier = service._p(params, "DBClusterIdentifier")
+def _describe_endpoint(params: Mapping[str, Any]) -> Any:
+    """Return one custom endpoint; nothing in the lab lists the others."""
     name = service._p(params, "DBClusterEndpointIdentifier")
-    clusters = [_cluster(identifier)] if identifier else list(service._clusters.values())
-    found = [
-        endpoint
-        for cluster in clusters
-        for endpoint in (*_built_in(cluster), *_endpoints_of(cluster))
-        if name in ("", endpoint.get("DBClusterEndpointIdentifier"))
-    ]
-    if name and not found:
+    if name not in _custom_endpoints:
         raise ApiError("DBClusterEndpointNotFoundFault", f"The endpoint {name} does not exist.")
-    filters = service._parse_filters(params)
-    kinds = [kind.upper() for kind in filters.get("db-cluster-endpoint-type", ())]
-    body = "".join(
-        element("DBClusterEndpointList", endpoint, item="member")
-        for endpoint in found
-        if not kinds or endpoint["EndpointType"] in kinds
-    )
+    body = element("DBClusterEndpointList", _custom_endpoints[name], item="member")
     return _response(
         "DescribeDBClusterEndpoints", f"<DBClusterEndpoints>{body}</DBClusterEndpoints>"
     )
-
-
-def _delete_endpoint(params: Mapping[str, Any]) -> Any:
-    identifier = service._p(params, "DBClusterEndpointIdentifier")
-    if identifier not in _custom_endpoints:
-        raise ApiError(
-            "DBClusterEndpointNotFoundFault", f"The endpoint {identifier} does not exist."
-        )
-    endpoint = {**_custom_endpoints.pop(identifier), "Status": "deleting"}
-    return _response("DeleteDBClusterEndpoint", elements(endpoint, item="member"))
 
 
 def _cluster(identifier: str) -> Mapping[str, Any]:
@@ -191,23 +142,6 @@ def _cluster(identifier: str) -> Mapping[str, Any]:
     if cluster is None:
         raise _not_found(identifier)
     return cluster
-
-
-def _endpoints_of(cluster: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    name = cluster["DBClusterIdentifier"]
-    return [e for e in _custom_endpoints.values() if e["DBClusterIdentifier"] == name]
-
-
-def _built_in(cluster: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [
-        {
-            "DBClusterIdentifier": cluster["DBClusterIdentifier"],
-            "Endpoint": cluster[key],
-            "Status": "available",
-            "EndpointType": kind,
-        }
-        for key, kind in (("Endpoint", "WRITER"), ("ReaderEndpoint", "READER"))
-    ]
 
 
 def _response(action: str, body: str) -> Any:
