@@ -69,18 +69,11 @@ def put(new: NetworkInterface) -> None:
 def _describe(params: Mapping[str, Any], plan: AddressPlan) -> Any:
     with _lock:
         _update_rds(plan)
-    ids = ec2._parse_member_list(params, "NetworkInterfaceId")
-    for id_ in ids:
-        if id_ not in ec2._network_interfaces:
-            raise ApiError(
-                "InvalidNetworkInterfaceID.NotFound", f"The networkInterface '{id_}' does not exist"
-            )
     filters = ec2._parse_filters(params)
     items = "".join(
         ec2._eni_fields_xml(interface)
         for interface in ec2._network_interfaces.values()
-        if (not ids or interface["NetworkInterfaceId"] in ids)
-        and matches(_filterable(interface), filters)
+        if matches(_filterable(interface), filters)
     )
     return ec2._xml(
         200,
