@@ -111,7 +111,7 @@ bench-fleet: setup ## Simulate the fleet only: up to 5,000 target groups, and 20
 	@PYTHONPATH=layers/target_sync:. $(PY) -m bench.fleet $(BENCH_OPTIONS)
 	@PYTHONPATH=layers/target_sync:. $(PY) -m cost
 
-bench-cold: build ## Measure the cold start of the built function and compare it with a bare client
+bench-cold: build ## Count the instructions of each cold start with valgrind; writes docs/bench/cold.*
 	@$(PY) -m bench.cold
 
 bench-warm: build build-fleet ## Measure memory over 1,000 runs in one container; writes docs/bench/warm.*

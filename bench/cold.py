@@ -1,10 +1,8 @@
-"""What each artifact costs at a cold start, next to a bare ``boto3.client("elbv2")``.
+"""Count the instructions of each artifact's cold start, and of a bare boto3 client's.
 
-Each is started in fresh processes of one interpreter, from the import path that Lambda gives it
-and nothing else, with the same environment and compiled packages. Instructions are counted by
-valgrind, where there is one: they do not depend on the load of the machine.
-Lambda's own start (sandbox, download, interpreter) is not in the figures, and neither is its
-slower CPU: only the ratios mean something.
+Each start is a fresh process of one interpreter, with the import path that Lambda gives it and
+nothing else, the same environment and compiled packages. valgrind counts its instructions: they do
+not depend on the load of the machine. A server on this machine with a certificate stands for AWS.
 """
 
 import argparse
@@ -15,26 +13,28 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from bench.cold_page import Part, Report, Row, to_markdown
+from bench.cold_page import BARE, SYNC, Report, to_markdown
 from lab.lambda_runtime.container import ENVIRONMENT
 from lab.lambda_runtime.packages import LambdaPath, link_packages
+from lab.lambda_runtime.stub_servers import AUTHORITIES, StubDns, StubElbV2
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / ".aws-sam" / "build"
 FOLDER = ROOT / "docs" / "bench"
+ADDRESS, PORT = "10.0.1.11", 5432
 
-BARE_CLIENT = 'import boto3; boto3.client("elbv2")'
-# What the first invocation of a container runs before its first AWS call, after the import of the
-# handler, by the logical ID of the function. ProvisionStackFunction makes its clients later.
-ARTIFACTS = {
-    "ReconcileTargetsFunction": "from target_sync.reconcile.build import reconciler; reconciler()",
+BARE_CLIENT = 'import boto3; client = boto3.client("elbv2")'
+CALL = 'client.describe_target_health(TargetGroupArn="arn")'
+#: What the first invocation of a container runs before its first AWS call, after the import of the
+#: handler, by the logical ID of the function. ProvisionStackFunction makes its clients later.
+STARTS = {
+    SYNC: "from target_sync.reconcile.build import reconciler; reconciler()",
     "ReportStatusFunction": (
         "from target_sync.status.build import status_collector; status_collector()"
     ),
@@ -44,245 +44,135 @@ ARTIFACTS = {
         ' stack_provisioner("arn:aws:lambda:eu-west-1:111122223333:function:bench")'
     ),
 }
-SYNC = "ReconcileTargetsFunction"
-#: The parts of the start of ReconcileTargetsFunction, and their packages. Each step adds to the
-#: steps before it, except the second: it makes the client of the first step in our way.
-STEPS = {
-    "botocore": (
-        'import botocore.session; botocore.session.get_session().create_client("elbv2")',
-        "botocore",
+#: What switches a measure of the start off, by the measure.
+OFF = {
+    "`botocore.session` in place of boto3": (
+        "import gc; gc.disable(); import boto3; from target_sync import aws;"
+        " aws.make_client = lambda service, config=None: boto3.client(service, config=config)"
     ),
-    "our loader of botocore's data, and our errors": (
-        'from target_sync.aws import make_client; make_client("elbv2")',
-        "ours: skips the folders of other services, and the table of endpoints",
-    ),
-    "Logger and Metrics": (
-        "from aws_lambda_powertools import Logger, Metrics; Logger(); Metrics()",
-        "Powertools for AWS Lambda",
-    ),
-    "DNS": ("import dns.exception, dns.message, dns.nameserver, dns.resolver", "dnspython"),
+    "no garbage collection at import": "import gc; gc.disable = gc.freeze = lambda: None",
 }
-#: The remaining part of the start.
-REST = (
-    "the rest",
-    "ours: the data classes, less the garbage collection of the other steps",
-)
-_TIMED = """
-import time
-start = time.perf_counter()
-{}
-print(time.perf_counter() - start)
+FIRST_RUN = """
+from types import SimpleNamespace
+context = SimpleNamespace(get_remaining_time_in_millis=lambda: 60_000)
+assert app.handler({}, context)["status"] == "in_sync"
 """
 
 
 @dataclass(frozen=True, slots=True)
-class Variant:
-    """One thing to measure.
+class Start:
+    """A process to count.
 
     Attributes:
-        name: How the table calls it.
-        code: The statements that are measured.
+        code: Its statements.
         path: Where they import from.
+        environ: Its environment, in addition to that of the functions.
     """
 
-    name: str
     code: str
     path: LambdaPath
-
-    def seconds(self) -> float:
-        """Those of one cold start, in a process of its own, without the interpreter's."""
-        return float(self._run(_TIMED.format(self.code)).stdout)
+    environ: Mapping[str, str]
 
     def instructions(self) -> int:
-        """Those that a process with this code executes, the interpreter's included."""
-        tool = (
-            "valgrind",
-            "--tool=cachegrind",
-            "--cache-sim=no",
-            "--cachegrind-out-file=/dev/null",
-        )
-        found = re.search(r"I\s+refs:\s+([\d,]+)", self._run(self.code, before=tool).stderr)
+        """Return the number that the process executes, the interpreter's included."""
+        found = re.search(r"I\s+refs:\s+([\d,]+)", self.run(*_CACHEGRIND))
         if found is None:
             raise RuntimeError("cachegrind printed no count of instructions")
         return int(found[1].replace(",", ""))
 
-    def import_times(self) -> str:
-        """What ``python -X importtime`` prints."""
-        return self._run(self.code, "-X", "importtime").stderr
-
-    def compile(self) -> None:
-        """Let Python keep the bytecode of what this imports, and fill the disk's cache."""
-        self._run(self.code, environ={"PYTHONDONTWRITEBYTECODE": ""})
-
-    def _run(
-        self,
-        code: str,
-        *options: str,
-        before: Sequence[str] = (),
-        environ: Mapping[str, str] | None = None,
-    ) -> subprocess.CompletedProcess[str]:
-        """Run with the search path as the only setting of the environment."""
+    def run(self, *before: str, **environ: str) -> str:
+        """Run with the search path as the only other setting, and return the standard error."""
         home = {"PATH": os.environ["PATH"], "PYTHONPATH": str(self.path)}
         return subprocess.run(
-            [*before, sys.executable, "-S", *options, "-c", code],
+            [*before, sys.executable, "-S", "-c", self.code],
             cwd=self.path.task,
-            env={**ENVIRONMENT, **home, **(environ or {})},
+            env={**ENVIRONMENT, **self.environ, **home, **environ},
             check=True,
             capture_output=True,
             text=True,
-        )
+        ).stderr
+
+    def then(self, code: str) -> "Start":
+        """Return the same start with more statements."""
+        return replace(self, code=f"{self.code}\n{code}")
 
 
-@dataclass(frozen=True, slots=True)
-class Variants:
-    """Everything that is measured.
-
-    Attributes:
-        empty: An interpreter that does nothing.
-        bare: What the others are measured against.
-        artifacts: The functions as they were built.
-        sources: The sync function with the shipped bytecode taken away.
-    """
-
-    empty: Variant
-    bare: Variant
-    artifacts: tuple[Variant, ...]
-    sources: Variant
-
-    @property
-    def compared(self) -> tuple[Variant, ...]:
-        """The rows of the table."""
-        return (self.bare, *self.artifacts, self.sources)
-
-    @property
-    def steps(self) -> tuple[Variant, ...]:
-        """Return the parts of the start of ReconcileTargetsFunction."""
-        path, steps = self.artifacts[0].path, list[Variant]()
-        for name, (code, _) in STEPS.items():
-            before = [step.code for step in steps[1:]]
-            steps.append(Variant(name, "; ".join([*before[-1:], code]), path))
-        return tuple(steps)
+_CACHEGRIND = (
+    *("valgrind", "--tool=cachegrind", "--cache-sim=no"),
+    "--cachegrind-out-file=/dev/null",
+)
+_PACKAGES = ("boto3", "botocore", "aws-lambda-powertools", "dnspython")
 
 
 def main() -> None:
-    """Measure, print the page and keep it."""
-    arguments = _arguments()
-    with tempfile.TemporaryDirectory() as folder:
-        variants = _variants(Path(folder))
-        variants.bare.compile()
-        if arguments.packages:
-            _print_import_times(variants.artifacts[0])
-            return
-        report = _report(variants, arguments.repetitions)
+    """Count, print the page and write it."""
+    argparse.ArgumentParser(prog="python -m bench.cold", description=__doc__).parse_args()
+    if not BUILD.is_dir() or shutil.which("valgrind") is None:
+        sys.exit("The benchmark needs a build (`make build`) and valgrind.")
+    with tempfile.TemporaryDirectory() as name:
+        instructions = _counted(Path(name))
+    report = Report(
+        date=datetime.now(UTC).date().isoformat(),
+        python=sys.version.split()[0],
+        versions={name: version(name) for name in _PACKAGES},
+        valgrind=subprocess.check_output(["valgrind", "--version"], text=True).strip(),
+        authorities=AUTHORITIES.read_text().count("BEGIN CERTIFICATE"),
+        **instructions,
+    )
     page = to_markdown(report)
     print(page)
     (FOLDER / "cold.md").write_text(page)
     (FOLDER / "cold.json").write_text(json.dumps(asdict(report), indent=2) + "\n")
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench.cold", description=__doc__)
-    parser.add_argument("--repetitions", type=int, default=30, help="timed runs of each (30)")
-    parser.add_argument(
-        "--packages", action="store_true", help="show each package's share of one import instead"
-    )
-    arguments = parser.parse_args()
-    if not BUILD.is_dir():
-        parser.error("there is no build; run `make build` first")
-    return arguments
+def _counted(folder: Path) -> dict[str, dict[str, int]]:
+    """Return the instructions by the field of the report and the name, without an interpreter's."""
+    with StubElbV2() as aws, StubElbV2(replies=1) as closing, StubDns(ADDRESS) as dns:
+        aws.targets.add((ADDRESS, PORT))
+        bare, functions = _starts(folder, {**aws.environ, "RESOLVERS": dns.resolver})
+        bare.run(PYTHONDONTWRITEBYTECODE="")  # keeps bytecode, and fills the disk's cache
+        sync, call = functions[SYNC], bare.then(CALL)
+        two, own = call.then(CALL), {"AWS_CA_BUNDLE": str(closing.certificate)}
+        apart = replace(two, environ=closing.environ)
+        starts: dict[str, dict[str, Start]] = {
+            "starts": {BARE: bare, **functions},
+            "without": {
+                "bytecode": replace(sync, path=without_bytecode(sync.path, folder)),
+                **{name: replace(sync, code=off).then(sync.code) for name, off in OFF.items()},
+            },
+            "first": {BARE: call, SYNC: sync.then(FIRST_RUN)},
+            "calls": {
+                "two": two,
+                "apart": apart,
+                "own": replace(apart, environ={**closing.environ, **own}),
+            },
+        }
+        nothing = replace(bare, code="pass").instructions()
+        counted = {
+            section: {name: start.instructions() - nothing for name, start in of.items()}
+            for section, of in starts.items()
+        }
+        counted["calls"]["one"] = counted["first"][BARE]
+        return counted
 
 
-def _variants(folder: Path) -> Variants:
-    runtime = link_packages(folder / "runtime")
-    layer = BUILD / "TargetSyncLayer"
-    bare = LambdaPath(_empty(folder / "task"), _empty(folder / "layer"), runtime)
-    sources = LambdaPath(
-        _without_bytecode(BUILD / SYNC, folder / "task-sources"),
-        _without_bytecode(layer, folder / "layer-sources"),
-        runtime,
-    )
-    return Variants(
-        empty=Variant("interpreter", "pass", bare),
-        bare=Variant("bare boto3 client", BARE_CLIENT, bare),
-        artifacts=tuple(
-            Variant(name, f"import app; {code}", LambdaPath(BUILD / name, layer, runtime))
-            for name, code in ARTIFACTS.items()
-        ),
-        sources=Variant(f"{SYNC} without bytecode", f"import app; {ARTIFACTS[SYNC]}", sources),
-    )
+def _starts(folder: Path, environ: Mapping[str, str]) -> tuple[Start, dict[str, Start]]:
+    """Return the bare client's, and those of the functions as they were built."""
+    runtime, layer = link_packages(folder / "runtime"), BUILD / "TargetSyncLayer"
+    nothing = folder / "nothing"
+    nothing.mkdir()
+    return Start(BARE_CLIENT, LambdaPath(nothing, nothing, runtime), environ), {
+        name: Start(f"import app; {code}", LambdaPath(BUILD / name, layer, runtime), environ)
+        for name, code in STARTS.items()
+    }
 
 
-def _empty(folder: Path) -> Path:
-    folder.mkdir()
-    return folder
-
-
-def _without_bytecode(source: Path, copy: Path) -> Path:
-    return Path(shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__")))
-
-
-def _report(variants: Variants, repetitions: int) -> Report:
-    counted = shutil.which("valgrind") is not None
-    nothing = variants.empty.instructions() if counted else 0
-
-    def net(those: Iterable[Variant]) -> list[int | None]:
-        return [variant.instructions() - nothing if counted else None for variant in those]
-
-    seconds = _timed(variants.compared, repetitions)
-    instructions = net(variants.compared)
-    steps = [*net(variants.steps), instructions[1]]
-    return Report(
-        date=datetime.now(UTC).date().isoformat(),
-        python=sys.version.split()[0],
-        versions={name: version(name) for name in ("boto3", "botocore", *_LAYER)},
-        valgrind=_valgrind() if counted else None,
-        cores=os.cpu_count() or 1,
-        load=round(os.getloadavg()[0], 1),
-        repetitions=repetitions,
-        rows=tuple(
-            Row.of(variant.name, count, instructions[0], times, seconds[0])
-            for variant, count, times in zip(variants.compared, instructions, seconds, strict=True)
-        ),
-        parts=_parts(steps, instructions[0]),
-    )
-
-
-_LAYER = ("aws-lambda-powertools", "dnspython")
-
-
-def _valgrind() -> str:
-    said = subprocess.run(["valgrind", "--version"], check=True, capture_output=True, text=True)
-    return said.stdout.strip()
-
-
-def _timed(variants: Sequence[Variant], repetitions: int) -> list[list[float]]:
-    """The seconds of each, one after another in each round, so that all have the same weather."""
-    for variant in variants:
-        variant.seconds()  # fills the disk's cache, which Lambda's image has warm too
-    rounds = [[variant.seconds() for variant in variants] for _ in range(repetitions)]
-    return [list(times) for times in zip(*rounds, strict=True)]
-
-
-def _parts(steps: Sequence[int | None], bare: int | None) -> tuple[Part, ...]:
-    names = [*((name, owner) for name, (_, owner) in STEPS.items()), REST]
-    parts, before = list[Part](), 0
-    for (name, owner), count in zip(names, steps, strict=True):
-        if count is None or bare is None:
-            return ()
-        parts.append(Part(name, owner, count - before, round((count - before) / bare, 3)))
-        before = count
-    return tuple(parts)
-
-
-def _print_import_times(variant: Variant) -> None:
-    """Add up each package's own share of ``python -X importtime``."""
-    shares: Counter[str] = Counter()
-    lines = re.findall(r"^import time: +(\d+) \| +\d+ \| +(\S+)$", variant.import_times(), re.M)
-    for own, module in lines:
-        package = module.partition(".")[0]
-        shares["standard library" if package in sys.stdlib_module_names else package] += int(own)
-    for package, microseconds in shares.most_common():
-        print(f"{package:<28}{microseconds / 1000:>7.0f} ms")
+def without_bytecode(path: LambdaPath, folder: Path) -> LambdaPath:
+    """Copy a function and its layer without bytecode into a folder, and return their path."""
+    ignore = shutil.ignore_patterns("__pycache__")
+    task = shutil.copytree(path.task, folder / "task", ignore=ignore)
+    layer = shutil.copytree(path.layer, folder / "layer", ignore=ignore)
+    return replace(path, task=Path(task), layer=Path(layer))
 
 
 if __name__ == "__main__":

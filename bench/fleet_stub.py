@@ -4,10 +4,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, ip_network
-from typing import Any, ClassVar
+from typing import Any
 
-from lab.lambda_runtime.stub_servers import StubHandler, elb_reply, form_of, healthy
-from lab.loopback_server import LoopbackServer
+from lab.lambda_runtime.stub_servers import StubAws, StubHandler, elb_reply, form_of, healthy
 from target_sync.fleet.bindings import read_listing
 from target_sync.fleet.checkpoints import SigningKey, write_checkpoint
 from target_sync.fleet.model import (
@@ -68,7 +67,7 @@ def _group(binding: Binding) -> Group:
     )
 
 
-class StubFleetAws(LoopbackServer):
+class StubFleetAws(StubAws):
     """Lists the groups, describes each as in sync, and accepts work items without processing them.
 
     Attributes:
@@ -79,7 +78,7 @@ class StubFleetAws(LoopbackServer):
     def __init__(self, groups: Sequence[Group]) -> None:
         self.groups = groups
         self.items = 0
-        super().__init__(type("_BoundHandler", (_Handler,), {"stub": self}))
+        super().__init__(_Handler)
 
     def as_json(self, action: str, asked: dict[str, Any]) -> object:
         """Return the reply of the tagging API or of SQS."""
@@ -121,8 +120,6 @@ def _mapping(group: Group) -> object:
 
 
 class _Handler(StubHandler):
-    stub: ClassVar[StubFleetAws]
-
     def reply(self, text: str) -> tuple[str, bytes]:
         _, _, action = self.headers.get("X-Amz-Target", "").rpartition(".")
         if not action:
@@ -131,10 +128,10 @@ class _Handler(StubHandler):
         return "application/x-amz-json-1.1", json.dumps(reply).encode()
 
 
-def fleet_environment(aws: str, resolver: str) -> dict[str, str]:
+def fleet_environment(aws: StubAws, resolver: str) -> dict[str, str]:
     """The environment that fleet.yaml gives its functions, with stubs in scope of AWS."""
     return {
-        "WORK_QUEUE_URL": f"{aws}/{ACCOUNT}/fleet-work.fifo",
+        "WORK_QUEUE_URL": f"{aws.environ['AWS_ENDPOINT_URL']}/{ACCOUNT}/fleet-work.fifo",
         "SIGNING_KEY": SIGNING_KEY,
         "ALLOWED_NETWORKS": "",
         "MAX_TARGETS": "15",
@@ -145,7 +142,7 @@ def fleet_environment(aws: str, resolver: str) -> dict[str, str]:
         "POWERTOOLS_SERVICE_NAME": "postgres-privatelink-fleet",
         "POWERTOOLS_METRICS_NAMESPACE": "PostgresPrivateLink",
         "POWERTOOLS_LOG_LEVEL": "INFO",
-        "AWS_ENDPOINT_URL": aws,
+        **aws.environ,
     }
 
 

@@ -118,7 +118,7 @@ def sync_workload(path: LambdaPath, log: Path) -> Iterator[Workload]:
             if reply.body["status"] != "in_sync":
                 raise RuntimeError(f"not in sync: {reply.body}")
 
-        environ = sync_environment(aws.url, dns.resolver)
+        environ = sync_environment(aws, dns.resolver)
         with _counted(path, log, environ, "app.handler") as function:
             yield Workload(function, _event("schedule"), check)
 
@@ -135,7 +135,7 @@ def sweep_workload(path: LambdaPath, log: Path) -> Iterator[Workload]:
             ]:
                 raise RuntimeError(f"an unexpected sweep: {reply.body}")
 
-        environ = fleet_environment(aws.url, dns.resolver)
+        environ = fleet_environment(aws, dns.resolver)
         with _counted(path, log, environ, "app.handler") as function:
             yield Workload(function, _event("schedule"), check)
 
@@ -150,7 +150,7 @@ def worker_workload(path: LambdaPath, log: Path) -> Iterator[Workload]:
             if reply.body != {"batchItemFailures": []}:
                 raise RuntimeError(f"some work items failed: {reply.body}")
 
-        environ = {**fleet_environment(aws.url, dns.resolver), "COUNTED_FIRST": "unhurried"}
+        environ = {**fleet_environment(aws, dns.resolver), "COUNTED_FIRST": "unhurried"}
         with _counted(path, log, environ, "app.handler") as function:
             yield Workload(function, batch(audited), check)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lab.lambda_runtime.api import FunctionReply, RuntimeApi
 from lab.lambda_runtime.packages import LambdaPath
+from lab.lambda_runtime.stub_servers import StubAws
 
 ENDPOINT = "orders.abcdefghijkl.eu-west-1.rds.amazonaws.com"
 TARGET_GROUP = (
@@ -126,11 +127,11 @@ def running(
             process.wait()
 
 
-def sync_environment(aws: str, resolver: str) -> dict[str, str]:
+def sync_environment(aws: StubAws, resolver: str) -> dict[str, str]:
     """Return the environment that template.yaml gives ReconcileTargetsFunction, with stubs for AWS.
 
     Args:
-        aws: The URL of the stub of the AWS APIs.
+        aws: The stub of the AWS APIs.
         resolver: Address and port of the DNS server.
     """
     return {
@@ -144,5 +145,5 @@ def sync_environment(aws: str, resolver: str) -> dict[str, str]:
         "POWERTOOLS_SERVICE_NAME": "postgres-privatelink",
         "POWERTOOLS_METRICS_NAMESPACE": "PostgresPrivateLink",
         "POWERTOOLS_LOG_LEVEL": "INFO",
-        "AWS_ENDPOINT_URL": aws,
+        **aws.environ,
     }

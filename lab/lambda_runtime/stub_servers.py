@@ -1,19 +1,62 @@
-"""Stubs of ELB and DNS for a run of the function. They record the requests."""
+"""Stubs of AWS and DNS for a run of the function. They record the requests."""
 
 import socket
+import ssl
+import tempfile
 import threading
 from collections.abc import Iterable
-from typing import ClassVar, Self
+from pathlib import Path
+from typing import Any, ClassVar, Self
 from urllib.parse import parse_qs
 
+import botocore
 import dns.flags
 import dns.message
 import dns.rrset
+from werkzeug.serving import make_ssl_devcert
 
 from lab.loopback_server import LoopbackServer, QuickHandler
 
+#: The certificate authorities that botocore trusts.
+AUTHORITIES = Path(botocore.__file__).with_name("cacert.pem")
 
-class StubElbV2(LoopbackServer):
+
+class StubAws(LoopbackServer):
+    """APIs over TLS.
+
+    Attributes:
+        replies: The server closes a connection after this number of replies.
+        certificate: The file of its certificate.
+    """
+
+    def __init__(self, handler: type["StubHandler"], replies: int = 10) -> None:
+        super().__init__(type("_BoundHandler", (handler,), {"stub": self}))
+        self.replies = replies
+        self._folder = tempfile.TemporaryDirectory()
+        folder = Path(self._folder.name)
+        certificate, key = make_ssl_devcert(str(folder / "localhost"), host="localhost")
+        self.certificate = Path(certificate)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        # An SDK that trusts this server loads as many authorities as one that calls AWS.
+        self._bundle = folder / "authorities.pem"
+        self._bundle.write_text(AUTHORITIES.read_text() + self.certificate.read_text())
+
+    def __exit__(self, *_: object) -> None:
+        super().__exit__()
+        self._folder.cleanup()
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The variables with which an AWS SDK calls this server, and trusts it."""
+        return {
+            "AWS_ENDPOINT_URL": f"https://localhost:{self.port}",
+            "AWS_CA_BUNDLE": str(self._bundle),
+        }
+
+
+class StubElbV2(StubAws):
     """The three target calls of the ELBv2 query API over one group; targets are healthy.
 
     Attributes:
@@ -21,10 +64,10 @@ class StubElbV2(LoopbackServer):
         calls: The requested actions, in order.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, replies: int = 10) -> None:
         self.targets: set[tuple[str, int]] = set()
         self.calls: list[str] = []
-        super().__init__(type("_BoundHandler", (_ElbV2Handler,), {"stub": self}))
+        super().__init__(_ElbV2Handler, replies)
 
     def result(self, form: dict[str, str]) -> str:
         """Return the result element for a request."""
@@ -62,12 +105,19 @@ def elb_reply(action: str, result: str) -> bytes:
 
 
 class StubHandler(QuickHandler):
-    """Replies to each POST with one document."""
+    """Replies to each POST of one connection with a document."""
+
+    stub: ClassVar[Any]
+    replies = 0
 
     def do_POST(self) -> None:  # noqa: N802 - http.server calls it so
         """Reply to a request."""
         kind, body = self.reply(self.rfile.read(int(self.headers["Content-Length"])).decode())
-        self.send_reply(200, body, {"Content-Type": kind})
+        self.replies += 1
+        last = self.replies == self.stub.replies
+        self.send_reply(
+            200, body, {"Content-Type": kind, "Connection": "close" if last else "keep-alive"}
+        )
 
     def reply(self, text: str) -> tuple[str, bytes]:
         """Return the media type and the document for a request."""
@@ -80,8 +130,6 @@ def form_of(text: str) -> dict[str, str]:
 
 
 class _ElbV2Handler(StubHandler):
-    stub: ClassVar[StubElbV2]
-
     def reply(self, text: str) -> tuple[str, bytes]:
         form = form_of(text)
         return "text/xml", elb_reply(form["Action"], self.stub.result(form))

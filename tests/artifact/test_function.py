@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.cold import without_bytecode
 from lab.lambda_runtime.api import FunctionReply
 from lab.lambda_runtime.container import ENDPOINT, RunningFunction, running, sync_environment
 from lab.lambda_runtime.packages import LambdaPath
@@ -29,7 +30,7 @@ def name_server() -> Iterator[StubDns]:
 
 @pytest.fixture
 def settings(target_group: StubElbV2, name_server: StubDns) -> dict[str, str]:
-    return sync_environment(target_group.url, name_server.resolver)
+    return sync_environment(target_group, name_server.resolver)
 
 
 @pytest.fixture
@@ -128,6 +129,25 @@ def test_the_function_runs_from_a_read_only_tree(
     ):
         assert function.invoke(event("schedule")).kind == "response"
     assert {folder: digests(folder) for folder in before} == before
+
+
+def test_the_function_runs_without_bytecode(
+    lambda_path: LambdaPath, settings: dict[str, str], tmp_path: Path
+) -> None:
+    """A build without CPython 3.13 has none, and another Python ignores it."""
+    with running(without_bytecode(lambda_path, tmp_path), tmp_path / "log", settings) as function:
+        assert function.invoke(event("schedule")).kind == "response"
+
+
+def test_the_function_sends_nothing_to_a_server_that_it_does_not_trust(
+    lambda_path: LambdaPath, settings: dict[str, str], target_group: StubElbV2, tmp_path: Path
+) -> None:
+    del settings["AWS_CA_BUNDLE"]
+    with running(lambda_path, tmp_path / "log", settings) as function:
+        response = function.invoke(event("schedule"))
+    assert response.kind == "error"
+    assert "certificate verify failed" in response.body["errorMessage"]
+    assert target_group.calls == []
 
 
 @contextmanager

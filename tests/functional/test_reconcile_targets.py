@@ -325,9 +325,7 @@ def test_a_notification_names_the_stack_and_goes_to_the_topic(
     monkeypatch.setattr("time.time", lambda: 1795341603.25)
     people, bus = FakeTopic(), FakeBus()
     couriers = {topic: NotificationSender(topic=people, bus=bus)}
-    monkeypatch.setattr(
-        "target_sync.notifications.sender.notification_sender", couriers.__getitem__
-    )
+    monkeypatch.setattr(build, "notification_sender", couriers.__getitem__)
     notifier = build.reconciler().notifier
     assert notifier is not None
 

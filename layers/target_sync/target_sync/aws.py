@@ -2,17 +2,14 @@
 
 import functools
 import logging
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_network
-from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import botocore.exceptions
 import botocore.session
 from botocore.config import Config
-from botocore.loaders import Loader
 
 from target_sync.errors import (
     AwsAccessDeniedError,
@@ -78,47 +75,22 @@ CLIENT_CONFIG = Config(
 )
 
 
+# One session for all clients of a container: each new one would read botocore's tables again.
+_session = functools.cache(botocore.session.get_session)
+
+
 def make_client(service: str, config: Config = CLIENT_CONFIG) -> Any:
     """Return a client of an API. The adapter that gets it declares its type.
 
-    botocore without boto3 gives the same client in less import time (ADR 0006).
+    botocore without boto3 gives the same client in less import time (ADR 0026).
+
+    Raises:
+        UnknownServiceError: Lambda's botocore does not have the API.
     """
     # Lambda sets the root logger to LogLevel. At DEBUG, botocore would log every request with its
     # headers, which contain the role's session token.
     logging.getLogger("botocore").setLevel(logging.INFO)
     return _session().create_client(service, config=config)
-
-
-@functools.cache
-def _session() -> botocore.session.Session:
-    """Return the one session of this container: a new one would read botocore's tables again."""
-    session = botocore.session.get_session()
-    session.register_component("data_loader", _DataLoader())
-    return session
-
-
-class _DataLoader(Loader):
-    """botocore's loader of its own data, without the data that our clients do not need."""
-
-    def list_available_services(self, type_name: str) -> list[str]:  # noqa: ARG002 - botocore's
-        """Return the services that have a folder, whatever the folder contains.
-
-        For each kind of client, botocore reads more than 400 folders twice, only to check that
-        it knows the service. A service without a model still fails when its model is loaded.
-        """
-        folders = (path for path in self.search_paths if Path(path).is_dir())
-        return sorted({entry.name for folder in folders for entry in os.scandir(folder)})
-
-    def load_data_with_path(self, name: str) -> tuple[Any, str]:
-        """Return data by its name, and its path.
-
-        The table of all services' endpoints (1.2 MB of JSON) is left empty. Today botocore uses
-        each service's own endpoint rules. It searches the old table first and works without an
-        entry, as it does for a Region that is newer than the table.
-        """
-        if name == "endpoints":
-            return {"version": 3, "partitions": []}, self.BUILTIN_DATA_PATH
-        return super().load_data_with_path(name)
 
 
 @dataclass(frozen=True, slots=True)

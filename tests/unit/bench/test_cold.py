@@ -1,44 +1,57 @@
-"""The figures of the cold start: how they are held against the bare client's."""
+"""The page of the cold start, and its figures."""
 
+import json
 from dataclasses import replace
 
-from bench.cold_page import Part, Report, Row, to_markdown
+import pytest
 
-BARE = Row.of("bare", 1_000_000_000, 1_000_000_000, [0.2, 0.1, 0.3], [0.2, 0.1, 0.3])
-SYNC = Row.of("sync", 1_250_000_000, 1_000_000_000, [0.5, 0.3, 0.1], [0.2, 0.1, 0.3])
+from bench.cold import FOLDER
+from bench.cold_page import BARE, SYNC, Report, to_markdown
+
+MILLION = 1_000_000
 REPORT = Report(
     date="2026-11-22",
     python="3.13.0",
     versions={"botocore": "1"},
     valgrind="valgrind-3",
-    cores=2,
-    load=0.5,
-    repetitions=3,
-    rows=(BARE, SYNC),
-    parts=(
-        Part("botocore", "AWS", 900_000_000, 0.9),
-        Part("the loader", "ours", -50_000_000, -0.05),
-        Part("the rest", "ours", 400_000_000, 0.4),
-    ),
+    authorities=127,
+    starts={BARE: 1_000 * MILLION, SYNC: 1_250 * MILLION},
+    without={"bytecode": 2_500 * MILLION},
+    first={BARE: 1_200 * MILLION, SYNC: 1_500 * MILLION},
+    calls={name: n * MILLION for name, n in [("one", 9), ("two", 11), ("apart", 20), ("own", 14)]},
 )
 
 
-def test_medians_and_instructions_are_held_against_those_of_the_bare_client() -> None:
-    assert Row("sync", 1_250_000_000, 1.25, 300.0, 1.5) == SYNC
-    assert "| sync | 1,250 | 1.25 | 300 ms | 1.50 |" in to_markdown(REPORT)
+def committed() -> Report:
+    return Report(**json.loads((FOLDER / "cold.json").read_text()))
 
 
-def test_the_parts_add_up() -> None:
-    assert "| **together** | 1,250 | 1.25 | |" in to_markdown(REPORT)
-
-
-def test_the_page_says_that_nothing_was_counted_without_valgrind() -> None:
-    timed = Row.of("sync", None, None, [0.3], [0.2])
-    page = to_markdown(replace(REPORT, valgrind=None, rows=(timed,), parts=()))
-    assert "| sync | not counted |  | 300 ms | 1.50 |" in page
-    assert "there was no valgrind" in page
+@pytest.mark.parametrize(
+    "row",
+    [
+        "| ReconcileTargetsFunction | 1,250 | 1.25 |",
+        "| bytecode | 1,250 | 1.00 |",
+        "| ReconcileTargetsFunction | 1,500 | 1.25 |",
+        "| on the open connection | 2 | 0.00 |",
+        "| on a new connection | 11 | 0.01 |",
+        "| of these, for the authorities | 3 | 0.00 |",
+    ],
+)
+def test_the_page_holds_the_figures_against_the_bare_client(row: str) -> None:
+    assert row in to_markdown(REPORT).splitlines()
 
 
 def test_the_page_says_if_the_interpreter_could_not_use_the_shipped_bytecode() -> None:
     assert "ran without it" not in to_markdown(REPORT)
     assert "ran without it" in to_markdown(replace(REPORT, python="3.12.1"))
+
+
+def test_the_page_is_that_of_the_committed_figures() -> None:
+    assert to_markdown(committed()) == (FOLDER / "cold.md").read_text()
+
+
+def test_each_measure_saves_at_least_5_percent_of_the_start() -> None:
+    report = committed()
+    start = report.starts[SYNC]
+    assert len(report.without) == 3
+    assert all(count - start >= 0.05 * start for count in report.without.values())

@@ -10,10 +10,13 @@ from target_sync.aws import make_client
 from target_sync.clock import SystemClock
 from target_sync.config import Settings, load_settings
 from target_sync.endpoints.build import endpoint_of
-from target_sync.ports import Standbys
+from target_sync.notifications.messages import Origin
+from target_sync.notifications.sender import notification_sender
+from target_sync.reconcile.messages import notification_of
 from target_sync.reconcile.reconciler import Reconciler
 from target_sync.reconcile.result import SyncResult
 from target_sync.reporting import PowertoolsReporter
+from target_sync.targets.network_interfaces import standbys_of
 from target_sync.targets.target_group import ElbTargetGroup
 
 
@@ -37,30 +40,18 @@ def build_reconciler(environ: Mapping[str, str]) -> Reconciler:
         reporter=PowertoolsReporter(),
         watch_seconds=settings.watch_seconds,
         dns_poll_seconds=settings.dns_poll_seconds,
-        standbys=_standbys(settings) if settings.policy.serving_standby else None,
-        notifier=_LazyNotifier(settings),
+        standbys=standbys_of(settings) if settings.policy.serving_standby else None,
+        notifier=_Notifier(settings),
     )
 
 
-def _standbys(settings: Settings) -> Standbys:
-    # Imported here: most stacks do not need the EC2 API, and start faster without it.
-    from target_sync.targets.network_interfaces import standbys_of  # noqa: PLC0415
-
-    return standbys_of(settings)
-
-
 @dataclass(frozen=True, slots=True)
-class _LazyNotifier:
+class _Notifier:
     """Implements ``target_sync.reconcile.reconciler.Notifier``."""
 
     settings: Settings
 
     def notify(self, result: SyncResult, *, changed_ago: float) -> tuple[str, ...]:
-        # Imported here: most runs send no notification, and start faster without these modules.
-        from target_sync.notifications.messages import Origin  # noqa: PLC0415
-        from target_sync.notifications.sender import notification_sender  # noqa: PLC0415
-        from target_sync.reconcile.messages import notification_of  # noqa: PLC0415
-
         origin = Origin(stack=self.settings.stack, resource=self.settings.target_group_arn)
         notification = notification_of(result, origin, at=time.time() - changed_ago)
         return notification_sender(self.settings.alarm_topic_arn).send(notification)
