@@ -1,7 +1,8 @@
 """A connection path that works, and one fault of it after another.
 
 During each fault the status must report exactly the broken check and its remedy, and exactly the
-alarms of the fault must be in ALARM state.
+alarms of the fault must be in ALARM state. If the scenario fails, the lab ends, so nothing has to
+be repaired.
 """
 
 import json
@@ -218,10 +219,8 @@ def _public_address(scene: _Scene) -> AbstractContextManager[None]:
 @contextmanager
 def _name_restored(scene: _Scene) -> Iterator[None]:
     """Point the name at the primary at the end of the block."""
-    try:
-        yield
-    finally:
-        scene.rds.point_name_at_primary()
+    yield
+    scene.rds.point_name_at_primary()
 
 
 # --------------------------------------------------------------------------------- the targets
@@ -236,10 +235,8 @@ def _wrong_port(scene: _Scene) -> AbstractContextManager[None]:
 def _server_down(scene: _Scene) -> Iterator[None]:
     server = scene.context.servers.primary
     server.stop()
-    try:
-        yield
-    finally:
-        server.start()
+    yield
+    server.start()
 
 
 def _other_server(scene: _Scene) -> AbstractContextManager[None]:
@@ -257,11 +254,9 @@ def _drift(scene: _Scene) -> Iterator[None]:
     foreign = [{"Id": str(writer.address + 50), "Port": writer.port}]
     zone.set_address(scene.database.endpoint, [str(writer.address)], ttl=_DAY)
     elb.register_targets(TargetGroupArn=group, Targets=foreign)
-    try:
-        yield
-    finally:
-        elb.deregister_targets(TargetGroupArn=group, Targets=foreign)
-        scene.rds.point_name_at_primary()
+    yield
+    elb.deregister_targets(TargetGroupArn=group, Targets=foreign)
+    scene.rds.point_name_at_primary()
 
 
 # --------------------------------------------------------------------------------- the network
@@ -271,10 +266,8 @@ def _drift(scene: _Scene) -> Iterator[None]:
 def _switched(switch: Callable[[str], None], *, broken: str, working: str) -> Iterator[None]:
     """Set something to a broken value during a `with` block."""
     switch(broken)
-    try:
-        yield
-    finally:
-        switch(working)
+    yield
+    switch(working)
 
 
 def _proxy_protocol(scene: _Scene) -> AbstractContextManager[None]:
@@ -292,15 +285,13 @@ def _no_listener(scene: _Scene) -> Iterator[None]:
     elb, balancer = scene.client("elbv2"), scene.resource("LoadBalancer")
     (listener,) = elb.describe_listeners(LoadBalancerArn=balancer)["Listeners"]
     elb.delete_listener(ListenerArn=listener["ListenerArn"])
-    try:
-        yield
-    finally:
-        elb.create_listener(
-            LoadBalancerArn=balancer,
-            Protocol=listener["Protocol"],
-            Port=listener["Port"],
-            DefaultActions=listener["DefaultActions"],
-        )
+    yield
+    elb.create_listener(
+        LoadBalancerArn=balancer,
+        Protocol=listener["Protocol"],
+        Port=listener["Port"],
+        DefaultActions=listener["DefaultActions"],
+    )
 
 
 def _zones_apart(scene: _Scene) -> AbstractContextManager[None]:
@@ -321,10 +312,8 @@ def _zone_not_enabled(scene: _Scene) -> Iterator[None]:
     subnets = {zone["ZoneName"]: zone["SubnetId"] for zone in found["AvailabilityZones"]}
     others = [subnet for zone, subnet in subnets.items() if zone != scene.database.zone]
     elb.set_subnets(LoadBalancerArn=balancer, Subnets=others)
-    try:
-        yield
-    finally:
-        elb.set_subnets(LoadBalancerArn=balancer, Subnets=list(subnets.values()))
+    yield
+    elb.set_subnets(LoadBalancerArn=balancer, Subnets=list(subnets.values()))
 
 
 def _enforced(scene: _Scene) -> AbstractContextManager[None]:
@@ -344,23 +333,21 @@ def _security_group_closed(scene: _Scene) -> Iterator[None]:
     ports, writer = scene.context.lab.ports, scene.rds.writer
     _remove_rules(scene)
     ports.close(writer)
-    try:
-        yield
-    finally:
-        ports.open(writer)
-        scene.client("ec2").authorize_security_group_ingress(
-            GroupId=_database_group(scene),
-            IpPermissions=[
-                {
-                    "IpProtocol": "tcp",
-                    "FromPort": writer.port,
-                    "ToPort": writer.port,
-                    "UserIdGroupPairs": [
-                        {"GroupId": scene.path.outputs["LoadBalancerSecurityGroupId"]}
-                    ],
-                }
-            ],
-        )
+    yield
+    ports.open(writer)
+    scene.client("ec2").authorize_security_group_ingress(
+        GroupId=_database_group(scene),
+        IpPermissions=[
+            {
+                "IpProtocol": "tcp",
+                "FromPort": writer.port,
+                "ToPort": writer.port,
+                "UserIdGroupPairs": [
+                    {"GroupId": scene.path.outputs["LoadBalancerSecurityGroupId"]}
+                ],
+            }
+        ],
+    )
 
 
 def _database_group(scene: _Scene) -> str:
@@ -389,10 +376,8 @@ def _no_principal(scene: _Scene) -> Iterator[None]:
     allowed = ec2.describe_vpc_endpoint_service_permissions(**service)["AllowedPrincipals"]
     principals = [entry["Principal"] for entry in allowed]
     ec2.modify_vpc_endpoint_service_permissions(**service, RemoveAllowedPrincipals=principals)
-    try:
-        yield
-    finally:
-        ec2.modify_vpc_endpoint_service_permissions(**service, AddAllowedPrincipals=principals)
+    yield
+    ec2.modify_vpc_endpoint_service_permissions(**service, AddAllowedPrincipals=principals)
 
 
 @contextmanager
@@ -414,10 +399,8 @@ def _untrusted(scene: _Scene) -> AbstractContextManager[None]:
 def _connecting(scene: _Scene, account: str) -> Iterator[None]:
     consumer = Consumer(scene.context.lab.account(account))
     endpoint = consumer.connect(scene.path.outputs["EndpointServiceName"])
-    try:
-        yield
-    finally:
-        consumer.disconnect(endpoint)
+    yield
+    consumer.disconnect(endpoint)
 
 
 # --------------------------------------------------------------------------------- the function
@@ -435,10 +418,8 @@ def _denied(scene: _Scene, logical_id: str, action: str) -> Iterator[None]:
         PolicyName=_DENIED,
         PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [statement]}),
     )
-    try:
-        yield
-    finally:
-        iam.delete_role_policy(RoleName=role, PolicyName=_DENIED)
+    yield
+    iam.delete_role_policy(RoleName=role, PolicyName=_DENIED)
 
 
 def _no_permission(scene: _Scene) -> AbstractContextManager[None]:
@@ -459,11 +440,9 @@ def _api_unreachable(scene: _Scene) -> Iterator[None]:
             times=_EVERY,
         )
     )
-    try:
-        yield
-    finally:
-        admin.clear_faults()
-        ec2.modify_vpc_endpoint(VpcEndpointId=endpoint, PrivateDnsEnabled=True)
+    yield
+    admin.clear_faults()
+    ec2.modify_vpc_endpoint(VpcEndpointId=endpoint, PrivateDnsEnabled=True)
 
 
 def _schedule_off(scene: _Scene) -> AbstractContextManager[None]:

@@ -7,12 +7,13 @@ attempts of a client instead.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
-from typing import Protocol
+from typing import TypeAlias
 
 from drill.results import format_seconds
 from drill.run_records import RunRecord
-from lab.addresses import Endpoint
+from lab.cluster_control_plane import ClusterFailover
 from lab.function_logs import run_records
+from lab.rds_control_plane import Failover
 from lab.results import Outage
 from lab.scenarios.base import ScenarioContext, Writing
 
@@ -26,28 +27,8 @@ ATTEMPTS_ALLOWED = 10
 _HEALTHY_AFTER = 2
 
 
-class FailoverTimes(Protocol):
-    """The common times of the failovers of an instance and of a cluster, in epoch seconds."""
-
-    @property
-    def new(self) -> Endpoint:
-        """The new primary's address and port in the VPC."""
-        ...
-
-    @property
-    def began_at(self) -> float:
-        """When it began."""
-        ...
-
-    @property
-    def promoted_at(self) -> float:
-        """When the new primary began to accept writes."""
-        ...
-
-    @property
-    def flipped_at(self) -> float:
-        """When the name moved."""
-        ...
+#: Both have the new address and the times of the failover.
+FailoverTimes: TypeAlias = Failover | ClusterFailover
 
 
 def registering_needs(
