@@ -1,4 +1,4 @@
-"""Measure memory, open files, threads and times over a thousand runs in one container.
+"""Measure memory, open files and threads over a thousand runs in one container.
 
 Each built function starts once, under Lambda's runtime interface client, with stubs of AWS and DNS
 on this machine. Then it gets one event after another. Linux only: the figures come from /proc.
@@ -7,12 +7,12 @@ on this machine. Then it gets one event after another. Linux only: the figures c
 import argparse
 import json
 import os
+import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -51,42 +51,20 @@ class Workload:
     event: object
     check: Callable[[FunctionReply], None]
 
-    def invoke(self) -> float:
-        """Run once, and return the seconds from the event to the reply.
+    def invoke(self) -> None:
+        """Run once.
 
         Raises:
             RuntimeError: The run failed, or did not do its work.
         """
-        began = time.perf_counter()
         reply = self.function.invoke(self.event)
-        seconds = time.perf_counter() - began
         if reply.kind != "response":
             raise RuntimeError(f"a run ended as {reply.kind}: {reply.body}")
         self.check(reply)
-        return seconds
 
     def blocks(self) -> int:
         """Return the number of memory blocks that Python has allocated, without garbage."""
         return int(self.function.invoke(_COUNT_EVENT).body)
-
-
-@dataclass(slots=True)
-class _Figures:
-    """The figures of one stretch, run by run."""
-
-    rss_mib: list[float] = field(default_factory=list)
-    files: list[int] = field(default_factory=list)
-    threads: list[int] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
-
-    def note(self, process: int, seconds: float) -> None:
-        """Record the figures of the process after a run."""
-        home = Path("/proc") / str(process)
-        resident = int((home / "statm").read_text().split()[1])
-        self.rss_mib.append(resident * _PAGE_MIB)
-        self.files.append(len(list((home / "fd").iterdir())))
-        self.threads.append(len(list((home / "task").iterdir())))
-        self.seconds.append(seconds)
 
 
 def measure(name: str, workload: Workload, runs: int, stretch: int) -> Subject:
@@ -102,10 +80,19 @@ def measure(name: str, workload: Workload, runs: int, stretch: int) -> Subject:
 
 
 def _measure_stretch(workload: Workload, runs: int) -> Stretch:
-    figures = _Figures()
+    home = Path("/proc") / str(workload.function.process.pid)
+    pages, files, threads = list[int](), list[int](), list[int]()
     for _ in range(runs):
-        figures.note(workload.function.process.pid, workload.invoke())
-    return Stretch.of(**asdict(figures), blocks=workload.blocks())
+        workload.invoke()
+        pages.append(int((home / "statm").read_text().split()[1]))
+        files.append(len(list((home / "fd").iterdir())))
+        threads.append(len(list((home / "task").iterdir())))
+    return Stretch(
+        rss_mib=round(statistics.median(pages) * _PAGE_MIB, 2),
+        blocks=workload.blocks(),
+        files=statistics.median_high(files),
+        threads=statistics.median_high(threads),
+    )
 
 
 @contextmanager
@@ -199,8 +186,6 @@ def main() -> None:
     report = Report(
         date=datetime.now(UTC).date().isoformat(),
         python=sys.version.split()[0],
-        cores=os.cpu_count() or 1,
-        load=round(os.getloadavg()[0], 1),
         subjects=subjects,
     )
     page = to_markdown(report)

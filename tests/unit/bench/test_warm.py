@@ -9,7 +9,7 @@ import pytest
 from bench.warm import FOLDER
 from bench.warm_page import ARENA_MIB, BLOCKS, Report, Stretch, Subject, claims, to_markdown
 
-FIRST = Stretch(rss_mib=48.0, blocks=1_000, files=7, threads=1, p50_ms=5.0, p99_ms=6.0)
+FIRST = Stretch(rss_mib=48.0, blocks=1_000, files=7, threads=1)
 SUBJECT = Subject("sync", 1_000, FIRST, FIRST, FIRST)
 
 
