@@ -24,6 +24,7 @@ from target_sync.fleet.model import ENDPOINT_TAG, KIND_TAG, POLICY_TAG, FindingC
 from target_sync.model import DatabaseKind, LookupFailure, RunStatus
 from target_sync.notifications.messages import BusEvent
 from target_sync.ports import Reportable
+from target_sync.reconcile.loop import WaitsFor
 from target_sync.reconcile.planner import Action, VetoCode
 from target_sync.reporting import PowertoolsReporter
 from target_sync.status.checks.result import CheckState
@@ -210,6 +211,7 @@ TABLES: Mapping[str, Callable[[], Iterable[Row]]] = {
     "run-statuses": lambda: _set(RunStatus),
     "actions": lambda: _set(Action),
     "vetoes": lambda: _set(VetoCode),
+    "waits": lambda: _set(WaitsFor),
     "run-fields": lambda: _list(Scenario(A).run(MANUAL).to_document()),
     "run-metrics": lambda: _metrics(_failover().reporter.results[0]),
     "errors": _errors,

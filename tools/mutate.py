@@ -76,7 +76,7 @@ def _tests(*names: str) -> tuple[str, ...]:
 
 AREAS: Mapping[str, Area] = {
     "reconcile": Area(
-        ("reconcile/planner.py", "reconcile/loop.py"),
+        ("reconcile/planner.py", "reconcile/tracks.py", "reconcile/loop.py"),
         (
             _tests(
                 *("unit/test_model.py", "unit/reconcile/test_planner.py"),

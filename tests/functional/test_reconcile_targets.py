@@ -114,6 +114,7 @@ def test_the_result_contains_the_changes_and_their_reasons(monkeypatch: pytest.M
         "seconds": result["seconds"],
         "iterations": result["iterations"],
         "dns_polls": result["dns_polls"],
+        "waited_for": ["confirmation", "health"],
         "failures": 0,
         "last_failure": None,
         "undelivered_notifications": [],

@@ -20,13 +20,14 @@ def main() -> int:
     options.add_argument("--histories", type=int, default=1_000_000)
     options.add_argument("--seed", type=int, default=1)
     options.add_argument("--from-round", type=int, default=0)
+    options.add_argument("--no-shrink", action="store_true", help="show the first failure as it is")
     chosen = options.parse_args()
     replayed, started_at = 0, time.process_time()
     number = chosen.from_round
     while replayed < chosen.histories:
         for name in PROPERTIES:
             try:
-                replayed += replay(name, seed=f"{chosen.seed}/{number}")
+                replayed += replay(name, f"{chosen.seed}/{number}", shrinks=not chosen.no_shrink)
             except AssertionError as error:
                 print(f"round {number} of seed {chosen.seed}: {name}\n{error}")
                 print("\n".join(getattr(error, "__notes__", ())))

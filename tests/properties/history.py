@@ -60,7 +60,7 @@ class ArbitrarySources:
 
     Attributes:
         resolvers: The answers of each resolver.
-        ttl: The TTL of every answer.
+        ttl: The TTL of the record. An answer has the rest of it, in whole seconds.
         second: The addresses of the second source, None while it does not reply; None if there is
             no second source.
     """
@@ -70,7 +70,8 @@ class ArbitrarySources:
     second: Timeline[frozenset[IPAddress] | None] | None = None
 
     def answer_of(self, resolver: int, at: float) -> tuple[Answer, int | None]:
-        return self.resolvers[resolver % len(self.resolvers)].at(at), self.ttl
+        rest = self.ttl and self.ttl - int(at) % self.ttl
+        return self.resolvers[resolver % len(self.resolvers)].at(at), rest
 
     def second_at(self, at: float) -> frozenset[IPAddress] | None:
         return self.second.at(at) if self.second else None

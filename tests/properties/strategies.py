@@ -5,6 +5,7 @@ Drawing a value takes longer than replaying it, so related values are drawn as o
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from math import prod
 from typing import Any, TypeVar
 
@@ -44,6 +45,7 @@ INVALID: Sequence[Addresses] = [
     for s in ([], [PUBLIC], [LOOPBACK], [ON_PREM], [OTHER_FAMILY], [A, PUBLIC], [B, OTHER_FAMILY])
 ]
 ANY_ANSWER: Sequence[Answer] = [*VALID, *VALID, *INVALID, *LookupFailure]
+ANY_SECOND = [*VALID, *VALID, *INVALID, None]
 OWNED = [Owned(confirmed) for confirmed in [*VALID, frozenset[IPAddress](), None]]
 ANY_TARGET = [*targets(A, B, C), *targets(A, B, port=WRONG_PORT), *targets(ON_PREM, OTHER_FAMILY)]
 #: The database moves, or a reader is added or removed.
@@ -130,7 +132,7 @@ def arbitrary_histories(draw: st.DrawFn) -> History:
             ("one source", "two sources", "standby"),
             (12.0, 25.0, 40.0),
             (15, 3, 2),
-            (5, 0, None, 20),
+            (5, 0, None, 40),
             [*VALID, frozenset([B, OTHER_FAMILY])],
         )
     )
@@ -138,7 +140,7 @@ def arbitrary_histories(draw: st.DrawFn) -> History:
         sources=ArbitrarySources(
             resolvers=draw(st.lists(timelines(ANY_ANSWER), min_size=1, max_size=3).map(tuple)),
             ttl=5 if kind == "standby" else ttl,
-            second=draw(timelines([*VALID, None])) if kind == "two sources" else None,
+            second=draw(timelines(ANY_SECOND)) if kind == "two sources" else None,
         ),
         registered=draw(some(lambda t: t, ANY_TARGET, most=4)),
         runs=draw(starts(until(faults_end_at))),
@@ -191,5 +193,36 @@ def changes_behind_caches(
         listening=name,
         faults=draw(faults),
         pauses=draw(pauses) if not fails_back else (),
+        **dict(zip(DURATION_FIELDS, draw(durations), strict=True)),
+    )
+
+
+@st.composite
+def failovers_to_a_dead_server(draw: st.DrawFn) -> History:
+    """Draw a failover after which no server accepts connections, and a run with much time."""
+    history = draw(changes_behind_caches())
+    trigger, at = draw(pick_each(("event", "schedule", "manual, waits"), until(5.0)))
+    return replace(
+        history,
+        runs=(Start(history.faults_end_at + at, trigger, 600.0),),
+        listening=Timeline(frozenset()),
+    )
+
+
+@st.composite
+def returns_of_a_lost_target(draw: st.DrawFn) -> History:
+    """Draw a name with invalid answers, and then one whose target was just deregistered."""
+    invalid, seconds, at, lost_at = draw(
+        pick_each(INVALID[:4], TENTHS[60:160], until(5.0), TENTHS[10:160])
+    )
+    name: Timeline[Answer] = lasting((seconds, invalid), (1.0, VALID[1]))
+    return History(
+        sources=ArbitrarySources(resolvers=(name,), ttl=draw(st.sampled_from([5, 0, None]))),
+        registered=targets(A, B),
+        runs=(Start(at, "event", 75.0),),
+        faults_end_at=30.0,
+        final_addresses=VALID[1],
+        listening=Timeline(VALID[3]),
+        drifts=(Drift(lost_at, targets(B)[0], registers=False),),
         **dict(zip(DURATION_FIELDS, draw(durations), strict=True)),
     )

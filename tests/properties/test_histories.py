@@ -1,7 +1,7 @@
 """A thousand fixed histories, and what must hold in each.
 
-``rules`` and ``world`` check each call, ``recovery`` the end. ``make histories`` replays a million
-random ones.
+``rules`` and ``waits`` check each step of each run, ``recovery`` the end. ``make histories``
+replays a million random ones.
 """
 
 from collections import Counter
@@ -16,7 +16,12 @@ from hypothesis import strategies as st
 from target_sync.model import IPAddress
 from tests.properties.history import CachedSources, History, Timeline
 from tests.properties.recovery import assert_recovers
-from tests.properties.strategies import arbitrary_histories, changes_behind_caches
+from tests.properties.strategies import (
+    arbitrary_histories,
+    changes_behind_caches,
+    failovers_to_a_dead_server,
+    returns_of_a_lost_target,
+)
 from tests.properties.world import World
 
 #: Measuring coverage would double the time, and other tests cover every line.
@@ -47,10 +52,11 @@ def replays(number: int, histories: st.SearchStrategy[History]) -> Callable[[Pro
     return decorate
 
 
-def replay(name: str, seed: str) -> int:
+def replay(name: str, seed: str, *, shrinks: bool) -> int:
     """Replay random histories of a property, and return their number."""
     number, histories, check = PROPERTIES[name]
-    test = settings(_SETTINGS, max_examples=number)(given(histories)(check))
+    phases = (Phase.generate, Phase.shrink) if shrinks else (Phase.generate,)
+    test = settings(_SETTINGS, max_examples=number, phases=phases)(given(histories)(check))
     hypothesis.seed(seed)(test)()
     return number
 
@@ -96,6 +102,21 @@ def test_a_lagging_or_failing_second_source_never_undoes_a_change(history: Histo
     with world_of(history) as world:
         assert_recovers(world)
         assert_the_new_writer_stays(world)
+
+
+@replays(50, returns_of_a_lost_target())
+def test_the_last_target_stays_until_its_successor_is_registered(history: History) -> None:
+    with world_of(history) as world:
+        assert_recovers(world)
+        assert not world.emptied
+
+
+@replays(5, failovers_to_a_dead_server())
+def test_a_run_waits_for_health_for_five_minutes(history: History) -> None:
+    with world_of(history) as world:
+        world.play_until(history.faults_end_at + 600.0)
+        (run,) = world.runs
+        assert run.is_over
 
 
 def assert_followed_once(world: World) -> None:

@@ -8,10 +8,12 @@ import heapq
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from itertools import count
+from typing import NoReturn
 
 from lab.simulation.target_group import ComputedGroup, Port
 from target_sync.errors import (
     AwsAccessDeniedError,
+    AwsCallError,
     AwsUnavailableError,
     TargetSyncError,
 )
@@ -34,6 +36,7 @@ from tests.properties.rules import (
     RuleChecker,
     assert_applied_twice_changes_nothing,
 )
+from tests.properties.waits import WaitChecker
 from tests.support.scenario import ENDPOINT_NAME, PORT, VPC_NETWORKS
 
 #: The duration of a slow call or a time-out, with the client's own retries.
@@ -181,7 +184,9 @@ class Run:
         self._observations = 0
         self._late = 0.0
         self._changes_seen = 0
+        self._described: TargetGroup | None = None
         self._rules: RuleChecker | None = None
+        self._waits: WaitChecker | None = None
         self._steps_of_run: Generator[float, None, SyncResult] | None = None
 
     def step(self) -> None:
@@ -198,9 +203,12 @@ class Run:
         except StopIteration as end:
             self.is_over = True
             self._world.log(self.name, end.value.status)
+            self.waits.check("end", self.now())
+            self.waits.check_status(end.value.status)
         except TargetSyncError as error:
             self.is_over = True
             self._world.log(self.name, error)
+            self.waits.check("failure", self.now())
         else:
             self._wait_until(resume_at)
 
@@ -215,6 +223,9 @@ class Run:
     # Endpoint
 
     def observe(self) -> Observation | FailedObservation:
+        group, self._described = self._described, None
+        if group is None:
+            self.waits.check("poll", self.now())
         fault = self._next_fault()
         sources, resolvers = self._world.history.sources, self._start.resolvers
         resolver = resolvers[self._observations % len(resolvers)]
@@ -232,35 +243,55 @@ class Run:
             answer, ttl, second, self.now(), has_second=sources.second is not None
         )
         self._world.log(self.name, ("observes", answer, "second", second, "TTL", ttl))
-        self.rules.on_observation(observation)
+        self._check_observation(group, observation)
         return observation
+
+    def _check_observation(
+        self, group: TargetGroup | None, observation: Observation | FailedObservation
+    ) -> None:
+        rules = self.rules
+        if group is not None:
+            rules.on_snapshot(group, observation)
+        if isinstance(observation, FailedObservation):
+            rules.on_failure()
+            retryable = observation.failure is not LookupFailure.ACCESS_DENIED
+            self.waits.after_failure(observation.at, retryable=retryable)
+        elif group is None:
+            same = observation.says_the_same(rules.newest)
+            rules.on_poll(observation)
+            self.waits.after_poll(same=same)
 
     # TargetGroupPort
 
     def describe(self) -> TargetGroup:
+        self.waits.check("snapshot", self.now())
         self._fail_before("DescribeTargetHealth", self._next_fault())
-        group = self._world.group.describe()
+        group = self._described = self._world.group.describe()
         if self.first_described_at is None:
             self.first_described_at = self.now()
         self._changes_seen = len(self._world.changed_by)
         self._world.log(self.name, ("describes", group))
-        self.rules.on_description(group)
         return group
 
     def register(self, targets: Sequence[Target]) -> None:
         self._world.log(self.name, ("registers", *targets))
-        self.rules.check_registration(targets)
+        self.waits.check("change", self.now())
+        self.rules.check_registration(targets, self.now())
         self._change("RegisterTargets", self._world.group.register, targets)
-        self.rules.on_registration(targets)
+        self.rules.on_change(added=targets)
+        self.waits.after_registration(self.now())
 
     def deregister(self, targets: Sequence[Target]) -> None:
         self._world.log(self.name, ("deregisters", *targets))
-        self.rules.check_deregistration(targets)
+        self.waits.check("change", self.now())
+        self.rules.check_deregistration(targets, self.now())
         try:
             self._change("DeregisterTargets", self._world.group.deregister, targets)
         finally:
             others = set(self._world.changed_by[self._changes_seen :]) - {self.name}
             assert self._world.group.registered or others, "emptied the group"
+        self.rules.on_change(removed=targets)
+        self.waits.after_deregistration()
 
     # Standbys
 
@@ -268,30 +299,40 @@ class Run:
         fails = self._next_fault() not in (None, FaultKind.SLOW)
         unknown = self._world.history.owned.at(self.now()).confirmed is None
         if fails or (unknown and not self._world.faults_ended):
-            return StandbyCheck(failure="DescribeNetworkInterfaces failed")
-        self._world.log(self.name, ("finds confirmed", self._world.owned & addresses))
-        return StandbyCheck(confirmed=self._world.owned & addresses)
+            check = StandbyCheck(failure="DescribeNetworkInterfaces failed")
+        else:
+            check = StandbyCheck(confirmed=self._world.owned & addresses)
+        self._world.log(self.name, ("finds confirmed", check.confirmed))
+        self.rules.on_standby_check(addresses, check)
+        return check
 
     # Reporter
 
     def report_iteration(self, run: RunState) -> None:
         assert_applied_twice_changes_nothing(run)
+        if run.plan is not None:
+            self.waits.after_snapshot()
 
     def report(self, result: SyncResult) -> None:
         assert result.to_document()["status"] == result.status.value
+        self.rules.check_known(result.run.tracks.registered)
 
     @property
     def rules(self) -> RuleChecker:
         assert self._rules is not None
         return self._rules
 
+    @property
+    def waits(self) -> WaitChecker:
+        assert self._waits is not None
+        return self._waits
+
     def _begin(self) -> None:
         history, trigger = self._world.history, TRIGGERS[self._start.trigger]
         self.started_at = self.now()
         self.deadline = self.started_at + self._start.remaining_seconds - RESERVE_SECONDS
-        self._rules = RuleChecker(
-            dry_run=trigger.dry_run, deadline=self.deadline, max_targets=history.max_targets
-        )
+        self._rules = RuleChecker(history, dry_run=trigger.dry_run, deadline=self.deadline)
+        self._waits = WaitChecker(self._rules, history, trigger, self.started_at)
         reconciler = Reconciler(
             endpoint=self,
             target_group=self,
@@ -314,7 +355,8 @@ class Run:
 
     def _wait_until(self, resume_at: float) -> None:
         now = self.now()
-        assert resume_at <= max(now, self.deadline + 1.0), f"waits until {resume_at}"
+        due = self.waits.next
+        assert resume_at <= max(now, due.at) + 1e-6, f"waits until {resume_at} for {due}"
         self._steps += 1
         elapsed = now - self.started_at
         assert self._steps <= STEPS_PER_SECOND * (elapsed + 2.0), "too many steps"
@@ -350,9 +392,14 @@ class Run:
         if fault in (FaultKind.TIMED_OUT, FaultKind.SLOW):
             self._take_long()
         if fault is FaultKind.DENIED:
-            raise AwsAccessDeniedError(operation, "AccessDenied", "not allowed")
+            self._failed(AwsAccessDeniedError(operation, "AccessDenied", "not allowed"))
         if fault not in (None, FaultKind.SLOW):
-            raise AwsUnavailableError(operation, "Throttling", str(fault))
+            self._failed(AwsUnavailableError(operation, "Throttling", str(fault)))
+
+    def _failed(self, error: AwsCallError) -> NoReturn:
+        self.rules.on_failure()
+        self.waits.after_failure(self.now(), retryable=error.retryable)
+        raise error
 
     def _change(
         self,
@@ -366,7 +413,7 @@ class Run:
         self._fail_before(operation, None if lost else fault)
         self._world.apply(self.name, change, targets)
         if lost:
-            raise AwsUnavailableError(operation, "RequestTimeout", str(fault))
+            self._failed(AwsUnavailableError(operation, "RequestTimeout", str(fault)))
 
 
 def _text(content: object) -> str:

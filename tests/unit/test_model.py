@@ -13,7 +13,7 @@ import pytest
 
 import target_sync
 from target_sync import model
-from target_sync.reconcile import loop, planner
+from target_sync.reconcile import loop, planner, tracks
 
 PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 ARCHITECTURE = Path(__file__).parents[2] / "docs/contributing/architecture.md"
@@ -80,12 +80,11 @@ def test_an_address_in_any_allowed_network_may_be_registered() -> None:
     [
         (model.SyncPolicy(port=5432, allowed_networks=()).confirm_seconds,
          "The window is {} seconds."),
-        (planner.TTL_MARGIN_SECONDS, "TTL among this run's observations plus {} second is longer"),
+        (tracks.TTL_MARGIN_SECONDS, "TTL among this run's observations plus {} second is longer"),
         (planner.CONTEST_SECONDS, "Otherwise it stays for {} seconds: it may be the next writer"),
         (planner.STANDBY_GRACE_SECONDS, "If it does for {} seconds, it is no standby"),
         (loop.DESCRIBE_SECONDS, "if the description is {} s old"),
         (loop.HEALTHY_WITHIN_SECONDS / 60, "ends {} minutes after its last registration"),
-        (loop.STABLE_SECONDS, "has been in sync and healthy for {} s: `Done`"),
         (loop.LONGEST_PAUSE_SECONDS, "are 1, 2 and then {} seconds"),
     ],
     ids=lambda part: part if isinstance(part, str) else "",

@@ -24,6 +24,10 @@ class Iteration(Protocol):
     def plan(self) -> object:
         """The planned changes."""
 
+    @property
+    def waited_for(self) -> object:
+        """What the run has waited for. The last one is what it waits for now."""
+
 
 class PowertoolsReporter:
     """Implements ``ports.Reporter`` and ``reconcile.reconciler.RunReporter`` of this package.
@@ -59,5 +63,5 @@ class PowertoolsReporter:
 
     def report_iteration(self, run: Iteration) -> None:
         """Log one iteration in detail, at level DEBUG only."""
-        details = {"snapshot": run.snapshot, "plan": run.plan}
+        details = {"snapshot": run.snapshot, "plan": run.plan, "waited_for": run.waited_for}
         self._logger.debug("iteration", extra={**self._context, **details})

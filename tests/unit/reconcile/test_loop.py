@@ -6,6 +6,7 @@ from ipaddress import ip_address
 
 import pytest
 
+from target_sync.errors import AwsAccessDeniedError, AwsUnavailableError
 from target_sync.model import (
     FailedObservation,
     LookupFailure,
@@ -21,7 +22,6 @@ from target_sync.reconcile.loop import (
     DESCRIBE_SECONDS,
     HEALTHY_WITHIN_SECONDS,
     LONGEST_PAUSE_SECONDS,
-    STABLE_SECONDS,
     Apply,
     Done,
     PollDns,
@@ -30,8 +30,10 @@ from target_sync.reconcile.loop import (
     Snapshot,
     Step,
     TakeSnapshot,
+    WaitsFor,
 )
-from target_sync.reconcile.planner import Action, Change, Reason, confirm_window
+from target_sync.reconcile.planner import Action, Change, Reason
+from target_sync.reconcile.tracks import Membership, Tracks
 from tests.support.scenario import POLICY, A, B, target
 
 HEALTHY, INITIAL = TargetState.HEALTHY, TargetState.INITIAL
@@ -44,15 +46,15 @@ PLAIN = RunConfig(started_at=0, deadline=DEADLINE, watch_until=0)
 #: As ``reconciler.py`` builds them.
 SCHEDULED = replace(PLAIN, watch_seconds=WATCH)
 EVENT = replace(SCHEDULED, watch_until=WATCH)
-COMPLETED = replace(EVENT, change_completed=True)
 POLLING = replace(SCHEDULED, poll_until=65.0, dns_poll_seconds=5.0)
 MANUAL = replace(PLAIN, wait_for_healthy=False)
 
+THROTTLED = AwsUnavailableError("DescribeTargetHealth", "Throttling", "Rate exceeded")
 CHANGE = Change(target(B), Action.REGISTER, Reason.NOT_REGISTERED)
 
 
 def new_run(config: RunConfig, policy: SyncPolicy = POLICY) -> RunState:
-    return RunState(run_config=config, policy=policy)
+    return RunState(run_config=config, tracks=Tracks(policy))
 
 
 def group(**states: TargetState) -> TargetGroup:
@@ -111,7 +113,6 @@ def test_the_default_run_config_neither_watches_nor_polls() -> None:
         deadline=9,
         watch_until=0,
         watch_seconds=0,
-        change_completed=False,
         poll_until=0,
         dns_poll_seconds=0,
         wait_for_healthy=True,
@@ -129,7 +130,6 @@ def test_the_default_run_config_neither_watches_nor_polls() -> None:
         pytest.param(PLAIN, Done(RunStatus.IN_SYNC), id="a manual run ends"),
         pytest.param(SCHEDULED, Done(RunStatus.IN_SYNC), id="a scheduled run ends"),
         pytest.param(EVENT, PollDns(1), id="a run after an event polls"),
-        pytest.param(COMPLETED, PollDns(1), id="a run after a completed change polls"),
         pytest.param(POLLING, PollDns(5), id="a polling run polls less often"),
     ],
 )
@@ -137,11 +137,10 @@ def test_the_step_after_a_snapshot_in_sync(config: RunConfig, step: Step) -> Non
     assert take_snapshot(new_run(config), 0)[1] == step
 
 
-def test_a_change_is_applied_at_once_with_a_snapshot_a_second_later() -> None:
+def test_a_change_is_applied_at_once() -> None:
     run, step = take_snapshot(new_run(SCHEDULED), 10, B)
 
     assert isinstance(step, Apply)
-    assert step.next_snapshot_at == 11
     assert [c.target for c in step.plan.to_register] == [target(B)]
     assert run.detected_at == 10
 
@@ -167,15 +166,15 @@ def test_a_watching_run_polls_dns_between_descriptions() -> None:
         run, step = run.after_dns_poll(dns(step.at))
         steps.append(step)
 
-    assert steps == [PollDns(1), PollDns(2), PollDns(3), PollDns(4), TakeSnapshot(DESCRIBE_SECONDS)]
-    assert (run.iterations, run.dns_polls) == (1, 4)
+    assert steps == [*map(PollDns, range(1, 6)), TakeSnapshot(DESCRIBE_SECONDS)]
+    assert (run.iterations, run.dns_polls) == (1, 5)
 
 
-def test_the_next_description_is_due_five_seconds_after_the_last_snapshot() -> None:
+def test_the_next_description_is_due_six_seconds_after_the_last_snapshot() -> None:
     run, _ = after_snapshots(new_run(EVENT), [(0, IN_SYNC), (5, IN_SYNC)])
 
-    assert run.after_dns_poll(dns(8.5))[1] == PollDns(9.5)
-    assert run.after_dns_poll(dns(9.0))[1] == TakeSnapshot(10.0)
+    assert run.after_dns_poll(dns(9.5))[1] == PollDns(10.5)
+    assert run.after_dns_poll(dns(10.0))[1] == TakeSnapshot(11.0)
 
 
 def test_a_due_confirmation_needs_a_snapshot() -> None:
@@ -190,8 +189,8 @@ def test_a_due_confirmation_needs_a_snapshot() -> None:
 @pytest.mark.parametrize("late", [0, 0.5, 0.9])
 def test_a_snapshot_that_is_due_between_two_polls_replaces_the_second(late: float) -> None:
     watched, _ = take_snapshot(new_run(EVENT), 0)
-    assert watched.after_dns_poll(dns(3.9))[1] == PollDns(4.9)
-    assert watched.after_dns_poll(dns(4 + late))[1] == TakeSnapshot(DESCRIBE_SECONDS + late)
+    assert watched.after_dns_poll(dns(4.9))[1] == PollDns(5.9)
+    assert watched.after_dns_poll(dns(5 + late))[1] == TakeSnapshot(DESCRIBE_SECONDS + late)
 
     run, _ = after_snapshots(
         new_run(SCHEDULED), [(at, group(a=HEALTHY, b=HEALTHY)) for at in (0, 4)]
@@ -200,90 +199,47 @@ def test_a_snapshot_that_is_due_between_two_polls_replaces_the_second(late: floa
     assert run.after_dns_poll(dns(5 + late))[1] == TakeSnapshot(WINDOW + late)
 
 
-def applied(run: RunState, at: float) -> tuple[RunState, Step]:
+def applied(run: RunState, at: float, of: TargetGroup = IN_SYNC) -> tuple[RunState, Step]:
     """Return the run after it registered the missing B."""
-    run, step = take_snapshot(run, at, B)
+    run, step = take_snapshot(run, at, B, of=of)
     assert isinstance(step, Apply)
-    return run.after_registration(step.plan.to_register, at), run.after_change(step)
+    return run.after_registration(step.plan.to_register, at).after_change(step.plan)
 
 
-def test_a_manual_run_polls_after_a_registration_until_the_removal_is_due() -> None:
-    run, step = applied(new_run(MANUAL), 0)
+@pytest.mark.parametrize("config", [SCHEDULED, EVENT, MANUAL])
+def test_a_run_polls_after_a_registration_until_the_removal_is_due(config: RunConfig) -> None:
+    run, step = applied(new_run(config), 0)
     assert step == PollDns(1)
     for second in range(1, 5):
         run, step = run.after_dns_poll(dns(second, B))
         assert step == PollDns(second + 1)
-    # A description is due at 5 s, but the confirmation needs one a second later anyway.
     assert run.after_dns_poll(dns(5, B))[1] == TakeSnapshot(WINDOW)
 
 
-def test_a_run_that_waits_for_health_takes_a_snapshot_after_a_registration() -> None:
-    assert applied(new_run(SCHEDULED), 0)[1] == TakeSnapshot(1)
-
-
-def test_a_removal_needs_a_snapshot_a_second_later() -> None:
-    both = group(a=HEALTHY, b=HEALTHY)
-    run, step = after_snapshots(new_run(MANUAL), [(0, both), (WINDOW, both)])
-    assert isinstance(step, Apply)
-    assert step.plan.to_deregister
-    assert run.after_change(step) == TakeSnapshot(WINDOW + 1)
-
-
-def test_a_removal_needs_a_snapshot_even_if_another_one_waits() -> None:
-    both = group(a=HEALTHY, b=HEALTHY)
-    waiting, _ = take_snapshot(new_run(MANUAL), WINDOW, of=both)
-    run, step = after_snapshots(new_run(MANUAL), [(0, both), (WINDOW, both)])
-    assert isinstance(step, Apply)
-    assert waiting.plan is not None
-    plan = replace(step.plan, changes=(*step.plan.changes, *waiting.plan.changes))
-    assert plan.to_deregister
-    assert plan.confirmation_due_at == 2 * WINDOW
-    assert run.after_change(replace(step, plan=plan)) == TakeSnapshot(WINDOW + 1)
-
-
 def test_a_registration_needs_a_snapshot_if_no_removal_waits() -> None:
-    run, step = take_snapshot(new_run(MANUAL), 0, of=group())
-    assert isinstance(step, Apply)
-    assert run.after_change(step) == TakeSnapshot(1)
+    assert applied(new_run(MANUAL), 0, of=group())[1] == TakeSnapshot(1)
 
 
 @pytest.mark.parametrize(
-    ("at", "step"),
-    [
-        pytest.param(DEADLINE - WINDOW - 1.1, PollDns, id="due before the deadline"),
-        pytest.param(DEADLINE - WINDOW - 1, TakeSnapshot, id="due at the deadline"),
-    ],
+    ("at", "step"), [(DEADLINE - WINDOW - 0.1, PollDns), (DEADLINE - WINDOW, TakeSnapshot)]
 )
-def test_a_run_polls_after_a_registration_only_if_a_snapshot_follows_in_time(
+def test_a_run_polls_after_a_registration_only_if_the_removal_is_due_in_time(
     at: float, step: type[PollDns | TakeSnapshot]
 ) -> None:
     assert isinstance(applied(new_run(MANUAL), at)[1], step)
 
 
-def test_a_registration_longer_than_the_window_needs_a_snapshot() -> None:
-    run, _ = take_snapshot(new_run(replace(MANUAL, iteration_seconds=WINDOW)), 0, B)
-    assert run.plan is not None
-    assert run.after_change(Apply(run.plan, WINDOW - 0.1)) == PollDns(WINDOW - 0.1)
-    assert run.after_change(Apply(run.plan, WINDOW)) == TakeSnapshot(WINDOW)
-
-
-@pytest.mark.parametrize(
-    ("config", "ttl", "snapshot_at"),
-    [
-        pytest.param(MANUAL, 5, WINDOW, id="a confirmation due soon replaces it"),
-        pytest.param(MANUAL, 6, DESCRIBE_SECONDS, id="a later confirmation does not"),
-        pytest.param(SCHEDULED, 5, DESCRIBE_SECONDS, id="a run that waits for health takes it"),
-    ],
-)
-def test_the_next_snapshot_after_a_five_second_old_description(
-    config: RunConfig, ttl: int, snapshot_at: float
-) -> None:
-    run, step = new_run(config).after_snapshot(Snapshot(IN_SYNC, dns(0, B, ttl=ttl)))
-    second = 0
-    while not isinstance(step, TakeSnapshot):
-        second += 1
-        run, step = run.after_dns_poll(dns(second, B, ttl=ttl))
-    assert step == TakeSnapshot(snapshot_at)
+def test_a_removal_needs_a_snapshot_a_second_later_even_if_another_one_waits() -> None:
+    both = group(a=HEALTHY, b=HEALTHY)
+    waiting, _ = take_snapshot(new_run(MANUAL), WINDOW, of=both)
+    run, step = after_snapshots(new_run(MANUAL), [(0, both), (WINDOW, both)])
+    assert isinstance(step, Apply)
+    assert step.plan.to_deregister
+    assert run.after_change(step.plan)[1] == TakeSnapshot(WINDOW + 1)
+    assert waiting.plan is not None
+    plan = replace(step.plan, changes=(*step.plan.changes, *waiting.plan.changes))
+    assert plan.confirmation_due_at == 2 * WINDOW
+    assert run.after_change(plan)[1] == TakeSnapshot(WINDOW + 1)
 
 
 def test_every_run_waits_for_a_confirmation_that_is_due_before_the_deadline() -> None:
@@ -350,8 +306,7 @@ def test_a_failed_poll_is_a_failure() -> None:
 
     assert step == TakeSnapshot(2)
     assert (run.dns_polls, run.failures, run.failures_in_a_row) == (1, 1, 1)
-    assert run.failure is not None
-    assert run.failure.detail == "No reply."
+    assert str(run.error) == "No reply."
 
 
 def test_a_successful_poll_clears_the_failure() -> None:
@@ -359,7 +314,7 @@ def test_a_successful_poll_clears_the_failure() -> None:
     run, _ = run.after_dns_poll(failed(1))
     run, _ = run.after_dns_poll(dns(2))
 
-    assert run.failure is None
+    assert run.error is None
     assert run.failures == 1
 
 
@@ -369,7 +324,7 @@ def test_a_successful_poll_clears_the_failure() -> None:
 def test_each_failure_in_a_row_doubles_the_pause() -> None:
     run, at, pauses = new_run(EVENT), 0.0, []
     for _ in range(5):
-        run, step = run.after_failure("Throttled.", at)
+        run, step = run.after_failure(THROTTLED, at)
         assert isinstance(step, TakeSnapshot)
         pauses.append(step.at - at)
         at = step.at
@@ -379,19 +334,20 @@ def test_each_failure_in_a_row_doubles_the_pause() -> None:
 
 
 def test_a_snapshot_with_nothing_to_apply_ends_the_row_of_failures() -> None:
-    run, _ = new_run(EVENT).after_failure("Throttled.", 0)
+    run, _ = new_run(EVENT).after_failure(THROTTLED, 0)
 
     assert take_snapshot(run, 1)[0].failures_in_a_row == 0
 
 
 def test_a_snapshot_with_something_to_apply_does_not_end_the_row_of_failures() -> None:
-    run, _ = new_run(EVENT).after_failure("Throttled.", 0)
+    run, _ = new_run(EVENT).after_failure(THROTTLED, 0)
 
     assert take_snapshot(run, 1, B)[0].failures_in_a_row == 1
 
 
 def test_a_successful_change_ends_the_row_of_failures() -> None:
-    run, _ = new_run(EVENT).after_failure("Throttled.", 0)
+    run, _ = new_run(EVENT).after_failure(THROTTLED, 0)
+    run, _ = take_snapshot(run, 1, B)
 
     assert run.after_registration([CHANGE], 1).failures_in_a_row == 0
     assert run.after_deregistration([CHANGE]).failures_in_a_row == 0
@@ -400,7 +356,7 @@ def test_a_successful_change_ends_the_row_of_failures() -> None:
 
 @pytest.mark.parametrize("config", [PLAIN, SCHEDULED, MANUAL])
 def test_a_run_without_a_watch_fails_at_once(config: RunConfig) -> None:
-    assert new_run(config).after_failure("Throttled.", 0)[1] == Done(RunStatus.FAILED)
+    assert new_run(config).after_failure(THROTTLED, 0)[1] == Done(RunStatus.FAILED, THROTTLED)
 
 
 @pytest.mark.parametrize(
@@ -413,10 +369,12 @@ def test_a_run_without_a_watch_fails_at_once(config: RunConfig) -> None:
     ],
 )
 def test_a_run_retries_after_failures_until_the_end_of(config: RunConfig, ends_at: float) -> None:
-    assert new_run(config).after_failure("Throttled.", ends_at - 1.1)[1] == TakeSnapshot(
+    assert new_run(config).after_failure(THROTTLED, ends_at - 1.1)[1] == TakeSnapshot(
         ends_at - 1.1 + 1
     )
-    assert new_run(config).after_failure("Throttled.", ends_at - 1)[1] == Done(RunStatus.FAILED)
+    assert new_run(config).after_failure(THROTTLED, ends_at - 1)[1] == Done(
+        RunStatus.FAILED, THROTTLED
+    )
 
 
 @pytest.mark.parametrize("config", [SCHEDULED, POLLING])
@@ -425,14 +383,31 @@ def test_a_run_that_detected_a_change_retries_after_failures(
 ) -> None:
     run, _ = take_snapshot(new_run(config), 10, B)
 
-    assert run.after_failure("Throttled.", 10 + WATCH - 1.1)[1] == TakeSnapshot(10 + WATCH - 0.1)
-    assert run.after_failure("Throttled.", 10 + WATCH - 1)[1] == Done(RunStatus.FAILED)
+    assert run.after_failure(THROTTLED, 10 + WATCH - 1.1)[1] == TakeSnapshot(10 + WATCH - 0.1)
+    assert run.after_failure(THROTTLED, 10 + WATCH - 1)[1] == Done(RunStatus.FAILED, THROTTLED)
+
+
+def test_a_final_error_ends_every_run() -> None:
+    denied = AwsAccessDeniedError("DescribeTargetHealth", "AccessDenied", "not allowed")
+
+    assert new_run(EVENT).after_failure(denied, 0)[1] == Done(RunStatus.FAILED, denied)
+
+
+@pytest.mark.parametrize(
+    ("failure", "retries"), [(LookupFailure.TIMED_OUT, True), (LookupFailure.ACCESS_DENIED, False)]
+)
+def test_a_run_retries_a_failed_observation_unless_it_was_denied(
+    failure: LookupFailure, *, retries: bool
+) -> None:
+    step = new_run(EVENT).after_snapshot(Snapshot(IN_SYNC, replace(failed(0), failure=failure)))[1]
+
+    assert isinstance(step, TakeSnapshot) is retries
 
 
 def test_a_manual_run_fails_at_once_even_if_it_detected_a_change() -> None:
     run, _ = take_snapshot(new_run(MANUAL), 10, B)
 
-    assert run.after_failure("Throttled.", 10)[1] == Done(RunStatus.FAILED)
+    assert run.after_failure(THROTTLED, 10)[1] == Done(RunStatus.FAILED, THROTTLED)
 
 
 # --- Polling ----------------------------------------------------------------------------------
@@ -537,55 +512,10 @@ def test_a_watch_continues_after_a_removal_alone() -> None:
 
 
 def test_a_run_with_a_vetoed_plan_does_not_wait_for_health() -> None:
-    run = new_run(SCHEDULED).after_registration([CHANGE], 0)
+    run, _ = take_snapshot(new_run(SCHEDULED), 0, B, of=group())
+    run = run.after_registration([CHANGE], 0)
 
     assert take_snapshot(run, 10, "8.8.8.8", of=group(b=INITIAL))[1] == Done(RunStatus.VETOED)
-
-
-# --- After a completed change -----------------------------------------------------------------
-
-
-def test_after_a_completed_change_a_watch_ends_once_the_group_is_stable() -> None:
-    run, _ = take_snapshot(new_run(COMPLETED), 0)
-
-    assert take_snapshot(run, STABLE_SECONDS - 0.1)[1] == PollDns(STABLE_SECONDS - 0.1 + 1)
-    assert take_snapshot(run, STABLE_SECONDS)[1] == Done(RunStatus.IN_SYNC)
-
-
-def test_a_late_snapshot_finds_the_group_stable() -> None:
-    run, _ = take_snapshot(new_run(COMPLETED), 0)
-
-    assert take_snapshot(run, STABLE_SECONDS + 0.5)[1] == Done(RunStatus.IN_SYNC)
-
-
-def test_a_poll_finds_the_group_stable() -> None:
-    run, _ = take_snapshot(new_run(COMPLETED), 0)
-    run, _ = take_snapshot(run, STABLE_SECONDS - 2)
-
-    assert run.after_dns_poll(dns(STABLE_SECONDS))[1] == Done(RunStatus.IN_SYNC)
-
-
-def test_after_another_event_the_watch_continues_with_a_stable_group() -> None:
-    run, _ = take_snapshot(new_run(EVENT), 0)
-
-    assert take_snapshot(run, STABLE_SECONDS + 1)[1] == PollDns(STABLE_SECONDS + 2)
-
-
-@pytest.mark.parametrize(
-    "between", [group(a=UNHEALTHY), group(a=HEALTHY, b=HEALTHY)], ids=["unhealthy", "drift"]
-)
-def test_drift_restarts_the_time_until_the_group_is_stable(between: TargetGroup) -> None:
-    run, _ = after_snapshots(new_run(COMPLETED), [(0, IN_SYNC), (10, between), (20, IN_SYNC)])
-
-    assert take_snapshot(run, STABLE_SECONDS + 1)[1] == PollDns(STABLE_SECONDS + 2)
-    assert take_snapshot(run, 20 + STABLE_SECONDS)[1] == Done(RunStatus.IN_SYNC)
-
-
-def test_a_group_is_not_stable_while_its_sources_disagree() -> None:
-    run, _ = take_snapshot(new_run(COMPLETED), 0)
-    without_second = replace(dns(STABLE_SECONDS + 1), disagreement="The RDS API failed.")
-
-    assert run.after_snapshot(Snapshot(IN_SYNC, without_second))[1] == PollDns(STABLE_SECONDS + 2)
 
 
 # --- Disagreeing sources ----------------------------------------------------------------------
@@ -641,15 +571,28 @@ def test_a_run_remembers_the_initial_and_the_current_targets() -> None:
     run, _ = after_snapshots(new_run(EVENT), [(0, IN_SYNC), (1, group(a=HEALTHY, b=HEALTHY))])
 
     assert run.initially_registered == frozenset({target(A)})
-    assert run.registered_now == {target(A), target(B)}
+    assert run.tracks.registered == {target(A), target(B)}
+
+
+def superseded(run: RunState) -> dict[object, float]:
+    tracks = run.tracks.seen.items()
+    return {t: k.superseded_since for t, k in tracks if k.superseded_since is not None}
 
 
 def test_each_missing_target_supersedes_the_registered_ones() -> None:
     run, _ = take_snapshot(new_run(EVENT), 0, B, of=IN_SYNC)
-    assert run.evidence.superseded_since == {target(A): 0}
+    assert superseded(run) == {target(A): 0}
     run, _ = take_snapshot(run, 1, "10.0.3.13", of=group(a=HEALTHY, b=INITIAL))
 
-    assert run.evidence.superseded_since == {target(A): 0, target(B): 1}
+    assert superseded(run) == {target(A): 0, target(B): 1}
+
+
+def test_an_announced_target_supersedes_the_desired_one() -> None:
+    run, _ = new_run(EVENT).after_snapshot(Snapshot(IN_SYNC, disagreeing(0, A, A)))
+    assert not superseded(run)
+    run, _ = run.after_snapshot(Snapshot(IN_SYNC, disagreeing(1, A, B)))
+
+    assert superseded(run) == {target(A): 1}
 
 
 def test_the_detection_is_the_first_time_with_something_to_change() -> None:
@@ -667,7 +610,6 @@ def test_a_changed_address_is_detected_even_if_the_group_is_in_sync() -> None:
     run, _ = take_snapshot(run, 3, B, of=group(b=HEALTHY))
 
     assert run.detected_at == 3
-    assert run.addresses_changed
 
 
 def test_healthy_at_is_unbroken_and_after_the_detection() -> None:
@@ -682,24 +624,6 @@ def test_healthy_at_is_unbroken_and_after_the_detection() -> None:
     assert times == [None, 3, 3, None]
 
 
-def test_in_sync_since_needs_a_complete_plan_and_unbroken_health() -> None:
-    times = []
-    run = new_run(EVENT)
-    groups = [
-        IN_SYNC,
-        IN_SYNC,
-        group(a=INITIAL),
-        IN_SYNC,
-        group(a=HEALTHY, b=HEALTHY),
-        IN_SYNC,
-    ]
-    for at, described in enumerate(groups):
-        run, _ = take_snapshot(run, float(at), of=described)
-        times.append(run.in_sync_since)
-
-    assert times == [0, 0, None, 3, None, 5]
-
-
 def test_a_run_is_healthy_only_if_every_desired_target_is() -> None:
     assert take_snapshot(new_run(EVENT), 0, A, B, of=group(a=HEALTHY, b=HEALTHY))[0].healthy
     assert not take_snapshot(new_run(EVENT), 0, A, B, of=IN_SYNC)[0].healthy
@@ -712,26 +636,40 @@ def test_a_run_is_healthy_only_if_every_desired_target_is() -> None:
     ("now", "stale"), [(100.0, False), (105.0, False), (105.1, True), (900.0, True)]
 )
 def test_an_observation_is_stale_after_five_seconds(now: float, *, stale: bool) -> None:
-    run = new_run(EVENT).with_observation(dns(50.0)).with_observation(dns(100.0, B))
+    run, _ = after_snapshots(new_run(EVENT), [(50, IN_SYNC), (100, IN_SYNC)])
 
     assert run.is_stale(now) is stale
 
 
 @pytest.mark.parametrize("longest", range(4))
-@pytest.mark.parametrize("before", [(), (-2,), (-2, -1)])
-def test_a_condensed_series_keeps_its_longest_ttl(before: tuple[int, ...], longest: int) -> None:
-    run = new_run(EVENT)
-    for at in before:
-        run = run.with_observation(dns(float(at), B))
+def test_a_run_remembers_the_longest_ttl(longest: int) -> None:
+    run, _ = take_snapshot(new_run(EVENT), 0)
     for at in range(4):
-        run = run.with_observation(dns(float(at), ttl=60 if at == longest else 5))
+        run, _ = run.after_dns_poll(dns(float(at), ttl=60 if at == longest else 5))
 
-    assert confirm_window(run.observations, POLICY) == 61
-    assert [o.at for o in run.observations] == [*before, 0, 3]
+    assert run.tracks.confirm_window == 61
+
+
+def test_a_run_remembers_what_it_waited_for_last() -> None:
+    run, _ = take_snapshot(new_run(EVENT), 0)
+    assert run.waited_for == (WaitsFor.ANNOUNCED_CHANGE,)
+    run, _ = run.after_failure(THROTTLED, 1)
+    run, _ = applied(run, 2)
+    assert run.waited_for == (WaitsFor.ANNOUNCED_CHANGE, WaitsFor.RETRY, WaitsFor.CONFIRMATION)
+    run, _ = take_snapshot(run, 10, B, of=group(b=INITIAL))
+    assert run.waited_for[-1] is WaitsFor.HEALTH
+    run, _ = run.after_failure(THROTTLED, 11)
+    assert run.waited_for == (
+        WaitsFor.ANNOUNCED_CHANGE,
+        WaitsFor.CONFIRMATION,
+        WaitsFor.HEALTH,
+        WaitsFor.RETRY,
+    )
 
 
 def test_a_registration_is_remembered_with_its_time() -> None:
-    run = new_run(EVENT).after_registration([CHANGE], 3)
+    run, _ = take_snapshot(new_run(EVENT), 0, B)
+    run = run.after_registration([CHANGE], 3)
 
     assert run.registered == (CHANGE,)
     assert run.registered_at == 3
@@ -740,7 +678,8 @@ def test_a_registration_is_remembered_with_its_time() -> None:
 
 
 def test_a_removal_is_remembered() -> None:
-    run = new_run(EVENT).after_deregistration([CHANGE])
+    run, _ = take_snapshot(new_run(EVENT), 0)
+    run = run.after_deregistration([CHANGE])
 
     assert run.deregistered == (CHANGE,)
     assert run.changed
@@ -752,20 +691,20 @@ def test_a_removed_target_is_absent_and_the_others_stay_registered() -> None:
 
     run = run.after_deregistration([CHANGE])
 
-    assert run.registered_now == {target(A)}
-    assert run.evidence.registered_since == {target(A): 3}
-    assert run.evidence.absent_since == {target(B): 3}
+    assert run.tracks.registered == {target(A)}
+    left = run.tracks.seen[target(B)]
+    assert (left.membership, left.member_since) == (Membership.LEFT, 3)
 
 
-def test_undesired_healthy_since_is_unbroken() -> None:
+def test_the_time_of_an_undesired_healthy_target_is_unbroken() -> None:
     both, right_dead = group(a=HEALTHY, b=HEALTHY), group(a=UNHEALTHY, b=HEALTHY)
     since = []
     run = new_run(EVENT)
     for at, described in [(0.0, both), (5.0, both), (10.0, right_dead), (15.0, both)]:
         run, _ = take_snapshot(run, at, of=described)
-        since.append(dict(run.evidence.undesired_healthy_since))
+        since.append(run.tracks.seen[target(B)].healthy_since)
 
-    assert since == [{target(B): 0}, {target(B): 0}, {}, {target(B): 15}]
+    assert since == [0, 0, None, 15]
 
 
 # --- The status at the end --------------------------------------------------------------------

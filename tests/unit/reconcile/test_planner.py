@@ -1,8 +1,10 @@
 """Every row of the planner's table, every veto, and properties for any input."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
+from math import inf
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -20,21 +22,18 @@ from target_sync.model import (
     in_order,
     undesired_targets,
 )
-from target_sync.reconcile.loop import RunConfig, RunState
 from target_sync.reconcile.planner import (
     CONTEST_SECONDS,
     STANDBY_GRACE_SECONDS,
     Action,
     Change,
-    Evidence,
     Phase,
     Plan,
     Reason,
     VetoCode,
-    confirm_window,
-    healthy_undesired_targets,
     make_plan,
 )
+from target_sync.reconcile.tracks import Membership, Tracks
 from tests.support.scenario import POLICY, A, B, C, target
 
 TTL = 5
@@ -73,6 +72,31 @@ def unchanged(
     *addresses: object, seconds: int = WINDOW, ttl: int | None = TTL
 ) -> list[Observation]:
     return [dns(float(at), *addresses, ttl=ttl) for at in range(seconds + 1)]
+
+
+def tracks_of(
+    before: TargetGroup, observations: Sequence[Observation], policy: SyncPolicy
+) -> Tracks:
+    """Return the tracks of a run that has always known this group."""
+    tracks = Tracks(policy).after_description(before, -inf)
+    for observation in observations[:-1]:
+        tracks = tracks.after_observation(observation)
+    return tracks.after_snapshot(before, observations[-1])
+
+
+def plan_of(
+    before: TargetGroup,
+    observations: Sequence[Observation],
+    policy: SyncPolicy,
+    *,
+    check: StandbyCheck | None = None,
+    known: Mapping[Target, Mapping[str, Any]] | None = None,
+) -> Plan:
+    """Return the plan of a run that knows this about some targets besides."""
+    tracks = tracks_of(before, observations, policy)
+    changed = {t: replace(tracks.seen[t], **fields) for t, fields in (known or {}).items()}
+    tracks = replace(tracks, seen={**tracks.seen, **changed})
+    return make_plan(before, observations[-1], tracks, check)
 
 
 def change_of(plan: Plan, of: Target) -> tuple[Action, Reason]:
@@ -124,14 +148,9 @@ def change_of(plan: Plan, of: Target) -> tuple[Action, Reason]:
             id="an address is removed at once if two sources agree on a new one",
         ),
         pytest.param(
-            healthy(A, B), [both(0, A, A), dns(1, A, B), dns(2, B, corroborated=True)],
-            Action.DEREGISTER, Reason.ABSENT_IN_BOTH_SOURCES,
-            id="an address is removed at once if two sources agree on a newer one",
-        ),
-        pytest.param(
-            healthy(A, B), [dns(0, A), dns(2, B, corroborated=True)],
+            healthy(A, B), [both(0, A, A), dns(2, B, corroborated=True)],
             Action.HOLD, Reason.ABSENCE_UNCONFIRMED,
-            id="a second source without a reply does not make an address newer",
+            id="agreement on an address that was always in the group waits for the window",
         ),
         pytest.param(
             healthy(A, B), [dns(0, B), dns(1, A, B), dns(2, B, corroborated=True)],
@@ -168,19 +187,19 @@ def change_of(plan: Plan, of: Target) -> tuple[Action, Reason]:
 def test_the_change_of_a_target_follows_from_the_group_and_the_observations(
     before: TargetGroup, observations: list[Observation], action: Action, reason: Reason
 ) -> None:
-    assert change_of(make_plan(before, observations, POLICY), target(A)) == (action, reason)
+    assert change_of(plan_of(before, observations, POLICY), target(A)) == (action, reason)
 
 
 @pytest.mark.parametrize("port", [5431, 5433])
 def test_the_same_address_on_another_port_is_another_target(port: int) -> None:
-    plan = make_plan(group((target(A, port), TargetState.HEALTHY)), unchanged(A), POLICY)
+    plan = plan_of(group((target(A, port), TargetState.HEALTHY)), unchanged(A), POLICY)
 
     assert change_of(plan, target(A, 5432)) == (Action.REGISTER, Reason.NOT_REGISTERED)
     assert change_of(plan, target(A, port)) == (Action.DEREGISTER, Reason.ABSENCE_CONFIRMED)
 
 
 def test_a_target_on_another_port_is_removed_only_after_the_confirm_window() -> None:
-    plan = make_plan(group((target(A, 5433), TargetState.HEALTHY)), [dns(0, A)], POLICY)
+    plan = plan_of(group((target(A, 5433), TargetState.HEALTHY)), [dns(0, A)], POLICY)
 
     assert [c.target for c in plan.to_register] == [target(A)]
     assert not plan.to_deregister
@@ -201,13 +220,13 @@ def test_ports_are_compared_by_value(observations: list[Observation], reason: Re
     policy = replace(POLICY, port=int(str(POLICY.port)))
     assert policy.port is not target(A).port
 
-    plan = make_plan(healthy(A, B), observations, policy)
+    plan = plan_of(healthy(A, B), observations, policy)
 
     assert change_of(plan, target(A))[1] is reason
 
 
 def test_an_empty_observation_removes_nothing() -> None:
-    plan = make_plan(healthy(A), unchanged(), POLICY)
+    plan = plan_of(healthy(A), unchanged(), POLICY)
 
     assert not plan.has_calls
     assert change_of(plan, target(A)) == (Action.HOLD, Reason.REMOVAL_VETOED)
@@ -222,7 +241,7 @@ def test_an_empty_observation_removes_nothing() -> None:
 def test_an_address_outside_the_allowed_networks_is_rejected_and_nothing_is_removed(
     address: str,
 ) -> None:
-    plan = make_plan(healthy(A), unchanged(address), POLICY)
+    plan = plan_of(healthy(A), unchanged(address), POLICY)
 
     assert change_of(plan, target(address)) == (Action.REJECT, Reason.NOT_ALLOWED)
     assert not plan.has_calls
@@ -234,14 +253,14 @@ def test_addresses_of_the_other_ip_version_are_neither_registered_nor_removed_no
     ipv6_address = "2001:db8::1"
     mixed = group((target(A), TargetState.HEALTHY), (target("2001:db8::2"), TargetState.HEALTHY))
 
-    plan = make_plan(mixed, unchanged(A, ipv6_address), POLICY)
+    plan = plan_of(mixed, unchanged(A, ipv6_address), POLICY)
 
     assert [c.target for c in plan.changes] == [target(A)]
     assert not plan.vetoes
 
 
 def test_an_observation_with_only_the_other_ip_version_counts_as_empty() -> None:
-    plan = make_plan(healthy(A), unchanged("2001:db8::1"), POLICY)
+    plan = plan_of(healthy(A), unchanged("2001:db8::1"), POLICY)
 
     assert [v.code for v in plan.vetoes] == [VetoCode.EMPTY_ANSWER]
     assert change_of(plan, target(A)) == (Action.HOLD, Reason.REMOVAL_VETOED)
@@ -260,16 +279,9 @@ def test_a_veto_names_the_newest_observation(addresses: tuple[object, ...]) -> N
     before = replace(dns(0, A), name="before.example.com")
     then = replace(dns(1, A), name="then.example.com")
 
-    plan = make_plan(healthy(A), [before, then, dns(2, *addresses)], replace(POLICY, max_targets=2))
+    plan = plan_of(healthy(A), [before, then, dns(2, *addresses)], replace(POLICY, max_targets=2))
 
     assert [v.detail.split()[0] for v in plan.vetoes] == ["db.example.com"]
-
-
-@pytest.mark.parametrize("reason", Reason)
-def test_only_a_target_that_is_not_in_the_group_is_missing(reason: Reason) -> None:
-    plan = Plan((Change(target(A), Action.KEEP, reason),))
-
-    assert plan.has_missing_targets is (reason is Reason.NOT_REGISTERED)
 
 
 @pytest.mark.parametrize("reason", Reason)
@@ -280,7 +292,7 @@ def test_only_a_failed_standby_check_is_a_failed_check(reason: Reason) -> None:
 
 
 def test_a_desired_target_is_registered_although_the_removal_is_vetoed() -> None:
-    plan = make_plan(healthy(A), unchanged(B, "8.8.8.8"), POLICY)
+    plan = plan_of(healthy(A), unchanged(B, "8.8.8.8"), POLICY)
 
     assert [c.target for c in plan.to_register] == [target(B)]
     assert change_of(plan, target(A)) == (Action.HOLD, Reason.REMOVAL_VETOED)
@@ -288,7 +300,7 @@ def test_a_desired_target_is_registered_although_the_removal_is_vetoed() -> None
 
 @pytest.mark.parametrize("addresses", [(), ("8.8.8.8",)])
 def test_two_agreeing_sources_do_not_overrule_a_veto(addresses: tuple[str, ...]) -> None:
-    plan = make_plan(healthy(A), [dns(0, *addresses, corroborated=True)], POLICY)
+    plan = plan_of(healthy(A), [dns(0, *addresses, corroborated=True)], POLICY)
 
     assert not plan.has_calls
     assert change_of(plan, target(A)) == (Action.HOLD, Reason.REMOVAL_VETOED)
@@ -297,7 +309,12 @@ def test_two_agreeing_sources_do_not_overrule_a_veto(addresses: tuple[str, ...])
 def test_the_last_registered_target_stays_even_if_two_sources_agree_on_a_draining_one() -> None:
     returned = group((target(A), TargetState.HEALTHY), (target(B), TargetState.DRAINING))
 
-    plan = make_plan(returned, [both(0, A, A), dns(1, B, corroborated=True)], POLICY)
+    plan = plan_of(
+        returned,
+        [both(0, A, A), dns(1, B, corroborated=True)],
+        POLICY,
+        known={target(A): {"superseded_since": 0}},
+    )
 
     assert [v.code for v in plan.vetoes] == [VetoCode.WOULD_EMPTY_GROUP]
     assert not plan.has_calls
@@ -306,7 +323,7 @@ def test_the_last_registered_target_stays_even_if_two_sources_agree_on_a_drainin
 def test_too_many_addresses_are_all_rejected() -> None:
     policy = replace(POLICY, max_targets=2)
 
-    plan = make_plan(healthy(A), unchanged(B, C, "10.0.9.9"), policy)
+    plan = plan_of(healthy(A), unchanged(B, C, "10.0.9.9"), policy)
 
     assert not plan.has_calls
     assert change_of(plan, target(B)) == (Action.HOLD, Reason.REGISTRATION_VETOED)
@@ -317,7 +334,7 @@ def test_too_many_addresses_are_all_rejected() -> None:
 
 
 def test_the_maximum_number_of_addresses_is_allowed() -> None:
-    assert not make_plan(healthy(), [dns(0, A, B)], replace(POLICY, max_targets=2)).vetoes
+    assert not plan_of(healthy(), [dns(0, A, B)], replace(POLICY, max_targets=2)).vetoes
 
 
 def test_the_last_registered_target_stays_until_its_draining_successor_is_confirmed() -> None:
@@ -325,7 +342,7 @@ def test_the_last_registered_target_stays_until_its_draining_successor_is_confir
     # A is absent for the whole window, and B from its first observation.
     observations = [dns(0), *(dns(float(at), B) for at in range(1, WINDOW + 1))]
 
-    plan = make_plan(draining_successor, observations, POLICY)
+    plan = plan_of(draining_successor, observations, POLICY)
 
     assert [v.code for v in plan.vetoes] == [VetoCode.WOULD_EMPTY_GROUP]
     assert change_of(plan, target(A)) == (Action.HOLD, Reason.REMOVAL_VETOED)
@@ -335,7 +352,7 @@ def test_the_last_registered_target_stays_until_its_draining_successor_is_confir
 def test_a_removal_is_in_the_same_plan_as_the_registration_of_the_successor() -> None:
     returned = group((target(A), TargetState.HEALTHY), (target(B), TargetState.DRAINING))
 
-    plan = make_plan(returned, unchanged(B), POLICY)
+    plan = plan_of(returned, unchanged(B), POLICY)
 
     assert [c.target for c in plan.to_register] == [target(B)]
     assert [c.target for c in plan.to_deregister] == [target(A)]
@@ -355,16 +372,16 @@ def test_a_removal_is_in_the_same_plan_as_the_registration_of_the_successor() ->
 def test_the_confirm_window_is_longer_than_every_ttl(
     ttls: Iterable[int | None], window: float
 ) -> None:
-    assert confirm_window([dns(0, A, ttl=ttl) for ttl in ttls], POLICY) == window
+    assert tracks_of(healthy(), [dns(0, A, ttl=t) for t in ttls], POLICY).confirm_window == window
 
 
 def test_the_confirm_window_is_at_least_one_second() -> None:
-    assert confirm_window([dns(0, A, ttl=None)], replace(POLICY, confirm_seconds=0)) == 1
+    assert Tracks(replace(POLICY, confirm_seconds=0)).confirm_window == 1
 
 
 def test_a_removal_is_due_exactly_when_the_window_ends() -> None:
-    before_due = make_plan(healthy(A, B), unchanged(B)[:-1], POLICY)
-    confirmed = make_plan(healthy(A, B), unchanged(B), POLICY)
+    before_due = plan_of(healthy(A, B), unchanged(B)[:-1], POLICY)
+    confirmed = plan_of(healthy(A, B), unchanged(B), POLICY)
 
     assert before_due.confirmation_due_at == WINDOW
     assert not before_due.is_complete
@@ -382,13 +399,13 @@ def test_a_removal_is_due_exactly_when_the_window_ends() -> None:
     ],
 )
 def test_a_change_is_confirmed_after_the_window(before: TargetGroup, reason: Reason) -> None:
-    plan = make_plan(before, [dns(0, B), dns(WINDOW + 0.5, B)], POLICY)
+    plan = plan_of(before, [dns(0, B), dns(WINDOW + 0.5, B)], POLICY)
 
     assert reason in {c.reason for c in plan.changes}
 
 
 def test_a_plan_without_changes_is_complete() -> None:
-    plan = make_plan(healthy(A), [dns(0, A)], POLICY)
+    plan = plan_of(healthy(A), [dns(0, A)], POLICY)
 
     assert plan.is_complete
     assert not plan.has_calls
@@ -414,11 +431,6 @@ def test_targets_have_a_stable_order() -> None:
         pytest.param(
             healthy(A), [both(0, A, A), both(1, A, B)], Action.REGISTER, Reason.ANNOUNCED,
             id="a new address of the second source is registered at once",
-        ),
-        pytest.param(
-            healthy(A), [both(0, A, A), both(1, A, B), both(CONTEST + 0.9, A, B)],
-            Action.REGISTER, Reason.ANNOUNCED,
-            id="it is registered until the contest ends",
         ),
         pytest.param(
             healthy(A, B), [both(0, A, B)], Action.HOLD, Reason.CONTESTED,
@@ -470,7 +482,7 @@ def test_targets_have_a_stable_order() -> None:
 def test_the_change_of_a_target_that_only_the_second_source_names(
     before: TargetGroup, observations: list[Observation], action: Action, reason: Reason
 ) -> None:
-    assert change_of(make_plan(before, observations, POLICY), target(B)) == (action, reason)
+    assert change_of(plan_of(before, observations, POLICY), target(B)) == (action, reason)
 
 
 @pytest.mark.parametrize(
@@ -481,10 +493,6 @@ def test_the_change_of_a_target_that_only_the_second_source_names(
             healthy(A), [dns(0, A), both(1, A, B)], id="the second source did not reply before"
         ),
         pytest.param(
-            healthy(A), [both(0, A, A), both(1, A, B), both(CONTEST + 1, A, B)],
-            id="the contest has ended",
-        ),
-        pytest.param(
             healthy(A), [both(0, A, A), both(1, A, "8.8.8.8")],
             id="the address is not allowed",
         ),
@@ -493,7 +501,7 @@ def test_the_change_of_a_target_that_only_the_second_source_names(
 def test_an_address_that_only_the_second_source_names_is_not_registered(
     before: TargetGroup, observations: list[Observation]
 ) -> None:
-    plan = make_plan(before, observations, POLICY)
+    plan = plan_of(before, observations, POLICY)
 
     assert [c.target for c in plan.changes] == [target(A)]
     assert not plan.vetoes
@@ -502,7 +510,7 @@ def test_an_address_that_only_the_second_source_names_is_not_registered(
 def test_a_draining_address_that_only_the_second_source_names_is_ignored() -> None:
     leaving = group((target(A), TargetState.HEALTHY), (target(B), TargetState.DRAINING))
 
-    plan = make_plan(leaving, [both(0, A, A), both(1, A, B)], POLICY)
+    plan = plan_of(leaving, [both(0, A, A), both(1, A, B)], POLICY)
 
     assert change_of(plan, target(B)) == (Action.IGNORE, Reason.DRAINING)
 
@@ -510,28 +518,27 @@ def test_a_draining_address_that_only_the_second_source_names_is_ignored() -> No
 def test_a_vetoed_registration_also_applies_to_announced_addresses() -> None:
     too_many = [replace(o, addresses=frozenset({A, C})) for o in (both(0, A, A), both(1, A, B))]
 
-    plan = make_plan(healthy(A, C), too_many, replace(POLICY, max_targets=1))
+    plan = plan_of(healthy(A, C), too_many, replace(POLICY, max_targets=1))
 
     assert [v.code for v in plan.vetoes] == [VetoCode.TOO_MANY_ADDRESSES]
-    assert target(B) not in {c.target for c in plan.changes}
+    assert change_of(plan, target(B)) == (Action.HOLD, Reason.REGISTRATION_VETOED)
 
 
 def test_a_contested_target_stays_while_removals_are_vetoed() -> None:
     sources_disagree = replace(both(0, "8.8.8.8", B), ttl=TTL)
 
-    plan = make_plan(healthy(A, B), [sources_disagree], POLICY)
+    plan = plan_of(healthy(A, B), [sources_disagree], POLICY)
 
     assert change_of(plan, target(B)) == (Action.HOLD, Reason.REMOVAL_VETOED)
 
 
 def test_a_superseded_target_is_older_than_the_missing_one() -> None:
     observations = [both(0, A, B), both(WINDOW, A, B)]
-    known = Evidence(superseded_since={target(B): 0})
-    later = Evidence(superseded_since={target(B): 1})
+    known, later = ({target(B): {"superseded_since": at}} for at in (0, 1))
 
-    plan = make_plan(healthy(A, B), observations, POLICY, known)
-    early = make_plan(healthy(A, B), observations, POLICY, later)
-    agreed = make_plan(healthy(A, B), [*observations, both(9, A, A)], POLICY, known)
+    plan = plan_of(healthy(A, B), observations, POLICY, known=known)
+    early = plan_of(healthy(A, B), observations, POLICY, known=later)
+    agreed = plan_of(healthy(A, B), [*observations, both(9, A, A)], POLICY, known=known)
 
     assert change_of(plan, target(B)) == (Action.DEREGISTER, Reason.ABSENCE_CONFIRMED)
     assert change_of(early, target(B)) == (Action.HOLD, Reason.CONTESTED)
@@ -540,10 +547,10 @@ def test_a_superseded_target_is_older_than_the_missing_one() -> None:
 
 
 def test_the_confirm_window_begins_when_this_run_saw_the_target_registered() -> None:
-    since = Evidence(registered_since={target(A): 2})
+    known = {target(A): {"member_since": 2}}
 
-    before_due = make_plan(healthy(A, B), unchanged(B, seconds=WINDOW + 1), POLICY, since)
-    confirmed = make_plan(healthy(A, B), unchanged(B, seconds=WINDOW + 2), POLICY, since)
+    before_due = plan_of(healthy(A, B), unchanged(B, seconds=WINDOW + 1), POLICY, known=known)
+    confirmed = plan_of(healthy(A, B), unchanged(B, seconds=WINDOW + 2), POLICY, known=known)
 
     assert change_of(before_due, target(A)) == (Action.HOLD, Reason.ABSENCE_UNCONFIRMED)
     assert before_due.confirmation_due_at == 2 + WINDOW
@@ -551,18 +558,18 @@ def test_the_confirm_window_begins_when_this_run_saw_the_target_registered() -> 
 
 
 def test_the_contest_begins_when_this_run_saw_the_target_registered() -> None:
-    since = Evidence(registered_since={target(B): 2})
+    known = {target(B): {"member_since": 2}}
 
-    plan = make_plan(healthy(A, B), [both(0, A, B), both(5, A, B)], POLICY, since)
+    plan = plan_of(healthy(A, B), [both(0, A, B), both(5, A, B)], POLICY, known=known)
 
     assert plan.confirmation_due_at == 2 + CONTEST
 
 
 def test_a_target_that_this_run_saw_leave_returns_after_the_confirm_window() -> None:
-    absent = Evidence(absent_since={target(A): 2})
+    known = {target(A): {"membership": Membership.LEFT, "member_since": 2}}
 
-    before_due = make_plan(healthy(B), unchanged(A, seconds=WINDOW + 1), POLICY, absent)
-    confirmed = make_plan(healthy(B), unchanged(A, seconds=WINDOW + 2), POLICY, absent)
+    before_due = plan_of(healthy(B), unchanged(A, seconds=WINDOW + 1), POLICY, known=known)
+    confirmed = plan_of(healthy(B), unchanged(A, seconds=WINDOW + 2), POLICY, known=known)
 
     assert change_of(before_due, target(A)) == (Action.HOLD, Reason.RETURN_UNCONFIRMED)
     assert before_due.confirmation_due_at == 2 + WINDOW
@@ -573,13 +580,13 @@ def test_a_target_that_this_run_saw_leave_returns_after_the_confirm_window() -> 
 def test_another_port_of_a_contested_address_is_not_contested(port: int) -> None:
     before = group((target(A), TargetState.HEALTHY), (target(B, port), TargetState.HEALTHY))
 
-    plan = make_plan(before, [both(0, A, B), both(WINDOW, A, B)], POLICY)
+    plan = plan_of(before, [both(0, A, B), both(WINDOW, A, B)], POLICY)
 
     assert change_of(plan, target(B, port)) == (Action.DEREGISTER, Reason.ABSENCE_CONFIRMED)
 
 
 def test_a_contested_target_has_a_due_time() -> None:
-    plan = make_plan(healthy(A, B), [both(2, A, B)], POLICY)
+    plan = plan_of(healthy(A, B), [both(2, A, B)], POLICY)
 
     assert plan.confirmation_due_at == 2 + CONTEST
     assert not plan.is_complete
@@ -601,10 +608,9 @@ def plan_for(
     undesired_healthy_since: float | None = None,
     policy: SyncPolicy = SERVING,
 ) -> Plan:
-    since = {} if undesired_healthy_since is None else {target(A): undesired_healthy_since}
-    return make_plan(
-        before, observations, policy, Evidence(check=check, undesired_healthy_since=since)
-    )
+    known = {target(A): {"healthy_since": undesired_healthy_since}}
+    known = {t: fields for t, fields in known.items() if t in before.registered}
+    return plan_of(before, observations, policy, check=check, known=known)
 
 
 def test_an_unhealthy_target_that_belongs_to_the_database_is_kept_as_the_standby() -> None:
@@ -634,19 +640,17 @@ def test_a_failed_standby_check_keeps_the_target_without_a_due_time() -> None:
 
 
 @pytest.mark.parametrize(
-    ("check", "policy"),
+    "check",
     [
-        pytest.param(StandbyCheck(), SERVING, id="it does not belong to the database"),
-        pytest.param(None, SERVING, id="there was no check"),
-        pytest.param(CONFIRMED_A, POLICY, id="standbys are not kept"),
-        pytest.param(CHECK_FAILED, POLICY, id="standbys are not kept, and the check failed"),
+        pytest.param(StandbyCheck(), id="it does not belong to the database"),
+        pytest.param(None, id="there was no check"),
     ],
 )
 def test_an_undesired_target_is_removed_after_the_confirm_window(
-    check: StandbyCheck | None, policy: SyncPolicy
+    check: StandbyCheck | None,
 ) -> None:
-    at_first = plan_for(UNDESIRED_AT_A, [dns(0, B)], check=check, policy=policy)
-    confirmed = plan_for(UNDESIRED_AT_A, unchanged(B), check=check, policy=policy)
+    at_first = plan_for(UNDESIRED_AT_A, [dns(0, B)], check=check)
+    confirmed = plan_for(UNDESIRED_AT_A, unchanged(B), check=check)
 
     assert change_of(at_first, target(A)) == (Action.HOLD, Reason.ABSENCE_UNCONFIRMED)
     assert change_of(confirmed, target(A)) == (Action.DEREGISTER, Reason.ABSENCE_CONFIRMED)
@@ -768,7 +772,10 @@ def test_undesired_targets_are_healthy_while_no_desired_target_is_dead(
 ) -> None:
     before = group(*((target(a), TargetState(state)) for a, state in states.items()))
 
-    assert healthy_undesired_targets(before, dns(0, B), POLICY) == {target(a) for a in expected}
+    tracks = tracks_of(before, [dns(0, B)], POLICY)
+
+    since = {t.address: track.healthy_since for t, track in tracks.seen.items()}
+    assert {a for a, at in since.items() if at is not None} == expected
 
 
 # --- IP versions ---------------------------------------------------------------------------------
@@ -794,7 +801,7 @@ def test_targets_of_the_other_ip_version_are_not_undesired() -> None:
 
 
 def test_addresses_of_the_other_ip_version_do_not_count() -> None:
-    plan = make_plan(healthy(A), [dns(0, A, IPV6_ADDRESS)], replace(POLICY, max_targets=1))
+    plan = plan_of(healthy(A), [dns(0, A, IPV6_ADDRESS)], replace(POLICY, max_targets=1))
 
     assert not plan.vetoes
 
@@ -823,76 +830,17 @@ some_observations = st.lists(
 )
 some_policies = st.builds(lambda most: replace(POLICY, max_targets=most), st.integers(1, 4))
 some_confirmed_addresses = st.frozensets(some_addresses.map(ip_address), max_size=3)
-some_evidence = st.builds(
-    Evidence,
-    check=st.none()
-    | st.builds(StandbyCheck, confirmed=some_confirmed_addresses)
-    | st.just(CHECK_FAILED),
-    undesired_healthy_since=st.dictionaries(some_targets, st.floats(0, 30), max_size=2),
-)
-#: Few different observations, so that series of equal ones are common.
-some_histories = st.lists(
-    st.builds(
-        lambda pause, at, api, ttl: (
-            pause,
-            replace(both(0, at, api or A), ttl=ttl),
-            api is None,
-        ),
-        st.floats(0.1, 4),
-        st.sampled_from([A, B]),
-        st.sampled_from([None, A, B]),
-        st.sampled_from([None, 1, 5, 9]),
-    ),
-    min_size=1,
-    max_size=30,
-).map(
-    lambda steps: [
-        replace(
-            observation,
-            at=sum(pause for pause, *_ in steps[: n + 1]),
-            second=None if has_no_second else observation.second,
-        )
-        for n, (_, observation, has_no_second) in enumerate(steps)
-    ]
-)
+some_checks = st.builds(StandbyCheck, confirmed=some_confirmed_addresses) | st.just(CHECK_FAILED)
 
 
-@given(some_groups, some_histories, st.booleans(), some_evidence)
-def test_the_condensed_observations_give_the_same_plan(
-    before: TargetGroup,
-    history: list[Observation],
-    keep: bool,
-    evidence: Evidence,
-) -> None:
-    policy = replace(POLICY, serving_standby=keep)
-    run = RunState(run_config=RunConfig(started_at=0, deadline=600, watch_until=0), policy=policy)
-    for observation in history:
-        run = run.with_observation(observation)
-
-    condensed = make_plan(before, run.observations, policy, evidence)
-
-    assert condensed == make_plan(before, history, policy, evidence)
-
-
-@given(some_histories)
-def test_a_series_of_equal_observations_keeps_two(history: list[Observation]) -> None:
-    run = RunState(run_config=RunConfig(started_at=0, deadline=600, watch_until=0), policy=POLICY)
-    for observation in history:
-        run = run.with_observation(observation)
-
-    triples = zip(run.observations, run.observations[1:], run.observations[2:], strict=False)
-    assert not any(a.says_the_same(b) and b.says_the_same(c) for a, b, c in triples)
-
-
-@given(some_groups, some_observations, some_evidence)
+@given(some_groups, some_observations, some_checks)
 def test_a_standby_has_a_confirmed_address_on_the_database_port(
-    before: TargetGroup, observations: list[Observation], evidence: Evidence
+    before: TargetGroup, observations: list[Observation], check: StandbyCheck
 ) -> None:
-    plan = make_plan(before, observations, SERVING, evidence)
+    plan = plan_of(before, observations, SERVING, check=check)
 
     for stays in (c.target for c in plan.changes if c.reason is Reason.STANDBY):
-        assert evidence.check is not None
-        assert stays.address in evidence.check.confirmed
+        assert stays.address in check.confirmed
         assert stays.port == SERVING.port
         assert SERVING.allows(stays.address)
 
@@ -903,7 +851,7 @@ def test_two_agreeing_sources_remove_an_old_target_beside_a_new_one_at_once(
 ) -> None:
     observations[-1] = replace(observations[-1], second=observations[-1].addresses)
 
-    plan = make_plan(before, observations, policy)
+    plan = plan_of(before, observations, policy)
 
     if plan.to_register and before.draining.isdisjoint(c.target for c in plan.to_register):
         assert not [c for c in plan.changes if c.reason is Reason.ABSENCE_UNCONFIRMED]
@@ -918,7 +866,7 @@ def test_agreement_on_an_older_address_removes_nothing_at_once(
     always = [replace(o, addresses=o.addresses | {A}) for o in observations]
     back = replace(always[-1], addresses=frozenset({A}), second=frozenset({A}))
 
-    plan = make_plan(known, [*always, back], policy)
+    plan = plan_of(known, [*always, back], policy)
 
     assert not [c for c in plan.changes if c.reason is Reason.ABSENT_IN_BOTH_SOURCES]
 
@@ -934,7 +882,7 @@ def applied(before: TargetGroup, plan: Plan) -> TargetGroup:
 def test_no_plan_leaves_a_group_without_a_registered_target(
     before: TargetGroup, observations: list[Observation], policy: SyncPolicy
 ) -> None:
-    plan = make_plan(before, observations, policy)
+    plan = plan_of(before, observations, policy)
 
     if before.registered:
         assert applied(before, plan).registered
@@ -944,7 +892,7 @@ def test_no_plan_leaves_a_group_without_a_registered_target(
 def test_no_plan_registers_an_address_outside_the_allowed_networks(
     before: TargetGroup, observations: list[Observation], policy: SyncPolicy
 ) -> None:
-    plan = make_plan(before, observations, policy)
+    plan = plan_of(before, observations, policy)
 
     assert all(c.target.address in ip_network("10.0.0.0/16") for c in plan.to_register)
 
@@ -953,7 +901,7 @@ def test_no_plan_registers_an_address_outside_the_allowed_networks(
 def test_no_plan_removes_a_desired_target(
     before: TargetGroup, observations: list[Observation], policy: SyncPolicy
 ) -> None:
-    plan = make_plan(before, observations, policy)
+    plan = plan_of(before, observations, policy)
 
     desired = {Target(a, policy.port) for a in observations[-1].addresses}
     assert not desired & {c.target for c in plan.to_deregister}
@@ -965,7 +913,7 @@ def test_without_a_second_source_no_plan_removes_an_address_of_the_confirm_windo
 ) -> None:
     observations[-1] = replace(observations[-1], second=None)
 
-    plan = make_plan(before, observations, policy)
+    plan = plan_of(before, observations, policy)
 
     ends = observations[-1].at
     # Added as in the planner, because a difference would be rounded differently.
@@ -981,9 +929,9 @@ def test_without_a_second_source_no_plan_removes_an_address_of_the_confirm_windo
 def test_a_plan_applied_twice_changes_nothing(
     before: TargetGroup, observations: list[Observation], policy: SyncPolicy
 ) -> None:
-    plan = make_plan(before, observations, policy)
+    plan = plan_of(before, observations, policy)
 
-    again = make_plan(applied(before, plan), observations, policy)
+    again = plan_of(applied(before, plan), observations, policy)
 
     assert not set(again.to_register) & set(plan.to_register)
     assert not set(again.to_deregister) & set(plan.to_deregister)
@@ -993,7 +941,7 @@ def test_a_plan_applied_twice_changes_nothing(
 def test_every_target_gets_exactly_one_change(
     before: TargetGroup, observations: list[Observation], policy: SyncPolicy
 ) -> None:
-    plan = make_plan(before, observations, policy)
+    plan = plan_of(before, observations, policy)
 
     listed = {t.target for t in before.targets}
     desired = {Target(a, policy.port) for a in observations[-1].addresses}

@@ -37,7 +37,7 @@ def notification_of(result: SyncResult, origin: Origin, *, at: float) -> Notific
 def _detail(result: SyncResult, origin: Origin, at: float) -> Document:
     run, document = result.run, result.to_document()
     plan = run.plan or Plan(())
-    before, after = _texts(run.initially_registered), _texts(run.registered_now)
+    before, after = _texts(run.initially_registered), _texts(run.tracks.registered)
     return {
         "version": VERSION,
         "id": _id(result, origin, before, after),
@@ -47,7 +47,7 @@ def _detail(result: SyncResult, origin: Origin, at: float) -> Document:
         "status": result.status.value,
         "summary": plain(document["summary"]),
         "healthy": run.healthy,
-        "trigger": _plain_texts(result.trigger),
+        "trigger": _plain_texts(result.trigger.to_document()),
         "endpoint": _plain_texts(cast("Document", document["observation"])),
         "old_targets": before,
         "new_targets": after,
@@ -82,7 +82,7 @@ def _texts(targets: Iterable[Target] | None) -> list[str]:
 
 def _change_mail(result: SyncResult, origin: Origin, change_id: str) -> Email:
     run = result.run
-    before, after = _listed(run.initially_registered), _listed(run.registered_now)
+    before, after = _listed(run.initially_registered), _listed(run.tracks.registered)
     meaning, remedy = _meaning_and_remedy(result)
     return mail(
         f"{origin.stack}: {_headline(result)} {after}",
@@ -115,7 +115,7 @@ def _headline(result: SyncResult) -> str:
 def _meaning_and_remedy(result: SyncResult) -> tuple[str, str]:
     run = result.run
     if result.status is RunStatus.FAILED:
-        failure = plain(run.failure.detail) if run.failure else "see the log"
+        failure = plain(str(run.error)) if run.error else "see the log"
         return (
             f"the change was made, and then the run failed: {failure}",
             "nothing yet. The next run starts within a minute. An alarm reports it if it fails.",
@@ -145,7 +145,7 @@ def _meaning_and_remedy(result: SyncResult) -> tuple[str, str]:
 
 def _veto_mail(result: SyncResult, origin: Origin) -> Email:
     run = result.run
-    targets = _listed(run.registered_now)
+    targets = _listed(run.tracks.registered)
     return mail(
         f"{origin.stack}: sync vetoed, the targets are still {targets}",
         [
@@ -192,7 +192,7 @@ def _vetoes(run: RunState) -> str:
     )
 
 
-_STARTED_BY: Mapping[object, str] = {
+_STARTED_BY: Mapping[str, str] = {
     "rds_event": "An RDS event started the run",
     "ec2_event": "An EC2 event started the run",
     "schedule": "The schedule started the run",
@@ -201,8 +201,7 @@ _STARTED_BY: Mapping[object, str] = {
 
 
 def _trigger(result: SyncResult) -> str:
-    event = result.trigger["event_id"]
-    started_by = _STARTED_BY[result.trigger["kind"]]
+    event, started_by = result.trigger.event_id, _STARTED_BY[result.trigger.kind]
     return f"{started_by} ({plain(event)})." if event else f"{started_by}."
 
 

@@ -2,19 +2,12 @@
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
-from target_sync.errors import (
-    AwsCallError,
-    ObservationDeniedError,
-    ObservationError,
-    TargetSyncError,
-)
+from target_sync.errors import AwsCallError
 from target_sync.model import (
     FailedObservation,
-    LookupFailure,
     Observation,
-    RunStatus,
     StandbyCheck,
     SyncPolicy,
     TargetGroup,
@@ -24,6 +17,7 @@ from target_sync.ports import Clock, Endpoint, RateLimiter, Reporter, Standbys, 
 from target_sync.reconcile.loop import (
     Apply,
     Done,
+    Next,
     PollDns,
     RunConfig,
     RunState,
@@ -32,18 +26,13 @@ from target_sync.reconcile.loop import (
     TakeSnapshot,
 )
 from target_sync.reconcile.result import SyncResult
+from target_sync.reconcile.tracks import Tracks
 from target_sync.reconcile.triggers import SyncTrigger
 
 #: The time kept for the last call with its retries, and for the report.
 RESERVE_SECONDS = 15.0
 #: The interval of scheduled runs (template.yaml, EveryMinute).
 SCHEDULE_SECONDS = 60.0
-
-
-#: What a step returns: the new state, the next step, and the error if the step failed.
-_Outcome: TypeAlias = tuple[RunState, Step, TargetSyncError | None]
-#: A step that yields the times at which it continues.
-_SteppedOutcome: TypeAlias = Generator[float, None, _Outcome]
 
 
 class RunReporter(Reporter[SyncResult], Protocol):
@@ -113,27 +102,29 @@ class Reconciler:
         Tests drive many runs on one virtual clock this way, and stop a run between any two
         calls, as Lambda does at a time-out.
         """
-        run = RunState(run_config=self._run_config(trigger, remaining_seconds), policy=self.policy)
-        began_at = run.run_config.started_at - max(0.0, age_seconds)
-        error: TargetSyncError | None = None
-        step: Step = TakeSnapshot(run.run_config.started_at)
+        config = self._run_config(trigger, remaining_seconds)
+        run = RunState(run_config=config, tracks=Tracks(self.policy))
+        step: Step = TakeSnapshot(config.started_at)
         while not isinstance(step, Done):
             if isinstance(step, Apply):
-                run, step, error = yield from self._apply(run, step)
-            elif isinstance(step, PollDns):
-                yield step.at
-                run, step, error = self._poll_dns(run)
+                run, step = yield from self._apply(run, step)
+                continue
+            yield step.at
+            if isinstance(step, PollDns):
+                run, step = run.after_dns_poll(self.endpoint.observe())
             else:
-                yield step.at
-                run, step, error = yield from self._take_snapshot(run)
+                run, step = yield from self._take_snapshot(run)
         result = SyncResult(
-            status=step.status, run=run, trigger=trigger.to_document(), began_at=began_at
+            status=step.status,
+            run=run,
+            trigger=trigger,
+            began_at=config.started_at - max(0.0, age_seconds),
         )
         # Notify first: the report includes the undelivered notifications.
         result = self._notify(result)
         self.reporter.report(result)
-        if error is not None:
-            raise error
+        if step.error is not None:
+            raise step.error
         return result
 
     def _notify(self, result: SyncResult) -> SyncResult:
@@ -154,7 +145,6 @@ class Reconciler:
             deadline=now + remaining_seconds - RESERVE_SECONDS,
             watch_until=now + (self.watch_seconds if watches else 0.0),
             watch_seconds=self.watch_seconds if watches or trigger.is_scheduled else 0.0,
-            change_completed=trigger.completes_a_change,
             # The next run may start a little late, so poll once more after it is due.
             poll_until=now + (SCHEDULE_SECONDS + self.dns_poll_seconds if polls_dns else 0.0),
             dns_poll_seconds=self.dns_poll_seconds,
@@ -162,20 +152,20 @@ class Reconciler:
             dry_run=trigger.dry_run,
         )
 
-    def _take_snapshot(self, run: RunState) -> _SteppedOutcome:
+    def _take_snapshot(self, run: RunState) -> Generator[float, None, Next]:
         """Describe the group first, so that the observation is the fresher of the two."""
         if self.rate_limiter is not None:
             yield from self.rate_limiter.before_snapshot()
         try:
             group = self.target_group.describe()
         except AwsCallError as error:
-            return self._after_error(run, error)
+            return run.after_failure(error, self.clock.now())
         yield self.clock.now()
         observation = self.endpoint.observe()
         snapshot = Snapshot(group, observation, self._standby_check(group, observation))
         run, step = run.after_snapshot(snapshot)
         self.reporter.report_iteration(run)
-        return _outcome(run, step, observation)
+        return run, step
 
     def _standby_check(
         self, group: TargetGroup, observation: Observation | FailedObservation
@@ -187,12 +177,7 @@ class Reconciler:
             return None
         return self.standbys.check(frozenset(t.address for t in undesired))
 
-    def _poll_dns(self, run: RunState) -> _Outcome:
-        observation = self.endpoint.observe()
-        run, step = run.after_dns_poll(observation)
-        return _outcome(run, step, observation)
-
-    def _apply(self, run: RunState, step: Apply) -> _SteppedOutcome:
+    def _apply(self, run: RunState, step: Apply) -> Generator[float, None, Next]:
         """Register first, and deregister only if every registration succeeded.
 
         A stale plan is discarded for a new snapshot.
@@ -200,7 +185,7 @@ class Reconciler:
         plan = step.plan
         yield from self._wait_before_change()
         if run.is_stale(self.clock.now()):
-            return run, TakeSnapshot(self.clock.now()), None
+            return run, TakeSnapshot(self.clock.now())
         try:
             if plan.to_register:
                 self.target_group.register([c.target for c in plan.to_register])
@@ -211,28 +196,11 @@ class Reconciler:
                 self.target_group.deregister([c.target for c in plan.to_deregister])
                 run = run.after_deregistration(plan.to_deregister)
         except AwsCallError as error:
-            return self._after_error(run, error)
-        return run, run.after_change(step), None
+            return run.after_failure(error, self.clock.now())
+        return run.after_change(plan)
 
     def _wait_before_change(self) -> Iterator[float]:
         """Wait for the rate limiter. The caller checks afterwards whether the plan is stale."""
         if self.rate_limiter is not None:
             yield from self.rate_limiter.before_change()
         yield self.clock.now()
-
-    def _after_error(self, run: RunState, error: AwsCallError) -> _Outcome:
-        run, step = run.after_failure(str(error), self.clock.now())
-        return run, _step_after(error, step), error
-
-
-def _outcome(run: RunState, step: Step, observation: Observation | FailedObservation) -> _Outcome:
-    if not isinstance(observation, FailedObservation):
-        return run, step, None
-    denied = observation.failure is LookupFailure.ACCESS_DENIED
-    error = (ObservationDeniedError if denied else ObservationError)(observation.detail)
-    return run, _step_after(error, step), error
-
-
-def _step_after(error: TargetSyncError, step: Step) -> Step:
-    """Return the planned step, or the end of the run if a retry cannot help."""
-    return step if error.retryable else Done(RunStatus.FAILED)

@@ -8,6 +8,7 @@ from target_sync.model import FailedObservation, RunStatus, TargetHealth
 from target_sync.ports import LogRecord
 from target_sync.reconcile.loop import RunState
 from target_sync.reconcile.planner import Action, Change, Plan
+from target_sync.reconcile.triggers import SyncTrigger
 
 Document: TypeAlias = Mapping[str, object]
 
@@ -36,14 +37,13 @@ class SyncResult:
     Attributes:
         status: How the run ended.
         run: The last state of the run.
-        trigger: The trigger, as the document shows it.
         began_at: When the trigger occurred. ``seconds`` count from here.
         undelivered_notifications: A sentence for each notification that may not have arrived.
     """
 
     status: RunStatus
     run: RunState
-    trigger: Document
+    trigger: SyncTrigger
     began_at: float
     undelivered_notifications: tuple[str, ...] = ()
 
@@ -54,8 +54,8 @@ class SyncResult:
         It does so of its changes. Of a veto it does so only after an event that reports a complete
         failover; scheduled runs would repeat it every minute (ADR 0017).
         """
-        run = self.run
-        return run.changed or (self.status is RunStatus.VETOED and run.run_config.change_completed)
+        is_vetoed = self.status is RunStatus.VETOED
+        return self.run.changed or (is_vetoed and self.trigger.completes_a_change)
 
     @property
     def seconds(self) -> Mapping[str, float | None]:
@@ -83,7 +83,7 @@ class SyncResult:
             "status": self.status.value,
             "summary": summarize(self),
             "healthy": run.healthy,
-            "trigger": self.trigger,
+            "trigger": self.trigger.to_document(),
             "age_seconds": round(run.run_config.started_at - self.began_at, 3),
             "observation": _observation(run),
             "registered": targets(run.registered),
@@ -100,6 +100,7 @@ class SyncResult:
             "seconds": self.seconds,
             "iterations": run.iterations,
             "dns_polls": run.dns_polls,
+            "waited_for": [reason.value for reason in run.waited_for],
             "failures": run.failures,
             "last_failure": _last_failure(run),
             "undelivered_notifications": list(self.undelivered_notifications),
@@ -135,8 +136,8 @@ class SyncResult:
 
 def _last_failure(run: RunState) -> str | None:
     """Return the failure of the last call, or else of the last standby check."""
-    if run.failure:
-        return run.failure.detail
+    if run.error:
+        return str(run.error)
     standby = run.snapshot.standby if run.snapshot else None
     return (standby and standby.failure) or None
 
