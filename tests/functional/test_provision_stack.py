@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from functions.provision_stack import app
 from target_sync.errors import CustomResourceRequestError, CustomResourceResponseError
 from target_sync.model import ConnectionState
+from target_sync.provisioning import provisioner
 from target_sync.provisioning.ports import FunctionError
 from target_sync.provisioning.provisioner import RESERVE_SECONDS
 from tests.support.custom_resources import (
@@ -57,6 +59,12 @@ def stack() -> Stack:
     return Stack(functions=FakeFunctions(HEALTHY))
 
 
+@pytest.fixture
+def _no_watchdog(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The watchdog measures real time, so on a busy machine it could respond first.
+    monkeypatch.setattr(provisioner, "_failing_at_time_out", lambda *_: nullcontext())
+
+
 # -------------------------------------------------------------------------------- the handler
 
 
@@ -72,11 +80,11 @@ def test_the_handler_passes_the_request_to_the_provisioner(
 ) -> None:
     arns: list[str] = []
 
-    def provisioner(function_arn: str) -> object:
+    def stack_provisioner(function_arn: str) -> object:
         arns.append(function_arn)
         return stack.provisioner()
 
-    monkeypatch.setattr(app, "stack_provisioner", provisioner)
+    monkeypatch.setattr(app, "stack_provisioner", stack_provisioner)
     app.handler(event("Create", "DatabaseLookup", LOOKUP), cast("LambdaContext", FakeContext()))
 
     assert arns == [FakeContext.invoked_function_arn]
@@ -122,7 +130,10 @@ def test_a_failed_lookup_fails_the_deployment_and_its_deletion_succeeds(
 # ------------------------------------------------------------------------------------- first sync
 
 
-def test_the_first_sync_returns_the_targets_and_their_health(stack: Stack) -> None:
+@pytest.mark.parametrize("status", ["in_sync", "synced", "unhealthy"])
+def test_the_first_sync_returns_the_targets_and_their_health(stack: Stack, status: str) -> None:
+    stack.functions.replies = [sync_result(status)]
+
     response = stack.request("Create", "FirstSync", **SYNC)
 
     assert response["Data"] == {
@@ -140,6 +151,22 @@ def test_the_first_sync_waits_for_health(stack: Stack) -> None:
         stack.request("Update", "FirstSync", **SYNC)["Data"]["Health"] == "10.0.1.11:5432 healthy"
     )
     assert len(stack.functions.invocations) == 3
+
+
+def test_the_first_sync_waits_for_every_target_and_returns_them_in_order(stack: Stack) -> None:
+    new, old = (
+        {"target": target, "state": state, "state_reason": None}
+        for target, state in (("10.0.2.12:5432", "initial"), ("10.0.1.11:5432", "healthy"))
+    )
+    stack.functions.replies = [
+        {"status": "synced", "registered": [new], "kept": [old]},
+        {"status": "in_sync", "registered": [], "kept": [{**new, "state": "healthy"}, old]},
+    ]
+
+    response = stack.request("Create", "FirstSync", **SYNC)
+
+    assert response["Data"]["Registered"] == "10.0.1.11:5432, 10.0.2.12:5432"
+    assert len(stack.functions.invocations) == 2
 
 
 def test_the_first_sync_waits_for_an_unfinished_run(stack: Stack) -> None:
@@ -183,12 +210,13 @@ def test_an_unhealthy_target_does_not_fail_the_deployment(
     assert stack.clock.now() - start == 60
 
 
+@pytest.mark.usefixtures("_no_watchdog")
 def test_the_wait_for_health_ends_in_time_for_the_response() -> None:
-    stack = Stack(functions=FakeFunctions(UNHEALTHY), remaining_seconds=RESERVE_SECONDS + 30)
+    stack = Stack(functions=FakeFunctions(UNHEALTHY), remaining_seconds=RESERVE_SECONDS + 32)
     start = stack.clock.now()
 
     assert stack.request("Create", "FirstSync", **SYNC)["Status"] == "SUCCESS"
-    assert stack.clock.now() - start == 30
+    assert stack.clock.now() - start == 32
 
 
 def test_a_name_that_does_not_resolve_fails_the_deployment(stack: Stack) -> None:
@@ -244,15 +272,20 @@ def test_retries_while_the_policy_of_the_sync_is_not_applied(stack: Stack, error
     assert stack.request("Create", "FirstSync", **SYNC)["Status"] == "SUCCESS"
 
 
-def test_a_missing_permission_of_the_sync_fails_the_deployment(stack: Stack) -> None:
+@pytest.mark.usefixtures("_no_watchdog")
+@pytest.mark.parametrize(("remaining", "waits"), [(300, 20), (RESERVE_SECONDS + 12, 12)])
+def test_a_missing_permission_of_the_sync_fails_the_deployment_in_time(
+    stack: Stack, remaining: float, waits: float
+) -> None:
     stack.functions.replies = [FunctionError("AwsAccessDeniedError", "not authorized")]
+    stack.remaining_seconds = remaining
     start = stack.clock.now()
 
     response = stack.request("Create", "FirstSync", **SYNC)
 
     assert response["Status"] == "FAILED"
     assert "AwsAccessDeniedError): not authorized" in response["Reason"]
-    assert stack.clock.now() - start == 20
+    assert stack.clock.now() - start == waits
 
 
 def test_the_deletion_of_the_first_sync_does_nothing(stack: Stack) -> None:
@@ -300,10 +333,12 @@ def test_the_deletion_waits_until_a_rejected_connection_is_deleted(stack: Stack)
 def test_a_connection_that_stays_open_fails_the_deletion_in_time(stack: Stack) -> None:
     stack.connections = FakeConnections(vpce1=ConnectionState.AVAILABLE)
     stack.connections.stuck = {"vpce1"}
+    start = stack.clock.now()
 
     response = stack.request("Delete", "EndpointConnections", **CONNECTIONS)
 
     assert response["Status"] == "FAILED"
+    assert stack.clock.now() - start == 300 - RESERVE_SECONDS
     assert "vpce1" in response["Reason"]
     assert "Delete the stack again" in response["Reason"]
 
@@ -433,15 +468,20 @@ def test_retries_while_the_policy_is_not_applied(stack: Stack) -> None:
     assert stack.request("Create", "DatabaseLookup", **LOOKUP)["Status"] == "SUCCESS"
 
 
-def test_a_missing_permission_fails_the_deployment_and_names_the_call(stack: Stack) -> None:
+@pytest.mark.usefixtures("_no_watchdog")
+@pytest.mark.parametrize(("remaining", "waits"), [(300, 20), (RESERVE_SECONDS + 11, 11)])
+def test_a_missing_permission_fails_the_deployment_in_time_and_names_the_call(
+    stack: Stack, remaining: float, waits: float
+) -> None:
     stack.catalog.denied_calls = 1_000
+    stack.remaining_seconds = remaining
     start = stack.clock.now()
 
     response = stack.request("Create", "DatabaseLookup", **LOOKUP)
 
     assert response["Status"] == "FAILED"
     assert "DescribeDBInstances failed with AccessDenied" in response["Reason"]
-    assert stack.clock.now() - start == 20
+    assert stack.clock.now() - start == waits
 
 
 def test_an_unknown_resource_fails_but_can_be_deleted(stack: Stack) -> None:
