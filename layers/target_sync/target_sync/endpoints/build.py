@@ -40,7 +40,7 @@ def endpoint_of(settings: Settings, now: Callable[[], float]) -> Endpoint:
 
 
 def _named_endpoint(settings: Settings, now: Callable[[], float]) -> Endpoint:
-    # DNS is 11 % of a start, and not needed by the kinds above.
+    # DNS is 12 % of a start, and not needed by the kinds above.
     from target_sync.endpoints.authoritative import AuthoritativeResolver  # noqa: PLC0415
     from target_sync.endpoints.dns import DnsEndpoint, make_resolver  # noqa: PLC0415
 
