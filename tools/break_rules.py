@@ -322,7 +322,7 @@ BREAKS = [
     Break(
         "a stale plan is not applied",
         "reconcile/loop.py",
-        "        return now > self._now + STALE_SECONDS\n",
+        "        return now > self.newest.at + STALE_SECONDS\n",
         "        return False\n",
     ),
     Break(
@@ -364,19 +364,19 @@ BREAKS = [
     Break(
         "a run waits for health for five minutes",
         "reconcile/loop.py",
-        "        return (since or 0.0) + HEALTHY_WITHIN_SECONDS\n",
-        "        return self.run_config.deadline\n",
+        "(since or 0.0) + HEALTHY_WITHIN_SECONDS",
+        "config.deadline",
     ),
     Break(
         "a scheduled run watches while the sources disagree",
         "reconcile/loop.py",
-        "        if self._is_contested:\n            # Sources",
+        "        if self.newest.contested:\n            # Sources",
         "        if False:\n            # Sources",
     ),
     Break(
         "a watch ends once the change is followed",
         "reconcile/loop.py",
-        "self._now if self._is_over else config.watch_until",
+        "self.newest.at if self._is_over else config.watch_until",
         "config.watch_until",
     ),
     Break(
@@ -400,7 +400,7 @@ BREAKS = [
     Break(
         "a run continues while the sources disagree",
         "reconcile/loop.py",
-        "is_healthy and not self._sources_disagree\n",
+        "is_healthy and not self.newest.disagreement\n",
         "is_healthy\n",
     ),
     Break(
@@ -424,7 +424,7 @@ BREAKS = [
     Break(
         "a changed observation in a DNS poll needs a snapshot",
         "reconcile/loop.py",
-        "        if self.plan is None or not observation.says_the_same(self.observations[-1]):\n",
+        "        if self.plan is None or not observation.says_the_same(self.newest):\n",
         "        if self.plan is None:\n",
     ),
     Break(
@@ -526,13 +526,13 @@ BREAKS = [
     Break(
         "a run with a failed standby check is unfinished",
         "reconcile/loop.py",
-        " or plan.has_failed_checks or self._sources_disagree:",
-        " or self._sources_disagree:",
+        " or plan.has_failed_checks or self.newest.disagreement:",
+        " or self.newest.disagreement:",
     ),
     Break(
         "a run whose sources disagree is unfinished",
         "reconcile/loop.py",
-        " or plan.has_failed_checks or self._sources_disagree:",
+        " or plan.has_failed_checks or self.newest.disagreement:",
         " or plan.has_failed_checks:",
     ),
     Break(

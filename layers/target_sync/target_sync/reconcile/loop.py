@@ -168,6 +168,11 @@ class RunState:
         return bool(self.registered or self.deregistered)
 
     @property
+    def newest(self) -> Observation:
+        """The newest observation of a run that has one."""
+        return self.observations[-1]
+
+    @property
     def healthy(self) -> bool:
         """Whether every desired target is registered and healthy."""
         if self.snapshot is None or isinstance(self.snapshot.observation, FailedObservation):
@@ -177,7 +182,7 @@ class RunState:
 
     def is_stale(self, now: float) -> bool:
         """Whether the newest observation is too old for a change."""
-        return now > self._now + STALE_SECONDS
+        return now > self.newest.at + STALE_SECONDS
 
     def after_snapshot(self, snapshot: Snapshot) -> Next:
         """Return the state after a snapshot, and the next step."""
@@ -205,7 +210,7 @@ class RunState:
         if isinstance(observation, FailedObservation):
             return state.after_failure(_error_of(observation), observation.at)
         state = state.with_observation(self.tracks.after_observation(observation), observation)
-        if self.plan is None or not observation.says_the_same(self.observations[-1]):
+        if self.plan is None or not observation.says_the_same(self.newest):
             # A plan needs an observation that is fresher than the description of the group.
             return state, TakeSnapshot(observation.at)
         return state.wait(self.plan)
@@ -239,7 +244,7 @@ class RunState:
         due = plan.confirmation_due_at
         if due is not None and due < self.run_config.deadline and not plan.to_deregister:
             return self.wait(plan)
-        return self, TakeSnapshot(self._now + self.run_config.iteration_seconds)
+        return self, TakeSnapshot(self.newest.at + self.run_config.iteration_seconds)
 
     def after_failure(self, error: TargetSyncError, at: float) -> Next:
         """Return the state after a failed call, and the next step.
@@ -257,11 +262,6 @@ class RunState:
         return failed, Done(RunStatus.FAILED, error)
 
     @property
-    def _now(self) -> float:
-        """When the newest observation was made."""
-        return self.observations[-1].at
-
-    @property
     def _watch_until(self) -> float:
         """Until when this run expects a change, announced by an event or detected by itself."""
         config = self.run_config
@@ -270,16 +270,12 @@ class RunState:
         return max(config.watch_until, self.detected_at + config.watch_seconds)
 
     @property
-    def _sources_disagree(self) -> bool:
-        return bool(self.observations[-1].disagreement)
-
-    @property
     def _addresses_changed(self) -> bool:
         """Whether the newest addresses differ from the first ones.
 
         Addresses that only one resolver's cache gave in between do not count.
         """
-        return self.observations[-1].addresses != self.observations[0].addresses
+        return self.newest.addresses != self.observations[0].addresses
 
     def with_observation(self, tracks: Tracks, observation: Observation) -> "RunState":
         """Return the state with this observation, and the tracks after it."""
@@ -287,12 +283,12 @@ class RunState:
         return replace(self, tracks=tracks, observations=observations, error=None)
 
     def _tracks_after(self, changes: Iterable[Change], membership: Membership) -> Tracks:
-        return self.tracks.after_change(membership, [c.target for c in changes], self._now)
+        return self.tracks.after_change(membership, [c.target for c in changes], self.newest.at)
 
     def with_plan(self, plan: Plan) -> Next:
         """Return the state with the times that follow from the newest plan, and the next step."""
-        now, config = self._now, self.run_config
-        is_found = not plan.is_complete or self._addresses_changed or self._is_contested
+        now, config = self.newest.at, self.run_config
+        is_found = not plan.is_complete or self._addresses_changed or bool(self.newest.contested)
         detected_at = first_time(self.detected_at, now, holds=is_found)
         is_healthy = self.healthy and detected_at is not None
         healthy_at = unbroken_since(self.healthy_at, now, holds=is_healthy)
@@ -303,13 +299,9 @@ class RunState:
             return state, Apply(plan)
         return replace(state, failures_in_a_row=0).wait(plan)
 
-    @property
-    def _is_contested(self) -> bool:
-        return bool(self.observations[-1].contested)
-
     def wait(self, plan: Plan) -> Next:
         """Return the next observation while the run waits for something, or else its end."""
-        config, now = self.run_config, self._now
+        config, now = self.run_config, self.newest.at
         at = now + config.iteration_seconds
         reason, until = self._waits_for(plan)
         if at < min(until, config.deadline):
@@ -326,24 +318,19 @@ class RunState:
         if due is not None and due < config.deadline:
             return WaitsFor.CONFIRMATION, config.deadline
         if self.changed and config.wait_for_healthy and not self.healthy and not plan.vetoes:
-            return WaitsFor.HEALTH, max(config.watch_until, self._healthy_expected_by)
-        if self._is_contested:
+            since = self.detected_at if self.registered_at is None else self.registered_at
+            return WaitsFor.HEALTH, max(config.watch_until, (since or 0.0) + HEALTHY_WITHIN_SECONDS)
+        if self.newest.contested:
             # Sources disagree at the beginning or the end of a failover, announced or not.
             return WaitsFor.AGREEMENT, self._watch_until
-        return WaitsFor.ANNOUNCED_CHANGE, self._now if self._is_over else config.watch_until
-
-    @property
-    def _healthy_expected_by(self) -> float:
-        """Until when a run that changed something waits for health."""
-        since = self.detected_at if self.registered_at is None else self.registered_at
-        return (since or 0.0) + HEALTHY_WITHIN_SECONDS
+        return WaitsFor.ANNOUNCED_CHANGE, self.newest.at if self._is_over else config.watch_until
 
     @property
     def _is_over(self) -> bool:
         """Whether the change that an event announced is over."""
         is_followed = bool(self.registered) or self._addresses_changed
         is_healthy = self.healthy or not self.run_config.wait_for_healthy
-        return is_followed and is_healthy and not self._sources_disagree
+        return is_followed and is_healthy and not self.newest.disagreement
 
     def _snapshot_due_at(self, plan: Plan) -> float:
         """Return when the next snapshot is due while the observation stays the same."""
@@ -359,7 +346,7 @@ class RunState:
     def _status(self, plan: Plan) -> RunStatus:
         if plan.vetoes:
             return RunStatus.VETOED
-        if not plan.is_complete or plan.has_failed_checks or self._sources_disagree:
+        if not plan.is_complete or plan.has_failed_checks or self.newest.disagreement:
             return RunStatus.UNFINISHED
         if not self.changed:
             return RunStatus.IN_SYNC

@@ -170,7 +170,7 @@ def _listed(targets: Iterable[Target] | None) -> str:
 
 
 def _addresses(run: RunState) -> str:
-    newest = run.observations[-1]
+    newest = run.newest
     addresses = ", ".join(sorted(map(str, newest.addresses))) or "no address"
     return _joined(f"{plain(newest.name)} has {plain(addresses)}.", plain(newest.disagreement))
 
