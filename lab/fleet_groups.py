@@ -68,11 +68,7 @@ def create_by_calls(
 def create_group(elb: "ElasticLoadBalancingv2Client", network: Network, group: NewGroup) -> str:
     """Create one group without a listener; return its ARN."""
     made = elb.create_target_group(
-        Name=group.name,
-        Protocol="TCP",
-        Port=_DATABASE_PORT,
-        VpcId=network.vpc_id,
-        TargetType="ip",
+        Name=group.name, Protocol="TCP", Port=_DATABASE_PORT, VpcId=network.vpc_id, TargetType="ip"
     )
     arn = made["TargetGroups"][0]["TargetGroupArn"]
     if group.tags:

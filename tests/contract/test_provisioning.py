@@ -78,7 +78,7 @@ class RecordingClock(FakeClock):
         (7.4, [0.5, 1.5]),
     ],
 )
-def test_doubles_each_pause_and_begins_only_tries_that_end_before_the_deadline(
+def test_an_unreachable_url_fails_at_the_deadline_without_showing_the_url(
     deadline: float, waits: list[float]
 ) -> None:
     clock = RecordingClock()

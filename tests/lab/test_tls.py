@@ -40,13 +40,13 @@ class Certificates:
     """A root certificate and a server's certificate, as files."""
 
     def __init__(self, folder: Path) -> None:
-        self.root_file = folder / "root.pem"
+        self.folder = folder
         self.certificate_file = folder / "server.pem"
         self.key_file = folder / "server.key"
         root_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
         root = _certificate("RDS CA", root_key.public_key(), "RDS CA", root_key, is_root=True)
         server = _certificate(DATABASE, key.public_key(), "RDS CA", root_key, is_root=False)
-        self.root_file.write_bytes(root.public_bytes(serialization.Encoding.PEM))
+        (folder / "root.pem").write_bytes(root.public_bytes(serialization.Encoding.PEM))
         self.certificate_file.write_bytes(server.public_bytes(serialization.Encoding.PEM))
         self.key_file.write_bytes(
             key.private_bytes(
@@ -114,9 +114,7 @@ class Database(socketserver.ThreadingTCPServer):
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(certificates.certificate_file, certificates.key_file)
 
-    def accepts(
-        self, sslmode: str, host: str = CONSUMER_ENDPOINT, root: Path | None = None
-    ) -> bool:
+    def accepts(self, sslmode: str, host: str, root: Path | None) -> bool:
         """Return whether a client with libpq connects; it must then use TLS."""
         try:
             connection = psycopg.connect(
@@ -157,41 +155,28 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
         serving.join()
 
 
-def test_the_default_mode_uses_tls_if_the_server_requires_it(database: Database) -> None:
-    # dbt uses libpq's default.
-    assert database.accepts("prefer")
-
-
-@pytest.mark.parametrize("sslmode", ["allow", "require"])
-def test_modes_without_verification_connect(database: Database, sslmode: str) -> None:
-    assert database.accepts(sslmode)
-
-
-def test_without_tls_no_client_connects(database: Database) -> None:
-    assert not database.accepts("disable")
-
-
-def test_a_client_can_verify_the_issuer_of_the_certificate(database: Database) -> None:
-    assert database.accepts("verify-ca", root=database.certificates.root_file)
-
-
-def test_a_client_rejects_another_issuer(database: Database) -> None:
-    assert not database.accepts("verify-ca", root=database.certificates.certificate_file)
-
-
-def test_the_consumers_name_is_not_in_the_certificate(database: Database) -> None:
-    assert not database.accepts("verify-full", root=database.certificates.root_file)
-
-
-def test_the_databases_name_with_the_endpoints_address_passes_verify_full(
-    database: Database,
+@pytest.mark.parametrize(
+    ("sslmode", "host", "root", "accepted"),
+    [
+        # dbt uses libpq's default: TLS if the server requires it.
+        ("prefer", CONSUMER_ENDPOINT, None, True),
+        ("allow", CONSUMER_ENDPOINT, None, True),
+        ("require", CONSUMER_ENDPOINT, None, True),
+        ("disable", CONSUMER_ENDPOINT, None, False),
+        # With a root certificate a client verifies the issuer, even with `require`.
+        ("verify-ca", CONSUMER_ENDPOINT, "root.pem", True),
+        ("verify-ca", CONSUMER_ENDPOINT, "server.pem", False),
+        ("require", CONSUMER_ENDPOINT, "server.pem", False),
+        # The certificate has the database's name, not the consumer's.
+        ("verify-full", CONSUMER_ENDPOINT, "root.pem", False),
+        ("verify-full", DATABASE, "root.pem", True),
+    ],
+)
+def test_a_mode_connects_or_not(
+    database: Database, sslmode: str, host: str, root: str | None, accepted: bool
 ) -> None:
-    root = database.certificates.root_file
-    assert database.accepts("verify-full", host=DATABASE, root=root)
-
-
-def test_with_a_root_certificate_require_verifies_the_issuer(database: Database) -> None:
-    assert not database.accepts("require", root=database.certificates.certificate_file)
+    root_file = database.certificates.folder / root if root else None
+    assert database.accepts(sslmode, host, root_file) == accepted
 
 
 def test_the_page_lists_exactly_these_modes() -> None:

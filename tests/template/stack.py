@@ -27,14 +27,14 @@ NETWORK = {
 """The further parameters of a database outside AWS."""
 
 _CLUSTER = "cluster-abcdefghijkl.eu-west-1.rds.amazonaws.com"
-_OWN_NAME = {"DatabaseEndpoint": "db.corp.example", **NETWORK}
+_IN_VPC = {"FunctionSubnetIds": "subnet-0a1b2c3d4e5f60718", "CreateInterfaceEndpoints": "true"}
 
 SITUATIONS: Mapping[str, Mapping[str, str]] = {
     "rds-instance": {},
     "rds-cluster-writer": {"DatabaseEndpoint": f"orders.{_CLUSTER}"},
     "rds-cluster-readers": {"DatabaseEndpoint": f"orders.{_CLUSTER.replace('-', '-ro-', 1)}"},
     "rds-proxy": {"DatabaseEndpoint": f"orders.{_CLUSTER.replace('cluster', 'proxy', 1)}"},
-    "hostname": _OWN_NAME,
+    "hostname": {"DatabaseEndpoint": "db.corp.example", **NETWORK},
     "static": {"DatabaseEndpoint": "192.168.7.1,192.168.7.2", **NETWORK},
     "ec2-instance": {"DatabaseEndpoint": "i-0a1b2c3d4e5f60718", **NETWORK},
     "ec2-asg": {"DatabaseEndpoint": "Databases_1", "DatabaseKind": "ec2-asg", **NETWORK},
@@ -46,36 +46,20 @@ SITUATIONS: Mapping[str, Mapping[str, str]] = {
     },
     "no dashboard": {"Dashboard": "false"},
     "mail address": {"AlarmEmail": "on-call@example.com"},
-    "function in the VPC, mail address": {
-        "AlarmEmail": "on-call@example.com",
-        "FunctionSubnetIds": "subnet-0a1b2c3d4e5f60718",
-        "CreateInterfaceEndpoints": "true",
-    },
+    "function in the VPC, mail address": {"AlarmEmail": "on-call@example.com", **_IN_VPC},
     "existing target group": {
         "ExistingTargetGroupArn": "arn:aws:elasticloadbalancing:eu-west-1:111122223333:"
         "targetgroup/theirs/0123456789abcdef"
     },
-    "function in the VPC": {
-        "FunctionSubnetIds": "subnet-0a1b2c3d4e5f60718",
-        "CreateInterfaceEndpoints": "true",
-    },
-    "cluster, function in the VPC": {
-        "DatabaseEndpoint": f"orders.{_CLUSTER}",
-        "FunctionSubnetIds": "subnet-0a1b2c3d4e5f60718",
-        "CreateInterfaceEndpoints": "true",
-    },
+    "function in the VPC": _IN_VPC,
+    "cluster, function in the VPC": {"DatabaseEndpoint": f"orders.{_CLUSTER}", **_IN_VPC},
     "instance, function in the VPC": {
         "DatabaseEndpoint": "i-0a1b2c3d4e5f60718",
-        "FunctionSubnetIds": "subnet-0a1b2c3d4e5f60718",
-        "CreateInterfaceEndpoints": "true",
+        **_IN_VPC,
         **NETWORK,
     },
     "serving standby": {"StandbyTargets": "serving"},
-    "serving standby, function in the VPC": {
-        "StandbyTargets": "serving",
-        "FunctionSubnetIds": "subnet-0a1b2c3d4e5f60718",
-        "CreateInterfaceEndpoints": "true",
-    },
+    "serving standby, function in the VPC": {"StandbyTargets": "serving", **_IN_VPC},
     "boundary": {
         "PermissionsBoundaryArn": "arn:aws:iam::111122223333:policy/boundary",
         "AcceptanceRequired": "true",
@@ -279,23 +263,17 @@ def policies(situation: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 def statements(resolver: Resolver) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield each statement of the roles of a stack, with the logical ID of its role."""
-    for role, properties in resolver.of_type("AWS::IAM::Role").items():
-        for policy in properties.get("Policies", []):
-            for statement in as_list(policy["PolicyDocument"]["Statement"]):
-                yield role, statement
-    for policy in resolver.of_type("AWS::IAM::Policy").values():
-        for role in policy["Roles"]:
-            for statement in policy["PolicyDocument"]["Statement"]:
-                yield role.strip("<>"), statement
     shared = resolver.of_type("AWS::IAM::ManagedPolicy")
+    found = [
+        (role, policy["PolicyDocument"])
+        for policy in resolver.of_type("AWS::IAM::Policy").values()
+        for role in policy["Roles"]
+    ]
     for role, properties in resolver.of_type("AWS::IAM::Role").items():
-        for reference in properties.get("ManagedPolicyArns", []):
-            for statement in _document(shared, reference)["Statement"]:
-                yield role, statement
-
-
-def _document(policies: Mapping[str, Any], reference: str) -> Mapping[str, Any]:
-    """Return a managed policy of the stack, or an empty document for one of AWS."""
-    own = policies.get(reference.strip("<>"), {"PolicyDocument": {"Statement": []}})
-    document: Mapping[str, Any] = own["PolicyDocument"]
-    return document
+        found += [(role, policy["PolicyDocument"]) for policy in properties.get("Policies", [])]
+        # Without the managed policies of AWS.
+        own = {arn.strip("<>") for arn in properties.get("ManagedPolicyArns", [])} & shared.keys()
+        found += [(role, shared[policy]["PolicyDocument"]) for policy in own]
+    for role, document in found:
+        for statement in as_list(document["Statement"]):
+            yield role.strip("<>"), statement

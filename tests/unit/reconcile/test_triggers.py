@@ -70,10 +70,7 @@ def test_neither_the_schedule_nor_a_person_announces_a_change(payload: object) -
     assert not parse_trigger(payload).announces_a_change
 
 
-@pytest.mark.parametrize(
-    "event_id",
-    ["0015", "0049", "0051", "0053", "0065", "0071"],
-)
+@pytest.mark.parametrize("event_id", ["0015", "0049", "0051", "0053", "0065", "0071"])
 def test_an_event_about_a_complete_failover_completes_a_change(event_id: str) -> None:
     trigger = parse_trigger({**RDS_EVENT, "detail": {"EventID": f"RDS-EVENT-{event_id}"}})
 
