@@ -2,8 +2,10 @@
 
 import itertools
 import os
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import boto3.session
@@ -41,30 +43,32 @@ class Account:
     endpoint_url: str
     region: str = REGION
 
-    def session(self) -> boto3.session.Session:
-        """Return a session with this account's credentials."""
-        return boto3.session.Session(
-            aws_access_key_id=self.number, aws_secret_access_key=_SECRET, region_name=self.region
-        )
-
     def client(self, service: str) -> Any:
-        """Return a client of a service."""
-        make: Any = self.session().client
-        return make(service, endpoint_url=self.endpoint_url)
+        """Return the client of a service, which all threads may share."""
+        with _CREATING:
+            return _client(self, service)
 
 
-class Clients:
-    """An account's clients by service. Each is made once, because making one is slow."""
+#: botocore cannot create clients in several threads.
+_CREATING = threading.Lock()
 
-    def __init__(self, account: Account) -> None:
-        self._account = account
-        self._made: dict[str, Any] = {}
 
-    def __call__(self, service: str) -> Any:
-        """Return the client of a service."""
-        if service not in self._made:
-            self._made[service] = self._account.client(service)
-        return self._made[service]
+@cache
+def _client(account: Account, service: str) -> Any:
+    """Create a client. The session is shared, because it reads the data of a service only once."""
+    create: Any = _session().client
+    return create(
+        service,
+        endpoint_url=account.endpoint_url,
+        region_name=account.region,
+        aws_access_key_id=account.number,
+        aws_secret_access_key=_SECRET,
+    )
+
+
+@cache
+def _session() -> boto3.session.Session:
+    return boto3.session.Session()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

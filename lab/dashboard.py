@@ -53,7 +53,7 @@ def check_dashboard(context: ScenarioContext, target: Endpoint) -> None:
 
 
 def _widgets(context: ScenarioContext) -> list[dict[str, Any]]:
-    name = f"{context.stack.name}-{context.provider.session().region_name}"
+    name = f"{context.stack.name}-{context.provider.region}"
     body = context.provider.client("cloudwatch").get_dashboard(DashboardName=name)["DashboardBody"]
     widgets: list[dict[str, Any]] = json.loads(body)["widgets"]
     return widgets

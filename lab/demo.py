@@ -65,7 +65,7 @@ def run_demo(options: LabOptions, console: Console) -> bool:
 
 
 def _run(lab: InstanceLab, stack: Stack, results: LabResults, progress: Progress) -> None:
-    before = leftovers(lab.provider.session(), endpoint_url=lab.admin.url)
+    before = leftovers(lab.provider.client)
     progress.show("sam deploy of the template, with IAM enforced")
     stack.deploy(
         {
@@ -110,7 +110,7 @@ def _run(lab: InstanceLab, stack: Stack, results: LabResults, progress: Progress
     progress.show("The consumer disconnects; sam delete")
     consumer.disconnect(endpoint_id)
     stack.delete()
-    remaining = leftovers(lab.provider.session(), endpoint_url=lab.admin.url)
+    remaining = leftovers(lab.provider.client)
     new = sorted(set(remaining) - set(before))
     results.expect("sam delete leaves nothing behind", not new, ", ".join(new) or "nothing left")
 

@@ -1,29 +1,20 @@
 """Lists the resources that remain in an account after the stack was deleted."""
 
-from collections.abc import Collection, Iterator
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import boto3.session
+from collections.abc import Callable, Collection, Iterator
+from typing import Any
 
 
-def leftovers(
-    session: "boto3.session.Session",
-    *,
-    endpoint_url: str | None = None,
-    ignore: Collection[str] = (),
-) -> list[str]:
+def leftovers(client: Callable[[str], Any], *, ignore: Collection[str] = ()) -> list[str]:
     """List the resources of the kinds that the stack creates.
 
     Args:
-        session: The account and Region.
-        endpoint_url: The endpoint of the APIs; None: AWS, or the environment's setting.
+        client: Returns the client of a service, for one account and Region.
         ignore: Names, IDs or ARNs that may remain.
 
     Returns:
         `kind: name` of each, sorted.
     """
-    inventory = _Inventory(session, endpoint_url)
+    inventory = _Inventory(client)
     found = [
         (kind, name)
         for kind, names in (
@@ -56,17 +47,17 @@ def leftovers(
 class _Inventory:
     """One method for each kind of resource; each returns their names, IDs or ARNs."""
 
-    def __init__(self, session: "boto3.session.Session", endpoint_url: str | None) -> None:
-        self._elb = session.client("elbv2", endpoint_url=endpoint_url)
-        self._ec2 = session.client("ec2", endpoint_url=endpoint_url)
-        self._lambda = session.client("lambda", endpoint_url=endpoint_url)
-        self._events = session.client("events", endpoint_url=endpoint_url)
-        self._scheduler = session.client("scheduler", endpoint_url=endpoint_url)
-        self._sqs = session.client("sqs", endpoint_url=endpoint_url)
-        self._sns = session.client("sns", endpoint_url=endpoint_url)
-        self._iam = session.client("iam", endpoint_url=endpoint_url)
-        self._logs = session.client("logs", endpoint_url=endpoint_url)
-        self._cloudwatch = session.client("cloudwatch", endpoint_url=endpoint_url)
+    def __init__(self, client: Callable[[str], Any]) -> None:
+        self._elb = client("elbv2")
+        self._ec2 = client("ec2")
+        self._lambda = client("lambda")
+        self._events = client("events")
+        self._scheduler = client("scheduler")
+        self._sqs = client("sqs")
+        self._sns = client("sns")
+        self._iam = client("iam")
+        self._logs = client("logs")
+        self._cloudwatch = client("cloudwatch")
 
     def load_balancers(self) -> Iterator[str]:
         for page in self._elb.get_paginator("describe_load_balancers").paginate():

@@ -1,4 +1,4 @@
-"""The stack in the lab's AWS, managed by the real SAM CLI."""
+"""The stack in the lab's AWS, managed by the real SAM CLI or with CloudFormation's API."""
 
 import json
 import os
@@ -19,7 +19,10 @@ from lab.processes import CommandFailedError, Supervisor
 
 _REPOSITORY = Path(__file__).parents[1]
 _SHIPPED = ("template.yaml", "fleet.yaml", "samconfig.toml", "functions", "layers")
-_BUILD = ".aws-sam"
+_BUILD, _PACKAGE = ".aws-sam", ".aws-sam/package"
+_BUCKET, _TEMPLATE = "packages", "template.json"
+#: Seconds between two polls of CloudFormation.
+_POLL = 0.1
 _TIMEOUT = 1800.0
 _KEPT_FIELDS = (
     "Name", "GroupName", "ScheduleExpression", "FlexibleTimeWindow", "Target", "State",
@@ -43,7 +46,7 @@ class Project:
     def __init__(
         self, supervisor: Supervisor, *, built: Path | None = None, environment: str = "lab"
     ) -> None:
-        self._supervisor = supervisor
+        self.supervisor = supervisor
         self._built = built
         self._environment = environment
         self.folder = supervisor.work_dir / f"project-{environment}"
@@ -65,23 +68,43 @@ class Project:
         tools = Path(sys.executable).parent
         # The command's words, without its options.
         words = takewhile(lambda word: not word.startswith("-"), arguments)
-        return self._supervisor.run(
+        return self.supervisor.run(
             f"sam {' '.join(words)}",
             [tools / "sam", *arguments, "--config-env", self._environment],
             cwd=self.folder,
             env={
                 **environment,
-                "HOME": str(self._supervisor.work_dir),
+                "HOME": str(self.supervisor.work_dir),
                 "PATH": f"{tools}:{environment['PATH']}",
                 # The interval in which SAM polls CloudFormation; default: 5 seconds.
                 "SAM_CLI_POLL_DELAY": "0.5",
                 "SAM_CLI_TELEMETRY": "0",
                 # SAM does not remove its empty folders.
-                "TMPDIR": str(self._supervisor.work_dir),
+                "TMPDIR": str(self.supervisor.work_dir),
                 "NO_PROXY": "127.0.0.1,localhost",
             },
             timeout=_TIMEOUT,
         )
+
+    def package(self) -> Path:
+        """Package and expand the built stack once; return the folder, see `lab.packaging`.
+
+        Raises:
+            CommandFailedError: The packaging failed.
+        """
+        folder = self.folder / _PACKAGE
+        if not folder.exists():
+            self.supervisor.run(
+                "package",
+                [
+                    *(sys.executable, "-m", "lab.packaging", self.folder / _BUILD / "build"),
+                    *(folder / _TEMPLATE, _BUCKET),
+                ],
+                cwd=_REPOSITORY,
+                # The SAM CLI does not remove its temporary folders.
+                env={**os.environ, "TMPDIR": str(self.supervisor.work_dir)},
+            )
+        return folder
 
     def _build(self) -> None:
         self.folder.mkdir()
@@ -132,10 +155,20 @@ class Stack:
         self._sam("delete", "--no-prompts")
 
     def outputs(self) -> Mapping[str, str]:
-        """Return the stack's outputs by key."""
+        """Return the stack's outputs by key; empty if there is no stack."""
+        return {o["OutputKey"]: o["OutputValue"] for o in self.described().get("Outputs", ())}
+
+    def described(self) -> Mapping[str, Any]:
+        """Return the stack as CloudFormation describes it; empty if there is no stack."""
         cloudformation = self.account.client("cloudformation")
-        stack = cloudformation.describe_stacks(StackName=self.name)["Stacks"][0]
-        return {o["OutputKey"]: o["OutputValue"] for o in stack.get("Outputs", [])}
+        try:
+            description: Mapping[str, Any]
+            (description,) = cloudformation.describe_stacks(StackName=self.name)["Stacks"]
+        except ClientError as error:
+            if "does not exist" not in str(error):
+                raise
+            return {}
+        return description
 
     def _failures(self) -> list[str]:
         """Return the failed resources with CloudFormation's reasons."""
@@ -215,3 +248,70 @@ class Stack:
                 "AWS_ENDPOINT_URL": self.account.endpoint_url,
             },
         )
+
+
+class ApiStack(Stack):
+    """The same stack, managed with CloudFormation's API.
+
+    The processes of the SAM CLI need more CPU time than the rest of a scenario.
+    """
+
+    def deploy(self, parameters: Mapping[str, str]) -> None:
+        """Create or update the stack. Like ``sam deploy``, an update keeps other parameters.
+
+        Raises:
+            CommandFailedError: CloudFormation failed; the message has the failed resources.
+        """
+        cloudformation = self.account.client("cloudformation")
+        kept = {entry["ParameterKey"] for entry in self.described().get("Parameters", ())}
+        deploy = cloudformation.update_stack if kept else cloudformation.create_stack
+        if not kept:
+            self._upload()
+        try:
+            deploy(
+                StackName=self.name,
+                TemplateURL=f"{self.account.endpoint_url}/{_BUCKET}/{_TEMPLATE}",
+                Parameters=[
+                    *({"ParameterKey": k, "ParameterValue": v} for k, v in parameters.items()),
+                    *(
+                        {"ParameterKey": k, "UsePreviousValue": True}
+                        for k in kept - parameters.keys()
+                    ),
+                ],
+                Capabilities=["CAPABILITY_IAM"],
+            )
+        except ClientError as error:
+            raise CommandFailedError(str(error)) from error
+        if self._final_status() not in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}:
+            raise CommandFailedError("\n".join(self._failures()))
+
+    def delete(self) -> None:
+        """Delete the stack.
+
+        Raises:
+            CommandFailedError: A resource could not be deleted.
+        """
+        self.account.client("cloudformation").delete_stack(StackName=self.name)
+        if self._final_status():
+            raise CommandFailedError("\n".join(self._failures()))
+
+    def _final_status(self) -> str:
+        """Wait for the end of the change; return the status, empty if there is no stack."""
+
+        def status() -> str:
+            return str(self.described().get("StackStatus", ""))
+
+        self.project.supervisor.wait_until(
+            lambda: not status().endswith("_IN_PROGRESS"),
+            what=f"the change of {self.name} to end",
+            timeout=_TIMEOUT,
+            interval=_POLL,
+        )
+        return status()
+
+    def _upload(self) -> None:
+        """Upload the packaged build."""
+        s3 = self.account.client("s3")
+        s3.create_bucket(Bucket=_BUCKET)
+        for file in self.project.package().iterdir():
+            s3.put_object(Bucket=_BUCKET, Key=file.name, Body=file.read_bytes())

@@ -19,7 +19,7 @@ from lab.postgres import PostgresServer, PostgresSet
 from lab.processes import Supervisor
 from lab.reader import Reader
 from lab.results import LabResults, Progress
-from lab.stack import Project, Stack
+from lab.stack import ApiStack, Project, Stack
 from lab.writer import Connection, Writer, create_table, written_rows
 
 #: The account of dbt's multi-tenant platform, the template's default principal.
@@ -45,6 +45,8 @@ class Scenario:
         shows: What it shows, in one sentence.
         servers: The number of PostgreSQL servers; the first one is the primary.
         run: Runs it.
+        with_sam: Whether it uses the SAM CLI, as a user does. The others create the same stack with
+            CloudFormation's API, because the SAM CLI needs most of the CPU time.
         times: Its own defaults for the options of the lab.
     """
 
@@ -52,6 +54,7 @@ class Scenario:
     shows: str
     servers: int
     run: Callable[["ScenarioContext"], None]
+    with_sam: bool = False
     times: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -61,7 +64,7 @@ class ScenarioContext:
 
     lab: Lab
     servers: PostgresSet
-    project: Project
+    stack: Stack
     results: LabResults
     progress: Progress
 
@@ -80,11 +83,6 @@ class ScenarioContext:
         """The primary's address in the VPC."""
         return ADDRESSES[self.servers.primary.host]
 
-    @property
-    def stack(self) -> Stack:
-        """The stack of the scenario."""
-        return Stack(self.project, self.provider, _STACK_NAME)
-
     def server_at(self, target: Endpoint) -> PostgresServer:
         """Return the server with an address of the VPC."""
         (server,) = [s for s in self.servers.servers if ADDRESSES[s.host] == target]
@@ -95,9 +93,9 @@ class ScenarioContext:
         self.results.expect(text, holds, detail)
 
     def deploy(self, parameters: Mapping[str, str]) -> Mapping[str, str]:
-        """``sam deploy``; return the outputs."""
+        """Create or update the stack; return the outputs."""
         given = " ".join(f"{key}={value}" for key, value in parameters.items())
-        self.progress.show(f"sam deploy --parameter-overrides {given}")
+        self.progress.show(f"Deployment with {given}")
         self.stack.deploy({**_COMPRESSED, **parameters})
         return self.stack.outputs()
 
@@ -143,10 +141,10 @@ class ScenarioContext:
             )
             path.expect_targets("they become healthy", targets)
             yield path
-        self.progress.show("sam delete, with the consumer still connected")
+        self.progress.show("Deletion, with the consumer still connected")
         self.stack.delete()
         new = sorted(set(self.resources()) - set(before))
-        self.expect("sam delete leaves nothing behind", not new, ", ".join(new) or "nothing left")
+        self.expect("the deletion leaves nothing behind", not new, ", ".join(new) or "nothing left")
 
     def registered_in(self, target_group_arn: str) -> set[Endpoint]:
         """Return the registered targets of a group, healthy or not."""
@@ -159,7 +157,7 @@ class ScenarioContext:
 
     def resources(self) -> Sequence[str]:
         """Return the resources in the provider's account, of the kinds that the stack creates."""
-        return leftovers(self.provider.session(), endpoint_url=self.lab.admin.url)
+        return leftovers(self.provider.client)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -311,11 +309,12 @@ def run_scenario(
         servers = PostgresSet.create(supervisor, postgres.HOSTS[: scenario.servers])
         with Lab.start(supervisor, options, address_plan(servers)) as lab:
             building.result()
+            manage = Stack if scenario.with_sam else ApiStack
             scenario.run(
                 ScenarioContext(
                     lab=lab,
                     servers=servers,
-                    project=project,
+                    stack=manage(project, lab.provider, _STACK_NAME),
                     results=results,
                     progress=progress,
                 )

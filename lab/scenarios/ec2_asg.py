@@ -41,4 +41,5 @@ SCENARIO = Scenario(
     shows="an Auto Scaling group is attached on create and detached on delete",
     servers=3,
     run=_run,
+    with_sam=True,
 )

@@ -52,9 +52,9 @@ def _run(context: ScenarioContext) -> None:
         rds.fail_over(dns_lag=1.0, prefixed=False, wait=context.lab.pause)
         context.lab.wait_for(is_current, "the new target to be healthy")
         context.expect("the existing group follows the failover", is_current(), rds.writer)
-    context.progress.show("sam delete")
+    context.progress.show("Deletion")
     context.stack.delete()
-    context.expect_resources("sam delete leaves exactly the resources of the other tools", before)
+    context.expect_resources("the deletion leaves exactly the resources of the other tools", before)
 
 
 SCENARIO = Scenario(

@@ -14,7 +14,7 @@ from ipaddress import IPv4Address
 from typing import Any
 
 from lab.addresses import Endpoint
-from lab.aws import Clients, Consumer, Database, create_database
+from lab.aws import Consumer, Database, create_database
 from lab.emulator.messages import EVERY_ACTION
 from lab.emulator.messages import Fault as CallFault
 from lab.environment import CONSUMER
@@ -56,7 +56,7 @@ class _Scene:
     path: ConnectionPath
     database: Database
     rds: RdsControlPlane
-    client: Clients
+    client: Callable[[str], Any]
 
     @property
     def context(self) -> ScenarioContext:
@@ -123,8 +123,7 @@ def _run(context: ScenarioContext) -> None:
         "CreateInterfaceEndpoints": "true",
     }
     with context.path(parameters, targets=[rds.writer]) as path:
-        client = Clients(context.provider)
-        scene = _Scene(path=path, database=database, rds=rds, client=client)
+        scene = _Scene(path=path, database=database, rds=rds, client=context.provider.client)
         _expect_healthy(scene, "a working connection path is healthy, without an alarm")
         context.progress.show("sam remote invoke ReportStatusFunction")
         found = context.stack.status()

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 from lab.addresses import Endpoint
-from lab.aws import Clients, Database, Network, create_database
+from lab.aws import Database, Network, create_database
 from lab.fleet_groups import (
     ENDPOINT_TAG,
     NewGroup,
@@ -77,7 +77,7 @@ class _Fleet:
     names: dict[str, str]
     broken: _Broken
     untagged: str
-    client: Clients
+    client: Callable[[str], Any]
     leads: dict[str, Endpoint] = field(default_factory=dict)
     ever: dict[str, set[Endpoint]] = field(default_factory=dict)
     outputs: Mapping[str, str] = field(default_factory=dict)
@@ -257,7 +257,7 @@ def _create_groups(context: ScenarioContext, database: Database, stack: Stack) -
         **create_by_stack(context.provider, network, wanted[:_BY_STACK]),
         **create_by_calls(context.provider, network, [*wanted[_BY_STACK:], *others]),
     }
-    client = Clients(context.provider)
+    client = context.provider.client
     elb = client("elbv2")
     gone = create_group(elb, network, NewGroup("gone", _REPORTING))
     context.lab.admin.keep_listed(gone)

@@ -28,4 +28,5 @@ SCENARIO = Scenario(
     " and the dashboard shows it",
     servers=2,
     run=_run,
+    with_sam=True,
 )

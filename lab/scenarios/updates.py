@@ -94,4 +94,5 @@ SCENARIO = Scenario(
     shows="the connection path works after every update, is deleted completely, and created again",
     servers=1,
     run=_run,
+    with_sam=True,
 )

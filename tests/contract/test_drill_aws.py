@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+import boto3.session
 import pytest
 
 from drill.aws import Aws
@@ -12,7 +13,13 @@ from drill.decisions import FailoverCall
 from lab.emulator.messages import RdsEvent, RdsSource
 from lab.rds_control_plane import FailoverHook
 from target_sync.errors import RejectedInputError
-from tests.lab.emulator_process import Emulator, running_emulator, wait_until
+from tests.lab.emulator_process import (
+    PROVIDER,
+    REGION,
+    Emulator,
+    running_emulator,
+    wait_until,
+)
 
 pytestmark = pytest.mark.lab
 
@@ -68,7 +75,11 @@ def emulator(tmp_path_factory: pytest.TempPathFactory, hook: FailoverHook) -> It
 @pytest.fixture
 def aws(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Aws:
     monkeypatch.setenv("AWS_ENDPOINT_URL", emulator.url)
-    return Aws(emulator.session())
+    return Aws(
+        boto3.session.Session(
+            aws_access_key_id=PROVIDER, aws_secret_access_key=PROVIDER, region_name=REGION
+        )
+    )
 
 
 def test_returns_a_stack_and_rejects_an_unknown_one(emulator: Emulator, aws: Aws) -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,16 +40,28 @@ class Emulator:
     def admin(self) -> EmulatorAdmin:
         return EmulatorAdmin(self.url)
 
-    def session(self, account: str = PROVIDER) -> boto3.session.Session:
-        return boto3.session.Session(
-            aws_access_key_id=account, aws_secret_access_key=account, region_name=REGION
-        )
-
-    def client(self, service: str, account: str = PROVIDER) -> Any:
+    def client(self, service: str, account: str = PROVIDER, region: str = REGION) -> Any:
         """Return a boto3 client of an account's root, without retries."""
-        make: Any = self.session(account).client
-        config = Config(retries={"total_max_attempts": 1})
-        return make(service, endpoint_url=self.url, config=config)
+        return _client(self.url, service, account, region)
+
+
+@cache
+def _client(url: str, service: str, account: str, region: str) -> Any:
+    create: Any = _session().client
+    return create(
+        service,
+        endpoint_url=url,
+        region_name=region,
+        aws_access_key_id=account,
+        aws_secret_access_key=account,
+        config=Config(retries={"total_max_attempts": 1}),
+    )
+
+
+@cache
+def _session() -> boto3.session.Session:
+    """Return the session of all clients, because a session reads the data of a service once."""
+    return boto3.session.Session()
 
 
 @contextmanager

@@ -28,6 +28,7 @@ from lab.dns_server import Zone
 from lab.environment import PROVIDER, STRANGER, Lab
 from lab.loopback_server import LoopbackServer
 from lab.options import LabOptions
+from lab.packaging import package
 from lab.processes import Supervisor
 from lab.scenarios.base import DBT
 from tests.lab.emulator_process import wait_until
@@ -118,9 +119,7 @@ RUN_ELSEWHERE: Mapping[str, RunElsewhere] = {
         "fleet.stack.delete()",
     ),
     ".venv/bin/sam delete --stack-name orders-privatelink --region eu-west-1": RunElsewhere(
-        "later pages need the stack; every scenario deletes it",
-        "lab/scenarios/base.py",
-        "sam delete",
+        "later pages need the stack; the demo deletes it", "lab/demo.py", "sam delete"
     ),
 }
 
@@ -551,6 +550,25 @@ def _environment(work_dir: Path, endpoint_url: str) -> Mapping[str, str]:
         "TMPDIR": str(work_dir),
         "NO_PROXY": "127.0.0.1,localhost",
     }
+
+
+def test_sam_deploys_what_the_scenarios_create(reader: Reader, tmp_path: Path) -> None:
+    """The scenarios create the stack with CloudFormation's API (`lab.stack.ApiStack`)."""
+    found = reader.client("cloudformation").get_template(StackName=STACK, TemplateStage="Processed")
+    deployed = found["TemplateBody"]
+    objects = re.findall(r'"S3Bucket": "(.+?)", "S3Key": "(.+?)"', json.dumps(deployed))
+    (location,) = {f"{bucket}/{key}".rpartition("/")[0] for bucket, key in objects}
+    expanded = tmp_path / "package/template.json"
+
+    package(reader.folder / ".aws-sam/build", expanded, location)
+
+    created = json.loads(expanded.read_text())
+    for name, resource in created["Resources"].items():
+        assert resource == deployed["Resources"].get(name), name
+    assert created == deployed
+    for bucket, key in objects:
+        uploaded = reader.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+        assert uploaded == expanded.with_name(Path(key).name).read_bytes()
 
 
 @pytest.mark.parametrize("page", PAGES_WITH_COMMANDS)

@@ -98,9 +98,7 @@ class World:
         ]
 
     def remaining(self) -> list[str]:
-        found = leftovers(
-            self.emulator.session(), endpoint_url=self.emulator.url, ignore=[self.group]
-        )
+        found = leftovers(self.emulator.client, ignore=[self.group])
         # Lambda creates these for a function without a log group, as on AWS.
         return [entry for entry in found if "/aws/lambda/" not in entry]
 

@@ -109,9 +109,7 @@ def test_tagged_groups_are_listed_page_by_page_and_others_are_not(
 def test_the_listing_has_only_this_account_and_region(emulator: Emulator, vpc: str) -> None:
     emulator.admin.keep_listed(create_group(emulator, vpc, endpoint="here.example"))
     theirs = emulator.client("resourcegroupstaggingapi", CONSUMER)
-    elsewhere = emulator.session().client(
-        "resourcegroupstaggingapi", endpoint_url=emulator.url, region_name="eu-west-1"
-    )
+    elsewhere = emulator.client("resourcegroupstaggingapi", region="eu-west-1")
     for client in (theirs, elsewhere):
         assert client.get_resources()["ResourceTagMappingList"] == []
 

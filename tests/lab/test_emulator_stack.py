@@ -249,8 +249,7 @@ def test_deletes_a_stack_completely_once_its_consumer_is_disconnected(
     deleted = stack.delete()
     assert deleted.returncode == 0, deleted.stdout + deleted.stderr
     found = leftovers(
-        stack.emulator.session(),
-        endpoint_url=stack.emulator.url,
+        stack.emulator.client,
         ignore=[stack.network["DatabaseSecurityGroupId"]],
     )
     assert found == []

@@ -257,7 +257,7 @@ def test_sam_deploy_shows_the_remedy(deployer: Company, name: str) -> None:
 
 
 def _resources(account: Account) -> set[str]:
-    return set(leftovers(account.session(), endpoint_url=account.endpoint_url))
+    return set(leftovers(account.client))
 
 
 def _databases(account: Account) -> dict[str, str]:
