@@ -338,16 +338,6 @@ def test_a_deleted_reader_is_removed_after_the_confirm_window(readers: Cluster) 
     assert [v.reason for v in result.run.deregistered] == [Reason.ABSENCE_CONFIRMED]
 
 
-def test_a_failover_exchanges_the_old_writer_and_the_new_one_among_the_readers(
-    readers: Cluster,
-) -> None:
-    readers.fail_over("orders-2")
-
-    readers.scenario.run(EVENT)
-
-    assert readers.scenario.registered == {str(target(A)), str(target(C))}
-
-
 def test_one_failed_reader_fails_the_observation(readers: Cluster) -> None:
     readers.dns.set_failure(instance_name("orders-3"), LookupFailure.SERVERS_FAILED)
 
@@ -545,18 +535,16 @@ def test_each_kind_uses_its_own_sources_and_no_other_client(
     assert set(clients) == services
 
 
-def test_optional_parts_are_not_built_by_default(clients: dict[str, Any]) -> None:
-    reconciler = build.build_reconciler(INSTANCE_ENVIRONMENT)
+@pytest.mark.parametrize(
+    ("variables", "seconds"), [({}, 0), ({"DNS_POLL_INTERVAL_SECONDS": "5"}, 5)]
+)
+def test_optional_parts_are_not_built_by_default(
+    clients: dict[str, Any], variables: Mapping[str, str], seconds: int
+) -> None:
+    reconciler = build.build_reconciler({**INSTANCE_ENVIRONMENT, **variables})
 
     assert reconciler.standbys is None
-    assert reconciler.dns_poll_seconds == 0
-    assert set(clients) == {"elbv2"}
-
-
-def test_the_dns_poll_interval_comes_from_the_environment(clients: dict[str, Any]) -> None:
-    reconciler = build.build_reconciler({**INSTANCE_ENVIRONMENT, "DNS_POLL_INTERVAL_SECONDS": "5"})
-
-    assert reconciler.dns_poll_seconds == 5
+    assert reconciler.dns_poll_seconds == seconds
     assert set(clients) == {"elbv2"}
 
 

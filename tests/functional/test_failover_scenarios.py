@@ -7,6 +7,7 @@ docs/contributing/failure-scenarios.md lists the outcomes.
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -177,8 +178,8 @@ def _assert_recovers_with_dns(
     with pytest.raises(ObservationError):
         scenario.run(SCHEDULE)
     assert not scenario.changes
-    (observation,) = _documents([scenario.reporter.results[-1].to_document()["observation"]])
-    assert observation["failure"] == failure
+    document: Any = scenario.reporter.results[-1].to_document()
+    assert document["observation"]["failure"] == failure
 
     def restore_dns() -> None:
         server.zone.set_address(ENDPOINT_NAME, [str(B)])
@@ -713,11 +714,6 @@ def _status(end: object) -> RunStatus:
 def _distinct(changes: list[tuple[str, tuple[str, ...]]]) -> list[tuple[str, tuple[str, ...]]]:
     """Return the changes without repetitions."""
     return list(dict.fromkeys(changes))
-
-
-def _documents(values: list[object]) -> list[dict[str, object]]:
-    assert all(isinstance(value, dict) for value in values)
-    return [dict(value) for value in values if isinstance(value, dict)]
 
 
 def _vetoes(result: SyncResult) -> list[VetoCode]:

@@ -56,15 +56,6 @@ def destination_of(function_id: str) -> str:
 # ------------------------------------------------------------------------------- functions
 
 
-def test_the_functions_are_known() -> None:
-    assert FUNCTIONS.keys() == {
-        "ReviewConnectionsFunction",
-        "ProvisionStackFunction",
-        "ReportStatusFunction",
-        "ReconcileTargetsFunction",
-    }
-
-
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_function_uses_the_runtime_of_the_build(name: str) -> None:
     function = FUNCTIONS[name]
