@@ -28,7 +28,7 @@ PYTEST := env -u PYTHONDONTWRITEBYTECODE $(PY) -m pytest
 CFN_LINT := $(BIN)/cfn-lint --include-checks I --regions us-east-1 eu-west-1 ap-northeast-1 --
 SAM := PATH="$(CURDIR)/$(BIN):$$PATH" SAM_CLI_TELEMETRY=0 $(BIN)/sam
 
-.PHONY: help setup demo drill lab test check quick quick-tests lint lint-types lint-templates lint-style lint-rest browser screenshots docs histories build build-fleet bench bench-fleet bench-cold bench-warm cost break-rules mutants lock format clean
+.PHONY: help setup demo drill lab test check quick quick-tests lint lint-types lint-templates lint-style lint-rest browser screenshots docs histories build build-fleet bench bench-fleet bench-cold bench-warm cost break-rules mutants lock audit format clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -128,6 +128,12 @@ mutants: setup ## Mutate the code, and check that a test fails each time; MUTANT
 
 lock: setup ## Compile the locked requirements from pyproject.toml again
 	@tools/lock.sh
+
+audit: setup ## Report the known vulnerabilities of the locked dependencies
+	@$(BIN)/uv venv --quiet --clear build/audit
+	@$(BIN)/uv pip install --quiet --python build/audit --require-hashes -r requirements/audit.txt
+	@build/audit/bin/pip-audit --disable-pip --require-hashes --progress-spinner off \
+	  $(foreach lock,layers/target_sync/requirements.txt $(addprefix requirements/,dev.txt mutation.txt npm.txt audit.txt),-r $(lock))
 
 format: setup ## Format the code and apply the automatic fixes
 	@$(BIN)/ruff format .

@@ -28,16 +28,11 @@ fi
 echo "Setting up .venv with $("$python" --version) ..." >&2
 rm -rf .venv
 "$python" -m venv .venv
-if command -v uv >/dev/null 2>&1; then
-  uv=uv
-else
-  # In its own environment, so that the locked one holds exactly the lock.
-  "$python" -m venv .venv/uv
-  .venv/uv/bin/python -m pip install --quiet uv
-  uv=.venv/uv/bin/uv
-fi
+# The version and the hashes of uv are those of the lock.
+sed -n '/^uv==/,/[^\\]$/p' requirements/dev.txt > .venv/uv.txt
+.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.txt
 # Bytecode is compiled once here. Under PYTHONDONTWRITEBYTECODE each process of the lab would
 # otherwise compile every module again.
-"$uv" pip install --quiet --compile-bytecode --python .venv/bin/python --require-hashes \
+.venv/bin/uv pip install --quiet --compile-bytecode --python .venv/bin/python --require-hashes \
   -r requirements/dev.txt
 echo "$lock_digest" > "$stamp"

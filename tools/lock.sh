@@ -11,3 +11,5 @@ options=(--quiet --universal --generate-hashes --no-emit-index-url --no-header -
   -c requirements/dev.txt -o requirements/mutation.txt pyproject.toml
 .venv/bin/uv pip compile "${options[@]}" --python-version 3.11 --group npm \
   -o requirements/npm.txt pyproject.toml
+.venv/bin/uv pip compile "${options[@]}" --python-version 3.11 --group audit \
+  -o requirements/audit.txt pyproject.toml
