@@ -325,7 +325,7 @@ def run_tests(
     """
     child = os.fork()
     if child == 0:
-        os.setsid()
+        os.setpgid(0, 0)
         null = os.open(os.devnull, os.O_RDWR)
         for descriptor in range(3):
             os.dup2(null, descriptor)
