@@ -86,9 +86,7 @@ def create_network(account: Account) -> Network:
     vpc_id = ec2.create_vpc(CidrBlock=VPC_NETWORK)["Vpc"]["VpcId"]
     subnet_ids = tuple(
         ec2.create_subnet(
-            VpcId=vpc_id,
-            CidrBlock=network,
-            AvailabilityZone=zone.replace(REGION, account.region),
+            VpcId=vpc_id, CidrBlock=network, AvailabilityZone=zone.replace(REGION, account.region)
         )["Subnet"]["SubnetId"]
         for network, zone in SUBNETS.items()
     )

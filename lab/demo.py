@@ -77,7 +77,7 @@ def _run(lab: InstanceLab, stack: Stack, results: LabResults, progress: Progress
             "EventWatchDurationSeconds": str(_EVENT_WATCH_SECONDS + math.ceil(lab.options.dns_lag)),
             # A run that polls lasts a real minute, which the lab's schedule compresses.
             "DnsPollIntervalSeconds": "0",
-        },
+        }
     )
     outputs = stack.outputs()
     consumer = Consumer(lab.account(CONSUMER))
@@ -89,8 +89,7 @@ def _run(lab: InstanceLab, stack: Stack, results: LabResults, progress: Progress
         )
         progress.show("Waiting for the first run of the schedule")
         lab.wait_for(
-            lambda: observer.states == {lab.rds.writer: "healthy"},
-            "the first target to be healthy",
+            lambda: observer.states == {lab.rds.writer: "healthy"}, "the first target to be healthy"
         )
         create_table(lab.pair.primary.connect())
         writer = running.enter_context(Writer(connect))

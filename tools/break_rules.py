@@ -488,10 +488,7 @@ BREAKS = [
         "not plan.is_complete or",
     ),
     Break(
-        "each failure in a row doubles the pause",
-        "reconcile/loop.py",
-        " * 2 ** (in_a_row - 1)",
-        "",
+        "each failure in a row doubles the pause", "reconcile/loop.py", " * 2 ** (in_a_row - 1)", ""
     ),
     Break(
         "the pause after failures has a limit",

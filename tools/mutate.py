@@ -54,10 +54,7 @@ MOST_TIMES, LEAST_CPU_SECONDS, WALL_SECONDS = 10, 20, 900.0
 TIMED_OUT = (-signal.SIGXCPU, -signal.SIGKILL)
 #: `is` compares with None or a member of an enumeration in this code, where `==` is the same.
 NO_OPERATORS = frozenset(
-    {
-        "core/ReplaceComparisonOperator_Is_Eq",
-        "core/ReplaceComparisonOperator_IsNot_NotEq",
-    }
+    {"core/ReplaceComparisonOperator_Is_Eq", "core/ReplaceComparisonOperator_IsNot_NotEq"}
 )
 #: Imports for mypy, options of dataclasses (values have a unit test), keyword-only markers.
 NO_LINES = re.compile(r"TYPE_CHECKING|@dataclass\(|(^|\s)\*,")
@@ -311,10 +308,7 @@ def prepare(tests: list[str]) -> Stage:
 
 
 def run_tests(
-    tests: Sequence[str],
-    *,
-    seconds: int = resource.RLIM_INFINITY,
-    listed: Path | None = None,
+    tests: Sequence[str], *, seconds: int = resource.RLIM_INFINITY, listed: Path | None = None
 ) -> int:
     """Run tests in a new process, and return pytest's exit status, or minus the signal.
 
@@ -418,8 +412,7 @@ def mutant_of(file: str, before: str, after: str) -> Mutant:
     diff = difflib.unified_diff(before.splitlines(), after.splitlines(), n=0, lineterm="")
     changed = list(diff)[2:]
     return Mutant(
-        file,
-        *(" ".join(it[1:].strip() for it in changed if it.startswith(sign)) for sign in "-+"),
+        file, *(" ".join(it[1:].strip() for it in changed if it.startswith(sign)) for sign in "-+")
     )
 
 

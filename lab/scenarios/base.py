@@ -101,11 +101,7 @@ class ScenarioContext:
 
     @contextmanager
     def path(
-        self,
-        parameters: Mapping[str, str],
-        *,
-        targets: Collection[Endpoint],
-        consumer: str = DBT,
+        self, parameters: Mapping[str, str], *, targets: Collection[Endpoint], consumer: str = DBT
     ) -> Iterator["ConnectionPath"]:
         """Deploy the stack and connect a consumer; delete the stack at the end of the block.
 

@@ -11,13 +11,7 @@ from uuid import uuid4
 
 from lab.addresses import Endpoint
 from lab.aws import Database, Network, create_database
-from lab.fleet_groups import (
-    ENDPOINT_TAG,
-    NewGroup,
-    create_by_calls,
-    create_by_stack,
-    create_group,
-)
+from lab.fleet_groups import ENDPOINT_TAG, NewGroup, create_by_calls, create_by_stack, create_group
 from lab.fleet_observer import FleetObserver
 from lab.observer import registered
 from lab.rds_control_plane import RdsControlPlane

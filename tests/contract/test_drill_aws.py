@@ -13,13 +13,7 @@ from drill.decisions import FailoverCall
 from lab.emulator.messages import RdsEvent, RdsSource
 from lab.rds_control_plane import FailoverHook
 from target_sync.errors import RejectedInputError
-from tests.lab.emulator_process import (
-    PROVIDER,
-    REGION,
-    Emulator,
-    running_emulator,
-    wait_until,
-)
+from tests.lab.emulator_process import PROVIDER, REGION, Emulator, running_emulator, wait_until
 
 pytestmark = pytest.mark.lab
 

@@ -185,10 +185,7 @@ class World(Account):
     def _watch(self, name: str) -> str:
         """Watch the cluster, and receive one of its events from the queue."""
         event = json.dumps(
-            {
-                "source": "aws.rds",
-                "detail": {"SourceType": "CLUSTER", "SourceIdentifier": CLUSTER},
-            }
+            {"source": "aws.rds", "detail": {"SourceType": "CLUSTER", "SourceIdentifier": CLUSTER}}
         )
         self.client("sqs").send_message(QueueUrl=self.queues["EventQueue"], MessageBody=event)
         problem, result = self.functions.invoke(name, _batch([event]))

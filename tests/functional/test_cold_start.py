@@ -105,9 +105,7 @@ def started(packages: Path) -> Started:
     return start(packages)
 
 
-def test_a_container_imports_only_the_sdk_powertools_and_dns(
-    started: Started,
-) -> None:
+def test_a_container_imports_only_the_sdk_powertools_and_dns(started: Started) -> None:
     assert started.packages == SDK | REPORTING | {"dns"}
 
 

@@ -170,9 +170,7 @@ def test_a_run_without_a_description_reports_no_observation(scenario: Scenario) 
 
 
 @pytest.mark.usefixtures("scenario")
-def test_the_seconds_begin_at_the_time_of_the_event(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_seconds_begin_at_the_time_of_the_event(monkeypatch: pytest.MonkeyPatch) -> None:
     event = load_event("multi-az-failover-started")
     event["detail"]["Date"] = "2026-11-22T10:00:00.000Z"
     monkeypatch.setattr("time.time", lambda: 1795341603.25)
@@ -349,9 +347,7 @@ def test_the_notification_sender_is_built_once_and_its_topic_is_optional() -> No
 
 
 @pytest.mark.usefixtures("_environment", "_powertools")
-def test_debug_logs_never_contain_credentials(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_debug_logs_never_contain_credentials(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)  # as Lambda sets it
     group = build.reconciler().target_group
 
@@ -363,9 +359,7 @@ def test_debug_logs_never_contain_credentials(
 
 
 @pytest.mark.usefixtures("_environment")
-def test_the_first_invocation_names_a_missing_variable(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_first_invocation_names_a_missing_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TARGET_GROUP_ARN")
 
     with pytest.raises(SettingsError, match="TARGET_GROUP_ARN"):

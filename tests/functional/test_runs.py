@@ -188,9 +188,7 @@ def test_a_watch_that_ends_with_failures_raises() -> None:
 
 
 @pytest.mark.parametrize("operation", ["RegisterTargets", "DeregisterTargets"])
-def test_a_scheduled_run_that_detected_a_change_retries_a_throttled_call(
-    operation: str,
-) -> None:
+def test_a_scheduled_run_that_detected_a_change_retries_a_throttled_call(operation: str) -> None:
     scenario = Scenario(A)
     scenario.fail_over(B)
     scenario.group.faults[operation] = [throttled(operation)] * 3

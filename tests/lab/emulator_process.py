@@ -66,10 +66,7 @@ def _session() -> boto3.session.Session:
 
 @contextmanager
 def running_emulator(
-    directory: Path,
-    *,
-    plan: AddressPlan | None = None,
-    options: tuple[str, ...] = (),
+    directory: Path, *, plan: AddressPlan | None = None, options: tuple[str, ...] = ()
 ) -> Iterator[Emulator]:
     """Start an emulator, wait until it serves, and end it."""
     directory.mkdir(parents=True, exist_ok=True)
@@ -85,10 +82,7 @@ def running_emulator(
             command, stdout=log, stderr=subprocess.STDOUT, cwd=Path(__file__).parents[2]
         )
     emulator = Emulator(
-        url=f"http://127.0.0.1:{port}",
-        work_dir=work_dir,
-        ports=Ports(plan_file),
-        process=process,
+        url=f"http://127.0.0.1:{port}", work_dir=work_dir, ports=Ports(plan_file), process=process
     )
     try:
         wait_until(lambda: emulator.admin.is_ready() or process.poll() is not None)

@@ -9,13 +9,7 @@ from typing import Any
 import pytest
 
 from lab.leftovers import leftovers
-from tests.lab.emulator_process import (
-    CONSUMER,
-    Emulator,
-    create_vpc,
-    running_emulator,
-    wait_until,
-)
+from tests.lab.emulator_process import CONSUMER, Emulator, create_vpc, running_emulator, wait_until
 
 pytestmark = pytest.mark.lab
 

@@ -232,9 +232,7 @@ def test_calls_are_counted(stack: Stack) -> None:
     assert calls["lambda.InvokeFunction"] == 1
 
 
-def test_deletes_a_stack_completely_once_its_consumer_is_disconnected(
-    stack: Stack,
-) -> None:
+def test_deletes_a_stack_completely_once_its_consumer_is_disconnected(stack: Stack) -> None:
     consumer = stack.emulator.client("ec2", CONSUMER)
     vpc = consumer.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
     endpoint = consumer.create_vpc_endpoint(
@@ -248,10 +246,7 @@ def test_deletes_a_stack_completely_once_its_consumer_is_disconnected(
     consumer.delete_vpc_endpoints(VpcEndpointIds=[endpoint])
     deleted = stack.delete()
     assert deleted.returncode == 0, deleted.stdout + deleted.stderr
-    found = leftovers(
-        stack.emulator.client,
-        ignore=[stack.network["DatabaseSecurityGroupId"]],
-    )
+    found = leftovers(stack.emulator.client, ignore=[stack.network["DatabaseSecurityGroupId"]])
     assert found == []
 
 

@@ -268,9 +268,7 @@ def _databases(account: Account) -> dict[str, str]:
     rds.modify_db_instance(DBInstanceIdentifier="public", PubliclyAccessible=True)
     cluster = create_cluster(account, "shop", members=2)
     custom = rds.create_db_cluster_endpoint(
-        DBClusterIdentifier="shop",
-        DBClusterEndpointIdentifier="reports",
-        EndpointType="READER",
+        DBClusterIdentifier="shop", DBClusterEndpointIdentifier="reports", EndpointType="READER"
     )["Endpoint"]
     network = create_network(account)
     return {
@@ -296,9 +294,7 @@ def _create_database_in_one_zone(account: Account) -> str:
         for network in ("10.9.1.0/24", "10.9.2.0/24")
     ]
     rds.create_db_subnet_group(
-        DBSubnetGroupName="cramped",
-        DBSubnetGroupDescription="One zone",
-        SubnetIds=subnet_ids,
+        DBSubnetGroupName="cramped", DBSubnetGroupDescription="One zone", SubnetIds=subnet_ids
     )
     database = rds.create_db_instance(
         DBInstanceIdentifier="cramped",

@@ -74,9 +74,7 @@ def world_of(history: History) -> Iterator[World]:
 
 
 @replays(300, arbitrary_histories())
-def test_no_fault_breaks_a_rule_and_the_group_ends_in_sync(
-    history: History,
-) -> None:
+def test_no_fault_breaks_a_rule_and_the_group_ends_in_sync(history: History) -> None:
     with world_of(history) as world:
         assert_recovers(world)
 
@@ -89,9 +87,7 @@ def test_stale_caches_never_undo_or_repeat_a_change(history: History) -> None:
 
 
 @replays(150, changes_behind_caches(fails_back=True))
-def test_stale_caches_never_undo_or_repeat_a_failover_and_a_failback(
-    history: History,
-) -> None:
+def test_stale_caches_never_undo_or_repeat_a_failover_and_a_failback(history: History) -> None:
     with world_of(history) as world:
         assert_recovers(world)
         assert_followed_once(world)

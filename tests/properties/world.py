@@ -402,10 +402,7 @@ class Run:
         raise error
 
     def _change(
-        self,
-        operation: str,
-        change: Callable[[Sequence[Target]], None],
-        targets: Sequence[Target],
+        self, operation: str, change: Callable[[Sequence[Target]], None], targets: Sequence[Target]
     ) -> None:
         self.requested.update((operation, target) for target in targets)
         fault = self._next_fault()

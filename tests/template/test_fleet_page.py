@@ -3,11 +3,7 @@
 import re
 from inspect import getsource
 
-from target_sync.fleet.model import (
-    AUDIT_CURSOR_TAG,
-    CHECKPOINT_TAG,
-    FLEET_KINDS,
-)
+from target_sync.fleet.model import AUDIT_CURSOR_TAG, CHECKPOINT_TAG, FLEET_KINDS
 from target_sync.fleet.rate_limits import ACCOUNT_QUOTA, QUOTAS, Call
 from target_sync.fleet.result import SweepResult
 from tests.template.pages import ROOT, read, sections, tables

@@ -55,9 +55,7 @@ def test_values_are_frozen_and_have_slots(value: type) -> None:
 
 
 @pytest.mark.parametrize("value", VALUES, ids=lambda value: value.__name__)
-def test_values_with_many_or_only_optional_fields_need_keywords(
-    value: type,
-) -> None:
+def test_values_with_many_or_only_optional_fields_need_keywords(value: type) -> None:
     parts = fields(value)
     optional = all(
         part.default is not MISSING or part.default_factory is not MISSING for part in parts

@@ -89,10 +89,7 @@ def failed(at: float) -> FailedObservation:
 
 
 def take_snapshot(
-    run: RunState,
-    at: float,
-    *addresses: object,
-    of: TargetGroup = IN_SYNC,
+    run: RunState, at: float, *addresses: object, of: TargetGroup = IN_SYNC
 ) -> tuple[RunState, Step]:
     return run.after_snapshot(Snapshot(of, dns(at, *addresses)))
 
@@ -378,9 +375,7 @@ def test_a_run_retries_after_failures_until_the_end_of(config: RunConfig, ends_a
 
 
 @pytest.mark.parametrize("config", [SCHEDULED, POLLING])
-def test_a_run_that_detected_a_change_retries_after_failures(
-    config: RunConfig,
-) -> None:
+def test_a_run_that_detected_a_change_retries_after_failures(config: RunConfig) -> None:
     run, _ = take_snapshot(new_run(config), 10, B)
 
     assert run.after_failure(THROTTLED, 10 + WATCH - 1.1)[1] == TakeSnapshot(10 + WATCH - 0.1)
