@@ -57,7 +57,8 @@ _BREAKS: Mapping[str, Sequence[tuple[str, ...]]] = {
             "            if plan.to_register:\n",
             (
                 "            if plan.to_deregister:\n"
-                "                self.target_group.deregister([c.target for c in plan.to_deregister])\n"
+                "                self.target_group.deregister([c.target for c in "
+                "plan.to_deregister])\n"
                 "            if plan.to_register:\n"
             ),
         ),
