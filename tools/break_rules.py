@@ -22,8 +22,8 @@ LAYER = REPOSITORY / "layers/target_sync"
 WITNESSES = 3
 #: The rules of these files are broken for the histories, the others for the fast tests.
 CORE = frozenset(f"reconcile/{name}.py" for name in ("planner", "tracks", "loop", "reconciler"))
-#: As many as the tests replay, but with another seed.
-_HISTORIES = ("--histories", "1000", "--seed", "7", "--no-shrink")
+#: More than the tests replay: a rare history may be missing among a thousand.
+_HISTORIES = ("--histories", "4000", "--seed", "7", "--no-shrink")
 #: The exit codes if all tests passed, and if some failed. Other codes are errors.
 _NOTICED_OR_NOT = (0, 1)
 

@@ -59,7 +59,7 @@ _EVENT_SOURCES: Mapping[str, TriggerKind] = {
 }
 
 #: The events that end a failover, an activation or a recovery, of an instance or a cluster. If an
-#: ID is missing here, the run only watches for longer.
+#: ID is missing here, a veto after it is only an alarm and no notification.
 #: https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/USER_Events.Messages.html
 _COMPLETING_EVENTS = frozenset(
     {
