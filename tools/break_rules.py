@@ -22,6 +22,9 @@ LAYER = REPOSITORY / "layers/target_sync"
 WITNESSES = 3
 #: The rules of these files are broken for the histories, the others for the fast tests.
 CORE = frozenset(f"reconcile/{name}.py" for name in ("planner", "tracks", "loop", "reconciler"))
+_FAST_TESTS = ("tests/unit", "tests/functional", "tests/contract/test_target_group.py")
+#: Histories that are too rare for chance.
+_SMALL_HISTORIES = "tests/properties/test_small_histories.py"
 #: More than the tests replay: a rare history may be missing among a thousand.
 _HISTORIES = ("--histories", "4000", "--seed", "7", "--no-shrink")
 #: The exit codes if all tests passed, and if some failed. Other codes are errors.
@@ -526,23 +529,24 @@ def failing_tests(broken: Break) -> list[str]:
         shutil.copytree(LAYER, layer, ignore=shutil.ignore_patterns("__pycache__"))
         source = layer / "target_sync" / broken.file
         source.write_text(broken.applied(source.read_text()))
-        by_properties = broken.file in CORE or broken is UNBROKEN
-        lines = _failing_properties(layer) if by_properties else []
-        return lines if broken.file in CORE else [*lines, *_failing_fast_tests(layer)]
+        if broken.file in CORE:
+            return _failing(layer, _SMALL_HISTORIES) or _failing_histories(layer)
+        fast = _failing(layer, *_FAST_TESTS)
+        return fast if broken is not UNBROKEN else [*fast, *_failing_histories(layer)]
 
 
-def _failing_properties(layer: Path) -> list[str]:
+def _failing_histories(layer: Path) -> list[str]:
     run = _python(layer, "-m", "tests.properties", *_HISTORIES)
     return [line for line in run.stdout.splitlines() if line.startswith("round ")]
 
 
-def _failing_fast_tests(layer: Path) -> list[str]:
+def _failing(layer: Path, *paths: str) -> list[str]:
     run = _python(
         layer,
         *("-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not lab"),
         *("-o", f"pythonpath={REPOSITORY} {layer}", "--tb=no", "--no-header"),
         f"--maxfail={WITNESSES}",
-        *("tests/unit", "tests/functional", "tests/contract/test_target_group.py"),
+        *paths,
     )
     lines = run.stdout.splitlines()
     return [line.removeprefix("FAILED ") for line in lines if line.startswith("FAILED ")]

@@ -269,17 +269,13 @@ class Fault:
 
     Attributes:
         check: The ID of the status check that the fault breaks.
-        break_: Causes the fault; returns a function that restores the rest.
+        break_: Causes the fault; may return a function that restores the rest.
         heals: Whether the commands of the entry alone end the fault.
     """
 
     check: str
-    break_: Callable[[Reader], Callable[[], object]]
+    break_: Callable[[Reader], Callable[[], object] | None]
     heals: bool = True
-
-
-def _nothing() -> None:
-    """Restore nothing, because the commands do."""
 
 
 def _remove_name(reader: Reader) -> Callable[[], object]:
@@ -300,14 +296,12 @@ def _make_database_public(reader: Reader) -> Callable[[], object]:
     return check_private
 
 
-def _remove_target(reader: Reader) -> Callable[[], object]:
+def _remove_target(reader: Reader) -> None:
     _change_targets(reader, "deregister_targets", str(WRITER.address))
-    return _nothing
 
 
-def _add_target(reader: Reader) -> Callable[[], object]:
+def _add_target(reader: Reader) -> None:
     _change_targets(reader, "register_targets", "10.0.1.99")
-    return _nothing
 
 
 def _change_targets(reader: Reader, action: str, address: str) -> None:
@@ -316,28 +310,25 @@ def _change_targets(reader: Reader, action: str, address: str) -> None:
     change(TargetGroupArn=group, Targets=[{"Id": address, "Port": WRITER.port}])
 
 
-def _switch_proxy_protocol_on(reader: Reader) -> Callable[[], object]:
+def _switch_proxy_protocol_on(reader: Reader) -> None:
     reader.client("elbv2").modify_target_group_attributes(
         TargetGroupArn=reader.outputs["TargetGroupArn"],
         Attributes=[{"Key": "proxy_protocol_v2.enabled", "Value": "true"}],
     )
-    return _nothing
 
 
-def _delete_listener(reader: Reader) -> Callable[[], object]:
+def _delete_listener(reader: Reader) -> None:
     reader.client("elbv2").delete_listener(ListenerArn=reader.resource("DatabaseListener"))
-    return _nothing
 
 
-def _switch_cross_zone_off(reader: Reader) -> Callable[[], object]:
+def _switch_cross_zone_off(reader: Reader) -> None:
     reader.client("elbv2").modify_load_balancer_attributes(
         LoadBalancerArn=reader.resource("LoadBalancer"),
         Attributes=[{"Key": "load_balancing.cross_zone.enabled", "Value": "false"}],
     )
-    return _nothing
 
 
-def _close_load_balancer(reader: Reader) -> Callable[[], object]:
+def _close_load_balancer(reader: Reader) -> None:
     """Remove all rules of the load balancer, so that its entry needs all its commands."""
     ec2, group = reader.client("ec2"), reader.outputs["LoadBalancerSecurityGroupId"]
     _revoke(ec2, group, egress=True)
@@ -347,14 +338,12 @@ def _close_load_balancer(reader: Reader) -> Callable[[], object]:
         SecurityGroups=[group],
         EnforceSecurityGroupInboundRulesOnPrivateLinkTraffic="on",
     )
-    return _nothing
 
 
-def _close_database(reader: Reader) -> Callable[[], object]:
+def _close_database(reader: Reader) -> None:
     (database,) = reader.client("rds").describe_db_instances()["DBInstances"]
     (group,) = database["VpcSecurityGroups"]
     _revoke(reader.client("ec2"), group["VpcSecurityGroupId"], egress=False)
-    return _nothing
 
 
 def _revoke(ec2: Any, group: str, *, egress: bool) -> None:
@@ -396,13 +385,12 @@ def _move_service(reader: Reader) -> Callable[[], object]:
     return remove_other
 
 
-def _remove_principals(reader: Reader) -> Callable[[], object]:
+def _remove_principals(reader: Reader) -> None:
     ec2, service = reader.client("ec2"), {"ServiceId": reader.outputs["EndpointServiceId"]}
     allowed = ec2.describe_vpc_endpoint_service_permissions(**service)["AllowedPrincipals"]
     ec2.modify_vpc_endpoint_service_permissions(
         **service, RemoveAllowedPrincipals=[entry["Principal"] for entry in allowed]
     )
-    return _nothing
 
 
 def _connect_stranger(reader: Reader) -> Callable[[], object]:
@@ -443,10 +431,9 @@ def _disable_schedule(reader: Reader) -> Callable[[], object]:
     return check_restored
 
 
-def _message_in(output: str) -> Callable[[Reader], Callable[[], object]]:
-    def put(reader: Reader) -> Callable[[], object]:
+def _message_in(output: str) -> Callable[[Reader], None]:
+    def put(reader: Reader) -> None:
         reader.client("sqs").send_message(QueueUrl=reader.outputs[output], MessageBody="{}")
-        return _nothing
 
     return put
 
@@ -483,7 +470,8 @@ def _broken(reader: Reader, fault: Fault | None) -> Iterator[None]:
     yield
     if fault.heals:
         wait_until(lambda: reader.state(fault.check) != "broken")
-    restore()
+    if restore:
+        restore()
     wait_until(lambda: reader.state(fault.check) in {"ok", "warning"})
 
 

@@ -105,6 +105,17 @@ def test_two_runs_with_different_resolvers_do_not_undo_each_other_every_second()
     assert world.removals.total() <= 60.0 / 6.0
 
 
+def test_a_contest_lasts_at_least_for_the_confirm_window() -> None:
+    sources = ArbitrarySources(resolvers=(Timeline(OLD),), ttl=60, second=Timeline(NEW))
+    world = a_failover(
+        Start(0.0, "event", 75.0), sources=sources, registered=(OLD_TARGET, NEW_TARGET)
+    )
+
+    world.play_until(60.0)
+
+    assert not world.removals
+
+
 def test_a_healthy_standby_stays_if_the_name_just_had_its_address() -> None:
     """The grace period of the standby has nearly ended when a cache returns its address."""
     briefly_back = Timeline(NEW, ((19.09, OLD), (19.11, NEW)))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import inf
 
 from target_sync.model import RunStatus
+from target_sync.reconcile.loop import RunState
 from target_sync.reconcile.triggers import SyncTrigger
 from tests.properties.history import History
 from tests.properties.rules import RuleChecker
@@ -59,6 +60,11 @@ class WaitChecker:
     def check_status(self, status: RunStatus) -> None:
         """Check how a run ended."""
         assert status is self._status(), f"ended as {status} and not as {self._status()}"
+
+    def check_times(self, run: RunState) -> None:
+        """Check when a run says that it detected and made a change."""
+        assert run.detected_at == self._detected_at, f"detected at {self._detected_at}"
+        assert run.registered_at == self._registered_at, f"registered at {self._registered_at}"
 
     # What happened
 

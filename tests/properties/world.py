@@ -316,6 +316,7 @@ class Run:
     def report(self, result: SyncResult) -> None:
         assert result.to_document()["status"] == result.status.value
         self.rules.check_known(result.run.tracks.registered)
+        self.waits.check_times(result.run)
 
     @property
     def rules(self) -> RuleChecker:
