@@ -352,7 +352,8 @@ class PostgresServer:
         Raises:
             psycopg.OperationalError: It is unreachable.
         """
-        return connect(self.host, self.port, self.password)
+        # A busy machine may need more than the two seconds of a client.
+        return connect(self.host, self.port, self.password, timeout=60)
 
     def _make_folder(self) -> None:
         self._folder.mkdir(mode=0o700)
@@ -392,11 +393,13 @@ class PostgresServer:
             raise OSError(number, f"shmctl({identifier}): {os.strerror(number)}")
 
 
-def connect(host: str, port: int, password: str) -> "psycopg.Connection[tuple[Any, ...]]":
+def connect(
+    host: str, port: int, password: str, timeout: int = _CONNECT_TIMEOUT
+) -> "psycopg.Connection[tuple[Any, ...]]":
     """Open an autocommit connection to a PostgreSQL server of the lab.
 
     Raises:
-        psycopg.OperationalError: No PostgreSQL replies within two seconds.
+        psycopg.OperationalError: No PostgreSQL replies within `timeout` seconds.
     """
     return psycopg.connect(
         host=host,
@@ -404,7 +407,7 @@ def connect(host: str, port: int, password: str) -> "psycopg.Connection[tuple[An
         user=USER,
         dbname=DATABASE,
         password=password,
-        connect_timeout=_CONNECT_TIMEOUT,
+        connect_timeout=timeout,
         sslmode="disable",
         gssencmode="disable",
         autocommit=True,
