@@ -232,11 +232,13 @@ class Stack:
     def _invoke(self, function: str, payload: Mapping[str, bool], begins: str) -> Mapping[str, Any]:
         """Invoke a function; return its result, which begins with the given text."""
         printed = self._sam("remote", "invoke", function, "--event", json.dumps(payload))
-        # SAM prints the function's log first and the result last.
+        # SAM prints the function's log before the result.
         start = printed.rfind(begins)
         if start < 0:
             raise UnexpectedReplyError(f"sam remote invoke gave no document:\n{printed}")
-        document: dict[str, Any] = json.loads(printed[start:])
+        # The end of the log may follow.
+        document: dict[str, Any]
+        document, _ = json.JSONDecoder().raw_decode(printed, start)
         return document
 
     def _sam(self, *arguments: str) -> str:
