@@ -28,6 +28,9 @@ UNENFORCED: Mapping[str, tuple[str, ...]] = {
 }
 """Actions that Lambda itself needs, by their statement. The emulator does not enforce them."""
 
+#: Actions whose replies a container keeps, so that it makes no second call.
+KEPT = frozenset({"rds:DescribeDBInstances"})
+
 
 @dataclass(frozen=True)
 class Permission:
@@ -78,6 +81,7 @@ class Functions:
 
     emulator: Emulator
     _numbers: Iterator[int] = field(default_factory=itertools.count)
+    _archives: dict[str, bytes] = field(default_factory=dict)
 
     def create(self, function: str, properties: Mapping[str, Any], files: Mapping[str, str]) -> str:
         """Create a function with the template's properties, the layer and these files.
@@ -85,13 +89,14 @@ class Functions:
         It uses the dependencies of the emulator's interpreter. Lambda runs ``entry.handler``.
         """
         name = f"{function}-{next(self._numbers)}"
+        self._archives[name] = packed({**_package(), **files})
         self.emulator.client("lambda").create_function(
             FunctionName=name,
             Runtime=properties["Runtime"],
             Role=self.role(name),
             Handler="entry.handler",
             Timeout=properties["Timeout"],
-            Code={"ZipFile": packed({**_package(), **files})},
+            Code={"ZipFile": self._archives[name]},
             Environment=properties["Environment"],
         )
         return name
@@ -122,6 +127,10 @@ class Functions:
         self.emulator.client("iam").put_role_policy(
             RoleName=name, PolicyName="template", PolicyDocument=_document(allowed)
         )
+        if missing and missing.action in KEPT:
+            self.emulator.client("lambda").update_function_code(
+                FunctionName=name, ZipFile=self._archives[name]
+            )
 
     def invoke(self, name: str, payload: object) -> tuple[str, Any]:
         """Return the error of a run, or an empty text, and the document that it returned."""

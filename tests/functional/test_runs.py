@@ -8,7 +8,13 @@ from target_sync.errors import (
     ObservationDeniedError,
     ObservationError,
 )
-from target_sync.model import LookupFailure, RunStatus, TargetGroup
+from target_sync.model import (
+    FailedObservation,
+    LookupFailure,
+    Observation,
+    RunStatus,
+    TargetGroup,
+)
 from tests.support.scenario import (
     COMPLETED,
     EVENT,
@@ -16,6 +22,7 @@ from tests.support.scenario import (
     SCHEDULE,
     A,
     B,
+    C,
     Scenario,
     target,
     throttled,
@@ -36,6 +43,26 @@ def test_the_group_is_described_before_the_endpoint_is_observed() -> None:
     result = scenario.run(MANUAL)
 
     assert result.run.observations[0].addresses == {B}
+
+
+def test_a_plan_that_is_too_old_for_its_change_is_made_again() -> None:
+    scenario = Scenario(A)
+    scenario.endpoint.set_addresses(B)
+    observe = scenario.endpoint.observe
+
+    def observe_before_the_container_is_frozen() -> Observation | FailedObservation:
+        observed = observe()
+        if scenario.endpoint.queries == 1:
+            scenario.clock.advance(6)
+            scenario.endpoint.set_addresses(C)
+        return observed
+
+    scenario.endpoint.observe = observe_before_the_container_is_frozen  # type: ignore[method-assign]
+
+    scenario.run(MANUAL)
+
+    assert ("RegisterTargets", (str(target(B)),)) not in scenario.changes
+    assert scenario.registered == {str(target(C))}
 
 
 def test_a_run_in_sync_ends_at_once_even_if_the_target_is_unhealthy() -> None:
