@@ -6,29 +6,36 @@ The shipped fleet and its peers run on a virtual clock; ``docs/bench/fleet.md`` 
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
+from multiprocessing import Pool
 from pathlib import Path
-from random import Random
 from typing import NamedTuple
 
-from bench.fleet_page import draw_figure, to_markdown
-from bench.fleet_peers import PEERS, SEED, play_peer
-from bench.fleet_rows import FLEET, SIZES, STORM, WITHOUT_EVENTS, Row, claims
-from bench.fleet_strategies import Fleet
-from bench.fleet_world import TTL, FleetWorld, Flip
+from bench.fleet_page import (
+    COLD,
+    FLEET,
+    PHASES,
+    SIZES,
+    STORM,
+    WHOLE,
+    Row,
+    claims,
+    draw_figure,
+    to_markdown,
+)
+from bench.fleet_peers import PEERS, play_peer
+from bench.fleet_strategies import play_fleet
+from bench.fleet_world import MINUTE, FleetWorld, storm
 from bench.percentiles import Percentiles
 from target_sync.fleet.rate_limits import Call
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "bench"
-#: Two rounds of the audit.
-_STEADY_SECONDS = 1_800.0
-#: The storm starts in the third minute; the simulation ends after the last minute.
-_STORM_AT, _STORM_OVER = 150.0, 2_400.0
-#: Events come at once, and the names move so many seconds later, at random (docs/bench/failover.md
-#: has the delays of one failover; here only their spread counts).
-_FLIPS = (5.0, 25.0)
+#: How long each scenario is simulated: more than a round of the audit, and until the slowest
+#: strategy has followed the storm.
+_SECONDS = {"steady": 1_200.0, "storm": 480.0}
 
 
 class Task(NamedTuple):
@@ -40,75 +47,66 @@ class Task(NamedTuple):
     failovers: int = 0
 
 
-def tasks(sizes: Sequence[int], storm: tuple[int, int]) -> Sequence[Task]:
+def tasks(sizes: Sequence[int], storm_size: tuple[int, int]) -> Sequence[Task]:
     """Return every row of the tables."""
     steady = [Task(name, "steady", size) for size in sizes for name in (FLEET, *PEERS)]
-    return [*steady, *(Task(name, "storm", *storm) for name in (FLEET, WITHOUT_EVENTS, *PEERS))]
+    return [*steady, *(Task(name, "storm", *storm_size) for name in (FLEET, COLD, WHOLE, *PEERS))]
 
 
 def measure(task: Task) -> Row:
-    """Play one scenario with one strategy."""
-    world = FleetWorld(task.groups, _flips(task))
-    until = _STORM_OVER if task.failovers else _STEADY_SECONDS
-    if task.strategy in PEERS:
-        play_peer(task.strategy, world, until)
-    else:
-        Fleet(world, SEED, with_events=task.strategy == FLEET).play(until)
-    return _row(task, world)
+    """Play one scenario with one strategy; a storm at several seconds of a minute."""
+    starts = [MINUTE + phase for phase in PHASES] if task.failovers else [MINUTE]
+    return _row(task, [_played(task, start) for start in starts])
 
 
-def _flips(task: Task) -> Mapping[int, Flip]:
-    """Return the failovers: the same for every strategy."""
-    random = Random(f"{SEED}/{task.groups}/{task.failovers}")  # noqa: S311 - a simulation
-    flips = dict[int, Flip]()
-    for number in random.sample(range(task.groups), task.failovers):
-        name = _STORM_AT + random.uniform(*_FLIPS)
-        flips[number] = Flip(_STORM_AT, name, name + random.uniform(0.0, TTL))
-    return flips
+def _played(task: Task, start: float) -> FleetWorld:
+    world = FleetWorld(task.groups, storm(task.groups, task.failovers, start))
+    fleets: Mapping[str, Callable[[FleetWorld, float], None]] = {
+        FLEET: play_fleet,
+        COLD: partial(play_fleet, lost_at=start),
+        WHOLE: partial(play_fleet, share=1.0),
+    }
+    fleets.get(task.strategy, partial(play_peer, task.strategy))(
+        world, start + _SECONDS[task.scenario]
+    )
+    world.end()
+    return world
 
 
-def _row(task: Task, world: FleetWorld) -> Row:
-    registered_p50_s, registered_p99_s = _waits(world, world.registered_at)
-    p50_s, p99_s = _waits(world, world.in_sync_at)
-    last_flip = max((flip.name for flip in world.flips.values()), default=0.0)
-    calls = world.calls
+def _row(task: Task, worlds: Sequence[FleetWorld]) -> Row:
+    registered = _waits(worlds, lambda world: world.registered_at)
+    in_sync = _waits(worlds, lambda world: world.in_sync_at)
     return Row(
         strategy=task.strategy,
         scenario=task.scenario,
         groups=task.groups,
-        listing_calls=calls.busiest("listing"),
-        dns_queries=calls.busiest("dns"),
-        describe_calls=calls.busiest(Call.DESCRIBE),
-        registration_calls=calls.total(Call.REGISTRATION),
-        tag_calls=calls.total(Call.MUTATING),
-        throttled=calls.total("throttled"),
-        failed=world.failed,
-        wall_s=round(world.busy_for, 2),
-        unverified_s=round(world.unverified_for, 1),
-        registered_p50_s=registered_p50_s,
-        registered_p99_s=registered_p99_s,
-        p50_s=p50_s,
-        p99_s=p99_s,
-        last_s=round(max(world.in_sync_at.values()) - last_flip, 3) if world.in_sync_at else None,
-        never=len(world.flips) - len(world.in_sync_at),
-        wrong=world.wrong,
+        listing_calls=max(world.calls.busiest("listing") for world in worlds),
+        dns_queries=max(world.calls.busiest("dns") for world in worlds),
+        describe_calls=max(world.calls.busiest(Call.DESCRIBE) for world in worlds),
+        registration_calls=sum(world.calls.total(Call.REGISTRATION) for world in worlds),
+        throttled=sum(world.calls.total("throttled") for world in worlds),
+        failed=sum(world.failed for world in worlds),
+        unverified_s=round(max(world.unverified_for for world in worlds), 1),
+        registered_s=registered,
+        in_sync_s=in_sync,
+        never=sum(len(world.flips) - len(world.in_sync_at) for world in worlds),
+        wrong=sum(world.wrong for world in worlds),
     )
 
 
 def _waits(
-    world: FleetWorld, moments: Mapping[int, float]
-) -> tuple[float, float] | tuple[None, None]:
-    """Return p50 and p99 of the seconds from the flip of a name until these moments."""
-    if not moments:
-        return None, None
-    figure = Percentiles.of(at - world.flips[number].name for number, at in moments.items())
-    return figure.p50, figure.p99
+    worlds: Sequence[FleetWorld], moments: Callable[[FleetWorld], Mapping[int, float]]
+) -> Percentiles | None:
+    """Return the seconds from the flips until these moments; None without any."""
+    waits = [at - world.flips[n].name for world in worlds for n, at in moments(world).items()]
+    return Percentiles.of(waits) if waits else None
 
 
 def main() -> None:
     """Measure, print, write, and fail if a claim does not hold."""
     arguments = _arguments()
-    rows = [_printed(measure(task)) for task in tasks(arguments.sizes, arguments.storm)]
+    with Pool() as pool:
+        rows = [*map(_printed, pool.imap(measure, tasks(arguments.sizes, arguments.storm)))]
     failed = False
     for claim in claims(rows):
         failed |= not claim.holds

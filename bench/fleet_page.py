@@ -1,247 +1,227 @@
-"""The page and the figure of the fleet's benchmark."""
+"""The rows of the fleet's benchmark, the claims about them, the page and the figure."""
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from html import escape
+from dataclasses import dataclass
+from math import inf
+from typing import Any
 
-from bench.claims import claim_rows
-from bench.figure import STYLE
-from bench.fleet_peers import PEERS
-from bench.fleet_rows import FLEET_CALLS, STORM, Row, bound, claims, storm_bound
-from bench.fleet_strategies import EVENT_WATCH_DURATION_SECONDS, WATCHERS, WORKERS
-from bench.fleet_world import CALL_SECONDS, FACTS_PAGE, QUERY_SECONDS, TTL
+from bench.chart import Bar, Panel, draw_chart
+from bench.claims import Claim, claim_rows
+from bench.fleet_peers import ADAPTIVE, PEERS
+from bench.fleet_world import CALL_SECONDS, MINUTE, QUERY_SECONDS, TTL, least_waits, storm
+from bench.percentiles import Percentiles
+from bench.render import render
 from cost.markdown import table
-from lab.simulation.queues import BATCH
-from target_sync.fleet.name_lookups import THREADS
-from target_sync.fleet.rate_limits import ACCOUNT_QUOTA, DEFAULT_SHARE, QUOTAS, Call, Quota
+from target_sync.fleet.planner import AUDIT_SECONDS
+from target_sync.fleet.rate_limits import ACCOUNT_QUOTA, DEFAULT_SHARE, QUOTAS
+from target_sync.fleet.sweeper import SWEEP_SECONDS, names_schedule
 
-_WIDTH, _LEFT, _RIGHT, _LINE, _TOP = 860, 250, 190, 22, 66
+SIZES = (1, 10, 100, 1_000, 5_000)
+#: Groups, and how many of them fail over at once.
+STORM = (1_000, 200)
+#: When storms begin, in seconds after the start of a sweep.
+PHASES = (0.0, 30.0)
+FLEET, COLD, WHOLE = "fleet", "fleet, cold start", "fleet, whole buckets"
+#: The limits of p50 and p99 in the storm, and the confirm window for the names' TTL.
+_P50, _P99, _CONFIRM_WINDOW = 85.0, 185.0, TTL + 1.0
+#: The size with promised calls, and the promised calls of the busiest minute.
+_PROMISED_SIZE, _PROMISED_LISTINGS, _PROMISED_DESCRIBES = 1_000, 10, 67
 
-#: A figure of a row, as text.
-_Cell = Callable[[Row], str]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """The figures of one strategy in one scenario: an object of fleet.json.
+
+    Attributes:
+        listing_calls: Calls of the resource groups tagging API in the busiest minute.
+        dns_queries: Look-ups of names in the busiest minute.
+        describe_calls: DescribeTargetHealth in the busiest minute, with retries.
+        registration_calls: RegisterTargets and DeregisterTargets in all.
+        throttled: Calls that ELB throttled, with retries.
+        failed: How often a run failed after all retries.
+        unverified_s: The longest time in which a group was not described.
+        registered_s: From the flip of a name until its group has the new primary; None without
+            failovers.
+        in_sync_s: The same until its group has only the new primary.
+        never: Failovers that were not followed in time.
+        wrong: Changes that left a group empty, or with a target that was never right.
+    """
+
+    strategy: str
+    scenario: str
+    groups: int
+    listing_calls: int
+    dns_queries: int
+    describe_calls: int
+    registration_calls: int
+    throttled: int
+    failed: int
+    unverified_s: float
+    registered_s: Percentiles | None
+    in_sync_s: Percentiles | None
+    never: int
+    wrong: int
 
 
-def _seconds(value: float | None) -> str:
-    return "" if value is None else f"{value:.1f}"
+def read_rows(documents: Sequence[dict[str, Any]]) -> Sequence[Row]:
+    """Return the rows of fleet.json."""
+    times = ("registered_s", "in_sync_s")
+    return [
+        Row(**document | {name: (it := document[name]) and Percentiles(**it) for name in times})
+        for document in documents
+    ]
 
 
-_STEADY: Mapping[str, _Cell] = {
+def least() -> Percentiles:
+    """Return the seconds that the share of the registration bucket alone takes in the storm."""
+    return least_waits(storm(*STORM, 0.0).values(), DEFAULT_SHARE)
+
+
+def claims(rows: Sequence[Row]) -> Iterator[Claim]:
+    """Yield the claims about the fleet in these rows."""
+    for row in rows:
+        if row.strategy not in (FLEET, COLD):
+            continue
+        yield Claim(
+            f"{row.strategy}, {row.scenario}, {row.groups:,} groups: nothing throttled, no run"
+            " failed, nothing wrong, every failover followed",
+            f"{row.throttled}, {row.failed}, {row.wrong}, {row.never}",
+            not (row.throttled or row.failed or row.wrong or row.never),
+        )
+        if row.strategy == FLEET and row.in_sync_s:
+            yield from _of_a_storm(row, row.in_sync_s)
+        elif row.strategy == FLEET and row.groups <= _PROMISED_SIZE:
+            yield Claim(
+                f"{row.groups:,} groups: each verified within a round of the audit and a minute",
+                f"{row.unverified_s} s",
+                row.unverified_s <= AUDIT_SECONDS + MINUTE,
+            )
+        if (row.strategy, row.scenario, row.groups) == (FLEET, "steady", _PROMISED_SIZE):
+            yield Claim(
+                f"{row.groups:,} groups: at most {_PROMISED_LISTINGS} listing calls and"
+                f" {_PROMISED_DESCRIBES} DescribeTargetHealth a minute",
+                f"{row.listing_calls}, {row.describe_calls}",
+                row.listing_calls <= _PROMISED_LISTINGS
+                and row.describe_calls <= _PROMISED_DESCRIBES,
+            )
+
+
+def _of_a_storm(row: Row, in_sync: Percentiles) -> Iterator[Claim]:
+    bound = least()
+    yield Claim(
+        f"storm: p50 at most {_P50:g} s, or the bound and the confirm window of"
+        f" {_CONFIRM_WINDOW:g} s",
+        f"{in_sync.p50:.1f} s",
+        in_sync.p50 <= max(_P50, bound.p50 + _CONFIRM_WINDOW),
+    )
+    yield Claim(f"storm: p99 at most {_P99:g} s", f"{in_sync.p99:.1f} s", in_sync.p99 <= _P99)
+    yield Claim(
+        "storm: each group verified within a round of the audit and the bound of the storm",
+        f"{row.unverified_s} s",
+        row.unverified_s <= AUDIT_SECONDS + bound.max,
+    )
+
+
+def _times(times: Percentiles | None) -> str:
+    return f"{times.p50:.1f} / {times.p99:.1f}" if times else "never"
+
+
+_STEADY: Mapping[str, Callable[[Row], str]] = {
     "groups": lambda row: f"{row.groups:,}",
     "strategy": lambda row: row.strategy,
     "listing": lambda row: f"{row.listing_calls}",
     "DNS": lambda row: f"{row.dns_queries:,}",
     "describes": lambda row: f"{row.describe_calls:,}",
     "throttled": lambda row: f"{row.throttled:,}",
-    "failed": lambda row: f"{row.failed:,}",
-    "round": lambda row: f"{row.wall_s:g}",
-    "unverified": lambda row: f"{row.unverified_s:g}",
+    "unverified": lambda row: f"{row.unverified_s:,.0f}",
 }
-_STORM: Mapping[str, _Cell] = {
+_STORM: Mapping[str, Callable[[Row], str]] = {
     "strategy": lambda row: row.strategy,
-    "registered p50": lambda row: _seconds(row.registered_p50_s),
-    "registered p99": lambda row: _seconds(row.registered_p99_s),
-    "in sync p50": lambda row: _seconds(row.p50_s),
-    "in sync p99": lambda row: _seconds(row.p99_s),
-    "last": lambda row: _seconds(row.last_s),
+    "registered": lambda row: _times(row.registered_s),
+    "in sync": lambda row: _times(row.in_sync_s),
     "never": lambda row: f"{row.never}",
     "DNS": lambda row: f"{row.dns_queries:,}",
     "throttled": lambda row: f"{row.throttled:,}",
     "failed": lambda row: f"{row.failed:,}",
+    "unverified": lambda row: f"{row.unverified_s:,.0f}",
 }
 
 
 def to_markdown(rows: Sequence[Row], date: str) -> str:
     """Return the page with these figures, measured on this date."""
-    steady, storm = (
+    steady, stormy = (
         [row for row in rows if row.scenario == scenario] for scenario in ("steady", "storm")
     )
-    registration = QUOTAS[Call.REGISTRATION]
-    failovers = STORM[1]
-    return _PAGE.format(
+    return render(
+        "fleet.md",
         date=date,
         steady=_table(_STEADY, steady),
-        storm_groups=f"{storm[0].groups:,}",
-        storm=_table(_STORM, storm),
-        best=_best(storm),
+        stormy=_table(_STORM, stormy),
+        fastest=_fastest(stormy),
+        least=least(),
         claims=claim_rows(claims(rows)),
-        buckets=", ".join(map(_bucket, QUOTAS.items())),
-        account=_bucket(("any", ACCOUNT_QUOTA)),
-        call_ms=f"{CALL_SECONDS * 1_000:g}",
-        query_ms=f"{QUERY_SECONDS * 1_000:g}",
-        at_once=THREADS,
-        workers=WORKERS,
-        batch=BATCH,
-        facts=FACTS_PAGE,
-        watchers=WATCHERS,
-        watch=EVENT_WATCH_DURATION_SECONDS,
-        share=f"{DEFAULT_SHARE:.0%}",
-        needed=FLEET_CALLS,
-        failovers=failovers,
-        bound=storm_bound(failovers),
-        least=bound(2 * failovers, registration.capacity, registration.refill),
+        groups=STORM[0],
+        failovers=STORM[1],
+        phases=PHASES,
+        quotas=QUOTAS,
+        account=ACCOUNT_QUOTA,
+        share=DEFAULT_SHARE,
+        audit_seconds=AUDIT_SECONDS,
+        polls=names_schedule().per_second,
+        sweep_seconds=SWEEP_SECONDS,
+        call_seconds=CALL_SECONDS,
+        query_seconds=QUERY_SECONDS,
         ttl=TTL,
     )
 
 
-_PAGE = """# Benchmark: many target groups
-
-Made by `make bench-fleet` on {date}. The fleet is the shipped code (`target_sync/fleet`, with the
-reconciler) on a virtual clock. The queues, tags, DNS and ELB are models. Nothing was measured on
-AWS.
-
-![Calls and outages of each strategy](fleet.svg)
-
-## The strategies
-
-*fleet* is the shipped code. The others are its peers: loops of a few lines, on one thread, without
-a confirm window, a veto or an audit. They follow the endpoint's answer at once.
-
-- *describe all* describes every group in a random order, at most once a minute, and changes what
-  differs. Its calls keep to the fleet's share of the buckets.
-- *describe all, adaptive* does the same, but botocore's adaptive retry mode decides on the rate. It
-  uses the buckets of the whole account.
-- *remember, each minute* looks up every name once a minute, and remembers the answers in memory. It
-  describes and changes the groups whose answer changed, one after the other, within the same share.
-- *remember, each second* does the same each second.
-
-A peer that remembers describes no other group. It does not revert a manual change, and after the
-loss of its memory it must describe every group.
-
-## Steady state
-
-30 minutes without a failover. The table shows the calls and look-ups of the busiest minute, and the
-throttled calls and failed groups of the whole time.
-
-{steady}
-
-*round* is the longest time, in seconds, from the start of a round until its work was done.
-*unverified* is the longest time, in seconds, in which a group was not described.
-
-Half of the buckets allows 4,125 audits in 15 minutes. A sweep sends work for 50 s of its minute,
-which allows 3,750. With more groups, the sweep still resolves every name each minute, but audits
-less often ([0020](../contributing/adr/0020-store-checkpoints-as-tags.md)).
-
-## A storm
-
-{failovers} of {storm_groups} groups fail over within 20 s. Times are seconds from the flip of a
-name: until its group has the new primary (*registered*), and until it has only the new primary (*in
-sync*). *last* is the time from the last flip until the last group is in sync. *never* counts the
-failovers that were not followed in the forty minutes of the simulation.
-
-{storm}
-
-{best}
-
-The share of the buckets takes {least:g} s to register and deregister {failovers} targets, and
-{bound:g} s for the {needed} calls that each failover takes the fleet. Both start with full buckets.
-
-## Claims
-
-`make bench-fleet` fails if a claim does not hold.
-
-| claim | measured | |
-|---|---:|---|
-{claims}
-
-## How it was measured
-
-- ELB has token buckets: {buckets}. Every call also takes a token of the account: {account}. ELB
-  throttles a call without both tokens, and the call takes none. The fleet and the peers keep to
-  {share} of the buckets, but for the adaptive one.
-- Each AWS call takes {call_ms} ms and each DNS query {query_ms} ms, {at_once} at once. A sweep
-  also takes its real CPU time. There are no other callers; starting a function takes no time, and a
-  queue takes only the time of its call.
-- The work queue is a FIFO queue with the groups, the deduplication, the visibility and the dead
-  letters of `fleet.yaml`. Lambda gives {workers} workers up to {batch} work items each, which they
-  process concurrently, as `functions/fleet_worker/app.py` does. A written tag is in the next
-  listing.
-- Each container of the sweep and the watch describes the groups (port, type, VPC) once in 15
-  minutes: {facts} groups a call, from the bucket of the describe calls. The table does not count
-  these calls.
-- A botocore client retries in its standard mode with three attempts, with botocore's own back-off
-  and retry quota. The adaptive one also has botocore's own rate limiter.
-- In the storm an RDS event names each database 5 to 25 s before the flip. {watchers} watchers take
-  the events and resolve these names every second for {watch:g} s, without calls to ELB. *fleet
-  without events* waits for the next sweep. A DNS cache gives the new address up to {ttl} s later.
-- A group is in sync when the new primary is its only target. The fleet does not wait for its
-  health.
-- An audit is due every 15 sweeps, or when the budget allows it. Its time in the queue comes on top.
-- Everything depends only on the seed, and by milliseconds on the CPU time of the sweep.
-"""
-
-
-def _table(columns: Mapping[str, _Cell], rows: Sequence[Row]) -> str:
+def _table(columns: Mapping[str, Callable[[Row], str]], rows: Sequence[Row]) -> str:
     return table(columns, ([cell(row) for cell in columns.values()] for row in rows))
 
 
-def _best(storm: Sequence[Row]) -> str:
-    """Return who is the fastest in each column of the storm."""
-    columns: Mapping[str, Callable[[Row], float | None]] = {
-        "registered p50": lambda row: row.registered_p50_s,
-        "registered p99": lambda row: row.registered_p99_s,
-        "in sync p50": lambda row: row.p50_s,
-        "in sync p99": lambda row: row.p99_s,
+def _fastest(stormy: Sequence[Row]) -> Mapping[str, str]:
+    """Return the fastest strategy of each column, of those that keep to the share."""
+    within = [row for row in stormy if row.strategy not in (WHOLE, ADAPTIVE)]
+    columns: Mapping[str, Callable[[Row], float]] = {
+        "registered, p50": lambda row: row.registered_s.p50 if row.registered_s else inf,
+        "registered, p99": lambda row: row.registered_s.p99 if row.registered_s else inf,
+        "in sync, p50": lambda row: row.in_sync_s.p50 if row.in_sync_s else inf,
+        "in sync, p99": lambda row: row.in_sync_s.p99 if row.in_sync_s else inf,
     }
-    best = (
-        f"*{min(storm, key=lambda row: value(row) or math.inf).strategy}* ({column})"
-        for column, value in columns.items()
-    )
-    return f"The fastest: {', '.join(best)}."
-
-
-def _bucket(named: tuple[str, Quota]) -> str:
-    name, quota = named
-    return f"{name} calls {quota.capacity:g} and {quota.refill:g}/s"
+    return {name: min(within, key=value).strategy for name, value in columns.items()}
 
 
 def draw_figure(rows: Sequence[Row]) -> str:
     """Return the figure as SVG: calls in the busiest minute, and the times of the storm."""
-    caption = "Benchmark of many target groups; simulated, not measured on AWS"
-    calls = [
-        (row.strategy, row.describe_calls, f"{row.describe_calls:,} · {row.throttled:,} throttled")
-        for row in rows
-        if (row.scenario, row.groups) == ("steady", STORM[0])
-    ]
-    times = [
-        (row.strategy, row.p99_s or 0.0, f"{row.p50_s or 0:.0f} s · {row.p99_s or 0:.0f} s")
-        for row in rows
-        if row.scenario == "storm"
-    ]
-    second = _TOP + _LINE * len(calls) + 50
-    height = second + _LINE * len(times) + 10
-    return "\n".join(
+    return draw_chart(
+        "Benchmark of many target groups; simulated, not measured on AWS",
         [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" role="img">',
-            f"<title>{escape(caption)}</title>",
-            f"<style>{STYLE}</style>",
-            f'<rect class="back" width="{_WIDTH}" height="{height}"/>',
-            f'<text class="small" x="12" y="22">{escape(caption)}</text>',
-            *_panel(
-                f"DescribeTargetHealth in the busiest minute, {STORM[0]:,} groups", calls, _TOP
+            Panel(
+                f"Quiet, {STORM[0]:,} groups: DescribeTargetHealth in the busiest minute",
+                [
+                    _bar(row, (row.describe_calls,), f"{row.describe_calls:,}")
+                    for row in rows
+                    if (row.scenario, row.groups) == ("steady", STORM[0])
+                ],
+                ticks={1: "1", 10: "10", 100: "100", 1_000: "1,000"},
             ),
-            *_panel(
-                "Storm: from the flip of a name until its group is in sync (p50 · p99)",
-                times,
-                second,
+            Panel(
+                "Storm: seconds from the flip of a name until its group is in sync",
+                [
+                    _bar(
+                        row,
+                        (it.p50, it.p99, it.max),
+                        f"{it.p50:.0f} · {it.p99:.0f} · {it.max:.0f} s",
+                    )
+                    for row in rows
+                    if (it := row.in_sync_s)
+                ],
+                least=10.0,
+                ticks={10: "10 s", 30: "30 s", 100: "100 s", 300: "300 s"},
             ),
-            "</svg>\n",
-        ]
+        ],
     )
 
 
-def _panel(title: str, bars: Sequence[tuple[str, float, str]], top: int) -> Iterator[str]:
-    """Yield bars on a logarithmic scale, because the values differ by a factor of a thousand."""
-    most = max(value for _, value, _ in bars)
-    yield f'<text class="head" x="12" y="{top - 12}">{escape(title)}</text>'
-    for number, (strategy, value, text) in enumerate(bars):
-        y = top + _LINE * number
-        width = (_WIDTH - _LEFT - _RIGHT) * math.log1p(value) / math.log1p(most)
-        side = "others" if strategy in PEERS else "ours"
-        yield f'<text x="12" y="{y + 11}">{escape(strategy)}</text>'
-        yield (
-            f'<rect class="{side}" x="{_LEFT}" y="{y + 2}" width="{width:.1f}" height="10" rx="2"/>'
-        )
-        yield (
-            f'<text class="small" text-anchor="end" x="{_WIDTH - 12}" y="{y + 11}">'
-            f"{escape(text)}</text>"
-        )
+def _bar(row: Row, values: Sequence[float], text: str) -> Bar:
+    return Bar(row.strategy, values, text, ours=row.strategy not in PEERS)

@@ -9,7 +9,9 @@ from ipaddress import IPv4Address
 from random import Random
 
 from bench.fleet_world import (
+    MINUTE,
     PORT,
+    SEED,
     AdaptivePace,
     Buckets,
     Client,
@@ -23,9 +25,6 @@ from target_sync.errors import AwsUnavailableError
 from target_sync.fleet.rate_limits import DEFAULT_SHARE, Call
 from target_sync.model import Target
 
-SEED = 1
-_MINUTE = 60.0
-
 
 def describe_all(world: FleetWorld, client: Client) -> Iterator[None]:
     """Describe every group in a random order, at most once a minute."""
@@ -35,8 +34,7 @@ def describe_all(world: FleetWorld, client: Client) -> Iterator[None]:
         for number in chances.sample(range(len(world.listing())), world.size):
             _follow(world, client, number, world.resolve([number])[0])
             yield
-        world.finished(began)
-        world.clock.sleep_until(began + _MINUTE)
+        world.clock.sleep_until(began + MINUTE)
 
 
 def remember(world: FleetWorld, client: Client, interval: float) -> Iterator[None]:
@@ -53,12 +51,11 @@ def remember(world: FleetWorld, client: Client, interval: float) -> Iterator[Non
         now = world.clock.now()
         if now >= list_at:
             world.listing()
-            list_at += _MINUTE
+            list_at += MINUTE
         if now >= due:
             before, answers, due = answers, world.resolve(numbers), max(due + interval, now)
             changed |= dict.fromkeys(n for n in numbers if answers[n] != before[n])
         if not changed:
-            world.finished(now)
             world.clock.sleep_until(due)
             continue
         number = next(iter(changed))
@@ -95,13 +92,14 @@ def _adaptive(world: FleetWorld) -> Pace:
     return AdaptivePace(world.clock)
 
 
+ADAPTIVE = "describe all, adaptive"
 #: The name of each peer, what it does, and the pace of its client.
 PEERS: Mapping[
     str, tuple[Callable[[FleetWorld, Client], Iterator[None]], Callable[[FleetWorld], Pace]]
 ] = {
     "describe all": (describe_all, _shared),
-    "describe all, adaptive": (describe_all, _adaptive),
-    "remember, each minute": (partial(remember, interval=_MINUTE), _shared),
+    ADAPTIVE: (describe_all, _adaptive),
+    "remember, each minute": (partial(remember, interval=MINUTE), _shared),
     "remember, each second": (partial(remember, interval=1.0), _shared),
 }
 

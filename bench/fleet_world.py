@@ -1,7 +1,7 @@
-"""The world of many target groups: tags, DNS, and ELB with AWS's token buckets."""
+"""The world of many target groups: DNS, the listing, and ELB with AWS's token buckets."""
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, ip_network
 from random import Random
@@ -15,20 +15,24 @@ from botocore.retries.quota import RetryQuota
 from botocore.retries.standard import ExponentialBackoff
 from botocore.retries.throttling import CubicCalculator
 
-from lab.simulation.clock import ActorClock
+from bench.percentiles import Percentiles
+from lab.simulation.clock import VirtualClock
 from lab.simulation.target_group import ComputedGroup
 from target_sync.errors import AwsUnavailableError
-from target_sync.fleet.model import ENDPOINT_TAG, GroupFacts, Limits, TaggedGroup
-from target_sync.fleet.name_lookups import THREADS
+from target_sync.fleet.model import ENDPOINT_TAG, Limits, TaggedGroup
 from target_sync.fleet.rate_limits import ACCOUNT_QUOTA, QUOTAS, Call, Quota
 from target_sync.model import AwsScope, IPAddress, Observation, Target
 
+#: The seed of everything that is random.
+SEED = 1
 PORT = 5432
-_NETWORKS = (ip_network("10.0.0.0/8"),)
-LIMITS = Limits(allowed_networks=_NETWORKS, max_targets=15)
+NETWORKS = (ip_network("10.0.0.0/8"),)
+LIMITS = Limits(allowed_networks=NETWORKS, max_targets=15)
 SCOPE = AwsScope("aws", "eu-west-1", "123456789012")
 #: The duration of each AWS call, and of each DNS query.
 CALL_SECONDS, QUERY_SECONDS = 0.02, 0.005
+#: DNS queries at the same time.
+_THREADS = 32
 #: Groups on a page of the listing (resource groups tagging API, GetResources), and on a page of
 #: their facts (DescribeTargetGroups).
 PAGE, FACTS_PAGE = 100, 400
@@ -36,7 +40,7 @@ TTL = 5
 #: botocore's standard mode: attempts, and what a retry takes from the retry quota of a client.
 _ATTEMPTS, _RETRY_COST = 3, 5
 _REGISTRATION_SECONDS = 90.0
-_MINUTE = 60.0
+MINUTE = 60.0
 #: Larger than the error of a sum of tokens, smaller than any real difference.
 _ROUNDING = 1e-9
 
@@ -68,8 +72,8 @@ class _Bucket:
     at: float = 0.0
 
     def ready_at(self, now: float) -> float:
-        gained = (now - self.at) * self.quota.refill
-        self.tokens, self.at = min(self.quota.capacity, self.tokens + gained), now
+        gained = max(0.0, now - self.at) * self.quota.refill
+        self.tokens, self.at = min(self.quota.capacity, self.tokens + gained), max(self.at, now)
         return now + max(0.0, 1.0 - _ROUNDING - self.tokens) / self.quota.refill
 
 
@@ -102,12 +106,16 @@ class Buckets:
 class Calls:
     """Counts calls and queries by kind and minute."""
 
-    clock: ActorClock
+    clock: VirtualClock
     _counts: defaultdict[str, Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
 
     def add(self, kind: str, number: int = 1) -> None:
         """Count calls of a kind."""
-        self._counts[kind][int(self.clock.now() // _MINUTE)] += number
+        self._counts[kind][int(self.clock.now() // MINUTE)] += number
+
+    def clear(self) -> None:
+        """Forget all calls."""
+        self._counts.clear()
 
     def total(self, kind: str) -> int:
         """Return the number of calls of a kind."""
@@ -122,7 +130,7 @@ class Calls:
 class Elb:
     """ELB's throttling. It counts its calls, and those that it throttles as ``throttled``."""
 
-    clock: ActorClock
+    clock: VirtualClock
     calls: Calls
     _buckets: Buckets = field(default_factory=Buckets)
 
@@ -151,7 +159,7 @@ class Pace:
 class SharePace(Pace):
     """Makes a call when a share of ELB's buckets has the tokens."""
 
-    clock: ActorClock
+    clock: VirtualClock
     buckets: Buckets
 
     def wait(self, call: Call) -> None:
@@ -163,7 +171,7 @@ class SharePace(Pace):
 class _VirtualTokenBucket(TokenBucket):
     """botocore's token bucket, on the virtual clock."""
 
-    def __init__(self, clock: ActorClock) -> None:
+    def __init__(self, clock: VirtualClock) -> None:
         self._virtual = clock
         super().__init__(max_rate=1, clock=cast("Any", SimpleNamespace(current_time=clock.now)))
 
@@ -179,7 +187,7 @@ class _VirtualTokenBucket(TokenBucket):
 class AdaptivePace(Pace):
     """Makes a call when botocore's adaptive retry mode makes it (its classes, and its start)."""
 
-    def __init__(self, clock: ActorClock) -> None:
+    def __init__(self, clock: VirtualClock) -> None:
         botocore_clock = cast("Any", SimpleNamespace(current_time=clock.now))
         self._limiter = ClientRateLimiter(
             rate_adjustor=CubicCalculator(starting_max_rate=0, start_time=clock.now()),
@@ -245,11 +253,31 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class Flip:
-    """A failover: when its event comes, when the name moves, and when DNS caches have expired."""
+    """A failover: when the name moves, and when DNS caches have expired."""
 
-    event: float
     name: float
     cache: float
+
+
+def storm(groups: int, failovers: int, at: float) -> Mapping[int, Flip]:
+    """Return random failovers within 20 s, by the number of the group."""
+    random = Random(f"{SEED}/{groups}/{failovers}")  # noqa: S311 - a simulation
+    names = {n: at + random.uniform(0.0, 20.0) for n in random.sample(range(groups), failovers)}
+    return {n: Flip(name, name + random.uniform(0.0, TTL)) for n, name in names.items()}
+
+
+def least_waits(flips: Iterable[Flip], share: float) -> Percentiles:
+    """Return the seconds from each flip until its two changes, if only the buckets cost time.
+
+    The changes begin when the caches have expired, in that sequence, with full buckets.
+    """
+    buckets, now, waits = Buckets(share), 0.0, list[float]()
+    for flip in sorted(flips, key=lambda flip: flip.cache):
+        for _ in range(2):
+            now = buckets.ready_at(Call.REGISTRATION, max(now, flip.cache))
+            buckets.take(Call.REGISTRATION)
+        waits.append(now - flip.name)
+    return Percentiles.of(waits)
 
 
 @dataclass(slots=True)
@@ -259,44 +287,39 @@ class FleetWorld:
     Attributes:
         size: The number of groups.
         flips: The failovers, by the number of the group.
-        failed: How often a group's iteration or run failed.
-        busy_for: The longest time, in seconds, from the start of a round until its work was done.
+        failed: How often a run of a group failed.
         registered_at: When each group that failed over got its new primary.
         in_sync_at: When each of them had only its new primary.
         wrong: The number of changes that left a group empty, or with a target that is neither the
             old nor the new primary.
+        verified_at: When each group was last described.
+        unverified_for: The longest time, in seconds, in which a group was not described.
     """
 
     size: int
     flips: Mapping[int, Flip]
-    clock: ActorClock = field(default_factory=ActorClock)
+    clock: VirtualClock = field(default_factory=VirtualClock)
     failed: int = 0
-    busy_for: float = 0.0
     registered_at: dict[int, float] = field(default_factory=dict)
     in_sync_at: dict[int, float] = field(default_factory=dict)
     wrong: int = 0
+    unverified_for: float = 0.0
     calls: Calls = field(init=False)
     elb: Elb = field(init=False)
-    tags: dict[str, dict[str, str]] = field(init=False)
     groups: dict[str, ComputedGroup] = field(init=False)
     numbers: dict[str, int] = field(init=False)
-    facts: dict[str, GroupFacts] = field(init=False)
+    verified_at: list[float] = field(init=False)
     _addresses: list[IPv4Address] = field(init=False)
     _moves: deque[tuple[float, int]] = field(init=False)
-    _verified_at: list[float] = field(init=False)
-    _unverified: float = 0.0
 
     def __post_init__(self) -> None:
         self.calls = Calls(self.clock)
         self.elb = Elb(self.clock, self.calls)
-        self.tags = {arn_of(n): {ENDPOINT_TAG: name_of(n)} for n in range(self.size)}
         self.groups = {arn_of(number): self._group(number) for number in range(self.size)}
         self.numbers = {key(n): n for n in range(self.size) for key in (arn_of, name_of)}
-        facts = GroupFacts(port=PORT, has_ip_targets=True, vpc_networks=_NETWORKS)
-        self.facts = dict.fromkeys(self.groups, facts)
         self._addresses = [address_of(number, moved=False) for number in range(self.size)]
         self._moves = deque(sorted((flip.cache, number) for number, flip in self.flips.items()))
-        self._verified_at = [0.0] * self.size
+        self.verified_at = [0.0] * self.size
 
     def _group(self, number: int) -> ComputedGroup:
         group = ComputedGroup(
@@ -310,50 +333,41 @@ class FleetWorld:
         for _ in range(0, self.size, PAGE):
             self.calls.add("listing")
             self.clock.sleep_until(self.clock.now() + CALL_SECONDS)
-        return self.tagged()
+        return [
+            TaggedGroup(arn_of(number), frozenset({(ENDPOINT_TAG, name_of(number))}))
+            for number in range(self.size)
+        ]
 
-    def tagged(self) -> list[TaggedGroup]:
-        """Return what the listing returns, without a call."""
-        return [TaggedGroup(arn, frozenset(tags.items())) for arn, tags in self.tags.items()]
-
-    def resolve(self, numbers: Collection[int]) -> list[IPv4Address]:
+    def resolve(self, numbers: Sequence[int]) -> list[IPv4Address]:
         """Look up the names of groups, several at once, and return their addresses."""
         self.calls.add("dns", len(numbers))
-        waves = -(-len(numbers) // THREADS)
+        waves = -(-len(numbers) // _THREADS)
         self.clock.sleep_until(self.clock.now() + waves * QUERY_SECONDS)
         while self._moves and self._moves[0][0] <= self.clock.now():
             _, number = self._moves.popleft()
             self._addresses[number] = address_of(number, moved=True)
         return [self._addresses[number] for number in numbers]
 
-    def observe(self, names: Sequence[str]) -> list[Observation]:
-        """Return the same as observations."""
-        addresses = self.resolve([self.numbers[name] for name in names])
-        return [
-            Observation(
-                name=name,
-                addresses=frozenset[IPAddress]({address}),
-                source="dns",
-                ttl=TTL,
-                at=self.clock.now(),
-            )
-            for name, address in zip(names, addresses, strict=True)
-        ]
+    def observe(self, name: str) -> Observation:
+        """Look up a name, and return an observation."""
+        (address,) = self.resolve([self.numbers[name]])
+        return Observation(
+            name=name,
+            addresses=frozenset[IPAddress]({address}),
+            source="dns",
+            ttl=TTL,
+            at=self.clock.now(),
+        )
 
     def verified(self, number: int) -> None:
-        """Note that a group was described, and that it was or will be brought in sync."""
+        """Note that a group was described."""
         now = self.clock.now()
-        self._unverified = max(self._unverified, now - self._verified_at[number])
-        self._verified_at[number] = now
+        self.unverified_for = max(self.unverified_for, now - self.verified_at[number])
+        self.verified_at[number] = now
 
-    @property
-    def unverified_for(self) -> float:
-        """The longest time, in seconds, in which a group was not verified."""
-        return max(self._unverified, self.clock.now() - min(self._verified_at))
-
-    def finished(self, began: float) -> None:
-        """Note that the work of a round that started at ``began`` is done."""
-        self.busy_for = max(self.busy_for, self.clock.now() - began)
+    def end(self) -> None:
+        """Count the groups that were not described until now."""
+        self.unverified_for = max(self.unverified_for, self.clock.now() - min(self.verified_at))
 
     def changed(self, arn: str) -> None:
         """Note the state of a group after a change."""

@@ -12,6 +12,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, cast
 
 from bench.world import FIRST_EVENT, Failover, Kind, World
+from lab.simulation.clock import VirtualClock
 from lab.simulation.target_group import Checks, ComputedGroup, Port
 from target_sync.endpoints.cluster import ClusterWriterEndpoint, RdsCluster
 from target_sync.endpoints.dns import DnsEndpoint
@@ -54,21 +55,6 @@ _CLUSTERS = {
     }
     for writer in MEMBERS
 }
-
-
-@dataclass(slots=True)
-class VirtualClock:
-    """Implements ``target_sync.ports.Clock``. The simulation moves it."""
-
-    moment: float = FIRST_EVENT
-
-    def now(self) -> float:
-        """Return the moment in seconds."""
-        return self.moment
-
-    def sleep_until(self, at: float) -> None:
-        """Move the clock to this moment."""
-        self.moment = max(self.moment, at)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -153,7 +139,7 @@ class Scene:
     failover: Failover
     authoritative: bool = False
     both_registered: bool = False
-    clock: VirtualClock = field(default_factory=VirtualClock)
+    clock: VirtualClock = field(default_factory=lambda: VirtualClock(FIRST_EVENT))
     standbys: OwnAddresses = field(default_factory=OwnAddresses)
     names: Names = field(init=False)
     rds: RdsApi = field(init=False)

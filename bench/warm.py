@@ -16,13 +16,12 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench.fleet_stub import ADDRESS, PORT, StubFleetAws, batch, fleet_environment, groups
+from bench.fleet_stub import ADDRESS, PORT, StubFleetAws, fleet_environment, groups
 from bench.warm_page import Report, Stretch, Subject, claims, to_markdown
 from lab.lambda_runtime.api import FunctionReply
 from lab.lambda_runtime.container import RunningFunction, running, sync_environment
 from lab.lambda_runtime.packages import LambdaPath, link_packages
 from lab.lambda_runtime.stub_servers import StubDns, StubElbV2
-from lab.simulation.queues import BATCH
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD, FLEET_BUILD = ROOT / ".aws-sam" / "build", ROOT / ".aws-sam" / "fleet" / "build"
@@ -112,34 +111,17 @@ def sync_workload(path: LambdaPath, log: Path) -> Iterator[Workload]:
 
 @contextmanager
 def sweep_workload(path: LambdaPath, log: Path) -> Iterator[Workload]:
-    """FleetSweepFunction of fleet.yaml: a hundred groups, of which each sweep audits some."""
+    """FleetSweepFunction of fleet.yaml: a hundred groups, of which each short sweep audits some."""
     with StubFleetAws(groups(_GROUPS)) as aws, StubDns(ADDRESS) as dns:
 
         def check(reply: FunctionReply) -> None:
-            groups_of = reply.body["groups"]
-            if (groups_of["bound"], groups_of["with_findings"]) != (_GROUPS, 0) or not groups_of[
-                "audited"
-            ]:
+            found = reply.body["groups"]
+            if (found["bound"], found["with_findings"]) != (_GROUPS, 0) or not reply.body["polls"]:
                 raise RuntimeError(f"an unexpected sweep: {reply.body}")
-
-        environ = fleet_environment(aws, dns.resolver)
-        with _counted(path, log, environ, "app.handler") as function:
-            yield Workload(function, _event("schedule"), check)
-
-
-@contextmanager
-def worker_workload(path: LambdaPath, log: Path) -> Iterator[Workload]:
-    """FleetWorkerFunction of fleet.yaml: batches of work items for groups in sync."""
-    audited = groups(BATCH)
-    with StubFleetAws(audited) as aws, StubDns(ADDRESS) as dns:
-
-        def check(reply: FunctionReply) -> None:
-            if reply.body != {"batchItemFailures": []}:
-                raise RuntimeError(f"some work items failed: {reply.body}")
 
         environ = {**fleet_environment(aws, dns.resolver), "COUNTED_FIRST": "unhurried"}
         with _counted(path, log, environ, "app.handler") as function:
-            yield Workload(function, batch(audited), check)
+            yield Workload(function, _event("schedule"), check)
 
 
 @contextmanager
@@ -170,7 +152,6 @@ class _Measured:
 SUBJECTS = {
     "sync": _Measured(BUILD, "ReconcileTargetsFunction", sync_workload),
     "sweep of a fleet": _Measured(FLEET_BUILD, "FleetSweepFunction", sweep_workload),
-    "worker of a fleet": _Measured(FLEET_BUILD, "FleetWorkerFunction", worker_workload),
 }
 
 

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from cost.model import Inputs, Sweeps
+from cost.model import Inputs
 from cost.page import DATABASES, to_markdown
 from cost.prices import TableError, load_prices, override
 
@@ -19,7 +19,7 @@ def main() -> None:
         if given.prices:
             prices = override(prices, given.prices)
         inputs = Inputs.load().override(given.set)
-        page = to_markdown(prices, inputs, Sweeps(), given.databases or DATABASES)
+        page = to_markdown(prices, inputs, given.databases or DATABASES)
     except TableError as error:
         sys.exit(f"cost: {error}")
     if len(sys.argv) > 1:

@@ -1,22 +1,19 @@
 """The monthly use of each way to keep target groups in sync. The prices turn it into costs."""
 
-import json
 import math
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Self
 
 from cost.prices import Price, TableError
-from target_sync.fleet.planner import AUDIT_SECONDS, SWEEP_SECONDS, SweepCapacity
+from target_sync.fleet.planner import AUDIT_SECONDS
+from target_sync.fleet.rate_limits import ACCOUNT_QUOTA
+from target_sync.fleet.sweeper import SWEEP_SECONDS
 
 INPUTS = Path(__file__).parent / "inputs.toml"
-#: The simulated sweeps, by the number of target groups.
-SWEEPS = Path(__file__).parents[1] / "docs/bench/fleet.json"
-#: The limit of messages in one SendMessageBatch (SQS API reference).
-_MESSAGES = 10
+_MINUTE = 60
 _MB_IN_GB = 1024
 _BYTES_IN_GB = 1_000_000_000
 
@@ -42,17 +39,12 @@ class Inputs:
     stack_dashboards: float
     stack_endpoints: float
     fleet_share: float
-    fleet_workers: float
-    fleet_sweep_memory_mb: float
     fleet_memory_mb: float
-    fleet_watch_seconds: float
     fleet_alarms: float
     fleet_metrics: float
     fleet_sweep_log_bytes: float
     fleet_run_log_bytes: float
     fleet_endpoints: float
-    pollers: float
-    polls: float
 
     @classmethod
     def load(cls) -> Self:
@@ -152,7 +144,7 @@ def stacks(inputs: Inputs, databases: int) -> Bill:
     """Return the use of one stack for each database, without load balancers."""
     poll = inputs.stack_poll_seconds
     # A scheduled run polls until the next one starts.
-    waiting = math.ceil(SWEEP_SECONDS / poll) * poll if poll else 0.0
+    waiting = math.ceil(_MINUTE / poll) * poll if poll else 0.0
     one = (
         *_invocations(inputs, inputs.minutes, inputs.run_seconds + waiting, inputs.stack_memory_mb),
         *_invocations(inputs, inputs.events, inputs.stack_watch_seconds, inputs.stack_memory_mb),
@@ -165,43 +157,22 @@ def stacks(inputs: Inputs, databases: int) -> Bill:
     return tuple(replace(use, quantity=use.quantity * databases) for use in one)
 
 
-def fleet(inputs: Inputs, databases: int, sweep_seconds: float) -> Bill:
-    """Return the use of one fleet for all databases, without load balancers.
-
-    Args:
-        inputs: The numbers.
-        databases: The number of target groups.
-        sweep_seconds: Seconds from the start of a sweep until its last work item is done. The
-            workers count as busy for this time.
-    """
-    sweeps, items = inputs.minutes, items_per_sweep(inputs, databases)
-    runs, watches = sweeps * items, inputs.events * databases
+def fleet(inputs: Inputs, databases: int) -> Bill:
+    """Return the use of one fleet for all databases, without load balancers."""
+    sweeps, runs = inputs.minutes, inputs.minutes * audits_per_sweep(inputs, databases)
     return (
-        *_invocations(inputs, sweeps, sweep_seconds, inputs.fleet_sweep_memory_mb),
-        *_invocations(
-            inputs,
-            runs,
-            max(inputs.run_seconds, min(inputs.fleet_workers, items) * sweep_seconds / items),
-            inputs.fleet_memory_mb,
-        ),
-        *_invocations(inputs, watches, inputs.fleet_watch_seconds, inputs.fleet_memory_mb),
+        *_invocations(inputs, sweeps, SWEEP_SECONDS, inputs.fleet_memory_mb),
         Use("schedule", "scheduler_invocations", sweeps),
-        Use("queues", "sqs_fifo_requests", _requests(inputs, runs, sweeps, items, sweep_seconds)),
-        Use("queues", "sqs_requests", _polls(inputs) + 3 * watches),
-        _logs(
-            (sweeps + watches) * inputs.fleet_sweep_log_bytes
-            # The audit cursor is a work item too, but logs no run.
-            + (runs - sweeps) * inputs.fleet_run_log_bytes
-        ),
+        _logs(sweeps * inputs.fleet_sweep_log_bytes + runs * inputs.fleet_run_log_bytes),
         Use("metrics", "metric", inputs.fleet_metrics),
         Use("alarms", "alarm", inputs.fleet_alarms),
     )
 
 
-def items_per_sweep(inputs: Inputs, groups: int) -> int:
-    """Return the number of work items of a steady sweep: the audits and the audit cursor."""
-    audits = math.ceil(groups * SWEEP_SECONDS / AUDIT_SECONDS)
-    return min(audits, SweepCapacity.of(inputs.fleet_share).groups) + 1
+def audits_per_sweep(inputs: Inputs, groups: int) -> float:
+    """Return the number of audits of a steady sweep, each of which describes a group once."""
+    most = ACCOUNT_QUOTA.part(inputs.fleet_share).refill * _MINUTE
+    return min(groups * _MINUTE / AUDIT_SECONDS, most)
 
 
 def lattice(inputs: Inputs, databases: int) -> Bill:
@@ -254,43 +225,3 @@ def _balancers(inputs: Inputs, databases: int) -> int:
 
 def _logs(size: float) -> Use:
     return Use("log", "log_gb", size / _BYTES_IN_GB)
-
-
-def _requests(
-    inputs: Inputs, runs: float, sweeps: float, items: int, sweep_seconds: float
-) -> float:
-    """Return the requests to the work queue: sends in batches, single receives and deletes.
-
-    A sweep reads the length of the queue once a second. Lambda polls an empty queue all the time.
-    """
-    sends, counts = sweeps * math.ceil(items / _MESSAGES), sweeps * math.ceil(sweep_seconds)
-    return sends + counts + 2 * runs + _polls(inputs)
-
-
-def _polls(inputs: Inputs) -> float:
-    return inputs.minutes * inputs.pollers * inputs.polls
-
-
-class Sweeps:
-    """The duration of a sweep: simulated for some numbers of groups, interpolated between them."""
-
-    def __init__(self, simulated: Path = SWEEPS) -> None:
-        rows = json.loads(simulated.read_text())
-        self._seconds = sorted(
-            (int(row["groups"]), float(row["wall_s"]))
-            for row in rows
-            if (row["strategy"], row["scenario"]) == ("fleet", "steady")
-        )
-
-    def seconds(self, groups: int) -> float:
-        """Return the seconds from the start of a sweep until its last work item is done."""
-        before = self._seconds[0]
-        if groups <= before[0]:
-            return before[1]
-        for before, after in pairwise(self._seconds):
-            if groups <= after[0]:
-                part = (groups - before[0]) / (after[0] - before[0])
-                return before[1] + part * (after[1] - before[1])
-        raise TableError(
-            f"{groups:,} databases exceed the largest simulation of {self._seconds[-1][0]:,}"
-        )

@@ -9,13 +9,11 @@ from cost.markdown import table
 from cost.model import (
     Bill,
     Inputs,
-    Sweeps,
     balancers,
     by_line,
     endpoints,
     fleet,
     interface_consumers,
-    items_per_sweep,
     lattice,
     lattice_network,
     read_inputs,
@@ -30,19 +28,13 @@ _PAGE: Template = Template(_TEXT, undefined=StrictUndefined, keep_trailing_newli
 DATABASES = (1, 10, 100, 1_000)
 
 
-def to_markdown(
-    prices: Mapping[str, Price], inputs: Inputs, sweeps: Sweeps, databases: Sequence[int]
-) -> str:
+def to_markdown(prices: Mapping[str, Price], inputs: Inputs, databases: Sequence[int]) -> str:
     """Return the page.
 
     Args:
         prices: The prices.
         inputs: The numbers.
-        sweeps: The durations of sweeps.
         databases: The numbers of databases, one column each.
-
-    Raises:
-        TableError: A number of databases exceeds the largest simulation.
     """
 
     def many(bill: Callable[[int], Bill]) -> list[Bill]:
@@ -51,7 +43,7 @@ def to_markdown(
     head = ("USD a month, by number of databases", *(f"{number:,}" for number in databases))
     made = many(lambda n: balancers(inputs, n))
     single = many(lambda n: stacks(inputs, n))
-    together = many(lambda n: fleet(inputs, n, sweeps.seconds(n)))
+    together = many(lambda n: fleet(inputs, n))
     ways = {
         "a stack each": _joined(single, made),
         "a fleet, and a load balancer each": _joined(together, made),
@@ -80,13 +72,6 @@ def to_markdown(
         private=table(head, _totals(private, prices)),
         stack_lines=table(head, _lines(ways["a stack each"], prices)),
         fleet_lines=table(head, _lines(together, prices)),
-        simulated=table(
-            ("fleet, by number of databases", *head[1:]),
-            [
-                ("seconds of a sweep", *(f"{sweeps.seconds(n):.2f}" for n in databases)),
-                ("work items of a sweep", *(f"{items_per_sweep(inputs, n):,}" for n in databases)),
-            ],
-        ),
         inputs=table(("name", "value", "unit", "origin", "source or reason"), _inputs(inputs)),
         prices=table(("name", "USD", "for", "Region", "date", "source"), _prices(prices)),
         notes="\n".join(f"- `{name}`: {p.note}." for name, p in prices.items() if p.note),

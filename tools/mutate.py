@@ -145,7 +145,7 @@ AREAS: Mapping[str, Area] = {
         ("fleet/*.py",),
         (
             _tests("unit/fleet"),
-            _tests("contract/test_fleet_*.py", "contract/test_name_lookups.py"),
+            _tests("contract/test_fleet_*.py", "functional/test_throttling_counter.py"),
             _tests("functional/test_fleet_*.py"),
         ),
     ),

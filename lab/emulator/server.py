@@ -19,7 +19,6 @@ from lab.emulator import (
     custom_resources,
     embedded_metrics,
     endpoint_service_api,
-    event_queues,
     functions,
     instances,
     load_balancers,
@@ -92,7 +91,6 @@ def run(options: Options) -> None:
     rds_clusters.install(failover_hook=options.failover_hook)
     schedules.install(interval=options.schedule_interval)
     functions.install(options.work_dir, resolver=options.resolver, address_plan=options.plan.path)
-    event_queues.install()
     embedded_metrics.install()
     service_metrics.install()
     saved_queries.install()

@@ -2,12 +2,10 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle
 from typing import Any, TypeVar
-from uuid import uuid4
 
 from lab.addresses import Endpoint
 from lab.aws import Database, Network, create_database
@@ -19,21 +17,16 @@ from lab.scenarios.base import Scenario, ScenarioContext
 from lab.stack import Project, Stack
 
 _STACK = "databases-fleet"
-_PARAMETERS = {"EventWatchDurationSeconds": "10", "MaxWorkers": "4"}
 _GROUPS, _BY_STACK = 30, 20
 #: Names in the company's own zone. The first server also has a name of RDS; the others are CNAMEs.
 _ORDERS = ("orders.db.corp.example", "shop.db.corp.example")
 _ANALYTICS = "analytics.db.corp.example"
 _REPORTING, _REPORTS = "reporting.db.corp.example", "reports.bi.corp.example"
 _NOWHERE, _WITH_PORT = "nowhere.db.corp.example", "reporting.db.corp.example:5432"
-#: The queue's visibility time-out (fleet.yaml), seconds.
-_VISIBILITY = 100.0
-_INVALID_MESSAGE = "poison"
-#: Seconds, enough for a busy machine. The slowest part is the fleet's share of mutating calls.
-_PATIENCE = 240.0
+#: Seconds, enough for a busy machine. New groups wait for the next sweep, up to a minute.
+_PATIENCE = 400.0
 #: A person's target in a group without a tag, which the fleet must not change.
 _MANUAL_TARGET = Endpoint.parse("10.0.2.99:5432")
-_DEAD_LETTERS = ("FailedWorkItemsQueueUrl", "FailedEventsQueueUrl", "UndeliveredEventsQueueUrl")
 
 _T = TypeVar("_T")
 
@@ -77,21 +70,37 @@ class _Fleet:
     outputs: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def work_queue(self) -> str:
-        """The URL of the work queue."""
-        return self.outputs["WorkQueueUrl"]
+    def function(self) -> str:
+        """The name of the function."""
+        return self.outputs["FleetSweepFunctionName"]
 
     def wait_for(self, condition: Callable[[], _T | None], what: str) -> _T:
-        """Wait for a condition that may take several runs of the workers."""
+        """Wait for a condition that may take several sweeps."""
         return self.context.lab.supervisor.wait_until(condition, what=what, timeout=_PATIENCE)
 
-    def sweep(self) -> Mapping[str, Any]:
-        """Invoke a sweep; return its result."""
+    def dry_run(self) -> Mapping[str, Any]:
+        """Invoke a dry run; return its result."""
         reply = self.client("lambda").invoke(
-            FunctionName=self.outputs["FleetSweepFunctionName"], Payload="{}"
+            FunctionName=self.function, Payload=json.dumps({"dry_run": True})
         )
         document: dict[str, Any] = json.load(reply["Payload"])
         return document
+
+    def sweeps(self) -> list[Mapping[str, Any]]:
+        """Return the results of all ended sweeps, from their log."""
+        logs = self.client("logs")
+        (group,) = logs.describe_log_groups(logGroupNamePrefix=f"{_STACK}-FleetSweep")["logGroups"]
+        pages = logs.get_paginator("filter_log_events").paginate(logGroupName=group["logGroupName"])
+        texts = [event["message"] for page in pages for event in page["events"]]
+        records = [json.loads(text) for text in texts if text.startswith("{")]
+        results = [it["result"] for it in records if it.get("message") == "sweep ended"]
+        return [result for result in results if not result["dry_run"]]
+
+    def next_sweep(self) -> Mapping[str, Any]:
+        """Wait for the end of a sweep that begins from now on, and return its result."""
+        before = len(self.sweeps())
+        self.wait_for(lambda: len(self.sweeps()) >= before + 2, "two more sweeps")
+        return self.sweeps()[-1]
 
     def targets(self) -> Mapping[str, set[Endpoint]]:
         """Return the registered targets of every group."""
@@ -123,69 +132,10 @@ class _Fleet:
         """Return the number of calls of an ELB action."""
         return self.context.lab.admin.calls().get(f"elasticloadbalancing.{action}", 0)
 
-    def messages(self, url: str) -> list[Mapping[str, Any]]:
-        """Return up to ten messages of a queue, and leave them there."""
-        found = self.client("sqs").receive_message(
-            QueueUrl=url,
-            MaxNumberOfMessages=10,
-            VisibilityTimeout=0,
-            MessageSystemAttributeNames=["MessageGroupId"],
-        )
-        return list(found.get("Messages", []))
-
-    def waiting(self) -> tuple[int, int]:
-        """Return the numbers of visible and of in-flight work items."""
-        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-        found = self.client("sqs").get_queue_attributes(
-            QueueUrl=self.work_queue, AttributeNames=names
-        )
-        visible, in_flight = (int(found["Attributes"][name]) for name in names)
-        return visible, in_flight
-
-    def idle(self) -> bool:
-        """Return whether the work queue is empty."""
-        return self.waiting() == (0, 0)
-
-    def pass_time(self) -> None:
-        """End the visibility time-out of failed messages, once no run is active."""
-        admin, (visible, in_flight) = self.context.lab.admin, self.waiting()
-        if in_flight and admin.age_messages(self.work_queue, 0.0) == visible + in_flight:
-            admin.age_messages(self.work_queue, _VISIBILITY)
-
-    def watches(self) -> list[Mapping[str, Any]]:
-        """Return the results of all ended watches, from their log."""
-        logs = self.client("logs")
-        (group,) = logs.describe_log_groups(logGroupNamePrefix=f"{_STACK}-FleetWatch")["logGroups"]
-        found = logs.filter_log_events(logGroupName=group["logGroupName"])["events"]
-        records = [json.loads(e["message"]) for e in found if e["message"].startswith("{")]
-        return [record["result"] for record in records if record["message"] == "watch ended"]
-
     def ringing(self) -> set[str]:
         """Return the alarms in ALARM, without the stack's name."""
         found = self.client("cloudwatch").describe_alarms(StateValue="ALARM")["MetricAlarms"]
         return {alarm["AlarmName"].removeprefix(f"{_STACK}-") for alarm in found}
-
-    def send(self, body: str, group: str) -> None:
-        """Send a message to the work queue."""
-        self.client("sqs").send_message(
-            QueueUrl=self.work_queue,
-            MessageBody=body,
-            MessageGroupId=group,
-            MessageDeduplicationId=uuid4().hex,
-        )
-
-    @contextmanager
-    def workers_stopped(self) -> Iterator[None]:
-        """Disable the workers' event source during the block."""
-        functions = self.client("lambda")
-        (mapping,) = functions.list_event_source_mappings(
-            FunctionName=self.outputs["FleetWorkerFunctionName"]
-        )["EventSourceMappings"]
-        functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
-        try:
-            yield
-        finally:
-            functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=True)
 
 
 def _run(context: ScenarioContext) -> None:
@@ -202,7 +152,7 @@ def _run(context: ScenarioContext) -> None:
     building.result()
     before = context.resources()
     context.progress.show(f"sam deploy of fleet.yaml to an account with {_GROUPS} tagged groups")
-    fleet.stack.deploy(_PARAMETERS)
+    fleet.stack.deploy({"LogRetentionDays": "7"})
     fleet.outputs = fleet.stack.outputs()
     with FleetObserver(context.lab.admin) as observer:
         fleet.expect_targets("all tagged groups get into sync without a manual run", time.time())
@@ -212,7 +162,7 @@ def _run(context: ScenarioContext) -> None:
         _change_with_failures(fleet, second)
         _expect_no_stray_targets(fleet, observer, {released: {third}})
     _drift(fleet)
-    _expect_dead_letters_and_alarms(fleet)
+    _expect_alarm(fleet)
     context.progress.show("sam delete")
     fleet.stack.delete()
     context.expect_resources("sam delete leaves exactly the groups of other tools", before)
@@ -273,28 +223,23 @@ def _create_groups(context: ScenarioContext, database: Database, stack: Stack) -
 def _expect_no_needless_calls(fleet: _Fleet) -> None:
     """Check the findings and the calls of a sweep without changes."""
     context = fleet.context
-
-    def found_nothing_to_do() -> Mapping[str, Any] | None:
-        document = fleet.sweep()
-        groups = document["groups"]
-        return None if groups["changed"] or groups["unverified"] else document
-
-    document = fleet.wait_for(found_nothing_to_do, "every group to be verified")
-    findings = {finding["arn"]: finding["code"] for finding in document["findings"]}
+    findings = {finding["arn"]: finding["code"] for finding in fleet.dry_run()["findings"]}
     context.expect(
-        "a manual sweep reports the invalid tag, the deleted group and the failed look-up",
+        "a dry run reports the invalid tag, the deleted group and the failed look-up",
         findings == fleet.broken.codes,
         ", ".join(sorted(findings.values())),
     )
-    fleet.wait_for(fleet.idle, "the workers to be idle")
+    # Every group is verified at the end of the first whole sweep.
+    fleet.next_sweep()
     context.lab.admin.clear_calls()
-    document = fleet.sweep()
-    fleet.wait_for(fleet.idle, "the workers to be idle")
-    described, audited = fleet.calls("DescribeTargetHealth"), document["groups"]["audited"]
+    document = fleet.next_sweep()
+    described, runs = fleet.calls("DescribeTargetHealth"), document["runs"]
     context.expect(
         "a sweep without changes describes only the audited groups",
-        described < _GROUPS / 2 and not fleet.calls("RegisterTargets"),
-        f"{audited} audited, {described} DescribeTargetHealth, {document['seconds']} s",
+        described < _GROUPS / 2
+        and not fleet.calls("RegisterTargets")
+        and not runs["changed"] + runs["unverified"],
+        f"{runs['audited']} audited, {described} DescribeTargetHealth, {document['polls']} polls",
     )
 
 
@@ -309,65 +254,42 @@ def _fail_over(fleet: _Fleet, rds: RdsControlPlane, names: Sequence[str], there:
     moved = fleet.lead(dict.fromkeys(names, there))
     fleet.expect_targets("a failover moves its ten groups, and no other", failover.flipped_at)
     calls = fleet.calls("RegisterTargets")
-    fleet.wait_for(fleet.watches, "the watch to end")
-    sent = sum(watch["work_items"] for watch in fleet.watches())
-    followers = sum(fleet.names[arn] == names[0] for arn in moved)
-    context.expect(
-        "the watch of RDS events sees it for the groups with RDS's own name",
-        # Two watches may send the same work item; the queue drops equal ones of a minute.
-        sent >= followers > 0,
-        f"{sent} work items of {len(fleet.watches())} watches for {followers} groups",
-    )
     context.expect("each is registered once", calls == len(moved) == _GROUPS // 3, f"{calls} calls")
 
 
 def _release_one(fleet: _Fleet) -> str:
     """Remove the tag of a group; return the group."""
     arn = next(arn for arn, name in fleet.names.items() if name == _REPORTING)
+    bound = fleet.sweeps()[-1]["groups"]["bound"]
     fleet.client("elbv2").remove_tags(ResourceArns=[arn], TagKeys=[ENDPOINT_TAG])
     del fleet.names[arn]
-    fleet.wait_for(fleet.idle, "the workers to be idle")
+    # The listing of the next sweep does not have it.
+    fleet.wait_for(
+        lambda: fleet.sweeps()[-1]["groups"]["bound"] == bound - 1 or None,
+        "a sweep without the group",
+    )
     return arn
 
 
 def _change_with_failures(fleet: _Fleet, there: Endpoint) -> None:
-    """Change a name while a worker is killed, a message is duplicated and one is unreadable."""
+    """Change a name while a second sweep runs too, and kill one of them."""
     context = fleet.context
     admin = context.lab.admin
-    context.progress.show(
-        "A name changes; a worker is killed, and messages are duplicated or unreadable"
-    )
+    context.progress.show("A name changes during two sweeps, and one of them is killed")
     admin.clear_calls()
-    with fleet.workers_stopped():
-        context.lab.zone.set_address(_REPORTING, [str(there.address)])
-        moved = fleet.lead(dict.fromkeys((_REPORTING, _REPORTS), there))
-        fleet.wait_for(
-            lambda: sum(fleet.waiting()) >= len(moved), "a work item for each group that changes"
-        )
-        messages = fleet.messages(fleet.work_queue)
-        for message in reversed(messages):
-            fleet.send(message["Body"], message["Attributes"]["MessageGroupId"])
-        fleet.send(_INVALID_MESSAGE, _INVALID_MESSAGE)
-        began_at = time.time()
-    fleet.wait_for(lambda: fleet.calls("RegisterTargets"), "a worker in mid-run")
-    worker = fleet.outputs["FleetWorkerFunctionName"]
-    fleet.wait_for(lambda: admin.kill_run(worker), "a worker to kill")
-
-    def is_over() -> bool:
-        fleet.pass_time()
-        return fleet.are_in_sync() and fleet.idle()
-
-    fleet.wait_for(is_over, "every work item to be done or a dead letter")
-    calls = fleet.calls("RegisterTargets")
+    fleet.client("lambda").invoke(
+        FunctionName=fleet.function, InvocationType="Event", Payload=json.dumps({})
+    )
+    context.lab.zone.set_address(_REPORTING, [str(there.address)])
+    moved = fleet.lead(dict.fromkeys((_REPORTING, _REPORTS), there))
+    began_at = time.time()
+    fleet.wait_for(lambda: fleet.calls("RegisterTargets"), "a run that has begun")
+    fleet.wait_for(lambda: admin.kill_run(fleet.function), "a sweep to kill")
+    fleet.wait_for(fleet.are_in_sync, "all its groups to move")
     context.expect(
         "nothing is lost: all its groups have moved",
         fleet.are_in_sync(),
-        f"{len(moved)} groups, {time.time() - began_at:.1f} s, visibility time-outs skipped",
-    )
-    context.expect(
-        "each target is registered once",
-        calls == len(moved),
-        f"{len(messages)} work items sent twice, {calls} calls",
+        f"{len(moved)} groups, {time.time() - began_at:.1f} s",
     )
 
 
@@ -397,10 +319,10 @@ def _expect_no_stray_targets(
 
 
 def _drift(fleet: _Fleet) -> None:
-    """Change a group outside the fleet. No address changes, so only the audit detects it."""
+    """Change a group outside the fleet, and lose the container. Its successor knows nothing."""
     context = fleet.context
     arn = next(arn for arn, name in fleet.names.items() if name == _ANALYTICS)
-    context.progress.show("A person replaces the target of a group")
+    context.progress.show("A person replaces the target of a group, and Lambda ends the container")
     desired, manual = (
         [{"Id": str(target.address), "Port": target.port}]
         for target in (fleet.leads[_ANALYTICS], _MANUAL_TARGET)
@@ -408,44 +330,23 @@ def _drift(fleet: _Fleet) -> None:
     elb = fleet.client("elbv2")
     elb.register_targets(TargetGroupArn=arn, Targets=manual)
     elb.deregister_targets(TargetGroupArn=arn, Targets=desired)
-    sweeps = 0
-
-    def is_reverted() -> bool:
-        nonlocal sweeps
-        if fleet.are_in_sync():
-            return True
-        if fleet.idle():
-            # Each of these sweeps passes one group, as a scheduled one does.
-            fleet.sweep()
-            sweeps += 1
-        return False
-
-    fleet.wait_for(is_reverted, "the audit to reach the group")
-    context.expect("the audit reverts a manual change", holds=True, detail=f"{sweeps} sweeps")
+    fleet.wait_for(lambda: context.lab.admin.kill_run(fleet.function), "a sweep to kill")
+    fleet.expect_targets("a new container reverts a manual change", time.time())
 
 
-def _expect_dead_letters_and_alarms(fleet: _Fleet) -> None:
-    context = fleet.context
-    kept = {
-        queue: [m["Body"] for m in fleet.messages(fleet.outputs[queue])] for queue in _DEAD_LETTERS
-    }
-    context.expect(
-        "only the invalid message is in a dead-letter queue",
-        kept.pop("FailedWorkItemsQueueUrl") == [_INVALID_MESSAGE] and not any(kept.values()),
-        kept,
-    )
-    expected = {"failed-work-items", "fleet-findings"}
-    fleet.wait_for(lambda: fleet.ringing() == expected, "both alarms")
-    context.expect(
-        "exactly the two expected alarms are in ALARM", holds=True, detail=sorted(expected)
+def _expect_alarm(fleet: _Fleet) -> None:
+    expected = {"fleet-findings"}
+    fleet.wait_for(lambda: fleet.ringing() == expected, "the alarm of the findings alone")
+    fleet.context.expect(
+        "exactly the expected alarm is in ALARM", holds=True, detail=sorted(expected)
     )
 
 
 SCENARIO = Scenario(
     name="fleet",
     shows="one deployment keeps thirty tagged groups of other tools in sync, through failovers,"
-    " killed workers, and duplicated or invalid messages",
+    " killed and concurrent sweeps, and manual changes",
     servers=3,
     run=_run,
-    times={"schedule_interval": 10.0},
+    times={"schedule_interval": 60.0},
 )

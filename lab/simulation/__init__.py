@@ -1,1 +1,1 @@
-"""Models of AWS on a virtual clock: a target group, the queues of a fleet, and the clock."""
+"""Models of AWS on a virtual clock: a target group, and the clock."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.warm import Workload, measure, sweep_workload, sync_workload, worker_workload
+from bench.warm import Workload, measure, sweep_workload, sync_workload
 from bench.warm_page import claims
 from lab.lambda_runtime.packages import LambdaPath
 from tests.artifact.artifact import ROOT
@@ -23,19 +23,11 @@ def test_200_runs_of_the_reconciler_leave_memory_as_it_was(
     assert_memory_stays(sync_workload, lambda_path, tmp_path / "log", runs=200)
 
 
-@pytest.mark.parametrize(
-    ("folder", "workload", "runs"),
-    [("fleet_worker", worker_workload, 200), ("fleet_sweep", sweep_workload, 60)],
-)
-def test_many_runs_of_a_fleet_function_leave_memory_as_it_was(
-    folder: str,
-    workload: Callable[[LambdaPath, Path], AbstractContextManager[Workload]],
-    runs: int,
-    lambda_path: LambdaPath,
-    tmp_path: Path,
+def test_many_sweeps_of_a_fleet_leave_memory_as_it_was(
+    lambda_path: LambdaPath, tmp_path: Path
 ) -> None:
-    task = shutil.copytree(ROOT / "functions" / folder, tmp_path / "task")
-    assert_memory_stays(workload, replace(lambda_path, task=task), tmp_path / "log", runs)
+    task = shutil.copytree(ROOT / "functions" / "fleet_sweep", tmp_path / "task")
+    assert_memory_stays(sweep_workload, replace(lambda_path, task=task), tmp_path / "log", runs=60)
 
 
 def assert_memory_stays(

@@ -14,17 +14,13 @@ from botocore.stub import Stubber
 from moto import mock_aws
 
 from target_sync.errors import (
-    AwsAccessDeniedError,
     AwsCallError,
-    AwsNotFoundError,
     AwsUnavailableError,
 )
 from target_sync.fleet.groups import ElbGroupFacts, TaggedGroups
-from target_sync.fleet.model import CHECKPOINT_TAG, ENDPOINT_TAG, GroupFacts, TaggedGroup
-from target_sync.fleet.ports import GroupFactsPort, GroupTagsPort, TaggedGroupsPort
-from target_sync.targets.target_group import ElbGroupTags
+from target_sync.fleet.model import ENDPOINT_TAG, GroupFacts, TaggedGroup
+from target_sync.fleet.ports import GroupFactsPort, TaggedGroupsPort
 from tests.lab.emulator_process import Emulator
-from tests.support.clock import FakeClock
 from tests.support.fleet import FakeGroupFacts, FakeTaggedGroups
 from tests.unit.fleet.builders import arn
 
@@ -44,7 +40,6 @@ class Account:
     """
 
     listed: TaggedGroupsPort
-    tags: GroupTagsPort
     known: GroupFactsPort
     make: Callable[[str, Mapping[str, str]], str]
     delete: Callable[[str], object]
@@ -55,7 +50,7 @@ class Account:
 
 
 def fake_account() -> Account:
-    groups, facts = FakeTaggedGroups(FakeClock()), FakeGroupFacts()
+    groups, facts = FakeTaggedGroups(), FakeGroupFacts()
     numbers = itertools.count(1)
 
     def make(target_type: str, tags: Mapping[str, str]) -> str:
@@ -70,7 +65,7 @@ def fake_account() -> Account:
         groups.delete(name)
         del facts.known[name]
 
-    return Account(groups, groups, facts, make, delete)
+    return Account(groups, facts, make, delete)
 
 
 def aws_account(client: Callable[[str], Any]) -> Account:
@@ -89,7 +84,6 @@ def aws_account(client: Callable[[str], Any]) -> Account:
 
     return Account(
         TaggedGroups(client("resourcegroupstaggingapi")),
-        ElbGroupTags(elb),
         ElbGroupFacts(elb, ec2),
         make,
         lambda name: elb.delete_target_group(TargetGroupArn=name),
@@ -144,28 +138,6 @@ def test_lists_more_groups_than_fit_on_a_page(account: Account) -> None:
     }
 
     assert {group.arn for group in account.list_groups(*groups)} == groups
-
-
-# --------------------------------------------------------------------------------------------- tags
-
-
-def test_lists_a_written_tag(account: Account) -> None:
-    endpoint = (ENDPOINT_TAG, "orders.example.com")
-    group = account.make("ip", dict([endpoint]))
-    account.tags.write(group, CHECKPOINT_TAG, "1 0a1b 2c3d")
-    account.tags.write(group, CHECKPOINT_TAG, "1 4e5f 6071")
-
-    assert account.list_groups(group)[0].tags == {endpoint, (CHECKPOINT_TAG, "1 4e5f 6071")}
-    account.tags.write(group, CHECKPOINT_TAG, "")
-    assert account.list_groups(group)[0].tags == {endpoint, (CHECKPOINT_TAG, "")}
-
-
-def test_cannot_tag_a_missing_group(account: Account) -> None:
-    group = account.make("ip", {ENDPOINT_TAG: "orders.example.com"})
-    account.delete(group)
-
-    with pytest.raises(AwsNotFoundError):
-        account.tags.write(group, CHECKPOINT_TAG, "1 0a1b 2c3d")
 
 
 # -------------------------------------------------------------------------------------------- facts
@@ -325,12 +297,6 @@ def failing_listing(code: str, status: int) -> None:
         TaggedGroups(client).list_groups()
 
 
-def failing_tag(code: str, status: int) -> None:
-    with stubbed("elbv2") as ((client,), (stubber,)):
-        stubber.add_client_error("add_tags", code, "in AWS's words", status)
-        ElbGroupTags(client).write(arn(1), CHECKPOINT_TAG, "1 0a1b 2c3d")
-
-
 @pytest.mark.parametrize(
     ("code", "status"), [("RequestLimitExceeded", 503), ("Throttling", 400), ("Internal", 500)]
 )
@@ -366,20 +332,6 @@ def test_classifies_the_failures_of_the_listing(code: str, status: int, *, retry
     with pytest.raises(AwsCallError, match=f"GetResources failed with {code}") as raised:
         failing_listing(code, status)
     assert raised.value.retryable is retryable
-
-
-@pytest.mark.parametrize(
-    ("code", "error"),
-    [
-        ("TargetGroupNotFound", AwsNotFoundError),
-        ("AccessDenied", AwsAccessDeniedError),
-        ("TooManyTags", AwsCallError),
-        ("Throttling", AwsUnavailableError),
-    ],
-)
-def test_failures_of_a_tag_are_those_of_the_group(code: str, error: type[Exception]) -> None:
-    with pytest.raises(error, match=f"AddTags failed with {code}"):
-        failing_tag(code, 400)
 
 
 class _Pages:

@@ -36,14 +36,7 @@ print(json.dumps({"modules": sorted(sys.modules), "services": sorted(services)})
 #: The code that prepares a container for its first call, by the function's folder.
 READY = {
     "reconcile_targets": "from target_sync.reconcile.build import reconciler; reconciler()",
-    "fleet_sweep": f"from target_sync.fleet.sweep_build import sweeper; sweeper('{FUNCTION}')",
-    "fleet_watch": f"from target_sync.fleet.sweep_build import watcher; watcher('{FUNCTION}')",
-}
-FLEET_ENVIRONMENT = {
-    "SIGNING_KEY": "a secret of this deployment",
-    "WORK_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/123456789012/orders.fifo",
-    "EVENT_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/123456789012/events",
-    "EVENT_WATCH_DURATION_SECONDS": "120",
+    "fleet_sweep": f"from target_sync.fleet.build import sweeper; sweeper('{FUNCTION}')",
 }
 
 
@@ -123,11 +116,10 @@ def test_a_container_loads_only_the_services_that_it_calls(started: Started) -> 
     assert started.services == {"elbv2"}
 
 
-@pytest.mark.parametrize("function", ["fleet_sweep", "fleet_watch"])
-def test_the_sweep_and_the_watch_load_only_what_they_need(packages: Path, function: str) -> None:
-    container = start(packages, FLEET_ENVIRONMENT, function)
+def test_the_fleet_loads_only_what_it_needs(packages: Path) -> None:
+    container = start(packages, function="fleet_sweep")
     assert container.packages == SDK | REPORTING | {"dns"}
-    assert container.services == {"ec2", "elbv2", "resourcegroupstaggingapi", "sqs"}
+    assert container.services == {"ec2", "elbv2", "resourcegroupstaggingapi"}
 
 
 def test_all_clients_share_one_loader(monkeypatch: pytest.MonkeyPatch) -> None:

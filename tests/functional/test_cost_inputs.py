@@ -1,20 +1,20 @@
 """The numbers of the cost page that can be measured here are those that are measured here."""
 
 import json
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
 
 from cost.model import Inputs
-from target_sync.fleet.model import WorkReason
-from target_sync.fleet.planner import PlannedWork
+from target_sync.fleet.model import RunReason
 from target_sync.fleet.result import SweepResult
 from target_sync.reconcile.triggers import parse_trigger
 from target_sync.reporting import PowertoolsReporter
 from tests.support.events import load_event
-from tests.support.fleet_scenario import SCHEDULED
+from tests.support.fleet import SCHEDULED
 from tests.support.scenario import ENDPOINT_NAME, MANUAL, A, Scenario
-from tests.unit.fleet.builders import arn, binding
+from tests.unit.fleet.builders import arn
 
 OURS = Inputs.load()
 ABOUT = 0.05
@@ -53,9 +53,9 @@ def test_a_run_of_a_stack_that_changes_nothing(written: Written) -> None:
     assert len(metrics) == OURS.stack_metrics
 
 
-def test_a_run_of_a_worker_that_changes_nothing(written: Written) -> None:
+def test_a_run_of_a_fleet_that_changes_nothing(written: Written) -> None:
     result = Scenario(A).run(MANUAL)
-    subject = {"target_group": arn(1), "endpoint": ENDPOINT_NAME, "reason": WorkReason.AUDIT.value}
+    subject = {"target_group": arn(1), "endpoint": ENDPOINT_NAME, "reason": RunReason.AUDIT.value}
 
     size, _ = written(lambda: PowertoolsReporter(subject).report(result))
 
@@ -63,20 +63,20 @@ def test_a_run_of_a_worker_that_changes_nothing(written: Written) -> None:
 
 
 def test_a_sweep_without_findings(written: Written) -> None:
-    audits = tuple(PlannedWork(binding(number), WorkReason.AUDIT) for number in range(67))
     result = SweepResult(
         trigger=SCHEDULED.to_document(),
         dry_run=False,
         bound=1_000,
         findings=(),
-        work=audits,
-        postponed=0,
-        queued=0,
-        seconds=10.37,
+        runs=Counter({RunReason.AUDIT: 67}),
+        waiting=0,
+        longest_unverified=899.123,
+        polls=11_000,
+        seconds=55.017,
     )
 
     size, metrics = written(lambda: PowertoolsReporter().report(result))
 
     assert size == pytest.approx(OURS.fleet_sweep_log_bytes, rel=ABOUT)
-    # Beside those of the workers' runs.
+    # Beside those of the runs.
     assert len(metrics) + OURS.stack_metrics == OURS.fleet_metrics

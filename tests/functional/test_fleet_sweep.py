@@ -1,17 +1,17 @@
-"""Sweeps over fakes: the work that they send, its timing, and failures."""
+"""Sweeps over fakes: which groups get runs and when, findings, failures, and the handler."""
 
 import json
-import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from functions.fleet_sweep import app
-from target_sync.endpoints.cluster import ClusterReadersEndpoint
+from target_sync.endpoints.cluster import ClusterReadersEndpoint, ClusterWriterEndpoint
+from target_sync.endpoints.dns import DnsEndpoint
 from target_sync.errors import (
     AwsAccessDeniedError,
     AwsCallError,
@@ -19,322 +19,285 @@ from target_sync.errors import (
     SettingsError,
     TriggerError,
 )
-from target_sync.fleet import sweep_build
-from target_sync.fleet.checkpoints import AuditCursor, read_cursor, write_cursor
+from target_sync.fleet import build
 from target_sync.fleet.groups import FACTS_SECONDS, NOT_FOUND_SECONDS
-from target_sync.fleet.model import (
-    AUDIT_CURSOR_TAG,
-    ENDPOINT_TAG,
-    KIND_TAG,
-    Finding,
-    FindingCode,
-    WorkReason,
-)
-from target_sync.fleet.name_lookups import NameLookups
-from target_sync.fleet.planner import SweepCapacity
+from target_sync.fleet.model import ENDPOINT_TAG, KIND_TAG, POLICY_TAG, FindingCode, RunReason
+from target_sync.fleet.planner import AUDIT_SECONDS
 from target_sync.fleet.result import FINDINGS_PER_RECORD
-from target_sync.fleet.sweeper import (
-    BATCH,
-    MAX_BATCHES,
-    RESERVE_SECONDS,
-    STALLED_SECONDS,
-    WORK_PER_BATCH,
-)
-from target_sync.fleet.work_items import CursorWorkItem, SyncWorkItem, WorkItem
-from target_sync.model import AwsScope, LookupFailure
+from target_sync.fleet.sweeper import PAUSE_SECONDS, SWEEP_SECONDS
+from target_sync.model import AwsScope, DatabaseKind, LookupFailure
 from target_sync.reporting import PowertoolsReporter
-from target_sync.triggers import Trigger, TriggerKind
 from tests.support.events import context, load_event
-from tests.support.fleet import Faults
-from tests.support.fleet_scenario import NOW, SCHEDULED, SWEEP_TIMEOUT, FleetScenario
-from tests.unit.fleet.builders import FACTS, KEY, A, B, arn, binding, name
+from tests.support.fleet import DRY, MINUTE, SCHEDULED, TIMEOUT, Fault, Fleet, Hang, at
+from tests.support.scenario import A, B, target
+from tests.unit.fleet.builders import FACTS, arn, binding
 
-CAPACITY = SweepCapacity.of()
-DRY = Trigger(kind=TriggerKind.MANUAL, dry_run=True)
+READERS, WRITER = DatabaseKind.RDS_CLUSTER_READERS, DatabaseKind.RDS_CLUSTER_WRITER
 THROTTLED = AwsUnavailableError("GetResources", "ThrottledException", "slow down")
 DENIED = AwsAccessDeniedError("GetResources", "AccessDenied", "no")
 FUNCTION = "arn:aws:lambda:eu-west-1:123456789012:function:fleet-sweep"
-ENVIRONMENT = {
-    "AWS_DEFAULT_REGION": "eu-west-1",
-    "SIGNING_KEY": "a secret of this deployment",
-    "WORK_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/123456789012/work.fifo",
-}
 
 
-def arns(*numbers: int) -> list[str]:
-    return [arn(number) for number in numbers]
+def fleet_of(*numbers: int) -> Fleet:
+    """Return a fleet of groups in sync with A."""
+    fleet = Fleet()
+    for number in numbers:
+        fleet.add(number, A, resolves_to=A)
+    return fleet
 
 
-def cursors(scenario: FleetScenario) -> list[AuditCursor | None]:
-    """Return every audit cursor that was sent."""
-    return [
-        read_cursor(it.cursor, it.arn, KEY, scenario.clock.now())
-        for it in scenario.queue.sent
-        if isinstance(it, CursorWorkItem)
-    ]
+def move(fleet: Fleet, number: int, address: object = B) -> None:
+    fleet.dns.set_addresses(fleet.name(number), address)
 
 
-# --- Work -----------------------------------------------------------------------------------------
+def first_call(fleet: Fleet, operation: str, number: int) -> float:
+    """Return when a group first got such a call."""
+    index = fleet.elb.calls.index((operation, arn(number)))
+    return fleet.elb.moments[index]
+
+
+# --- Which group, and when ------------------------------------------------------------------------
 
 
 def test_verifies_a_new_fleet_once_and_then_audits_it() -> None:
-    scenario = FleetScenario()
-    scenario.add(*range(30))
-    scenario.work(5)
-    first, second = scenario.sweep(), scenario.sweep()
-    assert (first.bound, first.count(WorkReason.UNVERIFIED), first.count(WorkReason.AUDIT)) == (
-        30,
-        30,
-        0,
-    )
-    assert (second.count(WorkReason.UNVERIFIED), second.count(WorkReason.AUDIT)) == (0, 2)
-    assert second.findings == ()
-    assert first.postponed == second.postponed == 0
+    fleet = fleet_of(*range(30))
+
+    first, second = fleet.sweep(), fleet.sweep()
+
+    assert first.bound == 30
+    # An audit is due every 30 s.
+    assert first.runs == Counter({RunReason.UNVERIFIED: 30, RunReason.AUDIT: 1})
+    assert second.runs == Counter({RunReason.AUDIT: 2})
+    assert second.waiting == 0
 
 
-def test_audits_every_group_within_15_minutes_with_the_cursors_of_the_workers() -> None:
-    scenario = FleetScenario(lag=2.0)
-    scenario.add_verified(*range(100))
-    scenario.work(5)
-    for _ in range(15):
-        # A fifteenth of 100 groups, rounded up.
-        assert scenario.sweep().count(WorkReason.AUDIT) == 7
-    assert set(scenario.sent(WorkReason.AUDIT)) == set(arns(*range(100)))
+def test_audits_every_group_in_15_minutes_at_an_even_pace() -> None:
+    fleet = fleet_of(*range(30))
+    fleet.sweep()
+    fleet.sweep()
+    fleet.elb.calls.clear()
+
+    results = [fleet.sweep() for _ in range(int(AUDIT_SECONDS / MINUTE))]
+
+    assert {result.runs[RunReason.AUDIT] for result in results} == {2}
+    assert Counter(group for _, group in fleet.elb.calls) == {arn(it): 1 for it in range(30)}
 
 
-def test_a_listing_that_is_minutes_old_repeats_no_audit() -> None:
-    scenario = FleetScenario(lag=200.0)
-    scenario.add_verified(*range(100))
-    scenario.work(5)
-    for _ in range(14):
-        scenario.sweep()
-    assert (
-        len(scenario.sent(WorkReason.AUDIT)) == len(set(scenario.sent(WorkReason.AUDIT))) == 14 * 7
-    )
+def test_follows_a_change_within_seconds_and_touches_no_other_group() -> None:
+    fleet = fleet_of(1, 2, 3)
+    fleet.sweep()
+    began = fleet.clock.now()
+    at(fleet, 20.0, move, fleet, 2)
+    fleet.elb.calls.clear()
+    fleet.elb.moments.clear()
+
+    result = fleet.sweep()
+
+    assert first_call(fleet, "RegisterTargets", 2) - began - 20.0 <= 3.0
+    assert fleet.registered(arn(2)) == {str(B)}
+    assert {group for _, group in fleet.elb.calls} == {arn(2)}
+    assert result.runs == Counter({RunReason.ADDRESSES_CHANGED: 1})
 
 
-def test_another_container_continues_at_the_last_cursor() -> None:
-    scenario = FleetScenario()
-    scenario.add_verified(*range(100))
-    scenario.work(5)
-    scenario.sweep()
-    scenario.sweeper = scenario.new_sweeper()
-    scenario.sweep()
-    assert len(set(scenario.sent(WorkReason.AUDIT))) == 2 * 7
+def test_a_change_comes_before_the_groups_that_a_new_container_has_not_verified() -> None:
+    fleet = fleet_of(*range(200))
+    at(fleet, 10.0, move, fleet, 7)
+
+    result = fleet.sweep()
+
+    assert result.runs[RunReason.ADDRESSES_CHANGED] == 1
+    assert first_call(fleet, "RegisterTargets", 7) - 1_000.0 <= 15.0
+    assert fleet.registered(arn(7)) == {str(B)}
 
 
-def test_sends_changed_groups_at_once_and_first() -> None:
-    scenario = FleetScenario()
-    scenario.add_verified(*range(100))
-    scenario.add(*range(100, 130))
-    for number in range(70):
-        scenario.change_address(number, B)
-    scenario.work(1)
-    scenario.sweep()
-    assert sorted(scenario.sent(WorkReason.ADDRESSES_CHANGED)) == sorted(arns(*range(70)))
-    reasons = [it.reason for it in scenario.queue.sent if isinstance(it, SyncWorkItem)]
-    assert reasons[:70] == [WorkReason.ADDRESSES_CHANGED] * 70
+def test_many_changes_and_unverified_groups_block_no_audit() -> None:
+    fleet = fleet_of(*range(100))
+    fleet.sweep()
+    fleet.sweep()
+    for number in range(50):
+        move(fleet, number)
+    for number in range(100, 150):
+        fleet.add(number, A, resolves_to=A)
+
+    result = fleet.sweep()
+
+    assert all(result.runs[reason] >= 5 for reason in RunReason)
 
 
-def test_a_work_item_has_the_checkpoint_of_the_listing() -> None:
-    scenario = FleetScenario()
-    scenario.add_verified(1)
-    checkpoint = dict(scenario.tagged.tags(arn(1)))["privatelink-sync:checkpoint"]
-    scenario.change_address(1, B)
-    scenario.sweep()
-    assert scenario.queue.sent[0] == SyncWorkItem(
-        binding(1), checkpoint, WorkReason.ADDRESSES_CHANGED
-    )
+def test_the_audit_reverts_a_manual_change() -> None:
+    fleet = fleet_of(1)
+    fleet.sweep()
+    fleet.groups[arn(1)].register_externally(target(B))
+
+    fleet.play(16)
+
+    assert fleet.registered(arn(1)) == {str(A)}
 
 
-def test_sends_nothing_and_does_not_wait_without_work() -> None:
-    scenario = FleetScenario()
-    cursor = write_cursor(AuditCursor(arn(1), NOW), KEY)
-    scenario.add_verified(1)
-    scenario.tagged.tag(arn(1), AUDIT_CURSOR_TAG, cursor)
-    result = scenario.sweep()
-    assert scenario.queue.sent == []
-    assert result.seconds == 0.0
+def test_a_run_continues_in_the_next_sweep() -> None:
+    fleet = fleet_of(1)
+    fleet.sweep()
+    at(fleet, SWEEP_SECONDS - 4.0, move, fleet, 1)
+    first = fleet.sweep()
+    assert fleet.registered(arn(1)) == {str(A), str(B)}
+    assert first.runs == Counter()
+
+    second = fleet.sweep()
+
+    assert fleet.registered(arn(1)) == {str(B)}
+    assert second.runs == Counter({RunReason.ADDRESSES_CHANGED: 1})
+    assert fleet.reporter.statuses(arn(1)) == ["in_sync", "synced"]
+    assert fleet.elb.operations(arn(1)).count("RegisterTargets") == 1
 
 
-@pytest.mark.parametrize("groups", [1, BATCH])
-def test_ends_right_after_the_last_batch(groups: int) -> None:
-    scenario = FleetScenario()
-    scenario.add(*range(groups))
-    result = scenario.sweep()
-    assert (result.count(WorkReason.UNVERIFIED), result.seconds) == (groups, 0.0)
+def test_a_container_that_was_not_invoked_begins_its_runs_again() -> None:
+    fleet = fleet_of(1, 2)
+    fleet.sweep()
+    at(fleet, SWEEP_SECONDS - 4.0, move, fleet, 1)
+    fleet.sweep()
+    fleet.clock.advance(PAUSE_SECONDS)
+
+    result = fleet.sweep()
+
+    assert fleet.registered(arn(1)) == {str(B)}
+    assert result.runs == Counter({RunReason.ADDRESSES_CHANGED: 1})
+    assert fleet.reporter.statuses(arn(1)) == ["in_sync", "synced"]
+    assert fleet.elb.operations(arn(1)).count("DescribeTargetHealth") == 5
 
 
-def test_work_that_is_not_urgent_never_fills_the_queue() -> None:
-    scenario = FleetScenario()
-    scenario.add(*range(100))
-    seen = list[int]()
-    scenario.clock.every_tick(lambda: seen.append(scenario.queue.queue.waiting))
-    scenario.work(2)
-    scenario.sweep()
-    assert max(seen) < 2 * BATCH
-    assert sorted(scenario.sent(WorkReason.UNVERIFIED)) == sorted(arns(*range(100)))
+def test_a_group_with_changed_tags_is_verified_again() -> None:
+    fleet = fleet_of(1, 2)
+    fleet.sweep()
+    fleet.tagged.tag(arn(1), POLICY_TAG, "max=2")
+
+    assert fleet.sweep().runs == Counter({RunReason.UNVERIFIED: 1})
 
 
-def test_a_large_fleet_has_more_batches_queued_so_that_no_worker_is_idle() -> None:
-    scenario = FleetScenario()
-    scenario.add_verified(*range(3_000))
-    seen = list[int]()
-    scenario.clock.every_tick(lambda: seen.append(scenario.queue.queue.waiting))
-    # The workers are slower than the share, so the sweep limits the queue.
-    scenario.work(1)
-    result = scenario.sweep()
-    portions = min(math.ceil(200 / WORK_PER_BATCH), MAX_BATCHES)
-    assert portions * BATCH <= max(seen) < (portions + 1) * BATCH
-    assert result.count(WorkReason.AUDIT) < 200
+def test_leaves_a_group_alone_once_its_tag_is_removed() -> None:
+    fleet = fleet_of(1, 2)
+    fleet.sweep()
+    fleet.tagged.untag(arn(1), ENDPOINT_TAG)
+    move(fleet, 1)
+    move(fleet, 2)
+
+    fleet.play(16)
+
+    assert (fleet.registered(arn(1)), fleet.registered(arn(2))) == ({str(A)}, {str(B)})
 
 
-def test_sends_no_faster_than_the_share_allows_whatever_sqs_counts() -> None:
-    scenario = FleetScenario()
-    scenario.add_verified(*range(1_000))
-    scenario.queue.count = lambda: 0  # type: ignore[method-assign]
-    sent, send = list[float](), scenario.queue.send
+def test_a_run_of_a_group_that_is_untagged_meanwhile_has_no_effect_on_the_others() -> None:
+    fleet = fleet_of(1, 2)
+    fleet.sweep()
+    at(fleet, SWEEP_SECONDS - 4.0, move, fleet, 1)
+    fleet.sweep()
+    fleet.tagged.untag(arn(1), ENDPOINT_TAG)
 
-    def noted(work_items: Sequence[WorkItem], at: float) -> None:
-        send(work_items, at)
-        sent.extend(at for work_item in work_items if isinstance(work_item, SyncWorkItem))
+    result = fleet.sweep()
 
-    scenario.queue.send = noted  # type: ignore[method-assign]
-    scenario.sweep()
-    assert len(sent) == 67
-    for count, at in enumerate(sent):
-        assert count <= (at - NOW) * 10 * 0.5 + BATCH
+    assert (result.bound, result.waiting) == (1, 0)
+    assert fleet.registered(arn(1)) == {str(B)}
 
 
-def test_audits_wait_until_the_workers_have_finished_a_storm() -> None:
-    scenario = FleetScenario()
-    scenario.add_verified(*range(200))
-    for number in range(80):
-        scenario.change_address(number, B)
-    waiting = list[int]()
-    send = scenario.queue.send
+def test_without_groups_a_sweep_ends_after_the_listing() -> None:
+    result = Fleet().sweep()
 
-    def watched(work_items: Sequence[WorkItem], at: float) -> None:
-        if any(isinstance(it, SyncWorkItem) and it.reason is WorkReason.AUDIT for it in work_items):
-            waiting.append(scenario.queue.queue.waiting)
-        send(work_items, at)
-
-    scenario.queue.send = watched  # type: ignore[method-assign]
-    scenario.work(1)
-    scenario.sweep()
-    assert waiting
-    assert max(waiting) < BATCH
+    assert (result.bound, result.polls) == (0, 0)
+    assert result.seconds < 1.0
 
 
-def test_alternates_between_unverified_groups_and_audits() -> None:
-    scenario = FleetScenario()
-    scenario.add_verified(*range(600))
-    scenario.add(*range(600, 700))
-    scenario.sweep()
-    # Without workers the sweep sends only one batch.
-    sent = [it.reason for it in scenario.queue.sent if isinstance(it, SyncWorkItem)][:BATCH]
-    assert Counter(sent) == {
-        WorkReason.UNVERIFIED: BATCH // 2,
-        WorkReason.AUDIT: BATCH // 2,
-    }
+def test_polls_readers_rarely_and_other_names_every_second() -> None:
+    fleet = Fleet()
+    for number, kind in enumerate((DatabaseKind.HOSTNAME, WRITER, READERS)):
+        fleet.add(number, A, resolves_to=A, kind=kind)
+    fleet.sweep()
+    fleet.dns.queries.clear()
+
+    fleet.sweep()
+
+    polls = Counter(fleet.dns.queries)
+    assert polls[fleet.name(0)] >= 40
+    assert polls[fleet.name(1, WRITER)] >= 40
+    assert 2 <= polls[fleet.name(2, READERS)] <= 4
 
 
-def test_unverified_groups_get_work_in_round_robin() -> None:
-    scenario = FleetScenario()
-    scenario.add(*range(600))
-    # Workers carry them out, but the groups are never in sync.
-    scenario.verify = lambda work_item: None  # noqa: ARG005 - a work item
-    scenario.work(5)
-    for _ in range(3):
-        scenario.sweep()
-    sent = Counter(scenario.sent(WorkReason.UNVERIFIED))
-    assert set(sent) == set(arns(*range(600)))
-    assert max(sent.values()) <= 2
+# --- Failing groups -------------------------------------------------------------------------------
 
 
-def test_work_items_that_wait_for_a_retry_delay_no_others() -> None:
-    scenario = FleetScenario()
-    scenario.add_verified(*range(300))
-    for number in range(300, 320):
-        scenario.queue.send([SyncWorkItem(binding(number), "", WorkReason.UNVERIFIED)], NOW)
-    for _ in range(2):
-        # They fail, and are invisible until their retry.
-        assert len(scenario.queue.queue.receive(10)) == 10
-    scenario.work(2)
-    result = scenario.sweep()
-    assert result.queued == 20
-    assert result.count(WorkReason.AUDIT) == 20
-    assert len(scenario.done) == 20 + len(cursors(scenario))
+def test_a_failed_group_is_tried_again_after_a_minute_and_is_late_meanwhile() -> None:
+    fleet = fleet_of(1, 2)
+    fleet.sweep()
+    fleet.elb.faults = dict.fromkeys(range(len(fleet.elb.calls), 10_000), Fault.DENIED)
+    move(fleet, 1)
+    results = [fleet.sweep() for _ in range(5)]
+    assert [result.runs.total() for result in results[1:]] == [1] * 4
+    assert results[-1].longest_unverified > 5 * MINUTE - 10.0
+
+    fleet.elb.faults = {}
+    fleet.play(0)
+    fleet.sweep()
+    fleet.sweep()
+
+    assert fleet.registered(arn(1)) == {str(B)}
 
 
-def test_audits_all_other_groups_in_time_whatever_the_number_of_failing_ones() -> None:
-    scenario = FleetScenario()
-    scenario.add_verified(*range(500))
-    count = scenario.queue.count
-    # The work items of failing groups alone would use up the capacity.
-    scenario.queue.count = lambda: count() + CAPACITY.groups  # type: ignore[method-assign]
-    scenario.work(5)
-    for _ in range(17):
-        scenario.sweep()
-    assert set(scenario.sent(WorkReason.AUDIT)) == set(arns(*range(500)))
+def test_a_vetoed_group_keeps_its_targets_and_stays_unverified() -> None:
+    fleet = fleet_of(1)
+    fleet.add(2, A, resolves_to="8.8.8.8")
+
+    results = [fleet.sweep() for _ in range(3)]
+
+    assert set(fleet.reporter.statuses(arn(2))) == {"vetoed"}
+    assert fleet.registered(arn(2)) == {str(A)}
+    assert results[-1].longest_unverified > 2 * MINUTE
 
 
-def test_counts_no_work_item_as_stalled_while_others_finish() -> None:
-    scenario = FleetScenario()
-    scenario.add_verified(*range(300))
-    for number in range(300, 400):
-        scenario.queue.send([SyncWorkItem(binding(number), "", WorkReason.UNVERIFIED)], NOW)
-    # One in less than STALLED_SECONDS: after 50 s the queue is still too long.
-    for seconds in range(0, 60, int(STALLED_SECONDS) - 1):
-        scenario.clock.at(NOW + seconds + 0.5, lambda: scenario.carry_out(1))
-    assert scenario.sweep().count(WorkReason.AUDIT) == 0
+def test_an_address_that_changes_during_a_run_is_followed_too() -> None:
+    fleet = fleet_of(1)
+    fleet.sweep()
+    move(fleet, 1)
+    at(fleet, 4.0, move, fleet, 1, A)
+    at(fleet, 30.0, move, fleet, 1, B)
+
+    fleet.sweep()
+
+    assert fleet.registered(arn(1)) == {str(B)}
 
 
-# --- Time -----------------------------------------------------------------------------------------
+def test_a_bug_in_a_run_is_reported_and_affects_no_other_group() -> None:
+    fleet = fleet_of(1, 2)
+    fleet.groups[arn(1)].describe = lambda: 1 / 0  # type: ignore[method-assign, assignment, return-value]
+
+    result = fleet.sweep()
+
+    ((context_, error),) = fleet.reporter.bugs
+    assert (context_["target_group"], type(error)) == (arn(1), ZeroDivisionError)
+    assert fleet.reporter.statuses(arn(2)) == ["in_sync"]
+    assert result.runs.total() == 2
 
 
-def test_ends_in_time_and_the_next_sweep_continues_where_it_stopped() -> None:
-    scenario = FleetScenario()
-    scenario.add_verified(*range(450))
-    # One work item in six seconds, which is too slow for the 30 audits of a minute.
-    slow = iter(range(10**6))
-    scenario.clock.every_tick(lambda: scenario.carry_out(1) if next(slow) % 12 == 0 else None)
-    first = scenario.sweep()
-    assert first.seconds <= SWEEP_TIMEOUT - RESERVE_SECONDS + 1.0
-    assert 0 < first.count(WorkReason.AUDIT) < 30
-    assert first.postponed == 30 - first.count(WorkReason.AUDIT)
-    (cursor,) = cursors(scenario)
-    assert cursor is not None
-    assert cursor.arn == first.work[-1].binding.arn
-    scenario.carry_out(100)
-    for _ in range(60):
-        scenario.carry_out(100)
-        scenario.sweep()
-    audits = Counter(scenario.sent(WorkReason.AUDIT))
-    assert set(audits) == set(arns(*range(450)))
-    assert max(audits.values()) - min(audits.values()) <= 1
+def test_a_bug_in_a_look_up_is_a_finding() -> None:
+    fleet = fleet_of(1, 2)
+    fleet.lookups[fleet.name(1)] = ValueError("what is wrong")
 
+    (finding,) = fleet.sweep().findings
 
-def test_sends_only_changed_groups_without_time() -> None:
-    scenario = FleetScenario()
-    scenario.add_verified(*range(30))
-    scenario.change_address(1, B)
-    result = scenario.sweeper.run(SCHEDULED, remaining_seconds=RESERVE_SECONDS)
-    assert [it.reason for it in result.work] == [WorkReason.ADDRESSES_CHANGED]
+    assert (finding.arn, finding.code) == (arn(1), FindingCode.LOOKUP_FAILED)
+    assert "ValueError: what is wrong" in finding.detail
+    assert fleet.reporter.statuses(arn(2)) == ["in_sync"]
 
 
 # --- Findings -------------------------------------------------------------------------------------
 
 
 def test_reports_invalid_tags_and_follows_all_other_groups() -> None:
-    scenario = FleetScenario()
-    scenario.add(*range(6))
-    scenario.tagged.tag(arn(1), KIND_TAG, "nonsense")
-    del scenario.facts.known[arn(2)]
-    scenario.dns.set_failure(name(3), LookupFailure.NAME_DOES_NOT_EXIST)
-    scenario.facts.known[arn(4)] = replace(FACTS, has_ip_targets=False)
-    scenario.work(5)
-    result = scenario.sweep()
+    fleet = fleet_of(*range(6))
+    fleet.tagged.tag(arn(1), KIND_TAG, "nonsense")
+    del fleet.facts.known[arn(2)]
+    fleet.dns.set_failure(fleet.name(3), LookupFailure.NAME_DOES_NOT_EXIST)
+    fleet.facts.known[arn(4)] = replace(FACTS, has_ip_targets=False)
+
+    result = fleet.sweep()
+
     assert {finding.arn: finding.code for finding in result.findings} == {
         arn(1): FindingCode.INVALID_KIND,
         arn(2): FindingCode.NOT_FOUND,
@@ -342,235 +305,217 @@ def test_reports_invalid_tags_and_follows_all_other_groups() -> None:
         arn(4): FindingCode.WRONG_TARGET_TYPE,
     }
     assert result.bound == 3
-    assert sorted(scenario.sent(WorkReason.UNVERIFIED)) == arns(0, 5)
+    assert {group for _, group in fleet.elb.calls} == {arn(0), arn(5)}
+
+
+def test_a_failed_look_up_causes_no_run_until_it_succeeds() -> None:
+    fleet = fleet_of(1)
+    fleet.sweep()
+    move(fleet, 1)
+    fleet.dns.set_failure(fleet.name(1), LookupFailure.TIMED_OUT)
+    result = fleet.sweep()
+    assert result.runs.total() == result.waiting == 0
+    assert len(result.findings) == 1
+    assert result.longest_unverified == 0.0
+
+    move(fleet, 1)
+    result = fleet.sweep()
+
+    assert result.findings == ()
+    assert fleet.registered(arn(1)) == {str(B)}
 
 
 def test_describes_all_groups_in_one_call_and_rarely() -> None:
-    scenario = FleetScenario()
-    scenario.add_verified(1, 2)
-    for _ in range(int(FACTS_SECONDS / 60)):
-        scenario.sweep()
-    assert scenario.facts.calls == [frozenset(arns(1, 2))]
-    scenario.sweep()
-    assert scenario.facts.calls == [frozenset(arns(1, 2))] * 2
+    fleet = fleet_of(1, 2)
+    for _ in range(int(FACTS_SECONDS / MINUTE)):
+        fleet.sweep()
+    assert fleet.facts.calls == [frozenset({arn(1), arn(2)})]
+    fleet.sweep()
+    assert fleet.facts.calls == [frozenset({arn(1), arn(2)})] * 2
 
 
 def test_describes_a_new_group_at_once_and_ignores_a_missing_one() -> None:
-    scenario = FleetScenario()
-    scenario.add_verified(1, 2)
-    scenario.sweep()
-    scenario.tagged.untag(arn(2), ENDPOINT_TAG)
-    scenario.sweep()
-    assert len(scenario.facts.calls) == 1
-    scenario.add(3)
-    scenario.sweep()
-    assert scenario.facts.calls[1:] == [frozenset(arns(1, 3))]
+    fleet = fleet_of(1, 2)
+    fleet.sweep()
+    fleet.tagged.untag(arn(2), ENDPOINT_TAG)
+    fleet.sweep()
+    assert len(fleet.facts.calls) == 1
+    fleet.add(3, A, resolves_to=A)
+    fleet.sweep()
+    assert fleet.facts.calls[1:] == [frozenset({arn(1), arn(3)})]
 
 
 def test_describes_a_group_that_elb_does_not_know_again_after_some_minutes() -> None:
-    scenario = FleetScenario()
-    scenario.add(1)
-    del scenario.facts.known[arn(1)]
-    for _ in range(int(NOT_FOUND_SECONDS / 60)):
-        (finding,) = scenario.sweep().findings
+    fleet = fleet_of(1)
+    del fleet.facts.known[arn(1)]
+    for _ in range(int(NOT_FOUND_SECONDS / MINUTE)):
+        (finding,) = fleet.sweep().findings
         assert finding.code is FindingCode.NOT_FOUND
-    assert len(scenario.facts.calls) == 1
-    scenario.facts.known[arn(1)] = FACTS
-    assert scenario.sweep().findings == ()
+    assert len(fleet.facts.calls) == 1
+    fleet.facts.known[arn(1)] = FACTS
+    assert fleet.sweep().findings == ()
 
 
-# --- Failures -------------------------------------------------------------------------------------
+# --- Failures of the listing ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "plan",
     [
-        lambda scenario, error: scenario.tagged.faults.plan(error),
-        lambda scenario, error: scenario.facts.faults.plan(error),
-        lambda scenario, error: scenario.queue.queue.faults.plan(error),
+        lambda fleet, error: fleet.tagged.faults.plan(error),
+        lambda fleet, error: fleet.facts.faults.plan(error),
     ],
-    ids=["listing", "facts", "waiting"],
+    ids=["listing", "facts"],
 )
 @pytest.mark.parametrize("error", [THROTTLED, DENIED])
-def test_a_failed_call_ends_the_sweep_before_it_sends_work(
-    plan: Callable[[FleetScenario, AwsCallError], None], error: AwsCallError
+def test_a_new_container_without_a_listing_fails_at_once_and_makes_no_call(
+    plan: Callable[[Fleet, AwsCallError], None], error: AwsCallError
 ) -> None:
-    scenario = FleetScenario()
-    scenario.add_verified(*range(30))
-    scenario.change_address(1, B)
-    plan(scenario, error)
+    fleet = fleet_of(1)
+    plan(fleet, error)
+    began = fleet.clock.now()
     with pytest.raises(AwsCallError) as raised:
-        scenario.sweep()
+        fleet.sweeper.run(SCHEDULED, remaining_seconds=TIMEOUT)
     assert raised.value is error
-    assert scenario.queue.sent == []
-    assert scenario.reporter.all == []
-    scenario.work(5)
-    assert scenario.sweep().count(WorkReason.ADDRESSES_CHANGED) == 1
-    # The next sweep catches up on the missed audit, beside the group of the last work item.
-    assert len(scenario.sent(WorkReason.AUDIT)) == 2
+    assert fleet.clock.now() - began < 1.0
+    assert fleet.reporter.sweeps == []
+    assert fleet.elb.calls == []
 
 
-def test_a_queue_that_refuses_work_items_costs_one_minute() -> None:
-    scenario = FleetScenario()
-    scenario.add_verified(*range(300))
-    for number in range(20):
-        scenario.change_address(number, B)
-    send, calls = scenario.queue.queue.send, iter(range(10**6))
-
-    def failing(*args: str, **kwargs: str) -> None:
-        if next(calls) == 25:
-            raise THROTTLED
-        send(*args, **kwargs)
-
-    scenario.queue.queue.send = failing  # type: ignore[method-assign]
-    scenario.work(5)
-    with pytest.raises(AwsUnavailableError):
-        scenario.sweep()
-    assert cursors(scenario) == []
-    for _ in range(16):
-        scenario.sweep()
-    assert (
-        len(set(scenario.sent(WorkReason.AUDIT)) | set(scenario.sent(WorkReason.ADDRESSES_CHANGED)))
-        == 300
-    )
-    assert {it.arn for it in scenario.done if isinstance(it, SyncWorkItem)} == set(
-        arns(*range(300))
-    )
-
-
-faults = st.sampled_from(["listing", "facts", "queue", "none", "none"])
-
-
-@settings(max_examples=30)
-@given(
-    st.lists(st.tuples(faults, st.integers(0, 9)), max_size=12),
-    st.sets(st.integers(0, 39)),
-    st.integers(1, 5),
-    st.sampled_from([0.0, 5.0, 45.0]),
-)
-def test_every_group_is_in_sync_two_sweeps_after_the_last_failure(
-    events: list[tuple[str, int]], moved: set[int], rate_limiter: int, lag: float
+@pytest.mark.parametrize("error", [THROTTLED, Hang()])
+def test_a_failed_listing_fails_the_sweep_which_still_follows_the_known_groups(
+    error: Exception,
 ) -> None:
-    scenario = FleetScenario(lag)
-    scenario.add_verified(*range(40))
-    scenario.work(rate_limiter)
-    for number, (fault, mover) in enumerate(events):
-        scenario.tagged.faults, scenario.facts.faults = Faults(), Faults()
-        places = {
-            "listing": scenario.tagged.faults,
-            "facts": scenario.facts.faults,
-            "queue": scenario.queue.queue.faults,
-        }
-        if fault in places:
-            places[fault].plan(THROTTLED)
-        scenario.change_address(mover, B if number % 2 else A)
-        try:
-            scenario.sweep()
-        except AwsUnavailableError:
-            assert fault != "none"
-    scenario.facts.faults = Faults()
-    for number in moved:
-        scenario.change_address(number, B)
-    for _ in range(2):
-        scenario.sweep()
-    scenario.clock.advance(60.0)
-    result = scenario.sweeper.run(DRY, remaining_seconds=SWEEP_TIMEOUT)
-    assert result.count(WorkReason.ADDRESSES_CHANGED) == result.count(WorkReason.UNVERIFIED) == 0
-    assert result.findings == ()
+    fleet = fleet_of(1)
+    fleet.sweep()
+    fleet.tagged.faults.plan(error)
+    at(fleet, 10.0, move, fleet, 1)
+
+    with pytest.raises(AwsUnavailableError):
+        fleet.sweep()
+
+    assert fleet.registered(arn(1)) == {str(B)}
+    assert len(fleet.reporter.sweeps) == 1
 
 
 # --- Dry runs and results -------------------------------------------------------------------------
 
 
-def test_a_dry_run_lists_its_work_and_sends_none() -> None:
-    scenario = FleetScenario()
-    scenario.add_verified(1)
-    scenario.add(2)
-    scenario.change_address(1, B)
-    document = scenario.sweep(DRY).to_document()
-    assert scenario.queue.sent == []
-    assert document["work"] == [
-        {"arn": arn(1), "reason": "addresses_changed"},
-        {"arn": arn(2), "reason": "unverified"},
-    ]
-    assert document["dry_run"] is True
+def test_a_dry_run_observes_every_endpoint_once_and_changes_nothing() -> None:
+    fleet = fleet_of(1, 2)
+    move(fleet, 1)
+    fleet.dns.set_failure(fleet.name(2), LookupFailure.NO_ADDRESS)
+
+    result = fleet.sweep(DRY)
+
+    assert fleet.elb.calls == []
+    assert (result.dry_run, result.polls, len(result.findings)) == (True, 2, 1)
+    assert result.seconds < 1.0
 
 
-def test_the_result_counts_the_work_and_lists_the_findings() -> None:
-    scenario = FleetScenario()
-    scenario.add(*range(3))
-    scenario.tagged.tag(arn(1), KIND_TAG, "nonsense")
-    scenario.work(5)
-    document = json.loads(json.dumps(scenario.sweep().to_document()))
+def test_the_result_counts_the_runs_and_lists_the_findings() -> None:
+    fleet = fleet_of(*range(3))
+    fleet.tagged.tag(arn(1), KIND_TAG, "nonsense")
+
+    document = json.loads(json.dumps(fleet.sweep().to_document()))
+
     assert document["trigger"] == {"kind": "schedule"}
+    assert document["runs"] == {"changed": 0, "unverified": 2, "audited": 0}
     assert document["groups"] == {
         "bound": 2,
         "with_findings": 1,
-        "changed": 0,
-        "unverified": 2,
-        "audited": 0,
-        "postponed": 0,
+        "waiting": 0,
+        "longest_unverified_seconds": pytest.approx(SWEEP_SECONDS, abs=3.0),
     }
     (finding,) = document["findings"]
     assert (finding["arn"], finding["code"]) == (arn(1), "invalid_kind")
     assert "nonsense" in finding["detail"]
-    assert "work" not in document
 
 
-@pytest.mark.usefixtures("_powertools")
+@pytest.fixture
+def logged(
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+    capsys: pytest.CaptureFixture[str],
+) -> Any:
+    """Return the lines of the function's output so far."""
+    # Powertools keeps one log handler per service, and with it the first test's output stream.
+    monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", request.node.name)
+    monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "PostgresPrivateLink")
+    return lambda: [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
 @pytest.mark.parametrize(("kind", "level"), [("rds-instance", "INFO"), ("nonsense", "WARNING")])
-def test_logs_the_result_and_publishes_the_metrics(
-    capsys: pytest.CaptureFixture[str], kind: str, level: str
-) -> None:
-    scenario = FleetScenario()
-    scenario.add(1, 2)
-    scenario.tagged.tag(arn(1), KIND_TAG, kind)
-    scenario.work(5)
-    result = scenario.sweep()
+def test_logs_the_result_and_publishes_the_metrics(logged: Any, kind: str, level: str) -> None:
+    fleet = fleet_of(1, 2)
+    fleet.tagged.tag(arn(1), KIND_TAG, kind)
+    result = fleet.sweep()
 
     PowertoolsReporter().report(result)
 
-    checkpoint, metrics = (json.loads(line) for line in capsys.readouterr().out.splitlines())
-    assert checkpoint["level"] == level
-    assert checkpoint["result"] == json.loads(json.dumps(result.to_document()))
-    assert {name: metrics[name] for name in metrics if name[0] in "GS"} == {
+    record, metrics = logged()
+    assert record["level"] == level
+    assert record["result"] == json.loads(json.dumps(result.to_document()))
+    assert {name: metrics[name] for name in metrics if name[0] in "GLS"} == {
         "SweepSucceeded": [1],
         "GroupsBound": [result.bound],
         "GroupsWithFindings": [int(kind == "nonsense")],
         "GroupsChanged": [0],
         "GroupsUnverified": [result.bound],
         "GroupsAudited": [0],
-        "GroupsPostponed": [0],
+        "GroupsWaiting": [0],
+        "LongestUnverified": [result.longest_unverified],
     }
 
 
-@pytest.mark.usefixtures("_powertools")
-def test_splits_many_findings_into_several_log_events(capsys: pytest.CaptureFixture[str]) -> None:
-    scenario = FleetScenario()
-    result = replace(
-        scenario.sweep(),
-        findings=tuple(
-            Finding(arn(n), FindingCode.NOT_FOUND, "gone")
-            for n in range(2 * FINDINGS_PER_RECORD + 1)
-        ),
-    )
+def test_splits_many_findings_into_several_log_events(logged: Any) -> None:
+    fleet = fleet_of()
+    for number in range(2 * FINDINGS_PER_RECORD + 1):
+        fleet.add(number, facts=replace(FACTS, has_ip_targets=False))
+    result = fleet.sweep()
 
     PowertoolsReporter().report(result)
 
-    *checkpoints, metrics = (json.loads(line) for line in capsys.readouterr().out.splitlines())
-    message = [
-        finding["arn"] for checkpoint in checkpoints for finding in checkpoint["result"]["findings"]
-    ]
+    *records, metrics = logged()
+    message = [finding["arn"] for record in records for finding in record["result"]["findings"]]
     assert message == [finding.arn for finding in result.findings]
-    assert len(checkpoints) == 3
+    assert len(records) == 3
     assert metrics["GroupsWithFindings"] == [len(message)]
 
 
-@pytest.mark.usefixtures("_powertools")
-def test_a_dry_run_publishes_no_metrics(capsys: pytest.CaptureFixture[str]) -> None:
-    PowertoolsReporter().report(FleetScenario().sweep(DRY))
-    (line,) = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+def test_a_dry_run_publishes_no_metrics(logged: Any) -> None:
+    PowertoolsReporter().report(Fleet().sweep(DRY))
+    (line,) = logged()
     assert line["result"]["dry_run"] is True
+
+
+def test_the_records_of_a_run_name_its_group_endpoint_and_reason(
+    logged: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POWERTOOLS_LOG_LEVEL", "DEBUG")
+    fleet = fleet_of(1)
+    fleet.sweeper.runs = replace(fleet.sweeper.runs, reporter=build.PowertoolsFleetReporter())
+    fleet.sweep()
+
+    iteration, record, metrics = logged()
+
+    assert (iteration["message"], record["message"]) == ("iteration", "sync run ended")
+    assert iteration["target_group"] == record["target_group"] == arn(1)
+    assert (record["endpoint"], record["reason"]) == (fleet.name(1), "unverified")
+    assert record["result"]["status"] == "in_sync"
+    assert metrics["SyncSucceeded"] == [1.0]
+
+
+def test_logs_a_bug_as_an_error_with_its_traceback_and_counts_it(logged: Any) -> None:
+    try:
+        int("a mistake of ours")
+    except ValueError as error:
+        build.PowertoolsFleetReporter().report_bug({"target_group": "an ARN"}, error)
+
+    record, metrics = logged()
+    assert (record["level"], record["target_group"]) == ("ERROR", "an ARN")
+    assert "a mistake of ours" in record["exception"]
+    assert metrics["SyncFailed"] == [1.0]
 
 
 # --- Handler --------------------------------------------------------------------------------------
@@ -587,13 +532,12 @@ def test_a_dry_run_publishes_no_metrics(capsys: pytest.CaptureFixture[str]) -> N
 def test_parses_the_triggers_of_the_schedule_and_of_a_person(
     monkeypatch: pytest.MonkeyPatch, event: object, kind: str, dry_run: bool
 ) -> None:
-    scenario = FleetScenario()
-    scenario.add(1)
-    monkeypatch.setattr(app, "sweeper", {FUNCTION: scenario.sweeper}.__getitem__)
-    document = app.handler(event, context(SWEEP_TIMEOUT, FUNCTION))
+    fleet = fleet_of(1)
+    monkeypatch.setattr(app, "sweeper", {FUNCTION: fleet.sweeper}.__getitem__)
+    document = app.handler(event, context(TIMEOUT, FUNCTION))
     assert document["trigger"] == {"kind": kind}
-    assert scenario.sent(WorkReason.UNVERIFIED) == ([] if dry_run else arns(1))
-    assert document == scenario.reporter.all[0].to_document()
+    assert len(fleet.elb.calls) == (0 if dry_run else 1)
+    assert document == fleet.reporter.sweeps[0].to_document()
 
 
 @pytest.mark.parametrize(
@@ -603,38 +547,53 @@ def test_parses_the_triggers_of_the_schedule_and_of_a_person(
 def test_rejects_any_other_sweep_trigger(
     monkeypatch: pytest.MonkeyPatch, event: object, message: str
 ) -> None:
-    scenario = FleetScenario()
-    monkeypatch.setattr(app, "sweeper", {FUNCTION: scenario.sweeper}.__getitem__)
+    fleet = fleet_of(1)
+    monkeypatch.setattr(app, "sweeper", {FUNCTION: fleet.sweeper}.__getitem__)
     with pytest.raises(TriggerError, match=message):
-        app.handler(event, context(SWEEP_TIMEOUT, FUNCTION))
-    assert scenario.tagged.listings == 0
+        app.handler(event, context(TIMEOUT, FUNCTION))
+    assert fleet.tagged.listings == 0
 
 
-@pytest.mark.usefixtures("_powertools")
+# --- Building -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def region(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+
+
+@pytest.mark.usefixtures("_powertools", "region")
 def test_builds_the_sweeper_once_per_container_from_the_environment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    sweep_build.sweeper.cache_clear()
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
-    with pytest.raises(SettingsError, match="SIGNING_KEY"):
-        sweep_build.sweeper(FUNCTION)
-    for variable, value in ENVIRONMENT.items():
-        monkeypatch.setenv(variable, value)
-    ours = sweep_build.sweeper(FUNCTION)
-    assert ours is sweep_build.sweeper(FUNCTION)
+    build.sweeper.cache_clear()
+    monkeypatch.setenv("API_SHARE", "nothing")
+    with pytest.raises(SettingsError, match="API_SHARE"):
+        build.sweeper(FUNCTION)
+    monkeypatch.setenv("API_SHARE", "0.25")
+    ours = build.sweeper(FUNCTION)
+    assert ours is build.sweeper(FUNCTION)
     assert ours.groups.scope == AwsScope("aws", "eu-west-1", "123456789012")
-    assert ours.key.verifies(KEY.sign(["a part"]), ["a part"])
-    assert ours.share == 0.5
+    assert isinstance(ours.polling, ThreadPoolExecutor)
+    assert ours.runs.target_group(binding()).arn == arn(1)  # type: ignore[attr-defined]
 
 
-@pytest.mark.usefixtures("_powertools")
-def test_builds_the_readers_endpoint_with_the_identifier_of_the_cluster(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
-    lookups = sweep_build.build_sweeper(ENVIRONMENT, FUNCTION).lookups
-    assert isinstance(lookups, NameLookups)
-    readers = lookups.readers("orders.cluster-ro-abc.eu-west-1.rds.amazonaws.com")
+@pytest.mark.usefixtures("_powertools", "region")
+def test_polls_and_observes_an_endpoint_by_its_kind() -> None:
+    ours = build.build_sweeper({}, FUNCTION)
+    seen = {
+        kind: tuple(type(it) for it in (ours.endpoint((kind, "db.x")), ours.runs.endpoint(bound)))
+        for kind in (DatabaseKind.RDS_INSTANCE, WRITER, READERS)
+        for bound in [replace(binding(), kind=kind)]
+    }
+    assert seen == {
+        DatabaseKind.RDS_INSTANCE: (DnsEndpoint, DnsEndpoint),
+        # The name of the cluster shows each change of its writer.
+        WRITER: (DnsEndpoint, ClusterWriterEndpoint),
+        READERS: (ClusterReadersEndpoint, ClusterReadersEndpoint),
+    }
+    readers = ours.endpoint((READERS, "orders.cluster-ro-abc.eu-west-1.rds.amazonaws.com"))
     assert isinstance(readers, ClusterReadersEndpoint)
     assert readers.cluster.identifier == "orders"
-    assert readers.name == "orders.cluster-ro-abc.eu-west-1.rds.amazonaws.com"
+    config: Any = readers.cluster._client.meta.config  # noqa: SLF001 - what all clusters share
+    assert (config.max_pool_connections, config.read_timeout) == (build.CALL_THREADS, 5)

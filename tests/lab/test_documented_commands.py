@@ -53,7 +53,6 @@ PLACEHOLDERS: Mapping[str, Callable[["Reader"], str]] = {
     "orders.abcdefghijkl.eu-west-1.rds.amazonaws.com": lambda reader: reader.endpoint,
     "<commit>": lambda _: "HEAD",
     "vpc-0a1b2c3d4e5f60718": lambda reader: reader.vpc,
-    "<FailedWorkItemsQueueUrl>": lambda reader: reader.outputs_of(FLEET)["FailedWorkItemsQueueUrl"],
 }
 
 
@@ -153,7 +152,6 @@ PRINTS = {
     "aws lambda get-account-settings": "ConcurrentExecutions",
     ".venv/bin/sam remote invoke FleetSweepFunction": r'"bound": ?1',
     # Nothing has failed.
-    "aws sqs receive-message .*<FailedWorkItemsQueueUrl>": "",
     "aws sqs receive-message": '"Body": "{}"',
     "aws sqs get-queue-attributes": '"ApproximateNumberOfMessages": "[01]"',
     "aws ec2 describe-vpc-endpoint-connections": STRANGER,

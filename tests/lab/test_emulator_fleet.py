@@ -1,11 +1,8 @@
-"""The emulator's listings by tag, tag conditions, and event sources from SQS."""
+"""The emulator's listings by tag, tag conditions, and the age of messages."""
 
-import io
 import json
 import re
-import zipfile
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
@@ -29,29 +26,6 @@ pytestmark = pytest.mark.lab
 
 ENDPOINT, CHECKPOINT = "privatelink-sync:endpoint", "privatelink-sync:checkpoint"
 GROUPS = f"arn:aws:elasticloadbalancing:{REGION}:{PROVIDER}:targetgroup/*"
-#: Each run logs its start and its end, and ends once the file ``go`` exists. Only the message body
-#: ``poison`` fails.
-CODE = """
-import os, time
-
-def handler(event, context):
-    failed = []
-    bodies = [record["body"] for record in event["Records"]]
-    folder = os.environ["FOLDER"]
-    with open(f"{folder}/log", "a") as log:
-        print("begin", *bodies, file=log)
-    while not os.path.exists(f"{folder}/go"):
-        time.sleep(0.01)
-    with open(f"{folder}/log", "a") as log:
-        print("end", *bodies, file=log)
-    return {
-        "batchItemFailures": [
-            {"itemIdentifier": record["messageId"]}
-            for record in event["Records"]
-            if record["body"] == "poison"
-        ]
-    }
-"""
 
 
 @pytest.fixture(scope="module")
@@ -312,153 +286,7 @@ def test_who_may_send_a_message_may_send_a_batch_of_them(emulator: Emulator) -> 
     assert refusal(sender.delete_message_batch, **asked) == "AccessDenied"
 
 
-# ------------------------------------------------------------------------------------ event sources
-
-
-class Feed:
-    """A queue, its dead-letter queue, and a function that takes its messages."""
-
-    def __init__(self, emulator: Emulator, folder: Path, *, fifo: bool, **mapping: Any) -> None:
-        self.name, self._folder, self._admin = f"f-{uuid4().hex[:12]}", folder, emulator.admin
-        self._sqs, self._fifo = emulator.client("sqs"), fifo
-        end, kind = (".fifo", {"FifoQueue": "true"}) if fifo else ("", {})
-        self._dead = self._create(f"dead-{self.name}{end}", kind)
-        redrive = {"deadLetterTargetArn": self._arn(self._dead), "maxReceiveCount": 3}
-        self.queue = self._create(
-            f"{self.name}{end}",
-            {**kind, "VisibilityTimeout": "100", "RedrivePolicy": json.dumps(redrive)},
-        )
-        functions, archive = emulator.client("lambda"), io.BytesIO()
-        with zipfile.ZipFile(archive, "w") as file:
-            file.writestr("app.py", CODE)
-        role = emulator.client("iam").create_role(RoleName=self.name, AssumeRolePolicyDocument="{}")
-        functions.create_function(
-            FunctionName=self.name,
-            Runtime="python3.13",
-            Role=role["Role"]["Arn"],
-            Handler="app.handler",
-            Timeout=60,
-            Environment={"Variables": {"FOLDER": str(folder)}},
-            Code={"ZipFile": archive.getvalue()},
-        )
-        functions.create_event_source_mapping(
-            FunctionName=self.name,
-            EventSourceArn=self._arn(self.queue),
-            FunctionResponseTypes=["ReportBatchItemFailures"],
-            **mapping,
-        )
-
-    def _create(self, name: str, attributes: dict[str, str]) -> str:
-        url: str = self._sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
-        return url
-
-    def _arn(self, url: str) -> str:
-        return f"arn:aws:sqs:{REGION}:{PROVIDER}:{url.rpartition('/')[2]}"
-
-    def send(self, body: str, group: str = "") -> None:
-        fifo_ids = {"MessageGroupId": group, "MessageDeduplicationId": uuid4().hex}
-        self._sqs.send_message(
-            QueueUrl=self.queue, MessageBody=body, **(fifo_ids if self._fifo else {})
-        )
-
-    def go(self) -> None:
-        (self._folder / "go").touch()
-
-    def age(self, seconds: float) -> int:
-        return self._admin.age_messages(self.queue, seconds)
-
-    def age_idle(self, seconds: float) -> None:
-        """Wait until no run has a message."""
-        wait_until(lambda: self.age(0) == sum(self.counts()))
-        self.age(seconds)
-
-    def log(self) -> list[str]:
-        log = self._folder / "log"
-        return log.read_text().splitlines() if log.exists() else []
-
-    def wait_for(self, *lines: str) -> None:
-        wait_until(lambda: set(lines) <= set(self.log()))
-
-    def counts(self, url: str | None = None) -> tuple[int, int]:
-        """Return the numbers of visible and of in-flight messages."""
-        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-        found = self._sqs.get_queue_attributes(QueueUrl=url or self.queue, AttributeNames=names)
-        return int(found["Attributes"][names[0]]), int(found["Attributes"][names[1]])
-
-    def dead(self) -> Sequence[str]:
-        found = self._sqs.receive_message(QueueUrl=self._dead, MaxNumberOfMessages=10)
-        return [message["Body"] for message in found.get("Messages", [])]
-
-
-def test_groups_of_a_fifo_queue_are_worked_on_side_by_side_and_each_in_its_order(
-    emulator: Emulator, tmp_path: Path
-) -> None:
-    feed = Feed(emulator, tmp_path, fifo=True, BatchSize=1, ScalingConfig={"MaximumConcurrency": 2})
-    for body in ("a1", "a2", "b1", "c1"):
-        feed.send(body, group=body[0])
-    feed.wait_for("begin a1", "begin b1")
-    # Two run at most, and the second message of a group waits for the first.
-    assert sorted(feed.log()) == ["begin a1", "begin b1"]
-    feed.go()
-    feed.wait_for("end a2", "end c1")
-    assert feed.log().index("end a1") < feed.log().index("begin a2")
-    wait_until(lambda: feed.counts() == (0, 0))
-
-
-def test_a_message_that_fails_holds_up_its_group_alone_and_ends_in_the_dead_letter_queue(
-    emulator: Emulator, tmp_path: Path
-) -> None:
-    feed = Feed(emulator, tmp_path, fifo=True, BatchSize=1, ScalingConfig={"MaximumConcurrency": 2})
-    feed.go()
-    feed.send("poison", group="a")
-    for times in (1, 2, 3):
-        wait_until(lambda times=times: feed.log().count("end poison") == times)  # type: ignore[misc]
-        if times == 1:
-            feed.send("after", group="a")
-            feed.send("other", group="b")
-            feed.wait_for("end other")
-        # No message of its group before its visibility time-out.
-        assert "begin after" not in feed.log()
-        feed.age_idle(100)
-    feed.wait_for("end after")
-    wait_until(lambda: feed.counts() == (0, 0))
-    assert feed.dead() == ["poison"]
-
-
-def test_the_messages_of_a_killed_run_come_again_when_their_visibility_is_over(
-    emulator: Emulator, tmp_path: Path
-) -> None:
-    feed = Feed(emulator, tmp_path, fifo=True, BatchSize=4, ScalingConfig={"MaximumConcurrency": 2})
-    feed.send("a1", group="a")
-    feed.wait_for("begin a1")
-    # The visibility of a message in a run does not change.
-    assert feed.age(1000) == 0
-    assert feed.counts() == (0, 1)
-    assert emulator.admin.kill_run(feed.name)
-    feed.go()
-    feed.age_idle(0)
-    assert feed.counts() == (0, 1)
-    assert feed.log() == ["begin a1"]
-    feed.age(100)
-    feed.wait_for("end a1")
-    assert feed.log() == ["begin a1", "begin a1", "end a1"]
-    wait_until(lambda: feed.counts() == (0, 0))
-    assert feed.dead() == []
-
-
-def test_a_window_gathers_more_messages_than_one_call_can_receive(
-    emulator: Emulator, tmp_path: Path
-) -> None:
-    feed = Feed(
-        emulator, tmp_path, fifo=False, BatchSize=100, MaximumBatchingWindowInSeconds=2,
-        ScalingConfig={"MaximumConcurrency": 2},
-    )  # fmt: skip
-    feed.go()
-    bodies = [f"m{number}" for number in range(25)]
-    for body in bodies:
-        feed.send(body)
-    feed.wait_for(" ".join(["end", *bodies]))
-    wait_until(lambda: feed.counts() == (0, 0))
+# ------------------------------------------------------------------------------------------- queues
 
 
 def test_messages_of_a_queue_that_is_not_there_do_not_age(emulator: Emulator) -> None:

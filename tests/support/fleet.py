@@ -1,27 +1,60 @@
-"""Fakes for a fleet: target groups with tags, look-ups, and queues like those of SQS."""
+"""A fleet of fakes on one virtual clock: tagged target groups, names, and containers that sweep."""
 
-import json
-import re
-from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+import heapq
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import partial
+from itertools import count
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
-from target_sync.errors import AwsCallError, AwsNotFoundError
-from target_sync.fleet.model import ENDPOINT_TAG, EndpointKey, GroupFacts, TaggedGroup
-from target_sync.fleet.ports import DatabaseEvent
-from target_sync.fleet.triggers import database_of
-from target_sync.fleet.work_items import WorkItem, write_work_item
-from target_sync.model import FailedObservation, Observation
+from target_sync.errors import (
+    AwsAccessDeniedError,
+    AwsCallError,
+    AwsNotFoundError,
+    AwsUnavailableError,
+)
+from target_sync.fleet.groups import BoundGroups
+from target_sync.fleet.model import (
+    ENDPOINT_TAG,
+    KIND_TAG,
+    Binding,
+    EndpointKey,
+    GroupFacts,
+    TaggedGroup,
+)
+from target_sync.fleet.planner import RunPlanner
+from target_sync.fleet.rate_limiter import CallRateLimiter
+from target_sync.fleet.rate_limits import CallBudget
+from target_sync.fleet.result import SweepResult
+from target_sync.fleet.runs import GroupRuns, LogContext
+from target_sync.fleet.sweeper import Sweeper
+from target_sync.model import (
+    AwsScope,
+    DatabaseKind,
+    FailedObservation,
+    Observation,
+    Target,
+    TargetGroup,
+)
+from target_sync.ports import Endpoint, NameResolver, TargetGroupPort
+from target_sync.reconcile.reconciler import RunReporter
+from target_sync.reconcile.result import SyncResult
+from target_sync.triggers import Trigger, TriggerKind
 from tests.support.clock import FakeClock
 from tests.support.databases import FakeDns
+from tests.support.scenario import FakeReporter, FakeTargetGroup, target
+from tests.unit.fleet.builders import FACTS, LIMITS, arn, name
 
-# --------------------------------------------------------------------------------- target groups
+SCOPE = AwsScope("aws", "eu-west-1", "123456789012")
+SCHEDULED = Trigger(kind=TriggerKind.SCHEDULE)
+DRY = Trigger(kind=TriggerKind.MANUAL, dry_run=True)
+#: The function's time-out and the interval of the schedule (fleet.yaml).
+TIMEOUT = MINUTE = 60.0
 
-#: A valid tag value (NLB user guide, *Tag a target group*; the API reference has 256).
-_TAG_VALUE = re.compile(r"[\w .:/=+\-@]{0,255}")
-_MOST_TAGS = 50
+_T = TypeVar("_T")
 
 
 class Faults:
@@ -39,69 +72,39 @@ class Faults:
 
 
 class FakeTaggedGroups:
-    """Target groups and their tags. Implements ``TaggedGroupsPort`` and ``GroupTagsPort``.
+    """Target groups and their tags. Implements ``TaggedGroupsPort``.
 
     Attributes:
-        lag: The age of a listing in seconds.
         listings: The number of listings.
-        writes: Every written tag.
         faults: Faults of the listing.
-        write_faults: Faults of writing a tag, which then has no effect.
     """
 
-    def __init__(self, clock: FakeClock, lag: float = 0.0) -> None:
-        self._clock = clock
-        self._history: dict[str, list[tuple[float, Mapping[str, str] | None]]] = {}
-        self.lag = lag
+    def __init__(self) -> None:
+        self._tags: dict[str, dict[str, str]] = {}
         self.listings = 0
-        self.writes: list[tuple[str, str, str]] = []
-        self.faults, self.write_faults = Faults(), Faults()
+        self.faults = Faults()
 
     def put(self, arn: str, tags: Mapping[str, str]) -> None:
-        """Add a group with exactly these tags, listed at once."""
-        self._history[arn] = [(float("-inf"), dict(tags))]
+        """Add a group with exactly these tags."""
+        self._tags[arn] = dict(tags)
 
     def delete(self, arn: str) -> None:
-        """Delete the group; an older listing still has it."""
-        self._change(arn, None)
+        del self._tags[arn]
 
     def tag(self, arn: str, key: str, value: str) -> None:
-        """Set a tag as a person."""
-        self._change(arn, {**self.tags(arn), key: value})
+        self._tags[arn][key] = value
 
     def untag(self, arn: str, key: str) -> None:
-        """Remove a tag as a person."""
-        self._change(arn, {k: v for k, v in self.tags(arn).items() if k != key})
-
-    def tags(self, arn: str) -> Mapping[str, str]:
-        """Return the present tags of a group, which a listing may not have."""
-        tags = self._history[arn][-1][1] if arn in self._history else None
-        if tags is None:
-            raise AwsNotFoundError("AddTags", "TargetGroupNotFound", arn)
-        return tags
+        del self._tags[arn][key]
 
     def list_groups(self) -> Sequence[TaggedGroup]:
         self.listings += 1
         self.faults.raise_next()
-        seen = self._clock.now() - self.lag
-        found = []
-        for arn, changes in self._history.items():
-            tags = [tags for at, tags in changes if at <= seen][-1]
-            if tags is not None and ENDPOINT_TAG in tags:
-                found.append(TaggedGroup(arn, frozenset(tags.items())))
-        return found
-
-    def write(self, arn: str, key: str, value: str) -> None:
-        self.write_faults.raise_next()
-        if not _TAG_VALUE.fullmatch(value):
-            raise AwsCallError("AddTags", "ValidationError", value)
-        if len({*self.tags(arn), key}) > _MOST_TAGS:
-            raise AwsCallError("AddTags", "TooManyTags", arn)
-        self.writes.append((arn, key, value))
-        self.tag(arn, key, value)
-
-    def _change(self, arn: str, tags: Mapping[str, str] | None) -> None:
-        self._history[arn].append((self._clock.now(), tags))
+        return [
+            TaggedGroup(arn, frozenset(tags.items()))
+            for arn, tags in self._tags.items()
+            if ENDPOINT_TAG in tags
+        ]
 
 
 class FakeGroupFacts:
@@ -123,272 +126,319 @@ class FakeGroupFacts:
         return {arn: self.known[arn] for arn in arns if arn in self.known}
 
 
-# ----------------------------------------------------------------------------------------- names
+class Hang(Exception):  # noqa: N818 - not an error
+    """A call that never returns."""
 
 
-class FakeNameLookups:
-    """Implements ``NameLookupsPort``: resolves every kind of endpoint by its name.
-
-    Attributes:
-        dns: The addresses of the names.
-        calls: The keys of each call.
-    """
-
-    def __init__(self, dns: FakeDns) -> None:
-        self.dns = dns
-        self.calls: list[Sequence[EndpointKey]] = []
-
-    def look_up(
-        self, endpoint_keys: Sequence[EndpointKey]
-    ) -> Mapping[EndpointKey, Observation | FailedObservation]:
-        self.calls.append(tuple(endpoint_keys))
-        return {endpoint_key: self.dns.resolve(endpoint_key[1]) for endpoint_key in endpoint_keys}
+class Killed(BaseException):
+    """The end of a container at this point."""
 
 
-# ---------------------------------------------------------------------------------------- queues
+class InlineExecutor(Executor):
+    """Carries out each call at once, in the thread of the test."""
 
-#: SQS accepts a deduplication ID once in this time (SQS developer guide, *FIFO key terms*).
-DEDUPLICATION_SECONDS = 300.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
-    """A received message.
-
-    Attributes:
-        id: The message ID, which a duplicate shares.
-        handle: The receipt handle of this delivery.
-        receptions: The number of deliveries, this one included.
-    """
-
-    id: str
-    handle: str
-    body: str
-    group: str
-    sent_at: float
-    receptions: int
+    def submit(self, fn: Callable[..., _T], /, *args: Any, **kwargs: Any) -> Future[_T]:
+        future = Future[_T]()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Hang:
+            pass
+        except Exception as error:  # noqa: BLE001 - the caller of the future gets it
+            future.set_exception(error)
+        return future
 
 
-@dataclass(slots=True, kw_only=True)
-class _Stored:
-    id: str
-    body: str
-    group: str
-    sent_at: float
-    visible_at: float
-    handle: str = ""
-    receptions: int = 0
+class Fault(StrEnum):
+    """The failures of a call to ELB."""
+
+    THROTTLED = "throttled"
+    TIMED_OUT = "timed_out"
+    #: The change was made, but the reply was lost.
+    REPLY_LOST = "reply_lost"
+    DENIED = "denied"
+    DELETED = "deleted"
+    #: Lambda ends the container before the call.
+    KILLED = "killed"
+    #: Lambda ends the container after the call.
+    KILLED_AFTER = "killed_after"
+    HANGS = "hangs"
 
 
-class FakeQueue:
-    """An SQS queue: messages are in flight until the visibility time-out.
-
-    With ``fifo`` a group is locked while one of its messages is in flight, its messages keep their
-    sequence, and a deduplication ID counts once in five minutes. A message becomes a dead letter
-    instead of being delivered more than ``most_receptions`` times.
+@dataclass
+class ElbCalls:
+    """Records every call about targets, and fails some of them.
 
     Attributes:
-        dead: The dead letters.
-        faults: Faults of sending and receiving.
+        faults: The faults by the number of the call, from 0.
+        calls: The operation and the group of each call, in sequence.
+        moments: The time of each call.
     """
 
-    def __init__(
-        self,
-        clock: FakeClock,
-        *,
-        fifo: bool = False,
-        visibility: float = 100.0,
-        retention: float = 900.0,
-        most_receptions: int = 3,
-    ) -> None:
-        self._clock = clock
-        self._fifo = fifo
-        self._visibility = visibility
-        self._retention = retention
-        self._most_receptions = most_receptions
-        self._stored: list[_Stored] = []
-        self._seen: dict[str, float] = {}
-        self._count = 0
-        self.dead: list[Message] = []
-        self.faults = Faults()
+    clock: FakeClock
+    faults: dict[int, Fault] = field(default_factory=dict)
+    calls: list[tuple[str, str]] = field(default_factory=list)
+    moments: list[float] = field(default_factory=list)
 
-    def send(self, body: str, *, group: str = "", deduplication: str = "") -> None:
-        self.faults.raise_next()
-        now = self._clock.now()
-        if self._fifo:
-            if now < self._seen.get(deduplication, float("-inf")) + DEDUPLICATION_SECONDS:
-                return
-            self._seen[deduplication] = now
-        self._count += 1
-        self._stored.append(
-            _Stored(id=f"m-{self._count}", body=body, group=group, sent_at=now, visible_at=now)
+    def call(self, operation: str, arn: str, method: Callable[[], _T]) -> _T:
+        fault = self.faults.get(len(self.calls))
+        self.calls.append((operation, arn))
+        self.moments.append(self.clock.now())
+        errors: Mapping[Fault | None, BaseException] = {
+            Fault.THROTTLED: AwsUnavailableError(operation, "Throttling", "Rate exceeded"),
+            Fault.TIMED_OUT: AwsUnavailableError(operation, "ReadTimeoutError", "no reply"),
+            Fault.DENIED: AwsAccessDeniedError(operation, "AccessDenied", "not authorized"),
+            Fault.DELETED: AwsNotFoundError(operation, "TargetGroupNotFound", arn),
+            Fault.KILLED: Killed(),
+            Fault.HANGS: Hang(),
+        }
+        if fault in errors:
+            raise errors[fault]
+        result = method()
+        if fault is Fault.REPLY_LOST:
+            raise AwsUnavailableError(operation, "ConnectionClosedError", "no reply")
+        if fault is Fault.KILLED_AFTER:
+            raise Killed
+        return result
+
+    def operations(self, arn: str) -> list[str]:
+        """Return the operations on a group, in sequence."""
+        return [operation for operation, of in self.calls if of == arn]
+
+
+@dataclass(frozen=True, slots=True)
+class _CountedGroup:
+    """Implements ``target_sync.ports.TargetGroupPort``."""
+
+    arn: str
+    groups: Mapping[str, FakeTargetGroup]
+    elb: ElbCalls
+
+    def describe(self) -> TargetGroup:
+        return self.elb.call("DescribeTargetHealth", self.arn, lambda: self._found().describe())
+
+    def register(self, targets: Sequence[Target]) -> None:
+        self.elb.call("RegisterTargets", self.arn, lambda: self._found().register(targets))
+
+    def deregister(self, targets: Sequence[Target]) -> None:
+        self.elb.call("DeregisterTargets", self.arn, lambda: self._found().deregister(targets))
+
+    def _found(self) -> FakeTargetGroup:
+        if self.arn not in self.groups:
+            raise AwsNotFoundError("a call", "TargetGroupNotFound", self.arn)
+        return self.groups[self.arn]
+
+
+@dataclass(frozen=True, slots=True)
+class FakeEndpoint:
+    """Implements ``target_sync.ports.Endpoint``: by DNS; a cluster has two sources.
+
+    ``faults`` has the error that the look-up of a name raises.
+    """
+
+    key: EndpointKey
+    resolver: NameResolver
+    faults: Mapping[str, Exception]
+
+    def observe(self) -> Observation | FailedObservation:
+        kind, looked_up = self.key
+        if looked_up in self.faults:
+            raise self.faults[looked_up]
+        observation = self.resolver.resolve(looked_up)
+        if isinstance(observation, FailedObservation) or not kind.is_cluster:
+            return observation
+        return Observation(
+            name=observation.name,
+            addresses=observation.addresses,
+            second=observation.addresses,
+            source="dns+rds",
+            ttl=observation.ttl,
+            at=observation.at,
         )
 
-    def receive(self, most: int = 10) -> list[Message]:
-        self.faults.raise_next()
-        self._expire()
-        now = self._clock.now()
-        locked = {m.group for m in self._stored if self._fifo and m.visible_at > now}
-        received = list[Message]()
-        for message in list(self._stored):
-            if len(received) == most:
-                break
-            if message.visible_at > now or message.group in locked:
-                continue
-            if message.receptions == self._most_receptions:
-                self._stored.remove(message)
-                self.dead.append(_received(message))
-                continue
-            received.append(self._take(message))
-        return received
-
-    def delete(self, handle: str) -> None:
-        """Delete a message; a FIFO queue ignores an expired handle (DeleteMessage)."""
-        now = self._clock.now()
-        self._stored = [
-            m for m in self._stored if m.handle != handle or (self._fifo and m.visible_at <= now)
-        ]
-
-    @property
-    def waiting(self) -> int:
-        """The number of messages, including those in flight."""
-        self._expire()
-        return len(self._stored)
-
-    @property
-    def bodies(self) -> list[str]:
-        """The bodies of all messages, in sequence."""
-        self._expire()
-        return [message.body for message in self._stored]
-
-    def duplicate(self) -> None:
-        """Duplicate each message, because SQS delivers at least once.
-
-        The duplicate has another message group, so that two workers get the work item at once.
-        """
-        doubles = [
-            replace(m, group=f"{m.group}, duplicate", visible_at=self._clock.now(), handle="")
-            for m in self._stored
-        ]
-        self._stored += doubles
-
-    def shuffle(self, random: Random) -> None:
-        """Shuffle the messages, across and within the groups."""
-        random.shuffle(self._stored)
-
-    def _take(self, message: _Stored) -> Message:
-        message.receptions += 1
-        message.handle = f"{message.id}-{message.group}-{message.receptions}"
-        message.visible_at = self._clock.now() + self._visibility
-        return _received(message)
-
-    def _expire(self) -> None:
-        oldest = self._clock.now() - self._retention
-        self._stored = [m for m in self._stored if m.sent_at > oldest]
-
-
-def _received(message: _Stored) -> Message:
-    return Message(
-        id=message.id,
-        handle=message.handle,
-        body=message.body,
-        group=message.group,
-        sent_at=message.sent_at,
-        receptions=message.receptions,
-    )
-
-
-def lambda_event(messages: Sequence[Message]) -> dict[str, Any]:
-    """Return Lambda's event for a batch (Lambda guide, *Using Lambda with SQS*)."""
-    return {
-        "Records": [
-            {
-                "messageId": message.id,
-                "receiptHandle": message.handle,
-                "body": message.body,
-                "attributes": {
-                    "ApproximateReceiveCount": str(message.receptions),
-                    "SentTimestamp": str(round(message.sent_at * 1000)),
-                    "MessageGroupId": message.group,
-                },
-                "messageAttributes": {},
-                "eventSource": "aws:sqs",
-                "eventSourceARN": "arn:aws:sqs:eu-west-1:123456789012:fleet-work.fifo",
-                "awsRegion": "eu-west-1",
-            }
-            for message in messages
-        ]
-    }
-
-
-def settle(queue: FakeQueue, messages: Sequence[Message], response: Mapping[str, Any]) -> None:
-    """Delete the messages that the function did not report as failed, as Lambda does.
-
-    Lambda deletes none if the function reports a message that was not in the batch (Lambda guide,
-    *Reporting batch item failures*).
-    """
-    failed = {item["itemIdentifier"] for item in response.get("batchItemFailures", ())}
-    if not failed <= {message.id for message in messages}:
-        return
-    for message in messages:
-        if message.id not in failed:
-            queue.delete(message.handle)
-
 
 @dataclass
-class FakeWorkQueue:
-    """Implements ``WorkQueuePort`` over a FIFO queue.
+class FakeFleetReporter:
+    """Implements ``FleetReporter`` and the reporter of sweeps, and keeps its calls."""
+
+    sweeps: list[SweepResult] = field(default_factory=list)
+    runs: list[tuple[LogContext, SyncResult]] = field(default_factory=list)
+    bugs: list[tuple[LogContext, BaseException]] = field(default_factory=list)
+
+    def report(self, result: SweepResult) -> None:
+        self.sweeps.append(result)
+
+    def for_run(self, context: LogContext) -> RunReporter:
+        return _RunReporter(context, self)
+
+    def report_bug(self, context: LogContext, error: BaseException) -> None:
+        self.bugs.append((context, error))
+
+    def statuses(self, arn: str) -> list[str]:
+        """Return the statuses of a group's runs, in sequence."""
+        return [it.status.value for context, it in self.runs if context["target_group"] == arn]
+
+
+class _RunReporter(FakeReporter):
+    def __init__(self, context: LogContext, reporter: FakeFleetReporter) -> None:
+        super().__init__()
+        self._context, self._reporter = context, reporter
+
+    def report(self, result: SyncResult) -> None:
+        self._reporter.runs.append((self._context, result))
+
+
+class _Clock(FakeClock):
+    """Checks the health of targets every five seconds, as AWS does, and not at every wait."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._checks: list[Callable[[], None]] = []
+        self._check_at = self.now()
+        super().every_tick(self._check)
+
+    def every_tick(self, action: Callable[[], None]) -> None:
+        self._checks.append(action)
+
+    def _check(self) -> None:
+        if self.now() >= self._check_at:
+            self._check_at = self.now() + 5.0
+            for check in self._checks:
+                check()
+
+
+class Fleet:
+    """Tagged groups, their databases, and containers that sweep.
 
     Attributes:
-        sent: Every sent work item, including dropped ones.
-        calls: The number of calls of each method.
+        lookups: The names whose look-up raises, and what.
+        kills: The steps, counted from 1, at which Lambda kills the running container.
+        steps: The number of steps of all containers.
+        killed: The number of killed containers.
+        failures: The errors of failed sweeps.
     """
 
-    clock: FakeClock
-    visibility: float = 100.0
-    sent: list[WorkItem] = field(default_factory=list)
-    calls: Counter[str] = field(default_factory=Counter)
+    def __init__(self) -> None:
+        self.clock = _Clock()
+        self.tagged, self.facts = FakeTaggedGroups(), FakeGroupFacts()
+        self.dns = FakeDns(self.clock)
+        self.elb = ElbCalls(self.clock)
+        self.reporter = FakeFleetReporter()
+        self.groups: dict[str, FakeTargetGroup] = {}
+        self.lookups: dict[str, Exception] = {}
+        self.kills: set[int] = set()
+        self.steps = self.killed = 0
+        self.failures: list[Exception] = []
+        self.sweeper = self.new_sweeper()
 
-    def __post_init__(self) -> None:
-        self.queue = FakeQueue(self.clock, fifo=True, visibility=self.visibility)
+    def add(
+        self,
+        number: int,
+        *registered: object,
+        resolves_to: object = None,
+        kind: DatabaseKind = DatabaseKind.RDS_INSTANCE,
+        facts: GroupFacts = FACTS,
+    ) -> str:
+        """Add a group with these targets; return its ARN."""
+        group = FakeTargetGroup(self.clock)
+        group.register_externally(*(target(address) for address in registered))
+        endpoint = self.name(number, kind)
+        self.groups[arn(number)], self.facts.known[arn(number)] = group, facts
+        self.tagged.put(arn(number), {ENDPOINT_TAG: endpoint, KIND_TAG: kind.value})
+        if resolves_to is not None:
+            self.dns.set_addresses(endpoint, resolves_to)
+        return arn(number)
 
-    def send(self, work_items: Sequence[WorkItem], at: float) -> None:
-        self.calls["send"] += 1
-        for work_item in work_items:
-            body = write_work_item(work_item)
-            self.queue.send(body, group=work_item.arn, deduplication=f"{int(at // 60)} {body}")
-            self.sent.append(work_item)
+    def name(self, number: int, kind: DatabaseKind = DatabaseKind.RDS_INSTANCE) -> str:
+        """Return the name of a group's database."""
+        infix = {
+            DatabaseKind.RDS_CLUSTER_WRITER: "cluster-",
+            DatabaseKind.RDS_CLUSTER_READERS: "cluster-ro-",
+        }.get(kind, "")
+        return name(number).replace(".", f".{infix}", 1)
 
-    def count(self) -> int:
-        self.calls["count"] += 1
-        self.queue.faults.raise_next()
-        return self.queue.waiting
+    def delete(self, arn: str) -> None:
+        """Delete a group, which the tagging API still lists."""
+        del self.groups[arn], self.facts.known[arn]
+
+    def registered(self, arn: str) -> set[str]:
+        """Return the addresses of the registered targets."""
+        return {str(it.address) for it in self.groups[arn].snapshot().registered}
+
+    def new_sweeper(self, share: float = 0.5) -> Sweeper:
+        """Return the sweeper of a new container."""
+        budget = CallBudget.of(self.clock.now(), share)
+        throttled = lambda: sum(  # noqa: E731 - short
+            self.elb.faults.get(call) is Fault.THROTTLED for call in range(len(self.elb.calls))
+        )
+        return Sweeper(
+            groups=BoundGroups(
+                tagged_groups=self.tagged,
+                facts=self.facts,
+                limits=LIMITS,
+                scope=SCOPE,
+                clock=self.clock,
+            ),
+            endpoint=self._endpoint,
+            runs=GroupRuns(
+                clock=self.clock,
+                target_group=self._group,
+                endpoint=lambda binding: self._endpoint(binding.endpoint_key),
+                rate_limiter=CallRateLimiter(self.clock, budget, throttled),
+                reporter=self.reporter,
+            ),
+            planner=RunPlanner(Random(1).shuffle),  # noqa: S311 - a sequence
+            polling=InlineExecutor(),
+            calling=InlineExecutor(),
+            clock=self.clock,
+            reporter=self.reporter,
+        )
+
+    def sweep(self, trigger: Trigger = SCHEDULED) -> SweepResult:
+        """Sweep once in the container, and wait for the next minute."""
+        began = self.clock.now()
+        try:
+            return self.sweeper.run(trigger, remaining_seconds=TIMEOUT)
+        finally:
+            self.clock.sleep_until(began + MINUTE)
+
+    def play(self, minutes: int, *, containers: int = 1) -> None:
+        """Sweep every minute in this many containers, whose minutes begin at different times."""
+        ends_at, numbers = self.clock.now() + minutes * MINUTE, count()
+        due = list[tuple[float, int, Generator[float, None, None]]]()
+        for it in range(containers):
+            container = self._sweep_on(self.clock.now() + MINUTE * it / containers)
+            heapq.heappush(due, (next(container), next(numbers), container))
+        while due[0][0] < ends_at:
+            at, _, container = heapq.heappop(due)
+            self.clock.sleep_until(at)
+            self.steps += 1
+            at = container.throw(Killed()) if self.steps in self.kills else next(container)
+            heapq.heappush(due, (at, next(numbers), container))
+        self.clock.sleep_until(ends_at)
+
+    def _sweep_on(self, at: float) -> Generator[float, None, None]:
+        """Sweep every minute from then on; a killed container is followed by a new one."""
+        sweeper = self.new_sweeper()
+        while True:
+            try:
+                yield at
+                began = self.clock.now()
+                try:
+                    yield from sweeper.run_in_steps(SCHEDULED, remaining_seconds=TIMEOUT)
+                except AwsCallError as error:
+                    self.failures.append(error)
+                at = began + MINUTE
+            except Killed:
+                self.killed += 1
+                sweeper, at = self.new_sweeper(), self.clock.now()
+
+    def _endpoint(self, key: EndpointKey) -> Endpoint:
+        return FakeEndpoint(key, self.dns, self.lookups)
+
+    def _group(self, binding: Binding) -> TargetGroupPort:
+        return _CountedGroup(binding.arn, self.groups, self.elb)
 
 
-@dataclass
-class FakeDatabaseEvents:
-    """Implements ``DatabaseEventsPort`` over a standard queue. Waiting moves the clock."""
-
-    clock: FakeClock
-
-    def __post_init__(self) -> None:
-        self.queue = FakeQueue(self.clock, visibility=200.0)
-
-    def send_event(self, identifier: str) -> None:
-        """Send an RDS event of this instance or cluster."""
-        event = {
-            "detail-type": "RDS DB Instance Event",
-            "source": "aws.rds",
-            "detail": {"SourceType": "DB_INSTANCE", "SourceIdentifier": identifier},
-        }
-        self.queue.send(json.dumps(event))
-
-    def receive(self, wait_seconds: int) -> Sequence[DatabaseEvent]:
-        until = self.clock.now() + wait_seconds
-        while not (messages := self.queue.receive()) and self.clock.now() < until:
-            self.clock.sleep_until(min(until, self.clock.now() + FakeClock.TICK_SECONDS))
-        return [DatabaseEvent(database_of(it.body), it.handle) for it in messages]
-
-    def delete(self, events: Sequence[DatabaseEvent]) -> None:
-        for event in events:
-            self.queue.delete(event.handle)
+def at(fleet: Fleet, seconds: float, action: Callable[..., None], *args: object) -> None:
+    """Do something after these seconds."""
+    fleet.clock.at(fleet.clock.now() + seconds, partial(action, *args))

@@ -35,12 +35,8 @@ def test_the_costs_of_a_stack_use_the_numbers_of_its_template() -> None:
 
 
 def test_the_costs_of_a_fleet_use_the_numbers_of_its_template() -> None:
-    assert memory("FleetSweepFunction", FLEET) == OURS.fleet_sweep_memory_mb
-    assert memory("FleetWorkerFunction", FLEET) == OURS.fleet_memory_mb
-    assert memory("FleetWatchFunction", FLEET) == OURS.fleet_memory_mb
+    assert memory("FleetSweepFunction", FLEET) == OURS.fleet_memory_mb
     assert default("ApiShare", FLEET) == OURS.fleet_share
-    assert default("MaxWorkers", FLEET) == OURS.fleet_workers
-    assert default("EventWatchDurationSeconds", FLEET) == OURS.fleet_watch_seconds
     assert len(FLEET.of_type("AWS::CloudWatch::Alarm")) == OURS.fleet_alarms
     assert not FLEET.of_type("AWS::CloudWatch::Dashboard")
     assert not FLEET.of_type("AWS::EC2::VPCEndpoint")

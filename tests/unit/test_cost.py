@@ -11,13 +11,12 @@ from cost.__main__ import PAGE, main
 from cost.model import (
     Bill,
     Inputs,
-    Sweeps,
+    audits_per_sweep,
     balancers,
     by_line,
     endpoints,
     fleet,
     interface_consumers,
-    items_per_sweep,
     lattice,
     lattice_network,
     read_inputs,
@@ -47,16 +46,11 @@ SMALL = replace(
     stack_alarms=5,
     stack_dashboards=1,
     fleet_share=0.5,
-    fleet_workers=2,
-    fleet_sweep_memory_mb=1_024,
     fleet_memory_mb=512,
-    fleet_watch_seconds=20,
     fleet_alarms=7,
     fleet_metrics=6,
     fleet_sweep_log_bytes=200,
     fleet_run_log_bytes=50,
-    pollers=5,
-    polls=3,
 )
 
 
@@ -72,7 +66,7 @@ def quantities(bill: Bill) -> Mapping[str, float]:
 
 
 def test_the_page_is_what_the_script_writes() -> None:
-    page = to_markdown(PRICES, OURS, Sweeps(), DATABASES)
+    page = to_markdown(PRICES, OURS, DATABASES)
     assert page == PAGE.read_text(), (
         "run `make cost`: prices, numbers or the benchmark have changed"
     )
@@ -87,7 +81,7 @@ def test_the_conclusions_of_the_page_follow_from_its_numbers() -> None:
         made = balancers(OURS, databases)
         others = [
             [*stacks(OURS, databases), *made],
-            [*fleet(OURS, databases, Sweeps().seconds(databases)), *made],
+            [*fleet(OURS, databases), *made],
             lattice_network(OURS, databases),
         ]
         assert total(lattice(OURS, databases), PRICES) < min(total(b, PRICES) for b in others)
@@ -146,38 +140,28 @@ def test_the_cost_of_stacks_grows_with_their_number() -> None:
 
 
 def test_a_fleet_sweeps_each_minute_and_audits_each_group_in_15() -> None:
-    # 30 groups: 2 audits and a mark in each of 60 sweeps.
-    found = quantities(fleet(SMALL, 30, sweep_seconds=3))
+    # 30 groups: 2 audits in each of 60 sweeps, which last 55 s at half a gigabyte.
+    found = quantities(fleet(SMALL, 30))
     assert found == pytest.approx(
         {
-            "lambda_requests": 60 + 180 + 60,
-            # Sweeps of 3 s at a gigabyte; two workers of half a gigabyte, busy for as long; and
-            # 60 events, each watched for 20 s.
-            "lambda_gb_second": 60 * 3 + 60 * 2 * 3 / 2 + 60 * 20 / 2,
-            "traces": 300,
+            "lambda_requests": 60,
+            "lambda_gb_second": 60 * 55 / 2,
+            "traces": 60,
             "scheduler_invocations": 60,
-            # A batch sent, 3 looks at the queue, 3 items received and deleted; and the polling.
-            "sqs_fifo_requests": 60 * (1 + 3 + 6) + 60 * 15,
-            "sqs_requests": 60 * 15 + 3 * 60,
-            "log_gb": (300 * 100 + 120 * 200 + 120 * 50) / 1e9,
+            "log_gb": (60 * 100 + 60 * 200 + 120 * 50) / 1e9,
             "metric": 6,
             "alarm": 7,
         }
     )
 
 
-def test_a_worker_is_busy_for_at_least_a_run() -> None:
-    quick = quantities(fleet(SMALL, 30, sweep_seconds=0.001))
-    assert quick["lambda_gb_second"] == pytest.approx(60 * 0.001 + 180 * 0.5 / 2 + 600)
-
-
 @pytest.mark.parametrize(
-    ("groups", "items"), [(1, 2), (15, 2), (16, 3), (1_000, 68), (4_125, 276), (5_000, 276)]
+    ("groups", "audits"), [(15, 1.0), (30, 2.0), (4_500, 300.0), (5_000, 300.0)]
 )
-def test_a_sweep_sends_a_fifteenth_of_the_groups_and_the_cursor_within_its_capacity(
-    groups: int, items: int
+def test_a_sweep_audits_a_fifteenth_of_the_groups_within_its_share(
+    groups: int, audits: float
 ) -> None:
-    assert items_per_sweep(OURS, groups) == items
+    assert audits_per_sweep(OURS, groups) == pytest.approx(audits)
 
 
 def test_databases_can_share_load_balancers_and_endpoints() -> None:
@@ -201,20 +185,6 @@ def test_vpc_lattice_costs_its_traffic_and_in_a_network_each_resource_by_the_hou
 
 def test_functions_in_a_vpc_have_an_endpoint_in_each_zone() -> None:
     assert quantities(endpoints(replace(SMALL, consumer_zones=3), 4)) == {"endpoint_hour": 12}
-
-
-def test_the_duration_of_a_sweep_is_interpolated_between_simulations(tmp_path: Path) -> None:
-    rows = tmp_path / "rows.json"
-    rows.write_text(
-        '[{"strategy": "fleet", "scenario": "steady", "groups": 30, "wall_s": 5.0},'
-        ' {"strategy": "fleet", "scenario": "steady", "groups": 10, "wall_s": 1.0},'
-        ' {"strategy": "naive", "scenario": "steady", "groups": 10, "wall_s": 99.0},'
-        ' {"strategy": "fleet", "scenario": "storm", "groups": 10, "wall_s": 99.0}]'
-    )
-    sweeps = Sweeps(rows)
-    assert [sweeps.seconds(n) for n in (1, 10, 15, 30)] == [1.0, 1.0, 2.0, 5.0]
-    with pytest.raises(TableError, match="31 databases exceed the largest simulation of 30"):
-        sweeps.seconds(31)
 
 
 # --- Tables and numbers of a user's -------------------------------------------------------------
@@ -334,7 +304,6 @@ def test_with_options_it_prints_the_page_and_writes_none(
     ("arguments", "message"),
     [
         (["--set", "gb=x"], "cost: --set gb=x: must be a number"),
-        (["--databases", "9000"], "cost: 9,000 databases exceed the largest simulation of 5,000"),
     ],
 )
 def test_exits_with_the_reason_for_invalid_arguments(

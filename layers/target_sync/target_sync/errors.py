@@ -83,12 +83,6 @@ class RequestsFailedError(TargetSyncError):
         self.failures = failures
 
 
-class RateLimitExceededError(TargetSyncError):
-    """The fleet's call budget had no call left for a work item within the function's time."""
-
-    retryable = True
-
-
 class CustomResourceRequestError(TargetSyncError):
     """The payload is not a request of CloudFormation, or names an unknown resource type."""
 

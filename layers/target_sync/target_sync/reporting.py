@@ -48,7 +48,7 @@ class PowertoolsReporter:
         for record in result.to_log_records():
             self.write(record)
 
-    def write(self, record: LogRecord, error: Exception | None = None) -> None:
+    def write(self, record: LogRecord, error: BaseException | None = None) -> None:
         """Write one record, with the traceback of an error, and its metrics."""
         log = getattr(self._logger, record.level)
         log(record.message, extra={**self._context, **record.fields}, exc_info=error)

@@ -1,13 +1,17 @@
-"""Bindings, listings and observations for the tests."""
+"""Bindings and observations for the tests."""
 
 from ipaddress import IPv4Address, ip_network
 
-from target_sync.fleet.checkpoints import SigningKey, write_checkpoint
-from target_sync.fleet.model import Binding, EndpointKey, GroupFacts, Limits, ListedGroup
-from target_sync.fleet.planner import endpoint_keys
-from target_sync.model import DatabaseKind, IPAddress, Observation, SyncPolicy
+from target_sync.fleet.model import Binding, GroupFacts, Limits
+from target_sync.model import (
+    DatabaseKind,
+    FailedObservation,
+    IPAddress,
+    LookupFailure,
+    Observation,
+    SyncPolicy,
+)
 
-KEY = SigningKey(b"a secret of this deployment")
 POLICY = SyncPolicy(port=5432, allowed_networks=(ip_network("10.0.0.0/8"),))
 LIMITS = Limits(allowed_networks=POLICY.allowed_networks, max_targets=POLICY.max_targets)
 FACTS = GroupFacts(port=5432, has_ip_targets=True, vpc_networks=(ip_network("10.0.0.0/16"),))
@@ -34,22 +38,13 @@ def binding(number: int = 1) -> Binding:
     )
 
 
-def verified(number: int, *addresses: IPAddress, cursor: str = "") -> ListedGroup:
-    """Return a group that was verified for these addresses."""
-    bound = binding(number)
-    return ListedGroup(bound, write_checkpoint(bound, addresses or (A,), KEY), cursor)
-
-
-def unverified(number: int) -> ListedGroup:
-    return ListedGroup(binding(number), "", "")
-
-
 def observation(*addresses: IPAddress) -> Observation:
     return Observation(
         name="a name", addresses=frozenset(addresses or (A,)), source="dns", ttl=5, at=0.0
     )
 
 
-def observations(*groups: ListedGroup) -> dict[EndpointKey, Observation]:
-    """Return an observation of A for every endpoint."""
-    return dict.fromkeys(endpoint_keys(groups), observation())
+def failed() -> FailedObservation:
+    return FailedObservation(
+        name="a name", failure=LookupFailure.NAME_DOES_NOT_EXIST, detail="no such name", at=0.0
+    )

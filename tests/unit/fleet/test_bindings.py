@@ -9,15 +9,13 @@ from hypothesis import strategies as st
 
 from target_sync.fleet.bindings import read_listing
 from target_sync.fleet.model import (
-    AUDIT_CURSOR_TAG,
-    CHECKPOINT_TAG,
     ENDPOINT_TAG,
     KIND_TAG,
     POLICY_TAG,
+    Binding,
     Finding,
     FindingCode,
     Limits,
-    ListedGroup,
     TaggedGroup,
 )
 from target_sync.model import TARGET_NETWORKS, AwsScope, DatabaseKind, IPNetwork
@@ -27,7 +25,10 @@ SCOPE = AwsScope("aws", "eu-west-1", "123456789012")
 GOOD = TaggedGroup(arn(1), frozenset({(ENDPOINT_TAG, name(1))}))
 
 
-def read(*groups: TaggedGroup) -> tuple[tuple[ListedGroup, ...], tuple[Finding, ...]]:
+FORMER_TAGS = ("privatelink-sync:checkpoint", "privatelink-sync:audit-cursor")
+
+
+def read(*groups: TaggedGroup) -> tuple[tuple[Binding, ...], tuple[Finding, ...]]:
     return read_listing(groups, SCOPE, LIMITS, dict.fromkeys((g.arn for g in groups), FACTS))
 
 
@@ -35,14 +36,14 @@ def tagged(*tags: tuple[str, str], endpoint: str = name(2), group: str = arn(2))
     return TaggedGroup(group, frozenset({(ENDPOINT_TAG, endpoint), *tags}))
 
 
-def only(*tags: tuple[str, str], endpoint: str = name(2)) -> ListedGroup:
+def only(*tags: tuple[str, str], endpoint: str = name(2)) -> Binding:
     (listed,), findings = read(tagged(*tags, endpoint=endpoint))
     assert findings == ()
     return listed
 
 
 def test_binds_a_group_to_its_endpoint() -> None:
-    assert read(GOOD) == ((ListedGroup(binding(1), "", ""),), ())
+    assert read(GOOD) == ((binding(1),), ())
 
 
 def test_ignores_a_group_without_an_endpoint() -> None:
@@ -53,11 +54,11 @@ def test_ignores_a_group_without_an_endpoint() -> None:
 
 
 def test_ignores_tags_of_others() -> None:
-    assert only(("owner", "me"), ("other:privatelink-sync:kind", "x")).binding == binding(2)
+    assert only(("owner", "me"), ("other:privatelink-sync:kind", "x")) == binding(2)
 
 
 def test_normalizes_the_name() -> None:
-    assert only(endpoint=f" {name(2).upper()}. ").binding == binding(2)
+    assert only(endpoint=f" {name(2).upper()}. ") == binding(2)
 
 
 @pytest.mark.parametrize(
@@ -70,15 +71,15 @@ def test_normalizes_the_name() -> None:
     ],
 )
 def test_takes_the_kind_from_the_name(endpoint: str, kind: DatabaseKind) -> None:
-    assert only(endpoint=endpoint).binding.kind is kind
+    assert only(endpoint=endpoint).kind is kind
 
 
 def test_takes_the_kind_from_the_tag() -> None:
-    assert only((KIND_TAG, "hostname")).binding.kind is DatabaseKind.HOSTNAME
+    assert only((KIND_TAG, "hostname")).kind is DatabaseKind.HOSTNAME
 
 
 def test_a_policy_tag_narrows_the_limits_of_the_fleet() -> None:
-    policy = only((POLICY_TAG, "port=6432 max=2  networks=10.1.0.0/16+10.2.0.0/16")).binding.policy
+    policy = only((POLICY_TAG, "port=6432 max=2  networks=10.1.0.0/16+10.2.0.0/16")).policy
     assert policy == replace(
         POLICY,
         port=6432,
@@ -91,7 +92,7 @@ def test_uses_the_port_of_the_group_unless_a_tag_gives_another() -> None:
     facts = {arn(2): replace(FACTS, port=6000)}
     (own,), _ = read_listing([tagged()], SCOPE, LIMITS, facts)
     (other,), _ = read_listing([tagged((POLICY_TAG, "port=6432"))], SCOPE, LIMITS, facts)
-    assert (own.binding.policy.port, other.binding.policy.port) == (6000, 6432)
+    assert (own.policy.port, other.policy.port) == (6000, 6432)
 
 
 @pytest.mark.parametrize(
@@ -107,8 +108,8 @@ def test_without_allowed_networks_the_default_depends_on_the_kind(
 ) -> None:
     facts = {arn(2): replace(FACTS, vpc_networks=vpc_networks)}
     (listed,), _ = read_listing([tagged((KIND_TAG, kind))], SCOPE, Limits(max_targets=3), facts)
-    assert listed.binding.policy.allowed_networks == allowed
-    assert listed.binding.policy.max_targets == 3
+    assert listed.policy.allowed_networks == allowed
+    assert listed.policy.max_targets == 3
 
 
 def test_reports_a_group_that_elb_does_not_know() -> None:
@@ -124,19 +125,9 @@ def test_reports_a_group_of_another_target_type() -> None:
     assert listed == read(GOOD)[0]
 
 
-def test_returns_the_values_of_the_fleets_own_tags() -> None:
-    listed = only((CHECKPOINT_TAG, "a checkpoint"), (AUDIT_CURSOR_TAG, "a cursor"))
-    assert (listed.checkpoint, listed.audit_cursor) == ("a checkpoint", "a cursor")
-
-
-def test_ignores_conflicting_values_of_the_fleets_own_tags() -> None:
-    listed = only(
-        (CHECKPOINT_TAG, "one"),
-        (CHECKPOINT_TAG, "another"),
-        (AUDIT_CURSOR_TAG, "1"),
-        (AUDIT_CURSOR_TAG, "2"),
-    )
-    assert (listed.checkpoint, listed.audit_cursor) == ("", "")
+def test_ignores_the_tags_that_earlier_versions_wrote() -> None:
+    tags = [(tag, value) for tag in FORMER_TAGS for value in ("one", "another")]
+    assert only(*tags) == only()
 
 
 def test_merges_a_group_that_is_listed_twice() -> None:
@@ -224,7 +215,7 @@ def test_reports_invalid_tags_as_a_finding_on_their_group(
 
 
 texts = st.text(max_size=40) | st.sampled_from(["port=1", name(2), "rds-instance", "10.0.0.0/8"])
-keys = st.text(max_size=20) | st.sampled_from([ENDPOINT_TAG, KIND_TAG, POLICY_TAG, CHECKPOINT_TAG])
+keys = st.text(max_size=20) | st.sampled_from([ENDPOINT_TAG, KIND_TAG, POLICY_TAG, *FORMER_TAGS])
 
 
 @given(
@@ -232,8 +223,8 @@ keys = st.text(max_size=20) | st.sampled_from([ENDPOINT_TAG, KIND_TAG, POLICY_TA
 )
 def test_invalid_tags_affect_no_other_group(groups: list[TaggedGroup]) -> None:
     listed, findings = read(*groups, GOOD)
-    assert ListedGroup(binding(1), "", "") in listed
-    arns = [it.binding.arn for it in listed] + [finding.arn for finding in findings]
+    assert binding(1) in listed
+    arns = [it.arn for it in listed] + [finding.arn for finding in findings]
     assert len(arns) == len(set(arns))
     bound = {g.arn for g in groups if any(key == ENDPOINT_TAG for key, _ in g.tags)}
     assert set(arns) == bound | {arn(1)}

@@ -12,7 +12,7 @@ from target_sync.fleet.rate_limiter import (
 from target_sync.fleet.rate_limits import Call, CallBudget, Quota, TokenBucket
 from target_sync.model import Target, TargetGroup
 from tests.support.clock import FakeClock
-from tests.unit.fleet.builders import A, arn
+from tests.unit.fleet.builders import A
 
 TARGETS = [Target(A, 5432)]
 #: A bucket that never delays a call.
@@ -20,7 +20,7 @@ PLENTY = Quota(1_000, 1_000)
 
 
 class Calls:
-    """A target group and its tags that record the calls, and may be throttled."""
+    """A target group that records the calls, and may be throttled."""
 
     def __init__(self) -> None:
         self.made: list[str] = []
@@ -40,9 +40,6 @@ class Calls:
         assert targets == TARGETS
         self._called("deregister")
 
-    def write(self, arn: str, key: str, value: str) -> None:
-        self._called(f"{arn} {key}={value}")
-
     def _called(self, what: str) -> None:
         self.made.append(what)
         self.throttled += self.throttle_next
@@ -52,15 +49,14 @@ class Calls:
             raise error
 
 
-class LimitedWorker:
-    """A worker's rate limiter with these buckets, over calls that always succeed by default."""
+class Limited:
+    """The rate limiter with these buckets, over calls that always succeed by default."""
 
     def __init__(
         self,
         *,
         describe: Quota = PLENTY,
         registration: Quota = PLENTY,
-        mutating: Quota = PLENTY,
         account: Quota = PLENTY,
     ) -> None:
         self.clock = FakeClock()
@@ -69,7 +65,6 @@ class LimitedWorker:
         quotas = {
             Call.DESCRIBE: describe,
             Call.REGISTRATION: registration,
-            Call.MUTATING: mutating,
         }
         budget = CallBudget(
             {call: TokenBucket.full(quota, now) for call, quota in quotas.items()},
@@ -108,117 +103,135 @@ class LimitedWorker:
 
 
 def test_a_description_waits_for_its_token() -> None:
-    worker = LimitedWorker(describe=Quota(1, 0.5))
-    group = worker.group()
-    assert [worker.snapshot(group) for _ in range(3)] == [0.0, 2.0, 4.0]
-    assert worker.calls.made == ["describe"] * 3
+    limited = Limited(describe=Quota(1, 0.5))
+    group = limited.group()
+    assert [limited.snapshot(group) for _ in range(3)] == [0.0, 2.0, 4.0]
+    assert limited.calls.made == ["describe"] * 3
 
 
 def test_a_snapshot_leaves_a_token_of_the_account_for_its_change() -> None:
-    worker = LimitedWorker(account=Quota(2, 0.25))
-    group = worker.group()
+    limited = Limited(account=Quota(2, 0.25))
+    group = limited.group()
     # A token every 4 s: the change could not follow a snapshot at 0 s within the lead.
-    assert worker.snapshot(group) == 0.0
-    assert worker.snapshot(group) == 4.0 - LEAD_SECONDS
-    assert worker.register(group) == 4.0
+    assert limited.snapshot(group) == 0.0
+    assert limited.snapshot(group) == 4.0 - LEAD_SECONDS
+    assert limited.register(group) == 4.0
 
 
 def test_registering_and_deregistering_share_one_bucket() -> None:
-    worker = LimitedWorker(registration=Quota(1, 0.2))
-    group = worker.group()
-    assert (worker.register(group), worker.deregister(group), worker.register(group)) == (
+    limited = Limited(registration=Quota(1, 0.2))
+    group = limited.group()
+    assert (limited.register(group), limited.deregister(group), limited.register(group)) == (
         0.0,
         5.0,
         10.0,
     )
-    assert worker.calls.made == ["register", "deregister", "register"]
+    assert limited.calls.made == ["register", "deregister", "register"]
 
 
 def test_a_snapshot_waits_until_a_change_could_follow_before_the_plan_is_stale() -> None:
-    worker = LimitedWorker(registration=Quota(1, 0.2))
-    group = worker.group()
-    worker.register(group)
-    assert worker.snapshot(group) == 5.0 - LEAD_SECONDS
-    assert worker.register(group) == 5.0
+    limited = Limited(registration=Quota(1, 0.2))
+    group = limited.group()
+    limited.register(group)
+    assert limited.snapshot(group) == 5.0 - LEAD_SECONDS
+    assert limited.register(group) == 5.0
 
 
 def test_the_next_change_uses_tokens_that_were_taken_and_not_used() -> None:
-    worker = LimitedWorker(registration=Quota(1, 0.2))
-    group = worker.group()
-    worker.wait(group.before_change())
-    worker.wait(group.before_change())
+    limited = Limited(registration=Quota(1, 0.2))
+    group = limited.group()
+    limited.wait(group.before_change())
+    limited.wait(group.before_change())
     # The plan was stale: the empty bucket does not delay the snapshot.
-    assert worker.snapshot(group) == 0.0
-    assert worker.register(group) == 0.0
-    assert worker.register(group) == 5.0
+    assert limited.snapshot(group) == 0.0
+    assert limited.register(group) == 0.0
+    assert limited.register(group) == 5.0
 
 
 def test_a_change_never_waits_for_a_snapshot() -> None:
-    worker = LimitedWorker(account=Quota(1, 0.5))
-    describing, changing = worker.group(), worker.group()
-    worker.snapshot(changing)
-    waiting = [worker.group().before_snapshot() for _ in range(3)]
+    limited = Limited(account=Quota(1, 0.5))
+    describing, changing = limited.group(), limited.group()
+    limited.snapshot(changing)
+    waiting = [limited.group().before_snapshot() for _ in range(3)]
     for waits in (describing.before_snapshot(), *waiting):
-        assert next(waits) > worker.clock.now()
-    assert worker.register(changing) == 2.0
+        assert next(waits) > limited.clock.now()
+    assert limited.register(changing) == 2.0
 
 
 def test_waiting_runs_take_their_snapshots_in_the_sequence_of_their_start() -> None:
-    worker = LimitedWorker(describe=Quota(1, 0.5))
-    first, second, third = worker.group(), worker.group(), worker.group()
-    worker.snapshot(third)
+    limited = Limited(describe=Quota(1, 0.5))
+    first, second, third = limited.group(), limited.group(), limited.group()
+    limited.snapshot(third)
     waits = {"third": third.before_snapshot(), "second": second.before_snapshot()}
-    assert [next(it) - worker.began for it in waits.values()] == [2.0, 2.0]
+    assert [next(it) - limited.began for it in waits.values()] == [2.0, 2.0]
     waits["first"] = first.before_snapshot()
-    assert next(waits["first"]) - worker.began == 2.0
-    worker.clock.sleep_until(worker.began + 2.0)
-    assert [next(waits[it]) - worker.began for it in ("third", "second")] == [6.0, 4.0]
+    assert next(waits["first"]) - limited.began == 2.0
+    limited.clock.sleep_until(limited.began + 2.0)
+    assert [next(waits[it]) - limited.began for it in ("third", "second")] == [6.0, 4.0]
     assert list(waits["first"]) == []
 
 
 def test_a_closed_run_does_not_delay_the_others() -> None:
-    worker = LimitedWorker(describe=Quota(1, 0.5))
-    first, second = worker.group(), worker.group()
-    worker.snapshot(second)
+    limited = Limited(describe=Quota(1, 0.5))
+    first, second = limited.group(), limited.group()
+    limited.snapshot(second)
     abandoned = first.before_snapshot()
     next(abandoned)
     abandoned.close()
-    assert worker.snapshot(second) == 2.0
-
-
-def test_a_tag_waits_for_its_token() -> None:
-    worker = LimitedWorker(mutating=Quota(1, 0.1))
-    for value in ("one", "two"):
-        worker.wait(worker.rate_limiter.write_tag(worker.calls, arn(1), "key", value))
-    assert worker.elapsed == 10.0
-    assert worker.calls.made == [f"{arn(1)} key=one", f"{arn(1)} key=two"]
+    assert limited.snapshot(second) == 2.0
 
 
 def test_a_throttling_halves_the_rate_even_if_a_retry_succeeds() -> None:
-    worker = LimitedWorker(describe=Quota(1, 0.5))
-    group = worker.group()
-    worker.calls.throttle_next = True
-    assert worker.snapshot(group) == 0.0
+    limited = Limited(describe=Quota(1, 0.5))
+    group = limited.group()
+    limited.calls.throttle_next = True
+    assert limited.snapshot(group) == 0.0
     # Half of the rate, plus a sixteenth of the full rate after each success.
-    assert worker.snapshot(group) == 4.0
-    assert worker.snapshot(group) == 4.0 + round(1 / (0.25 + 0.5 / 16), 3)
+    assert limited.snapshot(group) == 4.0
+    assert limited.snapshot(group) == 4.0 + round(1 / (0.25 + 0.5 / 16), 3)
 
 
 def test_a_failed_call_after_a_throttling_halves_the_rate() -> None:
-    worker = LimitedWorker(registration=Quota(1, 1.0))
-    group = worker.group()
-    worker.wait(group.before_change())
-    worker.calls.throttle_next, worker.calls.fail_next = True, OSError("throttled three times")
+    limited = Limited(registration=Quota(1, 1.0))
+    group = limited.group()
+    limited.wait(group.before_change())
+    limited.calls.throttle_next, limited.calls.fail_next = True, OSError("throttled three times")
     with pytest.raises(OSError, match="three times"):
         group.register(TARGETS)
-    assert worker.register(group) == 2.0
+    assert limited.register(group) == 2.0
 
 
 def test_a_failed_call_uses_up_its_tokens() -> None:
-    worker = LimitedWorker(registration=Quota(1, 0.2))
-    group = worker.group()
-    worker.wait(group.before_change())
-    worker.calls.fail_next = OSError("timed out")
+    limited = Limited(registration=Quota(1, 0.2))
+    group = limited.group()
+    limited.wait(group.before_change())
+    limited.calls.fail_next = OSError("timed out")
     with pytest.raises(OSError, match="timed out"):
         group.deregister(TARGETS)
-    assert worker.deregister(group) == 5.0
+    assert limited.deregister(group) == 5.0
+
+
+def test_is_busy_while_a_run_waits_for_its_snapshot() -> None:
+    limited = Limited(describe=Quota(1, 0.5))
+    first, second = limited.group(), limited.group()
+    limited.snapshot(first)
+    waits = second.before_snapshot()
+    next(waits)
+    assert limited.rate_limiter.is_busy
+    limited.clock.sleep_until(limited.began + 2.0)
+    assert list(waits) == []
+    assert not limited.rate_limiter.is_busy
+
+
+def test_the_last_snapshot_of_a_run_leaves_half_of_the_tokens_and_lets_others_begin() -> None:
+    limited = Limited(account=Quota(4, 0.5))
+    group, other = limited.group(), limited.group()
+    limited.deregister(group)
+    limited.snapshot(other)
+    # Two of four tokens are left; the third one comes after 2 s.
+    waits = group.before_snapshot()
+    assert next(waits) - limited.began == 2.0
+    assert not limited.rate_limiter.is_busy
+    assert limited.snapshot(other) == 0.0
+    limited.clock.sleep_until(limited.began + 2.0)
+    assert next(waits) - limited.began == 4.0

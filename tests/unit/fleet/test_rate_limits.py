@@ -1,4 +1,4 @@
-"""The call budget of a worker."""
+"""The call budget of the fleet."""
 
 import pytest
 from hypothesis import given
@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from target_sync.fleet.rate_limits import (
     ACCOUNT_QUOTA,
-    QUOTAS,
     Call,
     CallBudget,
     Quota,
@@ -16,19 +15,14 @@ from target_sync.fleet.rate_limits import (
 QUOTA = Quota(2, 0.5)
 
 
-def test_divides_the_share_among_the_workers() -> None:
-    assert Quota(40, 10).per_worker(0.5, 10) == QUOTA
+def test_a_share_has_its_part_of_capacity_and_refill() -> None:
+    assert Quota(4, 1).part(0.5) == QUOTA
 
 
-@pytest.mark.parametrize(("share", "workers"), [(0.0, 1), (1.5, 1), (0.5, 0)])
-def test_rejects_an_invalid_share_or_number_of_workers(share: float, workers: int) -> None:
+@pytest.mark.parametrize("share", [0.0, 1.5])
+def test_rejects_an_invalid_share(share: float) -> None:
     with pytest.raises(ValueError, match="a share is"):
-        ACCOUNT_QUOTA.per_worker(share, workers)
-
-
-def test_rejects_a_part_of_less_than_one_call() -> None:
-    with pytest.raises(ValueError, match="reduce the workers"):
-        ACCOUNT_QUOTA.per_worker(0.5, 21)
+        ACCOUNT_QUOTA.part(share)
 
 
 def test_a_full_bucket_allows_its_capacity_at_once_and_then_its_refill() -> None:
@@ -101,28 +95,19 @@ def test_calls_never_exceed_the_quota_in_any_period(
 
 
 def test_a_call_waits_for_its_own_bucket_and_the_accounts() -> None:
-    budget = CallBudget.of(0.0, share=0.5, workers=10)
+    budget = CallBudget.of(0.0, share=0.1)
     went = list[float]()
-    for call in (Call.REGISTRATION, Call.REGISTRATION, Call.DESCRIBE):
+    for call in (*[Call.REGISTRATION] * 3, *[Call.DESCRIBE] * 2):
         budget, at = budget.take(call, 0.0)
         went.append(at)
-    # One registration at once and the next at 0.2/s; the account allows two, then 0.5/s.
-    assert went == [0.0, pytest.approx(5.0), pytest.approx(2.0)]
+    # Two registrations at once and the next at 0.4/s; the account allows four, then 1/s.
+    assert went == [0.0, 0.0, pytest.approx(2.5), 0.0, pytest.approx(1.0)]
 
 
 def test_a_throttling_slows_its_own_bucket_and_the_accounts() -> None:
-    budget = CallBudget.of(0.0, share=0.5, workers=1)
+    budget = CallBudget.of(0.0, share=0.5)
     slow = budget.throttled(Call.DESCRIBE, 0.0)
     assert slow.buckets[Call.DESCRIBE].rate == slow.account.rate == 2.5
-    assert slow.buckets[Call.MUTATING] == budget.buckets[Call.MUTATING]
+    assert slow.buckets[Call.REGISTRATION] == budget.buckets[Call.REGISTRATION]
     faster = slow.succeeded(Call.DESCRIBE, 0.0)
     assert faster.buckets[Call.DESCRIBE].rate == faster.account.rate == 2.5 + 5 / 16
-
-
-@pytest.mark.parametrize("workers", [1, 5, 10])
-def test_all_workers_together_never_exceed_the_share(workers: int) -> None:
-    budget = CallBudget.of(0.0, share=0.5, workers=workers)
-    for call, quota in QUOTAS.items():
-        part = budget.buckets[call].quota
-        assert part.refill * workers == pytest.approx(quota.refill / 2)
-        assert part.capacity * workers == pytest.approx(quota.capacity / 2)

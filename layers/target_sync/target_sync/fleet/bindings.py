@@ -13,8 +13,6 @@ from ipaddress import ip_network
 from target_sync.endpoints.names import classify
 from target_sync.errors import RejectedInputError
 from target_sync.fleet.model import (
-    AUDIT_CURSOR_TAG,
-    CHECKPOINT_TAG,
     ENDPOINT_TAG,
     FLEET_KINDS,
     KIND_TAG,
@@ -25,7 +23,6 @@ from target_sync.fleet.model import (
     FindingCode,
     GroupFacts,
     Limits,
-    ListedGroup,
     TaggedGroup,
 )
 from target_sync.model import (
@@ -38,7 +35,8 @@ from target_sync.model import (
 )
 
 _USER_TAGS = (ENDPOINT_TAG, KIND_TAG, POLICY_TAG)
-_FLEET_TAGS = (CHECKPOINT_TAG, AUDIT_CURSOR_TAG)
+#: Earlier versions wrote these tags. They have no effect.
+_FORMER_TAGS = (TAG_PREFIX + "checkpoint", TAG_PREFIX + "audit-cursor")
 
 _ARN = re.compile(
     r"arn:(?P<partition>aws[a-z-]*):elasticloadbalancing:(?P<region>[a-z0-9-]+)"
@@ -59,7 +57,7 @@ class _InvalidTagsError(Exception):
 
 def read_listing(
     groups: Iterable[TaggedGroup], scope: AwsScope, limits: Limits, facts: Mapping[str, GroupFacts]
-) -> tuple[tuple[ListedGroup, ...], tuple[Finding, ...]]:
+) -> tuple[tuple[Binding, ...], tuple[Finding, ...]]:
     """Return the bindings in a listing, and a finding for each group without a valid one.
 
     A group that is listed twice counts once, with the tags of both. A group without an endpoint tag
@@ -68,16 +66,16 @@ def read_listing(
     tags = defaultdict[str, set[tuple[str, str]]](set)
     for group in groups:
         tags[group.arn] |= group.tags
-    listed, findings = list[ListedGroup](), list[Finding]()
+    bindings, findings = list[Binding](), list[Finding]()
     for arn in sorted(tags):
         values = _by_key(tags[arn])
         if ENDPOINT_TAG not in values:
             continue
         try:
-            listed.append(_read(arn, values, scope, limits, facts.get(arn)))
+            bindings.append(_read(arn, values, scope, limits, facts.get(arn)))
         except _InvalidTagsError as error:
             findings.append(Finding(arn, error.code, str(error)))
-    return tuple(listed), tuple(findings)
+    return tuple(bindings), tuple(findings)
 
 
 def _by_key(tags: Iterable[tuple[str, str]]) -> Mapping[str, list[str]]:
@@ -95,29 +93,24 @@ def _read(
     scope: AwsScope,
     limits: Limits,
     facts: GroupFacts | None,
-) -> ListedGroup:
+) -> Binding:
     _check_arn(arn, scope)
     known = _check_facts(arn, facts)
     for key in values:
-        if key not in (*_USER_TAGS, *_FLEET_TAGS):
+        if key not in (*_USER_TAGS, *_FORMER_TAGS):
             raise _InvalidTagsError(
                 FindingCode.UNKNOWN_TAG,
                 f"The tag {key!r} is not one of {', '.join(_USER_TAGS)}: correct or remove it.",
             )
     endpoint, kind, policy = (_single_value(key, values) for key in _USER_TAGS)
     name, actual_kind = _endpoint(endpoint or "", kind, scope.region)
-    binding = Binding(
+    return Binding(
         arn=arn,
         endpoint=name,
         kind=actual_kind,
         policy=_policy(policy or "", _default_policy(actual_kind, limits, known)),
         vpc_networks=known.vpc_networks,
     )
-    # Conflicting values of the fleet's own tags are ignored, and the group is verified again.
-    checkpoint, audit_cursor = (
-        "" if len(found := values.get(key, [""])) > 1 else found[0] for key in _FLEET_TAGS
-    )
-    return ListedGroup(binding, checkpoint, audit_cursor)
 
 
 def _check_arn(arn: str, scope: AwsScope) -> None:

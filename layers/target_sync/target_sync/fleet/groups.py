@@ -8,10 +8,10 @@ from target_sync.aws import AwsApi, networks_of
 from target_sync.fleet.bindings import read_listing
 from target_sync.fleet.model import (
     ENDPOINT_TAG,
+    Binding,
     Finding,
     GroupFacts,
     Limits,
-    ListedGroup,
     TaggedGroup,
 )
 from target_sync.fleet.ports import GroupFactsPort, TaggedGroupsPort
@@ -133,7 +133,7 @@ class BoundGroups:
     clock: Clock
     _cache: _CachedFacts = field(default=_CachedFacts(frozenset(), {}, float("-inf")), init=False)
 
-    def read(self) -> tuple[tuple[ListedGroup, ...], tuple[Finding, ...]]:
+    def read(self) -> tuple[tuple[Binding, ...], tuple[Finding, ...]]:
         """Return the bound groups, and the findings on tagged groups without a binding.
 
         Raises:

@@ -1,8 +1,4 @@
-"""The values of the fleet: tagged groups, bindings, findings and reasons for work.
-
-``bindings`` parses them from tags. It stays a module of its own because it imports the parser of
-endpoint names, which would slow down a worker's cold start.
-"""
+"""The values of the fleet: tagged groups, bindings, findings and reasons for runs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,9 +12,6 @@ TAG_PREFIX = "privatelink-sync:"
 ENDPOINT_TAG = TAG_PREFIX + "endpoint"
 KIND_TAG = TAG_PREFIX + "kind"
 POLICY_TAG = TAG_PREFIX + "policy"
-#: Tags that the fleet writes: the checkpoint of the group, and the audit cursor.
-CHECKPOINT_TAG = TAG_PREFIX + "checkpoint"
-AUDIT_CURSOR_TAG = TAG_PREFIX + "audit-cursor"
 
 #: The kinds of database that have a DNS name to follow.
 FLEET_KINDS = (
@@ -29,7 +22,7 @@ FLEET_KINDS = (
     DatabaseKind.HOSTNAME,
 )
 
-#: A kind and a name. Groups with the same key share one observation.
+#: A kind and a name. Groups with the same key share their polls.
 EndpointKey: TypeAlias = tuple[DatabaseKind, str]
 
 
@@ -93,20 +86,6 @@ class Binding:
         """The key of the endpoint to observe."""
         return self.kind, self.endpoint
 
-    @property
-    def identifier(self) -> str:
-        """The identifier of the instance or cluster in RDS: the first label of its name."""
-        return self.endpoint.partition(".")[0]
-
-
-@dataclass(frozen=True, slots=True)
-class ListedGroup:
-    """A binding, and the values of the fleet's own tags; each is empty if the group has none."""
-
-    binding: Binding
-    checkpoint: str
-    audit_cursor: str
-
 
 class FindingCode(StrEnum):
     """Why the fleet does not follow a group, or cannot at the moment."""
@@ -122,7 +101,7 @@ class FindingCode(StrEnum):
     NOT_FOUND = "not_found"
     #: The targets are instances, functions or load balancers.
     WRONG_TARGET_TYPE = "wrong_target_type"
-    #: The observation of the endpoint failed in this sweep.
+    #: The last observation of the endpoint failed.
     LOOKUP_FAILED = "lookup_failed"
 
 
@@ -139,10 +118,10 @@ class Finding:
         return {"arn": self.arn, "code": self.code.value, "detail": self.detail}
 
 
-class WorkReason(StrEnum):
-    """Why a group needs work; the most urgent reason first."""
+class RunReason(StrEnum):
+    """Why a group gets a run; the most urgent reason first."""
 
     ADDRESSES_CHANGED = "addresses_changed"
-    #: The group has no valid checkpoint.
+    #: This container has not verified the group, or its last run did not end in sync.
     UNVERIFIED = "unverified"
     AUDIT = "audit"

@@ -1,250 +1,238 @@
-"""Plans one sweep: which target groups get work now, in which sequence, and which wait.
+"""Decides which target group gets the next run.
 
-A group needs work for one of three reasons: its endpoint has other addresses than at its
-checkpoint, it has no valid checkpoint, or the audit reaches it. The audit visits all groups in the
-sequence of their hashes, in each sweep as many as the time since the last one asks for.
+It keeps what a container knows of its groups: for which addresses each was last verified. A group
+needs a run for one of three reasons: its endpoint has other addresses than those, it was not
+verified, or its audit is due. The audit visits all groups, the one verified longest ago first.
 """
 
-import math
-from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
-from operator import itemgetter
-from typing import TypeAlias
+from math import inf
 
-from target_sync.fleet.checkpoints import AuditCursor, SigningKey, read_checkpoint, read_cursor
-from target_sync.fleet.model import (
-    Binding,
-    EndpointKey,
-    Finding,
-    FindingCode,
-    ListedGroup,
-    WorkReason,
-)
-from target_sync.fleet.rate_limits import DEFAULT_SHARE, calls_per_second
-from target_sync.model import FailedObservation, Observation
+from target_sync.fleet.model import Binding, EndpointKey, Finding, FindingCode, RunReason
+from target_sync.model import FailedObservation, IPAddress, Observation
 
-#: The time between two sweeps.
-SWEEP_SECONDS = 60.0
-#: The part of it that has no planned calls: listing and look-ups take time, and other calls than
-#: the audit's need tokens too.
-_SPARE_SECONDS = 5.0
-#: The duration of one round of the audit, if the capacity suffices.
+#: The duration of one round of the audit, if the call budget suffices.
 AUDIT_SECONDS = 900.0
-#: The part of a sweep's capacity that is reserved for audits, and the same for groups without a
-#: checkpoint. A burst of changes or of invalid checkpoints can then block neither.
-_RESERVED = 1 / 4
-#: The least capacity of which something can be reserved.
-_MIN_CAPACITY = math.ceil(1 / _RESERVED)
-#: Larger than a float's error, smaller than any real difference.
-_ROUNDING = 1e-6
+#: How much of a late audit is caught up at full speed.
+_CATCH_UP_SECONDS = 60.0
+#: A group that was verified more recently gets no audit.
+_RECENT_SECONDS = 30.0
+#: When a group whose run did not end in sync gets the next one.
+RETRY_SECONDS = 60.0
+#: The most concurrent runs of groups whose addresses did not change. The other threads of the
+#: container stay free for failovers while an API does not respond.
+BACKGROUND_RUNS = 8
+#: The sequence of runs while groups of every kind wait. A reason without a group gives its turn to
+#: the most urgent one. So failovers come first, and block neither new groups nor audits.
+_TURNS = (
+    RunReason.ADDRESSES_CHANGED,
+    RunReason.ADDRESSES_CHANGED,
+    RunReason.UNVERIFIED,
+    RunReason.AUDIT,
+)
 
 
 @dataclass(frozen=True, slots=True)
-class PlannedWork:
-    """A group that a worker gets, and the reason."""
+class PlannedRun:
+    """A group that gets a run, and the reason."""
 
     binding: Binding
-    reason: WorkReason
+    reason: RunReason
 
 
-#: The hash of the group's ARN, which sets its position in the sequence, and the work.
-_Hashed: TypeAlias = tuple[int, PlannedWork]
-
-
-@dataclass(frozen=True, slots=True)
-class SweepCapacity:
-    """How many groups one sweep may give to the workers; at least 4."""
-
-    groups: int
-
-    def __post_init__(self) -> None:
-        if self.groups < _MIN_CAPACITY:
-            raise ValueError(f"a sweep needs a capacity of at least {_MIN_CAPACITY} groups")
-
-    @classmethod
-    def of(cls, share: float = DEFAULT_SHARE) -> "SweepCapacity":
-        """Return how many groups the share of calls can describe before the next sweep.
-
-        Raises:
-            ValueError: The share is not in (0, 1].
-        """
-        return cls(int(calls_per_second(share) * (SWEEP_SECONDS - _SPARE_SECONDS)))
-
-    def minus(self, queued: int) -> "SweepCapacity":
-        """Return the capacity beside this many queued work items; never less than the least."""
-        return SweepCapacity(max(self.groups - queued, _MIN_CAPACITY))
-
-    @property
-    def reserved(self) -> int:
-        """How many audits always fit, and how many groups without a checkpoint."""
-        return int(self.groups * _RESERVED)
-
-    def audit_seconds(self, groups: int) -> float:
-        """Return the longest duration of one round of the audit, whatever other work there is."""
-        return max(AUDIT_SECONDS, math.ceil(groups / self.reserved) * SWEEP_SECONDS)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoundRobin:
-    """The last group of each reason that got work; the next sweep continues after it.
-
-    So a group that stays broken cannot block the others. The position is the hash of the text,
-    which need not be the ARN of a group.
-    """
-
-    changed: str = ""
-    unverified: str = ""
-
-    def after(self, work: Sequence[PlannedWork]) -> "RoundRobin":
-        """Return the positions after this work, in its sequence."""
-        last = {item.reason: item.binding.arn for item in work}
-        return RoundRobin(
-            changed=last.get(WorkReason.ADDRESSES_CHANGED, self.changed),
-            unverified=last.get(WorkReason.UNVERIFIED, self.unverified),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class SweepPlan:
-    """The plan of one sweep.
+class _Group:
+    """What is known of one group. It changes with each run.
 
     Attributes:
-        work: The groups that get work, the most urgent first.
-        postponed: How many more groups need work and have to wait for a later sweep.
-        findings: Groups whose endpoint could not be observed.
-        cursors: The audit cursor to write after n audits were sent, at index n; None if it has not
-            moved.
+        verified_at: When it was last verified; until then when it was first listed.
+        verified_for: The addresses that it was verified for; None if it needs a run.
+        retry_at: When an unverified group may get its next run.
     """
 
-    work: tuple[PlannedWork, ...]
-    postponed: int
-    findings: tuple[Finding, ...]
-    cursors: tuple[AuditCursor | None, ...]
+    def __init__(self, binding: Binding, listed_at: float) -> None:
+        self.binding = binding
+        self.verified_at = listed_at
+        self.verified_for: frozenset[IPAddress] | None = None
+        self.retry_at = -inf
 
 
-def endpoint_keys(groups: Sequence[ListedGroup]) -> tuple[EndpointKey, ...]:
-    """Return the endpoints to observe, each once."""
-    return tuple(sorted({group.binding.endpoint_key for group in groups}))
+class RunPlanner:
+    """The groups of a container, and which of them waits for what.
 
-
-def newest_cursor(groups: Sequence[ListedGroup], key: SigningKey, now: float) -> AuditCursor | None:
-    """Return the newest valid audit cursor of a listing; None if there is none."""
-    cursors = (
-        read_cursor(group.audit_cursor, group.binding.arn, key, now)
-        for group in groups
-        if group.audit_cursor
-    )
-    return max((cursor for cursor in cursors if cursor), key=lambda it: it.at, default=None)
-
-
-def plan_sweep(
-    groups: Sequence[ListedGroup],
-    observations: Mapping[EndpointKey, Observation | FailedObservation],
-    *,
-    key: SigningKey,
-    cursor: AuditCursor | None,
-    capacity: SweepCapacity,
-    now: float,
-    round_robin: RoundRobin = RoundRobin(),
-) -> SweepPlan:
-    """Plan a sweep.
-
-    A group whose endpoint could not be observed gets a finding and no work, because a failed
-    observation never changes a group.
-
-    Args:
-        groups: Every bound group, each once.
-        observations: One for each of ``endpoint_keys(groups)``.
-        key: The signing key of the checkpoints.
-        cursor: The audit cursor of the last sweep; None if it is not known.
-        capacity: How many groups may get work.
-        now: The time, in seconds since the epoch.
-        round_robin: Where the last sweep stopped.
+    Attributes:
+        observations: The newest observation of each endpoint.
+        active: The groups that have a run now, and its reason. A group never has two.
     """
-    hashed, findings = list[_Hashed](), list[Finding]()
-    for group in groups:
-        observation = observations[group.binding.endpoint_key]
-        if isinstance(observation, FailedObservation):
-            findings.append(
-                Finding(group.binding.arn, FindingCode.LOOKUP_FAILED, observation.detail)
-            )
-        else:
-            work = PlannedWork(group.binding, _reason(group, observation, key))
-            hashed.append((_hash(group.binding.arn), work))
-    hashed.sort(key=itemgetter(0))
-    changed = [it for it in hashed if it[1].reason is WorkReason.ADDRESSES_CHANGED]
-    unverified = [it for it in hashed if it[1].reason is WorkReason.UNVERIFIED]
-    passed = _passed_by_audit(hashed, cursor, now)
-    audits = [work for work in passed if work.reason is WorkReason.AUDIT]
-    parts = _allocate(capacity, len(changed), len(unverified), len(audits))
-    planned = (
-        *_rotated(changed, round_robin.changed)[: parts[0]],
-        *_rotated(unverified, round_robin.unverified)[: parts[1]],
-        *audits[: parts[2]],
-    )
-    needed = len(changed) + len(unverified) + len(audits)
-    cursors = _cursors(passed, cursor, now)[: parts[2] + 1]
-    return SweepPlan(planned, needed - len(planned), tuple(findings), cursors)
 
+    def __init__(self, shuffle: Callable[[list[str]], None]) -> None:
+        """``shuffle`` shuffles new groups, so that none is the last one in every container."""
+        self.observations: dict[EndpointKey, Observation | FailedObservation] = {}
+        self.active: dict[str, RunReason] = {}
+        self._shuffle = shuffle
+        self._groups: dict[str, _Group] = {}
+        self._followers: dict[EndpointKey, list[_Group]] = {}
+        # In the sequence of their turns. Every group is in one of the last two.
+        self._changed: dict[str, None] = {}
+        self._unverified: dict[str, None] = {}
+        self._verified: dict[str, None] = {}
+        self._turn = 0
+        self._audit_due_at = 0.0
 
-def _reason(group: ListedGroup, observation: Observation, key: SigningKey) -> WorkReason:
-    checkpoint = read_checkpoint(group.checkpoint, group.binding, key)
-    if checkpoint is None:
-        return WorkReason.UNVERIFIED
-    if checkpoint.matches(observation.addresses):
-        return WorkReason.AUDIT
-    return WorkReason.ADDRESSES_CHANGED
+    @property
+    def bindings(self) -> Sequence[Binding]:
+        """The bound groups."""
+        return [group.binding for group in self._groups.values()]
 
+    def update(self, bindings: Iterable[Binding], now: float) -> None:
+        """Take the groups of a new listing. A group whose binding changed is unverified."""
+        known = self._groups
+        self._groups = {
+            binding.arn: group
+            if (group := known.get(binding.arn)) is not None and group.binding == binding
+            else _Group(binding, now)
+            for binding in bindings
+        }
+        self._followers = defaultdict(list)
+        for group in self._groups.values():
+            self._followers[group.binding.endpoint_key].append(group)
+        self.observations = {
+            key: observation
+            for key, observation in self.observations.items()
+            if key in self._followers
+        }
+        new = [arn for arn, group in self._groups.items() if known.get(arn) is not group]
+        self._shuffle(new)
+        for queue in (self._changed, self._unverified, self._verified):
+            for arn in [arn for arn in queue if known[arn] is not self._groups.get(arn)]:
+                del queue[arn]
+        self._unverified |= dict.fromkeys(new)
+        if not known:
+            self._audit_due_at = now + self._audit_interval
 
-def _hash(text: str) -> int:
-    """Return a position that stays the same when other groups are added or deleted."""
-    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest())
+    def observe(self, key: EndpointKey, observation: Observation | FailedObservation) -> None:
+        """Take an observation of an endpoint. A failed one causes no run."""
+        if key not in self._followers:
+            return
+        before = self.observations.get(key)
+        self.observations[key] = observation
+        for group in self._followers[key]:
+            if isinstance(observation, FailedObservation):
+                self._changed.pop(group.binding.arn, None)
+            else:
+                self._compare(group, observation, before)
 
-
-def _passed_by_audit(
-    hashed: Sequence[_Hashed], cursor: AuditCursor | None, now: float
-) -> Sequence[PlannedWork]:
-    """Return the groups that the audit cursor has to pass in this sweep."""
-    due = math.ceil(len(hashed) * _elapsed(cursor, now) / AUDIT_SECONDS - _ROUNDING)
-    return _rotated(hashed, "" if cursor is None else cursor.arn)[:due]
-
-
-def _elapsed(cursor: AuditCursor | None, now: float) -> float:
-    """Return the seconds since the cursor's time: at most one whole round."""
-    return SWEEP_SECONDS if cursor is None else min(max(0.0, now - cursor.at), AUDIT_SECONDS)
-
-
-def _cursors(
-    passed: Sequence[PlannedWork], cursor: AuditCursor | None, now: float
-) -> tuple[AuditCursor | None, ...]:
-    """Return the cursor after no audit, after one, and so on to all of them."""
-    stops = [index for index, work in enumerate(passed) if work.reason is WorkReason.AUDIT]
-    return tuple(_moved(passed, count, cursor, now) for count in (*stops, len(passed)))
-
-
-def _moved(
-    passed: Sequence[PlannedWork], count: int, cursor: AuditCursor | None, now: float
-) -> AuditCursor | None:
-    """Return the cursor after this many groups. Its time leaves the rest due in the next sweep."""
-    if not count:
+    def next_run(self, now: float) -> PlannedRun | None:
+        """Return the group that gets the next run, and mark it as active; None without one."""
+        background = sum(it is not RunReason.ADDRESSES_CHANGED for it in self.active.values())
+        reasons = (_TURNS[self._turn % len(_TURNS)], *RunReason)
+        for reason in reasons if background < BACKGROUND_RUNS else reasons[1:2]:
+            arn = self._first(reason, now)
+            if arn is not None:
+                self._turn += 1
+                self.active[arn] = reason
+                self._changed.pop(arn, None)
+                return PlannedRun(self._groups[arn].binding, reason)
         return None
-    owed = _elapsed(cursor, now) * (1 - count / len(passed))
-    return AuditCursor(passed[count - 1].binding.arn, now - owed)
 
+    def end_run(
+        self, binding: Binding, verified_for: frozenset[IPAddress] | None, now: float
+    ) -> None:
+        """Note the end of a run, which verified the group for these addresses, or for none."""
+        arn = binding.arn
+        self.active.pop(arn, None)
+        group = self._groups.get(arn)
+        if group is None or group.binding != binding:
+            return
+        for queue in (self._changed, self._unverified, self._verified):
+            queue.pop(arn, None)
+        group.verified_for = verified_for
+        if verified_for is None:
+            group.retry_at = now + RETRY_SECONDS
+            self._unverified[arn] = None
+            return
+        group.verified_at = now
+        self._verified[arn] = None
+        newest = self.observations.get(binding.endpoint_key)
+        if isinstance(newest, Observation):
+            self._compare(group, newest, newest)
 
-def _allocate(
-    capacity: SweepCapacity, changed: int, unverified: int, audits: int
-) -> tuple[int, int, int]:
-    """Divide the capacity: the reserved parts first, then the rest by urgency."""
-    least_unverified, least_audits = (min(it, capacity.reserved) for it in (unverified, audits))
-    changed = min(changed, capacity.groups - least_unverified - least_audits)
-    unverified = min(unverified, capacity.groups - changed - least_audits)
-    return changed, unverified, min(audits, capacity.groups - changed - unverified)
+    def abandon_runs(self) -> None:
+        """Note that no run is active any more. Their groups are unverified."""
+        for arn in self.active.keys() & self._groups.keys():
+            self._groups[arn].verified_for = None
+            self._verified.pop(arn, None)
+            self._unverified[arn] = None
+        self.active.clear()
 
+    def waiting(self) -> int:
+        """Return how many groups need a run that has not begun."""
+        waiting = self._changed.keys() | {arn for arn in self._unverified if self._is_observed(arn)}
+        return len(waiting - self.active.keys())
 
-def _rotated(hashed: Sequence[_Hashed], text: str) -> Sequence[PlannedWork]:
-    """Return all the work, starting after the hash of the text."""
-    start = bisect_right(hashed, _hash(text), key=itemgetter(0))
-    return [work for _, work in (*hashed[start:], *hashed[:start])]
+    def longest_unverified(self, now: float) -> float:
+        """Return for how many seconds some group has not been verified; 0 without a group.
+
+        A group whose endpoint cannot be observed has a finding instead.
+        """
+        return max(
+            (now - it.verified_at for arn, it in self._groups.items() if self._is_observed(arn)),
+            default=0.0,
+        )
+
+    def findings(self) -> tuple[Finding, ...]:
+        """Return the groups whose endpoint could not be observed."""
+        return tuple(
+            Finding(group.binding.arn, FindingCode.LOOKUP_FAILED, observation.detail)
+            for key, observation in sorted(self.observations.items())
+            if isinstance(observation, FailedObservation)
+            for group in self._followers[key]
+        )
+
+    def _compare(
+        self,
+        group: _Group,
+        observation: Observation,
+        before: Observation | FailedObservation | None,
+    ) -> None:
+        """Queue a group whose addresses are not those that it was verified for.
+
+        A group that was not verified is urgent once its addresses change.
+        """
+        arn, known = group.binding.arn, group.verified_for
+        if known is None:
+            if isinstance(before, Observation) and before.addresses != observation.addresses:
+                self._changed[arn] = None
+        elif known == observation.addresses:
+            self._changed.pop(arn, None)
+        else:
+            self._changed.setdefault(arn)
+
+    def _first(self, reason: RunReason, now: float) -> str | None:
+        if reason is RunReason.ADDRESSES_CHANGED:
+            return next((arn for arn in self._changed if arn not in self.active), None)
+        if reason is RunReason.UNVERIFIED:
+            return next((arn for arn in self._unverified if self._may_run(arn, now)), None)
+        arn = next((arn for arn in self._verified if self._may_run(arn, now)), None)
+        if arn is None or self._groups[arn].verified_at > now - _RECENT_SECONDS:
+            self._audit_due_at = max(self._audit_due_at, now)
+            return None
+        if self._audit_due_at > now:
+            return None
+        late = max(self._audit_due_at, now - _CATCH_UP_SECONDS)
+        self._audit_due_at = late + self._audit_interval
+        return arn
+
+    @property
+    def _audit_interval(self) -> float:
+        return AUDIT_SECONDS / max(1, len(self._groups))
+
+    def _may_run(self, arn: str, now: float) -> bool:
+        return (
+            arn not in self.active and self._groups[arn].retry_at <= now and self._is_observed(arn)
+        )
+
+    def _is_observed(self, arn: str) -> bool:
+        key = self._groups[arn].binding.endpoint_key
+        return isinstance(self.observations.get(key), Observation)

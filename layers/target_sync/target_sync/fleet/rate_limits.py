@@ -1,8 +1,7 @@
-"""The call budget: how many calls a worker may make, and when the next one may be made.
+"""The call budget: how many calls the fleet may make, and when the next one may be made.
 
 AWS throttles ELB by token buckets for a whole account and Region. The fleet keeps to a share of
-them. Its workers have no common counter, so each gets a fixed part: the share, divided by the
-highest number of concurrent workers. All workers together then never exceed the share.
+them.
 """
 
 from collections.abc import Mapping
@@ -15,7 +14,6 @@ class Call(StrEnum):
 
     DESCRIBE = "describe"
     REGISTRATION = "registration"
-    MUTATING = "mutating"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,39 +23,26 @@ class Quota:
     capacity: float
     refill: float
 
-    def per_worker(self, share: float, workers: int = 1) -> "Quota":
-        """Return the part of each worker in a share of this quota.
+    def part(self, share: float) -> "Quota":
+        """Return a share of this quota.
 
         Raises:
-            ValueError: The share is not in (0, 1], or too small for one call of each worker.
+            ValueError: The share is not in (0, 1].
         """
-        if not 0 < share <= 1 or workers < 1:
-            raise ValueError("a share is more than 0 and at most 1, of one worker or more")
-        part = Quota(self.capacity * share / workers, self.refill * share / workers)
-        if part.capacity < 1:
-            raise ValueError(
-                f"{share:g} of {self.capacity:g} calls is less than one for each of {workers}"
-                " workers: reduce the workers, or increase the share"
-            )
-        return part
+        if not 0 < share <= 1:
+            raise ValueError("a share is more than 0 and at most 1")
+        return Quota(self.capacity * share, self.refill * share)
 
 
 #: ELB's buckets (Elastic Load Balancing user guide, "Throttling for the ELB API").
 QUOTAS: Mapping[Call, Quota] = {
     Call.DESCRIBE: Quota(40, 10),
     Call.REGISTRATION: Quota(20, 4),
-    Call.MUTATING: Quota(20, 3),
 }
 #: Every call also takes a token from this bucket.
 ACCOUNT_QUOTA = Quota(40, 10)
 #: The part of all buckets that the fleet uses by default.
 DEFAULT_SHARE = 0.5
-
-
-def calls_per_second(share: float) -> float:
-    """Return how many calls per second, of all kinds, a share of the account's quota sustains."""
-    return ACCOUNT_QUOTA.per_worker(share).refill
-
 
 #: Additive increase, multiplicative decrease, as TCP does on a line that it shares with unknown
 #: senders: the factor after a throttling, the step after a success, and the lowest rate.
@@ -111,21 +96,16 @@ class TokenBucket:
 
 @dataclass(frozen=True, slots=True)
 class CallBudget:
-    """The buckets of one worker. Each method returns a new budget."""
+    """The buckets of the fleet. Each method returns a new budget."""
 
     buckets: Mapping[Call, TokenBucket]
     account: TokenBucket
 
     @classmethod
-    def of(cls, now: float, *, share: float = DEFAULT_SHARE, workers: int = 1) -> "CallBudget":
-        """Return the budget of one of this many workers. Raises like ``Quota.per_worker``."""
-        return cls(
-            {
-                call: TokenBucket.full(quota.per_worker(share, workers), now)
-                for call, quota in QUOTAS.items()
-            },
-            TokenBucket.full(ACCOUNT_QUOTA.per_worker(share, workers), now),
-        )
+    def of(cls, now: float, share: float = DEFAULT_SHARE) -> "CallBudget":
+        """Return the full buckets of a share. Raises like ``Quota.part``."""
+        buckets = {call: TokenBucket.full(quota.part(share), now) for call, quota in QUOTAS.items()}
+        return cls(buckets, TokenBucket.full(ACCOUNT_QUOTA.part(share), now))
 
     def take(self, call: Call, now: float) -> tuple["CallBudget", float]:
         """Take the tokens of a call; return the new budget and when the call may be made."""

@@ -1,187 +1,298 @@
-"""Runs a sweep: list the groups, observe their endpoints, plan, send work items, report."""
+"""Runs a sweep: list the groups, observe their endpoints all the time, run what needs a run."""
 
-import math
-import sys
-from collections.abc import Callable, Mapping, Sequence
+import heapq
+from collections import Counter
+from collections.abc import Callable, Generator
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
-from itertools import chain, zip_longest
+from functools import partial
+from itertools import count
+from math import inf
+from typing import Any, TypeVar
 
-from target_sync.fleet.checkpoints import AuditCursor, SigningKey, write_cursor
+from target_sync.errors import AwsUnavailableError
 from target_sync.fleet.groups import BoundGroups
-from target_sync.fleet.model import WorkReason
-from target_sync.fleet.planner import (
-    PlannedWork,
-    RoundRobin,
-    SweepCapacity,
-    SweepPlan,
-    endpoint_keys,
-    newest_cursor,
-    plan_sweep,
-)
-from target_sync.fleet.ports import NameLookupsPort, WorkQueuePort
-from target_sync.fleet.rate_limits import calls_per_second
+from target_sync.fleet.model import Binding, EndpointKey, Finding, RunReason
+from target_sync.fleet.planner import PlannedRun, RunPlanner
+from target_sync.fleet.polls import PollSchedule
 from target_sync.fleet.result import SweepResult
-from target_sync.fleet.work_items import CursorWorkItem, SyncWorkItem
-from target_sync.ports import Clock, Reporter
+from target_sync.fleet.runs import GroupRuns
+from target_sync.model import (
+    DatabaseKind,
+    FailedObservation,
+    IPAddress,
+    LookupFailure,
+    Observation,
+    RunStatus,
+)
+from target_sync.ports import Clock, Endpoint, Reporter
+from target_sync.reconcile.result import SyncResult
 from target_sync.triggers import Trigger
 
-#: Seconds at the end of a function's time that are reserved for the last calls and the report.
-RESERVE_SECONDS = 8.0
-#: Work that is not urgent is sent in batches of this size, the next one when fewer work items are
-#: queued. So a failover finds idle workers and few work items before it.
-BATCH = 10
-#: One batch in the queue gives workers more than 100 work items per sweep. Three batches use the
-#: whole share (docs/bench/fleet.md).
-WORK_PER_BATCH, MAX_BATCHES = 100, 3
-#: The time between two counts of the queue.
-PAUSE_SECONDS = 1.0
-#: After this time without a finished work item, the queued ones wait for a retry. They occupy no
-#: worker, so they must not hold back other work.
-STALLED_SECONDS = 10.0
+#: The duration of a sweep. The next one starts after 60 s, in the same container.
+SWEEP_SECONDS = 55.0
+#: Seconds at the end of the function's time that are reserved for the report.
+RESERVE_SECONDS = 5.0
+#: The runs of a container that was not invoked for this long are not continued: what they have
+#: observed is too old.
+PAUSE_SECONDS = 15.0
+#: How often the sweep checks whether a call has returned.
+TICK_SECONDS = 0.02
+#: The longest pause between two steps of a sweep.
+IDLE_SECONDS = 1.0
+_Observed = Observation | FailedObservation
+_T = TypeVar("_T")
+
+
+def names_schedule() -> PollSchedule:
+    """Return the schedule of DNS queries.
+
+    Route 53 Resolver allows 1,024 packets a second for each network interface (Route 53 developer
+    guide, *Quotas*).
+    """
+    return PollSchedule(interval=1.0, per_second=200.0, most_at_once=32)
+
+
+def readers_schedule() -> PollSchedule:
+    """Return the schedule of cluster readers, which cost two calls of the RDS API each."""
+    return PollSchedule(interval=20.0, per_second=2.0, most_at_once=4)
+
+
+@dataclass(slots=True)
+class _Run:
+    """A run that has begun."""
+
+    planned: PlannedRun
+    steps: Generator[float, None, SyncResult]
+
+
+@dataclass(slots=True)
+class _Sweep:
+    """What one sweep has done.
+
+    Attributes:
+        listed: Whether the groups were listed.
+        failure: Why the listing failed; None if it did not.
+    """
+
+    trigger: Trigger
+    began: float
+    listed: bool = False
+    failure: BaseException | None = None
+    runs: Counter[RunReason] = field(default_factory=Counter)
+    polls: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
 class Sweeper:
-    """Finds the groups that need work, and sends them to the workers.
+    """Keeps every tagged group in sync, for the life of a container.
 
-    A failed sweep has sent some work items and changed nothing else. The next one plans the same
-    work again. Two concurrent sweeps do no harm: the queue drops equal work items of a minute.
+    It remembers for which addresses it last verified each group. Runs that have not ended at the
+    end of a sweep continue in the next one. The memory and the runs may be lost at any moment: a
+    new container verifies every group again.
 
     Attributes:
-        key: The signing key of checkpoints and of the audit cursor.
-        share: The part of the account's calls to ELB that the workers may make.
-        epoch: Returns the time in seconds since the epoch.
+        endpoint: Makes the endpoint to poll.
+        polling: Carries out the polls.
+        calling: Carries out the steps of the runs, and the listing.
     """
 
     groups: BoundGroups
-    lookups: NameLookupsPort
-    queue: WorkQueuePort
-    key: SigningKey
-    share: float
+    endpoint: Callable[[EndpointKey], Endpoint]
+    runs: GroupRuns
+    planner: RunPlanner
+    polling: Executor
+    calling: Executor
     clock: Clock
-    epoch: Callable[[], float]
     reporter: Reporter[SweepResult]
-    #: How many work items were stalled at the end of the last sweep of this container. They do not
-    #: reduce the capacity.
-    _stalled: int = field(default=0, init=False)
-    #: The audit cursor of the last sweep, which the listing may not show yet.
-    _cursor: AuditCursor | None = field(default=None, init=False)
-    #: None in a new container, which starts at a random position.
-    _round_robin: RoundRobin | None = field(default=None, init=False)
+    _names: PollSchedule = field(default_factory=names_schedule, init=False)
+    _readers: PollSchedule = field(default_factory=readers_schedule, init=False)
+    #: The runs that wait for a time, as a heap.
+    _due: list[tuple[float, int, _Run]] = field(default_factory=list, init=False)
+    _calls: dict[Future[Any], Callable[[], None]] = field(default_factory=dict, init=False)
+    _numbers: "count[int]" = field(default_factory=count, init=False)
+    _tag_findings: tuple[Finding, ...] = field(default=(), init=False)
+    _active_at: float = field(default=-inf, init=False)
+    _sweep: _Sweep = field(init=False)
 
     def run(self, trigger: Trigger, *, remaining_seconds: float) -> SweepResult:
-        """Sweep once in the time that the function has left.
+        """Sweep until the next sweep is about to start.
+
+        A dry run observes every endpoint once and changes nothing.
 
         Raises:
-            AwsCallError: A call to list the groups or to use the queue failed.
+            AwsCallError: The groups could not be listed. Those that were known were kept in sync.
         """
+        steps = self.run_in_steps(trigger, remaining_seconds=remaining_seconds)
+        while True:
+            try:
+                self.clock.sleep_until(next(steps))
+            except StopIteration as end:
+                result: SweepResult = end.value
+                return result
+
+    def run_in_steps(
+        self, trigger: Trigger, *, remaining_seconds: float
+    ) -> Generator[float, None, SweepResult]:
+        """Sweep as ``run`` does, but yield the time of each wait instead of waiting."""
         began = self.clock.now()
-        listed, findings = self.groups.read()
-        observations = self.lookups.look_up(endpoint_keys(listed))
-        queued, now = self.queue.count(), self.epoch()
-        round_robin = self._round_robin or RoundRobin(changed=str(now), unverified=str(now))
-        plan = plan_sweep(
-            listed,
-            observations,
-            key=self.key,
-            cursor=self._newest(newest_cursor(listed, self.key, now)),
-            capacity=SweepCapacity.of(self.share).minus(max(0, queued - self._stalled)),
-            now=now,
-            round_robin=round_robin,
-        )
-        work: Sequence[PlannedWork] = plan.work
-        if not trigger.dry_run:
-            checkpoints = {group.binding.arn: group.checkpoint for group in listed}
-            work = self._send_plan(plan, checkpoints, began + remaining_seconds - RESERVE_SECONDS)
-            self._round_robin = round_robin.after(work)
+        self._begin(trigger, began)
+        until = began + min(SWEEP_SECONDS, remaining_seconds - RESERVE_SECONDS)
+        while (now := self.clock.now()) < until:
+            self._active_at, next_at = now, self._advance()
+            if self._is_done():
+                break
+            yield min(next_at, until)
+        if self._sweep.failure is not None:
+            raise self._sweep.failure
+        if not self._sweep.listed:
+            raise AwsUnavailableError("GetResources", "TimedOut", "no reply during the sweep")
         result = SweepResult(
             trigger=trigger.to_document(),
             dry_run=trigger.dry_run,
-            bound=len(listed),
-            findings=(*findings, *plan.findings),
-            work=tuple(work),
-            postponed=plan.postponed + len(plan.work) - len(work),
-            queued=queued,
-            seconds=self.clock.now() - began,
+            bound=len(self.planner.bindings),
+            findings=(*self._tag_findings, *self.planner.findings()),
+            runs=self._sweep.runs,
+            waiting=self.planner.waiting(),
+            longest_unverified=self.planner.longest_unverified(now),
+            polls=self._sweep.polls,
+            seconds=now - began,
         )
         self.reporter.report(result)
         return result
 
-    def _send_plan(
-        self, plan: SweepPlan, checkpoints: Mapping[str, str], deadline: float
-    ) -> Sequence[PlannedWork]:
-        """Send changed groups at once and the rest in batches; return the work that was sent."""
-        urgent = _of_reason(plan, WorkReason.ADDRESSES_CHANGED)
-        # Interleaved, because the deadline may come before the rest is sent.
-        rest = _interleaved(
-            _of_reason(plan, WorkReason.UNVERIFIED), _of_reason(plan, WorkReason.AUDIT)
-        )
-        self._send(urgent, checkpoints)
-        sent = self._send_in_batches(rest, checkpoints, deadline)
-        cursor = plan.cursors[sum(work.reason is WorkReason.AUDIT for work in sent)]
-        if cursor is not None:
-            work_item = CursorWorkItem(cursor.arn, write_cursor(cursor, self.key))
-            self.queue.send([work_item], self.epoch())
-            self._cursor = cursor
-        return [*urgent, *sent]
+    def _begin(self, trigger: Trigger, now: float) -> None:
+        self._sweep = _Sweep(trigger, now)
+        if now > self._active_at + PAUSE_SECONDS:
+            self._forget_runs(now)
+        self._call(self.calling, self.groups.read, self._list)
 
-    def _newest(self, listed: AuditCursor | None) -> AuditCursor | None:
-        """Return the newer cursor: the listed one may be another container's."""
-        cursors = [cursor for cursor in (listed, self._cursor) if cursor is not None]
-        return max(cursors, key=lambda cursor: cursor.at, default=None)
+    def _forget_runs(self, now: float) -> None:
+        """Drop the runs and the calls of a container that was not invoked for some time."""
+        for _, _, run in self._due:
+            run.steps.close()
+        self._due.clear()
+        self._calls.clear()
+        self.planner.abandon_runs()
+        self._names, self._readers = names_schedule(), readers_schedule()
+        self._schedule_polls(now)
 
-    def _send_in_batches(
-        self, work: Sequence[PlannedWork], checkpoints: Mapping[str, str], deadline: float
-    ) -> Sequence[PlannedWork]:
-        """Send as much of this work as the deadline allows, and return it."""
-        batches = min(math.ceil(len(work) / WORK_PER_BATCH), MAX_BATCHES)
-        backlog, sent = _Backlog(batches * BATCH), 0
-        while sent < len(work) and (now := self.clock.now()) < deadline:
-            pause = PAUSE_SECONDS
-            if backlog.is_short(self.queue.count(), now):
-                self._send(work[sent : sent + BATCH], checkpoints)
-                sent += BATCH
-                # The workers cannot be faster, and the count of SQS may be old.
-                pause = BATCH / calls_per_second(self.share)
-            self._stalled = backlog.stalled(now)
-            if sent < len(work):
-                self.clock.sleep_until(now + pause)
-        return work[:sent]
+    def _is_done(self) -> bool:
+        """Whether nothing is left to do before the next sweep."""
+        sweep = self._sweep
+        if sweep.failure is not None and not self.planner.bindings:
+            return True
+        if not sweep.listed:
+            return False
+        if sweep.trigger.dry_run:
+            observations = self.planner.observations
+            return all(it.endpoint_key in observations for it in self.planner.bindings)
+        return not self.planner.bindings and not self.planner.active
 
-    def _send(self, work: Sequence[PlannedWork], checkpoints: Mapping[str, str]) -> None:
-        work_items = [
-            SyncWorkItem(it.binding, checkpoints[it.binding.arn], it.reason) for it in work
-        ]
-        self.queue.send(work_items, self.epoch())
+    def _advance(self) -> float:
+        """Do what is due, and return the time of the next step."""
+        for future in [future for future in self._calls if future.done()]:
+            self._calls.pop(future)()
+        now = self.clock.now()
+        for schedule in (self._names, self._readers):
+            for key in schedule.take(now):
+                self._call(
+                    self.polling,
+                    self.endpoint(key).observe,
+                    partial(self._observed, schedule, key),
+                )
+        if not self._sweep.trigger.dry_run:
+            while self._due and self._due[0][0] <= now:
+                _, _, run = heapq.heappop(self._due)
+                self._step(run)
+            self._begin_run(now)
+        return self._next_at(now)
+
+    def _next_at(self, now: float) -> float:
+        if any(future.done() for future in self._calls):
+            return now
+        polls_at = min(self._names.next_at(), self._readers.next_at())
+        run_at = self._due[0][0] if self._due else inf
+        # A run that is due later, such as an audit, may be a little late.
+        pause = TICK_SECONDS if self._calls else IDLE_SECONDS
+        return max(now, min(polls_at, run_at, now + pause))
+
+    def _begin_run(self, now: float) -> None:
+        """Begin one run, unless another one waits for its snapshot."""
+        if self.runs.rate_limiter.is_busy:
+            return
+        planned = self.planner.next_run(now)
+        if planned is not None:
+            self._step(_Run(planned, self.runs.begin(planned)))
+
+    def _step(self, run: _Run) -> None:
+        self._call(self.calling, partial(_next_step, run.steps), partial(self._stepped, run))
+
+    def _call(
+        self, executor: Executor, method: Callable[[], _T], then: Callable[[Future[_T]], None]
+    ) -> None:
+        """Call a method in a thread, and then another one with its future in this thread."""
+        future = executor.submit(method)
+        self._calls[future] = partial(then, future)
+
+    def _list(self, future: Future[tuple[tuple[Binding, ...], tuple[Finding, ...]]]) -> None:
+        error = future.exception()
+        if error is None:
+            now, (bindings, self._tag_findings) = self.clock.now(), future.result()
+            self.planner.update(bindings, now)
+            self._schedule_polls(now)
+            self._sweep.listed = True
+        else:
+            self._sweep.failure = error
+
+    def _schedule_polls(self, now: float) -> None:
+        keys = {binding.endpoint_key for binding in self.planner.bindings}
+        readers = {key for key in keys if key[0] is DatabaseKind.RDS_CLUSTER_READERS}
+        self._names.update(keys - readers, now)
+        self._readers.update(readers, now)
+
+    def _observed(
+        self, schedule: PollSchedule, key: EndpointKey, future: Future[_Observed]
+    ) -> None:
+        now, error = self.clock.now(), future.exception()
+        observation = future.result() if error is None else _failed(key, error, now)
+        self._sweep.polls += 1
+        schedule.end(key, now, failed=isinstance(observation, FailedObservation))
+        self.planner.observe(key, observation)
+
+    def _stepped(self, run: _Run, future: Future[float | SyncResult]) -> None:
+        error = future.exception()
+        if error is not None:
+            self.runs.report_bug(run.planned, error)
+            self._end(run, None)
+            return
+        outcome = future.result()
+        if not isinstance(outcome, SyncResult):
+            heapq.heappush(self._due, (outcome, next(self._numbers), run))
+            return
+        self.runs.report(run.planned, outcome)
+        in_sync = outcome.status in (RunStatus.IN_SYNC, RunStatus.SYNCED)
+        self._end(run, outcome.run.observations[-1].addresses if in_sync else None)
+
+    def _end(self, run: _Run, verified_for: frozenset[IPAddress] | None) -> None:
+        self._sweep.runs[run.planned.reason] += 1
+        self.planner.end_run(run.planned.binding, verified_for, self.clock.now())
 
 
-@dataclass(slots=True)
-class _Backlog:
-    """How many work items are queued, and how many of them are stalled.
-
-    ``target`` is the number of active work items that keeps the workers busy.
-    """
-
-    target: int
-    lowest: int = sys.maxsize
-    lowest_at: float = 0.0
-
-    def is_short(self, queued: int, now: float) -> bool:
-        """Note the count, and return whether the workers need more work."""
-        if queued < self.lowest:
-            self.lowest, self.lowest_at = queued, now
-        return queued < self.stalled(now) + self.target
-
-    def stalled(self, now: float) -> int:
-        """Return how many of the work items are stalled."""
-        return self.lowest if now - self.lowest_at >= STALLED_SECONDS else 0
+def _next_step(steps: Generator[float, None, SyncResult]) -> float | SyncResult:
+    """Return when to continue a run, or its result."""
+    try:
+        return next(steps)
+    except StopIteration as end:
+        result: SyncResult = end.value
+        return result
 
 
-def _of_reason(plan: SweepPlan, reason: WorkReason) -> Sequence[PlannedWork]:
-    return [work for work in plan.work if work.reason is reason]
-
-
-def _interleaved(
-    some: Sequence[PlannedWork], others: Sequence[PlannedWork]
-) -> Sequence[PlannedWork]:
-    return [work for work in chain.from_iterable(zip_longest(some, others)) if work is not None]
+def _failed(key: EndpointKey, error: BaseException, at: float) -> FailedObservation:
+    _, name = key
+    return FailedObservation(
+        name=name,
+        failure=LookupFailure.BAD_ANSWER,
+        detail=f"The look-up of {name} ended with {type(error).__name__}: {error}",
+        at=at,
+    )

@@ -1,4 +1,4 @@
-"""Target groups and their tags, behind the ELBv2 API."""
+"""Target groups, behind the ELBv2 API."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from target_sync.model import IPNetwork, Target, TargetGroup, TargetHealth, Targ
 
 if TYPE_CHECKING:
     from mypy_boto3_elbv2.client import ElasticLoadBalancingv2Client
-    from mypy_boto3_elbv2.type_defs import TagTypeDef, TargetDescriptionTypeDef
+    from mypy_boto3_elbv2.type_defs import TargetDescriptionTypeDef
 
 #: The targets in one call. The API takes no more reliably. A group usually has one to three.
 CHUNK = 200
@@ -69,18 +69,6 @@ class ElbTargetGroup:
         if self.vpc_networks and not is_inside:
             description["AvailabilityZone"] = "all"
         return description
-
-
-class ElbGroupTags:
-    """Tags on target groups. Implements ``target_sync.fleet.ports.GroupTagsPort``."""
-
-    def __init__(self, client: "ElasticLoadBalancingv2Client") -> None:
-        self._client = client
-
-    def write(self, arn: str, key: str, value: str) -> None:
-        """Set one tag. An existing tag with this key gets the new value."""
-        tags: list[TagTypeDef] = [{"Key": key, "Value": value}]
-        _ELB.call("AddTags", self._client.add_tags, ResourceArns=[arn], Tags=tags)
 
 
 def _identity(target: Target) -> "TargetDescriptionTypeDef":

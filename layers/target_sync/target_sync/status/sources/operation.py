@@ -1,16 +1,16 @@
 """Reads the schedule and the dead-letter queues from EventBridge Scheduler and SQS."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from target_sync.aws import AwsApi
-from target_sync.errors import AwsNotFoundError
-from target_sync.sqs import count_messages
 
 if TYPE_CHECKING:
     from mypy_boto3_scheduler.client import EventBridgeSchedulerClient
     from mypy_boto3_sqs.client import SQSClient
 
-_SCHEDULER = AwsApi("scheduler")
+_SCHEDULER, _SQS = AwsApi("scheduler"), AwsApi("sqs")
+_WAITING: Final = "ApproximateNumberOfMessages"
+_IN_FLIGHT: Final = "ApproximateNumberOfMessagesNotVisible"
 
 
 class EventBridgeSchedule:
@@ -35,8 +35,12 @@ class SqsQueues:
         self._client = client
 
     def messages(self, url: str) -> int | None:
-        """Return the number of messages in a queue; None if it does not exist."""
-        try:
-            return count_messages(self._client, url)
-        except AwsNotFoundError:
-            return None
+        """Return the number of messages, with those in flight; None if it does not exist."""
+
+        def count() -> int:
+            found = self._client.get_queue_attributes(
+                QueueUrl=url, AttributeNames=[_WAITING, _IN_FLIGHT]
+            )["Attributes"]
+            return int(found[_WAITING]) + int(found[_IN_FLIGHT])
+
+        return _SQS.find("GetQueueAttributes", count)

@@ -1,1 +1,0 @@
-"""Polls the databases that RDS events name. Feature: ``target_sync.fleet``."""
