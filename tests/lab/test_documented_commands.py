@@ -222,11 +222,7 @@ class Reader:
     @cached_property
     def outputs(self) -> Mapping[str, str]:
         """The stack's outputs."""
-        return self.outputs_of(STACK)
-
-    def outputs_of(self, name: str) -> Mapping[str, str]:
-        """Return the outputs of a stack."""
-        (stack,) = self.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
+        (stack,) = self.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"]
         return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
 
     @property
