@@ -9,7 +9,6 @@ from ministack import app
 from ministack.services import alb
 
 from lab.emulator import (
-    event_queues,
     functions,
     network_interfaces,
     rds,
@@ -59,7 +58,6 @@ class AdminApi:
             ("POST", "faults"): lambda values: traffic.inject(Fault(**values)),
             ("DELETE", "faults"): lambda _: traffic.clear_faults(),
             ("POST", "elapse"): lambda values: elapse(services, **values),
-            ("POST", "age-messages"): lambda values: event_queues.age_messages(**values),
             ("POST", "keep-listed"): lambda values: tagging.keep_listed(**values),
             ("POST", "kill-run"): lambda values: functions.kill_run(**values),
             ("POST", "rds-events"): lambda values: rds_events.emit(_rds_event(values)),

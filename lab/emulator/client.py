@@ -80,10 +80,6 @@ class EmulatorAdmin:
         """Make the metrics of functions and all connection requests older."""
         self._call("POST", "elapse", {"seconds": seconds})
 
-    def age_messages(self, queue_url: str, seconds: float) -> int:
-        """Make the messages of a queue older, except those in a run; return their number."""
-        return int(self._call("POST", "age-messages", {"queue_url": queue_url, "seconds": seconds}))
-
     def keep_listed(self, target_group_arn: str) -> None:
         """Keep a target group in the tagging API, also after its deletion."""
         self._call("POST", "keep-listed", {"arn": target_group_arn})

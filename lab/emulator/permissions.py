@@ -1,7 +1,7 @@
 """IAM: the resources and condition keys of calls that differ in ministack.
 
 Source: Service Authorization Reference for Amazon EC2, Elastic Load Balancing v2, Amazon RDS,
-Amazon EC2 Auto Scaling, Amazon EventBridge and Amazon SQS.
+Amazon EC2 Auto Scaling and Amazon EventBridge.
 """
 
 import json
@@ -31,30 +31,12 @@ _RDS_RESOURCES: Mapping[str, tuple[str, str]] = {
     "DescribeDBProxyEndpoints": ("db-proxy-endpoint", "DBProxyEndpointName"),
     "DescribeDBSubnetGroups": ("subgrp", "DBSubnetGroupName"),
 }
-_BATCHES = frozenset(
-    f"sqs:{action}Batch" for action in ("ChangeMessageVisibility", "DeleteMessage", "SendMessage")
-)
-# The first resource of AddTags and RemoveTags.
-_TAGGED = "ResourceArns.member.1"
 
 
 def install() -> None:
     """Correct the resource ARNs and condition keys of calls."""
-    # ministack finds operations with tags under the service's name in IAM.
-    iam_actions._TAG_OPERATIONS["elasticloadbalancing"] = iam_actions._tag_operations("elbv2")
-    iam_actions.extract_iam_action = _naming(iam_actions.extract_iam_action)
     iam_actions.extract_resource_arn = _correcting(iam_actions.extract_resource_arn)
     iam_actions.request_tag_context = _with_sources(iam_actions.request_tag_context)
-
-
-def _naming(extract: Callable[..., str | None]) -> Callable[..., str | None]:
-    """Map a batch of SQS to its single action, because IAM has no other."""
-
-    def wrapped(*request: Any) -> str | None:
-        action = extract(*request)
-        return action.removesuffix("Batch") if action in _BATCHES else action
-
-    return wrapped
 
 
 def _with_sources(context: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
@@ -90,11 +72,7 @@ def _correcting(extract: Callable[..., str]) -> Callable[..., str]:
         # No other Describe action of EC2 has a resource level.
         if service == "ec2" and action.startswith("Describe"):
             return "*"
-        # Calls for tags have any kind of resource in the same parameter.
-        tagged = iam_actions._query_param(query_params, _TAGGED)
-        return (
-            tagged if service == "elasticloadbalancing" and tagged else extract(service, *request)
-        )
+        return extract(service, *request)
 
     return wrapped
 

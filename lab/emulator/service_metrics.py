@@ -13,7 +13,6 @@ from ministack.services import alb, cloudwatch, lambda_svc, sqs
 
 from lab.emulator.alarms import Metric
 from lab.emulator.errors import ApiError
-from lab.emulator.event_queues import oldest_age
 from lab.emulator.load_balancers import full_name, group_full_name, is_network
 from lab.emulator.scope import Scope
 from lab.emulator.target_group import TargetState
@@ -105,10 +104,6 @@ def _write_messages(at: float) -> None:
         scope = Scope(account, region)
         count = int(queue["attributes"]["ApproximateNumberOfMessages"])
         _store(scope, Metric("AWS/SQS", "ApproximateNumberOfMessagesVisible", name), count, at)
-        # An empty queue has no data.
-        if queue["messages"]:
-            age = int(oldest_age(queue, at))
-            _store(scope, Metric("AWS/SQS", "ApproximateAgeOfOldestMessage", name), age, at)
 
 
 def _store(scope: Scope, metric: Metric, count: int, at: float) -> None:

@@ -1,4 +1,4 @@
-"""The emulator's listings by tag, tag conditions, and the age of messages."""
+"""The emulator's listings of target groups, by tag and page by page."""
 
 import json
 import re
@@ -6,16 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
-import boto3
 import pytest
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from lab.emulator.client import EmulatorAdminError
 from tests.lab.emulator_process import (
     CONSUMER,
-    PROVIDER,
-    REGION,
     Emulator,
     create_vpc,
     running_emulator,
@@ -24,8 +20,7 @@ from tests.lab.emulator_process import (
 
 pytestmark = pytest.mark.lab
 
-ENDPOINT, CHECKPOINT = "privatelink-sync:endpoint", "privatelink-sync:checkpoint"
-GROUPS = f"arn:aws:elasticloadbalancing:{REGION}:{PROVIDER}:targetgroup/*"
+ENDPOINT = "privatelink-sync:endpoint"
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +47,6 @@ def create_group(emulator: Emulator, vpc: str, **tags: str) -> str:
     )
     arn: str = made["TargetGroups"][0]["TargetGroupArn"]
     return arn
-
-
-# ------------------------------------------------------------------------------------------ listing
 
 
 def listing(emulator: Emulator, value: str, size: int = 100) -> list[list[str]]:
@@ -127,12 +119,12 @@ def test_a_tag_that_is_removed_leaves_the_listing_and_one_that_is_added_comes_wi
     emulator: Emulator, vpc: str
 ) -> None:
     arn, elb = create_group(emulator, vpc, endpoint="moving.example"), emulator.client("elbv2")
-    elb.add_tags(ResourceArns=[arn], Tags=[{"Key": CHECKPOINT, "Value": "1 a b"}])
+    elb.add_tags(ResourceArns=[arn], Tags=[{"Key": "team", "Value": "orders"}])
     tagging = emulator.client("resourcegroupstaggingapi")
     (found,) = tagging.get_resources(TagFilters=[{"Key": ENDPOINT, "Values": ["moving.example"]}])[
         "ResourceTagMappingList"
     ]
-    assert {"Key": CHECKPOINT, "Value": "1 a b"} in found["Tags"]
+    assert {"Key": "team", "Value": "orders"} in found["Tags"]
     elb.remove_tags(ResourceArns=[arn], TagKeys=[ENDPOINT])
     assert listing(emulator, "moving.example") == [[]]
 
@@ -168,127 +160,3 @@ def test_one_deleted_group_fails_the_description_of_those_beside_it(
     elb.delete_target_group(TargetGroupArn=gone)
     with pytest.raises(elb.exceptions.TargetGroupNotFoundException):
         elb.describe_target_groups(TargetGroupArns=[there, gone])
-
-
-# --------------------------------------------------------------------------------------- conditions
-
-
-def acting_as(emulator: Emulator, service: str, *statements: Any) -> Any:
-    """Return a client whose role allows these actions only."""
-    iam, name = emulator.client("iam"), f"r-{uuid4().hex[:12]}"
-    role = iam.create_role(
-        RoleName=name,
-        AssumeRolePolicyDocument=json.dumps(
-            {
-                "Version": "2012-10-17",
-                "Statement": [
-                    {
-                        "Effect": "Allow",
-                        "Principal": {"AWS": f"arn:aws:iam::{PROVIDER}:root"},
-                        "Action": "sts:AssumeRole",
-                    }
-                ],
-            }
-        ),
-    )["Role"]["Arn"]
-    iam.put_role_policy(
-        RoleName=name,
-        PolicyName=name,
-        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": statements}),
-    )
-    given = emulator.client("sts").assume_role(RoleArn=role, RoleSessionName=name)
-    session = boto3.session.Session(
-        aws_access_key_id=given["Credentials"]["AccessKeyId"],
-        aws_secret_access_key=given["Credentials"]["SecretAccessKey"],
-        aws_session_token=given["Credentials"]["SessionToken"],
-        region_name=REGION,
-    )
-    make: Any = session.client
-    once = Config(retries={"total_max_attempts": 1})
-    return make(service, endpoint_url=emulator.url, config=once)
-
-
-@pytest.fixture(scope="module")
-def worker(emulator: Emulator) -> Any:
-    """Return a client that may change tagged groups only, and write one tag only."""
-    tagged = {f"aws:ResourceTag/{ENDPOINT}": "false"}
-    return acting_as(
-        emulator,
-        "elbv2",
-        {
-            "Effect": "Allow",
-            "Action": "elasticloadbalancing:RegisterTargets",
-            "Resource": GROUPS,
-            "Condition": {"Null": tagged},
-        },
-        {
-            "Effect": "Allow",
-            "Action": "elasticloadbalancing:AddTags",
-            "Resource": GROUPS,
-            "Condition": {
-                "Null": {**tagged, "aws:TagKeys": "false"},
-                "ForAllValues:StringEquals": {"aws:TagKeys": [CHECKPOINT]},
-            },
-        },
-    )
-
-
-def refusal(call: Any, **arguments: Any) -> str:
-    with pytest.raises(ClientError) as refused:
-        call(**arguments)
-    code: str = refused.value.response["Error"]["Code"]
-    return code
-
-
-def test_targets_are_registered_in_a_tagged_group_alone(
-    emulator: Emulator, vpc: str, worker: Any
-) -> None:
-    targets = [{"Id": "10.0.1.11", "Port": 5432}]
-    tagged = create_group(emulator, vpc, endpoint="a.example")
-    worker.register_targets(TargetGroupArn=tagged, Targets=targets)
-    plain = create_group(emulator, vpc)
-    asked = {"TargetGroupArn": plain, "Targets": targets}
-    assert refusal(worker.register_targets, **asked) == "AccessDenied"
-    emulator.client("elbv2").remove_tags(ResourceArns=[tagged], TagKeys=[ENDPOINT])
-    asked = {"TargetGroupArn": tagged, "Targets": targets}
-    assert refusal(worker.register_targets, **asked) == "AccessDenied"
-
-
-def test_one_tag_alone_can_be_written_and_on_a_tagged_group_alone(
-    emulator: Emulator, vpc: str, worker: Any
-) -> None:
-    tagged = create_group(emulator, vpc, endpoint="b.example")
-    checkpoint = {"Key": CHECKPOINT, "Value": "1 a b"}
-    worker.add_tags(ResourceArns=[tagged], Tags=[checkpoint])
-    for arn, tags in (
-        (tagged, [{"Key": ENDPOINT, "Value": "evil.example"}]),
-        (tagged, [checkpoint, {"Key": ENDPOINT, "Value": "evil.example"}]),
-        (create_group(emulator, vpc), [checkpoint]),
-    ):
-        assert refusal(worker.add_tags, ResourceArns=[arn], Tags=tags) == "AccessDenied"
-
-
-def test_who_may_send_a_message_may_send_a_batch_of_them(emulator: Emulator) -> None:
-    ours = emulator.client("sqs").create_queue(QueueName="ours")["QueueUrl"]
-    sender = acting_as(
-        emulator,
-        "sqs",
-        {
-            "Effect": "Allow",
-            "Action": "sqs:SendMessage",
-            "Resource": f"arn:aws:sqs:{REGION}:{PROVIDER}:ours",
-        },
-    )
-    entries = [{"Id": "0", "MessageBody": "{}"}]
-    assert len(sender.send_message_batch(QueueUrl=ours, Entries=entries)["Successful"]) == 1
-    gone = [{"Id": "0", "ReceiptHandle": "none"}]
-    asked = {"QueueUrl": ours, "Entries": gone}
-    assert refusal(sender.delete_message_batch, **asked) == "AccessDenied"
-
-
-# ------------------------------------------------------------------------------------------- queues
-
-
-def test_messages_of_a_queue_that_is_not_there_do_not_age(emulator: Emulator) -> None:
-    with pytest.raises(EmulatorAdminError, match="no queue"):
-        emulator.admin.age_messages("http://127.0.0.1/1/nothing", 1.0)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.lab.emulator_process import PATIENCE, Emulator, running_emulator, wait_until
+from tests.lab.emulator_process import Emulator, running_emulator
 
 pytestmark = pytest.mark.lab
 #: The length of a minute in seconds.
@@ -106,15 +106,3 @@ def test_counts_a_throttled_invocation_as_a_throttle_and_not_as_a_run(
 
     client.delete_function_concurrency(FunctionName=function)
     assert (sum(runs.values()), sum(throttles.values())) == (before, 1)
-
-
-def test_reports_the_age_of_the_oldest_message_of_a_queue(emulator: Emulator) -> None:
-    client = emulator.client("sqs")
-    url = client.create_queue(QueueName="late")["QueueUrl"]
-    age = MetricReader(emulator, "AWS/SQS", "ApproximateAgeOfOldestMessage", {"QueueName": "late"})
-    client.send_message(QueueUrl=url, MessageBody="{}")
-    emulator.admin.age_messages(url, 300)
-    client.send_message(QueueUrl=url, MessageBody="{}")
-    wait_until(lambda: max(age.values("Maximum"), default=0) >= 300)
-    # Ageing the messages once more would make it 600.
-    assert max(age.values("Maximum")) < 300 + PATIENCE

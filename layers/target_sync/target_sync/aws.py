@@ -27,13 +27,13 @@ _R = TypeVar("_R")
 THROTTLED_CODES = frozenset(
     {"RequestLimitExceeded", "Throttling", "ThrottlingException", "TooManyRequestsException"}
 )
-#: The codes of other errors that pass by themselves: of any API, of SQS with KMS behind it (SQS
-#: API reference, SendMessageBatch and ReceiveMessage), and of the resource groups tagging API
-#: (GetResources).
+#: The codes of other errors that pass by themselves: of any API, of SQS (API reference,
+#: GetQueueAttributes), and of the resource groups tagging API (GetResources).
 _UNAVAILABLE_CODES = (
     "RequestTimeout",
-    *("RequestThrottled", "KmsThrottled", "KMS.ThrottlingException", "OverLimit"),
-    *("ThrottledException", "PaginationTokenExpiredException"),
+    "RequestThrottled",
+    "ThrottledException",
+    "PaginationTokenExpiredException",
 )
 #: The codes that need another handling than a general failure (references of the APIs).
 _ERRORS: Mapping[str, type[AwsCallError]] = {

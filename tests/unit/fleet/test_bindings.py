@@ -25,9 +25,6 @@ SCOPE = AwsScope("aws", "eu-west-1", "123456789012")
 GOOD = TaggedGroup(arn(1), frozenset({(ENDPOINT_TAG, name(1))}))
 
 
-FORMER_TAGS = ("privatelink-sync:checkpoint", "privatelink-sync:audit-cursor")
-
-
 def read(*groups: TaggedGroup) -> tuple[tuple[Binding, ...], tuple[Finding, ...]]:
     return read_listing(groups, SCOPE, LIMITS, dict.fromkeys((g.arn for g in groups), FACTS))
 
@@ -125,11 +122,6 @@ def test_reports_a_group_of_another_target_type() -> None:
     assert listed == read(GOOD)[0]
 
 
-def test_ignores_the_tags_that_earlier_versions_wrote() -> None:
-    tags = [(tag, value) for tag in FORMER_TAGS for value in ("one", "another")]
-    assert only(*tags) == only()
-
-
 def test_merges_a_group_that_is_listed_twice() -> None:
     assert read(GOOD, GOOD) == read(GOOD)
 
@@ -215,7 +207,7 @@ def test_reports_invalid_tags_as_a_finding_on_their_group(
 
 
 texts = st.text(max_size=40) | st.sampled_from(["port=1", name(2), "rds-instance", "10.0.0.0/8"])
-keys = st.text(max_size=20) | st.sampled_from([ENDPOINT_TAG, KIND_TAG, POLICY_TAG, *FORMER_TAGS])
+keys = st.text(max_size=20) | st.sampled_from([ENDPOINT_TAG, KIND_TAG, POLICY_TAG])
 
 
 @given(

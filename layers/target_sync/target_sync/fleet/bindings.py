@@ -35,8 +35,6 @@ from target_sync.model import (
 )
 
 _USER_TAGS = (ENDPOINT_TAG, KIND_TAG, POLICY_TAG)
-#: Earlier versions wrote these tags. They have no effect.
-_FORMER_TAGS = (TAG_PREFIX + "checkpoint", TAG_PREFIX + "audit-cursor")
 
 _ARN = re.compile(
     r"arn:(?P<partition>aws[a-z-]*):elasticloadbalancing:(?P<region>[a-z0-9-]+)"
@@ -97,7 +95,7 @@ def _read(
     _check_arn(arn, scope)
     known = _check_facts(arn, facts)
     for key in values:
-        if key not in (*_USER_TAGS, *_FORMER_TAGS):
+        if key not in _USER_TAGS:
             raise _InvalidTagsError(
                 FindingCode.UNKNOWN_TAG,
                 f"The tag {key!r} is not one of {', '.join(_USER_TAGS)}: correct or remove it.",
