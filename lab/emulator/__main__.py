@@ -44,6 +44,12 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument("--rds-failover-hook", help="URL that performs a failover")
     parser.add_argument("--resolver", help="DNS server of the functions, address:port")
+    parser.add_argument(
+        "--outbound-rule-quota",
+        type=int,
+        default=60,
+        help="outbound rules of a security group (default: %(default)s, as on AWS)",
+    )
     return parser.parse_args()
 
 
@@ -103,6 +109,7 @@ def _serve(options: argparse.Namespace, own_dir: Path) -> None:
             schedule_interval=options.schedule_interval,
             failover_hook=options.rds_failover_hook,
             resolver=options.resolver,
+            outbound_rule_quota=options.outbound_rule_quota,
         )
     )
 

@@ -28,6 +28,7 @@ from lab.emulator import (
     rds_clusters,
     saved_queries,
     schedules,
+    security_groups,
     service_metrics,
     tagging,
     target_groups,
@@ -58,6 +59,7 @@ class Options:
         schedule_interval: The length of a minute in a schedule's rate; None: 60.
         failover_hook: The URL that performs failovers, or None.
         resolver: The DNS server of the functions, address:port; None: the machine's.
+        outbound_rule_quota: The most outbound rules of a security group.
     """
 
     port: int
@@ -67,6 +69,7 @@ class Options:
     schedule_interval: float | None
     failover_hook: str | None
     resolver: str | None
+    outbound_rule_quota: int
 
 
 def run(options: Options) -> None:
@@ -82,6 +85,7 @@ def run(options: Options) -> None:
     target_groups.install(groups)
     instances.install(options.plan.content)
     network_interfaces.install(options.plan.content)
+    security_groups.install(quota=options.outbound_rule_quota)
     auto_scaling.install(groups)
     endpoint_service_api.install(services)
     cloudformation.install(services)
