@@ -76,6 +76,7 @@ class FakeTargetGroup:
         faults: The errors that the next calls of an operation raise, one each.
         lost_replies: The same, but raised after the change is made.
         fewest_registered: The smallest number of registered targets after any of our changes.
+        reaches: Whether the load balancer may connect to an address and a port.
     """
 
     def __init__(self, clock: FakeClock, *, registration_seconds: float = 0.0) -> None:
@@ -87,6 +88,7 @@ class FakeTargetGroup:
         self.faults: dict[str, list[AwsCallError]] = {}
         self.lost_replies: dict[str, list[AwsCallError]] = {}
         self.fewest_registered: int | None = None
+        self.reaches: Callable[[IPv4Address, int], bool] = lambda _, __: True
         self.model = EmulatedTargetGroup(
             GroupSettings(
                 port=PORT,
@@ -99,7 +101,7 @@ class FakeTargetGroup:
                 deregistration_delay=20.0,
             ),
             clock=clock.now,
-            probe=lambda address, port: (address, port) in self.listening,
+            probe=lambda *at: at in self.listening and self.reaches(*at),
         )
         clock.every_tick(self.model.run_health_checks)
 

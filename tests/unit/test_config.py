@@ -37,6 +37,12 @@ def test_reads_a_complete_environment() -> None:
     )
 
 
+def test_reads_the_group_of_the_outbound_rules() -> None:
+    assert load_settings(ENVIRONMENT).outbound_rules_group == ""
+    settings = load_settings({**ENVIRONMENT, "OUTBOUND_RULES_GROUP": " sg-0a1b2c3d "})
+    assert settings.outbound_rules_group == "sg-0a1b2c3d"
+
+
 def test_uses_the_resolvers_of_the_system_by_default() -> None:
     assert load_settings(ENVIRONMENT).resolvers == ()
     assert load_settings({**ENVIRONMENT, "RESOLVERS": ""}).resolvers == ()
@@ -108,6 +114,8 @@ def test_the_error_names_a_missing_variable(name: str, value: str | None) -> Non
         ("DNS_RESOLUTION", "recursive"),
         ("STANDBY_TARGETS", "true"),
         ("FOLLOW_WRITER_WITHOUT_READERS", "yes"),
+        ("OUTBOUND_RULES_GROUP", "orders"),
+        ("OUTBOUND_RULES_GROUP", "sg-0a1b,sg-0a1c"),
     ],
 )
 def test_the_error_names_a_variable_with_an_invalid_value(name: str, value: str) -> None:

@@ -49,6 +49,8 @@ _ERRORS: Mapping[str, type[AwsCallError]] = {
             "DBInstanceNotFound",
             "DBProxyEndpointNotFoundFault",
             "DBProxyNotFoundFault",
+            "InvalidGroup.NotFound",
+            "InvalidGroupId.Malformed",
             "InvalidInstanceID.Malformed",
             "InvalidInstanceID.NotFound",
             "InvalidSubnetID.Malformed",

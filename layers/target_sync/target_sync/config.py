@@ -15,6 +15,7 @@ from target_sync.environment import (
     max_targets,
     networks,
     one_of,
+    optional,
     required,
     resolvers,
     stack_name,
@@ -32,7 +33,8 @@ _INSTANCE_ID = r"i-[0-9a-f]{8,17}"
 _CLUSTER_IDENTIFIER = r"[a-z](-?[a-z0-9])*"
 _TARGET_GROUP_ARN = r"arn:[\w-]+:elasticloadbalancing:[\w-]+:\d{12}:targetgroup/\S+"
 _VPC_ID = r"vpc-[0-9a-f]+"
-_SECURITY_GROUP_IDS = r"sg-[0-9a-f]+(\s*,\s*sg-[0-9a-f]+)*"
+_SECURITY_GROUP_ID = r"sg-[0-9a-f]+"
+_SECURITY_GROUP_IDS = rf"{_SECURITY_GROUP_ID}(\s*,\s*{_SECURITY_GROUP_ID})*"
 _LONGEST_WATCH_SECONDS = 900
 _LONGEST_POLL_SECONDS = 30
 
@@ -71,6 +73,8 @@ class Settings:
         vpc_id: The database's VPC; empty unless its standby is a target (``VPC_ID``).
         security_groups: The database's security groups; empty unless its standby is a target
             (``DATABASE_SECURITY_GROUPS``).
+        outbound_rules_group: The security group of the load balancer whose outbound rules let it
+            reach the targets; empty if other rules do (``OUTBOUND_RULES_GROUP``).
         alarm_topic_arn: The SNS topic for people; empty for none (``ALARM_TOPIC_ARN``).
         stack: The name of the stack, for messages (``POWERTOOLS_SERVICE_NAME``).
     """
@@ -88,6 +92,7 @@ class Settings:
     follow_writer: bool = False
     vpc_id: str = ""
     security_groups: tuple[str, ...] = ()
+    outbound_rules_group: str = ""
     alarm_topic_arn: str = ""
     stack: str = "postgres-privatelink"
 
@@ -127,6 +132,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         follow_writer=flag(environ, "FOLLOW_WRITER_WITHOUT_READERS", "false"),
         vpc_id=_vpc_id(environ) if policy.serving_standby else "",
         security_groups=_security_groups(environ) if policy.serving_standby else (),
+        outbound_rules_group=_outbound_rules_group(environ),
         alarm_topic_arn=alarm_topic_arn(environ),
         stack=stack_name(environ),
     )
@@ -160,6 +166,12 @@ def _security_groups(environ: Mapping[str, str]) -> tuple[str, ...]:
     description = "IDs of security groups, separated by commas"
     matching(name, required(environ, name), _SECURITY_GROUP_IDS, description)
     return tuple(items(environ, name))
+
+
+def _outbound_rules_group(environ: Mapping[str, str]) -> str:
+    name = "OUTBOUND_RULES_GROUP"
+    text = optional(environ, name)
+    return text and matching(name, text, _SECURITY_GROUP_ID, "the ID of a security group")
 
 
 def _resolution(environ: Mapping[str, str]) -> DnsResolution:

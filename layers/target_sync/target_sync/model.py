@@ -196,6 +196,29 @@ class StandbyCheck:
     failure: str = ""
 
 
+class SwitchState(StrEnum):
+    """Whether a target whose rule is closed gets no traffic (ADR 0031)."""
+
+    #: Nothing has shown it yet.
+    UNPROVEN = "unproven"
+    PROVEN = "proven"
+    #: A closed target was healthy.
+    INEFFECTIVE = "ineffective"
+
+
+@dataclass(frozen=True, slots=True)
+class OutboundRules:
+    """Our rules in the security group that limits what the load balancer reaches.
+
+    Attributes:
+        open: The targets with a rule of their own.
+        state: What is known about the switch.
+    """
+
+    open: frozenset[Target]
+    state: SwitchState = SwitchState.UNPROVEN
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncPolicy:
     """The limits for the targets of a group.

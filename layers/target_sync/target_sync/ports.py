@@ -9,7 +9,9 @@ from target_sync.model import (
     FailedObservation,
     IPAddress,
     Observation,
+    OutboundRules,
     StandbyCheck,
+    SwitchState,
     Target,
     TargetGroup,
 )
@@ -51,6 +53,25 @@ class TargetGroupPort(Protocol):
 
     def deregister(self, targets: Sequence[Target]) -> None:
         """Deregister targets, each by address and port. A target that is absent is no error."""
+
+
+class OutboundRulesPort(Protocol):
+    """The rules that let a load balancer reach targets, one rule for each target.
+
+    Every method raises an ``AwsCallError``, as those of ``TargetGroupPort`` do.
+    """
+
+    def describe(self) -> OutboundRules:
+        """Return the open targets, and the state of the switch."""
+
+    def open(self, targets: Sequence[Target]) -> None:
+        """Let the load balancer reach targets. An open target stays as it is."""
+
+    def close(self, targets: Sequence[Target]) -> None:
+        """Cut targets off from the load balancer. A closed target is no error."""
+
+    def mark(self, state: SwitchState) -> None:
+        """Keep the state of the switch with the rules."""
 
 
 class RateLimiter(Protocol):
