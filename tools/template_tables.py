@@ -25,6 +25,7 @@ _CONDITIONS = {
     "KeepsStandbyServing": "`StandbyTargets=serving`",
     "ManagesDatabaseIngress": "with `ManageDatabaseIngress`",
     "CreatesLoadBalancer": "no `ExistingTargetGroupArn`",
+    "HasSwitch": "no `ExistingTargetGroupArn`, not `ec2-asg`",
     "RejectsUntrusted": "with `RejectUntrusted`",
     "ReconcilesTargets": "not `ec2-asg`",
     "NotifiesPeople": "`AlarmTopicArn` or `AlarmEmail`",

@@ -140,6 +140,8 @@ def test_the_first_sync_returns_the_targets_and_their_health(stack: Stack, statu
         "Registered": "10.0.1.11:5432",
         "Health": "10.0.1.11:5432 healthy",
         "Hint": "Every target is healthy; nothing needs to be done.",
+        "SwitchVerified": "no: the deployment tests the switch only with StandbyTargets=warm",
+        "SecondsToHealthyOnceOpened": "not measured",
     }
     assert stack.functions.invocations == [("sync", {"dry_run": False, "wait_for_healthy": False})]
 
@@ -286,6 +288,80 @@ def test_a_missing_permission_of_the_sync_fails_the_deployment_in_time(
     assert response["Status"] == "FAILED"
     assert "AwsAccessDeniedError): not authorized" in response["Reason"]
     assert stack.clock.now() - start == waits
+
+
+SYNC_ONLY = {"dry_run": False, "wait_for_healthy": False}
+WARM = {**SYNC, "StandbyTargets": "warm", "OutboundRulesGroup": "sg-0123"}
+PROOF = {**SYNC_ONLY, "prove_switch": True}
+
+
+def test_the_first_run_proves_the_switch_that_warm_targets_need(stack: Stack) -> None:
+    switch = {"state": "proven", "seconds_to_healthy_once_opened": 12.34, "detail": ""}
+    stack.functions.replies = [{**REGISTERING, "switch": switch}, HEALTHY]
+
+    response = stack.request("Create", "FirstSync", **WARM)
+
+    assert response["Data"]["Health"] == "10.0.1.11:5432 healthy"
+    assert response["Data"]["SwitchVerified"] == "yes"
+    assert response["Data"]["SecondsToHealthyOnceOpened"] == "12.3"
+    assert [payload for _, payload in stack.functions.invocations] == [PROOF, SYNC_ONLY]
+
+
+@pytest.mark.parametrize(
+    "missing",
+    [{"StandbyTargets": "none"}, {"StandbyTargets": "serving"}, {"OutboundRulesGroup": ""}],
+)
+def test_proves_no_switch_that_nothing_relies_on(stack: Stack, missing: dict[str, str]) -> None:
+    response = stack.request("Create", "FirstSync", **{**WARM, **missing})
+
+    assert [payload for _, payload in stack.functions.invocations] == [SYNC_ONLY]
+    assert response["Data"]["SwitchVerified"].startswith("no: ")
+
+
+@pytest.mark.parametrize(
+    ("switch", "verified"),
+    [
+        (
+            {"state": "ineffective", "detail": "A closed target was healthy."},
+            "no: the switch is ineffective. A closed target was healthy.",
+        ),
+        (
+            {"state": "unproven", "detail": "The target stayed healthy for 240 s."},
+            "no: the switch is unproven. The target stayed healthy for 240 s.",
+        ),
+        (None, "no: the switch is unproven. The run did not say why."),
+    ],
+)
+def test_a_switch_that_is_not_proven_does_not_fail_the_deployment(
+    stack: Stack, switch: object, verified: str
+) -> None:
+    stack.functions.replies = [{**HEALTHY, "switch": switch}]
+
+    response = stack.request("Create", "FirstSync", **WARM)
+
+    assert response["Status"] == "SUCCESS"
+    assert response["Data"]["SwitchVerified"] == verified
+    assert response["Data"]["SecondsToHealthyOnceOpened"] == "not measured"
+
+
+def test_the_wait_for_health_starts_after_the_proof(stack: Stack) -> None:
+    stack.functions.replies = [REGISTERING]
+    durations = [300.0]
+    stack.functions.before_reply = lambda: stack.clock.advance(durations.pop() if durations else 0)
+    stack.remaining_seconds = 540
+    start = stack.clock.now()
+
+    stack.request("Create", "FirstSync", **WARM)
+
+    assert stack.clock.now() - start == 360
+
+
+def test_proves_the_switch_again_after_a_denied_run(stack: Stack) -> None:
+    stack.functions.replies = [FunctionError("AwsAccessDeniedError", "not authorized"), HEALTHY]
+
+    stack.request("Create", "FirstSync", **WARM)
+
+    assert [payload for _, payload in stack.functions.invocations] == [PROOF, PROOF]
 
 
 def test_the_deletion_of_the_first_sync_does_nothing(stack: Stack) -> None:

@@ -172,11 +172,13 @@ class FakeFunctions:
     def __init__(self, *replies: Mapping[str, object] | FunctionError) -> None:
         self.replies = list(replies)
         self.invocations: list[tuple[str, Mapping[str, object]]] = []
+        self.before_reply: Callable[[], None] = lambda: None
 
     def invoke(
         self, name: str, payload: Mapping[str, object]
     ) -> Mapping[str, object] | FunctionError:
         self.invocations.append((name, payload))
+        self.before_reply()
         return self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
 
 

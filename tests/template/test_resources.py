@@ -7,6 +7,9 @@ import pytest
 from target_sync.config import load_settings
 from target_sync.errors import SettingsError
 from target_sync.notifications.messages import SOURCE
+from target_sync.provisioning import provisioner
+from target_sync.provisioning.functions import LONGEST_RUN_SECONDS
+from target_sync.provisioning.resources import first_sync
 from target_sync.reconcile.loop import HEALTHY_WITHIN_SECONDS
 from target_sync.reconcile.reconciler import RESERVE_SECONDS, SCHEDULE_SECONDS
 from tests.template.stack import (
@@ -113,6 +116,17 @@ def test_the_timeout_of_a_custom_resource_fits_its_function(logical_id: str) -> 
     assert properties["ServiceToken"] == {"Fn::GetAtt": ["ProvisionStackFunction", "Arn"]}
     timeout = FUNCTIONS["ProvisionStackFunction"]["Timeout"]
     assert timeout < properties["ServiceTimeout"] <= timeout + 60
+
+
+def test_the_first_sync_may_take_as_long_as_its_runs() -> None:
+    timeout = FUNCTIONS["ProvisionStackFunction"]["Timeout"]
+    assert timeout >= (
+        first_sync.POLICY_SECONDS
+        + LONGEST_RUN_SECONDS
+        + first_sync.HEALTH_SECONDS
+        + provisioner.RESERVE_SECONDS
+    )
+    assert FUNCTIONS["ReconcileTargetsFunction"]["Timeout"] > LONGEST_RUN_SECONDS
 
 
 # ---------------------------------------------------------------------------------- policies
@@ -590,7 +604,33 @@ def test_the_load_balancer_is_internal_and_reaches_every_zone() -> None:
         "deletion_protection.enabled": "false",
     }
     # AWS accepts a security group only when it creates a load balancer.
+    assert balancer["SecurityGroups"] == [
+        "<LoadBalancerSecurityGroup>",
+        "<OutboundRulesSecurityGroup>",
+    ]
+
+
+@pytest.mark.parametrize("mode", load()["Parameters"]["StandbyTargets"]["AllowedValues"])
+def test_an_update_of_the_standby_targets_changes_no_security_group(mode: str) -> None:
+    def groups(given: str) -> object:
+        resolver = Resolver({"StandbyTargets": given})
+        (balancer,) = resolver.of_type("AWS::ElasticLoadBalancingV2::LoadBalancer").values()
+        return resolver.of_type("AWS::EC2::SecurityGroup"), balancer["SecurityGroups"]
+
+    assert groups(mode) == groups("none")
+
+
+def test_the_instances_of_an_auto_scaling_group_need_no_switch() -> None:
+    scaling = Resolver(SITUATIONS["ec2-asg"])
+    (balancer,) = scaling.of_type("AWS::ElasticLoadBalancingV2::LoadBalancer").values()
     assert balancer["SecurityGroups"] == ["<LoadBalancerSecurityGroup>"]
+    assert "OutboundRulesSecurityGroup" not in scaling.created()
+
+
+def test_the_group_of_outbound_rules_depends_on_the_vpc_only() -> None:
+    assert needs("OutboundRulesSecurityGroup") == needs("DatabaseLookup") | {"DatabaseLookup"}
+    text = str(load()["Resources"]["OutboundRulesSecurityGroup"])
+    assert re.findall(r"'DatabaseLookup', '(\w+)'", text) == ["VpcId"]
 
 
 def test_the_load_balancer_can_be_protected() -> None:
@@ -629,10 +669,15 @@ def test_connections_end_with_their_target() -> None:
 
 
 def test_only_the_database_port_is_open() -> None:
-    group = one("AWS::EC2::SecurityGroup")
+    groups = Resolver().of_type("AWS::EC2::SecurityGroup")
+    group = groups.pop("LoadBalancerSecurityGroup")
     for rule in [*group["SecurityGroupIngress"], *group["SecurityGroupEgress"]]:
         assert rule["IpProtocol"] == "tcp"
         assert rule["FromPort"] == rule["ToPort"] == "<DatabaseLookup.Port>"
+    # AWS's own example of a rule that allows nothing: no address, and no such ICMP message.
+    (nothing,) = groups.pop("OutboundRulesSecurityGroup")["SecurityGroupEgress"]
+    assert (nothing["IpProtocol"], nothing["CidrIp"]) == ("icmp", "255.255.255.255/32")
+    assert not groups
 
 
 @pytest.mark.parametrize(

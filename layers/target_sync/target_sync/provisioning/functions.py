@@ -13,9 +13,16 @@ from target_sync.provisioning.ports import FunctionError
 if TYPE_CHECKING:
     from mypy_boto3_lambda.client import LambdaClient
 
-#: The reply comes at the end of the run, and a second attempt would start a second run.
+#: The longest run: five minutes for the proof of the switch, and the sync after it.
+LONGEST_RUN_SECONDS = 400
+#: The reply comes at the end of the run, and a second attempt would start a second run. The
+#: connection is idle until then, so it needs keepalives (Lambda API reference, Invoke).
 INVOKE_CONFIG = CLIENT_CONFIG.merge(
-    Config(read_timeout=100, retries={"mode": "standard", "total_max_attempts": 1})
+    Config(
+        read_timeout=LONGEST_RUN_SECONDS,
+        retries={"mode": "standard", "total_max_attempts": 1},
+        tcp_keepalive=True,
+    )
 )
 _LAMBDA = AwsApi("lambda")
 

@@ -260,6 +260,7 @@ def lookup_attributes(
         "SecurityGroupId": groups[0] if groups else "",
         "SecurityGroupIds": ",".join(groups),
         "DatabaseVpcId": database.vpc_id if database else "",
+        "DatabaseSubnetIds": ",".join(sorted(database.subnet_ids)) if database else "",
         "VpcNetworks": ",".join(map(str, network.networks)),
         "AllowedNetworks": ",".join(map(str, allowed)),
         "EventResources": list(events or NO_RESOURCES),

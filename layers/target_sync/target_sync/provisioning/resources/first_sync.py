@@ -1,14 +1,18 @@
-"""``Custom::FirstSync``: registers the first targets, so that a complete stack has them."""
+"""``Custom::FirstSync``: registers the first targets, so that a complete stack has them.
+
+With ``StandbyTargets=warm`` its first run also proves the switch: that a target whose outbound rule
+is closed gets no traffic.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from target_sync.errors import RejectedInputError
-from target_sync.model import RunStatus, TargetState
+from target_sync.model import RunStatus, SwitchState, TargetState
 from target_sync.ports import Clock
 from target_sync.provisioning.ports import FunctionError, FunctionPort
-from target_sync.provisioning.request import Attributes, ResourceRequest
+from target_sync.provisioning.request import Attributes, Properties, ResourceRequest
 from target_sync.targets.health_reasons import explain
 
 Document: TypeAlias = Mapping[str, object]
@@ -18,6 +22,14 @@ HEALTH_SECONDS = 60.0
 #: Seconds to retry a denied run: the policy of ReconcileTargetsFunction is also new.
 POLICY_SECONDS = 20.0
 _PAUSE_SECONDS = 5.0
+#: The payloads of ReconcileTargetsFunction. The second run proves the switch first.
+_SYNC: Document = {"dry_run": False, "wait_for_healthy": False}
+_PROOF: Document = {**_SYNC, "prove_switch": True}
+_NOT_MEASURED = "not measured"
+_NO_PROOF: Attributes = {
+    "SwitchVerified": "no: the deployment tests the switch only with StandbyTargets=warm",
+    "SecondsToHealthyOnceOpened": _NOT_MEASURED,
+}
 _ACCESS_ERRORS = frozenset({"AwsAccessDeniedError", "ObservationDeniedError"})
 #: The parameter to correct, by the error class of ReconcileTargetsFunction.
 _REMEDIES: Mapping[str, str] = {
@@ -77,40 +89,64 @@ class FirstSync:
     clock: Clock
 
     def apply(self, request: ResourceRequest, deadline: float) -> Attributes:
-        """Register the targets, and return them with their health."""
+        """Register the targets, and return them with their health and the state of the switch."""
         name = request.properties.required("FunctionName")
+        proves = _proves_switch(request.properties)
+        document = self._first_run(name, _PROOF if proves else _SYNC, deadline)
+        outcome = _read_result(document)
         end = min(deadline, self.clock.now() + HEALTH_SECONDS)
-        outcome = self._first_run(name, end)
         while not outcome.complete and self.clock.now() < end:
             self.clock.sleep_until(min(end, self.clock.now() + _PAUSE_SECONDS))
-            reply = self._run(name)
+            reply = self.functions.invoke(name, _SYNC)
             # The targets are registered. The stack's own alarms report a run that fails now.
             if not isinstance(reply, FunctionError):
                 outcome = _read_result(reply)
-        return outcome.to_attributes()
+        return {**outcome.to_attributes(), **(_read_proof(document) if proves else _NO_PROOF)}
 
     def delete(self, request: ResourceRequest, deadline: float) -> None:
         """Do nothing: the targets are deleted with their group."""
 
-    def _first_run(self, name: str, end: float) -> _SyncOutcome:
-        retry_until = min(end, self.clock.now() + POLICY_SECONDS)
-        reply = self._run(name)
+    def _first_run(self, name: str, payload: Document, deadline: float) -> Document:
+        retry_until = min(deadline, self.clock.now() + POLICY_SECONDS)
+        reply = self.functions.invoke(name, payload)
         while (
             isinstance(reply, FunctionError)
             and reply.type in _ACCESS_ERRORS
             and self.clock.now() < retry_until
         ):
             self.clock.sleep_until(min(retry_until, self.clock.now() + _PAUSE_SECONDS))
-            reply = self._run(name)
+            reply = self.functions.invoke(name, payload)
         if isinstance(reply, FunctionError):
             raise RejectedInputError(
                 f"The first sync of DatabaseEndpoint failed ({reply.type}): {reply.message}"
                 f"{_REMEDIES.get(reply.type, '')}"
             )
-        return _read_result(reply)
+        return reply
 
-    def _run(self, name: str) -> Document | FunctionError:
-        return self.functions.invoke(name, {"dry_run": False, "wait_for_healthy": False})
+
+def _proves_switch(properties: Properties) -> bool:
+    """Return whether the stack has the switch and relies on it."""
+    return bool(
+        properties.text("StandbyTargets") == "warm" and properties.text("OutboundRulesGroup")
+    )
+
+
+def _read_proof(document: Document) -> Attributes:
+    """Return the attributes about the switch, from the result document of the first run."""
+    switch = document.get("switch")
+    switch = switch if isinstance(switch, Mapping) else {}
+    state, seconds = switch.get("state"), switch.get("seconds_to_healthy_once_opened")
+    detail = switch.get("detail") or "The run did not say why."
+    return {
+        "SwitchVerified": (
+            "yes"
+            if state == SwitchState.PROVEN
+            else f"no: the switch is {state or SwitchState.UNPROVEN}. {detail}"
+        ),
+        "SecondsToHealthyOnceOpened": (
+            f"{seconds:.1f}" if isinstance(seconds, int | float) else _NOT_MEASURED
+        ),
+    }
 
 
 def _read_result(document: Document) -> _SyncOutcome:
