@@ -20,6 +20,7 @@ from lab.scenarios import SCENARIOS
 _HELP = {
     "registration_delay": "seconds from registration to the first health check (AWS: 90-180)",
     "health_check_interval": "seconds between two health checks (AWS: 5)",
+    "rule_delay": "seconds until a changed rule of a security group takes effect",
     "schedule_interval": "seconds of the schedule's minute",
     "dns_lag": "seconds from the promotion to the move of the name",
     "report": "the path of the HTML report",

@@ -5,7 +5,9 @@
 
 It polls the emulator every 50 ms and follows the Network Load Balancer guide: new flows go to
 healthy targets, or to all unhealthy ones if none is healthy (fail-open). A registering, unused or
-draining target gets no flow. If the attributes of the group say so, a TCP reset cuts the flows of a
+draining target gets no flow. Outbound rules of security groups do not change this choice: they
+block a flow whose target they do not allow, and its client gets no reply. They do not end flows
+that exist. If the attributes of the group say so, a TCP reset cuts the flows of a
 target that was deregistered or became unhealthy. The event log has a JSON object in each line.
 """
 
@@ -43,6 +45,7 @@ class Routing:
 
     Attributes:
         new_flows: The targets of new flows.
+        blocked: The targets to which outbound rules allow no new flow.
         listed: All targets of the group, also draining ones.
         unhealthy: The targets that fail their health checks.
         cuts_gone: Whether flows end when the group no longer lists their target.
@@ -50,6 +53,7 @@ class Routing:
     """
 
     new_flows: frozenset[Endpoint] = frozenset()
+    blocked: frozenset[Endpoint] = frozenset()
     listed: frozenset[Endpoint] = frozenset()
     unhealthy: frozenset[Endpoint] = frozenset()
     cuts_gone: bool = True
@@ -70,11 +74,16 @@ class Routing:
         if listener is None or not _is_connected(state, listener, endpoint_id):
             return cls()
         by_state: dict[str, set[Endpoint]] = {}
+        blocked: set[Endpoint] = set()
         for target in listener.targets:
-            by_state.setdefault(target.state, set()).add(Endpoint(target.address, target.port))
+            endpoint = Endpoint(target.address, target.port)
+            by_state.setdefault(target.state, set()).add(endpoint)
+            if not target.allowed:
+                blocked.add(endpoint)
         unhealthy = frozenset(by_state.get("unhealthy", ()))
         return cls(
             new_flows=frozenset(by_state.get("healthy", ())) or unhealthy,
+            blocked=frozenset(blocked),
             listed=frozenset().union(*by_state.values()),
             unhealthy=unhealthy,
             cuts_gone=listener.connection_termination,
@@ -148,10 +157,17 @@ class Forwarder:
             self._note("flow_cut", flow.target)
 
     async def forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Forward one client connection until a side ends it or it is cut."""
+        """Forward one client connection until a side ends it or it is cut.
+
+        A blocked one gets no reply until the client gives up, as if its packets were lost.
+        """
         target = self._choose()
         if target is None:
             _reset(writer)
+            return
+        if target in self._routing.blocked:
+            self._note("flow_blocked", target)
+            await _ignore(reader, writer)
             return
         flow = _Flow(target, writer)
         self._flows.add(flow)
@@ -190,6 +206,13 @@ class Forwarder:
             "port": target.port,
         }
         self._event_log.write(json.dumps(line) + "\n")
+
+
+async def _ignore(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        while await reader.read(_CHUNK):
+            pass
+    writer.close()
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

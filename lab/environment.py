@@ -265,6 +265,7 @@ def _start_emulator(
             "work-dir": folder,
             "registration-delay": options.registration_delay,
             "health-check-interval": options.health_check_interval,
+            "rule-delay": options.rule_delay,
             "schedule-interval": options.schedule_interval,
             "rds-failover-hook": hook.url,
             "resolver": f"{_HOST}:{dns_port}",

@@ -12,6 +12,7 @@ class LabOptions:
     Attributes:
         registration_delay: From RegisterTargets to the first health check. AWS: 90 to 180.
         health_check_interval: Between two health checks. Our target group on AWS: 5.
+        rule_delay: From a change of a security group's rules to its effect. AWS: a small delay.
         schedule_interval: Replaces the schedule's minute.
         dns_lag: From the promotion of the standby until the endpoint's name moves. AWS:
             seconds; its documentation allows minutes.
@@ -22,6 +23,7 @@ class LabOptions:
 
     registration_delay: float = 1.0
     health_check_interval: float = 0.5
+    rule_delay: float = 1.0
     schedule_interval: float = 5.0
     dns_lag: float = 1.0
     report: Path = Path("lab-report.html")
@@ -36,5 +38,8 @@ class LabOptions:
     @property
     def wait_seconds(self) -> float:
         """The longest wait for a condition, about ten times what an idle machine needs."""
-        moves = 3 * (self.registration_delay + self.dns_lag) + 6 * self.health_check_interval
+        moves = (
+            3 * (self.registration_delay + self.rule_delay + self.dns_lag)
+            + 6 * self.health_check_interval
+        )
         return 240.0 + 2 * moves + 2 * self.schedule_interval

@@ -42,6 +42,12 @@ def _parse() -> argparse.Namespace:
         type=float,
         help="seconds of a minute in a schedule's rate (default: 60)",
     )
+    parser.add_argument(
+        "--rule-delay",
+        type=float,
+        default=1.0,
+        help="seconds until a changed outbound rule takes effect (default: %(default)s)",
+    )
     parser.add_argument("--rds-failover-hook", help="URL that performs a failover")
     parser.add_argument("--resolver", help="DNS server of the functions, address:port")
     parser.add_argument(
@@ -105,6 +111,7 @@ def _serve(options: argparse.Namespace, own_dir: Path) -> None:
             times=TargetTimes(
                 registration_delay=options.registration_delay,
                 interval=options.health_check_interval,
+                rule_delay=options.rule_delay,
             ),
             schedule_interval=options.schedule_interval,
             failover_hook=options.rds_failover_hook,

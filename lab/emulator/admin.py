@@ -114,7 +114,12 @@ class AdminApi:
             listener_port=listener["Port"],
             target_group_arn=group_arn,
             targets=tuple(
-                RoutedTarget(address=health.address, port=health.port, state=str(health.state))
+                RoutedTarget(
+                    address=health.address,
+                    port=health.port,
+                    state=str(health.state),
+                    allowed=health.allowed,
+                )
                 for health in self._groups.get(group_arn).describe()
                 if health.address is not None
             ),

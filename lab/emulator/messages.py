@@ -97,18 +97,24 @@ class Fault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoutedTarget:
-    """A target for the data plane; `state` is as in DescribeTargetHealth."""
+    """A target for the data plane.
+
+    Attributes:
+        address: Its address.
+        port: Its port.
+        state: As in DescribeTargetHealth.
+        allowed: Whether outbound rules of the load balancer allow new connections to it.
+    """
 
     address: IPv4Address
     port: int
     state: str
+    allowed: bool = True
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Self:
         """Read it from the API's JSON."""
-        return cls(
-            address=IPv4Address(values["address"]), port=values["port"], state=values["state"]
-        )
+        return cls(**{**values, "address": IPv4Address(values["address"])})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

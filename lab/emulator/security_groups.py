@@ -17,6 +17,7 @@ from ministack.services import ec2
 
 from lab.emulator.endpoint_services import matches
 from lab.emulator.errors import ApiError, Handler, rendering_errors
+from lab.emulator.outbound_rules import OutboundRule
 from lab.emulator.wire import element
 
 _STORE = "IpPermissionsEgress"
@@ -44,6 +45,22 @@ def install(*, quota: int) -> None:
         ("DescribeSecurityGroupRules", _describe),
     ):
         actions[name] = rendering_errors(handler, _error)
+
+
+def outbound_rules(group: Mapping[str, Any]) -> frozenset[OutboundRule]:
+    """Return the outbound rules of ministack's record of a group.
+
+    Only those with an IPv4 network: no target of the lab has another destination.
+    """
+    return frozenset(
+        OutboundRule(
+            protocol=str(rule["IpProtocol"]),
+            ports=(rule["FromPort"], rule["ToPort"]) if "FromPort" in rule else None,
+            network=IPv4Network(entry["CidrIp"], strict=False),
+        )
+        for rule in group[_STORE]
+        for entry in rule["IpRanges"]
+    )
 
 
 def _error(code: str, message: str) -> Any:

@@ -4,17 +4,20 @@ It has no I/O: the caller passes the clock and the health probe. Docstrings name
 where AWS documents nothing.
 
 Sources: Elastic Load Balancing API reference (RegisterTargets, DeregisterTargets,
-DescribeTargetHealth, TargetHealth) and the Network Load Balancer guide, "Register targets"
-and "Health checks for target groups".
+DescribeTargetHealth, TargetHealth) and the Network Load Balancer guide, "Register targets",
+"Health checks for target groups" and "Update the security groups for your Network Load Balancer":
+if outbound rules block the health checks of a target, the target is unhealthy.
 """
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import AddressValueError, IPv4Address, IPv4Network
 
 from lab.emulator.errors import ApiError
+from lab.emulator.outbound_rules import OutboundRules, RulesInEffect, allowed
 
 # The networks of IP targets outside the VPC.
 _PRIVATE_NETWORKS = tuple(
@@ -66,7 +69,12 @@ class Instance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetHealth:
-    """One `TargetHealthDescription`, with the address of the target."""
+    """One `TargetHealthDescription`, with more for the data plane.
+
+    Attributes:
+        address: The address of the target.
+        allowed: Whether outbound rules allow new connections to it.
+    """
 
     id: str
     port: int
@@ -76,6 +84,7 @@ class TargetHealth:
     state: TargetState
     reason: str | None = None
     description: str | None = None
+    allowed: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,10 +98,15 @@ class GroupSettings:
         registration_delay: The time from registration to the first health check. AWS documents
             "a few minutes"; others measured 90 to 180 s.
         interval: Time between two health checks of one target.
+        timeout: The time after which a health check without a reply has failed; at most an
+            interval.
         health_check_port: None is `traffic-port`: each target is checked on its own port.
         deregistration_delay: `deregistration_delay.timeout_seconds`.
         instances: The instances of the account, for a group of instance targets. None: the
             targets are IP addresses.
+        outbound: The outbound rules of the load balancer's security groups.
+        rule_delay: The time from a change of these rules to its effect. AWS documents "a small
+            delay".
     """
 
     port: int
@@ -105,6 +119,9 @@ class GroupSettings:
     health_check_port: int | None = None
     deregistration_delay: float
     instances: Mapping[str, Instance] | None = None
+    timeout: float = 0.0
+    outbound: OutboundRules = None
+    rule_delay: float = 0.0
 
     def address_of(self, target: Target) -> IPv4Address:
         """Return the address of a target; for an instance its primary private address."""
@@ -162,12 +179,16 @@ class EmulatedTargetGroup:
         self._probe = probe
         self._lock = threading.RLock()
         self._registrations: dict[Target, _Registration] = {}
+        self._outbound = RulesInEffect(clock, settings.outbound)
+        # The blocked checks that have not failed yet, in the order of their ends.
+        self._unanswered: deque[tuple[float, _Registration]] = deque()
 
     def configure(self, settings: GroupSettings) -> None:
         """Replace the settings. The targets of a group that is now in use begin registration."""
         with self._lock:
             came_into_use = self._settings.enabled_zones is None is not settings.enabled_zones
             self._settings = settings
+            self._outbound.change(settings.outbound, 0 if came_into_use else settings.rule_delay)
             if came_into_use:
                 for target, old in list(self._registrations.items()):
                     if old.drained_at is None:
@@ -224,11 +245,33 @@ class EmulatedTargetGroup:
             return [self._health(target) for target in named]
 
     def run_health_checks(self) -> None:
-        """Probe every target whose check is due. Call it several times per interval."""
+        """Probe every target whose check is due. Call it several times per interval.
+
+        A check that outbound rules block when it starts gets no reply and fails after the
+        time-out, although AWS's retransmissions may pass a rule that opens meanwhile.
+        """
+        self._fail_unanswered()
         for registration, port in self._due():
-            passed = self._probe(self._settings.address_of(registration.target), port)
+            address = self._settings.address_of(registration.target)
+            blocked = not self._allows(address, port)
+            passed = not blocked and self._probe(address, port)
             with self._lock:
-                registration.record(passed=passed, settings=self._settings)
+                if blocked:
+                    fails_at = self._clock() + self._settings.timeout
+                    self._unanswered.append((fails_at, registration))
+                else:
+                    registration.record(passed=passed, settings=self._settings)
+        self._fail_unanswered()
+
+    def _fail_unanswered(self) -> None:
+        with self._lock:
+            while self._unanswered and self._unanswered[0][0] <= self._clock():
+                _, registration = self._unanswered.popleft()
+                registration.record(passed=False, settings=self._settings)
+
+    def _allows(self, address: IPv4Address, port: int) -> bool:
+        with self._lock:
+            return allowed(self._outbound.current(), address, port)
 
     def _begin(self, target: Target, zone: str) -> _Registration:
         start = self._clock() + self._settings.registration_delay
@@ -333,15 +376,17 @@ class EmulatedTargetGroup:
             state, reason, description = _NOT_REGISTERED
         else:
             state, reason, description = self._condition(registration)
+        address = self._settings.address_of(target) if registration else None
         return TargetHealth(
             id=target.id,
             port=target.port,
-            address=self._settings.address_of(target) if registration else None,
+            address=address,
             availability_zone=self._shown_zone(registration),
             health_check_port=self._check_port(registration) if registration else None,
             state=state,
             reason=reason,
             description=description,
+            allowed=address is not None and self._allows(address, target.port),
         )
 
     def _shown_zone(self, registration: _Registration | None) -> str | None:

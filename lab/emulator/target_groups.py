@@ -8,7 +8,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
@@ -17,7 +17,9 @@ from ministack.services import alb, ec2
 
 from lab.addresses import AddressPlan, ReplacedFile
 from lab.emulator.errors import ApiError, rendering_errors
+from lab.emulator.outbound_rules import OutboundRules
 from lab.emulator.scope import Scope
+from lab.emulator.security_groups import outbound_rules
 from lab.emulator.target_group import (
     EmulatedTargetGroup,
     GroupSettings,
@@ -41,10 +43,12 @@ class TargetTimes:
     Attributes:
         registration_delay: From registration to the first health check.
         interval: Between two checks of a target; None: each group's own.
+        rule_delay: From a change of outbound rules to its effect.
     """
 
     registration_delay: float
     interval: float | None = None
+    rule_delay: float = 0.0
 
 
 @dataclass(slots=True)
@@ -97,17 +101,22 @@ class TargetGroups:
         scope = Scope.of_arn(arn)
         attributes = group_attributes(arn)
         check_port = str(record["HealthCheckPort"])
+        interval = self.times.interval or float(record["HealthCheckIntervalSeconds"])
+        balancers = _balancers(scope, arn)
         return GroupSettings(
             port=int(record["Port"]),
             subnets=_subnets(scope, str(record["VpcId"])),
-            enabled_zones=_enabled_zones(scope, arn),
+            enabled_zones=_enabled_zones(scope, balancers),
             registration_delay=self.times.registration_delay,
-            interval=self.times.interval or float(record["HealthCheckIntervalSeconds"]),
+            interval=interval,
+            timeout=min(interval, float(record["HealthCheckTimeoutSeconds"])),
             healthy_threshold=int(record["HealthyThresholdCount"]),
             unhealthy_threshold=int(record["UnhealthyThresholdCount"]),
             health_check_port=int(check_port) if check_port.isdigit() else None,
             deregistration_delay=float(attributes["deregistration_delay.timeout_seconds"]),
             instances=_instances(scope) if record["TargetType"] == "instance" else None,
+            outbound=_outbound_rules(scope, balancers),
+            rule_delay=self.times.rule_delay,
         )
 
 
@@ -155,17 +164,30 @@ def _instances(scope: Scope) -> dict[str, Instance]:
     }
 
 
-def _enabled_zones(scope: Scope, arn: str) -> frozenset[str] | None:
-    """Return the zones of the load balancers whose listeners forward to a group."""
-    zones = [
-        str(ec2._subnets.get_scoped(scope.account, scope.region, subnet)["AvailabilityZone"])
+def _balancers(scope: Scope, arn: str) -> list[Mapping[str, Any]]:
+    """Return the load balancers whose listeners forward to a group."""
+    return [
+        alb._lbs.get_scoped(scope.account, scope.region, listener["LoadBalancerArn"])
         for listener in alb._listeners.values_scoped(scope.account, scope.region)
         if forwards_to(listener, arn)
-        for subnet in alb._lbs.get_scoped(scope.account, scope.region, listener["LoadBalancerArn"])[
-            "Subnets"
-        ]
+    ]
+
+
+def _enabled_zones(scope: Scope, balancers: Iterable[Mapping[str, Any]]) -> frozenset[str] | None:
+    zones = [
+        str(ec2._subnets.get_scoped(scope.account, scope.region, subnet)["AvailabilityZone"])
+        for balancer in balancers
+        for subnet in balancer["Subnets"]
     ]
     return frozenset(zones) or None
+
+
+def _outbound_rules(scope: Scope, balancers: Iterable[Mapping[str, Any]]) -> OutboundRules:
+    """Return the rules of all security groups; a load balancer without groups has no limits."""
+    ids = [id_ for balancer in balancers for id_ in balancer["SecurityGroups"]]
+    found = [ec2._security_groups.get_scoped(scope.account, scope.region, id_) for id_ in ids]
+    rules = [outbound_rules(group) for group in found if group is not None]
+    return frozenset().union(*rules) if ids else None
 
 
 def forwards_to(listener: Mapping[str, Any], group_arn: str) -> bool:

@@ -2,7 +2,7 @@ import json
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -28,6 +28,7 @@ DEADLINE = 200.0
 
 def state(
     *targets: tuple[Endpoint, str],
+    blocked: Collection[Endpoint] = (),
     connection_termination: bool = True,
     unhealthy_termination: bool = True,
     group: str = GROUP,
@@ -40,7 +41,12 @@ def state(
                 listener_port=5432,
                 target_group_arn=group,
                 targets=tuple(
-                    RoutedTarget(address=target.address, port=target.port, state=health)
+                    RoutedTarget(
+                        address=target.address,
+                        port=target.port,
+                        state=health,
+                        allowed=target not in blocked,
+                    )
                     for target, health in targets
                 ),
                 connection_termination=connection_termination,
@@ -117,6 +123,23 @@ def test_flows_of_an_unhealthy_target_go_on_without_its_termination() -> None:
     healthy = routing(state((A, "healthy")))
 
     assert not routing(state((A, "unhealthy"), unhealthy_termination=False)).cuts(A, healthy)
+
+
+def test_outbound_rules_block_a_flow_but_do_not_choose_its_target() -> None:
+    derived = routing(state((A, "healthy"), (B, "healthy"), blocked=[B]))
+    fails_open = routing(state((A, "unhealthy"), (B, "unhealthy"), blocked=[B]))
+
+    for routed in (derived, fails_open):
+        assert routed.new_flows == {A, B}
+        assert routed.blocked == {B}
+
+
+def test_flows_of_a_closed_target_end_when_it_becomes_unhealthy() -> None:
+    before = routing(state((A, "healthy")))
+    closed = routing(state((A, "healthy"), blocked=[A]))
+
+    assert not closed.cuts(A, before)
+    assert routing(state((A, "unhealthy"), blocked=[A])).cuts(A, closed)
 
 
 @pytest.mark.parametrize(
@@ -226,9 +249,9 @@ class ConnectionPath:
     log: Path
     clients: ExitStack = field(default_factory=ExitStack)
 
-    def follow(self, *targets: tuple[Endpoint, str]) -> None:
+    def follow(self, *targets: tuple[Endpoint, str], blocked: Collection[Endpoint] = ()) -> None:
         """Change the target group and wait until the data plane follows."""
-        self.emulator.state = state(*targets)
+        self.emulator.state = state(*targets, blocked=blocked)
         expected = {target for target, health in targets if health == "healthy"}
         self.supervisor.wait_until(
             lambda: self.routed() == expected, what="the routing", timeout=DEADLINE
@@ -348,6 +371,27 @@ def test_a_deregistered_target_loses_its_flows_by_a_reset(path: ConnectionPath) 
     assert path.connect().recv(1) == b"b"
     assert "flow_cut 10.0.1.11" in path.names()
     assert "flow_cut 10.0.2.12" not in path.names()
+
+
+@pytest.mark.lab
+def test_a_blocked_target_gets_no_new_flow_and_keeps_its_old_ones(path: ConnectionPath) -> None:
+    path.follow((A, "healthy"))
+    old = path.connect()
+    assert old.recv(1) == b"a"
+    # The data plane reads the whole state at once, so B shows that A is blocked too.
+    path.follow((A, "healthy"), (B, "healthy"), blocked=[A, B])
+
+    new = path.connect()
+    new.settimeout(0.5)
+    with pytest.raises(TimeoutError):
+        new.recv(1)
+
+    old.sendall(b"x")
+    assert old.recv(1) == b"x"
+    assert path.names().count("flow_opened 10.0.1.11") == 1
+    assert [name for name in path.names() if name.startswith("flow_blocked")]
+    path.follow((B, "healthy"))
+    assert is_reset(old)
 
 
 @pytest.mark.lab

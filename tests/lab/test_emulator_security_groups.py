@@ -1,20 +1,39 @@
 """The outbound rules of security groups in the lab's AWS."""
 
 import json
+import socket
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address
 from typing import Any
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.lab.emulator_process import PROVIDER, REGION, Emulator, create_vpc, running_emulator
+from lab.addresses import AddressPlan, Endpoint
+from tests.lab.emulator_process import (
+    PROVIDER,
+    REGION,
+    Emulator,
+    create_vpc,
+    running_emulator,
+    wait_until,
+)
 
 pytestmark = pytest.mark.lab
 
+HOST = "127.0.0.2"
 QUOTA = 6
-OPTIONS = (f"--outbound-rule-quota={QUOTA}",)
+RULE_DELAY = 0.3
+OPTIONS = (
+    f"--outbound-rule-quota={QUOTA}",
+    "--registration-delay=0.1",
+    "--health-check-interval=0.1",
+    f"--rule-delay={RULE_DELAY}",
+)
+SERVING, WARM = "10.0.1.11", "10.0.2.12"
 EVERYTHING = {"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}
 NOTHING = {"IpProtocol": "icmp", "FromPort": 252, "ToPort": 86, "CidrIp": "255.255.255.255/32"}
 
@@ -39,12 +58,13 @@ class Group:
     emulator: Emulator
     vpc: str
     subnets: Sequence[str]
+    name: str = "switch"
     id: str = field(init=False)
     ec2: Any = field(init=False)
 
     def __post_init__(self) -> None:
         self.ec2 = self.emulator.client("ec2")
-        made = self.ec2.create_security_group(GroupName="switch", Description="x", VpcId=self.vpc)
+        made = self.ec2.create_security_group(GroupName=self.name, Description="x", VpcId=self.vpc)
         self.id = made["GroupId"]
         self.revoke(EVERYTHING)
 
@@ -65,8 +85,12 @@ class Group:
 
 @pytest.fixture(scope="module")
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
-    with running_emulator(tmp_path_factory.mktemp("emulator"), options=OPTIONS) as running:
-        yield running
+    with socket.create_server((HOST, 0)) as server:
+        there = Endpoint(IPv4Address(HOST), server.getsockname()[1])
+        plan = AddressPlan({Endpoint.parse(f"{a}:5432"): there for a in (SERVING, WARM)})
+        directory = tmp_path_factory.mktemp("emulator")
+        with running_emulator(directory, plan=plan, options=OPTIONS) as running:
+            yield running
 
 
 @pytest.fixture
@@ -302,3 +326,85 @@ def test_a_group_of_a_stack_has_the_rule_that_the_stack_gives_it_and_keeps_other
     formation.delete_stack(StackName="path")
     formation.get_waiter("stack_delete_complete").wait(StackName="path", WaiterConfig={"Delay": 1})
     assert group.networks() == []
+
+
+@dataclass(frozen=True)
+class Balancer:
+    """A load balancer with these security groups, and two registered targets that listen."""
+
+    emulator: Emulator
+    arn: str
+    group: str
+
+    def states(self) -> dict[str, str]:
+        """The states of the targets, as the API and the data plane have them."""
+        described = self.emulator.client("elbv2").describe_target_health(TargetGroupArn=self.group)
+        return {
+            entry["Target"]["Id"]: entry["TargetHealth"]["State"]
+            for entry in described["TargetHealthDescriptions"]
+        }
+
+    def allowed(self) -> set[str]:
+        (listener,) = self.emulator.admin.data_plane().listeners
+        return {str(target.address) for target in listener.targets if target.allowed}
+
+    def wait_for(self, **states: str) -> None:
+        expected = {SERVING: states["serving"], WARM: states["warm"]}
+        wait_until(lambda: self.states() == expected)
+
+
+def create_balancer(group: Group, *security_groups: str) -> Balancer:
+    elb = group.emulator.client("elbv2")
+    arn = elb.create_load_balancer(
+        Name="path",
+        Type="network",
+        Scheme="internal",
+        Subnets=group.subnets,
+        SecurityGroups=security_groups,
+    )["LoadBalancers"][0]["LoadBalancerArn"]
+    targets = elb.create_target_group(
+        Name="path",
+        Protocol="TCP",
+        Port=5432,
+        VpcId=group.vpc,
+        TargetType="ip",
+        HealthyThresholdCount=2,
+    )["TargetGroups"][0]["TargetGroupArn"]
+    elb.create_listener(
+        LoadBalancerArn=arn,
+        Protocol="TCP",
+        Port=5432,
+        DefaultActions=[{"Type": "forward", "TargetGroupArn": targets}],
+    )
+    elb.register_targets(TargetGroupArn=targets, Targets=[{"Id": a} for a in (SERVING, WARM)])
+    return Balancer(group.emulator, arn, targets)
+
+
+def test_a_load_balancer_reaches_what_the_rules_of_its_groups_allow(group: Group) -> None:
+    inbound = Group(group.emulator, group.vpc, group.subnets, name="inbound")
+    group.authorize(to(SERVING))
+    balancer = create_balancer(group, inbound.id, group.id)
+    balancer.wait_for(serving="healthy", warm="unhealthy")
+    assert balancer.allowed() == {SERVING}
+
+    began_at = time.monotonic()
+    group.authorize(to(WARM))
+    wait_until(lambda: balancer.allowed() == {SERVING, WARM})
+    assert time.monotonic() - began_at >= RULE_DELAY
+    group.revoke(to(SERVING))
+    balancer.wait_for(serving="unhealthy", warm="healthy")
+    assert balancer.allowed() == {WARM}
+
+    inbound.authorize(EVERYTHING)
+    balancer.wait_for(serving="healthy", warm="healthy")
+    assert balancer.allowed() == {SERVING, WARM}
+
+    elb = group.emulator.client("elbv2")
+    elb.set_security_groups(LoadBalancerArn=balancer.arn, SecurityGroups=[group.id])
+    balancer.wait_for(serving="unhealthy", warm="healthy")
+
+
+def test_a_load_balancer_without_groups_reaches_everything(group: Group) -> None:
+    balancer = create_balancer(group)
+    balancer.wait_for(serving="healthy", warm="healthy")
+    assert balancer.allowed() == {SERVING, WARM}

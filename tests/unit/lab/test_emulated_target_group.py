@@ -4,6 +4,7 @@ from ipaddress import IPv4Address, IPv4Network
 import pytest
 
 from lab.emulator.errors import ApiError
+from lab.emulator.outbound_rules import OutboundRule, OutboundRules
 from lab.emulator.target_group import EmulatedTargetGroup, GroupSettings, TargetRequest
 
 SETTINGS = GroupSettings(
@@ -257,3 +258,85 @@ def test_rejects_a_target_of_a_full_group() -> None:
     with pytest.raises(ApiError) as caught:
         world.group.register([B])
     assert caught.value.code == "TooManyTargets"
+
+
+def to(*networks: str, port: int = 5432) -> OutboundRules:
+    return frozenset(
+        OutboundRule(protocol="tcp", ports=(port, port), network=IPv4Network(network))
+        for network in networks
+    )
+
+
+CLOSED = replace(SETTINGS, outbound=to(), rule_delay=1.0, timeout=4.0)
+OPEN = replace(CLOSED, outbound=to("10.0.1.11/32"))
+
+
+def test_the_checks_of_a_closed_target_fail_after_the_time_out_without_a_packet() -> None:
+    world = World(settings=CLOSED)
+    world.group.register([A])
+    world.run(98.5)
+    assert world.state() == ("initial", "Elb.InitialHealthChecking")
+    world.run(0.5)
+    assert world.state() == ("unhealthy", "Target.FailedHealthChecks")
+    assert world.probed == []
+
+
+def test_an_opened_target_is_healthy_after_the_delay_and_two_checks() -> None:
+    world = World(settings=CLOSED)
+    world.group.register([A, B])
+    world.run(94.5)  # the second check is due at 95 s, and the rule takes effect at 95.5 s
+    world.group.configure(OPEN)
+    world.run(10.0)
+    assert world.state(A) == ("unhealthy", "Target.FailedHealthChecks")
+    world.run(0.5)
+    assert world.state(A) == ("healthy", None)
+    assert world.state(B)[0] == "unhealthy"
+    assert world.probed == [(A.id, 5432)] * 2
+
+
+def test_a_closed_target_stays_healthy_until_two_checks_have_timed_out() -> None:
+    world = World(settings=OPEN)
+    world.group.register([A])
+    world.run(95.0)
+    world.group.configure(CLOSED)
+    (health,) = world.group.describe()
+    assert health.allowed
+    world.run(1.0)
+    (health,) = world.group.describe()
+    assert not health.allowed
+    world.run(12.5)
+    assert world.state() == ("healthy", None)
+    world.run(0.5)
+    assert world.state()[0] == "unhealthy"
+
+
+def test_a_time_out_as_long_as_the_interval_delays_no_later_result() -> None:
+    world = World(settings=replace(CLOSED, timeout=5.0, healthy_threshold=1))
+    world.group.register([A])
+    world.run(94.0)
+    world.group.configure(replace(OPEN, timeout=5.0, healthy_threshold=1))
+    world.run(1.0)
+    assert world.state() == ("healthy", None)
+    world.run(10.0)
+    assert world.state() == ("healthy", None)
+
+
+def test_the_rules_allow_the_target_and_its_health_check_port_separately() -> None:
+    world = World(settings=replace(OPEN, health_check_port=8008))
+    world.group.register([A])
+    world.run(100.0)
+    (health,) = world.group.describe()
+    assert (health.state, health.allowed) == ("unhealthy", True)
+
+
+def test_the_rules_of_a_load_balancer_are_in_effect_when_it_begins_to_use_the_group() -> None:
+    world = World(settings=replace(SETTINGS, enabled_zones=None))
+    world.group.register([A])
+    world.group.configure(CLOSED)
+    (health,) = world.group.describe()
+    assert not health.allowed
+
+
+def test_a_target_that_is_not_registered_is_not_allowed() -> None:
+    (health,) = World().group.describe([A])
+    assert not health.allowed
