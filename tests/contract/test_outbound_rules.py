@@ -1,4 +1,7 @@
-"""What every implementation of the outbound rules port does: the fake, and the real adapter."""
+"""What every implementation of the outbound rules port does: the fake, and the real adapter.
+
+The adapter runs over moto, and over the lab's emulator, which answers duplicates as AWS does.
+"""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +22,7 @@ from target_sync.errors import (
 from target_sync.model import OutboundRules, SwitchState, Target
 from target_sync.ports import OutboundRulesPort
 from target_sync.targets.outbound_rules import CHUNK, SecurityGroupRules
+from tests.lab.emulator_process import Emulator, create_vpc
 from tests.support.clock import FakeClock
 from tests.support.outbound_rules import FakeOutboundRules
 from tests.support.scenario import PORT, A, B, C, target
@@ -62,21 +66,35 @@ def group() -> Iterator[Group]:
     with mock_aws():
         client: Any = boto3.client("ec2", "eu-west-1")
         vpc = client.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
-        made = client.create_security_group(GroupName="rules", Description="x", VpcId=vpc)
-        (default,) = client.describe_security_group_rules(
-            Filters=[{"Name": "group-id", "Values": [made["GroupId"]]}]
-        )["SecurityGroupRules"]
-        client.revoke_security_group_egress(
-            GroupId=made["GroupId"], SecurityGroupRuleIds=[default["SecurityGroupRuleId"]]
-        )
-        yield Group(client, SecurityGroupRules(client, made["GroupId"], PORT))
+        yield Group(client, SecurityGroupRules(client, _group_without_rules(client, vpc), PORT))
 
 
-@pytest.fixture(params=["fake", "moto"])
+def _group_without_rules(client: Any, vpc: str) -> str:
+    id_: str = client.create_security_group(GroupName="rules", Description="x", VpcId=vpc)[
+        "GroupId"
+    ]
+    (default,) = client.describe_security_group_rules(
+        Filters=[{"Name": "group-id", "Values": [id_]}]
+    )["SecurityGroupRules"]
+    client.revoke_security_group_egress(
+        GroupId=id_, SecurityGroupRuleIds=[default["SecurityGroupRuleId"]]
+    )
+    return id_
+
+
+@pytest.fixture
+def emulated_group(emulator: Emulator) -> Group:
+    client = emulator.client("ec2")
+    vpc, _ = create_vpc(emulator)
+    return Group(client, SecurityGroupRules(client, _group_without_rules(client, vpc), PORT))
+
+
+@pytest.fixture(params=["fake", "moto", pytest.param("emulator", marks=pytest.mark.lab)])
 def rules(request: pytest.FixtureRequest) -> OutboundRulesPort:
     if request.param == "fake":
         return FakeOutboundRules(FakeClock())
-    group: Group = request.getfixturevalue("group")
+    fixture = {"moto": "group", "emulator": "emulated_group"}[request.param]
+    group: Group = request.getfixturevalue(fixture)
     return group.rules
 
 
