@@ -18,8 +18,9 @@ from target_sync.errors import ObservationDeniedError, ObservationError
 from target_sync.model import LookupFailure, Observation, RunStatus, SyncPolicy
 from target_sync.reconcile import build
 from target_sync.reconcile.planner import CONTEST_SECONDS, Reason
-from target_sync.targets import network_interfaces
 from target_sync.targets.network_interfaces import RdsNetworkInterfaces
+from target_sync.targets.outbound_rules import SecurityGroupRules
+from target_sync.targets.switched_group import SwitchedTargetGroup
 from tests.support.cluster import Cluster
 from tests.support.databases import (
     CLUSTER,
@@ -496,7 +497,7 @@ def clients(wired: Cluster, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         created[service] = fakes[service]
         return created[service]
 
-    for module in (build, endpoints_build, network_interfaces):
+    for module in (build, endpoints_build):
         monkeypatch.setattr(module, "make_client", make)
     monkeypatch.setattr(dns_adapter, "DnsResolver", lambda **_: cluster.dns)
     monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "wiring")
@@ -544,6 +545,8 @@ def test_optional_parts_are_not_built_by_default(
     reconciler = build.build_reconciler({**INSTANCE_ENVIRONMENT, **variables})
 
     assert reconciler.standbys is None
+    assert reconciler.pool is None
+    assert reconciler.proof is None
     assert reconciler.dns_poll_seconds == seconds
     assert set(clients) == {"elbv2"}
 
@@ -564,6 +567,70 @@ def test_a_serving_standby_is_checked_in_the_network_of_the_database(
     assert reconciler.standbys == RdsNetworkInterfaces(
         clients["ec2"], "vpc-0a1b2c3d", ("sg-0a1b2c3d", "sg-1a2b3c4d")
     )
+
+
+SWITCH = {
+    "OUTBOUND_RULES_GROUP": "sg-2a3b4c5d",
+    "STANDBY_TARGETS": "warm",
+    "VPC_ID": "vpc-0a1b2c3d",
+    "DATABASE_SECURITY_GROUPS": "sg-0a1b2c3d",
+    "DATABASE_SUBNETS": "subnet-0a1b2c3d",
+}
+
+
+def test_the_candidates_of_an_instance_are_the_interfaces_in_its_network(
+    clients: dict[str, Any],
+) -> None:
+    reconciler = build.build_reconciler({**INSTANCE_ENVIRONMENT, **SWITCH})
+
+    assert set(clients) == {"elbv2", "ec2"}
+    assert reconciler.policy.warm_targets == 5
+    assert reconciler.pool is not None
+    assert reconciler.pool.candidates == RdsNetworkInterfaces(
+        clients["ec2"], "vpc-0a1b2c3d", ("sg-0a1b2c3d",), ("subnet-0a1b2c3d",)
+    )
+    switched = reconciler.target_group
+    assert isinstance(switched, SwitchedTargetGroup)
+    assert switched.rules == SecurityGroupRules(clients["ec2"], "sg-2a3b4c5d", 5432)
+    assert reconciler.proof is not None
+    assert reconciler.proof.rules is reconciler.pool.switched.rules
+    assert reconciler.proof.group is switched.group
+
+
+@pytest.mark.parametrize("mode", ["none", "serving"])
+def test_a_switch_without_warm_targets_has_no_candidates_and_no_proof(
+    clients: dict[str, Any], mode: str
+) -> None:
+    reconciler = build.build_reconciler({**INSTANCE_ENVIRONMENT, **SWITCH, "STANDBY_TARGETS": mode})
+
+    assert reconciler.proof is None
+    assert reconciler.pool is not None
+    assert reconciler.pool.candidates is None
+    assert reconciler.policy.warm_targets == 0
+    assert set(clients) == {"elbv2", "ec2"}
+
+
+@pytest.mark.usefixtures("clients")
+def test_the_candidates_of_a_cluster_are_its_members() -> None:
+    reconciler = build.build_reconciler({**READERS_ENVIRONMENT, **SWITCH})
+
+    assert isinstance(reconciler.endpoint.observe(), Observation)
+    assert reconciler.pool is not None
+    assert reconciler.pool.candidates is not None
+    assert reconciler.pool.candidates.addresses(frozenset({B, C})).addresses == (A,)
+
+
+@pytest.mark.usefixtures("clients")
+@pytest.mark.parametrize(
+    ("kind", "endpoint", "most"), [("hostname", WRITER_NAME, 5), ("static", str(A), 0)]
+)
+def test_no_api_lists_the_candidates_of_another_kind(kind: str, endpoint: str, most: int) -> None:
+    environment = {"DATABASE_KIND": kind, "DATABASE_ENDPOINT": endpoint}
+    reconciler = build.build_reconciler({**ENVIRONMENT, **environment, **SWITCH})
+
+    assert reconciler.pool is not None
+    assert reconciler.pool.candidates is None
+    assert reconciler.policy.warm_targets == most
 
 
 @pytest.mark.usefixtures("clients")

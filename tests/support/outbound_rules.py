@@ -19,20 +19,20 @@ class FakeOutboundRules:
         is_effective: Whether the rules limit anything; they do not if another group allows more.
         calls: The number of calls of each operation.
         history: Every call that changes rules, with its targets, in order.
-        faults: The errors that the next calls of an operation raise, one each.
+        faults: The errors that the next calls of an operation raise, one each; None for none.
         lost_replies: The same, but raised after the change is made.
     """
 
-    def __init__(self, clock: FakeClock, *, delay: float = 1.0) -> None:
+    def __init__(self, clock: FakeClock, *open_targets: Target, delay: float = 1.0) -> None:
         self.delay = delay
         self.most = 60
         self.is_effective = True
         self.state = SwitchState.UNPROVEN
-        self.open_targets: frozenset[Target] = frozenset()
+        self.open_targets = frozenset(open_targets)
         self.calls: Counter[str] = Counter()
         self.history: list[tuple[str, tuple[Target, ...]]] = []
-        self.faults: dict[str, list[AwsCallError]] = {}
-        self.lost_replies: dict[str, list[AwsCallError]] = {}
+        self.faults: dict[str, list[AwsCallError | None]] = {}
+        self.lost_replies: dict[str, list[AwsCallError | None]] = {}
         self._clock = clock
         self._changes = [(0.0, self.open_targets)]
 
@@ -74,13 +74,15 @@ class FakeOutboundRules:
 
     def reaches(self, address: IPv4Address, port: int) -> bool:
         """Whether the load balancer reaches an address now."""
-        known = [targets for at, targets in self._changes if at <= self._clock.now() - self.delay]
-        return not self.is_effective or target(address, port) in (known or [frozenset()])[-1]
+        changed_by = self._clock.now() - self.delay
+        in_effect = [targets for at, targets in self._changes if at <= changed_by]
+        return not self.is_effective or target(address, port) in in_effect[-1]
 
     def _called(self, operation: str) -> None:
         self.calls[operation] += 1
-        if self.faults.get(operation):
-            raise self.faults[operation].pop(0)
+        fault = self.faults[operation].pop(0) if self.faults.get(operation) else None
+        if fault is not None:
+            raise fault
 
     def _change(
         self, operation: str, targets: Sequence[Target], change: Callable[[], None]
@@ -90,5 +92,6 @@ class FakeOutboundRules:
         self.history.append((operation, tuple(targets)))
         self._called(operation)
         change()
-        if self.lost_replies.get(operation):
-            raise self.lost_replies[operation].pop(0)
+        lost = self.lost_replies[operation].pop(0) if self.lost_replies.get(operation) else None
+        if lost is not None:
+            raise lost

@@ -73,7 +73,7 @@ class FakeTargetGroup:
         calls: The number of calls of each operation.
         history: Every call with its targets, in order.
         call_times: The time of each call in ``history``.
-        faults: The errors that the next calls of an operation raise, one each.
+        faults: The errors that the next calls of an operation raise, one each; None for none.
         lost_replies: The same, but raised after the change is made.
         fewest_registered: The smallest number of registered targets after any of our changes.
         reaches: Whether the load balancer may connect to an address and a port.
@@ -85,8 +85,8 @@ class FakeTargetGroup:
         self.history: list[tuple[str, tuple[Target, ...]]] = []
         self.call_times: list[float] = []
         self._clock = clock
-        self.faults: dict[str, list[AwsCallError]] = {}
-        self.lost_replies: dict[str, list[AwsCallError]] = {}
+        self.faults: dict[str, list[AwsCallError | None]] = {}
+        self.lost_replies: dict[str, list[AwsCallError | None]] = {}
         self.fewest_registered: int | None = None
         self.reaches: Callable[[IPv4Address, int], bool] = lambda _, __: True
         self.model = EmulatedTargetGroup(
@@ -142,8 +142,9 @@ class FakeTargetGroup:
         self.calls[operation] += 1
         self.history.append((operation, tuple(targets)))
         self.call_times.append(self._clock.now())
-        if self.faults.get(operation):
-            raise self.faults[operation].pop(0)
+        fault = self.faults[operation].pop(0) if self.faults.get(operation) else None
+        if fault is not None:
+            raise fault
 
     def _change(
         self,
@@ -158,8 +159,9 @@ class FakeTargetGroup:
         count = len(self.snapshot().registered)
         fewest = self.fewest_registered
         self.fewest_registered = count if fewest is None else min(fewest, count)
-        if self.lost_replies.get(operation):
-            raise self.lost_replies[operation].pop(0)
+        lost = self.lost_replies[operation].pop(0) if self.lost_replies.get(operation) else None
+        if lost is not None:
+            raise lost
 
 
 def _request(target: Target) -> TargetRequest:
@@ -271,7 +273,7 @@ class Scenario:
         self.client = FakeClient(
             self.clock,
             group=self.group.snapshot,
-            listening=lambda: self.group.listening,
+            listening=lambda: {at for at in self.group.listening if self.group.reaches(*at)},
             expected_servers=lambda: self.expected_servers,
         )
 

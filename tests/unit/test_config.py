@@ -4,7 +4,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from target_sync.config import DnsResolution, Settings, load_settings
+from target_sync.config import DnsResolution, Settings, StandbyTargets, load_settings
 from target_sync.errors import SettingsError
 from target_sync.model import DatabaseKind, SyncPolicy
 
@@ -231,6 +231,50 @@ def test_only_an_rds_instance_may_have_a_serving_standby(kind: str, endpoint: st
 
     with pytest.raises(SettingsError, match=f"STANDBY_TARGETS may be serving .* not for {kind}"):
         load_settings({**environment, **SERVING_STANDBY})
+
+
+WARM = {
+    **SERVING_STANDBY,
+    "STANDBY_TARGETS": "warm",
+    "OUTBOUND_RULES_GROUP": "sg-2a3b4c5d",
+    "DATABASE_SUBNETS": "subnet-0a1b2c3d, subnet-1a2b3c4d",
+}
+
+
+def test_warm_targets_of_an_instance_need_its_network() -> None:
+    settings = load_settings({**ENVIRONMENT, **WARM})
+
+    assert settings.standby_targets is StandbyTargets.WARM
+    assert (settings.policy.warm_targets, settings.policy.serving_standby) == (5, False)
+    assert settings.subnets == ("subnet-0a1b2c3d", "subnet-1a2b3c4d")
+    assert load_settings({**ENVIRONMENT, **WARM, "DATABASE_SUBNETS": ""}).subnets == ()
+    for name in ("VPC_ID", "DATABASE_SECURITY_GROUPS"):
+        with pytest.raises(SettingsError, match=name):
+            load_settings({**ENVIRONMENT, **WARM, name: ""})
+    with pytest.raises(SettingsError, match="DATABASE_SUBNETS"):
+        load_settings({**ENVIRONMENT, **WARM, "DATABASE_SUBNETS": "subnet-0a1b2c3d,vpc-1"})
+
+
+def test_no_target_is_warm_without_a_group_for_the_outbound_rules() -> None:
+    settings = load_settings({**ENVIRONMENT, "STANDBY_TARGETS": "warm"})
+
+    assert settings == load_settings({**ENVIRONMENT, "STANDBY_TARGETS": "none"})
+
+
+@pytest.mark.parametrize(
+    ("kind", "endpoint", "most"),
+    [
+        ("hostname", "db.example.com", 5),
+        ("ec2-instance", "i-0123456789abcdef0", 5),
+        ("static", "10.1.2.3", 0),
+    ],
+)
+def test_only_given_addresses_have_no_warm_targets(kind: str, endpoint: str, most: int) -> None:
+    database = {"DATABASE_KIND": kind, "DATABASE_ENDPOINT": endpoint}
+    settings = load_settings({**ENVIRONMENT, **WARM, **database})
+
+    assert settings.policy.warm_targets == most
+    assert (settings.vpc_id, settings.security_groups, settings.subnets) == ("", (), ())
 
 
 def test_rejects_resolvers_with_authoritative_look_ups() -> None:

@@ -33,10 +33,13 @@ _INSTANCE_ID = r"i-[0-9a-f]{8,17}"
 _CLUSTER_IDENTIFIER = r"[a-z](-?[a-z0-9])*"
 _TARGET_GROUP_ARN = r"arn:[\w-]+:elasticloadbalancing:[\w-]+:\d{12}:targetgroup/\S+"
 _VPC_ID = r"vpc-[0-9a-f]+"
+_SUBNET_IDS = r"subnet-[0-9a-f]+(\s*,\s*subnet-[0-9a-f]+)*"
 _SECURITY_GROUP_ID = r"sg-[0-9a-f]+"
 _SECURITY_GROUP_IDS = rf"{_SECURITY_GROUP_ID}(\s*,\s*{_SECURITY_GROUP_ID})*"
 _LONGEST_WATCH_SECONDS = 900
 _LONGEST_POLL_SECONDS = 30
+#: The warm targets beside the serving ones. An instance has one standby; a cluster has few readers.
+_WARM_TARGETS = 5
 
 
 class DnsResolution(StrEnum):
@@ -46,6 +49,16 @@ class DnsResolution(StrEnum):
     SYSTEM = "system"
     #: The name servers of the name's own zone.
     AUTHORITATIVE = "authoritative"
+
+
+class StandbyTargets(StrEnum):
+    """Which targets stay registered although the database is not there now."""
+
+    NONE = "none"
+    #: The standby of an RDS instance, and the load balancer reaches it.
+    SERVING = "serving"
+    #: The addresses that the database may move to, and the load balancer does not reach them.
+    WARM = "warm"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,9 +83,14 @@ class Settings:
             use DNS.
         follow_writer: Whether the writer is the target of a cluster without readers
             (``FOLLOW_WRITER_WITHOUT_READERS``).
-        vpc_id: The database's VPC; empty unless its standby is a target (``VPC_ID``).
-        security_groups: The database's security groups; empty unless its standby is a target
+        standby_targets: Which targets stay registered (``STANDBY_TARGETS``). Warm targets need
+            ``OUTBOUND_RULES_GROUP``; without it none is kept.
+        vpc_id: The database's VPC; empty unless the standby of an instance may stay registered
+            (``VPC_ID``).
+        security_groups: The database's security groups; empty as the VPC
             (``DATABASE_SECURITY_GROUPS``).
+        subnets: The subnets of the database's subnet group; empty as the VPC, and if they are not
+            known (``DATABASE_SUBNETS``).
         outbound_rules_group: The security group of the load balancer whose outbound rules let it
             reach the targets; empty if other rules do (``OUTBOUND_RULES_GROUP``).
         alarm_topic_arn: The SNS topic for people; empty for none (``ALARM_TOPIC_ARN``).
@@ -90,8 +108,10 @@ class Settings:
     watch_seconds: float = 300.0
     dns_poll_seconds: float = 0.0
     follow_writer: bool = False
+    standby_targets: StandbyTargets = StandbyTargets.NONE
     vpc_id: str = ""
     security_groups: tuple[str, ...] = ()
+    subnets: tuple[str, ...] = ()
     outbound_rules_group: str = ""
     alarm_topic_arn: str = ""
     stack: str = "postgres-privatelink"
@@ -109,7 +129,10 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         SettingsError: A variable is missing or invalid. The message names it.
     """
     kind = _kind(environ)
-    policy = _policy(kind, environ)
+    outbound_rules_group = _outbound_rules_group(environ)
+    standby_targets = _standby_targets(kind, environ, has_switch=bool(outbound_rules_group))
+    policy = _policy(kind, standby_targets, environ)
+    needs_network = kind is DatabaseKind.RDS_INSTANCE and standby_targets is not StandbyTargets.NONE
     dns_poll_seconds = whole_number(
         environ, "DNS_POLL_INTERVAL_SECONDS", _LONGEST_POLL_SECONDS, lowest=0, default="0"
     )
@@ -130,31 +153,43 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         watch_seconds=whole_number(environ, "EVENT_WATCH_DURATION_SECONDS", _LONGEST_WATCH_SECONDS),
         dns_poll_seconds=dns_poll_seconds if kind.uses_dns else 0,
         follow_writer=flag(environ, "FOLLOW_WRITER_WITHOUT_READERS", "false"),
-        vpc_id=_vpc_id(environ) if policy.serving_standby else "",
-        security_groups=_security_groups(environ) if policy.serving_standby else (),
-        outbound_rules_group=_outbound_rules_group(environ),
+        standby_targets=standby_targets,
+        vpc_id=_vpc_id(environ) if needs_network else "",
+        security_groups=_security_groups(environ) if needs_network else (),
+        subnets=_subnets(environ) if needs_network else (),
+        outbound_rules_group=outbound_rules_group,
         alarm_topic_arn=alarm_topic_arn(environ),
         stack=stack_name(environ),
     )
 
 
-def _policy(kind: DatabaseKind, environ: Mapping[str, str]) -> SyncPolicy:
+def _policy(
+    kind: DatabaseKind, standby_targets: StandbyTargets, environ: Mapping[str, str]
+) -> SyncPolicy:
+    # Given addresses move nowhere.
+    is_warm = standby_targets is StandbyTargets.WARM and kind is not DatabaseKind.STATIC
     return SyncPolicy(
         port=whole_number(environ, "DATABASE_PORT", HIGHEST_PORT),
         allowed_networks=networks(environ, "ALLOWED_NETWORKS"),
         max_targets=max_targets(environ),
-        serving_standby=_serving_standby(kind, environ),
+        serving_standby=standby_targets is StandbyTargets.SERVING,
+        warm_targets=_WARM_TARGETS if is_warm else 0,
     )
 
 
-def _serving_standby(kind: DatabaseKind, environ: Mapping[str, str]) -> bool:
-    serving = one_of(environ, "STANDBY_TARGETS", {"serving": True, "none": False}, "none")
-    if serving and kind is not DatabaseKind.RDS_INSTANCE:
+def _standby_targets(
+    kind: DatabaseKind, environ: Mapping[str, str], *, has_switch: bool
+) -> StandbyTargets:
+    values = {str(value): value for value in StandbyTargets}
+    chosen = one_of(environ, "STANDBY_TARGETS", values, "none")
+    if chosen is StandbyTargets.SERVING and kind is not DatabaseKind.RDS_INSTANCE:
         raise SettingsError(
             f"STANDBY_TARGETS may be serving for rds-instance only, not for {kind}: any other"
             " former server may accept connections and would get traffic"
         )
-    return serving
+    if chosen is StandbyTargets.WARM and not has_switch:
+        return StandbyTargets.NONE
+    return chosen
 
 
 def _vpc_id(environ: Mapping[str, str]) -> str:
@@ -166,6 +201,14 @@ def _security_groups(environ: Mapping[str, str]) -> tuple[str, ...]:
     description = "IDs of security groups, separated by commas"
     matching(name, required(environ, name), _SECURITY_GROUP_IDS, description)
     return tuple(items(environ, name))
+
+
+def _subnets(environ: Mapping[str, str]) -> tuple[str, ...]:
+    name = "DATABASE_SUBNETS"
+    description = "IDs of subnets, separated by commas"
+    if text := optional(environ, name):
+        matching(name, text, _SUBNET_IDS, description)
+    return tuple(items(environ, name, ""))
 
 
 def _outbound_rules_group(environ: Mapping[str, str]) -> str:

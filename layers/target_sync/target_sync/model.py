@@ -196,6 +196,19 @@ class StandbyCheck:
     failure: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CandidateList:
+    """The addresses that the database may move to.
+
+    Attributes:
+        addresses: Without the serving ones, the most likely one first.
+        failure: Why they are not known; empty if they are.
+    """
+
+    addresses: tuple[IPAddress, ...] = ()
+    failure: str = ""
+
+
 class SwitchState(StrEnum):
     """Whether a target whose rule is closed gets no traffic (ADR 0031)."""
 
@@ -229,6 +242,8 @@ class SyncPolicy:
         max_targets: An observation with more addresses is rejected.
         serving_standby: Whether the former primary of an RDS instance stays registered, so that
             the load balancer can switch back to it (ADR 0014).
+        warm_targets: The highest number of registered targets that the load balancer must not
+            reach, so that it reaches them soon if the database moves there (ADR 0031).
         confirm_seconds: The shortest confirm window. A longer TTL of the DNS records makes the
             window longer.
     """
@@ -237,6 +252,7 @@ class SyncPolicy:
     allowed_networks: tuple[IPNetwork, ...]
     max_targets: int = 15
     serving_standby: bool = False
+    warm_targets: int = 0
     confirm_seconds: float = 6.0
 
     @property

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeVar
 
 from target_sync.model import (
+    CandidateList,
     EndpointConnection,
     FailedObservation,
     IPAddress,
@@ -36,6 +37,13 @@ class Standbys(Protocol):
 
     def check(self, addresses: frozenset[IPAddress]) -> StandbyCheck:
         """Check these addresses once. A failure is returned, not raised."""
+
+
+class Candidates(Protocol):
+    """Lists the addresses that the database may move to."""
+
+    def addresses(self, serving: frozenset[IPAddress]) -> CandidateList:
+        """List them without the serving ones. A failure is returned, not raised."""
 
 
 class TargetGroupPort(Protocol):

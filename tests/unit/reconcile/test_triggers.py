@@ -111,9 +111,10 @@ def test_an_empty_payload_is_a_manual_run_that_does_not_wait_for_health() -> Non
     )
 
 
-def test_a_manual_payload_may_set_dry_run_and_wait_for_healthy() -> None:
-    assert parse_trigger({"dry_run": True, "wait_for_healthy": True}) == SyncTrigger(
-        kind=TriggerKind.MANUAL, dry_run=True, wait_for_healthy=True
+def test_a_manual_payload_may_set_each_option() -> None:
+    options = {"dry_run": True, "wait_for_healthy": True, "prove_switch": True}
+    assert parse_trigger(options) == SyncTrigger(
+        kind=TriggerKind.MANUAL, dry_run=True, wait_for_healthy=True, prove_switch=True
     )
 
 
@@ -126,6 +127,7 @@ def test_a_manual_payload_may_set_dry_run_and_wait_for_healthy() -> None:
         ({"source": ["aws.rds"]}, "'source'"),
         ({"dry_run": "true"}, "'dry_run' must be true or false, not 'true'"),
         ({"wait_for_healthy": 1}, "'wait_for_healthy' must be true or false, not 1"),
+        ({"prove_switch": "yes"}, "'prove_switch' must be true or false, not 'yes'"),
         ({"dry_run": None}, "'dry_run'"),
         ([], "must be a JSON object, not list"),
         ("sync", "must be a JSON object, not str"),

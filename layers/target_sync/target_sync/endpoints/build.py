@@ -6,10 +6,16 @@ from ipaddress import IPv4Address
 
 from target_sync.aws import make_client
 from target_sync.config import DnsResolution, Settings
-from target_sync.endpoints.cluster import RdsCluster, cluster_endpoint
+from target_sync.endpoints.cluster import (
+    ClusterMembers,
+    ClusterReadersEndpoint,
+    ClusterWriterEndpoint,
+    RdsCluster,
+    cluster_endpoint,
+)
 from target_sync.endpoints.ec2 import InstanceEndpoint
 from target_sync.model import DatabaseKind, Observation
-from target_sync.ports import Endpoint, NameResolver
+from target_sync.ports import Candidates, Endpoint, NameResolver
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,13 @@ def endpoint_of(settings: Settings, now: Callable[[], float]) -> Endpoint:
     if settings.kind is DatabaseKind.EC2_INSTANCE:
         return InstanceEndpoint(settings.endpoint, make_client("ec2"), now)
     return _named_endpoint(settings, now)
+
+
+def members_of(endpoint: Endpoint, now: Callable[[], float]) -> Candidates | None:
+    """Return the members of a cluster by its endpoint; None for another endpoint."""
+    if isinstance(endpoint, ClusterWriterEndpoint | ClusterReadersEndpoint):
+        return ClusterMembers(endpoint.cluster, endpoint.resolver, now)
+    return None
 
 
 def _named_endpoint(settings: Settings, now: Callable[[], float]) -> Endpoint:

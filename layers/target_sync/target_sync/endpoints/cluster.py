@@ -6,12 +6,20 @@ member is looked up.
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from math import inf
 from typing import TYPE_CHECKING
 
 from target_sync.aws import AwsApi
 from target_sync.endpoints.failures import failed_observation
 from target_sync.errors import AwsCallError
-from target_sync.model import DatabaseKind, FailedObservation, LookupFailure, Observation
+from target_sync.model import (
+    CandidateList,
+    DatabaseKind,
+    FailedObservation,
+    IPAddress,
+    LookupFailure,
+    Observation,
+)
 from target_sync.ports import Endpoint, NameResolver
 
 if TYPE_CHECKING:
@@ -19,6 +27,8 @@ if TYPE_CHECKING:
 
 #: The source of an observation that needs both.
 BOTH_SOURCES = "dns+rds"
+#: How long the address of a member that is no target is not looked up again.
+LOOKUP_SECONDS = 300.0
 
 _RDS = AwsApi("rds")
 
@@ -39,6 +49,8 @@ class RdsCluster:
         self._client = client
         self.identifier = identifier
         self._endpoints: Mapping[str, str | None] = {}
+        #: The members that the last successful call listed.
+        self.listed: tuple[Member, ...] = ()
 
     def members(self) -> tuple[Member, ...]:
         """Return the current members. The second call follows only if a member is new.
@@ -70,7 +82,8 @@ class RdsCluster:
                     )["DBInstances"]
                 },
             )
-        return tuple(Member(id_, is_writer, self._endpoints.get(id_)) for id_, is_writer in listed)
+        self.listed = tuple(Member(i, is_writer, self._endpoints.get(i)) for i, is_writer in listed)
+        return self.listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +182,49 @@ class ClusterReadersEndpoint:
         if readers or not self.follow_writer:
             return readers
         return [endpoint for endpoint, _ in available]
+
+
+class ClusterMembers:
+    """The addresses of all members of a cluster. Implements ``target_sync.ports.Candidates``.
+
+    The members are those that the observation has listed. An address is looked up again after
+    `LOOKUP_SECONDS`, because a member rarely gets another one.
+    """
+
+    def __init__(
+        self, cluster: RdsCluster, resolver: NameResolver, now: Callable[[], float]
+    ) -> None:
+        self._cluster, self._resolver, self._now = cluster, resolver, now
+        self._found: dict[str, tuple[float, frozenset[IPAddress]]] = {}
+
+    def addresses(self, serving: frozenset[IPAddress]) -> CandidateList:
+        """List the addresses of the members, in their order."""
+        names = [m.endpoint for m in self._cluster.listed if m.endpoint is not None]
+        if not names:
+            cluster = self._cluster.identifier
+            return CandidateList(failure=f"The RDS API has listed no member of {cluster} yet.")
+        found: dict[IPAddress, None] = {}
+        for name in names:
+            addresses = self._addresses_of(name)
+            if isinstance(addresses, FailedObservation):
+                return CandidateList(failure=addresses.detail)
+            found |= dict.fromkeys(sorted(addresses, key=int))
+        return CandidateList(addresses=tuple(a for a in found if a not in serving))
+
+    def _addresses_of(self, name: str) -> frozenset[IPAddress] | FailedObservation:
+        """Return the addresses of a member. One that is being created or deleted has none."""
+        at, addresses = self._found.get(name, (-inf, frozenset[IPAddress]()))
+        if self._now() < at + LOOKUP_SECONDS:
+            return addresses
+        observation = self._resolver.resolve(name)
+        if isinstance(observation, Observation):
+            addresses = observation.addresses
+        elif observation.failure is LookupFailure.NAME_DOES_NOT_EXIST:
+            addresses = frozenset()
+        else:
+            return observation
+        self._found[name] = self._now(), addresses
+        return addresses
 
 
 def cluster_endpoint(

@@ -8,6 +8,7 @@ group needs no new description. The caller owns the clock, the waits and the cal
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from math import inf
 from typing import TypeAlias
 
 from target_sync.errors import ObservationDeniedError, ObservationError, TargetSyncError
@@ -22,6 +23,7 @@ from target_sync.model import (
 )
 from target_sync.reconcile.planner import Change, Plan, make_plan
 from target_sync.reconcile.tracks import Membership, Tracks, first_time, unbroken_since
+from target_sync.targets.warm_pool import PoolReport
 
 #: The interval of descriptions while there is nothing to change. AWS checks the health of targets
 #: every 5 s (template.yaml), so their states change no faster. As long as the shortest confirm
@@ -138,6 +140,7 @@ class RunState:
         detected_at: When this run first saw changed addresses or drift.
         registered_at: When the last registration of this run succeeded.
         healthy_at: Since when, after the detection, every desired target has been healthy.
+        pool: What the run did with the warm targets; None before the first refresh.
         waited_for: What the run has waited for. The last one is what it waits for now.
         error: The error of the last call, if it failed.
         failures_in_a_row: The number of failures since the last snapshot with nothing to apply,
@@ -157,6 +160,7 @@ class RunState:
     detected_at: float | None = None
     registered_at: float | None = None
     healthy_at: float | None = None
+    pool: PoolReport | None = None
     waited_for: tuple[WaitsFor, ...] = ()
     error: TargetSyncError | None = None
     failures: int = 0
@@ -246,6 +250,34 @@ class RunState:
             return self.wait(plan)
         return self, TakeSnapshot(self.newest.at + self.run_config.iteration_seconds)
 
+    def needs_refresh(self, step: Step) -> bool:
+        """Whether the warm pool is to be refreshed before this step.
+
+        It is refreshed once a run, and again when the report says so. Nothing else is due then:
+        the run would end, or wait for the next one.
+        """
+        plan, config = self.plan, self.run_config
+        if plan is None or config.dry_run or not plan.is_complete:
+            return False
+        if isinstance(step, Done):
+            is_idle = step.error is None
+        elif isinstance(step, Apply):
+            is_idle = False
+        else:
+            is_idle = self.waited_for[-1:] == (WaitsFor.NEXT_RUN,) and step.at > self.newest.at
+        is_due = self.pool is None or self._pool_due_at <= self.newest.at
+        return is_idle and is_due and self.newest.at < config.deadline
+
+    def after_refresh(self, report: PoolReport) -> Next:
+        """Return the state after a refresh of the warm pool, and the next step."""
+        assert self.plan is not None  # noqa: S101 - a refresh needs one
+        return replace(self, pool=report.after(self.pool)).wait(self.plan)
+
+    @property
+    def _pool_due_at(self) -> float:
+        """When the warm pool needs its next refresh in this run; infinity if it does not."""
+        return inf if self.pool is None or self.pool.due_at is None else self.pool.due_at
+
     def after_failure(self, error: TargetSyncError, at: float) -> Next:
         """Return the state after a failed call, and the next step.
 
@@ -309,7 +341,8 @@ class RunState:
             return self.waiting_for(reason), TakeSnapshot(at) if is_due else PollDns(at)
         at = now + config.dns_poll_seconds
         if at < min(config.poll_until, config.deadline):
-            return self.waiting_for(WaitsFor.NEXT_RUN), PollDns(at)
+            is_due = at >= self._pool_due_at
+            return self.waiting_for(WaitsFor.NEXT_RUN), TakeSnapshot(at) if is_due else PollDns(at)
         return self, Done(self._status(plan))
 
     def _waits_for(self, plan: Plan) -> tuple[WaitsFor, float]:

@@ -68,6 +68,8 @@ class VetoCode(StrEnum):
     OUTSIDE_ALLOWED_NETWORKS = "outside_allowed_networks"
     TOO_MANY_ADDRESSES = "too_many_addresses"
     WOULD_EMPTY_GROUP = "would_empty_group"
+    #: It refuses warm targets, and no phase of the plan.
+    SWITCH_INEFFECTIVE = "switch_ineffective"
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,9 +25,11 @@ from target_sync.reconcile.loop import (
     Step,
     TakeSnapshot,
 )
-from target_sync.reconcile.result import SyncResult
+from target_sync.reconcile.result import SwitchReport, SyncResult
 from target_sync.reconcile.tracks import Tracks
 from target_sync.reconcile.triggers import SyncTrigger
+from target_sync.targets.switch_proof import ProofReport, SwitchProof
+from target_sync.targets.warm_pool import WarmPool
 
 #: The time kept for the last call with its retries, and for the report.
 RESERVE_SECONDS = 15.0
@@ -60,6 +62,9 @@ class Reconciler:
         watch_seconds: How long a run waits for a change that an event announced.
         dns_poll_seconds: The interval of DNS polls between two scheduled runs; 0 for no polls.
         standbys: Checks the addresses of a standby; None if no standby is kept.
+        pool: The warm targets; None if the reconciler does not own the outbound rules.
+        proof: Proves on request that closed targets get no traffic; None as the pool, and if no
+            target is to be warm.
         notifier: Notifies people and programs; None for no notifications.
         rate_limiter: Delays calls on the group; None for no delay.
     """
@@ -72,6 +77,8 @@ class Reconciler:
     watch_seconds: float
     dns_poll_seconds: float = 0.0
     standbys: Standbys | None = None
+    pool: WarmPool | None = None
+    proof: SwitchProof | None = None
     notifier: Notifier | None = None
     rate_limiter: RateLimiter | None = None
 
@@ -102,7 +109,9 @@ class Reconciler:
         Tests drive many runs on one virtual clock this way, and stop a run between any two
         calls, as Lambda does at a time-out.
         """
-        config = self._run_config(trigger, remaining_seconds)
+        end = self.clock.now() + remaining_seconds
+        proof = yield from self._prove_switch(trigger, end)
+        config = self._run_config(trigger, end - self.clock.now())
         run = RunState(run_config=config, tracks=Tracks(self.policy))
         step: Step = TakeSnapshot(config.started_at)
         while not isinstance(step, Done):
@@ -114,10 +123,12 @@ class Reconciler:
                 run, step = run.after_dns_poll(self.endpoint.observe())
             else:
                 run, step = yield from self._take_snapshot(run)
+            run, step = self._refresh_pool(run, step)
         result = SyncResult(
             status=step.status,
             run=run,
             trigger=trigger,
+            switch=SwitchReport(state=self.pool.state, proof=proof) if self.pool else None,
             began_at=config.started_at - max(0.0, age_seconds),
         )
         # Notify first: the report includes the undelivered notifications.
@@ -126,6 +137,20 @@ class Reconciler:
         if step.error is not None:
             raise step.error
         return result
+
+    def _prove_switch(
+        self, trigger: SyncTrigger, end: float
+    ) -> Generator[float, None, ProofReport | None]:
+        """Try the proof, and leave time for the run after it."""
+        if self.proof is None or not trigger.prove_switch or trigger.dry_run:
+            return None
+        return (yield from self.proof.prove_in_steps(end - 2 * RESERVE_SECONDS))
+
+    def _refresh_pool(self, run: RunState, step: Step) -> Next:
+        if self.pool is None or not run.needs_refresh(step):
+            return run, step
+        report = self.pool.refresh(run.tracks.desired)
+        return (run, step) if report is None else run.after_refresh(report)
 
     def _notify(self, result: SyncResult) -> SyncResult:
         if self.notifier is None or not result.needs_notification:

@@ -4,11 +4,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from target_sync.model import FailedObservation, RunStatus, TargetHealth
+from target_sync.model import FailedObservation, RunStatus, SwitchState, TargetHealth
 from target_sync.ports import LogRecord
 from target_sync.reconcile.loop import RunState
-from target_sync.reconcile.planner import Action, Change, Plan
+from target_sync.reconcile.planner import Action, Change, Plan, Veto, VetoCode
 from target_sync.reconcile.triggers import SyncTrigger
+from target_sync.targets.pool_planner import PoolChange
+from target_sync.targets.switch_proof import ProofReport
 
 Document: TypeAlias = Mapping[str, object]
 
@@ -30,6 +32,37 @@ _SECONDS_METRICS = {
 }
 
 
+_INEFFECTIVE = Veto(
+    VetoCode.SWITCH_INEFFECTIVE,
+    frozenset(),
+    "A target was healthy although its outbound rule was closed, so no target is kept warm. Remove"
+    " the security group of the load balancer that allows this traffic, or its outbound rule. Then"
+    " delete the outbound rule to 255.255.255.255/32, so that the switch is tried again.",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwitchReport:
+    """What is known about the switch at the end of a run.
+
+    Attributes:
+        state: Its state; None if it was not described.
+        proof: The result of the proof; None if the run tried none.
+    """
+
+    state: SwitchState | None
+    proof: ProofReport | None = None
+
+    def to_document(self) -> Document:
+        """Return the report as the result shows it."""
+        proof = self.proof
+        return {
+            "state": self.state.value if self.state else None,
+            "seconds_to_healthy_once_opened": proof and proof.seconds_to_healthy_once_opened,
+            "detail": proof and proof.detail,
+        }
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncResult:
     """The result of a run.
@@ -38,6 +71,7 @@ class SyncResult:
         status: How the run ended.
         run: The last state of the run.
         began_at: When the trigger occurred. ``seconds`` count from here.
+        switch: What is known about the switch; None without one.
         undelivered_notifications: A sentence for each notification that may not have arrived.
     """
 
@@ -45,6 +79,7 @@ class SyncResult:
     run: RunState
     trigger: SyncTrigger
     began_at: float
+    switch: SwitchReport | None = None
     undelivered_notifications: tuple[str, ...] = ()
 
     @property
@@ -56,6 +91,13 @@ class SyncResult:
         """
         is_vetoed = self.status is RunStatus.VETOED
         return self.run.changed or (is_vetoed and self.trigger.completes_a_change)
+
+    @property
+    def vetoes(self) -> tuple[Veto, ...]:
+        """The vetoes of the plan and of the warm pool."""
+        run = self.run
+        of_plan = run.plan.vetoes if run.plan else ()
+        return (*of_plan, _INEFFECTIVE) if run.pool and run.pool.is_vetoed else of_plan
 
     @property
     def seconds(self) -> Mapping[str, float | None]:
@@ -95,8 +137,9 @@ class SyncResult:
             "rejected": targets(plan.of(Action.REJECT)),
             "vetoes": [
                 {"code": v.code.value, "phases": sorted(v.phases), "detail": v.detail}
-                for v in plan.vetoes
+                for v in self.vetoes
             ],
+            **self._switch_document(),
             "seconds": self.seconds,
             "iterations": run.iterations,
             "dns_polls": run.dns_polls,
@@ -104,6 +147,22 @@ class SyncResult:
             "failures": run.failures,
             "last_failure": _last_failure(run),
             "undelivered_notifications": list(self.undelivered_notifications),
+        }
+
+    def _switch_document(self) -> Document:
+        """Return what the result shows about the switch and the warm targets, if there is one."""
+        if self.switch is None:
+            return {}
+        pool = self.run.pool
+        return {
+            "switch": self.switch.to_document(),
+            "warm_targets": {
+                "registered": _warm_targets(pool.registered if pool else ()),
+                "deregistered": _warm_targets(pool.deregistered if pool else ()),
+                "kept": _warm_targets(pool.kept if pool else ()),
+                "rules_closed": [str(target) for target in pool.closed] if pool else [],
+                "failures": list(pool.failures) if pool else [],
+            },
         }
 
     def to_log_records(self) -> Iterable[LogRecord]:
@@ -116,11 +175,13 @@ class SyncResult:
             "SyncVetoed": int(self.status is RunStatus.VETOED),
             "SyncUnhealthy": int(self.status is RunStatus.UNHEALTHY),
             # Failures of retried calls count too.
-            "CallsFailed": run.failures,
+            "CallsFailed": run.failures + (len(run.pool.failures) if run.pool else 0),
             "NotificationsFailed": len(self.undelivered_notifications),
             "TargetsRegistered": len(run.registered),
             "TargetsDeregistered": len(run.deregistered),
         }
+        if self.switch is not None:
+            counts["SwitchIneffective"] = int(_INEFFECTIVE in self.vetoes)
         yield LogRecord(
             message="sync run ended",
             fields={"result": self.to_document()},
@@ -140,6 +201,10 @@ def _last_failure(run: RunState) -> str | None:
         return str(run.error)
     standby = run.snapshot.standby if run.snapshot else None
     return (standby and standby.failure) or None
+
+
+def _warm_targets(changes: Iterable[PoolChange]) -> list[Document]:
+    return [{"target": str(c.target), "reason": c.reason.value} for c in changes]
 
 
 def summarize(result: SyncResult) -> str:

@@ -21,11 +21,13 @@ class SyncTrigger(Trigger):
             epoch; None if unknown.
         wait_for_healthy: Whether the run waits after a change until the desired targets are
             healthy.
+        prove_switch: Whether the run first tries to prove that closed targets get no traffic.
     """
 
     event_id: str = ""
     occurred_at: float | None = None
     wait_for_healthy: bool = True
+    prove_switch: bool = False
 
     @property
     def announces_a_change(self) -> bool:
@@ -74,7 +76,11 @@ _COMPLETING_EVENTS = frozenset(
 
 #: The options of a manual run, with their defaults. It does not wait for health, because the AWS
 #: CLI and SAM time out after 60 seconds by default.
-_MANUAL_DEFAULTS: Mapping[str, bool] = {"dry_run": False, "wait_for_healthy": False}
+_MANUAL_DEFAULTS: Mapping[str, bool] = {
+    "dry_run": False,
+    "wait_for_healthy": False,
+    "prove_switch": False,
+}
 
 
 def parse_trigger(event: object) -> SyncTrigger:
@@ -95,6 +101,7 @@ def parse_trigger(event: object) -> SyncTrigger:
         kind=TriggerKind.MANUAL,
         dry_run=given["dry_run"],
         wait_for_healthy=given["wait_for_healthy"],
+        prove_switch=given["prove_switch"],
     )
 
 

@@ -20,7 +20,7 @@ from target_sync.status.sources.networks import Ec2Networks
 from target_sync.status.sources.operation import EventBridgeSchedule, SqsQueues
 from target_sync.status.sources.postgres import PostgresProbe
 from target_sync.targets.auto_scaling import AutoScalingGroups
-from target_sync.targets.network_interfaces import standbys_of
+from target_sync.targets.network_interfaces import network_interfaces_of
 
 #: Two attempts of a call fit into the time for a report. Parallel queries need many connections.
 STATUS_CONFIG = CLIENT_CONFIG.merge(
@@ -46,7 +46,7 @@ def build_status_collector(environ: Mapping[str, str]) -> StatusCollector:
     return StatusCollector(
         settings=settings,
         endpoint=endpoint_of(sync, clock.now) if sync else None,
-        standbys=standbys_of(sync) if sync and sync.policy.serving_standby else None,
+        standbys=network_interfaces_of(ec2, sync) if sync and sync.policy.serving_standby else None,
         balancers=ElbLoadBalancers(make_client("elbv2", STATUS_CONFIG)),
         networks=Ec2Networks(ec2),
         scaling=AutoScalingGroups(make_client("autoscaling", STATUS_CONFIG)),

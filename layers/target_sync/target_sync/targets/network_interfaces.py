@@ -5,15 +5,14 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, ip_address
 from typing import TYPE_CHECKING
 
-from target_sync.aws import AwsApi, make_client
+from target_sync.aws import AwsApi
 from target_sync.config import Settings
 from target_sync.errors import AwsAccessDeniedError, AwsCallError
-from target_sync.model import IPAddress, StandbyCheck
-from target_sync.ports import Standbys
+from target_sync.model import CandidateList, IPAddress, StandbyCheck
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.client import EC2Client
-    from mypy_boto3_ec2.type_defs import NetworkInterfaceTypeDef
+    from mypy_boto3_ec2.type_defs import FilterTypeDef, NetworkInterfaceTypeDef
 
 _OPERATION = "DescribeNetworkInterfaces"
 _EC2 = AwsApi("ec2")
@@ -21,13 +20,14 @@ _EC2 = AwsApi("ec2")
 _DESCRIPTION = "RDSNetworkInterface"
 #: Most values of one filter (EC2 user guide, *List and filter using the CLI and API*).
 _MOST_VALUES = 200
+_PERMISSION = f"Give the function's role the permission ec2:{_OPERATION}."
 
 
 @dataclass(frozen=True, slots=True)
 class RdsNetworkInterfaces:
     """Confirms the addresses of RDS's interfaces in the database's network.
 
-    Implements ``target_sync.ports.Standbys``.
+    Implements ``target_sync.ports.Standbys`` and ``target_sync.ports.Candidates``.
 
     An interface counts under three conditions. An AWS service manages it (EC2 user guide,
     *Requester-managed network interfaces*), it has RDS's description, and it is in the database's
@@ -37,11 +37,13 @@ class RdsNetworkInterfaces:
 
     Attributes:
         security_groups: The IDs of the database's security groups, at least one.
+        subnets: The IDs of the subnets of the database's subnet group; empty if not known.
     """
 
     client: "EC2Client"
     vpc_id: str
     security_groups: tuple[str, ...]
+    subnets: tuple[str, ...] = ()
 
     def check(self, addresses: frozenset[IPAddress]) -> StandbyCheck:
         """Describe the interfaces with these addresses, in one call for up to 200 of them.
@@ -54,10 +56,48 @@ class RdsNetworkInterfaces:
             for start in range(0, len(texts), _MOST_VALUES):
                 owned |= self._owned(texts[start : start + _MOST_VALUES])
         except AwsAccessDeniedError as error:
-            return _failed(error, f"Give the function's role the permission ec2:{_OPERATION}.")
+            return StandbyCheck(failure=_sentences(error, _PERMISSION))
         except AwsCallError as error:
-            return _failed(error, "Therefore no target is removed. The next run checks again.")
+            remedy = "Therefore no target is removed. The next run checks again."
+            return StandbyCheck(failure=_sentences(error, remedy))
         return StandbyCheck(confirmed=addresses & owned)
+
+    def addresses(self, serving: frozenset[IPAddress]) -> CandidateList:
+        """List the addresses of the database's interfaces, those in another zone first.
+
+        The standby of an instance is in another zone than its primary (RDS user guide, *Multi-AZ DB
+        instance deployments*).
+        """
+        try:
+            zones = _EC2.read(_OPERATION, self._zones)
+        except AwsAccessDeniedError as error:
+            return CandidateList(failure=_sentences(error, _PERMISSION))
+        except AwsCallError as error:
+            return CandidateList(failure=_sentences(error, "The warm targets stay as they are."))
+        serving_zones = {zones[address] for address in serving if address in zones}
+        ordered = sorted(zones, key=lambda address: (zones[address] in serving_zones, int(address)))
+        return CandidateList(addresses=tuple(a for a in ordered if a not in serving))
+
+    def _zones(self) -> dict[IPAddress, str]:
+        """Return the addresses of the database's interfaces, each with its zone."""
+        subnets = [{"Name": "subnet-id", "Values": self.subnets}] if self.subnets else []
+        pages = self.client.get_paginator("describe_network_interfaces").paginate(
+            Filters=[*self._filters(), *subnets]  # type: ignore[list-item]
+        )
+        return {
+            ip_address(entry["PrivateIpAddress"]): interface["AvailabilityZone"]
+            for page in pages
+            for interface in page["NetworkInterfaces"]
+            if self._is_of_the_database(interface)
+            for entry in interface["PrivateIpAddresses"]
+        }
+
+    def _filters(self) -> Sequence["FilterTypeDef"]:
+        return [
+            {"Name": "vpc-id", "Values": [self.vpc_id]},
+            {"Name": "description", "Values": [_DESCRIPTION]},
+            {"Name": "group-id", "Values": self.security_groups},
+        ]
 
     def _owned(self, addresses: Sequence[str]) -> set[IPAddress]:
         """Return the addresses of the database's interfaces that have any of these addresses."""
@@ -66,9 +106,7 @@ class RdsNetworkInterfaces:
             reply = self.client.describe_network_interfaces(
                 Filters=[
                     {"Name": "addresses.private-ip-address", "Values": addresses},
-                    {"Name": "vpc-id", "Values": [self.vpc_id]},
-                    {"Name": "description", "Values": [_DESCRIPTION]},
-                    {"Name": "group-id", "Values": self.security_groups},
+                    *self._filters(),
                 ]
             )
             if reply.get("NextToken"):
@@ -93,10 +131,10 @@ class RdsNetworkInterfaces:
         )
 
 
-def _failed(error: AwsCallError, remedy: str) -> StandbyCheck:
-    return StandbyCheck(failure=f"{str(error).rstrip('.')}. {remedy}")
+def _sentences(error: AwsCallError, remedy: str) -> str:
+    return f"{str(error).rstrip('.')}. {remedy}"
 
 
-def standbys_of(settings: Settings) -> Standbys:
-    """Return what recognizes the addresses of the database's standby."""
-    return RdsNetworkInterfaces(make_client("ec2"), settings.vpc_id, settings.security_groups)
+def network_interfaces_of(client: "EC2Client", settings: Settings) -> RdsNetworkInterfaces:
+    """Return what recognizes the addresses of an RDS instance."""
+    return RdsNetworkInterfaces(client, settings.vpc_id, settings.security_groups, settings.subnets)
