@@ -24,7 +24,7 @@ from target_sync.fleet.planner import AUDIT_SECONDS, RunPlanner
 from target_sync.fleet.rate_limiter import CallRateLimiter
 from target_sync.fleet.rate_limits import DEFAULT_SHARE, Call, CallBudget
 from target_sync.fleet.result import SweepResult
-from target_sync.fleet.runs import GroupRuns, LogContext
+from target_sync.fleet.runs import GroupRuns, RunBug
 from target_sync.fleet.sweeper import Sweeper
 from target_sync.model import Observation, RunStatus, Target, TargetGroup
 from target_sync.reconcile.loop import RunState
@@ -78,16 +78,12 @@ class _Aws:
         facts = GroupFacts(port=PORT, has_ip_targets=True, vpc_networks=NETWORKS)
         return dict.fromkeys(arns, facts)
 
-    def for_run(self, context: LogContext) -> "_Aws":  # noqa: ARG002 - a Protocol's
-        return self
-
     def report_iteration(self, run: RunState) -> None:
         """Nothing."""
 
-    def report_bug(self, context: LogContext, error: BaseException) -> None:  # noqa: ARG002
-        raise error
-
-    def report(self, result: SyncResult | SweepResult) -> None:
+    def report(self, result: SyncResult | SweepResult | RunBug) -> None:
+        if isinstance(result, RunBug):
+            raise result.error
         if isinstance(result, SyncResult):
             self.world.failed += result.status is RunStatus.FAILED
 
@@ -135,14 +131,14 @@ def make_sweeper(world: FleetWorld, share: float = DEFAULT_SHARE) -> Sweeper:
     budget = CallBudget.of(clock.now(), share)
     threads = _VirtualThreads(clock)
     return Sweeper(
-        groups=BoundGroups(tagged_groups=aws, facts=aws, limits=LIMITS, scope=SCOPE, clock=clock),
+        groups=BoundGroups(groups=aws, limits=LIMITS, scope=SCOPE, clock=clock),
         endpoint=lambda key: _Name(world, key[1]),
         runs=GroupRuns(
             clock=clock,
             target_group=lambda binding: _Group(aws, binding.arn),
             endpoint=lambda binding: _Name(world, binding.endpoint),
             rate_limiter=CallRateLimiter(clock, budget, lambda: client.throttlings),
-            reporter=aws,
+            reporter=lambda _: aws,
         ),
         planner=RunPlanner(Random(SEED).shuffle),  # noqa: S311 - a simulation
         polling=threads,

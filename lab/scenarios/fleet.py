@@ -43,7 +43,7 @@ class _Broken:
     def codes(self) -> Mapping[str, str]:
         """The expected finding of each."""
         return {
-            self.bad_tag: "invalid_endpoint",
+            self.bad_tag: "invalid_tag",
             self.gone: "not_found",
             self.nowhere: "lookup_failed",
         }

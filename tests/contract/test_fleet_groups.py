@@ -17,17 +17,18 @@ from target_sync.errors import (
     AwsCallError,
     AwsUnavailableError,
 )
-from target_sync.fleet.groups import ElbGroupFacts, TaggedGroups
+from target_sync.fleet.groups import AwsGroups, GroupsPort
 from target_sync.fleet.model import ENDPOINT_TAG, GroupFacts, TaggedGroup
-from target_sync.fleet.ports import GroupFactsPort, TaggedGroupsPort
 from tests.lab.emulator_process import Emulator
-from tests.support.fleet import FakeGroupFacts, FakeTaggedGroups
+from tests.support.fleet import FakeGroups
 from tests.unit.fleet.builders import arn
 
 _names = (f"fleet-{number}" for number in itertools.count())
 
 NETWORK = "10.77.0.0/16"
 PORT = 6432
+#: A client that is not used.
+NONE: Any = None
 
 
 @dataclass(frozen=True)
@@ -39,18 +40,17 @@ class Account:
         delete: Deletes it.
     """
 
-    listed: TaggedGroupsPort
-    known: GroupFactsPort
+    groups: GroupsPort
     make: Callable[[str, Mapping[str, str]], str]
     delete: Callable[[str], object]
 
     def list_groups(self, *arns: str) -> list[TaggedGroup]:
         """Return the groups of this test; the emulator has others."""
-        return [group for group in self.listed.list_groups() if group.arn in arns]
+        return [group for group in self.groups.list_groups() if group.arn in arns]
 
 
 def fake_account() -> Account:
-    groups, facts = FakeTaggedGroups(), FakeGroupFacts()
+    groups = FakeGroups()
     numbers = itertools.count(1)
 
     def make(target_type: str, tags: Mapping[str, str]) -> str:
@@ -58,14 +58,14 @@ def fake_account() -> Account:
         groups.put(name, tags)
         networks = () if target_type == "lambda" else (ip_network(NETWORK),)
         port = 0 if target_type == "lambda" else PORT
-        facts.known[name] = GroupFacts(port, target_type == "ip", networks)
+        groups.facts[name] = GroupFacts(port, target_type == "ip", networks)
         return name
 
     def delete(name: str) -> None:
         groups.delete(name)
-        del facts.known[name]
+        del groups.facts[name]
 
-    return Account(groups, facts, make, delete)
+    return Account(groups, make, delete)
 
 
 def aws_account(client: Callable[[str], Any]) -> Account:
@@ -83,8 +83,7 @@ def aws_account(client: Callable[[str], Any]) -> Account:
         return str(reply["TargetGroups"][0]["TargetGroupArn"])
 
     return Account(
-        TaggedGroups(client("resourcegroupstaggingapi")),
-        ElbGroupFacts(elb, ec2),
+        AwsGroups(client("resourcegroupstaggingapi"), elb, ec2),
         make,
         lambda name: elb.delete_target_group(TargetGroupArn=name),
     )
@@ -148,7 +147,7 @@ def test_describes_the_port_the_target_type_and_the_networks_of_the_vpc(
 ) -> None:
     group, other = account.make("ip", {}), account.make("instance", {})
 
-    assert account.known.describe([group, other]) == {
+    assert account.groups.describe([group, other]) == {
         group: GroupFacts(PORT, has_ip_targets=True, vpc_networks=(ip_network(NETWORK),)),
         other: GroupFacts(PORT, has_ip_targets=False, vpc_networks=(ip_network(NETWORK),)),
     }
@@ -158,11 +157,11 @@ def test_a_missing_group_has_no_facts_and_affects_no_other(account: Account) -> 
     group, gone = account.make("ip", {}), account.make("ip", {})
     account.delete(gone)
 
-    assert set(account.known.describe([group, gone])) == {group}
+    assert set(account.groups.describe([group, gone])) == {group}
 
 
 def test_describes_no_groups_as_an_empty_result(account: Account) -> None:
-    assert account.known.describe([]) == {}
+    assert account.groups.describe([]) == {}
 
 
 # ------------------------------------------------------------------------------- the adapters alone
@@ -197,7 +196,7 @@ def test_lists_a_group_whose_tags_were_all_removed_without_tags() -> None:
         stubber.add_response(
             "get_resources", {"ResourceTagMappingList": [{"ResourceARN": arn(1)}]}, LISTING
         )
-        assert TaggedGroups(client).list_groups() == [TaggedGroup(arn(1), frozenset())]
+        assert AwsGroups(client, NONE, NONE).list_groups() == [TaggedGroup(arn(1), frozenset())]
 
 
 def test_reads_a_listing_page_by_page() -> None:
@@ -211,7 +210,10 @@ def test_reads_a_listing_page_by_page() -> None:
                 },
                 LISTING | ({"PaginationToken": token} if token else {}),
             )
-        assert [group.arn for group in TaggedGroups(client).list_groups()] == [arn(1), arn(2)]
+        assert [group.arn for group in AwsGroups(client, NONE, NONE).list_groups()] == [
+            arn(1),
+            arn(2),
+        ]
 
 
 def test_a_failed_page_fails_the_listing() -> None:
@@ -220,7 +222,7 @@ def test_a_failed_page_fails_the_listing() -> None:
         stubber.add_response("get_resources", page)
         stubber.add_client_error("get_resources", "PaginationTokenExpiredException", "x", 400)
         with pytest.raises(AwsUnavailableError, match="GetResources failed with Pagination"):
-            TaggedGroups(client).list_groups()
+            AwsGroups(client, NONE, NONE).list_groups()
 
 
 def test_rejects_a_listing_that_never_ends() -> None:
@@ -230,7 +232,7 @@ def test_rejects_a_listing_that_never_ends() -> None:
                 "get_resources", {"PaginationToken": "2", "ResourceTagMappingList": []}
             )
         with pytest.raises(AwsCallError, match="does not have the documented shape"):
-            TaggedGroups(client).list_groups()
+            AwsGroups(client, NONE, NONE).list_groups()
 
 
 def test_reads_the_facts_page_by_page_and_ignores_other_groups() -> None:
@@ -253,12 +255,15 @@ def test_reads_the_facts_page_by_page_and_ignores_other_groups() -> None:
 
         networks = (ip_network("10.8.0.0/16"), ip_network("10.9.0.0/16"))
         facts = GroupFacts(PORT, has_ip_targets=True, vpc_networks=networks)
-        assert ElbGroupFacts(*clients).describe([arn(1), arn(3)]) == {arn(1): facts, arn(3): facts}
+        assert AwsGroups(NONE, *clients).describe([arn(1), arn(3)]) == {
+            arn(1): facts,
+            arn(3): facts,
+        }
 
 
 def test_makes_no_call_for_no_groups() -> None:
     with stubbed("elbv2", "ec2") as (clients, _):
-        assert ElbGroupFacts(*clients).describe([]) == {}
+        assert AwsGroups(NONE, *clients).describe([]) == {}
 
 
 def test_the_group_of_a_function_has_neither_port_nor_network() -> None:
@@ -267,7 +272,7 @@ def test_the_group_of_a_function_has_neither_port_nor_network() -> None:
         function = {"TargetGroupArn": arn(1), "TargetType": "lambda"}
         elb.add_response("describe_target_groups", {"TargetGroups": [function]})
 
-        assert ElbGroupFacts(*clients).describe([arn(1)]) == {
+        assert AwsGroups(NONE, *clients).describe([arn(1)]) == {
             arn(1): GroupFacts(0, has_ip_targets=False, vpc_networks=())
         }
 
@@ -278,7 +283,7 @@ def test_a_group_whose_vpc_was_deleted_has_no_facts() -> None:
         groups = [group_of(1, "vpc-gone"), group_of(2)]
         elb.add_response("describe_target_groups", {"TargetGroups": groups})
 
-        assert set(ElbGroupFacts(*clients).describe([arn(1), arn(2)])) == {arn(2)}
+        assert set(AwsGroups(NONE, *clients).describe([arn(1), arn(2)])) == {arn(2)}
 
 
 def failing_facts(code: str, status: int, *, in_ec2: bool) -> None:
@@ -288,13 +293,13 @@ def failing_facts(code: str, status: int, *, in_ec2: bool) -> None:
         else:
             ec2.add_response("describe_vpcs", VPCS)
             elb.add_client_error("describe_target_groups", code, "in AWS's words", status)
-        ElbGroupFacts(*clients).describe([arn(1)])
+        AwsGroups(NONE, *clients).describe([arn(1)])
 
 
 def failing_listing(code: str, status: int) -> None:
     with stubbed("resourcegroupstaggingapi") as ((client,), (stubber,)):
         stubber.add_client_error("get_resources", code, "in AWS's words", status)
-        TaggedGroups(client).list_groups()
+        AwsGroups(client, NONE, NONE).list_groups()
 
 
 @pytest.mark.parametrize(
@@ -352,15 +357,17 @@ class _Pages:
 
 def facts_of(groups: object, vpcs: object = VPCS) -> Mapping[str, GroupFacts]:
     elb, ec2 = (_Pages(it) for it in (groups, vpcs))
-    return ElbGroupFacts(elb, ec2).describe([arn(1)])  # type: ignore[arg-type]
+    return AwsGroups(NONE, elb, ec2).describe([arn(1)])  # type: ignore[arg-type]
+
+
+def listed(page: object) -> Sequence[TaggedGroup]:
+    return AwsGroups(_Pages(page), NONE, NONE).list_groups()  # type: ignore[arg-type]
 
 
 WRONG: list[Callable[[], object]] = [
-    lambda: TaggedGroups(_Pages({})).list_groups(),  # type: ignore[arg-type]
-    lambda: TaggedGroups(_Pages({"ResourceTagMappingList": [None]})).list_groups(),  # type: ignore[arg-type]
-    lambda: TaggedGroups(
-        _Pages({"ResourceTagMappingList": [{"ResourceARN": arn(1), "Tags": [{"Key": "a"}]}]})  # type: ignore[arg-type]
-    ).list_groups(),
+    lambda: listed({}),
+    lambda: listed({"ResourceTagMappingList": [None]}),
+    lambda: listed({"ResourceTagMappingList": [{"ResourceARN": arn(1), "Tags": [{"Key": "a"}]}]}),
     lambda: facts_of({}),
     lambda: facts_of({"TargetGroups": [{"TargetGroupArn": arn(1)}]}),
     lambda: facts_of({"TargetGroups": [group_of(1, Port="high")]}),
@@ -395,7 +402,7 @@ SILENT = ConnectTimeoutError(endpoint_url="https://aws.example")
 @pytest.mark.parametrize(
     ("service", "look_up"),
     [
-        ("tagging", lambda: TaggedGroups(_Pages(SILENT)).list_groups()),  # type: ignore[arg-type]
+        ("tagging", lambda: listed(SILENT)),
         ("elasticloadbalancing", lambda: facts_of(SILENT)),
         ("ec2", lambda: facts_of({"TargetGroups": []}, SILENT)),
     ],

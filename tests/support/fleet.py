@@ -25,11 +25,11 @@ from target_sync.fleet.model import (
     GroupFacts,
     TaggedGroup,
 )
-from target_sync.fleet.planner import RunPlanner
+from target_sync.fleet.planner import PlannedRun, RunPlanner
 from target_sync.fleet.rate_limiter import CallRateLimiter
 from target_sync.fleet.rate_limits import CallBudget
 from target_sync.fleet.result import SweepResult
-from target_sync.fleet.runs import GroupRuns, LogContext
+from target_sync.fleet.runs import GroupRuns, RunBug
 from target_sync.fleet.sweeper import Sweeper
 from target_sync.model import (
     AwsScope,
@@ -71,18 +71,24 @@ class Faults:
             raise self._planned.pop(0)
 
 
-class FakeTaggedGroups:
-    """Target groups and their tags. Implements ``TaggedGroupsPort``.
+class FakeGroups:
+    """Target groups and their tags. Implements ``GroupsPort``.
 
     Attributes:
+        facts: The facts of all existing groups.
         listings: The number of listings.
-        faults: Faults of the listing.
+        listing_faults: Faults of the listing.
+        described: The groups of each description.
+        description_faults: Faults of the description.
     """
 
     def __init__(self) -> None:
         self._tags: dict[str, dict[str, str]] = {}
+        self.facts: dict[str, GroupFacts] = {}
         self.listings = 0
-        self.faults = Faults()
+        self.listing_faults = Faults()
+        self.described: list[frozenset[str]] = []
+        self.description_faults = Faults()
 
     def put(self, arn: str, tags: Mapping[str, str]) -> None:
         """Add a group with exactly these tags."""
@@ -99,31 +105,17 @@ class FakeTaggedGroups:
 
     def list_groups(self) -> Sequence[TaggedGroup]:
         self.listings += 1
-        self.faults.raise_next()
+        self.listing_faults.raise_next()
         return [
             TaggedGroup(arn, frozenset(tags.items()))
             for arn, tags in self._tags.items()
             if ENDPOINT_TAG in tags
         ]
 
-
-class FakeGroupFacts:
-    """Implements ``GroupFactsPort``.
-
-    Attributes:
-        known: The facts of all existing groups.
-        calls: The groups of each call.
-    """
-
-    def __init__(self, known: Mapping[str, GroupFacts] | None = None) -> None:
-        self.known = dict(known or {})
-        self.calls: list[frozenset[str]] = []
-        self.faults = Faults()
-
     def describe(self, arns: Collection[str]) -> Mapping[str, GroupFacts]:
-        self.calls.append(frozenset(arns))
-        self.faults.raise_next()
-        return {arn: self.known[arn] for arn in arns if arn in self.known}
+        self.described.append(frozenset(arns))
+        self.description_faults.raise_next()
+        return {arn: self.facts[arn] for arn in arns if arn in self.facts}
 
 
 class Hang(Exception):  # noqa: N818 - not an error
@@ -258,33 +250,33 @@ class FakeEndpoint:
 
 @dataclass
 class FakeFleetReporter:
-    """Implements ``FleetReporter`` and the reporter of sweeps, and keeps its calls."""
+    """The reporter of sweeps and of their runs, which keeps its calls."""
 
     sweeps: list[SweepResult] = field(default_factory=list)
-    runs: list[tuple[LogContext, SyncResult]] = field(default_factory=list)
-    bugs: list[tuple[LogContext, BaseException]] = field(default_factory=list)
+    runs: list[tuple[PlannedRun, SyncResult]] = field(default_factory=list)
+    bugs: list[RunBug] = field(default_factory=list)
 
-    def report(self, result: SweepResult) -> None:
-        self.sweeps.append(result)
+    def report(self, result: SweepResult | RunBug) -> None:
+        if isinstance(result, RunBug):
+            self.bugs.append(result)
+        else:
+            self.sweeps.append(result)
 
-    def for_run(self, context: LogContext) -> RunReporter:
-        return _RunReporter(context, self)
-
-    def report_bug(self, context: LogContext, error: BaseException) -> None:
-        self.bugs.append((context, error))
+    def for_run(self, planned: PlannedRun) -> RunReporter:
+        return _RunReporter(planned, self)
 
     def statuses(self, arn: str) -> list[str]:
         """Return the statuses of a group's runs, in sequence."""
-        return [it.status.value for context, it in self.runs if context["target_group"] == arn]
+        return [it.status.value for planned, it in self.runs if planned.binding.arn == arn]
 
 
 class _RunReporter(FakeReporter):
-    def __init__(self, context: LogContext, reporter: FakeFleetReporter) -> None:
+    def __init__(self, planned: PlannedRun, reporter: FakeFleetReporter) -> None:
         super().__init__()
-        self._context, self._reporter = context, reporter
+        self._planned, self._reporter = planned, reporter
 
     def report(self, result: SyncResult) -> None:
-        self._reporter.runs.append((self._context, result))
+        self._reporter.runs.append((self._planned, result))
 
 
 class _Clock(FakeClock):
@@ -319,7 +311,7 @@ class Fleet:
 
     def __init__(self) -> None:
         self.clock = _Clock()
-        self.tagged, self.facts = FakeTaggedGroups(), FakeGroupFacts()
+        self.tagged = FakeGroups()
         self.dns = FakeDns(self.clock)
         self.elb = ElbCalls(self.clock)
         self.reporter = FakeFleetReporter()
@@ -342,7 +334,7 @@ class Fleet:
         group = FakeTargetGroup(self.clock)
         group.register_externally(*(target(address) for address in registered))
         endpoint = self.name(number, kind)
-        self.groups[arn(number)], self.facts.known[arn(number)] = group, facts
+        self.groups[arn(number)], self.tagged.facts[arn(number)] = group, facts
         self.tagged.put(arn(number), {ENDPOINT_TAG: endpoint, KIND_TAG: kind.value})
         if resolves_to is not None:
             self.dns.set_addresses(endpoint, resolves_to)
@@ -358,7 +350,7 @@ class Fleet:
 
     def delete(self, arn: str) -> None:
         """Delete a group, which the tagging API still lists."""
-        del self.groups[arn], self.facts.known[arn]
+        del self.groups[arn], self.tagged.facts[arn]
 
     def registered(self, arn: str) -> set[str]:
         """Return the addresses of the registered targets."""
@@ -371,20 +363,14 @@ class Fleet:
             self.elb.faults.get(call) is Fault.THROTTLED for call in range(len(self.elb.calls))
         )
         return Sweeper(
-            groups=BoundGroups(
-                tagged_groups=self.tagged,
-                facts=self.facts,
-                limits=LIMITS,
-                scope=SCOPE,
-                clock=self.clock,
-            ),
+            groups=BoundGroups(groups=self.tagged, limits=LIMITS, scope=SCOPE, clock=self.clock),
             endpoint=self._endpoint,
             runs=GroupRuns(
                 clock=self.clock,
                 target_group=self._group,
                 endpoint=lambda binding: self._endpoint(binding.endpoint_key),
                 rate_limiter=CallRateLimiter(self.clock, budget, throttled),
-                reporter=self.reporter,
+                reporter=self.reporter.for_run,
             ),
             planner=RunPlanner(Random(1).shuffle),  # noqa: S311 - a sequence
             polling=InlineExecutor(),

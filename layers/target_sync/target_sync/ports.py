@@ -135,6 +135,7 @@ class LogRecord:
         fields: The other fields, JSON-ready.
         counts: The metrics that count something, by name.
         seconds: The metrics in seconds, by name.
+        error: An exception, whose traceback is logged.
     """
 
     message: str
@@ -142,6 +143,7 @@ class LogRecord:
     level: Literal["info", "warning", "error"] = "info"
     counts: Mapping[str, float] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
+    error: BaseException | None = None
 
 
 class Reportable(Protocol):

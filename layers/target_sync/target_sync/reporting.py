@@ -46,12 +46,11 @@ class PowertoolsReporter:
     def report(self, result: Reportable) -> None:
         """Write the records and the metrics of a run."""
         for record in result.to_log_records():
-            self.write(record)
+            self._write(record)
 
-    def write(self, record: LogRecord, error: BaseException | None = None) -> None:
-        """Write one record, with the traceback of an error, and its metrics."""
+    def _write(self, record: LogRecord) -> None:
         log = getattr(self._logger, record.level)
-        log(record.message, extra={**self._context, **record.fields}, exc_info=error)
+        log(record.message, extra={**self._context, **record.fields}, exc_info=record.error)
         for unit, values in (
             (MetricUnit.Count, record.counts),
             (MetricUnit.Seconds, record.seconds),

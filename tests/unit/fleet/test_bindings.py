@@ -127,34 +127,34 @@ def test_merges_a_group_that_is_listed_twice() -> None:
 
 
 FAULTS = [
-    (tagged((KIND_TAG, "static")), FindingCode.INVALID_KIND, "rds-instance, rds-cluster-writer"),
-    (tagged((KIND_TAG, "RDS-Instance")), FindingCode.INVALID_KIND, KIND_TAG),
-    (tagged((KIND_TAG, "rds-proxy")), FindingCode.INVALID_ENDPOINT, "is an RDS instance"),
-    (tagged((ENDPOINT_TAG, name(3))), FindingCode.CONFLICTING_TAGS, name(3)),
+    (tagged((KIND_TAG, "static")), FindingCode.INVALID_TAG, "rds-instance, rds-cluster-writer"),
+    (tagged((KIND_TAG, "RDS-Instance")), FindingCode.INVALID_TAG, KIND_TAG),
+    (tagged((KIND_TAG, "rds-proxy")), FindingCode.INVALID_TAG, "is an RDS instance"),
+    (tagged((ENDPOINT_TAG, name(3))), FindingCode.INVALID_TAG, name(3)),
     (
         tagged((KIND_TAG, "hostname"), (KIND_TAG, "rds-instance")),
-        FindingCode.CONFLICTING_TAGS,
+        FindingCode.INVALID_TAG,
         "'hostname' and 'rds-instance'",
     ),
     (
         tagged((POLICY_TAG, "port=1"), (POLICY_TAG, "port=2")),
-        FindingCode.CONFLICTING_TAGS,
+        FindingCode.INVALID_TAG,
         "port=1",
     ),
-    (tagged(("privatelink-sync:knd", "x")), FindingCode.UNKNOWN_TAG, "'privatelink-sync:knd'"),
-    (tagged(("PrivateLink-Sync:kind", "x")), FindingCode.UNKNOWN_TAG, "'PrivateLink-Sync:kind'"),
-    (tagged(endpoint=""), FindingCode.INVALID_ENDPOINT, ENDPOINT_TAG),
-    (tagged(endpoint="not a name"), FindingCode.INVALID_ENDPOINT, ENDPOINT_TAG),
-    (tagged(endpoint="10.0.1.11"), FindingCode.INVALID_ENDPOINT, "which is addresses"),
-    (tagged(endpoint="i-0123456789abcdef0"), FindingCode.INVALID_ENDPOINT, "an EC2 instance"),
+    (tagged(("privatelink-sync:knd", "x")), FindingCode.INVALID_TAG, "'privatelink-sync:knd'"),
+    (tagged(("PrivateLink-Sync:kind", "x")), FindingCode.INVALID_TAG, "'PrivateLink-Sync:kind'"),
+    (tagged(endpoint=""), FindingCode.INVALID_TAG, ENDPOINT_TAG),
+    (tagged(endpoint="not a name"), FindingCode.INVALID_TAG, ENDPOINT_TAG),
+    (tagged(endpoint="10.0.1.11"), FindingCode.INVALID_TAG, "which is addresses"),
+    (tagged(endpoint="i-0123456789abcdef0"), FindingCode.INVALID_TAG, "an EC2 instance"),
     (
         tagged(endpoint="o.cluster-custom-abc.eu-west-1.rds.amazonaws.com"),
-        FindingCode.INVALID_ENDPOINT,
+        FindingCode.INVALID_TAG,
         "custom endpoint",
     ),
     (
         tagged(endpoint="o.abc.eu-central-1.rds.amazonaws.com"),
-        FindingCode.INVALID_ENDPOINT,
+        FindingCode.INVALID_TAG,
         "eu-central-1",
     ),
     (tagged(group="arn:aws:s3:::bucket"), FindingCode.NOT_A_TARGET_GROUP, "bucket"),
@@ -175,7 +175,7 @@ FAULTS = [
         "aws-cn",
     ),
     *(
-        (tagged((POLICY_TAG, text)), FindingCode.INVALID_POLICY, repr(bad))
+        (tagged((POLICY_TAG, text)), FindingCode.INVALID_TAG, repr(bad))
         for text, bad in [
             ("port", ""),
             ("fast", "fast"),

@@ -44,28 +44,28 @@ def test_a_clock_that_goes_back_adds_no_tokens() -> None:
 
 
 def test_a_throttling_halves_the_rate_and_removes_saved_tokens() -> None:
-    bucket = TokenBucket.full(QUOTA, 0.0).throttled(0.0)
+    bucket = TokenBucket.full(QUOTA, 0.0).after_call(0.0, throttled=True)
     assert (bucket.rate, bucket.tokens) == (0.25, 0.0)
     assert bucket.take(0.0)[1] == 4.0
 
 
 def test_a_throttling_keeps_the_debt_of_granted_calls() -> None:
     bucket = TokenBucket(QUOTA, -3.0, 0.5, 0.0)
-    assert bucket.throttled(0.0).tokens == -3.0
+    assert bucket.after_call(0.0, throttled=True).tokens == -3.0
 
 
 def test_the_rate_never_falls_to_zero() -> None:
     bucket = TokenBucket.full(QUOTA, 0.0)
     for _ in range(100):
-        bucket = bucket.throttled(0.0)
+        bucket = bucket.after_call(0.0, throttled=True)
     assert bucket.rate == QUOTA.refill / 32
 
 
 def test_successes_restore_the_rate_up_to_the_quota() -> None:
-    bucket = TokenBucket.full(QUOTA, 0.0).throttled(0.0)
-    assert bucket.succeeded(0.0).rate == 0.25 + 0.5 / 16
+    bucket = TokenBucket.full(QUOTA, 0.0).after_call(0.0, throttled=True)
+    assert bucket.after_call(0.0, throttled=False).rate == 0.25 + 0.5 / 16
     for _ in range(100):
-        bucket = bucket.succeeded(0.0)
+        bucket = bucket.after_call(0.0, throttled=False)
     assert bucket.rate == QUOTA.refill
 
 
@@ -88,7 +88,7 @@ def test_calls_never_exceed_the_quota_in_any_period(
             now = max(now, at)
             went.append(now)
         else:
-            bucket = bucket.throttled(now) if outcome == "throttled" else bucket.succeeded(now)
+            bucket = bucket.after_call(now, throttled=outcome == "throttled")
     for first, start in enumerate(went):
         for count, end in enumerate(went[first:], start=1):
             assert count <= QUOTA.capacity + QUOTA.refill * (end - start) + 1e-6
@@ -106,8 +106,8 @@ def test_a_call_waits_for_its_own_bucket_and_the_accounts() -> None:
 
 def test_a_throttling_slows_its_own_bucket_and_the_accounts() -> None:
     budget = CallBudget.of(0.0, share=0.5)
-    slow = budget.throttled(Call.DESCRIBE, 0.0)
+    slow = budget.after_call(Call.DESCRIBE, 0.0, throttled=True)
     assert slow.buckets[Call.DESCRIBE].rate == slow.account.rate == 2.5
     assert slow.buckets[Call.REGISTRATION] == budget.buckets[Call.REGISTRATION]
-    faster = slow.succeeded(Call.DESCRIBE, 0.0)
+    faster = slow.after_call(Call.DESCRIBE, 0.0, throttled=False)
     assert faster.buckets[Call.DESCRIBE].rate == faster.account.rate == 2.5 + 5 / 16

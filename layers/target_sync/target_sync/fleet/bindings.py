@@ -41,14 +41,12 @@ _ARN = re.compile(
     r":(?P<account>[0-9]{12}):targetgroup/[A-Za-z0-9-]{1,32}/[0-9a-f]{16}"
 )
 _NUMBER = re.compile(r"[0-9]{1,5}")
-#: The messages of ``classify`` name the parameters of a stack; a fleet has tags instead.
-_TAG_OF_PARAMETER = {"DatabaseEndpoint": ENDPOINT_TAG, "DatabaseKind": KIND_TAG}
 
 
 class _InvalidTagsError(Exception):
     """A group has no valid binding."""
 
-    def __init__(self, code: FindingCode, detail: str) -> None:
+    def __init__(self, detail: str, code: FindingCode = FindingCode.INVALID_TAG) -> None:
         super().__init__(detail)
         self.code = code
 
@@ -97,7 +95,6 @@ def _read(
     for key in values:
         if key not in _USER_TAGS:
             raise _InvalidTagsError(
-                FindingCode.UNKNOWN_TAG,
                 f"The tag {key!r} is not one of {', '.join(_USER_TAGS)}: correct or remove it.",
             )
     endpoint, kind, policy = (_single_value(key, values) for key in _USER_TAGS)
@@ -115,29 +112,29 @@ def _check_arn(arn: str, scope: AwsScope) -> None:
     match = _ARN.fullmatch(arn)
     if match is None:
         raise _InvalidTagsError(
-            FindingCode.NOT_A_TARGET_GROUP,
             f"{arn!r} is not a target group: remove the tag {ENDPOINT_TAG} from it.",
+            FindingCode.NOT_A_TARGET_GROUP,
         )
     own = (scope.partition, scope.region, scope.account)
     if match.group("partition", "region", "account") != own:
         raise _InvalidTagsError(
-            FindingCode.OTHER_ACCOUNT_OR_REGION,
             f"{arn} is not in {scope}: deploy a fleet in its account and Region.",
+            FindingCode.OTHER_ACCOUNT_OR_REGION,
         )
 
 
 def _check_facts(arn: str, facts: GroupFacts | None) -> GroupFacts:
     if facts is None:
         raise _InvalidTagsError(
-            FindingCode.NOT_FOUND,
             f"{arn} does not exist any more. The tagging API still lists a deleted target group for"
             " some time. Create it again if it was deleted by mistake.",
+            FindingCode.NOT_FOUND,
         )
     if not facts.has_ip_targets:
         raise _InvalidTagsError(
-            FindingCode.WRONG_TARGET_TYPE,
             f"{arn} does not have TargetType ip, and a fleet registers IP addresses: create a"
             f" target group of type ip, or remove the tag {ENDPOINT_TAG}.",
+            FindingCode.WRONG_TARGET_TYPE,
         )
     return facts
 
@@ -157,7 +154,6 @@ def _single_value(key: str, values: Mapping[str, list[str]]) -> str | None:
     found = values.get(key, [])
     if len(found) > 1:
         raise _InvalidTagsError(
-            FindingCode.CONFLICTING_TAGS,
             f"The tag {key} is listed with the values {' and '.join(map(repr, found))}: keep one.",
         )
     return found[0] if found else None
@@ -168,17 +164,17 @@ def _endpoint(text: str, kind: str | None, region: str) -> tuple[str, DatabaseKi
     try:
         endpoint = classify(text, _kind(kind), region)
     except RejectedInputError as error:
-        raise _InvalidTagsError(FindingCode.INVALID_ENDPOINT, _with_tag_names(str(error))) from None
+        # The message names the parameters of a stack.
+        message = str(error).replace("DatabaseEndpoint", ENDPOINT_TAG)
+        raise _InvalidTagsError(message.replace("DatabaseKind", KIND_TAG)) from None
     if endpoint.kind is None:
         raise _InvalidTagsError(
-            FindingCode.INVALID_ENDPOINT,
             f"The tag {ENDPOINT_TAG} has the custom endpoint {endpoint.endpoint}, whose chosen"
             f" members cannot be followed: give the cluster's writer or reader endpoint, or set"
             f" {KIND_TAG}.",
         )
     if endpoint.kind not in FLEET_KINDS:
         raise _InvalidTagsError(
-            FindingCode.INVALID_ENDPOINT,
             f"The tag {ENDPOINT_TAG} has {text!r}, which is {endpoint.type}: a fleet follows DNS"
             " names only; register these targets yourself, or deploy a stack for them.",
         )
@@ -190,16 +186,9 @@ def _kind(text: str | None) -> DatabaseKind | None:
         return None
     if text not in FLEET_KINDS:
         raise _InvalidTagsError(
-            FindingCode.INVALID_KIND,
             f"The tag {KIND_TAG} has {text!r}: give one of {', '.join(FLEET_KINDS)}, or no tag.",
         )
     return DatabaseKind(text)
-
-
-def _with_tag_names(text: str) -> str:
-    for parameter, tag in _TAG_OF_PARAMETER.items():
-        text = text.replace(parameter, tag)
-    return text
 
 
 def _policy(text: str, default: SyncPolicy) -> SyncPolicy:
@@ -243,7 +232,6 @@ def _network(text: str, default: SyncPolicy) -> IPNetwork:
 
 def _invalid_policy(item: str, why: str = "") -> _InvalidTagsError:
     return _InvalidTagsError(
-        FindingCode.INVALID_POLICY,
         f"The tag {POLICY_TAG} has {item!r}{why}: give port=, max= or networks=, each once, for"
         " example port=6432 networks=10.1.0.0/16+10.2.0.0/16.",
     )

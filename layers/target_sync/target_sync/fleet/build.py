@@ -13,36 +13,21 @@ from target_sync.aws import CLIENT_CONFIG, make_client
 from target_sync.clock import SystemClock
 from target_sync.endpoints.cluster import RdsCluster, cluster_endpoint
 from target_sync.endpoints.dns import DnsEndpoint, make_resolver
-from target_sync.fleet.groups import BoundGroups, ElbGroupFacts, TaggedGroups
+from target_sync.fleet.groups import AwsGroups, BoundGroups
 from target_sync.fleet.model import EndpointKey
 from target_sync.fleet.planner import RunPlanner
 from target_sync.fleet.rate_limiter import CallRateLimiter, ThrottlingCounter
 from target_sync.fleet.rate_limits import CallBudget
-from target_sync.fleet.runs import GroupRuns, LogContext
+from target_sync.fleet.runs import GroupRuns
 from target_sync.fleet.settings import FleetSettings, load_fleet_settings
 from target_sync.fleet.sweeper import Sweeper, names_schedule, readers_schedule
 from target_sync.model import DatabaseKind, scope_of_function
-from target_sync.ports import Endpoint, LogRecord
+from target_sync.ports import Endpoint
 from target_sync.reporting import PowertoolsReporter
 from target_sync.targets.target_group import ElbTargetGroup
 
 #: The threads for the steps of the runs. A thread waits only while a call does not return.
 CALL_THREADS = 32
-
-
-class PowertoolsFleetReporter:
-    """Implements ``target_sync.fleet.runs.FleetReporter``."""
-
-    def for_run(self, context: LogContext) -> PowertoolsReporter:
-        """Return the reporter of one run."""
-        return PowertoolsReporter(context)
-
-    def report_bug(self, context: LogContext, error: BaseException) -> None:
-        """Log an unexpected exception, which counts as a failed run."""
-        record = LogRecord(
-            message="run ended with a bug", fields={}, level="error", counts={"SyncFailed": 1}
-        )
-        self.for_run(context).write(record, error)
 
 
 @functools.cache
@@ -59,8 +44,7 @@ def build_sweeper(environ: Mapping[str, str], function_arn: str) -> Sweeper:
     budget = CallBudget.of(clock.now(), settings.share)
     return Sweeper(
         groups=BoundGroups(
-            tagged_groups=TaggedGroups(make_client("resourcegroupstaggingapi")),
-            facts=ElbGroupFacts(elb, make_client("ec2")),
+            groups=AwsGroups(make_client("resourcegroupstaggingapi"), elb, make_client("ec2")),
             limits=settings.limits,
             scope=scope_of_function(function_arn),
             clock=clock,
@@ -71,7 +55,7 @@ def build_sweeper(environ: Mapping[str, str], function_arn: str) -> Sweeper:
             target_group=lambda it: ElbTargetGroup(elb, it.arn, it.vpc_networks),
             endpoint=lambda it: endpoints.of(*it.endpoint_key),
             rate_limiter=CallRateLimiter(clock, budget, ThrottlingCounter(elb).count),
-            reporter=PowertoolsFleetReporter(),
+            reporter=lambda it: PowertoolsReporter(it.log_context),
         ),
         planner=RunPlanner(Random().shuffle),  # noqa: S311 - a sequence, no secret
         polling=ThreadPoolExecutor(names_schedule().most_at_once + readers_schedule().most_at_once),

@@ -2,7 +2,8 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from math import inf
+from typing import TYPE_CHECKING, Any, Protocol
 
 from target_sync.aws import AwsApi, networks_of
 from target_sync.fleet.bindings import read_listing
@@ -14,7 +15,6 @@ from target_sync.fleet.model import (
     Limits,
     TaggedGroup,
 )
-from target_sync.fleet.ports import GroupFactsPort, TaggedGroupsPort
 from target_sync.model import AwsScope, IPNetwork
 from target_sync.ports import Clock
 
@@ -36,19 +36,34 @@ FACTS_SECONDS = 900.0
 NOT_FOUND_SECONDS = 300.0
 
 
-class TaggedGroups:
-    """Every target group of the client's account and Region with an endpoint tag.
+class GroupsPort(Protocol):
+    """The target groups of an account and Region.
 
-    Implements ``target_sync.fleet.ports.TaggedGroupsPort``. The API may still list a deleted group,
-    and may list without tags a group that once had some.
+    Every method raises ``AwsUnavailableError`` for a failure that may pass, and another
+    ``AwsCallError`` for a permanent one.
     """
 
-    def __init__(self, client: "ResourceGroupsTaggingAPIClient") -> None:
-        self._client = client
+    def list_groups(self) -> Sequence[TaggedGroup]:
+        """Return every group that has an endpoint tag. Its tags may be some seconds old."""
+
+    def describe(self, arns: Collection[str]) -> Mapping[str, GroupFacts]:
+        """Return the facts of these groups, without the groups that do not exist."""
+
+
+@dataclass(frozen=True, slots=True)
+class AwsGroups:
+    """Implements ``GroupsPort`` for the account and Region of the clients."""
+
+    tagging: "ResourceGroupsTaggingAPIClient"
+    elb: "ElasticLoadBalancingv2Client"
+    ec2: "EC2Client"
 
     def list_groups(self) -> Sequence[TaggedGroup]:
-        """Return the groups, 100 per call. If one page fails, the listing fails."""
-        pages = self._client.get_paginator("get_resources").paginate(
+        """Return the groups, 100 per call. If one page fails, the listing fails.
+
+        The API may still list a deleted group, and may list without tags a group that had some.
+        """
+        pages = self.tagging.get_paginator("get_resources").paginate(
             TagFilters=[{"Key": ENDPOINT_TAG}],
             ResourceTypeFilters=[_TARGET_GROUPS],
             PaginationConfig={"PageSize": _RESOURCES_PAGE},
@@ -58,28 +73,17 @@ class TaggedGroups:
             lambda: [_group(it) for page in pages for it in page["ResourceTagMappingList"]],
         )
 
-
-class ElbGroupFacts:
-    """Target groups and their VPCs. Implements ``target_sync.fleet.ports.GroupFactsPort``.
-
-    It describes all groups of the account and Region: a call that names one deleted group fails for
-    all groups that it names.
-    """
-
-    def __init__(self, elb: "ElasticLoadBalancingv2Client", ec2: "EC2Client") -> None:
-        self._elb = elb
-        self._ec2 = ec2
-
     def describe(self, arns: Collection[str]) -> Mapping[str, GroupFacts]:
-        """Return the facts of these groups, 400 per call; no call if there are none.
+        """Return the facts of these groups; no call if there are none.
 
-        A group whose VPC was deleted is missing too.
+        It describes all groups of the account and Region, 400 per call, because a call that names
+        one deleted group fails. A group whose VPC was deleted is missing too.
         """
         asked = frozenset(arns)
         if not asked:
             return {}
         vpcs = self._vpcs()
-        pages = self._elb.get_paginator("describe_target_groups").paginate(
+        pages = self.elb.get_paginator("describe_target_groups").paginate(
             PaginationConfig={"PageSize": _GROUPS_PAGE}
         )
         return _ELB.read(
@@ -93,7 +97,7 @@ class ElbGroupFacts:
         )
 
     def _vpcs(self) -> Mapping[str, tuple[IPNetwork, ...]]:
-        pages = self._ec2.get_paginator("describe_vpcs").paginate(
+        pages = self.ec2.get_paginator("describe_vpcs").paginate(
             PaginationConfig={"PageSize": _VPCS_PAGE}
         )
         found = _EC2.read(
@@ -101,21 +105,6 @@ class ElbGroupFacts:
             lambda: {vpc["VpcId"]: networks_of(vpc) for page in pages for vpc in page["Vpcs"]},
         )
         return {_NO_VPC: (), **found}
-
-
-@dataclass(frozen=True, slots=True)
-class _CachedFacts:
-    """The facts of the groups that one call asked for."""
-
-    asked: frozenset[str]
-    facts: Mapping[str, GroupFacts]
-    at: float
-
-    def covers(self, arns: frozenset[str], now: float) -> bool:
-        """Return whether these groups need no further call."""
-        complete = arns <= self.facts.keys()
-        lifetime = FACTS_SECONDS if complete else NOT_FOUND_SECONDS
-        return arns <= self.asked and now - self.at < lifetime
 
 
 @dataclass(slots=True, kw_only=True)
@@ -126,12 +115,14 @@ class BoundGroups:
     quota: the same number for one group as for all.
     """
 
-    tagged_groups: TaggedGroupsPort
-    facts: GroupFactsPort
+    groups: GroupsPort
     limits: Limits
     scope: AwsScope
     clock: Clock
-    _cache: _CachedFacts = field(default=_CachedFacts(frozenset(), {}, float("-inf")), init=False)
+    #: The groups of the last description, their facts, and its time.
+    _asked: frozenset[str] = field(default=frozenset(), init=False)
+    _facts: Mapping[str, GroupFacts] = field(default_factory=dict, init=False)
+    _described_at: float = field(default=-inf, init=False)
 
     def read(self) -> tuple[tuple[Binding, ...], tuple[Finding, ...]]:
         """Return the bound groups, and the findings on tagged groups without a binding.
@@ -139,12 +130,18 @@ class BoundGroups:
         Raises:
             AwsCallError: A call to list the groups or to describe them failed.
         """
-        groups = self.tagged_groups.list_groups()
-        arns = frozenset(group.arn for group in groups)
-        now = self.clock.now()
-        if not self._cache.covers(arns, now):
-            self._cache = _CachedFacts(arns, self.facts.describe(arns), now)
-        return read_listing(groups, self.scope, self.limits, self._cache.facts)
+        groups = self.groups.list_groups()
+        facts = self._describe(frozenset(group.arn for group in groups))
+        return read_listing(groups, self.scope, self.limits, facts)
+
+    def _describe(self, arns: frozenset[str]) -> Mapping[str, GroupFacts]:
+        """Return the facts of these groups, from memory unless they are too old there."""
+        now, is_complete = self.clock.now(), arns <= self._facts.keys()
+        lifetime = FACTS_SECONDS if is_complete else NOT_FOUND_SECONDS
+        if not arns <= self._asked or now - self._described_at >= lifetime:
+            facts = self.groups.describe(arns)
+            self._asked, self._facts, self._described_at = arns, facts, now
+        return self._facts
 
 
 def _group(item: Mapping[str, Any]) -> TaggedGroup:

@@ -92,11 +92,7 @@ class FindingCode(StrEnum):
 
     NOT_A_TARGET_GROUP = "not_a_target_group"
     OTHER_ACCOUNT_OR_REGION = "other_account_or_region"
-    CONFLICTING_TAGS = "conflicting_tags"
-    UNKNOWN_TAG = "unknown_tag"
-    INVALID_ENDPOINT = "invalid_endpoint"
-    INVALID_KIND = "invalid_kind"
-    INVALID_POLICY = "invalid_policy"
+    INVALID_TAG = "invalid_tag"
     #: The tagging API lists the group, but ELB does not know it: it was deleted.
     NOT_FOUND = "not_found"
     #: The targets are instances, functions or load balancers.

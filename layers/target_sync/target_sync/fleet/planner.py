@@ -6,7 +6,7 @@ verified, or its audit is due. The audit visits all groups, the one verified lon
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 
@@ -40,6 +40,15 @@ class PlannedRun:
 
     binding: Binding
     reason: RunReason
+
+    @property
+    def log_context(self) -> Mapping[str, str]:
+        """The fields of the log records of the run."""
+        return {
+            "target_group": self.binding.arn,
+            "endpoint": self.binding.endpoint,
+            "reason": self.reason.value,
+        }
 
 
 class _Group:

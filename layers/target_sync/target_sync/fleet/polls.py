@@ -2,6 +2,7 @@
 
 import heapq
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from math import inf
 
 from target_sync.fleet.model import EndpointKey
@@ -12,30 +13,28 @@ LONGEST_PAUSE_SECONDS = 30.0
 _BURST_SECONDS = 0.1
 
 
+@dataclass(slots=True, kw_only=True)
 class PollSchedule:
     """The polls of some endpoints.
 
     A poll that does not end delays no other endpoint, until ``most_at_once`` polls do not end. Each
     failure in a row doubles the pause, so names without a response leave room for the others.
+
+    Attributes:
+        interval: The seconds from the end of a poll until the next one of the same endpoint.
+        per_second: The most polls in a second.
+        most_at_once: The most polls at the same time.
     """
 
-    def __init__(self, *, interval: float, per_second: float, most_at_once: int) -> None:
-        """Plan no poll yet.
-
-        Args:
-            interval: The seconds from the end of a poll until the next one of the same endpoint.
-            per_second: The most polls in a second.
-            most_at_once: The most polls at the same time.
-        """
-        self._interval = interval
-        self.per_second = per_second
-        self.most_at_once = most_at_once
-        self._due: list[tuple[float, EndpointKey]] = []
-        # When each endpoint is due; None during its poll. Other entries of `_due` are obsolete.
-        self._due_at: dict[EndpointKey, float | None] = {}
-        self._running: set[EndpointKey] = set()
-        self._failures: dict[EndpointKey, int] = {}
-        self._next_at = -inf
+    interval: float
+    per_second: float
+    most_at_once: int
+    _due: list[tuple[float, EndpointKey]] = field(default_factory=list, init=False)
+    #: When each endpoint is due; None during its poll. Other entries of `_due` are obsolete.
+    _due_at: dict[EndpointKey, float | None] = field(default_factory=dict, init=False)
+    _running: set[EndpointKey] = field(default_factory=set, init=False)
+    _failures: dict[EndpointKey, int] = field(default_factory=dict, init=False)
+    _next_at: float = field(default=-inf, init=False)
 
     def update(self, keys: Iterable[EndpointKey], now: float) -> None:
         """Observe exactly these endpoints from now on, new ones at once."""
@@ -63,8 +62,8 @@ class PollSchedule:
             return
         self._failures[key] = self._failures.get(key, 0) + 1 if failed else 0
         # The pause stays within the range of a float after many failures.
-        pause = self._interval * 2.0 ** min(self._failures[key], 10)
-        self._push(key, now + min(pause, max(self._interval, LONGEST_PAUSE_SECONDS)))
+        pause = self.interval * 2.0 ** min(self._failures[key], 10)
+        self._push(key, now + min(pause, max(self.interval, LONGEST_PAUSE_SECONDS)))
 
     def next_at(self) -> float:
         """Return when the next poll begins, at the earliest; infinity while none may."""

@@ -100,8 +100,8 @@ class CallRateLimiter:
         finally:
             throttled = self._throttled() > before
             with self._lock:
-                adapt = self._budget.throttled if throttled else self._budget.succeeded
-                self._budget = adapt(call, self._clock.now())
+                now = self._clock.now()
+                self._budget = self._budget.after_call(call, now, throttled=throttled)
 
     def _take_snapshot(
         self,

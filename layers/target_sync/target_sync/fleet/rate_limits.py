@@ -76,17 +76,16 @@ class TokenBucket:
         ready_at = level.at + max(0.0, 1.0 - level.tokens) / level.rate
         return replace(level, tokens=level.tokens - 1.0), ready_at
 
-    def throttled(self, now: float) -> "TokenBucket":
-        """Return the bucket after a throttling: other callers use more than we knew."""
-        level = self._refilled(now)
-        rate = max(level.rate * _DECREASE, self.quota.refill * _LOWEST)
-        return replace(level, rate=rate, tokens=min(level.tokens, 0.0))
+    def after_call(self, now: float, *, throttled: bool) -> "TokenBucket":
+        """Return the bucket after a call: a slightly higher rate, or a lower one if throttled.
 
-    def succeeded(self, now: float) -> "TokenBucket":
-        """Return the bucket after a success, with a slightly higher rate."""
-        level = self._refilled(now)
-        rate = min(level.rate + self.quota.refill * _INCREASE, self.quota.refill)
-        return replace(level, rate=rate)
+        After a throttling no tokens are left: other callers use more than we knew.
+        """
+        level, full_rate = self._refilled(now), self.quota.refill
+        if throttled:
+            rate = max(level.rate * _DECREASE, full_rate * _LOWEST)
+            return replace(level, rate=rate, tokens=min(level.tokens, 0.0))
+        return replace(level, rate=min(level.rate + full_rate * _INCREASE, full_rate))
 
     def _refilled(self, now: float) -> "TokenBucket":
         now = max(now, self.at)
@@ -113,13 +112,12 @@ class CallBudget:
         account, account_ready_at = self.account.take(now)
         return self._with(call, bucket, account), max(ready_at, account_ready_at)
 
-    def throttled(self, call: Call, now: float) -> "CallBudget":
-        """Return the budget after a throttling. AWS does not name the bucket, so both slow down."""
-        return self._with(call, self.buckets[call].throttled(now), self.account.throttled(now))
-
-    def succeeded(self, call: Call, now: float) -> "CallBudget":
-        """Return the budget after a success."""
-        return self._with(call, self.buckets[call].succeeded(now), self.account.succeeded(now))
+    def after_call(self, call: Call, now: float, *, throttled: bool) -> "CallBudget":
+        """Return the budget after a call. AWS does not name a bucket, so both slow down."""
+        bucket, account = (
+            it.after_call(now, throttled=throttled) for it in (self.buckets[call], self.account)
+        )
+        return self._with(call, bucket, account)
 
     def _with(self, call: Call, bucket: TokenBucket, account: TokenBucket) -> "CallBudget":
         return CallBudget({**self.buckets, call: bucket}, account)

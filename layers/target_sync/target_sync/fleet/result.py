@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from target_sync.fleet.model import Finding, RunReason
 from target_sync.ports import LogRecord
+from target_sync.triggers import Trigger
 
 #: The findings in one log record. A larger record may exceed the size of a CloudWatch event
 #: (256 KB).
@@ -24,8 +25,7 @@ class SweepResult:
         polls: How many observations were made.
     """
 
-    trigger: Mapping[str, object]
-    dry_run: bool
+    trigger: Trigger
     bound: int
     findings: tuple[Finding, ...]
     runs: Counter[RunReason]
@@ -37,8 +37,8 @@ class SweepResult:
     def to_document(self) -> Mapping[str, object]:
         """Return the result as JSON."""
         return {
-            "trigger": self.trigger,
-            "dry_run": self.dry_run,
+            "trigger": self.trigger.to_document(),
+            "dry_run": self.trigger.dry_run,
             "groups": {
                 "bound": self.bound,
                 "with_findings": len(self.findings),
@@ -69,7 +69,9 @@ class SweepResult:
         }
         for start in range(0, max(1, len(self.findings)), FINDINGS_PER_RECORD):
             part = self.findings[start : start + FINDINGS_PER_RECORD]
-            has_metrics = not self.dry_run and start + FINDINGS_PER_RECORD >= len(self.findings)
+            has_metrics = not self.trigger.dry_run and start + FINDINGS_PER_RECORD >= len(
+                self.findings
+            )
             yield LogRecord(
                 message="sweep ended",
                 fields={

@@ -1,15 +1,13 @@
 """Runs for single groups: the loop of one database, within the fleet's call budget."""
 
-from collections.abc import Callable, Generator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass, field
 
 from target_sync.errors import TargetSyncError
 from target_sync.fleet.model import Binding
 from target_sync.fleet.planner import PlannedRun
 from target_sync.fleet.rate_limiter import CallRateLimiter, RateLimitedTargetGroup
-from target_sync.ports import Clock, Endpoint, TargetGroupPort
+from target_sync.ports import Clock, Endpoint, LogRecord, TargetGroupPort
 from target_sync.reconcile.loop import RunState
 from target_sync.reconcile.reconciler import Reconciler, RunReporter
 from target_sync.reconcile.result import SyncResult
@@ -23,18 +21,55 @@ RUN_SECONDS = 345.0
 #: How long a run retries after failures once it has detected a change.
 _RETRY_SECONDS = 30.0
 
-#: The fields of a log record that name the group.
-LogContext: TypeAlias = Mapping[str, str]
+
+@dataclass(slots=True)
+class GroupRun:
+    """A run that has begun. It is its own ``RunReporter``, which keeps the result.
+
+    Several runs can share a clock, and the caller can stop one at any step.
+
+    Attributes:
+        reporter: Logs iterations. The caller logs the result, in one thread for all runs.
+        steps: The times at which to continue.
+    """
+
+    planned: PlannedRun
+    reporter: RunReporter
+    steps: Generator[float, None, SyncResult] = field(init=False)
+    _result: SyncResult = field(init=False)
+
+    def next_step(self) -> float | SyncResult:
+        """Do the next step; return when to continue, or the result, which has any failure."""
+        try:
+            return next(self.steps)
+        except (StopIteration, TargetSyncError):
+            return self._result
+
+    def report_iteration(self, run: RunState) -> None:
+        """Log an iteration."""
+        self.reporter.report_iteration(run)
+
+    def report(self, result: SyncResult) -> None:
+        """Keep the result."""
+        self._result = result
 
 
-class FleetReporter(Protocol):
-    """Logs the runs of a fleet."""
+@dataclass(frozen=True, slots=True)
+class RunBug:
+    """The unexpected exception of a run, which counts as a failed run."""
 
-    def for_run(self, context: LogContext) -> RunReporter:
-        """Return the reporter of one run."""
+    planned: PlannedRun
+    error: BaseException
 
-    def report_bug(self, context: LogContext, error: BaseException) -> None:
-        """Log a run that ended with an unexpected exception."""
+    def to_log_records(self) -> Iterable[LogRecord]:
+        """Return the record of the run."""
+        yield LogRecord(
+            message="run ended with a bug",
+            fields=self.planned.log_context,
+            level="error",
+            counts={"SyncFailed": 1},
+            error=self.error,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,73 +80,33 @@ class GroupRuns:
         target_group: Makes the target group of a binding, without a rate limit.
         endpoint: Makes the endpoint of a binding.
         rate_limiter: The call budget of all runs.
+        reporter: Makes the reporter of a run.
     """
 
     clock: Clock
     target_group: Callable[[Binding], TargetGroupPort]
     endpoint: Callable[[Binding], Endpoint]
     rate_limiter: CallRateLimiter
-    reporter: FleetReporter
+    reporter: Callable[[PlannedRun], RunReporter]
 
-    def begin(self, planned: PlannedRun) -> Generator[float, None, SyncResult]:
-        """Reconcile a group, and yield the times at which to continue.
+    def begin(self, planned: PlannedRun) -> GroupRun:
+        """Return a run before its first step.
 
-        As with ``Reconciler.run_in_steps``, several runs can share a clock, and the caller can stop
-        one at any step. A failure is in the result. The caller reports it, because the reporter is
-        not made for several threads. Clients are not made in several threads either, so this method
-        makes the adapters, and not the first step.
+        This method makes the adapters, because clients are not made in several threads.
         """
         binding = planned.binding
-        endpoint, group = self.endpoint(binding), self.target_group(binding)
-        limited = RateLimitedTargetGroup(group, self.rate_limiter, self.clock)
-        run = _Result(self.reporter.for_run(context_of(planned)))
+        group = RateLimitedTargetGroup(self.target_group(binding), self.rate_limiter, self.clock)
+        run = GroupRun(planned, self.reporter(planned))
         reconciler = Reconciler(
-            endpoint=endpoint,
-            target_group=limited,
+            endpoint=self.endpoint(binding),
+            target_group=group,
             policy=binding.policy,
             clock=self.clock,
             reporter=run,
             watch_seconds=_RETRY_SECONDS,
-            rate_limiter=limited,
+            rate_limiter=group,
         )
-        return self._steps(reconciler, run)
-
-    def _steps(self, reconciler: Reconciler, run: "_Result") -> Generator[float, None, SyncResult]:
-        # The result has the message of the error.
-        with suppress(TargetSyncError):
-            yield from reconciler.run_in_steps(
-                _TRIGGER, remaining_seconds=RUN_SECONDS, age_seconds=0.0
-            )
-        return run.result
-
-    def report(self, planned: PlannedRun, result: SyncResult) -> None:
-        """Log the result of a run."""
-        self.reporter.for_run(context_of(planned)).report(result)
-
-    def report_bug(self, planned: PlannedRun, error: BaseException) -> None:
-        """Log a run that ended with an unexpected exception."""
-        self.reporter.report_bug(context_of(planned), error)
-
-
-class _Result:
-    """Implements ``RunReporter``: keeps the result, and logs iterations."""
-
-    result: SyncResult
-
-    def __init__(self, reporter: RunReporter) -> None:
-        self._reporter = reporter
-
-    def report_iteration(self, run: RunState) -> None:
-        self._reporter.report_iteration(run)
-
-    def report(self, result: SyncResult) -> None:
-        self.result = result
-
-
-def context_of(planned: PlannedRun) -> LogContext:
-    """Return the log context of a run."""
-    return {
-        "target_group": planned.binding.arn,
-        "endpoint": planned.binding.endpoint,
-        "reason": planned.reason.value,
-    }
+        run.steps = reconciler.run_in_steps(
+            _TRIGGER, remaining_seconds=RUN_SECONDS, age_seconds=0.0
+        )
+        return run

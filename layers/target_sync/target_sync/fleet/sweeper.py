@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 from target_sync.errors import AwsUnavailableError
 from target_sync.fleet.groups import BoundGroups
 from target_sync.fleet.model import Binding, EndpointKey, Finding, RunReason
-from target_sync.fleet.planner import PlannedRun, RunPlanner
+from target_sync.fleet.planner import RunPlanner
 from target_sync.fleet.polls import PollSchedule
 from target_sync.fleet.result import SweepResult
-from target_sync.fleet.runs import GroupRuns
+from target_sync.fleet.runs import GroupRun, GroupRuns, RunBug
 from target_sync.model import (
     DatabaseKind,
     FailedObservation,
@@ -26,6 +26,7 @@ from target_sync.model import (
     RunStatus,
 )
 from target_sync.ports import Clock, Endpoint, Reporter
+from target_sync.reconcile.reconciler import wait_for_each
 from target_sync.reconcile.result import SyncResult
 from target_sync.triggers import Trigger
 
@@ -59,14 +60,6 @@ def readers_schedule() -> PollSchedule:
 
 
 @dataclass(slots=True)
-class _Run:
-    """A run that has begun."""
-
-    planned: PlannedRun
-    steps: Generator[float, None, SyncResult]
-
-
-@dataclass(slots=True)
 class _Sweep:
     """What one sweep has done.
 
@@ -76,7 +69,6 @@ class _Sweep:
     """
 
     trigger: Trigger
-    began: float
     listed: bool = False
     failure: BaseException | None = None
     runs: Counter[RunReason] = field(default_factory=Counter)
@@ -104,11 +96,11 @@ class Sweeper:
     polling: Executor
     calling: Executor
     clock: Clock
-    reporter: Reporter[SweepResult]
+    reporter: Reporter[SweepResult | RunBug]
     _names: PollSchedule = field(default_factory=names_schedule, init=False)
     _readers: PollSchedule = field(default_factory=readers_schedule, init=False)
     #: The runs that wait for a time, as a heap.
-    _due: list[tuple[float, int, _Run]] = field(default_factory=list, init=False)
+    _due: list[tuple[float, int, GroupRun]] = field(default_factory=list, init=False)
     _calls: dict[Future[Any], Callable[[], None]] = field(default_factory=dict, init=False)
     _numbers: "count[int]" = field(default_factory=count, init=False)
     _tag_findings: tuple[Finding, ...] = field(default=(), init=False)
@@ -124,12 +116,7 @@ class Sweeper:
             AwsCallError: The groups could not be listed. Those that were known were kept in sync.
         """
         steps = self.run_in_steps(trigger, remaining_seconds=remaining_seconds)
-        while True:
-            try:
-                self.clock.sleep_until(next(steps))
-            except StopIteration as end:
-                result: SweepResult = end.value
-                return result
+        return wait_for_each(steps, self.clock)
 
     def run_in_steps(
         self, trigger: Trigger, *, remaining_seconds: float
@@ -148,8 +135,7 @@ class Sweeper:
         if not self._sweep.listed:
             raise AwsUnavailableError("GetResources", "TimedOut", "no reply during the sweep")
         result = SweepResult(
-            trigger=trigger.to_document(),
-            dry_run=trigger.dry_run,
+            trigger=trigger,
             bound=len(self.planner.bindings),
             findings=(*self._tag_findings, *self.planner.findings()),
             runs=self._sweep.runs,
@@ -162,7 +148,7 @@ class Sweeper:
         return result
 
     def _begin(self, trigger: Trigger, now: float) -> None:
-        self._sweep = _Sweep(trigger, now)
+        self._sweep = _Sweep(trigger)
         if now > self._active_at + PAUSE_SECONDS:
             self._forget_runs(now)
         self._call(self.calling, self.groups.read, self._list)
@@ -223,10 +209,10 @@ class Sweeper:
             return
         planned = self.planner.next_run(now)
         if planned is not None:
-            self._step(_Run(planned, self.runs.begin(planned)))
+            self._step(self.runs.begin(planned))
 
-    def _step(self, run: _Run) -> None:
-        self._call(self.calling, partial(_next_step, run.steps), partial(self._stepped, run))
+    def _step(self, run: GroupRun) -> None:
+        self._call(self.calling, run.next_step, partial(self._stepped, run))
 
     def _call(
         self, executor: Executor, method: Callable[[], _T], then: Callable[[Future[_T]], None]
@@ -260,32 +246,23 @@ class Sweeper:
         schedule.end(key, now, failed=isinstance(observation, FailedObservation))
         self.planner.observe(key, observation)
 
-    def _stepped(self, run: _Run, future: Future[float | SyncResult]) -> None:
+    def _stepped(self, run: GroupRun, future: Future[float | SyncResult]) -> None:
         error = future.exception()
         if error is not None:
-            self.runs.report_bug(run.planned, error)
+            self.reporter.report(RunBug(run.planned, error))
             self._end(run, None)
             return
         outcome = future.result()
         if not isinstance(outcome, SyncResult):
             heapq.heappush(self._due, (outcome, next(self._numbers), run))
             return
-        self.runs.report(run.planned, outcome)
+        run.reporter.report(outcome)
         in_sync = outcome.status in (RunStatus.IN_SYNC, RunStatus.SYNCED)
         self._end(run, outcome.run.observations[-1].addresses if in_sync else None)
 
-    def _end(self, run: _Run, verified_for: frozenset[IPAddress] | None) -> None:
+    def _end(self, run: GroupRun, verified_for: frozenset[IPAddress] | None) -> None:
         self._sweep.runs[run.planned.reason] += 1
         self.planner.end_run(run.planned.binding, verified_for, self.clock.now())
-
-
-def _next_step(steps: Generator[float, None, SyncResult]) -> float | SyncResult:
-    """Return when to continue a run, or its result."""
-    try:
-        return next(steps)
-    except StopIteration as end:
-        result: SyncResult = end.value
-        return result
 
 
 def _failed(key: EndpointKey, error: BaseException, at: float) -> FailedObservation:

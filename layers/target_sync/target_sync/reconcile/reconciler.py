@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from target_sync.errors import AwsCallError
 from target_sync.model import (
@@ -35,6 +35,8 @@ from target_sync.targets.warm_pool import WarmPool
 RESERVE_SECONDS = 15.0
 #: The interval of scheduled runs (template.yaml, EveryMinute).
 SCHEDULE_SECONDS = 60.0
+
+_T = TypeVar("_T")
 
 
 class RunReporter(Reporter[SyncResult], Protocol):
@@ -91,15 +93,10 @@ class Reconciler:
             ObservationError: The endpoint gave no addresses, or access to it is denied.
             AwsCallError: A call on the target group failed.
         """
-        run_in_steps = self.run_in_steps(
+        steps = self.run_in_steps(
             trigger, remaining_seconds=remaining_seconds, age_seconds=age_seconds
         )
-        while True:
-            try:
-                self.clock.sleep_until(next(run_in_steps))
-            except StopIteration as end:
-                result: SyncResult = end.value
-                return result
+        return wait_for_each(steps, self.clock)
 
     def run_in_steps(
         self, trigger: SyncTrigger, *, remaining_seconds: float, age_seconds: float
@@ -229,3 +226,13 @@ class Reconciler:
         if self.rate_limiter is not None:
             yield from self.rate_limiter.before_change()
         yield self.clock.now()
+
+
+def wait_for_each(steps: Generator[float, None, _T], clock: Clock) -> _T:
+    """Continue at each time that the steps yield, and return their result."""
+    while True:
+        try:
+            clock.sleep_until(next(steps))
+        except StopIteration as end:
+            result: _T = end.value
+            return result
