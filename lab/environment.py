@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -14,11 +14,11 @@ from typing import Any, TypeVar
 
 from lab import postgres
 from lab.addresses import AddressPlan, Endpoint, Ports, free_port
-from lab.aws import SUBNETS, Account, Database, create_database
+from lab.aws import SUBNETS, Account, Database
 from lab.dns_server import Zone, query_count
 from lab.emulator.client import EmulatorAdmin
 from lab.options import LabOptions
-from lab.postgres import PostgresPair, PostgresSet
+from lab.postgres import PostgresSet
 from lab.processes import Server, Supervisor, accepts_connections
 from lab.rds_control_plane import FailoverHook, RdsControlPlane
 from lab.writer import Connection
@@ -29,7 +29,6 @@ STRANGER = "333333333333"
 
 _HOST = "127.0.0.1"
 _DATABASE_PORT = 5432
-_IDENTIFIER = "orders"
 _REPOSITORY = Path(__file__).parents[1]
 #: The servers' addresses in the VPC, by their loopback host.
 ADDRESSES: Mapping[str, Endpoint] = {
@@ -183,36 +182,6 @@ class Lab:
         self.supervisor.wait_until(
             lambda: time.monotonic() >= end, what="time to pass", timeout=seconds + 60
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InstanceLab(Lab):
-    """A lab with a Multi-AZ instance.
-
-    Attributes:
-        pair: The database's two servers.
-        database: The database in the RDS API.
-        rds: Performs failovers.
-    """
-
-    pair: PostgresPair
-    database: Database
-    rds: RdsControlPlane
-
-    @classmethod
-    @contextmanager
-    def start_all(cls, supervisor: Supervisor, options: LabOptions) -> Iterator["InstanceLab"]:
-        """Start all servers except the data plane, and create the database."""
-        pair = PostgresPair.create(supervisor)
-        with Lab.start(supervisor, options, address_plan(pair)) as lab:
-            database = create_database(lab.provider, _IDENTIFIER)
-            parts = {field.name: getattr(lab, field.name) for field in fields(Lab)}
-            yield cls(**parts, pair=pair, database=database, rds=lab.rds_for(database, pair))
-
-    @property
-    def primary_host(self) -> IPv4Address:
-        """The loopback address of the current primary."""
-        return IPv4Address(self.pair.primary.host)
 
 
 def address_plan(servers: PostgresSet) -> AddressPlan:

@@ -27,7 +27,14 @@ from typing import Any, LiteralString, Self
 import psycopg
 
 from lab.addresses import free_port_on
-from lab.processes import Account, Server, Supervisor, remove_tree, unprivileged_account
+from lab.processes import (
+    Account,
+    Server,
+    Supervisor,
+    WaitTimeoutError,
+    remove_tree,
+    unprivileged_account,
+)
 
 USER = "postgres"
 DATABASE = "postgres"
@@ -186,6 +193,10 @@ class PostgresServer:
             raise ValueError(f"PostgreSQL {self.name} is not running")
         return self._process.pid
 
+    def last_lines(self) -> str:
+        """Return the last lines of the server's output, for an error message."""
+        return "not running" if self._process is None else self._process.last_lines()
+
     def create(self) -> None:
         """Create an empty primary.
 
@@ -286,7 +297,8 @@ class PostgresServer:
         Afterwards each of them has every acknowledged commit.
 
         Raises:
-            WaitTimeoutError: A standby did not catch up in time.
+            WaitTimeoutError: A standby did not catch up in time. The message has the state of the
+                replication and the last lines of the standbys.
             ServerDiedError: A server died.
         """
         names = ", ".join(standby.name for standby in standbys)
@@ -302,11 +314,23 @@ class PostgresServer:
         # the next request, so after this request every commit waits.
         self.query("CHECKPOINT")
         ((written,),) = self.query("SELECT pg_current_wal_insert_lsn()")
-        self._supervisor.wait_until(
-            lambda: all(self._has_flushed(standby.name, written) for standby in standbys),
-            what=f"PostgreSQL {names} to be synchronous standbys of {self.name}",
-            timeout=timeout,
+        try:
+            self._supervisor.wait_until(
+                lambda: all(self._has_flushed(standby.name, written) for standby in standbys),
+                what=f"PostgreSQL {names} to be synchronous standbys of {self.name}",
+                timeout=timeout,
+            )
+        except WaitTimeoutError as error:
+            raise WaitTimeoutError(f"{error}; {self._replication(standbys)}") from error
+
+    def _replication(self, standbys: "Sequence[PostgresServer]") -> str:
+        """Return what the primary and the standbys know of the replication."""
+        rows = self.query(
+            "SELECT application_name, state, sync_state, sent_lsn::text, flush_lsn::text"
+            " FROM pg_stat_replication"
         )
+        outputs = (f"PostgreSQL {standby.name}, {standby.last_lines()}" for standby in standbys)
+        return "\n".join([f"pg_stat_replication: {rows}", *outputs])
 
     def _has_flushed(self, standby: str, position: str) -> bool:
         return bool(
@@ -468,26 +492,3 @@ class PostgresSet:
             standby.rebuild_as_standby_of(self.primary)
         if self.standbys:
             self.primary.wait_synchronous(self.standbys)
-
-
-class PostgresPair(PostgresSet):
-    """A primary and one standby, like a Multi-AZ instance."""
-
-    @classmethod
-    def create(cls, supervisor: Supervisor, hosts: Sequence[str] = HOSTS[:2]) -> Self:
-        """Create and start both; see `PostgresSet.create`."""
-        return super().create(supervisor, hosts)
-
-    @property
-    def standby(self) -> PostgresServer:
-        """The standby."""
-        (standby,) = self.standbys
-        return standby
-
-    def promote_standby(self) -> PostgresServer:
-        """Promote the standby to `primary` and return it."""
-        return self.promote(self.standby)
-
-    def rebuild_standby(self) -> None:
-        """Rebuild the standby; see `PostgresSet.rebuild_standbys`."""
-        self.rebuild_standbys()

@@ -141,13 +141,16 @@ class Server:
             file.seek(self.log_offset)
             return file.read().decode(errors="replace")
 
+    def last_lines(self) -> str:
+        """Return the last lines of the process, for an error message."""
+        lines = [line for line in self.output().splitlines() if line.strip()][-_LAST_LINES:]
+        return "\n  ".join(["its last lines:", *lines]) if lines else "it wrote nothing"
+
     def describe_end(self) -> str:
         """Return the exit status and the last lines of the process, for an error message."""
         code = self.process.returncode
         how = f"exit status {code}" if code >= 0 else f"signal {-code}"
-        lines = [line for line in self.output().splitlines() if line.strip()][-_LAST_LINES:]
-        output = "\n  ".join(["its last lines:", *lines]) if lines else "it wrote nothing"
-        return f"({how}); {output}"
+        return f"({how}); {self.last_lines()}"
 
 
 class _Interrupts:

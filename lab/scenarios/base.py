@@ -120,27 +120,29 @@ class ScenarioContext:
             registered_targets == set(targets),
             ", ".join(map(str, sorted(registered_targets))) or "none",
         )
-        with TargetObserver(self.lab.admin, outputs["TargetGroupArn"]) as observer:
-            endpoint_id = Consumer(self.lab.account(consumer)).connect(
-                outputs["EndpointServiceName"]
-            )
-            connect = self.lab.start_data_plane(
-                outputs["TargetGroupArn"], endpoint_id, self.servers.primary.password
-            )
-            path = ConnectionPath(
-                context=self,
-                outputs=outputs,
-                observer=observer,
-                connect=connect,
-                consumer=Consumer(self.lab.account(consumer)),
-                endpoint_id=endpoint_id,
-            )
+        with self.connected(outputs, consumer) as path:
             path.expect_targets("they become healthy", targets)
             yield path
         self.progress.show("Deletion, with the consumer still connected")
         self.stack.delete()
-        new = sorted(set(self.resources()) - set(before))
-        self.expect("the deletion leaves nothing behind", not new, ", ".join(new) or "nothing left")
+        self.expect_no_new_resources("the deletion leaves nothing behind", before)
+
+    @contextmanager
+    def connected(self, outputs: Mapping[str, str], account: str) -> Iterator["ConnectionPath"]:
+        """Connect a consumer to the deployed stack, and observe the targets in the block."""
+        group, consumer = outputs["TargetGroupArn"], Consumer(self.lab.account(account))
+        with TargetObserver(self.lab.admin, group) as observer:
+            endpoint_id = consumer.connect(outputs["EndpointServiceName"])
+            yield ConnectionPath(
+                context=self,
+                outputs=outputs,
+                observer=observer,
+                connect=self.lab.start_data_plane(
+                    group, endpoint_id, self.servers.primary.password
+                ),
+                consumer=consumer,
+                endpoint_id=endpoint_id,
+            )
 
     def registered_in(self, target_group_arn: str) -> set[Endpoint]:
         """Return the registered targets of a group, healthy or not."""
@@ -150,6 +152,11 @@ class ScenarioContext:
         """Expect exactly the resources that existed before the stack."""
         difference = sorted(set(self.resources()) ^ set(before))
         self.expect(text, not difference, ", ".join(difference) or "same")
+
+    def expect_no_new_resources(self, text: str, before: Sequence[str]) -> None:
+        """Expect only resources that existed before the stack."""
+        new = sorted(set(self.resources()) - set(before))
+        self.expect(text, not new, ", ".join(new) or "nothing left")
 
     def resources(self) -> Sequence[str]:
         """Return the resources in the provider's account, of the kinds that the stack creates."""
@@ -301,6 +308,7 @@ def run_scenario(
     console.rule(f"[bold]{scenario.name}[/]: {scenario.shows}", align="left")
     with Supervisor() as supervisor:
         project = Project(supervisor, built=options.built)
+        progress.show("sam build; starting PostgreSQL, DNS and the local AWS")
         building = project.start_build()
         servers = PostgresSet.create(supervisor, postgres.HOSTS[: scenario.servers])
         with Lab.start(supervisor, options, address_plan(servers)) as lab:
@@ -315,3 +323,4 @@ def run_scenario(
                     progress=progress,
                 )
             )
+    progress.show("The lab's servers and files were removed")

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from drill.results import Gap
-from lab.postgres import PostgresPair
+from lab.postgres import HOSTS, PostgresSet
 from lab.processes import Supervisor
 from lab.writer import Connection, Writer, create_table, longest_gap, written_rows
 
@@ -36,8 +36,8 @@ def test_the_longest_gap_of_a_period(times: list[float], expected: tuple[float, 
 
 
 @pytest.fixture
-def pair(supervisor: Supervisor) -> PostgresPair:
-    created = PostgresPair.create(supervisor)
+def pair(supervisor: Supervisor) -> PostgresSet:
+    created = PostgresSet.create(supervisor, HOSTS[:2])
     with created.primary.connect() as connection:
         create_table(connection)
     return created
@@ -49,7 +49,7 @@ def wait_for(supervisor: Supervisor, what: str, condition: Callable[[], object])
 
 @pytest.mark.lab
 def test_a_reconnecting_writer_opens_a_connection_for_each_row(
-    supervisor: Supervisor, pair: PostgresPair
+    supervisor: Supervisor, pair: PostgresSet
 ) -> None:
     connections = 0
 
@@ -68,7 +68,7 @@ def test_a_reconnecting_writer_opens_a_connection_for_each_row(
 
 @pytest.mark.lab
 def test_a_hanging_commit_times_out_and_is_repeated_on_the_new_primary(
-    supervisor: Supervisor, pair: PostgresPair
+    supervisor: Supervisor, pair: PostgresSet
 ) -> None:
     """The writer's own deadline ends the flow if the load balancer does not."""
     server = pair.primary
@@ -79,7 +79,7 @@ def test_a_hanging_commit_times_out_and_is_repeated_on_the_new_primary(
     with Writer(connect, interval=0.001, statement_deadline=0.5) as writer:
         wait_for(supervisor, "rows", lambda: len(writer.acknowledgements) >= 5)
         demoted = pair.primary
-        pair.promote_standby()
+        pair.promote(pair.standbys[0])
         wait_for(supervisor, "a statement that timed out", lambda: writer.failures)
         last = writer.acknowledgements[-1]
         server = pair.primary
@@ -94,12 +94,12 @@ def test_a_hanging_commit_times_out_and_is_repeated_on_the_new_primary(
 
 @pytest.mark.lab
 def test_a_writer_with_a_hanging_commit_can_be_stopped(
-    supervisor: Supervisor, pair: PostgresPair
+    supervisor: Supervisor, pair: PostgresSet
 ) -> None:
     demoted = pair.primary
     with Writer(demoted.connect, interval=0.001, statement_deadline=600) as writer:
         wait_for(supervisor, "rows", lambda: len(writer.acknowledgements) >= 5)
-        pair.promote_standby()
+        pair.promote(pair.standbys[0])
         wait_for(
             supervisor,
             "a hanging commit",
@@ -112,12 +112,12 @@ def test_a_writer_with_a_hanging_commit_can_be_stopped(
 
 @pytest.mark.lab
 def test_a_success_with_a_warning_is_no_acknowledgement(
-    supervisor: Supervisor, pair: PostgresPair
+    supervisor: Supervisor, pair: PostgresSet
 ) -> None:
     demoted = pair.primary
     with Writer(demoted.connect, interval=0.001) as writer:
         wait_for(supervisor, "rows", lambda: len(writer.acknowledgements) >= 5)
-        pair.promote_standby()
+        pair.promote(pair.standbys[0])
         cancel = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
         wait_for(supervisor, "a cancelled commit", lambda: demoted.query(cancel))
         wait_for(supervisor, "a failure", lambda: writer.failures)
@@ -127,7 +127,7 @@ def test_a_success_with_a_warning_is_no_acknowledgement(
 
 
 @pytest.mark.lab
-def test_acknowledges_an_existing_row(supervisor: Supervisor, pair: PostgresPair) -> None:
+def test_acknowledges_an_existing_row(supervisor: Supervisor, pair: PostgresSet) -> None:
     with pair.primary.connect() as connection:
         connection.execute("INSERT INTO written_rows VALUES (1)")
 
