@@ -1,34 +1,27 @@
 """Wrong deployments fail early with a remedy, and leave nothing.
 
-The lab's AWS enforces IAM. SAM builds and packages the template once. Most tests create their
-stack with CloudFormation's API, as `sam deploy` does. Some use `sam deploy` to check its output.
+The lab's AWS enforces IAM. Most tests create their stack with CloudFormation's API, as `sam deploy`
+does. Some use `sam deploy` to check its output.
 The text of every rule and of every rejection is in tests/template/test_rules.py and
 tests/unit/provisioning/test_lookup.py; here stand some of each.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
-from botocore.exceptions import ClientError
 
 from lab.addresses import AddressPlan
-from lab.aws import Account, create_cluster, create_database, create_network, credentials
+from lab.aws import Account, create_cluster, create_database, create_network
 from lab.environment import Lab
 from lab.leftovers import leftovers
 from lab.options import LabOptions
 from lab.processes import CommandFailedError, Supervisor
-from lab.stack import Project, Stack
-
-if TYPE_CHECKING:
-    from mypy_boto3_cloudformation.client import CloudFormationClient
+from lab.stack import ApiStack, Project, Stack
 
 pytestmark = pytest.mark.lab
 
-_BUCKET = "packages"
 _STACK_NAME = "wrong"
 #: A valid ARN without a target group.
 _NO_GROUP = (
@@ -134,74 +127,31 @@ BY_SAM = ("a custom idle timeout across Regions", "an unknown name")
 
 @dataclass(frozen=True, kw_only=True)
 class Company:
-    """An account with databases in it, and the packaged template.
+    """An account with databases in it.
 
     Attributes:
-        lab: DNS and AWS.
-        cloudformation: The API of the company's account.
-        project: The built project.
-        template_url: The URL of the packaged template.
+        stack: The stack to deploy.
         names: The names for the words in braces.
         before: The resources before all deployments.
     """
 
-    lab: Lab
-    cloudformation: "CloudFormationClient"
-    project: Project
-    template_url: str
+    stack: ApiStack
     names: Mapping[str, str]
     before: frozenset[str]
 
     def filled(self, text: str) -> str:
         return text.format_map(self.names)
 
-    def parameters(self, wrong: Wrong) -> dict[str, str]:
-        return {name: self.filled(value) for name, value in wrong.parameters.items()}
-
-    def errors(self, wrong: Wrong) -> str:
-        """Create the stack with the API; return its errors."""
-        try:
-            self.cloudformation.create_stack(
-                StackName=_STACK_NAME,
-                TemplateURL=self.template_url,
-                Parameters=[
-                    {"ParameterKey": name, "ParameterValue": value}
-                    for name, value in self.parameters(wrong).items()
-                ],
-                Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
-            )
-        except ClientError as error:
-            return str(error)
-        self._wait_for(lambda: not self.status().endswith("_IN_PROGRESS"), "the deployment to end")
-        events = self.cloudformation.describe_stack_events(StackName=_STACK_NAME)["StackEvents"]
-        return "\n".join(
-            event.get("ResourceStatusReason", "")
-            for event in events
-            if event["ResourceStatus"] == "CREATE_FAILED"
-        )
-
-    def status(self) -> str:
-        """The status of the stack; empty if it does not exist."""
-        with suppress(ClientError):
-            (stack,) = self.cloudformation.describe_stacks(StackName=_STACK_NAME)["Stacks"]
-            return stack["StackStatus"]
-        return ""
-
-    def delete(self) -> None:
-        """Delete the failed stack."""
-        self.cloudformation.delete_stack(StackName=_STACK_NAME)
-        self._wait_for(lambda: self.status() in {"", "DELETE_COMPLETE"}, "the stack to be deleted")
-
-    def _wait_for(self, condition: Callable[[], bool], what: str) -> None:
-        """Wait, with a pause between polls of the emulator."""
-        lab = self.lab
-        lab.supervisor.wait_until(
-            condition, what=what, timeout=lab.options.wait_seconds, interval=0.2
-        )
-
-    def remaining(self) -> set[str]:
-        """The resources that the deployment left."""
-        return _resources(self.lab.provider) - self.before
+    def check_rejection(self, stack: Stack, wrong: Wrong) -> None:
+        """Deploy, and check the error, the status and the remaining resources."""
+        given = {name: self.filled(value) for name, value in wrong.parameters.items()}
+        with pytest.raises(CommandFailedError) as caught:
+            stack.deploy(given)
+        for words in wrong.says:
+            assert self.filled(words) in str(caught.value)
+        status = stack.described().get("StackStatus", "")
+        assert status == ("ROLLBACK_COMPLETE" if wrong.created else "")
+        assert _resources(stack.account) - self.before == set()
 
 
 @pytest.fixture(scope="module")
@@ -213,12 +163,8 @@ def company(built: Path) -> Iterator[Company]:
             names = {**_databases(lab.provider), "resolver": lab.resolver}
             lab.zone.set_address("legacy.db.corp.example", ["192.168.7.11"])
             building.result()
-            url = _packaged(project, lab)
             yield Company(
-                lab=lab,
-                cloudformation=lab.provider.client("cloudformation"),
-                project=project,
-                template_url=url,
+                stack=ApiStack(project, lab.provider, _STACK_NAME),
                 names=names,
                 before=frozenset(_resources(lab.provider)),
             )
@@ -227,33 +173,22 @@ def company(built: Path) -> Iterator[Company]:
 @pytest.fixture
 def deployer(company: Company) -> Iterator[Company]:
     """The company, without a stack before and after a test."""
-    assert company.status() == ""
+    assert not company.stack.described()
     yield company
-    company.delete()
+    company.stack.delete()
 
 
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_deployment_fails_with_a_remedy_and_leaves_nothing(
     deployer: Company, name: str
 ) -> None:
-    wrong = WRONG[name]
-    errors = deployer.errors(wrong)
-    for words in wrong.says:
-        assert deployer.filled(words) in errors
-    assert deployer.status() == ("ROLLBACK_COMPLETE" if wrong.created else "")
-    assert deployer.remaining() == set()
+    deployer.check_rejection(deployer.stack, WRONG[name])
 
 
 @pytest.mark.parametrize("name", BY_SAM)
 def test_sam_deploy_shows_the_remedy(deployer: Company, name: str) -> None:
-    wrong = WRONG[name]
-    stack = Stack(deployer.project, deployer.lab.provider, _STACK_NAME)
-    with pytest.raises(CommandFailedError) as caught:
-        stack.deploy(deployer.parameters(wrong))
-    for words in wrong.says:
-        assert deployer.filled(words) in str(caught.value)
-    assert deployer.status() == ("ROLLBACK_COMPLETE" if wrong.created else "")
-    assert deployer.remaining() == set()
+    stack = Stack(deployer.stack.project, deployer.stack.account, _STACK_NAME)
+    deployer.check_rejection(stack, WRONG[name])
 
 
 def _resources(account: Account) -> set[str]:
@@ -306,18 +241,3 @@ def _create_database_in_one_zone(account: Account) -> str:
         ManageMasterUserPassword=True,
     )["DBInstance"]
     return str(database["Endpoint"]["Address"])
-
-
-def _packaged(project: Project, lab: Lab) -> str:
-    """Run ``sam package``; return the URL of the template."""
-    account, template = lab.provider, lab.supervisor.work_dir / "packaged.yaml"
-    s3 = account.client("s3")
-    s3.create_bucket(Bucket=_BUCKET)
-    project.sam(
-        "package",
-        *("--s3-bucket", _BUCKET),
-        *("--output-template-file", str(template)),
-        environment={**credentials(account.number), "AWS_ENDPOINT_URL": account.endpoint_url},
-    )
-    s3.upload_file(str(template), _BUCKET, template.name)
-    return f"{account.endpoint_url}/{_BUCKET}/{template.name}"
