@@ -145,6 +145,7 @@ def test_the_architecture_states_the_default_times_of_the_lab() -> None:
             options.registration_delay,
             options.health_check_interval,
             options.schedule_interval,
+            options.rule_delay,
             options.dns_lag,
         )
     ]
