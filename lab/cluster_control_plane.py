@@ -6,7 +6,7 @@ writer instance, the reader endpoint of each reader in turn) and "Amazon RDS eve
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lab.addresses import Endpoint
 from lab.aws import Cluster
@@ -41,48 +41,37 @@ class ClusterFailover:
     flipped_at: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterControlPlane:
-    """The RDS control plane of the lab's one cluster."""
+    """The RDS control plane of the lab's one cluster, whose names it points at the servers.
 
-    def __init__(
-        self,
-        *,
-        cluster: Cluster,
-        servers: PostgresSet,
-        zone: Zone,
-        admin: EmulatorAdmin,
-        addresses: Mapping[str, Endpoint],
-    ) -> None:
-        """Take over a cluster.
+    Attributes:
+        cluster: The cluster in the API.
+        servers: Its servers, in the order of its instances.
+        zone: The zone of its names.
+        admin: Emits events.
+        addresses: The servers' addresses in the VPC, by their loopback host.
+        wait: Waits for some seconds.
+    """
 
-        Args:
-            cluster: The cluster in the API.
-            servers: Its servers, in the order of its instances.
-            zone: The zone of its names.
-            admin: Emits events.
-            addresses: The servers' addresses in the VPC, by their loopback host.
-        """
-        self._cluster = cluster
-        self._servers = servers
-        self._zone = zone
-        self._admin = admin
-        self._addresses = addresses
-        self._identifiers = {
-            server.host: identifier
-            for server, identifier in zip(servers.servers, cluster.instances, strict=True)
-        }
-        for server in servers.servers:
-            name = cluster.instances[self._identifiers[server.host]]
-            zone.set_address(name, [str(addresses[server.host].address)])
+    cluster: Cluster
+    servers: PostgresSet
+    zone: Zone
+    admin: EmulatorAdmin
+    addresses: Mapping[str, Endpoint]
+    wait: Callable[[float], None]
+    _identifiers: dict[str, str] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        for server, (identifier, name) in zip(
+            self.servers.servers, self.cluster.instances.items(), strict=True
+        ):
+            self._identifiers[server.host] = identifier
+            self.zone.set_address(name, [str(self.addresses[server.host].address)])
         self._point_names()
 
     def fail_over(
-        self,
-        target: PostgresServer,
-        *,
-        dns_lag: float,
-        wait: Callable[[float], None],
-        api_lag: float = 0.0,
+        self, target: PostgresServer, *, dns_lag: float, api_lag: float = 0.0
     ) -> ClusterFailover:
         """Promote a reader; the old writer and the other readers come back as its readers.
 
@@ -92,27 +81,26 @@ class ClusterControlPlane:
         Args:
             target: The reader to promote.
             dns_lag: Seconds until the names move.
-            wait: Waits for some seconds.
             api_lag: Seconds until the RDS API names the new writer.
         """
         began_at = time.time()
-        demoted, identifier = self._servers.primary, self._identifiers[target.host]
+        demoted, identifier = self.servers.primary, self._identifiers[target.host]
         self._emit("RDS-EVENT-0073", f"Started cross AZ failover to DB instance: {identifier}")
-        self._servers.promote(target)
+        self.servers.promote(target)
         promoted_at = time.time()
-        self._servers.rebuild_standbys()
+        self.servers.rebuild_standbys()
         returned_at = time.time()
         moved_at: dict[Callable[[], None], float] = {}
         for lag, move in sorted(
             [(api_lag, self._update_api), (dns_lag, self._point_names)], key=lambda pair: pair[0]
         ):
-            wait(max(0.0, returned_at + lag - time.time()))
+            self.wait(max(0.0, returned_at + lag - time.time()))
             move()
             moved_at[move] = time.time()
         self._emit("RDS-EVENT-0071", f"Completed failover to DB instance: {identifier}")
         return ClusterFailover(
-            old=self._addresses[demoted.host],
-            new=self._addresses[target.host],
+            old=self.addresses[demoted.host],
+            new=self.addresses[target.host],
             demoted=demoted,
             began_at=began_at,
             promoted_at=promoted_at,
@@ -122,25 +110,25 @@ class ClusterControlPlane:
         )
 
     def _update_api(self) -> None:
-        self._admin.set_cluster_status(
+        self.admin.set_cluster_status(
             ClusterStatus(
-                identifier=self._cluster.identifier,
+                identifier=self.cluster.identifier,
                 status="available",
-                writer=self._identifiers[self._servers.primary.host],
+                writer=self._identifiers[self.servers.primary.host],
             )
         )
 
     def _point_names(self) -> None:
-        instances = self._cluster.instances
-        writer = self._identifiers[self._servers.primary.host]
-        reader = self._identifiers[self._servers.standbys[0].host]
-        self._zone.set_alias(self._cluster.endpoint, instances[writer])
-        self._zone.set_alias(self._cluster.reader_endpoint, instances[reader])
+        instances = self.cluster.instances
+        writer = self._identifiers[self.servers.primary.host]
+        reader = self._identifiers[self.servers.standbys[0].host]
+        self.zone.set_alias(self.cluster.endpoint, instances[writer])
+        self.zone.set_alias(self.cluster.reader_endpoint, instances[reader])
 
     def _emit(self, event_id: str, message: str) -> None:
-        self._admin.emit(
+        self.admin.emit(
             RdsEvent(
-                identifier=self._cluster.identifier,
+                identifier=self.cluster.identifier,
                 event_id=event_id,
                 categories=("failover",),
                 message=message,

@@ -190,9 +190,7 @@ class _DemoSteps:
     def _fail_over(self, *, prefixed: bool) -> Failover:
         promoted, demoted = self.context.servers.standbys[0], self.context.servers.primary
         self._demoted_at.pop(IPv4Address(promoted.host), None)
-        failover = self.rds.fail_over(
-            dns_lag=self.context.lab.options.dns_lag, prefixed=prefixed, wait=self.context.lab.pause
-        )
+        failover = self.rds.fail_over(prefixed=prefixed)
         self._demoted_at[IPv4Address(demoted.host)] = failover.promoted_at
         self._emitted += len(failover.events)
         return failover

@@ -119,6 +119,8 @@ class Lab:
             ports=self.ports,
             addresses=ADDRESSES,
             zones=dict(zip(postgres.HOSTS, SUBNETS.values(), strict=False)),
+            dns_lag=self.options.dns_lag,
+            wait=self.pause,
         )
 
     def start_data_plane(

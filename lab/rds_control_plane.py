@@ -81,72 +81,61 @@ def _hook_handler(take: Callable[[Mapping[str, str]], None]) -> type[BaseHTTPReq
     return Handler
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RdsControlPlane:
-    """The RDS control plane of the lab's one instance."""
+    """The RDS control plane of the lab's one instance, whose name it points at the primary.
 
-    def __init__(
-        self,
-        *,
-        database: Database,
-        servers: PostgresSet,
-        zone: Zone,
-        admin: EmulatorAdmin,
-        ports: Ports,
-        addresses: Mapping[str, Endpoint],
-        zones: Mapping[str, str],
-    ) -> None:
-        """Take over an instance.
+    Attributes:
+        database: The instance in the API.
+        servers: Its servers; a failover promotes the first standby.
+        zone: The zone of its endpoint's name.
+        admin: Emits events.
+        ports: Opens and closes the ports of the servers' addresses.
+        addresses: The servers' addresses in the VPC, by their loopback host.
+        zones: The servers' Availability Zones, by their loopback host.
+        dns_lag: Seconds from a promotion to the moved name, by default.
+        wait: Waits for some seconds.
+    """
 
-        Args:
-            database: The instance in the API.
-            servers: Its servers; a failover promotes the first standby.
-            zone: The zone of its endpoint's name.
-            admin: Emits events.
-            ports: Opens and closes the ports of the servers' addresses.
-            addresses: The servers' addresses in the VPC, by their loopback host.
-            zones: The servers' Availability Zones, by their loopback host.
-        """
-        self._database = database
-        self._servers = servers
-        self._zone = zone
-        self._admin = admin
-        self._ports = ports
-        self._addresses = addresses
-        self._zones = zones
+    database: Database
+    servers: PostgresSet
+    zone: Zone
+    admin: EmulatorAdmin
+    ports: Ports
+    addresses: Mapping[str, Endpoint]
+    zones: Mapping[str, str]
+    dns_lag: float
+    wait: Callable[[float], None]
+
+    def __post_init__(self) -> None:
         self._close_standbys()
         self.point_name_at_primary()
 
     @property
     def writer(self) -> Endpoint:
         """The primary's address in the VPC."""
-        return self._addresses[self._servers.primary.host]
+        return self.addresses[self.servers.primary.host]
 
     def point_name_at_primary(self) -> float:
         """Point the endpoint's name at the primary; return the time."""
-        self._zone.set_address(self._database.endpoint, [str(self.writer.address)])
+        self.zone.set_address(self.database.endpoint, [str(self.writer.address)])
         return time.time()
 
     def rebuild_standbys(self) -> None:
         """Rebuild all servers except the primary as its synchronous standbys."""
         self._close_standbys()
-        self._servers.rebuild_standbys()
+        self.servers.rebuild_standbys()
 
     def fail_over(
-        self,
-        *,
-        dns_lag: float,
-        prefixed: bool,
-        wait: Callable[[float], None],
-        emits_events: bool = True,
+        self, *, dns_lag: float | None = None, prefixed: bool = True, emits_events: bool = True
     ) -> Failover:
         """Promote the standby, move the name, and emit the events, in RDS's order.
 
         An old primary that was not killed keeps accepting connections. RDS would restart it.
 
         Args:
-            dns_lag: Seconds from the promotion to the moved name.
+            dns_lag: Seconds from the promotion to the moved name, if not the default.
             prefixed: Whether the source identifier in the events begins with ``rds:``.
-            wait: Waits for some seconds.
             emits_events: Whether the events arrive. AWS does not guarantee that.
         """
         began_at, old = time.time(), self.writer
@@ -159,13 +148,13 @@ class RdsControlPlane:
 
         emit(*_STARTED)
         self._set_status("rebooting")
-        self._servers.promote(self._servers.standbys[0])
-        self._ports.open(self.writer)
+        self.servers.promote(self.servers.standbys[0])
+        self.ports.open(self.writer)
         promoted_at = time.time()
-        wait(dns_lag)
+        self.wait(self.dns_lag if dns_lag is None else dns_lag)
         flipped_at = self.point_name_at_primary()
         emit(*_RESTARTED)
-        wait(_COMPLETED_AFTER)
+        self.wait(_COMPLETED_AFTER)
         emit(*_COMPLETED)
         self._set_status("available")
         return Failover(
@@ -182,9 +171,9 @@ class RdsControlPlane:
         self._emit(*_STARTED, prefixed=False)
 
     def _emit(self, event_id: str, category: str, message: str, *, prefixed: bool) -> None:
-        self._admin.emit(
+        self.admin.emit(
             RdsEvent(
-                identifier=self._database.identifier,
+                identifier=self.database.identifier,
                 event_id=event_id,
                 categories=(category,),
                 message=message,
@@ -193,14 +182,14 @@ class RdsControlPlane:
         )
 
     def _close_standbys(self) -> None:
-        for standby in self._servers.standbys:
-            self._ports.close(self._addresses[standby.host])
+        for standby in self.servers.standbys:
+            self.ports.close(self.addresses[standby.host])
 
     def _set_status(self, status: str) -> None:
-        self._admin.set_rds_status(
+        self.admin.set_rds_status(
             RdsStatus(
-                identifier=self._database.identifier,
+                identifier=self.database.identifier,
                 status=status,
-                availability_zone=self._zones[self._servers.primary.host],
+                availability_zone=self.zones[self.servers.primary.host],
             )
         )

@@ -117,7 +117,7 @@ def _expect_aborted(path: ConnectionPath, drill_user: DrillUser, rds: RdsControl
         code == _ABORTED and "cannot be taken back" in drill.output and drill.report.exists(),
         f"exit status {code}",
     )
-    _fail_over(context, rds)
+    rds.fail_over()
     _finish(path, rds, "the aborted drill")
 
 
@@ -129,7 +129,7 @@ def _expect_observed(path: ConnectionPath, drill_user: DrillUser, rds: RdsContro
         context.lab.wait_for(
             lambda: drill.has_ended or "Waiting for a failover" in drill.output, "the drill to wait"
         )
-        _fail_over(context, rds)
+        rds.fail_over()
         code = _end(context, drill)
     moments = drill.moments
     context.expect(
@@ -142,11 +142,7 @@ def _expect_observed(path: ConnectionPath, drill_user: DrillUser, rds: RdsContro
 
 def _fail_over_when_requested(context: ScenarioContext, rds: RdsControlPlane) -> None:
     context.lab.wait_for(context.lab.hook.next_request, "RDS to receive the request")
-    _fail_over(context, rds)
-
-
-def _fail_over(context: ScenarioContext, rds: RdsControlPlane) -> None:
-    rds.fail_over(dns_lag=context.lab.options.dns_lag, prefixed=True, wait=context.lab.pause)
+    rds.fail_over()
 
 
 def _finish(path: ConnectionPath, rds: RdsControlPlane, what: str) -> None:

@@ -49,7 +49,7 @@ def _run(context: ScenarioContext) -> None:
         context.expect("the existing group has the expected target", is_current(), rds.writer)
         context.progress.show("The primary dies; RDS fails over")
         context.servers.primary.kill()
-        rds.fail_over(dns_lag=1.0, prefixed=False, wait=context.lab.pause)
+        rds.fail_over(dns_lag=1.0, prefixed=False)
         context.lab.wait_for(is_current, "the new target to be healthy")
         context.expect("the existing group follows the failover", is_current(), rds.writer)
     context.progress.show("Deletion")

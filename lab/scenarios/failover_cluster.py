@@ -45,9 +45,7 @@ def _fail_over(
     path, context = writing.path, writing.path.context
     with PersistentClient(path.connect, IPv4Address(context.servers.primary.host)) as client:
         api_lag, dns_lag = lags
-        failover = rds.fail_over(
-            context.servers.standbys[-1], api_lag=api_lag, dns_lag=dns_lag, wait=context.lab.pause
-        )
+        failover = rds.fail_over(context.servers.standbys[-1], api_lag=api_lag, dns_lag=dns_lag)
         announced_at = min(failover.announced_at, failover.flipped_at)
         needs = registering_needs(context, failover, announced_at=announced_at)
         outage = follow(writing, f"cluster, {case}", failover, needs).outage

@@ -51,9 +51,7 @@ def _fail_over(writing: Writing, rds: RdsControlPlane) -> Failover:
     context = writing.path.context
     demoted = context.servers.primary
     demoted.kill()
-    failover = rds.fail_over(
-        dns_lag=context.lab.options.dns_lag, prefixed=True, wait=context.lab.pause
-    )
+    failover = rds.fail_over()
     writing.expect_no_write_by(demoted, since=failover.promoted_at)
     return failover
 

@@ -32,9 +32,7 @@ def _run(context: ScenarioContext) -> None:
         context.progress.show("The primary dies; RDS emits events and fails over")
         demoted = context.servers.primary
         demoted.kill()
-        failover = rds.fail_over(
-            dns_lag=context.lab.options.dns_lag, prefixed=True, wait=context.lab.pause
-        )
+        failover = rds.fail_over()
         lead = failover.flipped_at - min(failover.events.values())
         context.expect("an event comes before the name moves", lead > 0, format_seconds(lead))
         needs = registering_needs(context, failover, announced_at=failover.flipped_at)

@@ -43,7 +43,7 @@ def _run(context: ScenarioContext) -> None:
         context.progress.show("The primary dies; then the name alternates between both")
         demoted = context.servers.primary
         demoted.kill()
-        failover = rds.fail_over(dns_lag=0.0, prefixed=True, wait=context.lab.pause)
+        failover = rds.fail_over(dns_lag=0.0)
         context.lab.wait_for(
             lambda: failover.new in path.observer.registered, f"{failover.new} to be registered"
         )

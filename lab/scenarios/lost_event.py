@@ -45,12 +45,7 @@ def _fail_over(
     context.progress.show(f"The primary dies, without an event ({strategy})")
     demoted = context.servers.primary
     demoted.kill()
-    failover = rds.fail_over(
-        dns_lag=context.lab.options.dns_lag,
-        prefixed=True,
-        wait=context.lab.pause,
-        emits_events=False,
-    )
+    failover = rds.fail_over(emits_events=False)
     needs = registering_needs(context, failover, announced_at=failover.flipped_at)
     followed = follow(writing, strategy, failover, needs, records=records)
     expect_prompt(

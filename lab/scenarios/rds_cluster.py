@@ -14,6 +14,7 @@ def control_plane_of(context: ScenarioContext, cluster: Cluster) -> ClusterContr
         zone=context.lab.zone,
         admin=context.lab.admin,
         addresses=ADDRESSES,
+        wait=context.lab.pause,
     )
 
 
@@ -25,7 +26,7 @@ def _fail_over(path: ConnectionPath, control_plane: ClusterControlPlane) -> Clus
     rds.failover_db_cluster(DBClusterIdentifier="shop")
     context.lab.wait_for(context.lab.hook.next_request, "RDS to receive the request")
     failover = control_plane.fail_over(
-        context.servers.standbys[0], dns_lag=context.lab.options.dns_lag, wait=context.lab.pause
+        context.servers.standbys[0], dns_lag=context.lab.options.dns_lag
     )
     context.expect(
         "the old writer is back, as a healthy reader",

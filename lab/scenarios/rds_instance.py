@@ -13,9 +13,7 @@ def _run(context: ScenarioContext) -> None:
         context.progress.show("The primary dies; RDS fails over")
         demoted = context.servers.primary
         demoted.kill()
-        failover = rds.fail_over(
-            dns_lag=context.lab.options.dns_lag, prefixed=True, wait=context.lab.pause
-        )
+        failover = rds.fail_over()
         path.expect_targets("the target group follows the failover", [failover.new])
         writing.wait_for_writes_by(context.servers.primary)
         writing.expect_no_write_by(demoted, since=failover.promoted_at)

@@ -33,9 +33,7 @@ def _run(context: ScenarioContext) -> None:
             _throttle(context, action, _EVERY)
         demoted, old = context.servers.primary, rds.writer
         demoted.kill()
-        failover = rds.fail_over(
-            dns_lag=context.lab.options.dns_lag, prefixed=True, wait=context.lab.pause
-        )
+        failover = rds.fail_over()
         _wait_for_call(context, _DESCRIBE)
         _expect_registered(path, "while DescribeTargetHealth is throttled nothing changes", {old})
         _throttle(context, _DESCRIBE, 0)
