@@ -30,15 +30,14 @@ from target_sync.reporting import PowertoolsReporter
 from target_sync.status.checks.result import CheckState
 from target_sync.status.report import make_report
 from tests.functional import test_continuous_polling, test_failover_scenarios, test_serving_standby
-from tests.functional.test_notifications import NotifiedScenario
 from tests.support.connections import ORIGIN, OTHER, TRUSTED, FakeEndpointService
-from tests.support.monitoring import alarms
+from tests.support.monitoring import alarms, graphs
+from tests.support.notifications import NotifiedScenario
 from tests.support.scenario import COMPLETED, EVENT, MANUAL, A, B, Scenario
 from tests.support.scenarios import OUTCOMES, Outcome, metrics_with_units
 from tests.support.status import DEPLOYMENT, FACTS
 from tests.template.pages import PAGES, ROOT, read
 from tests.template.stack import FLEET_TEMPLATE, Resolver, load
-from tests.template.test_dashboard import graphs
 from tools.template_tables import (
     Row,
     code,

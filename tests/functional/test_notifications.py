@@ -11,7 +11,7 @@ from target_sync.model import FailedObservation, LookupFailure, Observation, Run
 from target_sync.notifications.messages import plain
 from target_sync.reconcile.messages import notification_of
 from target_sync.reconcile.triggers import SyncTrigger
-from tests.support.notifications import GROUP_ARN, ORIGIN, FakeNotifier
+from tests.support.notifications import GROUP_ARN, ORIGIN, NotifiedScenario
 from tests.support.scenario import (
     COMPLETED,
     EVENT,
@@ -25,27 +25,6 @@ from tests.support.scenario import (
 )
 
 SAMPLE = Path(__file__).parents[2] / "events/own/target-group-synced.json"
-
-
-class NotifiedScenario(Scenario):
-    """A scenario whose runs notify people and programs."""
-
-    def __init__(self, *registered: object) -> None:
-        super().__init__(*registered)
-        self.notifier = FakeNotifier()
-        self.reconciler = replace(self.reconciler, notifier=self.notifier)
-
-    @property
-    def mails(self) -> list[str]:
-        return [message.text for message in self.notifier.topic.messages]
-
-    @property
-    def subjects(self) -> list[str]:
-        return [message.subject for message in self.notifier.topic.messages]
-
-    @property
-    def details(self) -> list[dict[str, object]]:
-        return [dict(event.detail) for event in self.notifier.bus.events]
 
 
 # --- Changes ----------------------------------------------------------------------------------

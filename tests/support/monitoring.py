@@ -1,9 +1,10 @@
-"""The template's alarms over a scenario, evaluated every minute.
+"""The template's dashboard, and its alarms over a scenario, evaluated every minute.
 
 The functions write their own metrics. The scenario derives the metrics of Lambda, the load
 balancer and the queues.
 """
 
+import json
 from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
@@ -21,7 +22,7 @@ from tests.support.notifications import FakeNotifier
 from tests.support.scenario import POLICY, SCHEDULE, A, B, Scenario
 from tests.support.scenarios import run_metrics, written_metrics
 from tests.support.standbys import FakeStandbys
-from tests.template.stack import PSEUDO_PARAMETERS, TEMPLATE, Resolver, load
+from tests.template.stack import PSEUDO_PARAMETERS, SITUATIONS, TEMPLATE, Resolver, load
 
 MINUTE = 60
 #: The interval of the scheduled reviews of connections (template.yaml, EveryFiveMinutes).
@@ -46,6 +47,20 @@ def alarms(**given: str) -> dict[str, Alarm]:
     resolver = Resolver({"AcceptanceRequired": "true", **given}, attributes=_NAMES)
     every = (Alarm.of(p) for p in resolver.of_type("AWS::CloudWatch::Alarm").values())
     return {alarm.name.removeprefix(f"{_STACK}-"): alarm for alarm in every}
+
+
+def widgets(situation: str = "acceptance") -> list[dict[str, Any]]:
+    """Return the widgets of the dashboard, the status first."""
+    (dashboard,) = Resolver(SITUATIONS[situation]).of_type("AWS::CloudWatch::Dashboard").values()
+    body = json.loads(dashboard["DashboardBody"])
+    assert body.keys() == {"widgets"}
+    found: list[dict[str, Any]] = body["widgets"]
+    return found
+
+
+def graphs(situation: str = "acceptance") -> list[dict[str, Any]]:
+    """Return the graphs of the dashboard."""
+    return [widget["properties"] for widget in widgets(situation)[1:]]
 
 
 class _MetricReporter:

@@ -3,10 +3,10 @@
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
+from tests.support.monitoring import graphs, widgets
 from tests.template.pages import read, sections, tables
 from tests.template.stack import SITUATIONS, Resolver, load
 
@@ -27,18 +27,6 @@ NETWORK = {
     "Refused: ports and security group",
     "Endpoint service",
 }
-
-
-def widgets(situation: str = "acceptance") -> list[dict[str, Any]]:
-    (dashboard,) = Resolver(SITUATIONS[situation]).of_type(TYPE).values()
-    body = json.loads(dashboard["DashboardBody"])
-    assert body.keys() == {"widgets"}
-    found: list[dict[str, Any]] = body["widgets"]
-    return found
-
-
-def graphs(situation: str = "acceptance") -> list[dict[str, Any]]:
-    return [widget["properties"] for widget in widgets(situation)[1:]]
 
 
 def metrics(situation: str = "acceptance") -> Iterator[tuple[str, str, dict[str, str]]]:

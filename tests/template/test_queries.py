@@ -16,7 +16,7 @@ from target_sync.errors import TargetSyncError
 from target_sync.model import LookupFailure
 from target_sync.reconcile.result import SyncResult
 from target_sync.reporting import PowertoolsReporter
-from tests.functional.test_notifications import NotifiedScenario
+from tests.support.notifications import NotifiedScenario
 from tests.support.scenario import EVENT, MANUAL, SCHEDULE, A, B
 from tests.template.stack import Resolver, resources
 
