@@ -108,9 +108,9 @@ class Database:
     zone: str
 
 
-def create_database(account: Account, identifier: str) -> Database:
-    """Create a network and a Multi-AZ PostgreSQL in it."""
-    network = create_network(account)
+def create_database(account: Account, identifier: str, network: Network | None = None) -> Database:
+    """Create a Multi-AZ PostgreSQL in a network; without one in a new one."""
+    network = network or create_network(account)
     rds = account.client("rds")
     _create_subnet_group(rds, identifier, network)
     instance = rds.create_db_instance(

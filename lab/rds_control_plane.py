@@ -166,6 +166,11 @@ class RdsControlPlane:
             events=events,
         )
 
+    def crash(self, *, dns_lag: float | None = None, emits_events: bool = True) -> Failover:
+        """Kill the primary, and fail over."""
+        self.servers.primary.kill()
+        return self.fail_over(dns_lag=dns_lag, emits_events=emits_events)
+
     def emit_failover_event(self) -> None:
         """Emit the event of the start of a failover, without a failover."""
         self._emit(*_STARTED, prefixed=False)

@@ -5,18 +5,21 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
+from typing import TypeAlias
 
 from rich.console import Console
 
 from lab import postgres
 from lab.addresses import Endpoint
 from lab.aws import Account, Consumer
+from lab.cluster_control_plane import ClusterFailover
 from lab.environment import ADDRESSES, Lab, address_plan
 from lab.leftovers import leftovers
 from lab.observer import TargetObserver, registered
 from lab.options import LabOptions
 from lab.postgres import PostgresServer, PostgresSet
 from lab.processes import Supervisor
+from lab.rds_control_plane import Failover
 from lab.reader import Reader
 from lab.results import LabResults, Progress
 from lab.stack import ApiStack, Project, Stack
@@ -32,6 +35,8 @@ _SOME_ROWS = 30
 #: The number of reads from each target that shows which targets receive connections.
 _ROUNDS = 3
 _STACK_NAME = "orders-privatelink"
+#: Both have the addresses and the times of the failover.
+FailoverTimes: TypeAlias = Failover | ClusterFailover
 #: Seconds between two rows; a new connection for each row costs more CPU time.
 _INTERVAL, _RECONNECT_INTERVAL = 0.01, 0.1
 
@@ -249,15 +254,16 @@ class Writing:
 
         self.path.context.lab.wait_for(enough, f"writes by PostgreSQL {server.name}")
 
-    def expect_no_write_by(self, server: PostgresServer, *, since: float) -> None:
-        """Expect that a demoted server acknowledged no row after a time."""
+    def expect_no_stray_write(self, failover: FailoverTimes) -> None:
+        """Expect that the demoted server acknowledged no row after the promotion."""
+        demoted = IPv4Address(self.path.context.server_at(failover.old).host)
         strays = [
             row.number
             for row in self.writer.acknowledgements
-            if row.at > since and row.server == IPv4Address(server.host)
+            if row.at > failover.promoted_at and row.server == demoted
         ]
         self.path.context.expect(
-            f"the old writer ({ADDRESSES[server.host]}) gets no write",
+            f"the old writer ({failover.old}) gets no write",
             not strays,
             f"{len(strays)} strays",
         )

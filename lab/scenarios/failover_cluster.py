@@ -68,7 +68,7 @@ def _fail_over(
             f"{context.lab.flows_cut(failover.old, since=failover.returned_at)} flows cut",
         )
     _expect_removal(writing, reader, failover, case, name)
-    writing.expect_no_write_by(failover.demoted, since=failover.promoted_at)
+    writing.expect_no_stray_write(failover)
 
 
 def _expect_removal(

@@ -48,11 +48,8 @@ def _run(context: ScenarioContext) -> None:
 
 
 def _fail_over(writing: Writing, rds: RdsControlPlane) -> Failover:
-    context = writing.path.context
-    demoted = context.servers.primary
-    demoted.kill()
-    failover = rds.fail_over()
-    writing.expect_no_write_by(demoted, since=failover.promoted_at)
+    failover = rds.crash()
+    writing.expect_no_stray_write(failover)
     return failover
 
 

@@ -30,9 +30,7 @@ def _run(context: ScenarioContext) -> None:
         path.writing(reconnects=True) as writing,
     ):
         context.progress.show("The primary dies; RDS emits events and fails over")
-        demoted = context.servers.primary
-        demoted.kill()
-        failover = rds.fail_over()
+        failover = rds.crash()
         lead = failover.flipped_at - min(failover.events.values())
         context.expect("an event comes before the name moves", lead > 0, format_seconds(lead))
         needs = registering_needs(context, failover, announced_at=failover.flipped_at)
@@ -47,7 +45,7 @@ def _run(context: ScenarioContext) -> None:
         event_id = followed.record.event_id if followed.record else None
         context.expect("the run of an event followed the failover", event_id, event_id or "none")
         path.expect_targets("the target group is the new address alone", [failover.new])
-        writing.expect_no_write_by(demoted, since=failover.promoted_at)
+        writing.expect_no_stray_write(failover)
 
 
 SCENARIO = Scenario(

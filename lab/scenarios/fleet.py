@@ -247,8 +247,7 @@ def _fail_over(fleet: _Fleet, rds: RdsControlPlane, names: Sequence[str], there:
     context = fleet.context
     context.progress.show("The server of ten groups dies; RDS fails over")
     context.lab.admin.clear_calls()
-    context.servers.primary.kill()
-    failover = rds.fail_over()
+    failover = rds.crash()
     moved = fleet.lead(dict.fromkeys(names, there))
     fleet.expect_targets("a failover moves its ten groups, and no other", failover.flipped_at)
     calls = fleet.calls("RegisterTargets")

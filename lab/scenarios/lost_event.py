@@ -43,9 +43,7 @@ def _fail_over(
 ) -> FollowedFailover:
     path, context = writing.path, writing.path.context
     context.progress.show(f"The primary dies, without an event ({strategy})")
-    demoted = context.servers.primary
-    demoted.kill()
-    failover = rds.fail_over(emits_events=False)
+    failover = rds.crash(emits_events=False)
     needs = registering_needs(context, failover, announced_at=failover.flipped_at)
     followed = follow(writing, strategy, failover, needs, records=records)
     expect_prompt(
@@ -56,7 +54,7 @@ def _fail_over(
         until=followed.outage.registered_at,
     )
     path.expect_targets(f"{strategy}: the target group is the new address alone", [failover.new])
-    writing.expect_no_write_by(demoted, since=failover.promoted_at)
+    writing.expect_no_stray_write(failover)
     return followed
 
 

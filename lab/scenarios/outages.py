@@ -7,15 +7,12 @@ attempts of a client instead.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
-from typing import TypeAlias
 
 from drill.results import format_seconds
 from drill.run_records import RunRecord
-from lab.cluster_control_plane import ClusterFailover
 from lab.function_logs import run_records
-from lab.rds_control_plane import Failover
 from lab.results import Outage
-from lab.scenarios.base import ScenarioContext, Writing
+from lab.scenarios.base import FailoverTimes, ScenarioContext, Writing
 
 #: The most DNS polls from a change to the reaction of the stack. Several runs poll at once, each
 #: about once a second.
@@ -25,10 +22,6 @@ POLLS_ALLOWED = 12
 ATTEMPTS_ALLOWED = 10
 #: Health checks in a row that make a target healthy (template.yaml).
 _HEALTHY_AFTER = 2
-
-
-#: Both have the new address and the times of the failover.
-FailoverTimes: TypeAlias = Failover | ClusterFailover
 
 
 def registering_needs(

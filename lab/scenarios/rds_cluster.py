@@ -44,7 +44,7 @@ def _follow_writer(context: ScenarioContext) -> None:
         failover = _fail_over(path, control_plane)
         path.expect_targets("the target group is the new writer alone", [context.writer])
         writing.wait_for_writes_by(context.servers.primary)
-        writing.expect_no_write_by(failover.demoted, since=failover.promoted_at)
+        writing.expect_no_stray_write(failover)
 
 
 def _follow_readers(context: ScenarioContext) -> None:
