@@ -303,24 +303,22 @@ def failing_listing(code: str, status: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "status"), [("RequestLimitExceeded", 503), ("Throttling", 400), ("Internal", 500)]
+    ("code", "status", "retryable"),
+    [
+        ("RequestLimitExceeded", 503, True),
+        ("Throttling", 400, True),
+        ("Internal", 500, True),
+        ("AccessDenied", 403, False),
+        ("ValidationError", 400, False),
+    ],
 )
 @pytest.mark.parametrize("in_ec2", [True, False])
-def test_transient_failures_of_the_facts_are_retryable(
-    code: str, status: int, *, in_ec2: bool
-) -> None:
-    with pytest.raises(AwsUnavailableError, match=code):
-        failing_facts(code, status, in_ec2=in_ec2)
-
-
-@pytest.mark.parametrize(("code", "status"), [("AccessDenied", 403), ("ValidationError", 400)])
-@pytest.mark.parametrize("in_ec2", [True, False])
-def test_permanent_failures_of_the_facts_are_not_retryable(
-    code: str, status: int, *, in_ec2: bool
+def test_classifies_the_failures_of_the_facts(
+    code: str, status: int, *, retryable: bool, in_ec2: bool
 ) -> None:
     with pytest.raises(AwsCallError, match=f"{code}: in AWS's words") as raised:
         failing_facts(code, status, in_ec2=in_ec2)
-    assert not raised.value.retryable
+    assert raised.value.retryable is retryable
 
 
 @pytest.mark.parametrize(

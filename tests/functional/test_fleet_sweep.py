@@ -252,18 +252,6 @@ def test_a_vetoed_group_keeps_its_targets_and_stays_unverified() -> None:
     assert results[-1].longest_unverified > 2 * MINUTE
 
 
-def test_an_address_that_changes_during_a_run_is_followed_too() -> None:
-    fleet = fleet_of(1)
-    fleet.sweep()
-    move(fleet, 1)
-    at(fleet, 4.0, move, fleet, 1, A)
-    at(fleet, 30.0, move, fleet, 1, B)
-
-    fleet.sweep()
-
-    assert fleet.registered(arn(1)) == {str(B)}
-
-
 def test_a_bug_in_a_run_is_reported_and_affects_no_other_group() -> None:
     fleet = fleet_of(1, 2)
     fleet.groups[arn(1)].describe = lambda: 1 / 0  # type: ignore[method-assign, assignment, return-value]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from lab.addresses import AddressPlan
-from lab.aws import Account, create_cluster, create_database, create_network
+from lab.aws import Account, Network, create_cluster, create_database, create_network
 from lab.environment import Lab
 from lab.leftovers import leftovers
 from lab.options import LabOptions
@@ -210,7 +210,9 @@ def _databases(account: Account) -> dict[str, str]:
         "orders": orders,
         "orders_misspelt": orders.replace("orders", "oders"),
         "public": public,
-        "cramped": _create_database_in_one_zone(account),
+        "cramped": create_database(
+            account, "cramped", _create_network_in_one_zone(account)
+        ).endpoint,
         "readers": cluster.reader_endpoint,
         "custom": custom,
         "vpc": network.vpc_id,
@@ -218,26 +220,17 @@ def _databases(account: Account) -> dict[str, str]:
     }
 
 
-def _create_database_in_one_zone(account: Account) -> str:
-    """Create a database with two subnets in one zone; return its endpoint."""
-    ec2, rds = account.client("ec2"), account.client("rds")
+def _create_network_in_one_zone(account: Account) -> Network:
+    """Create a VPC with two subnets in one zone."""
+    ec2 = account.client("ec2")
     vpc_id = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
-    subnet_ids = [
-        ec2.create_subnet(VpcId=vpc_id, CidrBlock=network, AvailabilityZone="us-east-1a")["Subnet"][
-            "SubnetId"
-        ]
+    subnets = [
+        ec2.create_subnet(VpcId=vpc_id, CidrBlock=network, AvailabilityZone="us-east-1a")["Subnet"]
         for network in ("10.9.1.0/24", "10.9.2.0/24")
     ]
-    rds.create_db_subnet_group(
-        DBSubnetGroupName="cramped", DBSubnetGroupDescription="One zone", SubnetIds=subnet_ids
+    group = ec2.create_security_group(GroupName="cramped", Description="-", VpcId=vpc_id)
+    return Network(
+        vpc_id=vpc_id,
+        subnet_ids=tuple(subnet["SubnetId"] for subnet in subnets),
+        security_group_id=group["GroupId"],
     )
-    database = rds.create_db_instance(
-        DBInstanceIdentifier="cramped",
-        DBInstanceClass="db.t4g.micro",
-        Engine="postgres",
-        AllocatedStorage=20,
-        DBSubnetGroupName="cramped",
-        MasterUsername="lab",
-        ManageMasterUserPassword=True,
-    )["DBInstance"]
-    return str(database["Endpoint"]["Address"])
