@@ -26,16 +26,23 @@ from target_sync.notifications.messages import BusEvent
 from target_sync.ports import Reportable
 from target_sync.reconcile.loop import WaitsFor
 from target_sync.reconcile.planner import Action, VetoCode
+from target_sync.reconcile.result import SyncResult
 from target_sync.reporting import PowertoolsReporter
 from target_sync.status.checks.result import CheckState
 from target_sync.status.report import make_report
-from tests.functional import test_continuous_polling, test_failover_scenarios, test_serving_standby
+from tests.functional import (
+    test_continuous_polling,
+    test_failover_scenarios,
+    test_serving_standby,
+    test_warm_targets,
+)
 from tests.support.connections import ORIGIN, OTHER, TRUSTED, FakeEndpointService
 from tests.support.monitoring import alarms, graphs
 from tests.support.notifications import NotifiedScenario
-from tests.support.scenario import COMPLETED, EVENT, MANUAL, A, B, Scenario
+from tests.support.scenario import COMPLETED, EVENT, MANUAL, A, B
 from tests.support.scenarios import OUTCOMES, Outcome, metrics_with_units
 from tests.support.status import DEPLOYMENT, FACTS
+from tests.support.warm_targets import WarmScenario
 from tests.template.pages import PAGES, ROOT, read
 from tests.template.stack import FLEET_TEMPLATE, Resolver, load
 from tools.template_tables import (
@@ -113,6 +120,12 @@ def _failover() -> NotifiedScenario:
     return scenario
 
 
+def _warm_failover() -> SyncResult:
+    scenario = WarmScenario(A, B, addresses=[A], candidates=[A, B])
+    scenario.fail_over(B)
+    return scenario.run(EVENT)
+
+
 def sync_event() -> BusEvent:
     """Return the event of a run that followed a failover."""
     return _failover().notifier.bus.events[0]
@@ -148,7 +161,12 @@ def _faults() -> list[Row]:
 
 
 def _failure_scenarios() -> Iterable[Row]:
-    for module in (test_failover_scenarios, test_continuous_polling, test_serving_standby):
+    for module in (
+        test_failover_scenarios,
+        test_warm_targets,
+        test_continuous_polling,
+        test_serving_standby,
+    ):
         for name, outcome in OUTCOMES.items():
             if hasattr(module, name):
                 yield (
@@ -211,8 +229,8 @@ TABLES: Mapping[str, Callable[[], Iterable[Row]]] = {
     "actions": lambda: _set(Action),
     "vetoes": lambda: _set(VetoCode),
     "waits": lambda: _set(WaitsFor),
-    "run-fields": lambda: _list(Scenario(A).run(MANUAL).to_document()),
-    "run-metrics": lambda: _metrics(_failover().reporter.results[0]),
+    "run-fields": lambda: _list(WarmScenario(A).run(MANUAL).to_document()),
+    "run-metrics": lambda: _metrics(_warm_failover()),
     "errors": _errors,
     "failed-observations": lambda: _set(LookupFailure),
     "failure-scenarios": _failure_scenarios,
