@@ -23,6 +23,7 @@ _CONDITIONS = {
     "IsRds": "RDS",
     "IsScalingGroup": "`ec2-asg`",
     "KeepsStandbyServing": "`StandbyTargets=serving`",
+    "ReadsDatabaseInterfaces": "RDS instances, `StandbyTargets` not `none`",
     "ManagesDatabaseIngress": "with `ManageDatabaseIngress`",
     "CreatesLoadBalancer": "no `ExistingTargetGroupArn`",
     "HasSwitch": "no `ExistingTargetGroupArn`, not `ec2-asg`",
@@ -31,6 +32,8 @@ _CONDITIONS = {
     "NotifiesPeople": "`AlarmTopicArn` or `AlarmEmail`",
 }
 """The text of the pages for each condition of the template."""
+#: The condition under which a resource has the second alternative of a condition.
+_OTHERWISE = {"HasSwitch": "IsScalingGroup"}
 
 
 def code(*texts: object) -> str:
@@ -59,8 +62,9 @@ def security_group_rules() -> Iterator[Row]:
     """Yield every rule of every security group: owner, direction, ports, peer, condition."""
     for name, group in of_type("AWS::EC2::SecurityGroup").items():
         for way, key in (("in", "SecurityGroupIngress"), ("out", "SecurityGroupEgress")):
-            for rule in group["Properties"].get(key, []):
-                yield code(name), way, *_opening(rule), _CONDITIONS[group["Condition"]]
+            for item in group["Properties"].get(key, []):
+                for condition, rule in _alternatives(item, group["Condition"]):
+                    yield code(name), way, *_opening(rule), _CONDITIONS[condition]
     for rule in of_type("AWS::EC2::SecurityGroupIngress").values():
         when = _CONDITIONS[rule["Condition"]]
         yield "the database's own", "in", *_opening(rule["Properties"]), when
@@ -111,6 +115,16 @@ def replacing_properties(name: str) -> tuple[tuple[str, Row], ...]:
         if causes:
             found.append((path, causes))
     return tuple(sorted(found))
+
+
+def _alternatives(rule: Any, condition: str) -> Iterator[tuple[str, Any]]:
+    """Yield each rule that may stand here, with its condition."""
+    if "Fn::If" not in rule:
+        yield condition, rule
+        return
+    chosen, yes, no = rule["Fn::If"]
+    yield chosen, yes
+    yield _OTHERWISE[chosen], no
 
 
 def _conditional(item: Any) -> tuple[str, Any]:

@@ -7,7 +7,7 @@ be repaired.
 
 import json
 import urllib.parse
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -22,6 +22,8 @@ from lab.processes import WaitTimeoutError
 from lab.rds_control_plane import RdsControlPlane
 from lab.results import FaultResult
 from lab.scenarios.base import DBT, ConnectionPath, Scenario, ScenarioContext
+from target_sync.model import Target
+from target_sync.targets.outbound_rules import SecurityGroupRules
 
 #: A minute of the schedule and of the alarms takes a second. Most alarms need five minutes.
 _TIMES: Mapping[str, float] = {
@@ -42,6 +44,7 @@ _DENIED = "DeniedByTheLab"
 _OTHER_PORT = 5433
 _PUBLIC = "8.8.8.8"
 _DAY = 86400
+_RULES_GROUP = "OutboundRulesSecurityGroup"
 
 #: The alarms if every run fails.
 _FAILING = ("failed-runs", "no-successful-sync", "sync-errors")
@@ -247,11 +250,14 @@ def _other_server(scene: _Scene) -> AbstractContextManager[None]:
 
 @contextmanager
 def _drift(scene: _Scene) -> Iterator[None]:
-    """Register a foreign address. The TTL of the name is so long that no removal is confirmed."""
+    """Register and open a foreign address. The TTL is so long that no removal is confirmed."""
     elb, zone, writer = scene.client("elbv2"), scene.context.lab.zone, scene.rds.writer
-    group = scene.path.outputs["TargetGroupArn"]
-    foreign = [{"Id": str(writer.address + 50), "Port": writer.port}]
+    group, rules_group = scene.path.outputs["TargetGroupArn"], scene.resource(_RULES_GROUP)
+    address = writer.address + 50
+    foreign = [{"Id": str(address), "Port": writer.port}]
     zone.set_address(scene.database.endpoint, [str(writer.address)], ttl=_DAY)
+    rules = SecurityGroupRules(scene.client("ec2"), rules_group, writer.port)
+    rules.open([Target(address, writer.port)])
     elb.register_targets(TargetGroupArn=group, Targets=foreign)
     yield
     elb.deregister_targets(TargetGroupArn=group, Targets=foreign)
@@ -316,14 +322,30 @@ def _zone_not_enabled(scene: _Scene) -> Iterator[None]:
 
 
 def _enforced(scene: _Scene) -> AbstractContextManager[None]:
-    def switch(word: str) -> None:
-        scene.client("elbv2").set_security_groups(
-            LoadBalancerArn=scene.resource("LoadBalancer"),
-            SecurityGroups=[scene.path.outputs["LoadBalancerSecurityGroupId"]],
-            EnforceSecurityGroupInboundRulesOnPrivateLinkTraffic=word,
-        )
+    groups = _groups(scene)
+    return _switched(lambda word: _set_groups(scene, groups, word), broken="on", working="off")
 
-    return _switched(switch, broken="on", working="off")
+
+def _set_groups(scene: _Scene, groups: Sequence[str], enforcement: str) -> None:
+    scene.client("elbv2").set_security_groups(
+        LoadBalancerArn=scene.resource("LoadBalancer"),
+        SecurityGroups=groups,
+        EnforceSecurityGroupInboundRulesOnPrivateLinkTraffic=enforcement,
+    )
+
+
+def _groups(scene: _Scene) -> list[str]:
+    """Return the security groups of the load balancer, that with the outbound rules last."""
+    return [scene.path.outputs["LoadBalancerSecurityGroupId"], scene.resource(_RULES_GROUP)]
+
+
+@contextmanager
+def _no_outbound_rules(scene: _Scene) -> Iterator[None]:
+    """Remove the group whose outbound rules open the targets from the load balancer."""
+    groups = _groups(scene)
+    _set_groups(scene, groups[:1], "off")
+    yield
+    _set_groups(scene, groups, "off")
 
 
 @contextmanager
@@ -547,6 +569,13 @@ FAULTS: tuple[Fault, ...] = (
         check="load-balancer-security-group",
         remedy="set-security-groups",
         during=_enforced,
+    ),
+    Fault(
+        name="outbound rules lost: the load balancer does not have their security group",
+        check="switch",
+        remedy="set-security-groups",
+        alarms=_NO_HEALTHY_TARGET,
+        during=_no_outbound_rules,
     ),
     Fault(
         name="security group closed: the database does not allow the load balancer",

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from ipaddress import IPv4Address
 
-from target_sync.model import ConnectionState, TargetState
+from target_sync.model import ConnectionState, OutboundRules, Target, TargetState
 from target_sync.status.facts import (
     FollowedChange,
     FollowedChanges,
@@ -20,6 +20,7 @@ from tests.support.status import (
     FACTS,
     GROUPS,
     NOW,
+    PORT,
     STRANGER,
     A,
     B,
@@ -55,6 +56,7 @@ STATES: Mapping[str, StatusReport] = {
         "broken": replace(
             _FOLLOWED,
             targets=(target(A, TargetState.UNHEALTHY, "Target.FailedHealthChecks"), target(B)),
+            outbound_rules=OutboundRules(frozenset({Target(A, PORT), Target(B, PORT)})),
             security_groups={
                 BALANCER_GROUP: GROUPS[BALANCER_GROUP],
                 DATABASE_GROUP: SecurityGroup(inbound=(), outbound=()),

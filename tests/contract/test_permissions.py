@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
@@ -16,8 +17,9 @@ import pytest
 from lab.dns_server import Zone
 from lab.emulator.messages import NetworkInterface
 from lab.processes import Supervisor
-from target_sync.model import ConnectionState
-from tests.contract.account import Account
+from target_sync.model import ConnectionState, Target
+from target_sync.targets.outbound_rules import SecurityGroupRules
+from tests.contract.account import PORT, Account
 from tests.contract.roles import ROOT, Functions, Permission, once, packed, permissions, policy
 from tests.contract.roles import UNENFORCED as OF_LAMBDA
 from tests.contract.test_endpoint_service import Service, emulated_service
@@ -53,6 +55,7 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
         "ec2-instance",
         "rds-instance",
         "serving standby",
+        "warm targets",
         "rejection",
     ),
     "ReviewConnectionsFunction": ("rejection", "acceptance"),
@@ -131,6 +134,7 @@ class PermissionsAccount(Account):
         self.target_group = self._target_group("ip")
         self.names = self._databases()
         self.security_group = self._standby()
+        self.outbound_rules_group = self._outbound_rules_group()
         self.instance = self._instance()
         self.schedule = self._schedule()
         self.queues = {name: self._queue(name) for name in QUEUES}
@@ -192,6 +196,21 @@ class PermissionsAccount(Account):
             )
         )
         return group
+
+    def _outbound_rules_group(self) -> str:
+        """Create the security group whose outbound rules open targets, without any rule."""
+        ec2 = self.client("ec2")
+        group: str = ec2.create_security_group(
+            GroupName="outbound-rules", Description="x", VpcId=self.vpc
+        )["GroupId"]
+        self._close_all(group)
+        return group
+
+    def _close_all(self, group: str) -> None:
+        ec2 = self.client("ec2")
+        rules = ec2.describe_security_group_rules(Filters=[{"Name": "group-id", "Values": [group]}])
+        if ids := [r["SecurityGroupRuleId"] for r in rules["SecurityGroupRules"] if r["IsEgress"]]:
+            ec2.revoke_security_group_egress(GroupId=group, SecurityGroupRuleIds=ids)
 
     def _instance(self) -> str:
         (instance,) = self.client("ec2").run_instances(
@@ -285,6 +304,7 @@ class PermissionsAccount(Account):
                 **self._lookup(situation),
                 **self.synced,
                 "DatabaseTargetGroup": self.target_group,
+                "OutboundRulesSecurityGroup": self.outbound_rules_group,
                 "EndpointService": self.service.id,
                 "LoadBalancer": self.load_balancer,
                 "ReconcileTargetsFunctionEveryMinute": self.schedule,
@@ -309,6 +329,7 @@ class PermissionsAccount(Account):
             "AllowedNetworks": "10.0.0.0/8",
             "VpcNetworks": "10.0.0.0/16",
             "DatabaseVpcId": self.vpc,
+            "DatabaseSubnetIds": ",".join(self.subnets),
             "SecurityGroupIds": self.security_group,
         }
         return {f"DatabaseLookup.{name}": value for name, value in attributes.items()}
@@ -347,6 +368,7 @@ class PermissionsAccount(Account):
 
         A stray target is deregistered at once only where two sources agree, so only such a
         database has one. With serving standbys the standby is registered too. So no job waits.
+        Both are open.
         """
         elbv2, group = self.client("elbv2"), self.target_group
 
@@ -357,13 +379,26 @@ class PermissionsAccount(Account):
         if registered := targets():
             elbv2.deregister_targets(TargetGroupArn=group, Targets=registered)
         wait_until(lambda: not targets())
+        self._close_all(self.outbound_rules_group)
         extra = {"rds-cluster-writer": STRAY, "serving standby": STANDBY}
         if address := extra.get(situation):
-            elbv2.register_targets(TargetGroupArn=group, Targets=[{"Id": address, "Port": 5432}])
+            self._register_open(address)
         problem, result = self.functions.invoke(name, {})
-        if not problem and result["status"] != "synced":
+        if problem:
+            return problem
+        if failures := result["warm_targets"]["failures"]:
+            return " ".join(failures)
+        if result["status"] != "synced":
             return f"it returned {result}"
-        return problem or " ".join(result["undelivered_notifications"])
+        return " ".join(result["undelivered_notifications"])
+
+    def _register_open(self, address: str) -> None:
+        """Register a target, and open it."""
+        self.client("elbv2").register_targets(
+            TargetGroupArn=self.target_group, Targets=[{"Id": address, "Port": PORT}]
+        )
+        rules = SecurityGroupRules(self.client("ec2"), self.outbound_rules_group, PORT)
+        rules.open([Target(ip_address(address), PORT)])
 
     def _review(self, name: str, situation: str) -> str:
         trusted, untrusted = self.service.request(CONSUMER), self.service.request(STRANGER)
@@ -380,10 +415,8 @@ class PermissionsAccount(Account):
 
     def _report_status(self, name: str) -> str:
         """Let it check the connection path, and return the unknown checks."""
-        # Register a target that may be the standby.
-        self.client("elbv2").register_targets(
-            TargetGroupArn=self.target_group, Targets=[{"Id": STANDBY, "Port": 5432}]
-        )
+        # It may be the standby.
+        self._register_open(STANDBY)
         problem, result = self.functions.invoke(name, {})
         if problem:
             return problem

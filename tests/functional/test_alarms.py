@@ -9,9 +9,11 @@ from dataclasses import replace
 import pytest
 
 from target_sync.errors import AwsAccessDeniedError
+from target_sync.model import SwitchState
 from tests.support.connections import OTHER
 from tests.support.monitoring import MINUTE, MonitoredScenario, alarms
 from tests.support.scenario import COMPLETED, EVENT, POLICY, A, B, C, throttled
+from tests.support.warm_targets import WARM_POLICY
 
 Fault = Callable[[MonitoredScenario], None]
 SERVING = replace(POLICY, serving_standby=True)
@@ -114,8 +116,26 @@ def test_a_fault_raises_only_its_alarm(
     assert scenario.run_minutes(30) == [expected]
 
 
+def test_a_healthy_closed_target_raises_an_alarm_until_the_proof_starts_again() -> None:
+    scenario = MonitoredScenario(
+        A, B, policy=WARM_POLICY, candidates=[B], addresses=[A], listening=[A]
+    )
+    assert scenario.run_minutes(10) == []
+    scenario.rules.is_effective = False
+    scenario.set_listening(A, B)
+
+    assert scenario.run_minutes(30) == ["switch-ineffective"]
+    scenario.rules.is_effective = True
+    scenario.rules.mark(SwitchState.UNPROVEN)
+
+    assert scenario.run_minutes(10) == []
+    scenario.rules.is_effective = False
+    assert scenario.run_minutes(10) == ["switch-ineffective"]
+
+
 def test_every_alarm_has_a_fault() -> None:
-    assert {expected for _, _, expected in ALARM_OF_FAULT} == alarms().keys()
+    faults = {expected for _, _, expected in ALARM_OF_FAULT}
+    assert faults | {"switch-ineffective"} == alarms().keys()
 
 
 def test_three_alarms_report_that_every_run_fails() -> None:

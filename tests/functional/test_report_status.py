@@ -18,7 +18,13 @@ from target_sync.errors import (
     SettingsError,
     TriggerError,
 )
-from target_sync.model import FailedObservation, LookupFailure, TargetState
+from target_sync.model import (
+    FailedObservation,
+    LookupFailure,
+    OutboundRules,
+    Target,
+    TargetState,
+)
 from target_sync.reporting import PowertoolsReporter
 from target_sync.status import build
 from target_sync.status.checks.result import CheckId, CheckState
@@ -29,6 +35,7 @@ from target_sync.status.settings import load_status_settings
 from target_sync.status.sources.postgres import PostgresProbe
 from target_sync.status.widget import Frame, to_html
 from target_sync.targets.network_interfaces import RdsNetworkInterfaces
+from target_sync.targets.outbound_rules import SecurityGroupRules
 from tests.support.events import context, load_event
 from tests.support.status import (
     BALANCER_ARN,
@@ -41,6 +48,8 @@ from tests.support.status import (
     GROUP_ARN,
     LISTENER,
     LISTENER_ARN,
+    OUTBOUND_RULES_GROUP,
+    PORT,
     PRINCIPAL,
     SCALING,
     SERVICE_ID,
@@ -176,7 +185,7 @@ def test_every_query_is_about_this_stack(aws: FakeAws) -> None:
     assert arguments["load_balancer"] == arguments["listeners"] == BALANCER_ARN
     assert arguments["load_balancer_attributes"] == BALANCER_ARN
     assert arguments["listener_attributes"] == LISTENER_ARN
-    assert arguments["security_groups"] == {BALANCER_GROUP, DATABASE_GROUP}
+    assert arguments["security_groups"] == {BALANCER_GROUP, OUTBOUND_RULES_GROUP, DATABASE_GROUP}
     assert arguments["subnets"] == "vpc-0a1b2c3d"
     assert {"check", "of_function", "ask", "attached_target_groups"}.isdisjoint(arguments)
 
@@ -247,7 +256,8 @@ DRAINING = target("10.0.2.99", TargetState.DRAINING)
 
 
 def test_only_addresses_outside_the_observation_are_looked_up(aws: FakeAws) -> None:
-    aws.facts = replace(FACTS, targets=(target(), STANDBY, DRAINING))
+    open_ = OutboundRules(frozenset({Target(A, PORT), Target(B, PORT)}))
+    aws.facts = replace(FACTS, targets=(target(), STANDBY, DRAINING), outbound_rules=open_)
     aws.confirmed = frozenset({B})
 
     report = make_collector(aws, SERVING_STANDBY, serves_standby=True).run()
@@ -306,7 +316,7 @@ def test_without_security_groups_none_are_read(aws: FakeAws) -> None:
     bare = replace(FACTS.load_balancer, security_groups=())  # type: ignore[type-var]
     aws.facts = replace(FACTS, load_balancer=bare)
 
-    report = make_collector(aws, replace(DEPLOYMENT, database_security_groups=())).run()
+    report = make_collector(aws, replace(EXISTING_GROUP, database_security_groups=())).run()
 
     assert report.healthy
     assert not [call for call in aws.calls if call[0] == "security_groups"]
@@ -340,7 +350,8 @@ def test_without_a_load_balancer_no_rules_or_subnets_are_read(aws: FakeAws) -> N
         ("targets", "elasticloadbalancing:Call", {CheckId.TARGET_HEALTH, CheckId.DRIFT}),
         ("listeners", "elasticloadbalancing:Call", {CheckId.LISTENER}),
         ("security_groups", "ec2:Call",
-         {CheckId.LOAD_BALANCER_SECURITY_GROUP, CheckId.DATABASE_SECURITY_GROUP}),
+         {CheckId.LOAD_BALANCER_SECURITY_GROUP, CheckId.SWITCH, CheckId.DATABASE_SECURITY_GROUP}),
+        ("describe", "ec2:Call", {CheckId.SWITCH}),
         ("connections", "ec2:Call", {CheckId.ENDPOINT_CONNECTIONS}),
         ("recent_runs", "cloudwatch:Call", {CheckId.LAST_SYNC}),
         ("is_enabled", "scheduler:Call", {CheckId.SCHEDULE}),
@@ -370,6 +381,7 @@ def test_a_check_that_needs_an_unknown_fact_has_the_same_reason(aws: FakeAws) ->
         CheckId.LOAD_BALANCER,
         CheckId.AVAILABILITY_ZONES,
         CheckId.LOAD_BALANCER_SECURITY_GROUP,
+        CheckId.SWITCH,
         CheckId.DATABASE_SECURITY_GROUP,
     }
     assert "elasticloadbalancing:Call" in texts(report, CheckId.DATABASE_SECURITY_GROUP)
@@ -448,6 +460,7 @@ ENVIRONMENT = {
     "ALLOWED_NETWORKS": "10.0.0.0/16",
     "EVENT_WATCH_DURATION_SECONDS": "300",
     "DATABASE_SECURITY_GROUPS": DATABASE_GROUP,
+    "OUTBOUND_RULES_GROUP": OUTBOUND_RULES_GROUP,
     "LOAD_BALANCER_ARN": BALANCER_ARN,
     "ENFORCE_INBOUND_RULES": "off",
     "CONSUMER_NETWORK": "10.0.0.0/8",
@@ -471,6 +484,7 @@ GROUP_ENVIRONMENT = {
 EXISTING_GROUP_ENVIRONMENT = {
     **ENVIRONMENT,
     "LOAD_BALANCER_ARN": "",
+    "OUTBOUND_RULES_GROUP": "",
     "ENDPOINT_SERVICE_ID": "",
     "ALLOWED_PRINCIPALS": "",
 }
@@ -486,7 +500,7 @@ def _region(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def test_the_environment_becomes_the_deployment() -> None:
     deployment: Deployment = load_status_settings(ENVIRONMENT).deployment
-    assert deployment == DEPLOYMENT
+    assert deployment == replace(DEPLOYMENT, apis=("elasticloadbalancing", "ec2"))
 
 
 @pytest.mark.usefixtures("_region", "_powertools")
@@ -516,6 +530,8 @@ def test_each_stack_gets_the_parts_that_it_needs() -> None:
     )
 
     assert isinstance(serving_standby.standbys, RdsNetworkInterfaces)
+    assert isinstance(serving_standby.outbound_rules, SecurityGroupRules)
+    assert existing.outbound_rules is None
     assert isinstance(inside.probe, PostgresProbe)
     assert inside.settings.function_subnets == ("subnet-a", "subnet-b")
     assert (scaling.endpoint, scaling.schedule) == (None, None)

@@ -10,7 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -31,6 +31,8 @@ from lab.options import LabOptions
 from lab.packaging import package
 from lab.processes import Supervisor
 from lab.scenarios.base import DBT
+from target_sync.model import SwitchState, Target
+from target_sync.targets.outbound_rules import SecurityGroupRules
 from tests.lab.emulator_process import wait_until
 from tests.support.shell import Command, Shell, commands
 from tests.template.pages import PAGES, ROOT, read
@@ -265,11 +267,13 @@ class Fault:
         check: The ID of the status check that the fault breaks.
         break_: Causes the fault; may return a function that restores the rest.
         heals: Whether the commands of the entry alone end the fault.
+        state: The state of the check during the fault.
     """
 
     check: str
     break_: Callable[[Reader], Callable[[], object] | None]
     heals: bool = True
+    state: str = "broken"
 
 
 def _remove_name(reader: Reader) -> Callable[[], object]:
@@ -295,7 +299,11 @@ def _remove_target(reader: Reader) -> None:
 
 
 def _add_target(reader: Reader) -> None:
-    _change_targets(reader, "register_targets", "10.0.1.99")
+    """Register and open a target. A closed one gets no traffic, so it is no drift."""
+    group = reader.resource("OutboundRulesSecurityGroup")
+    foreign = Target(WRITER.address + 88, WRITER.port)
+    SecurityGroupRules(reader.client("ec2"), group, WRITER.port).open([foreign])
+    _change_targets(reader, "register_targets", str(foreign.address))
 
 
 def _change_targets(reader: Reader, action: str, address: str) -> None:
@@ -323,15 +331,36 @@ def _switch_cross_zone_off(reader: Reader) -> None:
 
 
 def _close_load_balancer(reader: Reader) -> None:
-    """Remove all rules of the load balancer, so that its entry needs all its commands."""
-    ec2, group = reader.client("ec2"), reader.outputs["LoadBalancerSecurityGroupId"]
-    _revoke(ec2, group, egress=True)
-    _revoke(ec2, group, egress=False)
+    """Close the load balancer for clients, so that its entry needs all its commands."""
+    groups = _groups(reader)
+    _revoke(reader.client("ec2"), groups[0], egress=False)
+    _set_groups(reader, groups, enforcement="on")
+
+
+def _groups(reader: Reader) -> list[str]:
+    rules_group = reader.resource("OutboundRulesSecurityGroup")
+    return [reader.outputs["LoadBalancerSecurityGroupId"], rules_group]
+
+
+def _set_groups(reader: Reader, groups: Sequence[str], *, enforcement: str) -> None:
     reader.client("elbv2").set_security_groups(
         LoadBalancerArn=reader.resource("LoadBalancer"),
-        SecurityGroups=[group],
-        EnforceSecurityGroupInboundRulesOnPrivateLinkTraffic="on",
+        SecurityGroups=groups,
+        EnforceSecurityGroupInboundRulesOnPrivateLinkTraffic=enforcement,
     )
+
+
+def _close_targets(reader: Reader) -> None:
+    """Remove the rules that open the targets, and their group from the load balancer."""
+    groups = _groups(reader)
+    _revoke(reader.client("ec2"), groups[1], egress=True)
+    _set_groups(reader, groups[:1], enforcement="off")
+
+
+def _make_switch_ineffective(reader: Reader) -> None:
+    group = reader.resource("OutboundRulesSecurityGroup")
+    rules = SecurityGroupRules(reader.client("ec2"), group, WRITER.port)
+    rules.mark(SwitchState.INEFFECTIVE)
 
 
 def _close_database(reader: Reader) -> None:
@@ -436,6 +465,7 @@ def _message_in(output: str) -> Callable[[Reader], None]:
 FAULTS = {
     "failed-runs": Fault("dead-letter-queues", _message_in("FailedRunsQueueUrl")),
     "undelivered-events": Fault("dead-letter-queues", _message_in("UndeliveredEventsQueueUrl")),
+    "switch-ineffective": Fault("switch", _make_switch_ineffective, state="warning"),
     "connection-waiting": Fault("endpoint-connections", _connect_stranger, heals=False),
     "endpoint-name": Fault("endpoint-name", _remove_name, heals=False),
     "allowed-addresses": Fault("allowed-addresses", _make_database_public, heals=False),
@@ -445,6 +475,7 @@ FAULTS = {
     "listener": Fault("listener", _delete_listener),
     "load-balancer": Fault("load-balancer", _switch_cross_zone_off),
     "load-balancer-security-group": Fault("load-balancer-security-group", _close_load_balancer),
+    "switch": Fault("switch", _close_targets),
     "database-security-group": Fault("database-security-group", _close_database),
     "endpoint-service": Fault("endpoint-service", _move_service),
     "allowed-principals": Fault("allowed-principals", _remove_principals),
@@ -460,10 +491,10 @@ def _broken(reader: Reader, fault: Fault | None) -> Iterator[None]:
         yield
         return
     restore = fault.break_(reader)
-    wait_until(lambda: reader.state(fault.check) == "broken")
+    wait_until(lambda: reader.state(fault.check) == fault.state)
     yield
     if fault.heals:
-        wait_until(lambda: reader.state(fault.check) != "broken")
+        wait_until(lambda: reader.state(fault.check) != fault.state)
     if restore:
         restore()
     wait_until(lambda: reader.state(fault.check) in {"ok", "warning"})

@@ -19,9 +19,10 @@ from target_sync.reporting import PowertoolsReporter
 from target_sync.triggers import Trigger, TriggerKind
 from tests.support.connections import ReviewedService
 from tests.support.notifications import FakeNotifier
-from tests.support.scenario import POLICY, SCHEDULE, A, B, Scenario
+from tests.support.scenario import POLICY, SCHEDULE, A, B
 from tests.support.scenarios import run_metrics, written_metrics
 from tests.support.standbys import FakeStandbys
+from tests.support.warm_targets import WarmScenario
 from tests.template.stack import PSEUDO_PARAMETERS, SITUATIONS, TEMPLATE, Resolver, load
 
 MINUTE = 60
@@ -105,13 +106,16 @@ class Invocations:
     throttled_minutes: set[int] = field(default_factory=set)
 
 
-class MonitoredScenario(Scenario):
+class MonitoredScenario(WarmScenario):
     """A scenario with a schedule, retries, and alarms that are evaluated every minute."""
 
-    def __init__(self, *registered: object, policy: SyncPolicy = POLICY) -> None:
-        standbys = FakeStandbys(A, B) if policy.serving_standby else None
+    def __init__(self, *registered: object, policy: SyncPolicy = POLICY, **settings: Any) -> None:
         super().__init__(
-            *registered, policy=policy, standbys=standbys, dns_poll_seconds=_DNS_POLL_SECONDS
+            *registered,
+            policy=policy,
+            standbys=FakeStandbys(A, B) if policy.serving_standby else None,
+            dns_poll_seconds=_DNS_POLL_SECONDS,
+            **settings,
         )
         self.reviews = ReviewedService()
         self.notifier = FakeNotifier()

@@ -13,8 +13,11 @@ from target_sync.model import (
     EndpointService,
     IPAddress,
     Observation,
+    OutboundRules,
     StandbyCheck,
+    SwitchState,
     SyncPolicy,
+    Target,
     TargetState,
 )
 from target_sync.status.checks.load_balancer import GROUP_ATTRIBUTES
@@ -52,9 +55,10 @@ SERVICE_ID = "vpce-svc-0a1b2c3d4e5f60718"
 PRINCIPAL = "arn:aws:iam::222222222222:root"
 TRUSTED, STRANGER = "222222222222", "444444444444"
 BALANCER_GROUP, DATABASE_GROUP = "sg-0a1b2c3d", "sg-1a2b3c4d"
+OUTBOUND_RULES_GROUP = "sg-2a3b4c5d"
 VPC = IPv4Network("10.0.0.0/16")
 CONSUMERS = IPv4Network("10.0.0.0/8")
-EVERYWHERE = IPv4Network("0.0.0.0/0")
+EVERYWHERE, NOWHERE = IPv4Network("0.0.0.0/0"), IPv4Network("255.255.255.255/32")
 
 DEPLOYMENT = Deployment(
     stack=STACK,
@@ -68,6 +72,7 @@ DEPLOYMENT = Deployment(
     manages_ingress=True,
     principals=frozenset({PRINCIPAL}),
     trusted_accounts=frozenset({TRUSTED}),
+    outbound_rules_group=OUTBOUND_RULES_GROUP,
 )
 EXISTING_GROUP = replace(
     DEPLOYMENT,
@@ -77,9 +82,12 @@ EXISTING_GROUP = replace(
     idle_timeout=None,
     manages_ingress=False,
     principals=frozenset(),
+    outbound_rules_group="",
 )
 """A deployment with ExistingTargetGroupArn."""
-SCALING = replace(DEPLOYMENT, kind=DatabaseKind.EC2_ASG, database_security_groups=())
+SCALING = replace(
+    DEPLOYMENT, kind=DatabaseKind.EC2_ASG, database_security_groups=(), outbound_rules_group=""
+)
 """A deployment for an Auto Scaling group."""
 
 
@@ -131,17 +139,23 @@ BALANCER = LoadBalancer(
     state="active",
     vpc_id="vpc-0a1b2c3d",
     zones={"eu-west-1a": "subnet-a", "eu-west-1b": "subnet-b"},
-    security_groups=(BALANCER_GROUP,),
+    security_groups=(BALANCER_GROUP, OUTBOUND_RULES_GROUP),
 )
 SUBNETS = (
     SubnetNetwork(IPv4Network("10.0.1.0/24"), "eu-west-1a"),
     SubnetNetwork(IPv4Network("10.0.2.0/24"), "eu-west-1b"),
     SubnetNetwork(IPv4Network("10.0.3.0/24"), "eu-west-1c"),
 )
+NO_TRAFFIC = Rule(protocol="icmp", first_port=252, last_port=86, networks=(NOWHERE,))
 GROUPS: Mapping[str, SecurityGroup] = {
-    BALANCER_GROUP: SecurityGroup(inbound=(rule(CONSUMERS),), outbound=(rule(EVERYWHERE),)),
+    BALANCER_GROUP: SecurityGroup(inbound=(rule(CONSUMERS),), outbound=(NO_TRAFFIC,)),
+    # EC2 returns the networks with the same ports as one rule.
+    OUTBOUND_RULES_GROUP: SecurityGroup(
+        inbound=(), outbound=(NO_TRAFFIC, rule(IPv4Network(A), NOWHERE))
+    ),
     DATABASE_GROUP: SecurityGroup(inbound=(rule(groups=(BALANCER_GROUP,)),), outbound=()),
 }
+OUTBOUND_RULES = OutboundRules(frozenset({Target(A, PORT)}), SwitchState.PROVEN)
 RUNS = RecentRuns(succeeded_at=NOW - 30, failures=0, vetoes=0, deregistrations=0, seconds=900.0)
 NO_WAY_OUT = FunctionNetwork((), frozenset())
 OUTSIDE = Skipped("The function is outside the VPC.")
@@ -161,6 +175,7 @@ FACTS = Facts(
     load_balancer_attributes={"load_balancing.cross_zone.enabled": "true"},
     subnets=SUBNETS,
     security_groups=GROUPS,
+    outbound_rules=OUTBOUND_RULES,
     service=EndpointService(
         state="Available", acceptance_required=False, load_balancer_arns=(BALANCER_ARN,)
     ),
@@ -236,6 +251,9 @@ class FakeAws:
     def of_function(self, subnet_ids: Sequence[str]) -> Any:
         return self._call("of_function", self.network, subnet_ids)
 
+    def describe(self) -> Any:
+        return self._call("describe", self.facts.outbound_rules)
+
     def is_enabled(self) -> Any:
         return self._call("is_enabled", self.facts.schedule_enabled)
 
@@ -279,6 +297,7 @@ def make_collector(
         balancers=fake,
         networks=fake,
         scaling=fake,
+        outbound_rules=fake if deployment.outbound_rules_group else None,
         service=fake if deployment.owns_network else None,
         metrics=fake if deployment.syncs else None,
         schedule=fake if deployment.syncs else None,

@@ -43,8 +43,11 @@ def test_an_alarm_notifies_the_topic_when_it_starts_and_ends(
 
 def test_a_stack_has_only_the_alarms_that_can_ring() -> None:
     always = set(ALARMS) - {"connection-waiting"}
-    of_the_network = {"no-healthy-target", "port-allocation-errors"}
-    of_the_reconciler = {name for name in always if "sync" in name} | {"failover-not-healthy"}
+    of_the_network = {"no-healthy-target", "port-allocation-errors", "switch-ineffective"}
+    of_the_reconciler = {name for name in always if "sync" in name} | {
+        "failover-not-healthy",
+        "switch-ineffective",
+    }
     assert names("rds-instance") == always
     assert names("acceptance") == ALARMS.keys()
     assert names("existing target group") == always - of_the_network
@@ -52,7 +55,7 @@ def test_a_stack_has_only_the_alarms_that_can_ring() -> None:
 
 
 def test_the_page_states_the_monthly_costs_of_the_alarms() -> None:
-    assert f"${len(ALARMS) / 10:.2f} with all twelve" in " ".join(PAGE.split())
+    assert f"${len(ALARMS) / 10:.2f} with all thirteen" in " ".join(PAGE.split())
     assert f"${len(names('rds-instance')) / 10:.2f} by default" in PAGE
 
 

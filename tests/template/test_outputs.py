@@ -21,6 +21,8 @@ def test_a_stack_has_the_outputs_that_users_need() -> None:
         "LoadBalancerSecurityGroupId",
         "RegisteredTargets",
         "ReconcileTargetsFunctionName",
+        "SecondsToHealthyOnceOpened",
+        "SwitchVerified",
         "TargetGroupArn",
         "TargetHealth",
         "TargetHint",

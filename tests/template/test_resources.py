@@ -134,6 +134,9 @@ def test_the_first_sync_may_take_as_long_as_its_runs() -> None:
 
 def test_the_reconciler_has_the_permissions_of_its_database_kind_only() -> None:
     always = {
+        "ec2:AuthorizeSecurityGroupEgress",
+        "ec2:DescribeSecurityGroupRules",
+        "ec2:RevokeSecurityGroupEgress",
         "elasticloadbalancing:DeregisterTargets",
         "elasticloadbalancing:DescribeTargetHealth",
         "elasticloadbalancing:RegisterTargets",
@@ -154,9 +157,53 @@ def test_the_reconciler_has_the_permissions_of_its_database_kind_only() -> None:
         "static": set(),
         "ec2-instance": {"ec2:DescribeInstances"},
         "serving standby": {"ec2:DescribeNetworkInterfaces"},
+        "warm targets": {"ec2:DescribeNetworkInterfaces"},
+        "warm targets of a cluster": cluster,
     }
     for situation, actions in more.items():
         assert allowed(situation, "ReconcileTargetsRole").keys() == always | actions
+    # With an existing target group the load balancer and its rules are not the stack's.
+    existing = allowed("existing target group", "ReconcileTargetsRole").keys()
+    assert existing == {action for action in always if not action.startswith("ec2:")}
+
+
+@pytest.mark.parametrize(
+    ("given", "reads"),
+    [
+        ({}, True),
+        (SITUATIONS["rds-cluster-writer"], False),
+        (SITUATIONS["rds-cluster-readers"], False),
+        (SITUATIONS["rds-proxy"], False),
+        ({"DatabaseEndpoint": "pool-ro.endpoint.proxy-abc.eu-west-1.rds.amazonaws.com"}, False),
+        ({"DatabaseKind": "hostname", **NETWORK}, False),
+        ({"DatabaseEndpoint": "db.rds.example", "DatabaseKind": "rds-instance"}, True),
+        (SITUATIONS["hostname"], False),
+        (SITUATIONS["ec2-instance"], False),
+        (SITUATIONS["existing target group"], False),
+    ],
+)
+def test_only_warm_targets_of_an_instance_need_the_network_interfaces(
+    given: dict[str, str], reads: bool
+) -> None:
+    resolver = Resolver({**given, "StandbyTargets": "warm"})
+    variables = resolver.of_type("AWS::Lambda::Function")["ReconcileTargetsFunction"][
+        "Environment"
+    ]["Variables"]
+    network = {"VPC_ID", "DATABASE_SUBNETS", "DATABASE_SECURITY_GROUPS"}
+    assert network & variables.keys() == (network if reads else set())
+    found = [
+        statement["Sid"]
+        for role, statement in statements(resolver)
+        if role == "ReconcileTargetsRole" and statement["Sid"] == "FindInterfaces"
+    ]
+    assert bool(found) == reads
+
+
+def test_the_reconciler_may_change_the_rules_of_one_security_group_only() -> None:
+    may = allowed("rds-instance", "ReconcileTargetsRole")
+    group = "arn:aws:ec2:eu-west-1:111122223333:security-group/<OutboundRulesSecurityGroup>"
+    assert may["ec2:AuthorizeSecurityGroupEgress"] == [group]
+    assert may["ec2:RevokeSecurityGroupEgress"] == [group]
 
 
 def test_the_reconciler_may_read_its_own_cluster_only() -> None:
@@ -310,9 +357,11 @@ LOOKED_UP = {
     "DatabaseLookup.Kind": "rds-cluster-writer",
     "DatabaseLookup.Port": "5433",
     "DatabaseLookup.VpcNetworks": "10.0.0.0/16",
+    "OutboundRulesSecurityGroup": "sg-2a3b4c5d",
 }
 LOOKED_UP_INSTANCE = {
     "DatabaseLookup.DatabaseVpcId": "vpc-0a1b2c3d4e5f60718",
+    "DatabaseLookup.DatabaseSubnetIds": "subnet-0a1b2c3d,subnet-1a2b3c4d",
     "DatabaseLookup.Endpoint": "orders.abcdefghijkl.eu-west-1.rds.amazonaws.com",
     "DatabaseLookup.Kind": "rds-instance",
     "DatabaseLookup.SecurityGroupIds": "sg-0a1b2c3d,sg-1a2b3c4d",
@@ -358,6 +407,14 @@ def test_the_function_reads_settings_that_differ_from_the_defaults() -> None:
     assert settings.policy.serving_standby
     assert settings.vpc_id == LOOKED_UP_INSTANCE["DatabaseLookup.DatabaseVpcId"]
     assert settings.security_groups == ("sg-0a1b2c3d", "sg-1a2b3c4d")
+    assert settings.outbound_rules_group == "sg-2a3b4c5d"
+
+
+def test_the_function_reads_the_settings_of_warm_targets() -> None:
+    warm = load_settings(environment(StandbyTargets="warm"))
+    assert (warm.standby_targets, warm.policy.serving_standby) == ("warm", False)
+    assert warm.vpc_id == LOOKED_UP_INSTANCE["DatabaseLookup.DatabaseVpcId"]
+    assert warm.subnets == ("subnet-0a1b2c3d", "subnet-1a2b3c4d")
 
 
 @pytest.mark.parametrize(
@@ -380,7 +437,8 @@ def test_the_function_and_the_template_accept_the_same_numbers(
 
 def test_the_function_reads_each_of_its_variables() -> None:
     variables = environment(StandbyTargets="serving").keys()
-    assert variables - environment().keys() == {"DATABASE_SECURITY_GROUPS", "VPC_ID"}
+    network = {"DATABASE_SECURITY_GROUPS", "DATABASE_SUBNETS", "VPC_ID"}
+    assert variables - environment().keys() == network
     code = "".join(path.read_text() for path in (ROOT / "layers").rglob("*.py"))
     unread = {name for name in variables if f'"{name}"' not in code}
     assert unread <= {"POWERTOOLS_LOG_LEVEL"}
@@ -516,6 +574,7 @@ def test_the_first_sync_comes_after_everything_that_a_healthy_target_needs() -> 
         "DatabaseListener",
         "FirstSyncPolicy",
         "LoadBalancingEndpoint",
+        "OutboundRulesSecurityGroup",
         "ReconcileTargetsFunction",
         "ReconcileTargetsRole",
     }
@@ -531,6 +590,7 @@ def test_the_first_sync_comes_after_everything_that_a_healthy_target_needs() -> 
         "Resolvers",
         "DnsResolution",
         "StandbyTargets",
+        "OutboundRulesGroup",
         "FollowWriterWithoutReaders",
         "MaxTargets",
         "TargetGroupArn",
@@ -669,15 +729,20 @@ def test_connections_end_with_their_target() -> None:
 
 
 def test_only_the_database_port_is_open() -> None:
-    groups = Resolver().of_type("AWS::EC2::SecurityGroup")
-    group = groups.pop("LoadBalancerSecurityGroup")
-    for rule in [*group["SecurityGroupIngress"], *group["SecurityGroupEgress"]]:
+    group = Resolver().of_type("AWS::EC2::SecurityGroup")["LoadBalancerSecurityGroup"]
+    scaling = one("AWS::EC2::SecurityGroup", **SITUATIONS["ec2-asg"])
+    for rule in [*group["SecurityGroupIngress"], *scaling["SecurityGroupEgress"]]:
         assert rule["IpProtocol"] == "tcp"
         assert rule["FromPort"] == rule["ToPort"] == "<DatabaseLookup.Port>"
-    # AWS's own example of a rule that allows nothing: no address, and no such ICMP message.
-    (nothing,) = groups.pop("OutboundRulesSecurityGroup")["SecurityGroupEgress"]
-    assert (nothing["IpProtocol"], nothing["CidrIp"]) == ("icmp", "255.255.255.255/32")
-    assert not groups
+
+
+def test_only_the_reconciler_opens_targets() -> None:
+    groups = Resolver().of_type("AWS::EC2::SecurityGroup")
+    assert groups.keys() == {"LoadBalancerSecurityGroup", "OutboundRulesSecurityGroup"}
+    for group in groups.values():
+        # It allows nothing: there is no such ICMP message, and no network has this address.
+        (nothing,) = group["SecurityGroupEgress"]
+        assert (nothing["IpProtocol"], nothing["CidrIp"]) == ("icmp", "255.255.255.255/32")
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,8 @@ BALANCER = "EnforceSecurityGroupInboundRulesOnPrivateLinkTraffic"
         {"DatabaseKind": "ec2-instance", "ManageDatabaseIngress": "true", **NETWORK},
         {"DatabaseKind": "rds-instance", "StandbyTargets": "serving"},
         {"StandbyTargets": "serving", "ExistingTargetGroupArn": GROUP},
+        {"StandbyTargets": "warm", "ExistingTargetGroupArn": GROUP},
+        *({"DatabaseKind": kind, "StandbyTargets": "warm", **NETWORK} for kind in DatabaseKind),
         {"DnsResolution": "authoritative"},
         {"Resolvers": "10.0.0.2:53"},
     ],

@@ -20,9 +20,12 @@ ENDPOINTS = {"ec2-instance": "i-0a1b2c3d4e5f60718", "static": "192.168.7.1,192.1
 
 def variables(situation: str, kind: str = "", **given: str) -> dict[str, str]:
     """The function's environment, with example results of the database look-up."""
-    kind = kind or (situation if situation in set(DatabaseKind) else "rds-instance")
+    parameters = {**SITUATIONS[situation], **given}
+    is_cluster = Resolver(parameters).condition("IsCluster")
+    default = "rds-cluster-writer" if is_cluster else "rds-instance"
+    kind = kind or (situation if situation in set(DatabaseKind) else default)
     resolver = Resolver(
-        {**SITUATIONS[situation], **given},
+        parameters,
         attributes={
             "DatabaseLookup.Kind": kind,
             "DatabaseLookup.Endpoint": ENDPOINTS.get(kind, "orders.example"),
@@ -31,9 +34,11 @@ def variables(situation: str, kind: str = "", **given: str) -> dict[str, str]:
             "DatabaseLookup.AllowedNetworks": "10.0.0.0/16",
             "DatabaseLookup.VpcNetworks": "10.0.0.0/16",
             "DatabaseLookup.DatabaseVpcId": "vpc-0a1b2c3d",
+            "DatabaseLookup.DatabaseSubnetIds": "subnet-0a1b2c3d",
             "DatabaseLookup.SecurityGroupIds": "sg-0a1b2c3d",
             "DatabaseTargetGroup": GROUP,
             "EndpointService": SERVICE,
+            "OutboundRulesSecurityGroup": "sg-2a3b4c5d",
         },
     )
     found: dict[str, str] = resolver.of_type("AWS::Lambda::Function")["ReportStatusFunction"][
@@ -101,6 +106,8 @@ def test_the_function_reads_the_settings_of_the_template(situation: str) -> None
     assert found.deployment.stack == "postgres-privatelink"
     assert found.deployment.owns_network == (situation != "existing target group")
     assert (found.sync is None) == (situation == "ec2-asg")
+    has_switch = situation not in {"existing target group", "ec2-asg"}
+    assert bool(found.deployment.outbound_rules_group) == has_switch
     assert bool(found.schedule) == (situation != "ec2-asg")
 
 
@@ -146,8 +153,9 @@ def test_no_idle_timeout_is_expected_in_another_region() -> None:
 @pytest.mark.parametrize(
     ("situation", "apis"),
     [
-        ("rds-instance", ("elasticloadbalancing",)),
-        ("cluster, function in the VPC", ("elasticloadbalancing", "rds")),
+        ("existing target group", ("elasticloadbalancing",)),
+        ("rds-instance", ("elasticloadbalancing", "ec2")),
+        ("cluster, function in the VPC", ("elasticloadbalancing", "rds", "ec2")),
         ("instance, function in the VPC", ("elasticloadbalancing", "ec2")),
         ("serving standby", ("elasticloadbalancing", "ec2")),
     ],

@@ -219,6 +219,11 @@ class SwitchState(StrEnum):
     INEFFECTIVE = "ineffective"
 
 
+#: The address of the rule whose description is the state of the switch. It reaches nothing: no
+#: network forwards the limited broadcast address (RFC 919).
+MARKER = IPv4Address("255.255.255.255")
+
+
 @dataclass(frozen=True, slots=True)
 class OutboundRules:
     """Our rules in the security group that limits what the load balancer reaches.

@@ -10,7 +10,10 @@ from target_sync.model import (
     ConnectionState,
     FailedObservation,
     LookupFailure,
+    OutboundRules,
     StandbyCheck,
+    SwitchState,
+    Target,
     TargetState,
 )
 from target_sync.status.checks.consumers import ago
@@ -44,6 +47,9 @@ from tests.support.status import (
     LISTENER,
     NAME,
     NOW,
+    NOWHERE,
+    OUTBOUND_RULES,
+    OUTBOUND_RULES_GROUP,
     OUTSIDE,
     PORT,
     PRINCIPAL,
@@ -62,6 +68,7 @@ from tests.support.status import (
 )
 
 DENIED = Unknown("The function may not call x:Y.", "Give it the permission.")
+BOTH_OPEN = OutboundRules(frozenset({Target(A, PORT), Target(B, PORT)}), SwitchState.PROVEN)
 PUBLIC, ELSEWHERE = IPv4Address("8.8.8.8"), IPv4Address("192.168.7.1")
 BROKEN, WARNING, OK = CheckState.BROKEN, CheckState.WARNING, CheckState.OK
 
@@ -168,7 +175,7 @@ def test_the_document_has_null_for_unknown_targets_and_changes(unavailable: Any)
         ({"observation": observation(PUBLIC)}, CheckId.ALLOWED_ADDRESSES),
         ({"targets": unhealthy("Target.InvalidState")}, CheckId.TARGET_HEALTH),
         ({"probes": {f"{A}:5432": SslReply.OTHER}}, CheckId.POSTGRESQL),
-        ({"targets": (target(), target(B))}, CheckId.DRIFT),
+        ({"targets": (target(), target(B)), "outbound_rules": BOTH_OPEN}, CheckId.DRIFT),
         ({"group": None}, CheckId.TARGET_GROUP),
         ({"listeners": ()}, CheckId.LISTENER),
         ({"load_balancer": None, "listeners": None}, CheckId.LOAD_BALANCER),
@@ -176,6 +183,7 @@ def test_the_document_has_null_for_unknown_targets_and_changes(unavailable: Any)
          CheckId.AVAILABILITY_ZONES),
         ({"load_balancer": replace(BALANCER, enforces_inbound_rules=True)},
          CheckId.LOAD_BALANCER_SECURITY_GROUP),
+        ({"outbound_rules": OutboundRules(frozenset())}, CheckId.SWITCH),
         ({"security_groups": {**GROUPS, DATABASE_GROUP: group_of()}},
          CheckId.DATABASE_SECURITY_GROUP),
         ({"service": None}, CheckId.ENDPOINT_SERVICE),
@@ -446,7 +454,7 @@ def test_the_desired_address_on_another_port_is_another_target() -> None:
     "targets", [(target(), target(B, TargetState.UNHEALTHY, "Target.Timeout")), (target(),)]
 )
 def test_a_path_with_one_of_two_targets_works(targets: Any) -> None:
-    report = status_report(observation=observation(A, B), targets=targets)
+    report = status_report(observation=observation(A, B), targets=targets, outbound_rules=BOTH_OPEN)
 
     assert report.healthy
     assert of(report, CheckId.TARGET_HEALTH).state is WARNING
@@ -508,7 +516,7 @@ def test_the_worst_of_several_replies_counts() -> None:
 
 
 def test_a_foreign_target_is_drift() -> None:
-    result = check(CheckId.DRIFT, targets=(target(), target(B)))
+    result = check(CheckId.DRIFT, targets=(target(), target(B)), outbound_rules=BOTH_OPEN)
 
     assert result.state is BROKEN
     assert result.details == (
@@ -525,6 +533,7 @@ def test_the_standbys_target_is_no_drift_and_need_not_be_healthy() -> None:
         SERVING_STANDBY,
         targets=(target(), UNHEALTHY_STANDBY),
         standbys=StandbyCheck(confirmed=frozenset({B})),
+        outbound_rules=BOTH_OPEN,
     )
 
     assert report.healthy
@@ -540,14 +549,32 @@ def test_a_target_that_is_not_the_standbys_is_drift() -> None:
         SERVING_STANDBY,
         targets=(target(), UNHEALTHY_STANDBY),
         standbys=StandbyCheck(),
+        outbound_rules=BOTH_OPEN,
     )
     assert result.state is BROKEN
+
+
+def test_a_warm_target_is_no_drift() -> None:
+    result = check(CheckId.DRIFT, targets=(target(), UNHEALTHY_STANDBY))
+
+    assert result.state is OK
+    assert result.details == ("10.0.2.12:5432 is warm: it is registered and closed.",)
+
+
+def test_drift_is_unknown_if_a_target_may_be_warm() -> None:
+    result = check(CheckId.DRIFT, targets=(target(), UNHEALTHY_STANDBY), outbound_rules=DENIED)
+
+    assert result.state is CheckState.UNKNOWN
+    assert DENIED.reason in result.details[0]
 
 
 @pytest.mark.parametrize("standbys", [DENIED, StandbyCheck(failure="The API is throttled.")])
 def test_drift_is_unknown_if_the_owner_of_a_target_is_unknown(standbys: Any) -> None:
     report = status_report(
-        SERVING_STANDBY, targets=(target(), UNHEALTHY_STANDBY), standbys=standbys
+        SERVING_STANDBY,
+        targets=(target(), UNHEALTHY_STANDBY),
+        standbys=standbys,
+        outbound_rules=BOTH_OPEN,
     )
 
     assert of(report, CheckId.DRIFT).state is CheckState.UNKNOWN
@@ -720,6 +747,16 @@ def test_a_zone_without_the_load_balancer_is_broken() -> None:
     assert "SubnetIds" in result.remedy
 
 
+def test_a_warm_target_in_a_zone_without_the_load_balancer_is_a_warning() -> None:
+    third = target(IPv4Address("10.0.3.13"), TargetState.UNUSED, "Target.NotInUse")
+    result = check(CheckId.AVAILABILITY_ZONES, targets=(target(), third))
+
+    assert result.state is WARNING
+    assert result.details == (
+        "A warm target is in eu-west-1c, where the load balancer has no subnet.",
+    )
+
+
 def test_a_target_outside_the_vpc_is_in_no_zone() -> None:
     result = check(
         CheckId.AVAILABILITY_ZONES, observation=observation(ELSEWHERE), targets=(target(ELSEWHERE),)
@@ -743,7 +780,9 @@ def test_the_zones_need_either_the_targets_or_the_observation() -> None:
 
 
 def own_rules(inbound: tuple[Rule, ...], outbound: tuple[Rule, ...]) -> dict[str, SecurityGroup]:
-    return {**GROUPS, BALANCER_GROUP: group_of(inbound, outbound)}
+    """The groups of a load balancer with one group, which has these rules."""
+    groups = {id_: group for id_, group in GROUPS.items() if id_ != OUTBOUND_RULES_GROUP}
+    return {**groups, BALANCER_GROUP: group_of(inbound, outbound)}
 
 
 OPEN_OUT = (rule(EVERYWHERE),)
@@ -763,6 +802,7 @@ def test_a_group_without_an_outbound_rule_to_the_database_is_broken(
 ) -> None:
     result = check(
         CheckId.LOAD_BALANCER_SECURITY_GROUP,
+        EXISTING_GROUP,
         security_groups=own_rules((rule(CONSUMERS),), outbound),
     )
     assert result.state is BROKEN
@@ -782,6 +822,7 @@ def test_a_group_without_an_outbound_rule_to_the_database_is_broken(
 def test_every_kind_of_outbound_rule_to_the_database_is_ok(outbound: tuple[Rule, ...]) -> None:
     result = check(
         CheckId.LOAD_BALANCER_SECURITY_GROUP,
+        EXISTING_GROUP,
         security_groups=own_rules((rule(CONSUMERS),), outbound),
     )
     assert result.state is OK
@@ -831,7 +872,10 @@ def test_a_missing_inbound_rule_is_broken_only_with_enforcement(
 def test_the_remedy_names_the_first_group_and_the_consumers_network(
     deployment: Deployment, network: str
 ) -> None:
-    balancer = replace(BALANCER, security_groups=(BALANCER_GROUP, "sg-second"))
+    # AWS promises no order.
+    balancer = replace(BALANCER, security_groups=(OUTBOUND_RULES_GROUP, BALANCER_GROUP))
+    if deployment is EXISTING_GROUP:
+        balancer = replace(BALANCER, security_groups=(BALANCER_GROUP, "sg-second"))
 
     closed = check(
         CheckId.LOAD_BALANCER_SECURITY_GROUP,
@@ -855,6 +899,140 @@ def test_the_group_of_another_load_balancer_may_allow_any_network() -> None:
 def test_a_load_balancer_without_groups_is_ok() -> None:
     bare = replace(BALANCER, security_groups=())
     assert check(CheckId.LOAD_BALANCER_SECURITY_GROUP, load_balancer=bare).state is OK
+
+
+# ------------------------------------------------------------------------------------ the switch
+
+
+STATES = {state: OutboundRules(OUTBOUND_RULES.open, state) for state in SwitchState}
+
+
+@pytest.mark.parametrize("state", [SwitchState.PROVEN, SwitchState.UNPROVEN])
+def test_the_switch_has_its_state_and_the_warm_targets(state: SwitchState) -> None:
+    warm = target(B, TargetState.UNHEALTHY, "Target.FailedHealthChecks")
+    result = check(CheckId.SWITCH, targets=(target(), warm), outbound_rules=STATES[state])
+
+    assert result.state is OK
+    assert result.details[0].startswith(f"The switch is {state}: ")
+    assert result.details[1] == "Registered and closed: 10.0.2.12:5432."
+
+
+def test_an_ineffective_switch_is_a_warning_and_the_remedy_starts_the_proof_again() -> None:
+    result = check(CheckId.SWITCH, outbound_rules=STATES[SwitchState.INEFFECTIVE])
+
+    assert result.state is WARNING
+    assert "no target is kept warm" in result.details[0]
+    assert result.remedy == (
+        "After that, delete the rule that keeps this state: aws ec2 revoke-security-group-egress"
+        f" --group-id {OUTBOUND_RULES_GROUP} --ip-permissions"
+        " 'IpProtocol=tcp,FromPort=5432,ToPort=5432,IpRanges=[{CidrIp=255.255.255.255/32}]'."
+    )
+
+
+def test_a_closed_desired_target_causes_its_failed_health_checks() -> None:
+    report = status_report(
+        outbound_rules=OutboundRules(frozenset()), targets=unhealthy("Target.FailedHealthChecks")
+    )
+
+    assert broken(report) == [CheckId.SWITCH]
+    (detail,) = of(report, CheckId.SWITCH).details
+    assert detail == (
+        f"No outbound rule of {OUTBOUND_RULES_GROUP} opens 10.0.1.11:5432, so the load balancer"
+        " cannot reach it."
+    )
+    assert of(report, CheckId.TARGET_HEALTH).caused_by is CheckId.SWITCH
+
+
+def test_a_target_that_is_not_registered_needs_no_rule() -> None:
+    report = status_report(targets=(), outbound_rules=OutboundRules(frozenset()))
+    assert broken(report) == [CheckId.TARGET_HEALTH]
+
+
+@pytest.mark.parametrize("unavailable", [DENIED, failed(LookupFailure.TIMED_OUT)])
+def test_the_switch_needs_no_observation(unavailable: Any) -> None:
+    assert check(CheckId.SWITCH, observation=unavailable).state is OK
+
+
+def test_the_switch_needs_no_targets() -> None:
+    assert check(CheckId.SWITCH, targets=DENIED).state is OK
+
+
+@pytest.mark.parametrize(("enforces", "word"), [(False, "off"), (True, "on")])
+def test_a_load_balancer_without_the_group_of_outbound_rules_is_broken(
+    enforces: bool, word: str
+) -> None:
+    bare = replace(BALANCER, security_groups=(BALANCER_GROUP,))
+    deployment = replace(DEPLOYMENT, enforces_inbound_rules=enforces)
+    result = check(CheckId.SWITCH, deployment, load_balancer=bare)
+
+    assert result.state is BROKEN
+    assert result.remedy == (
+        f"Add it: aws elbv2 set-security-groups --load-balancer-arn {BALANCER_ARN}"
+        f" --security-groups {BALANCER_GROUP} {OUTBOUND_RULES_GROUP}"
+        f" --enforce-security-group-inbound-rules-on-private-link-traffic {word}."
+    )
+
+
+@pytest.mark.parametrize(
+    ("outbound", "peer", "permission"),
+    [
+        (rule(EVERYWHERE), EVERYWHERE,
+         "IpProtocol=tcp,FromPort=5432,ToPort=5432,IpRanges=[{CidrIp=0.0.0.0/0}]"),
+        (rule(EVERYWHERE, port=None, protocol="-1"), EVERYWHERE,
+         "IpProtocol=-1,IpRanges=[{CidrIp=0.0.0.0/0}]"),
+        (rule(IPv4Network(A)), "10.0.1.11/32",
+         "IpProtocol=tcp,FromPort=5432,ToPort=5432,IpRanges=[{CidrIp=10.0.1.11/32}]"),
+        (rule(groups=(DATABASE_GROUP,)), DATABASE_GROUP,
+         f"IpProtocol=tcp,FromPort=5432,ToPort=5432,UserIdGroupPairs=[{{GroupId={DATABASE_GROUP}}}]"),
+        (rule(prefix_lists=("pl-1",)), "pl-1",
+         "IpProtocol=tcp,FromPort=5432,ToPort=5432,PrefixListIds=[{PrefixListId=pl-1}]"),
+    ],
+)  # fmt: skip
+def test_another_rule_that_opens_targets_is_a_warning(
+    outbound: Rule, peer: object, permission: str
+) -> None:
+    groups = {**GROUPS, BALANCER_GROUP: group_of((rule(CONSUMERS),), (outbound,))}
+    result = check(CheckId.SWITCH, security_groups=groups)
+
+    assert result.state is WARNING
+    assert result.details[1] == (
+        f"{BALANCER_GROUP} allows outbound traffic to {peer}, also to closed targets."
+    )
+    assert result.remedy == (
+        "Remove this rule: aws ec2 revoke-security-group-egress"
+        f" --group-id {BALANCER_GROUP} --ip-permissions '{permission}'."
+    )
+
+
+@pytest.mark.parametrize(
+    "outbound",
+    [
+        rule(EVERYWHERE, port=443),
+        rule(EVERYWHERE, protocol="udp"),
+        rule(IPv4Network("192.168.0.0/16")),
+        rule(IPv6Network("::/0")),  # type: ignore[arg-type]
+    ],
+)
+def test_a_rule_that_opens_no_target_is_ok(outbound: Rule) -> None:
+    groups = {**GROUPS, BALANCER_GROUP: group_of((rule(CONSUMERS),), (outbound,))}
+    assert check(CheckId.SWITCH, security_groups=groups).state is OK
+
+
+def test_a_foreign_rule_in_the_group_of_outbound_rules_is_a_warning() -> None:
+    foreign = rule(IPv4Network(A), NOWHERE, IPv4Network("10.0.0.0/16"), IPv4Network(B))
+    groups = {**GROUPS, OUTBOUND_RULES_GROUP: group_of((), (foreign,))}
+    result = check(CheckId.SWITCH, security_groups=groups)
+
+    assert result.state is WARNING
+    assert result.details[1:] == (
+        f"{OUTBOUND_RULES_GROUP} allows outbound traffic to 10.0.0.0/16, also to closed targets.",
+        f"{OUTBOUND_RULES_GROUP} allows outbound traffic to 10.0.2.12/32, also to closed targets.",
+    )
+
+
+def test_a_group_that_was_just_deleted_has_no_rules() -> None:
+    groups = {id_: group for id_, group in GROUPS.items() if id_ != BALANCER_GROUP}
+    assert check(CheckId.SWITCH, security_groups=groups).state is OK
 
 
 # ------------------------------------------------------------------------- the database's groups
@@ -885,8 +1063,10 @@ def test_a_rule_of_the_database_must_allow_the_load_balancer(
 def test_the_remedy_for_a_closed_database_adds_the_rule() -> None:
     result = check(CheckId.DATABASE_SECURITY_GROUP, security_groups=database_rules())
 
-    assert result.details == (
-        f"No rule of {DATABASE_GROUP} allows {BALANCER_GROUP} on port {PORT}.",
+    (detail,) = result.details
+    assert detail == (
+        f"No rule of {DATABASE_GROUP} allows {BALANCER_GROUP} or {OUTBOUND_RULES_GROUP} on port"
+        f" {PORT}."
     )
     assert result.remedy == (
         "Allow it (the stack's own rule, DatabaseIngress, is missing): aws ec2"
@@ -1172,7 +1352,7 @@ def scaling(**changes: Any) -> StatusReport:
         "schedule_enabled": NO_SYNC,
         **changes,
     }
-    return status_report(SCALING, **given)
+    return status_report(SCALING, outbound_rules=Skipped("There is no switch."), **given)
 
 
 def test_a_scaling_group_with_healthy_instances_is_healthy() -> None:

@@ -148,7 +148,7 @@ def test_long_lists_are_cut() -> None:
 
     shown = page(replace(report, checks=tuple(broken), targets=(target(),) * 10)).text
 
-    assert "… and 11 more" in shown
+    assert "… and 12 more" in shown
     assert "… and 4 more" in shown
     assert "\na b c …\n" in shown
 

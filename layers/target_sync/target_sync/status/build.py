@@ -21,6 +21,7 @@ from target_sync.status.sources.operation import EventBridgeSchedule, SqsQueues
 from target_sync.status.sources.postgres import PostgresProbe
 from target_sync.targets.auto_scaling import AutoScalingGroups
 from target_sync.targets.network_interfaces import network_interfaces_of
+from target_sync.targets.outbound_rules import SecurityGroupRules
 
 #: Two attempts of a call fit into the time for a report. Parallel queries need many connections.
 STATUS_CONFIG = CLIENT_CONFIG.merge(
@@ -42,7 +43,7 @@ def build_status_collector(environ: Mapping[str, str]) -> StatusCollector:
     """Build a collector from an environment."""
     settings = load_status_settings(environ)
     deployment, sync, clock = settings.deployment, settings.sync, SystemClock()
-    ec2 = make_client("ec2", STATUS_CONFIG)
+    ec2, group = make_client("ec2", STATUS_CONFIG), deployment.outbound_rules_group
     return StatusCollector(
         settings=settings,
         endpoint=endpoint_of(sync, clock.now) if sync else None,
@@ -50,6 +51,7 @@ def build_status_collector(environ: Mapping[str, str]) -> StatusCollector:
         balancers=ElbLoadBalancers(make_client("elbv2", STATUS_CONFIG)),
         networks=Ec2Networks(ec2),
         scaling=AutoScalingGroups(make_client("autoscaling", STATUS_CONFIG)),
+        outbound_rules=SecurityGroupRules(ec2, group, deployment.policy.port) if group else None,
         service=Ec2EndpointService(ec2, deployment.service_id) if deployment.service_id else None,
         metrics=_metrics(settings) if settings.schedule else None,
         schedule=_schedule(settings) if settings.schedule else None,

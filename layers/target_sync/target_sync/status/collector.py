@@ -7,7 +7,7 @@ from ipaddress import ip_address
 from typing import Any, TypeVar
 
 from target_sync.model import FailedObservation, Observation, StandbyCheck, TargetState
-from target_sync.ports import Endpoint, Reporter, Standbys
+from target_sync.ports import Endpoint, OutboundRulesPort, Reporter, Standbys
 from target_sync.status.facts import (
     Deployment,
     DescribedTarget,
@@ -44,6 +44,7 @@ _MAX_PROBES = 3
 _ELB, _EC2, _CLOUDWATCH = "elasticloadbalancing", "ec2", "cloudwatch"
 _NO_ENDPOINT = "An Auto Scaling group has no endpoint."
 _NO_SERVICE = "With ExistingTargetGroupArn the stack has no endpoint service."
+_NO_SWITCH = "Only the load balancer of a stack that reconciles its targets has the switch."
 _NO_SYNC = "An Auto Scaling group registers its instances itself: there is no sync function."
 _T = TypeVar("_T")
 
@@ -55,6 +56,7 @@ class StatusCollector:
     Attributes:
         endpoint: Observes the database; None for an Auto Scaling group.
         standbys: Recognizes the standby's addresses; None unless its target stays registered.
+        outbound_rules: The rules that open the targets; None if the stack has no switch.
         service: The endpoint service; None if the stack has none.
         metrics: The metrics of the sync function; None if there is no such function.
         schedule: The schedule of the sync function; None if there is no such function.
@@ -70,6 +72,7 @@ class StatusCollector:
     balancers: LoadBalancersPort
     networks: NetworksPort
     scaling: ScalingPort
+    outbound_rules: OutboundRulesPort | None
     service: ServicePort | None
     metrics: MetricsPort | None
     schedule: SchedulePort | None
@@ -130,6 +133,11 @@ class StatusCollector:
             ),
             "security_groups": start(
                 "the security groups", _EC2, lambda: self._security_groups(balancer)
+            ),
+            "outbound_rules": start(
+                "the outbound rules",
+                _EC2,
+                lambda: _present(self.outbound_rules, _NO_SWITCH).describe(),
             ),
             "service": start("the endpoint service", _EC2, lambda: service().service()),
             "principals": start("the allowed principals", _EC2, lambda: service().principals()),

@@ -16,6 +16,7 @@ from target_sync.model import (
     IPAddress,
     IPNetwork,
     Observation,
+    OutboundRules,
     StandbyCheck,
     SyncPolicy,
     TargetState,
@@ -266,6 +267,8 @@ class Deployment:
         manages_ingress: Whether the stack adds a rule to the database's security group.
         principals: The ARNs that may connect.
         trusted_accounts: The accounts whose requests ReviewConnectionsFunction accepts.
+        outbound_rules_group: The ID of the security group whose outbound rules open the targets;
+            empty if other rules let the load balancer reach them.
         apis: The APIs that the sync function calls, by the names of their interface endpoints.
     """
 
@@ -283,6 +286,7 @@ class Deployment:
     acceptance_required: bool = False
     principals: frozenset[str] = frozenset()
     trusted_accounts: frozenset[str] = frozenset()
+    outbound_rules_group: str = ""
     apis: tuple[str, ...] = ("elasticloadbalancing",)
 
     @property
@@ -304,6 +308,7 @@ class Facts:
         load_balancer: The stack's own, or the first one that uses an existing target group.
         listener_attributes: The attributes of the listener that forwards to the group.
         security_groups: The groups of the load balancer and the database that exist, by ID.
+        outbound_rules: The rules that open the targets, and the state of the switch.
         failed_runs: The number of messages in this queue; the same for `undelivered_events`.
     """
 
@@ -321,6 +326,7 @@ class Facts:
     load_balancer_attributes: Fact[Mapping[str, str] | None]
     subnets: Fact[tuple[SubnetNetwork, ...]]
     security_groups: Fact[Mapping[str, SecurityGroup]]
+    outbound_rules: Fact[OutboundRules]
     service: Fact[EndpointService | None]
     principals: Fact[frozenset[str] | None]
     connections: Fact[tuple[EndpointConnection, ...]]
@@ -349,11 +355,43 @@ def require_load_balancer(fact: Fact[LoadBalancer | None]) -> LoadBalancer:
     return balancer
 
 
+def desired_targets(facts: Facts, deployment: Deployment) -> frozenset[str] | None:
+    """Return the desired targets; None without an observation."""
+    observation = facts.observation
+    if not isinstance(observation, Observation):
+        return None
+    policy = deployment.policy
+    return frozenset(
+        f"{address}:{policy.port}"
+        for address in observation.addresses
+        if address.version in policy.families
+    )
+
+
+def is_closed(target: DescribedTarget, facts: Facts) -> bool:
+    """Return whether the target is closed. It is not if the stack has no switch."""
+    rules = facts.outbound_rules
+    return isinstance(rules, OutboundRules) and str(target) not in map(str, rules.open)
+
+
+def is_warm(target: DescribedTarget, facts: Facts) -> bool:
+    """Return whether the target is registered and closed."""
+    return target.is_registered and is_closed(target, facts)
+
+
 def target_addresses(facts: Facts, deployment: Deployment) -> frozenset[str]:
-    """Return the addresses of the targets, registered or desired; none for instances."""
+    """Return the addresses of the targets that get traffic or should; none for instances."""
     if not deployment.syncs:
         return frozenset()
     observation = facts.observation
     desired = observation.addresses if isinstance(observation, Observation) else ()
     targets = facts.targets if isinstance(facts.targets, tuple) else ()
-    return frozenset({*map(str, desired), *(t.id for t in targets if t.is_registered)})
+    serving = (t.id for t in targets if t.is_registered and not is_warm(t, facts))
+    return frozenset({*map(str, desired), *serving})
+
+
+def warm_addresses(facts: Facts, deployment: Deployment) -> frozenset[str]:
+    """Return the addresses of the warm targets that the database does not have now."""
+    targets = facts.targets if isinstance(facts.targets, tuple) else ()
+    warm = frozenset(target.id for target in targets if is_warm(target, facts))
+    return warm - target_addresses(facts, deployment)

@@ -14,7 +14,14 @@ from datetime import UTC, datetime
 from typing import TypeAlias
 
 from target_sync.ports import LogRecord
-from target_sync.status.checks import consumers, load_balancer, operation, security_groups, targets
+from target_sync.status.checks import (
+    consumers,
+    load_balancer,
+    operation,
+    security_groups,
+    switch,
+    targets,
+)
 from target_sync.status.checks.result import CheckId, CheckResult, CheckState, unavailable
 from target_sync.status.facts import (
     Deployment,
@@ -43,6 +50,7 @@ _CHECKS: Mapping[CheckId, tuple[str, Callable[[Facts, Deployment], CheckResult]]
         "Load balancer security group",
         security_groups.load_balancer_security_group,
     ),
+    CheckId.SWITCH: ("Switch", switch.switch),
     CheckId.DATABASE_SECURITY_GROUP: (
         "Database security group",
         security_groups.database_security_group,

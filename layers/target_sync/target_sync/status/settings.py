@@ -86,6 +86,7 @@ def _deployment(environ: Mapping[str, str], sync: Settings | None) -> Deployment
         target_group_arn=required(environ, "TARGET_GROUP_ARN"),
         owns_network=bool(optional(environ, "LOAD_BALANCER_ARN")),
         database_security_groups=tuple(items(environ, "DATABASE_SECURITY_GROUPS", "")),
+        outbound_rules_group=sync.outbound_rules_group if sync else "",
         apis=_apis(sync),
     )
     if not deployment.owns_network:
@@ -108,7 +109,11 @@ def _apis(sync: Settings | None) -> tuple[str, ...]:
     apis = ["elasticloadbalancing"]
     if sync and sync.kind.is_cluster:
         apis.append("rds")
-    if sync and (sync.kind is DatabaseKind.EC2_INSTANCE or sync.policy.serving_standby):
+    if sync and (
+        sync.outbound_rules_group
+        or sync.policy.serving_standby
+        or sync.kind is DatabaseKind.EC2_INSTANCE
+    ):
         apis.append("ec2")
     return tuple(apis)
 

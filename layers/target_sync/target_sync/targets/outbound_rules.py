@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from target_sync.aws import AwsApi
 from target_sync.errors import AwsCallError
-from target_sync.model import OutboundRules, SwitchState, Target
+from target_sync.model import MARKER, OutboundRules, SwitchState, Target
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.client import EC2Client
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 
 #: The rules in one call. A group may have 60 outbound rules by default (VPC user guide, quotas).
 CHUNK = 60
-#: The address of the rule whose description is the state of the switch. It reaches nothing: no
-#: network forwards the limited broadcast address (RFC 919).
-MARKER = IPv4Address("255.255.255.255")
 
 _PREFIX = "postgres-privatelink:"
 _OPEN = f"{_PREFIX} open"

@@ -1,6 +1,6 @@
 """Checks of the target group, the listener, the load balancer and its Availability Zones."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
 
 from target_sync.status.checks.result import CheckId, CheckResult, broken, ok, warning
@@ -10,10 +10,12 @@ from target_sync.status.facts import (
     GroupDetails,
     Listener,
     LoadBalancer,
+    SubnetNetwork,
     Unavailable,
     require,
     require_load_balancer,
     target_addresses,
+    warm_addresses,
     zone_of,
 )
 
@@ -180,16 +182,18 @@ def availability_zones(facts: Facts, deployment: Deployment) -> CheckResult:
     """Check that the load balancer is in the targets' zones."""
     balancer = require_load_balancer(facts.load_balancer)
     subnets = require(facts.subnets)
-    zones = {
-        zone
-        for address in target_addresses(facts, deployment)
-        if (zone := zone_of(ip_address(address), subnets))
-    }
-    missing = ", ".join(sorted(zones - balancer.zones.keys()))
-    if missing:
+    zones = _zones(target_addresses(facts, deployment), subnets)
+    if missing := ", ".join(sorted(zones - balancer.zones.keys())):
         return broken(
             [f"A target is in {missing}, where the load balancer has no subnet."],
             f"Add a subnet of {missing} to SubnetIds and deploy the stack again.",
+        )
+    warm = _zones(warm_addresses(facts, deployment), subnets)
+    if missing := ", ".join(sorted(warm - balancer.zones.keys())):
+        return warning(
+            [f"A warm target is in {missing}, where the load balancer has no subnet."],
+            f"If the database can move there, add a subnet of {missing} to SubnetIds and deploy the"
+            " stack again.",
         )
     enabled = f"The load balancer is in {', '.join(sorted(balancer.zones))}"
     if len(balancer.zones) < _MIN_ZONES:
@@ -201,3 +205,8 @@ def availability_zones(facts: Facts, deployment: Deployment) -> CheckResult:
         f"The targets are in {', '.join(sorted(zones))}" if zones else "No target is in its VPC"
     )
     return ok(f"{enabled}. {targets}.")
+
+
+def _zones(addresses: Iterable[str], subnets: tuple[SubnetNetwork, ...]) -> frozenset[str]:
+    found = (zone_of(ip_address(address), subnets) for address in addresses)
+    return frozenset(zone for zone in found if zone)

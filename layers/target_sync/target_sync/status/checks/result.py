@@ -20,6 +20,7 @@ class CheckId(StrEnum):
     LOAD_BALANCER = "load-balancer"
     AVAILABILITY_ZONES = "availability-zones"
     LOAD_BALANCER_SECURITY_GROUP = "load-balancer-security-group"
+    SWITCH = "switch"
     DATABASE_SECURITY_GROUP = "database-security-group"
     ENDPOINT_SERVICE = "endpoint-service"
     ALLOWED_PRINCIPALS = "allowed-principals"

@@ -18,20 +18,23 @@ from target_sync.status.facts import (
 
 
 def load_balancer_security_group(facts: Facts, deployment: Deployment) -> CheckResult:
-    """Check that the load balancer's own security groups allow the traffic in and out."""
+    """Check that the load balancer's own security groups allow the traffic in and out.
+
+    `switch` checks the outbound rules of a stack that has the switch.
+    """
     balancer = require_load_balancer(facts.load_balancer)
     if not balancer.security_groups:
         return ok("The load balancer has no security group, so no rule filters its traffic.")
     groups = _existing(balancer.security_groups, require(facts.security_groups))
-    first, names = balancer.security_groups[0], ", ".join(balancer.security_groups)
-    port = deployment.policy.port
-    addresses = sorted(target_addresses(facts, deployment))
-    closed = ", ".join(a for a in addresses if not _allows_outbound(groups, a, port))
-    if closed:
+    names, port = ", ".join(balancer.security_groups), deployment.policy.port
+    has_switch = bool(deployment.outbound_rules_group)
+    addresses = () if has_switch else sorted(target_addresses(facts, deployment))
+    if closed := ", ".join(a for a in addresses if not _allows_outbound(groups, a, port)):
         return broken(
             [f"{names} allows no outbound traffic to {closed} on port {port}."],
-            f"Allow it: aws ec2 authorize-security-group-egress --group-id {first}"
-            f" --protocol tcp --port {port} --cidr 0.0.0.0/0.",
+            "Allow it: aws ec2 authorize-security-group-egress"
+            f" --group-id {balancer.security_groups[0]} --protocol tcp --port {port}"
+            " --cidr 0.0.0.0/0.",
         )
     if (
         deployment.owns_network
@@ -41,7 +44,7 @@ def load_balancer_security_group(facts: Facts, deployment: Deployment) -> CheckR
     if not _allows_inbound(groups, deployment.consumer_network, port):
         return _no_inbound_rule(balancer, deployment)
     return ok(
-        f"{names} allows port {port} inbound and outbound.",
+        f"{names} allows port {port} inbound{'' if has_switch else ' and outbound'}.",
         "Its inbound rules apply to PrivateLink traffic too."
         if balancer.enforces_inbound_rules
         else "Its inbound rules do not apply to PrivateLink traffic.",
@@ -54,9 +57,15 @@ def _no_inbound_rule(balancer: LoadBalancer, deployment: Deployment) -> CheckRes
     return result(
         [f"{names} allows no inbound traffic from the consumers on port {port}."],
         "Allow it: aws ec2 authorize-security-group-ingress"
-        f" --group-id {balancer.security_groups[0]} --protocol tcp --port {port}"
+        f" --group-id {_main_group(balancer, deployment)} --protocol tcp --port {port}"
         f" --cidr {deployment.consumer_network or 'CONSUMER_CIDR'}.",
     )
+
+
+def _main_group(balancer: LoadBalancer, deployment: Deployment) -> str:
+    """Return the first group that is not only for outbound rules."""
+    groups = balancer.security_groups
+    return next((it for it in groups if it != deployment.outbound_rules_group), groups[0])
 
 
 def _changed_enforcement(balancer: LoadBalancer) -> CheckResult:
@@ -117,7 +126,7 @@ def database_security_group(facts: Facts, deployment: Deployment) -> CheckResult
     rules = _inbound_rules(_existing(deployment.database_security_groups, groups), port)
     own = frozenset(balancer.security_groups)
     networks = [subnet.network for subnet in subnets if subnet.zone in balancer.zones]
-    source = ", ".join(balancer.security_groups) or "the load balancer's subnets"
+    source = " or ".join(balancer.security_groups) or "the load balancer's subnets"
     if any(own.intersection(rule.groups) for rule in rules) or _cover_all(rules, networks):
         return ok(f"{names} allows {source} on port {port}.")
     if any(rule.prefix_lists for rule in rules):
@@ -126,7 +135,8 @@ def database_security_group(facts: Facts, deployment: Deployment) -> CheckResult
             "Make sure that one of them contains the load balancer's subnets.",
         )
     return broken(
-        [f"No rule of {names} allows {source} on port {port}."], _ingress_remedy(deployment, own)
+        [f"No rule of {names} allows {source} on port {port}."],
+        _ingress_remedy(deployment, _main_group(balancer, deployment) if own else ""),
     )
 
 
@@ -134,9 +144,9 @@ def _cover_all(rules: Sequence[Rule], networks: Sequence[IPNetwork]) -> bool:
     return bool(networks) and all(any(_covers(r, n) for r in rules) for n in networks)
 
 
-def _ingress_remedy(deployment: Deployment, balancer_groups: frozenset[str]) -> str:
+def _ingress_remedy(deployment: Deployment, balancer_group: str) -> str:
     first = deployment.database_security_groups[0]
-    source = f"--source-group {min(balancer_groups)}" if balancer_groups else "--cidr SUBNET_CIDR"
+    source = f"--source-group {balancer_group}" if balancer_group else "--cidr SUBNET_CIDR"
     missing_rule = (
         " (the stack's own rule, DatabaseIngress, is missing)" if deployment.manages_ingress else ""
     )

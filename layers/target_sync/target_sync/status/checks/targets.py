@@ -26,6 +26,8 @@ from target_sync.status.facts import (
     SslReply,
     Unavailable,
     Unknown,
+    desired_targets,
+    is_warm,
     require,
 )
 from target_sync.targets.health_reasons import explain
@@ -139,9 +141,9 @@ def target_health(facts: Facts, deployment: Deployment) -> CheckResult:
             "Delete the stack and deploy it again.",
             possible_causes=(CheckId.TARGET_GROUP,),
         )
-    desired = _desired_targets(facts, deployment)
+    desired = desired_targets(facts, deployment)
     if desired is None:
-        desired = frozenset(_names(targets, registered=True))
+        desired = frozenset(str(t) for t in targets if t.is_registered and not is_warm(t, facts))
     present = sorted((target for target in targets if str(target) in desired), key=str)
     missing = sorted(desired.difference(map(str, targets)))
     details = [*map(_health, present), *(f"{name} is not registered." for name in missing)] or [
@@ -177,19 +179,6 @@ def _count_healthy(targets: Iterable[DescribedTarget]) -> int:
     return sum(target.state is TargetState.HEALTHY for target in targets)
 
 
-def _desired_targets(facts: Facts, deployment: Deployment) -> frozenset[str] | None:
-    """Return the desired targets; None without an observation."""
-    observation = facts.observation
-    if not isinstance(observation, Observation):
-        return None
-    policy = deployment.policy
-    return frozenset(
-        f"{address}:{policy.port}"
-        for address in observation.addresses
-        if address.version in policy.families
-    )
-
-
 def _health(target: DescribedTarget) -> str:
     reason = f" ({target.reason}): {explain(target.reason).meaning}" if target.reason else "."
     return f"{target} is {target.state}{reason}"
@@ -197,7 +186,11 @@ def _health(target: DescribedTarget) -> str:
 
 def _causes_of_health(reasons: Iterable[str]) -> tuple[CheckId, ...]:
     """Return the checks that can explain targets with these reasons."""
-    no_connection = (CheckId.DATABASE_SECURITY_GROUP, CheckId.LOAD_BALANCER_SECURITY_GROUP)
+    no_connection = (
+        CheckId.SWITCH,
+        CheckId.DATABASE_SECURITY_GROUP,
+        CheckId.LOAD_BALANCER_SECURITY_GROUP,
+    )
     causes = {
         "Target.NotInUse": (CheckId.LISTENER, CheckId.AVAILABILITY_ZONES),
         "Target.FailedHealthChecks": no_connection,
@@ -240,19 +233,22 @@ def drift(facts: Facts, deployment: Deployment) -> CheckResult:
     if not deployment.syncs:
         return skipped("An Auto Scaling group registers and deregisters its instances itself.")
     targets = require(facts.targets)
-    desired = _desired_targets(facts, deployment)
+    desired = desired_targets(facts, deployment)
     if targets is None or desired is None:
         return skipped("This check needs the database's addresses and the target group.")
-    undesired = [name for name in _names(targets, registered=True) if name not in desired]
+    undesired = [t for t in targets if t.is_registered and str(t) not in desired]
     standbys = _standby_targets(facts.standbys, deployment)
-    foreign = [name for name in undesired if name not in standbys]
+    warm = [str(t) for t in undesired if is_warm(t, facts)]
+    open_ = [str(t) for t in undesired if str(t) not in warm]
+    foreign = [name for name in open_ if name not in standbys]
     if foreign:
-        return _foreign(", ".join(foreign), facts.standbys)
-    return _no_foreign(undesired, _names(targets, registered=False), facts.recent_runs)
-
-
-def _names(targets: Iterable[DescribedTarget], *, registered: bool) -> list[str]:
-    return [str(target) for target in targets if target.is_registered is registered]
+        return _foreign(", ".join(foreign), facts)
+    kept = [
+        *(f"{name} belongs to the standby and stays registered." for name in open_),
+        *(f"{name} is warm: it is registered and closed." for name in warm),
+    ]
+    draining = [str(t) for t in targets if not t.is_registered]
+    return _no_foreign(kept, draining, facts.recent_runs)
 
 
 def _standby_targets(
@@ -262,10 +258,13 @@ def _standby_targets(
     return frozenset(f"{address}:{deployment.policy.port}" for address in confirmed)
 
 
-def _foreign(names: str, standbys: StandbyCheck | Unavailable) -> CheckResult:
+def _foreign(names: str, facts: Facts) -> CheckResult:
     detail = f"{names} is registered, but is not an address of the database."
-    if isinstance(standbys, Unknown):
-        return unavailable(Unknown(f"{detail} {standbys.reason}", standbys.remedy))
+    standbys = facts.standbys
+    # Without these facts the target may be the standby's, or warm.
+    for fact in (standbys, facts.outbound_rules):
+        if isinstance(fact, Unknown):
+            return unavailable(Unknown(f"{detail} {fact.reason}", fact.remedy))
     if isinstance(standbys, StandbyCheck) and standbys.failure:
         return unavailable(
             Unknown(f"{detail} {standbys.failure}", "Ask for the status again in a minute.")
@@ -279,12 +278,11 @@ def _foreign(names: str, standbys: StandbyCheck | Unavailable) -> CheckResult:
 
 
 def _no_foreign(
-    standbys: Sequence[str], draining: Sequence[str], runs: RecentRuns | Unavailable
+    kept: Sequence[str], draining: Sequence[str], runs: RecentRuns | Unavailable
 ) -> CheckResult:
-    details = [f"{name} belongs to the standby and stays registered." for name in standbys]
     if not draining:
-        return ok(*(details or ["No other target is registered, and none is draining."]))
-    details.append(f"{', '.join(draining)} is draining.")
+        return ok(*(kept or ["No other target is registered, and none is draining."]))
+    details = [*kept, f"{', '.join(draining)} is draining."]
     # AWS does not show how long a target drains, but the runs count their deregistrations.
     if isinstance(runs, RecentRuns) and not runs.deregistrations:
         return warning(
