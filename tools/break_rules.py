@@ -376,8 +376,8 @@ _BREAKS: Mapping[str, Sequence[tuple[str, ...]]] = {
         ),
         (
             "between two snapshots a run only polls DNS",
-            "TakeSnapshot(at) if is_due else PollDns(at)\n",
-            "TakeSnapshot(at)\n",
+            "waiting_for(reason), TakeSnapshot(at) if is_due else PollDns(at)\n",
+            "waiting_for(reason), TakeSnapshot(at)\n",
         ),
         (
             "the group is described every few seconds while a change is expected",

@@ -39,7 +39,7 @@ from tests.functional import (
 from tests.support.connections import ORIGIN, OTHER, TRUSTED, FakeEndpointService
 from tests.support.monitoring import alarms, graphs
 from tests.support.notifications import NotifiedScenario
-from tests.support.scenario import COMPLETED, EVENT, MANUAL, A, B
+from tests.support.scenario import COMPLETED, EVENT, A, B
 from tests.support.scenarios import OUTCOMES, Outcome, metrics_with_units
 from tests.support.status import DEPLOYMENT, FACTS
 from tests.support.warm_targets import WarmScenario
@@ -121,7 +121,8 @@ def _failover() -> NotifiedScenario:
 
 
 def _warm_failover() -> SyncResult:
-    scenario = WarmScenario(A, B, addresses=[A], candidates=[A, B])
+    """Return the result of a run of a stack with warm targets that followed a failover."""
+    scenario = WarmScenario(A, B, candidates=[B], addresses=[A], listening=[A])
     scenario.fail_over(B)
     return scenario.run(EVENT)
 
@@ -163,9 +164,9 @@ def _faults() -> list[Row]:
 def _failure_scenarios() -> Iterable[Row]:
     for module in (
         test_failover_scenarios,
-        test_warm_targets,
         test_continuous_polling,
         test_serving_standby,
+        test_warm_targets,
     ):
         for name, outcome in OUTCOMES.items():
             if hasattr(module, name):
@@ -229,7 +230,7 @@ TABLES: Mapping[str, Callable[[], Iterable[Row]]] = {
     "actions": lambda: _set(Action),
     "vetoes": lambda: _set(VetoCode),
     "waits": lambda: _set(WaitsFor),
-    "run-fields": lambda: _list(WarmScenario(A).run(MANUAL).to_document()),
+    "run-fields": lambda: _list(_warm_failover().to_document()),
     "run-metrics": lambda: _metrics(_warm_failover()),
     "errors": _errors,
     "failed-observations": lambda: _set(LookupFailure),
