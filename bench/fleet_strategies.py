@@ -12,14 +12,14 @@ from bench.fleet_world import (
     MINUTE,
     NETWORKS,
     PORT,
-    SCOPE,
+    REGION,
     SEED,
     Client,
     FleetWorld,
 )
 from lab.simulation.clock import VirtualClock
 from target_sync.fleet.groups import BoundGroups
-from target_sync.fleet.model import GroupFacts, TaggedGroup
+from target_sync.fleet.model import GroupFacts, Tags
 from target_sync.fleet.planner import AUDIT_SECONDS, RunPlanner
 from target_sync.fleet.rate_limiter import CallRateLimiter
 from target_sync.fleet.rate_limits import DEFAULT_SHARE, Call, CallBudget
@@ -69,7 +69,7 @@ class _Aws:
     world: FleetWorld
     client: Client
 
-    def list_groups(self) -> Sequence[TaggedGroup]:
+    def list_groups(self) -> Mapping[str, Tags]:
         return self.world.listing()
 
     def describe(self, arns: Collection[str]) -> Mapping[str, GroupFacts]:
@@ -131,7 +131,7 @@ def make_sweeper(world: FleetWorld, share: float = DEFAULT_SHARE) -> Sweeper:
     budget = CallBudget.of(clock.now(), share)
     threads = _VirtualThreads(clock)
     return Sweeper(
-        groups=BoundGroups(groups=aws, limits=LIMITS, scope=SCOPE, clock=clock),
+        groups=BoundGroups(groups=aws, limits=LIMITS, region=REGION, clock=clock),
         endpoint=lambda key: _Name(world, key[1]),
         runs=GroupRuns(
             clock=clock,

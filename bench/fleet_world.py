@@ -19,16 +19,16 @@ from bench.percentiles import Percentiles
 from lab.simulation.clock import VirtualClock
 from lab.simulation.target_group import ComputedGroup
 from target_sync.errors import AwsUnavailableError
-from target_sync.fleet.model import ENDPOINT_TAG, Limits, TaggedGroup
+from target_sync.fleet.model import ENDPOINT_TAG, Limits, Tags
 from target_sync.fleet.rate_limits import ACCOUNT_QUOTA, QUOTAS, Call, Quota
-from target_sync.model import AwsScope, IPAddress, Observation, Target
+from target_sync.model import IPAddress, Observation, Target
 
 #: The seed of everything that is random.
 SEED = 1
 PORT = 5432
 NETWORKS = (ip_network("10.0.0.0/8"),)
 LIMITS = Limits(allowed_networks=NETWORKS, max_targets=15)
-SCOPE = AwsScope("aws", "eu-west-1", "123456789012")
+REGION = "eu-west-1"
 #: The duration of each AWS call, and of each DNS query.
 CALL_SECONDS, QUERY_SECONDS = 0.02, 0.005
 #: DNS queries at the same time.
@@ -50,14 +50,13 @@ _T = TypeVar("_T")
 def arn_of(number: int) -> str:
     """Return the ARN of a target group."""
     return (
-        f"arn:aws:elasticloadbalancing:{SCOPE.region}:{SCOPE.account}"
-        f":targetgroup/db-{number}/{number:016x}"
+        f"arn:aws:elasticloadbalancing:{REGION}:123456789012:targetgroup/db-{number}/{number:016x}"
     )
 
 
 def name_of(number: int) -> str:
     """Return the name of its database."""
-    return f"db-{number}.abcdefghijkl.{SCOPE.region}.rds.amazonaws.com"
+    return f"db-{number}.abcdefghijkl.{REGION}.rds.amazonaws.com"
 
 
 def address_of(number: int, *, moved: bool) -> IPv4Address:
@@ -328,15 +327,12 @@ class FleetWorld:
         group.put(Target(address_of(number, moved=False), PORT), 0.0)
         return group
 
-    def listing(self) -> list[TaggedGroup]:
-        """Return every tagged group, one page after the other."""
+    def listing(self) -> Mapping[str, Tags]:
+        """Return the tags of every tagged group, one page after the other."""
         for _ in range(0, self.size, PAGE):
             self.calls.add("listing")
             self.clock.sleep_until(self.clock.now() + CALL_SECONDS)
-        return [
-            TaggedGroup(arn_of(number), frozenset({(ENDPOINT_TAG, name_of(number))}))
-            for number in range(self.size)
-        ]
+        return {arn_of(number): {ENDPOINT_TAG: name_of(number)} for number in range(self.size)}
 
     def resolve(self, numbers: Sequence[int]) -> list[IPv4Address]:
         """Look up the names of groups, several at once, and return their addresses."""

@@ -17,7 +17,6 @@ def handler(event: object, context: "LambdaContext") -> Mapping[str, object]:
         TargetSyncError: The sweep failed. The next one does the same work.
     """
     trigger = scheduled_or_manual(as_object(event))
-    result = sweeper(context.invoked_function_arn).run(
-        trigger, remaining_seconds=context.get_remaining_time_in_millis() / 1000
-    )
+    remaining_seconds = context.get_remaining_time_in_millis() / 1000
+    result = sweeper().run(trigger, remaining_seconds=remaining_seconds)
     return result.to_document()

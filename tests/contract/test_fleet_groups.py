@@ -18,7 +18,7 @@ from target_sync.errors import (
     AwsUnavailableError,
 )
 from target_sync.fleet.groups import AwsGroups, GroupsPort
-from target_sync.fleet.model import ENDPOINT_TAG, GroupFacts, TaggedGroup
+from target_sync.fleet.model import ENDPOINT_TAG, GroupFacts, Tags
 from tests.lab.emulator_process import Emulator
 from tests.support.fleet import FakeGroups
 from tests.unit.fleet.builders import arn
@@ -44,9 +44,9 @@ class Account:
     make: Callable[[str, Mapping[str, str]], str]
     delete: Callable[[str], object]
 
-    def list_groups(self, *arns: str) -> list[TaggedGroup]:
+    def list_groups(self, *arns: str) -> Mapping[str, Tags]:
         """Return the groups of this test; the emulator has others."""
-        return [group for group in self.groups.list_groups() if group.arn in arns]
+        return {arn: tags for arn, tags in self.groups.list_groups().items() if arn in arns}
 
 
 def fake_account() -> Account:
@@ -115,20 +115,20 @@ def test_lists_a_group_with_an_endpoint_and_all_its_tags(account: Account) -> No
     tags = {ENDPOINT_TAG: "orders.example.com", "team": "sales", "empty": ""}
     group = account.make("ip", tags)
 
-    assert account.list_groups(group) == [TaggedGroup(group, frozenset(tags.items()))]
+    assert account.list_groups(group) == {group: tags}
 
 
 def test_does_not_list_a_group_without_an_endpoint(account: Account) -> None:
     others = [account.make("ip", {}), account.make("ip", {"team": "sales"})]
 
-    assert account.list_groups(*others) == []
+    assert account.list_groups(*others) == {}
 
 
 def test_stops_listing_a_deleted_group(account: Account) -> None:
     group = account.make("ip", {ENDPOINT_TAG: "orders.example.com"})
     account.delete(group)
 
-    assert account.list_groups(group) == []
+    assert account.list_groups(group) == {}
 
 
 def test_lists_more_groups_than_fit_on_a_page(account: Account) -> None:
@@ -136,7 +136,7 @@ def test_lists_more_groups_than_fit_on_a_page(account: Account) -> None:
         account.make("ip", {ENDPOINT_TAG: f"db-{number}.example.com"}) for number in range(101)
     }
 
-    assert {group.arn for group in account.list_groups(*groups)} == groups
+    assert account.list_groups(*groups).keys() == groups
 
 
 # -------------------------------------------------------------------------------------------- facts
@@ -196,12 +196,12 @@ def test_lists_a_group_whose_tags_were_all_removed_without_tags() -> None:
         stubber.add_response(
             "get_resources", {"ResourceTagMappingList": [{"ResourceARN": arn(1)}]}, LISTING
         )
-        assert AwsGroups(client, NONE, NONE).list_groups() == [TaggedGroup(arn(1), frozenset())]
+        assert AwsGroups(client, NONE, NONE).list_groups() == {arn(1): {}}
 
 
 def test_reads_a_listing_page_by_page() -> None:
     with stubbed("resourcegroupstaggingapi") as ((client,), (stubber,)):
-        for token, following, found in ((None, "2", [1]), ("2", "3", []), ("3", "", [2])):
+        for token, following, found in ((None, "2", [1]), ("2", "3", []), ("3", "", [2, 1])):
             stubber.add_response(
                 "get_resources",
                 {
@@ -210,10 +210,7 @@ def test_reads_a_listing_page_by_page() -> None:
                 },
                 LISTING | ({"PaginationToken": token} if token else {}),
             )
-        assert [group.arn for group in AwsGroups(client, NONE, NONE).list_groups()] == [
-            arn(1),
-            arn(2),
-        ]
+        assert AwsGroups(client, NONE, NONE).list_groups().keys() == {arn(1), arn(2)}
 
 
 def test_a_failed_page_fails_the_listing() -> None:
@@ -358,7 +355,7 @@ def facts_of(groups: object, vpcs: object = VPCS) -> Mapping[str, GroupFacts]:
     return AwsGroups(NONE, elb, ec2).describe([arn(1)])  # type: ignore[arg-type]
 
 
-def listed(page: object) -> Sequence[TaggedGroup]:
+def listed(page: object) -> Mapping[str, Tags]:
     return AwsGroups(_Pages(page), NONE, NONE).list_groups()  # type: ignore[arg-type]
 
 

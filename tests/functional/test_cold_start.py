@@ -19,7 +19,6 @@ from lab.lambda_runtime.packages import LAYER_DISTRIBUTIONS, RUNTIME_DISTRIBUTIO
 from target_sync.aws import make_client
 
 ROOT = Path(__file__).resolve().parents[2]
-FUNCTION = "arn:aws:lambda:eu-west-1:123456789012:function:fleet"
 #: Prints the names of all modules, and of the services whose models botocore opened.
 CONTAINER = """
 import json, os, sys
@@ -36,7 +35,7 @@ print(json.dumps({"modules": sorted(sys.modules), "services": sorted(services)})
 #: The code that prepares a container for its first call, by the function's folder.
 READY = {
     "reconcile_targets": "from target_sync.reconcile.build import reconciler; reconciler()",
-    "fleet_sweep": f"from target_sync.fleet.build import sweeper; sweeper('{FUNCTION}')",
+    "fleet_sweep": "from target_sync.fleet.build import sweeper; sweeper()",
 }
 
 

@@ -20,7 +20,6 @@ from tests.unit.fleet.builders import A
 
 REGION, NETWORK, PORT = "eu-west-1", "10.0.0.0/16", 6432
 NAME = f"orders.abcdefghijkl.{REGION}.rds.amazonaws.com"
-FUNCTION = f"arn:aws:lambda:{REGION}:123456789012:function:fleet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +66,7 @@ def test_sweeps_register_the_address_of_a_tagged_group(account: Account) -> None
     for _ in range(100):
         # It may not even list the groups in one of them.
         with suppress(AwsUnavailableError):
-            document = app.handler({}, context(6.0, FUNCTION))
+            document = app.handler({}, context(6.0))
             assert (document["findings"], document["dry_run"]) == ([], False)
         if account.targets:
             break
@@ -76,7 +75,7 @@ def test_sweeps_register_the_address_of_a_tagged_group(account: Account) -> None
 
 
 def test_a_dry_run_changes_nothing(account: Account) -> None:
-    document = app.handler({"dry_run": True}, context(60.0, FUNCTION))
+    document = app.handler({"dry_run": True}, context(60.0))
 
     assert document["groups"]["bound"] == 1  # type: ignore[index]
     assert account.targets == []

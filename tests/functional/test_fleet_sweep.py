@@ -26,7 +26,7 @@ from target_sync.fleet.planner import AUDIT_SECONDS, PlannedRun
 from target_sync.fleet.result import FINDINGS_PER_RECORD
 from target_sync.fleet.runs import RunBug
 from target_sync.fleet.sweeper import PAUSE_SECONDS, SWEEP_SECONDS
-from target_sync.model import AwsScope, DatabaseKind, LookupFailure
+from target_sync.model import DatabaseKind, LookupFailure
 from target_sync.reporting import PowertoolsReporter
 from tests.support.events import context, load_event
 from tests.support.fleet import DRY, MINUTE, SCHEDULED, TIMEOUT, Fault, Fleet, Hang, at
@@ -36,7 +36,6 @@ from tests.unit.fleet.builders import FACTS, arn, binding
 READERS, WRITER = DatabaseKind.RDS_CLUSTER_READERS, DatabaseKind.RDS_CLUSTER_WRITER
 THROTTLED = AwsUnavailableError("GetResources", "ThrottledException", "slow down")
 DENIED = AwsAccessDeniedError("GetResources", "AccessDenied", "no")
-FUNCTION = "arn:aws:lambda:eu-west-1:123456789012:function:fleet-sweep"
 
 
 def fleet_of(*numbers: int) -> Fleet:
@@ -484,7 +483,7 @@ def test_the_records_of_a_run_name_its_group_endpoint_and_reason(
 ) -> None:
     monkeypatch.setenv("POWERTOOLS_LOG_LEVEL", "DEBUG")
     fleet = fleet_of(1)
-    reporter = build.build_sweeper({}, FUNCTION).runs.reporter
+    reporter = build.build_sweeper({}).runs.reporter
     fleet.sweeper.runs = replace(fleet.sweeper.runs, reporter=reporter)
     fleet.sweep()
 
@@ -524,8 +523,8 @@ def test_parses_the_triggers_of_the_schedule_and_of_a_person(
     monkeypatch: pytest.MonkeyPatch, event: object, kind: str, dry_run: bool
 ) -> None:
     fleet = fleet_of(1)
-    monkeypatch.setattr(app, "sweeper", {FUNCTION: fleet.sweeper}.__getitem__)
-    document = app.handler(event, context(TIMEOUT, FUNCTION))
+    monkeypatch.setattr(app, "sweeper", lambda: fleet.sweeper)
+    document = app.handler(event, context(TIMEOUT))
     assert document["trigger"] == {"kind": kind}
     assert len(fleet.elb.calls) == (0 if dry_run else 1)
     assert document == fleet.reporter.sweeps[0].to_document()
@@ -539,9 +538,9 @@ def test_rejects_any_other_sweep_trigger(
     monkeypatch: pytest.MonkeyPatch, event: object, message: str
 ) -> None:
     fleet = fleet_of(1)
-    monkeypatch.setattr(app, "sweeper", {FUNCTION: fleet.sweeper}.__getitem__)
+    monkeypatch.setattr(app, "sweeper", lambda: fleet.sweeper)
     with pytest.raises(TriggerError, match=message):
-        app.handler(event, context(TIMEOUT, FUNCTION))
+        app.handler(event, context(TIMEOUT))
     assert fleet.tagged.listings == 0
 
 
@@ -560,18 +559,18 @@ def test_builds_the_sweeper_once_per_container_from_the_environment(
     build.sweeper.cache_clear()
     monkeypatch.setenv("API_SHARE", "nothing")
     with pytest.raises(SettingsError, match="API_SHARE"):
-        build.sweeper(FUNCTION)
+        build.sweeper()
     monkeypatch.setenv("API_SHARE", "0.25")
-    ours = build.sweeper(FUNCTION)
-    assert ours is build.sweeper(FUNCTION)
-    assert ours.groups.scope == AwsScope("aws", "eu-west-1", "123456789012")
+    ours = build.sweeper()
+    assert ours is build.sweeper()
+    assert ours.groups.region == "eu-west-1"
     assert isinstance(ours.polling, ThreadPoolExecutor)
     assert ours.runs.target_group(binding()).arn == arn(1)  # type: ignore[attr-defined]
 
 
 @pytest.mark.usefixtures("_powertools", "region")
 def test_polls_and_observes_an_endpoint_by_its_kind() -> None:
-    ours = build.build_sweeper({}, FUNCTION)
+    ours = build.build_sweeper({})
     seen = {
         kind: tuple(type(it) for it in (ours.endpoint((kind, "db.x")), ours.runs.endpoint(bound)))
         for kind in (DatabaseKind.RDS_INSTANCE, WRITER, READERS)

@@ -24,7 +24,6 @@ from tests.unit.fleet.builders import arn, binding
 if TYPE_CHECKING:
     from mypy_boto3_elbv2.client import ElasticLoadBalancingv2Client
 
-FUNCTION = "arn:aws:lambda:eu-west-1:123456789012:function:fleet-sweep"
 _THROTTLED = (
     400,
     "<ErrorResponse><Error><Code>Throttling</Code><Message>slow</Message></Error></ErrorResponse>",
@@ -104,7 +103,7 @@ def test_slows_down_after_a_throttling_that_botocore_retried(
     client, clock = elb_that_says(monkeypatch, _THROTTLED, _EMPTY), FakeClock()
     monkeypatch.setattr(build, "_shared_client", lambda _: client)
     monkeypatch.setattr(build, "SystemClock", lambda: clock)
-    runs = build.build_sweeper({"API_SHARE": "0.1"}, FUNCTION).runs
+    runs = build.build_sweeper({"API_SHARE": "0.1"}).runs
 
     runs.rate_limiter.call(Call.DESCRIBE, runs.target_group(binding()).describe)
 
@@ -123,7 +122,7 @@ def test_registers_a_target_outside_the_groups_vpc_for_every_zone(
     )
     monkeypatch.setattr(build, "_shared_client", lambda _: client)
 
-    build.build_sweeper({}, FUNCTION).runs.target_group(binding()).register([target(ON_PREM)])
+    build.build_sweeper({}).runs.target_group(binding()).register([target(ON_PREM)])
 
     ((described,),) = (request["Targets"] for request in sent)
     assert described["AvailabilityZone"] == "all"

@@ -23,7 +23,7 @@ from target_sync.fleet.model import (
     Binding,
     EndpointKey,
     GroupFacts,
-    TaggedGroup,
+    Tags,
 )
 from target_sync.fleet.planner import PlannedRun, RunPlanner
 from target_sync.fleet.rate_limiter import CallRateLimiter
@@ -32,7 +32,6 @@ from target_sync.fleet.result import SweepResult
 from target_sync.fleet.runs import GroupRuns, RunBug
 from target_sync.fleet.sweeper import Sweeper
 from target_sync.model import (
-    AwsScope,
     DatabaseKind,
     FailedObservation,
     Observation,
@@ -48,7 +47,7 @@ from tests.support.databases import FakeDns
 from tests.support.scenario import FakeReporter, FakeTargetGroup, target
 from tests.unit.fleet.builders import FACTS, LIMITS, arn, name
 
-SCOPE = AwsScope("aws", "eu-west-1", "123456789012")
+REGION = "eu-west-1"
 SCHEDULED = Trigger(kind=TriggerKind.SCHEDULE)
 DRY = Trigger(kind=TriggerKind.MANUAL, dry_run=True)
 #: The function's time-out and the interval of the schedule (fleet.yaml).
@@ -103,14 +102,10 @@ class FakeGroups:
     def untag(self, arn: str, key: str) -> None:
         del self._tags[arn][key]
 
-    def list_groups(self) -> Sequence[TaggedGroup]:
+    def list_groups(self) -> Mapping[str, Tags]:
         self.listings += 1
         self.listing_faults.raise_next()
-        return [
-            TaggedGroup(arn, frozenset(tags.items()))
-            for arn, tags in self._tags.items()
-            if ENDPOINT_TAG in tags
-        ]
+        return {arn: dict(tags) for arn, tags in self._tags.items() if ENDPOINT_TAG in tags}
 
     def describe(self, arns: Collection[str]) -> Mapping[str, GroupFacts]:
         self.described.append(frozenset(arns))
@@ -363,7 +358,7 @@ class Fleet:
             self.elb.faults.get(call) is Fault.THROTTLED for call in range(len(self.elb.calls))
         )
         return Sweeper(
-            groups=BoundGroups(groups=self.tagged, limits=LIMITS, scope=SCOPE, clock=self.clock),
+            groups=BoundGroups(groups=self.tagged, limits=LIMITS, region=REGION, clock=self.clock),
             endpoint=self._endpoint,
             runs=GroupRuns(
                 clock=self.clock,

@@ -1,5 +1,6 @@
 """Parsing the tags of target groups."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from ipaddress import ip_network
 
@@ -15,22 +16,30 @@ from target_sync.fleet.model import (
     Binding,
     Finding,
     FindingCode,
+    GroupFacts,
     Limits,
-    TaggedGroup,
+    Tags,
 )
-from target_sync.model import TARGET_NETWORKS, AwsScope, DatabaseKind, IPNetwork
+from target_sync.model import TARGET_NETWORKS, DatabaseKind, IPNetwork
 from tests.unit.fleet.builders import FACTS, LIMITS, POLICY, arn, binding, name
 
-SCOPE = AwsScope("aws", "eu-west-1", "123456789012")
-GOOD = TaggedGroup(arn(1), frozenset({(ENDPOINT_TAG, name(1))}))
+REGION = "eu-west-1"
+GOOD = (arn(1), {ENDPOINT_TAG: name(1)})
 
 
-def read(*groups: TaggedGroup) -> tuple[tuple[Binding, ...], tuple[Finding, ...]]:
-    return read_listing(groups, SCOPE, LIMITS, dict.fromkeys((g.arn for g in groups), FACTS))
+def read(
+    *groups: tuple[str, Tags],
+    limits: Limits = LIMITS,
+    facts: Mapping[str, GroupFacts] | None = None,
+) -> tuple[tuple[Binding, ...], tuple[Finding, ...]]:
+    """Read a listing; by default ELB knows all of its groups."""
+    found = dict(groups)
+    known = dict.fromkeys(found, FACTS) if facts is None else facts
+    return read_listing(found, REGION, limits, known)
 
 
-def tagged(*tags: tuple[str, str], endpoint: str = name(2), group: str = arn(2)) -> TaggedGroup:
-    return TaggedGroup(group, frozenset({(ENDPOINT_TAG, endpoint), *tags}))
+def tagged(*tags: tuple[str, str], endpoint: str = name(2)) -> tuple[str, Tags]:
+    return arn(2), {ENDPOINT_TAG: endpoint, **dict(tags)}
 
 
 def only(*tags: tuple[str, str], endpoint: str = name(2)) -> Binding:
@@ -44,10 +53,7 @@ def test_binds_a_group_to_its_endpoint() -> None:
 
 
 def test_ignores_a_group_without_an_endpoint() -> None:
-    assert read(TaggedGroup(arn(1), frozenset({(KIND_TAG, "nonsense"), ("owner", "me")}))) == (
-        (),
-        (),
-    )
+    assert read((arn(1), {KIND_TAG: "nonsense", "owner": "me"})) == ((), ())
 
 
 def test_ignores_tags_of_others() -> None:
@@ -87,8 +93,8 @@ def test_a_policy_tag_narrows_the_limits_of_the_fleet() -> None:
 
 def test_uses_the_port_of_the_group_unless_a_tag_gives_another() -> None:
     facts = {arn(2): replace(FACTS, port=6000)}
-    (own,), _ = read_listing([tagged()], SCOPE, LIMITS, facts)
-    (other,), _ = read_listing([tagged((POLICY_TAG, "port=6432"))], SCOPE, LIMITS, facts)
+    (own,), _ = read(tagged(), facts=facts)
+    (other,), _ = read(tagged((POLICY_TAG, "port=6432")), facts=facts)
     assert (own.policy.port, other.policy.port) == (6000, 6432)
 
 
@@ -104,78 +110,44 @@ def test_without_allowed_networks_the_default_depends_on_the_kind(
     kind: str, vpc_networks: tuple[IPNetwork, ...], allowed: tuple[IPNetwork, ...]
 ) -> None:
     facts = {arn(2): replace(FACTS, vpc_networks=vpc_networks)}
-    (listed,), _ = read_listing([tagged((KIND_TAG, kind))], SCOPE, Limits(max_targets=3), facts)
+    (listed,), _ = read(tagged((KIND_TAG, kind)), limits=Limits(max_targets=3), facts=facts)
     assert listed.policy.allowed_networks == allowed
     assert listed.policy.max_targets == 3
 
 
 def test_reports_a_group_that_elb_does_not_know() -> None:
-    listed, (finding,) = read_listing([tagged(), GOOD], SCOPE, LIMITS, {arn(1): FACTS})
+    listed, (finding,) = read(tagged(), GOOD, facts={arn(1): FACTS})
     assert (finding.arn, finding.code) == (arn(2), FindingCode.NOT_FOUND)
     assert listed == read(GOOD)[0]
 
 
 def test_reports_a_group_of_another_target_type() -> None:
     facts = {arn(1): FACTS, arn(2): replace(FACTS, has_ip_targets=False)}
-    listed, (finding,) = read_listing([tagged(), GOOD], SCOPE, LIMITS, facts)
+    listed, (finding,) = read(tagged(), GOOD, facts=facts)
     assert (finding.arn, finding.code) == (arn(2), FindingCode.WRONG_TARGET_TYPE)
     assert listed == read(GOOD)[0]
 
 
-def test_merges_a_group_that_is_listed_twice() -> None:
-    assert read(GOOD, GOOD) == read(GOOD)
-
-
 FAULTS = [
-    (tagged((KIND_TAG, "static")), FindingCode.INVALID_TAG, "rds-instance, rds-cluster-writer"),
-    (tagged((KIND_TAG, "RDS-Instance")), FindingCode.INVALID_TAG, KIND_TAG),
-    (tagged((KIND_TAG, "rds-proxy")), FindingCode.INVALID_TAG, "is an RDS instance"),
-    (tagged((ENDPOINT_TAG, name(3))), FindingCode.INVALID_TAG, name(3)),
-    (
-        tagged((KIND_TAG, "hostname"), (KIND_TAG, "rds-instance")),
-        FindingCode.INVALID_TAG,
-        "'hostname' and 'rds-instance'",
-    ),
-    (
-        tagged((POLICY_TAG, "port=1"), (POLICY_TAG, "port=2")),
-        FindingCode.INVALID_TAG,
-        "port=1",
-    ),
-    (tagged(("privatelink-sync:knd", "x")), FindingCode.INVALID_TAG, "'privatelink-sync:knd'"),
-    (tagged(("PrivateLink-Sync:kind", "x")), FindingCode.INVALID_TAG, "'PrivateLink-Sync:kind'"),
-    (tagged(endpoint=""), FindingCode.INVALID_TAG, ENDPOINT_TAG),
-    (tagged(endpoint="not a name"), FindingCode.INVALID_TAG, ENDPOINT_TAG),
-    (tagged(endpoint="10.0.1.11"), FindingCode.INVALID_TAG, "which is addresses"),
-    (tagged(endpoint="i-0123456789abcdef0"), FindingCode.INVALID_TAG, "an EC2 instance"),
+    (tagged((KIND_TAG, "static")), "rds-instance, rds-cluster-writer"),
+    (tagged((KIND_TAG, "RDS-Instance")), KIND_TAG),
+    (tagged((KIND_TAG, "rds-proxy")), "is an RDS instance"),
+    (tagged(("privatelink-sync:knd", "x")), "'privatelink-sync:knd'"),
+    (tagged(("PrivateLink-Sync:kind", "x")), "'PrivateLink-Sync:kind'"),
+    (tagged(endpoint=""), ENDPOINT_TAG),
+    (tagged(endpoint="not a name"), ENDPOINT_TAG),
+    (tagged(endpoint="10.0.1.11"), "which is addresses"),
+    (tagged(endpoint="i-0123456789abcdef0"), "an EC2 instance"),
     (
         tagged(endpoint="o.cluster-custom-abc.eu-west-1.rds.amazonaws.com"),
-        FindingCode.INVALID_TAG,
         "custom endpoint",
     ),
     (
         tagged(endpoint="o.abc.eu-central-1.rds.amazonaws.com"),
-        FindingCode.INVALID_TAG,
         "eu-central-1",
     ),
-    (tagged(group="arn:aws:s3:::bucket"), FindingCode.NOT_A_TARGET_GROUP, "bucket"),
-    (tagged(group=arn(2) + "\n"), FindingCode.NOT_A_TARGET_GROUP, "is not a target group"),
-    (
-        tagged(group=arn(2).replace("123456789012", "210987654321")),
-        FindingCode.OTHER_ACCOUNT_OR_REGION,
-        "account 123456789012",
-    ),
-    (
-        tagged(group=arn(2).replace("eu-west-1", "eu-west-2")),
-        FindingCode.OTHER_ACCOUNT_OR_REGION,
-        "eu-west-1",
-    ),
-    (
-        tagged(group=arn(2).replace("arn:aws:", "arn:aws-cn:")),
-        FindingCode.OTHER_ACCOUNT_OR_REGION,
-        "aws-cn",
-    ),
     *(
-        (tagged((POLICY_TAG, text)), FindingCode.INVALID_TAG, repr(bad))
+        (tagged((POLICY_TAG, text)), repr(bad))
         for text, bad in [
             ("port", ""),
             ("fast", "fast"),
@@ -195,12 +167,12 @@ FAULTS = [
 ]
 
 
-@pytest.mark.parametrize(("group", "code", "message"), FAULTS)
+@pytest.mark.parametrize(("group", "message"), FAULTS)
 def test_reports_invalid_tags_as_a_finding_on_their_group(
-    group: TaggedGroup, code: FindingCode, message: str
+    group: tuple[str, Tags], message: str
 ) -> None:
     listed, (finding,) = read(group, GOOD)
-    assert (finding.arn, finding.code) == (group.arn, code)
+    assert (finding.arn, finding.code) == (arn(2), FindingCode.INVALID_TAG)
     assert message in finding.detail
     assert "Database" not in finding.detail
     assert listed == read(GOOD)[0]
@@ -211,12 +183,14 @@ keys = st.text(max_size=20) | st.sampled_from([ENDPOINT_TAG, KIND_TAG, POLICY_TA
 
 
 @given(
-    st.lists(st.builds(TaggedGroup, st.just(arn(2)) | texts, st.frozensets(st.tuples(keys, texts))))
+    st.dictionaries(st.just(arn(2)) | texts, st.dictionaries(keys, texts)),
+    st.dictionaries(st.just(ENDPOINT_TAG), texts),
 )
-def test_invalid_tags_affect_no_other_group(groups: list[TaggedGroup]) -> None:
-    listed, findings = read(*groups, GOOD)
+def test_invalid_tags_affect_no_other_group(groups: dict[str, Tags], endpoint: Tags) -> None:
+    found = {arn: {**tags, **endpoint} for arn, tags in groups.items()}
+    listed, findings = read(*found.items(), GOOD)
     assert binding(1) in listed
     arns = [it.arn for it in listed] + [finding.arn for finding in findings]
-    assert len(arns) == len(set(arns))
-    bound = {g.arn for g in groups if any(key == ENDPOINT_TAG for key, _ in g.tags)}
-    assert set(arns) == bound | {arn(1)}
+    assert sorted(arns) == sorted(
+        {arn for arn, tags in found.items() if ENDPOINT_TAG in tags} | {arn(1)}
+    )

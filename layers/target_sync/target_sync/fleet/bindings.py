@@ -5,8 +5,7 @@ a finding on their group and affect no other group.
 """
 
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from ipaddress import ip_network
 
@@ -23,12 +22,11 @@ from target_sync.fleet.model import (
     FindingCode,
     GroupFacts,
     Limits,
-    TaggedGroup,
+    Tags,
 )
 from target_sync.model import (
     HIGHEST_PORT,
     TARGET_NETWORKS,
-    AwsScope,
     DatabaseKind,
     IPNetwork,
     SyncPolicy,
@@ -36,10 +34,6 @@ from target_sync.model import (
 
 _USER_TAGS = (ENDPOINT_TAG, KIND_TAG, POLICY_TAG)
 
-_ARN = re.compile(
-    r"arn:(?P<partition>aws[a-z-]*):elasticloadbalancing:(?P<region>[a-z0-9-]+)"
-    r":(?P<account>[0-9]{12}):targetgroup/[A-Za-z0-9-]{1,32}/[0-9a-f]{16}"
-)
 _NUMBER = re.compile(r"[0-9]{1,5}")
 
 
@@ -52,75 +46,39 @@ class _InvalidTagsError(Exception):
 
 
 def read_listing(
-    groups: Iterable[TaggedGroup], scope: AwsScope, limits: Limits, facts: Mapping[str, GroupFacts]
+    groups: Mapping[str, Tags], region: str, limits: Limits, facts: Mapping[str, GroupFacts]
 ) -> tuple[tuple[Binding, ...], tuple[Finding, ...]]:
     """Return the bindings in a listing, and a finding for each group without a valid one.
 
-    A group that is listed twice counts once, with the tags of both. A group without an endpoint tag
-    is ignored. ``limits`` are the defaults of a policy tag; ``facts`` are those that ELB knows.
+    A group without an endpoint tag is ignored. ``limits`` are the defaults of a policy tag;
+    ``facts`` are those that ELB knows.
     """
-    tags = defaultdict[str, set[tuple[str, str]]](set)
-    for group in groups:
-        tags[group.arn] |= group.tags
     bindings, findings = list[Binding](), list[Finding]()
-    for arn in sorted(tags):
-        values = _by_key(tags[arn])
-        if ENDPOINT_TAG not in values:
+    for arn, tags in sorted(groups.items()):
+        if ENDPOINT_TAG not in tags:
             continue
         try:
-            bindings.append(_read(arn, values, scope, limits, facts.get(arn)))
+            bindings.append(_read(arn, tags, region, limits, facts.get(arn)))
         except _InvalidTagsError as error:
             findings.append(Finding(arn, error.code, str(error)))
     return tuple(bindings), tuple(findings)
 
 
-def _by_key(tags: Iterable[tuple[str, str]]) -> Mapping[str, list[str]]:
-    """Return the values of each key with our prefix, in any letter case."""
-    values = defaultdict[str, list[str]](list)
-    for key, value in sorted(tags):
-        if key.strip().lower().startswith(TAG_PREFIX):
-            values[key].append(value)
-    return values
-
-
-def _read(
-    arn: str,
-    values: Mapping[str, list[str]],
-    scope: AwsScope,
-    limits: Limits,
-    facts: GroupFacts | None,
-) -> Binding:
-    _check_arn(arn, scope)
+def _read(arn: str, tags: Tags, region: str, limits: Limits, facts: GroupFacts | None) -> Binding:
     known = _check_facts(arn, facts)
-    for key in values:
-        if key not in _USER_TAGS:
+    for key in sorted(tags.keys() - _USER_TAGS):
+        if key.strip().lower().startswith(TAG_PREFIX):
             raise _InvalidTagsError(
-                f"The tag {key!r} is not one of {', '.join(_USER_TAGS)}: correct or remove it.",
+                f"The tag {key!r} is not one of {', '.join(_USER_TAGS)}: correct or remove it."
             )
-    endpoint, kind, policy = (_single_value(key, values) for key in _USER_TAGS)
-    name, actual_kind = _endpoint(endpoint or "", kind, scope.region)
+    endpoint, kind = _endpoint(tags[ENDPOINT_TAG], tags.get(KIND_TAG), region)
     return Binding(
         arn=arn,
-        endpoint=name,
-        kind=actual_kind,
-        policy=_policy(policy or "", _default_policy(actual_kind, limits, known)),
+        endpoint=endpoint,
+        kind=kind,
+        policy=_policy(tags.get(POLICY_TAG, ""), _default_policy(kind, limits, known)),
         vpc_networks=known.vpc_networks,
     )
-
-
-def _check_arn(arn: str, scope: AwsScope) -> None:
-    match = _ARN.fullmatch(arn)
-    if match is None:
-        raise _InvalidTagsError(
-            f"{arn!r} is not a target group: remove the tag {ENDPOINT_TAG} from it.",
-            FindingCode.NOT_A_TARGET_GROUP,
-        )
-    own = (scope.partition, scope.region, scope.account)
-    if match.group("partition", "region", "account") != own:
-        raise _InvalidTagsError(
-            f"{arn} is not in {scope}: deploy a fleet in its account and Region.",
-            FindingCode.OTHER_ACCOUNT_OR_REGION,
-        )
 
 
 def _check_facts(arn: str, facts: GroupFacts | None) -> GroupFacts:
@@ -147,16 +105,6 @@ def _default_policy(kind: DatabaseKind, limits: Limits, facts: GroupFacts) -> Sy
         allowed_networks=limits.allowed_networks or of_kind or TARGET_NETWORKS,
         max_targets=limits.max_targets,
     )
-
-
-def _single_value(key: str, values: Mapping[str, list[str]]) -> str | None:
-    """Return the value of a tag; None if the group does not have the tag."""
-    found = values.get(key, [])
-    if len(found) > 1:
-        raise _InvalidTagsError(
-            f"The tag {key} is listed with the values {' and '.join(map(repr, found))}: keep one.",
-        )
-    return found[0] if found else None
 
 
 def _endpoint(text: str, kind: str | None, region: str) -> tuple[str, DatabaseKind]:

@@ -21,7 +21,7 @@ from target_sync.fleet.rate_limits import CallBudget
 from target_sync.fleet.runs import GroupRuns
 from target_sync.fleet.settings import FleetSettings, load_fleet_settings
 from target_sync.fleet.sweeper import Sweeper, names_schedule, readers_schedule
-from target_sync.model import DatabaseKind, scope_of_function
+from target_sync.model import DatabaseKind
 from target_sync.ports import Endpoint
 from target_sync.reporting import PowertoolsReporter
 from target_sync.targets.target_group import ElbTargetGroup
@@ -31,12 +31,12 @@ CALL_THREADS = 32
 
 
 @functools.cache
-def sweeper(function_arn: str) -> Sweeper:
-    """Return the sweeper of this container. The ARN contains the fleet's account and Region."""
-    return build_sweeper(os.environ, function_arn)
+def sweeper() -> Sweeper:
+    """Return the sweeper of this container, built from its environment on the first call."""
+    return build_sweeper(os.environ)
 
 
-def build_sweeper(environ: Mapping[str, str], function_arn: str) -> Sweeper:
+def build_sweeper(environ: Mapping[str, str]) -> Sweeper:
     """Build a sweeper from an environment."""
     settings, clock = load_fleet_settings(environ), SystemClock()
     elb = _shared_client("elbv2")
@@ -46,7 +46,7 @@ def build_sweeper(environ: Mapping[str, str], function_arn: str) -> Sweeper:
         groups=BoundGroups(
             groups=AwsGroups(make_client("resourcegroupstaggingapi"), elb, make_client("ec2")),
             limits=settings.limits,
-            scope=scope_of_function(function_arn),
+            region=elb.meta.region_name,
             clock=clock,
         ),
         endpoint=endpoints.to_poll,

@@ -1,6 +1,6 @@
 """The tagged target groups of this account and Region, as the AWS APIs describe them."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, Any, Protocol
@@ -13,9 +13,9 @@ from target_sync.fleet.model import (
     Finding,
     GroupFacts,
     Limits,
-    TaggedGroup,
+    Tags,
 )
-from target_sync.model import AwsScope, IPNetwork
+from target_sync.model import IPNetwork
 from target_sync.ports import Clock
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ class GroupsPort(Protocol):
     ``AwsCallError`` for a permanent one.
     """
 
-    def list_groups(self) -> Sequence[TaggedGroup]:
-        """Return every group that has an endpoint tag. Its tags may be some seconds old."""
+    def list_groups(self) -> Mapping[str, Tags]:
+        """Return the tags, maybe some seconds old, of every group that has an endpoint tag."""
 
     def describe(self, arns: Collection[str]) -> Mapping[str, GroupFacts]:
         """Return the facts of these groups, without the groups that do not exist."""
@@ -58,7 +58,7 @@ class AwsGroups:
     elb: "ElasticLoadBalancingv2Client"
     ec2: "EC2Client"
 
-    def list_groups(self) -> Sequence[TaggedGroup]:
+    def list_groups(self) -> Mapping[str, Tags]:
         """Return the groups, 100 per call. If one page fails, the listing fails.
 
         The API may still list a deleted group, and may list without tags a group that had some.
@@ -70,7 +70,11 @@ class AwsGroups:
         )
         return _TAGGING.read(
             "GetResources",
-            lambda: [_group(it) for page in pages for it in page["ResourceTagMappingList"]],
+            lambda: {
+                item["ResourceARN"]: {tag["Key"]: tag["Value"] for tag in item.get("Tags", ())}
+                for page in pages
+                for item in page["ResourceTagMappingList"]
+            },
         )
 
     def describe(self, arns: Collection[str]) -> Mapping[str, GroupFacts]:
@@ -117,7 +121,7 @@ class BoundGroups:
 
     groups: GroupsPort
     limits: Limits
-    scope: AwsScope
+    region: str
     clock: Clock
     #: The groups of the last description, their facts, and its time.
     _asked: frozenset[str] = field(default=frozenset(), init=False)
@@ -131,8 +135,8 @@ class BoundGroups:
             AwsCallError: A call to list the groups or to describe them failed.
         """
         groups = self.groups.list_groups()
-        facts = self._describe(frozenset(group.arn for group in groups))
-        return read_listing(groups, self.scope, self.limits, facts)
+        facts = self._describe(frozenset(groups))
+        return read_listing(groups, self.region, self.limits, facts)
 
     def _describe(self, arns: frozenset[str]) -> Mapping[str, GroupFacts]:
         """Return the facts of these groups, from memory unless they are too old there."""
@@ -142,11 +146,6 @@ class BoundGroups:
             facts = self.groups.describe(arns)
             self._asked, self._facts, self._described_at = arns, facts, now
         return self._facts
-
-
-def _group(item: Mapping[str, Any]) -> TaggedGroup:
-    tags = frozenset((tag["Key"], tag["Value"]) for tag in item.get("Tags", ()))
-    return TaggedGroup(item["ResourceARN"], tags)
 
 
 def _facts(item: Mapping[str, Any], vpcs: Mapping[str, tuple[IPNetwork, ...]]) -> GroupFacts:

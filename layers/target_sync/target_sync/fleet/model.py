@@ -22,20 +22,10 @@ FLEET_KINDS = (
     DatabaseKind.HOSTNAME,
 )
 
+#: The tags of a target group.
+Tags: TypeAlias = Mapping[str, str]
 #: A kind and a name. Groups with the same key share their polls.
 EndpointKey: TypeAlias = tuple[DatabaseKind, str]
-
-
-@dataclass(frozen=True, slots=True)
-class TaggedGroup:
-    """A target group as the tagging API lists it.
-
-    Attributes:
-        tags: Pairs of key and value, because a key may be listed twice with different values.
-    """
-
-    arn: str
-    tags: frozenset[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +80,6 @@ class Binding:
 class FindingCode(StrEnum):
     """Why the fleet does not follow a group, or cannot at the moment."""
 
-    NOT_A_TARGET_GROUP = "not_a_target_group"
-    OTHER_ACCOUNT_OR_REGION = "other_account_or_region"
     INVALID_TAG = "invalid_tag"
     #: The tagging API lists the group, but ELB does not know it: it was deleted.
     NOT_FOUND = "not_found"
