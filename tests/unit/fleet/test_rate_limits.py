@@ -5,7 +5,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_sync.fleet.rate_limits import (
-    ACCOUNT_QUOTA,
     Call,
     CallBudget,
     Quota,
@@ -17,12 +16,6 @@ QUOTA = Quota(2, 0.5)
 
 def test_a_share_has_its_part_of_capacity_and_refill() -> None:
     assert Quota(4, 1).part(0.5) == QUOTA
-
-
-@pytest.mark.parametrize("share", [0.0, 1.5])
-def test_rejects_an_invalid_share(share: float) -> None:
-    with pytest.raises(ValueError, match="a share is"):
-        ACCOUNT_QUOTA.part(share)
 
 
 def test_a_full_bucket_allows_its_capacity_at_once_and_then_its_refill() -> None:

@@ -51,6 +51,7 @@ class PlannedRun:
         }
 
 
+@dataclass(slots=True, eq=False)
 class _Group:
     """What is known of one group. It changes with each run.
 
@@ -60,11 +61,10 @@ class _Group:
         retry_at: When an unverified group may get its next run.
     """
 
-    def __init__(self, binding: Binding, listed_at: float) -> None:
-        self.binding = binding
-        self.verified_at = listed_at
-        self.verified_for: frozenset[IPAddress] | None = None
-        self.retry_at = -inf
+    binding: Binding
+    verified_at: float
+    verified_for: frozenset[IPAddress] | None = None
+    retry_at: float = -inf
 
 
 class RunPlanner:

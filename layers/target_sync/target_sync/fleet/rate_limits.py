@@ -24,13 +24,7 @@ class Quota:
     refill: float
 
     def part(self, share: float) -> "Quota":
-        """Return a share of this quota.
-
-        Raises:
-            ValueError: The share is not in (0, 1].
-        """
-        if not 0 < share <= 1:
-            raise ValueError("a share is more than 0 and at most 1")
+        """Return a share of this quota, above 0 and at most 1."""
         return Quota(self.capacity * share, self.refill * share)
 
 
@@ -102,7 +96,7 @@ class CallBudget:
 
     @classmethod
     def of(cls, now: float, share: float = DEFAULT_SHARE) -> "CallBudget":
-        """Return the full buckets of a share. Raises like ``Quota.part``."""
+        """Return the full buckets of a share."""
         buckets = {call: TokenBucket.full(quota.part(share), now) for call, quota in QUOTAS.items()}
         return cls(buckets, TokenBucket.full(ACCOUNT_QUOTA.part(share), now))
 

@@ -1,12 +1,13 @@
 """Reads the environment variables of the fleet's function."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from target_sync.environment import max_targets, networks, optional, resolvers
 from target_sync.errors import SettingsError
 from target_sync.fleet.model import Limits
-from target_sync.fleet.rate_limits import DEFAULT_SHARE, CallBudget
+from target_sync.fleet.rate_limits import DEFAULT_SHARE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,9 +42,8 @@ def load_fleet_settings(environ: Mapping[str, str]) -> FleetSettings:
 
 
 def _share(text: str) -> float:
-    try:
+    with suppress(ValueError):
         share = float(text)
-        CallBudget.of(0.0, share)
-    except ValueError as error:
-        raise SettingsError(f"API_SHARE must be above 0 and at most 1, not {text!r}") from error
-    return share
+        if 0 < share <= 1:
+            return share
+    raise SettingsError(f"API_SHARE must be above 0 and at most 1, not {text!r}")
