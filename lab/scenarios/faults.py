@@ -22,8 +22,6 @@ from lab.processes import WaitTimeoutError
 from lab.rds_control_plane import RdsControlPlane
 from lab.results import FaultResult
 from lab.scenarios.base import DBT, ConnectionPath, Scenario, ScenarioContext
-from target_sync.model import Target
-from target_sync.targets.outbound_rules import SecurityGroupRules
 
 #: A minute of the schedule and of the alarms takes a second. Most alarms need five minutes.
 _TIMES: Mapping[str, float] = {
@@ -256,8 +254,20 @@ def _drift(scene: _Scene) -> Iterator[None]:
     address = writer.address + 50
     foreign = [{"Id": str(address), "Port": writer.port}]
     zone.set_address(scene.database.endpoint, [str(writer.address)], ttl=_DAY)
-    rules = SecurityGroupRules(scene.client("ec2"), rules_group, writer.port)
-    rules.open([Target(address, writer.port)])
+    scene.client("ec2").authorize_security_group_egress(
+        GroupId=rules_group,
+        IpPermissions=[
+            {
+                "IpProtocol": "tcp",
+                "FromPort": writer.port,
+                "ToPort": writer.port,
+                # The description makes it a rule of the stack.
+                "IpRanges": [
+                    {"CidrIp": f"{address}/32", "Description": "postgres-privatelink: open"}
+                ],
+            }
+        ],
+    )
     elb.register_targets(TargetGroupArn=group, Targets=foreign)
     yield
     elb.deregister_targets(TargetGroupArn=group, Targets=foreign)
