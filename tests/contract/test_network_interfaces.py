@@ -1,4 +1,4 @@
-"""The standby check of addresses: the fake and the emulator agree."""
+"""The standby check of addresses, for which the fake and the emulator agree, and the candidates."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ConnectTimeoutError
 
 from lab.emulator.messages import NetworkInterface
-from target_sync.model import IPAddress, StandbyCheck
+from target_sync.model import CandidateList, IPAddress, StandbyCheck
 from target_sync.ports import Standbys
 from target_sync.targets.network_interfaces import RdsNetworkInterfaces
 from tests.lab.emulator_process import Emulator, create_vpc
@@ -166,6 +166,19 @@ class Ec2:
             raise self.fault
         return self.reply
 
+    def get_paginator(self, operation: str) -> "Ec2":
+        assert operation == "describe_network_interfaces"
+        return self
+
+    def paginate(self, **request: Any) -> list[Any]:
+        reply = self.describe_network_interfaces(**request)
+        return reply if isinstance(reply, list) else [reply]
+
+    def candidates(self, *serving: IPAddress, subnets: tuple[str, ...] = ()) -> CandidateList:
+        client: Any = self
+        interfaces = RdsNetworkInterfaces(client, "vpc-1", ("sg-1",), subnets)
+        return interfaces.addresses(frozenset(serving))
+
     def check(self, *addresses: IPAddress, groups: tuple[str, ...] = ("sg-1",)) -> StandbyCheck:
         client: Any = self
         return RdsNetworkInterfaces(client, "vpc-1", groups).check(frozenset(addresses))
@@ -179,6 +192,7 @@ def interface(address: object = A, **more: object) -> dict[str, object]:
         "Description": RDS,
         "RequesterManaged": True,
         "Status": "in-use",
+        "AvailabilityZone": "eu-west-1a",
         "PrivateIpAddresses": [{"PrivateIpAddress": str(address), "Primary": True}],
         **more,
     }
@@ -311,3 +325,101 @@ def test_a_reply_with_another_shape_confirms_nothing(reply: object) -> None:
 
     assert check.confirmed == frozenset()
     assert "does not have the documented shape" in check.failure
+
+
+# --- Candidates -----------------------------------------------------------------------------------
+
+C2 = ip_address("10.0.3.14")
+
+
+def candidates_of(world: World, *serving: IPAddress) -> tuple[IPAddress, ...]:
+    assert isinstance(world.standbys, RdsNetworkInterfaces)
+    listed = world.standbys.addresses(frozenset(serving))
+    assert listed.failure == ""
+    return listed.addresses
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("world", ["emulator"], indirect=True)
+def test_the_candidates_are_the_other_interfaces_of_the_database(world: World) -> None:
+    for other in (
+        Interface(address=A, vpc="theirs"),
+        Interface(address=ip_address("10.0.1.21"), groups=("others",)),
+        Interface(address=ip_address("10.0.1.22"), description="the orders service"),
+        Interface(address=ip_address("10.0.1.23"), of_a_service=False),
+    ):
+        world.add(other)
+    for address in (A, B, ip_address("10.0.1.12")):
+        world.add(Interface(address=address))
+
+    assert candidates_of(world, A) == (B, ip_address("10.0.1.12"))
+    assert candidates_of(world) == (A, ip_address("10.0.1.12"), B)
+
+
+def test_interfaces_in_another_zone_than_the_serving_one_come_first() -> None:
+    zones = {"10.0.1.9": "a", "10.0.1.11": "a", "10.0.2.12": "b", "10.0.3.13": "c", "10.0.3.9": "c"}
+    ec2 = Ec2(*(interface(address, AvailabilityZone=zone) for address, zone in zones.items()))
+
+    listed = ec2.candidates(A)
+
+    assert [str(a) for a in listed.addresses] == ["10.0.2.12", "10.0.3.9", "10.0.3.13", "10.0.1.9"]
+
+
+def test_without_a_known_serving_interface_the_addresses_are_in_order() -> None:
+    ec2 = Ec2(interface(B), interface(A, AvailabilityZone="b"))
+
+    assert ec2.candidates(ip_address("10.0.9.9")).addresses == (A, B)
+
+
+@pytest.mark.parametrize("subnets", [(), ("subnet-1", "subnet-2")])
+def test_the_candidates_are_in_the_subnets_of_the_database(subnets: tuple[str, ...]) -> None:
+    ec2 = Ec2(interface())
+
+    assert ec2.candidates(subnets=subnets).addresses == (A,)
+    (request,) = ec2.requests
+    filters = {f["Name"]: tuple(f["Values"]) for f in request["Filters"]}
+    assert filters.pop("subnet-id", ()) == subnets
+    assert filters == {"vpc-id": ("vpc-1",), "description": (RDS,), "group-id": ("sg-1",)}
+
+
+def test_lists_the_candidates_of_every_page_that_belong_to_the_database() -> None:
+    ec2 = Ec2()
+    ec2.reply = [
+        {"NetworkInterfaces": [interface(A), interface(C2, RequesterManaged=False)]},
+        {"NetworkInterfaces": [interface(B)]},
+    ]
+
+    assert ec2.candidates().addresses == (A, B)
+
+
+@pytest.mark.parametrize(
+    ("fault", "failure"),
+    [
+        (
+            api_error("X", "UnauthorizedOperation", 403),
+            (
+                "DescribeNetworkInterfaces failed with UnauthorizedOperation: in AWS's words."
+                " Give the function's role the permission ec2:DescribeNetworkInterfaces."
+            ),
+        ),
+        (
+            api_error("X", "RequestLimitExceeded", 503),
+            (
+                "DescribeNetworkInterfaces failed with RequestLimitExceeded: in AWS's words."
+                " The warm targets stay as they are."
+            ),
+        ),
+    ],
+)
+def test_a_failed_call_lists_no_candidates(fault: Exception, failure: str) -> None:
+    assert Ec2(fault=fault).candidates(A) == CandidateList(failure=failure)
+
+
+@pytest.mark.parametrize(
+    "reply", [{}, {"NetworkInterfaces": [without("AvailabilityZone")]}, {"NetworkInterfaces": None}]
+)
+def test_a_reply_with_another_shape_lists_no_candidates(reply: object) -> None:
+    ec2 = Ec2()
+    ec2.reply = reply
+
+    assert "does not have the documented shape" in ec2.candidates().failure

@@ -13,6 +13,7 @@ from target_sync.model import (
     Observation,
     RunStatus,
     StandbyCheck,
+    SwitchState,
     SyncPolicy,
     TargetGroup,
     TargetHealth,
@@ -34,6 +35,8 @@ from target_sync.reconcile.loop import (
 )
 from target_sync.reconcile.planner import Action, Change, Reason
 from target_sync.reconcile.tracks import Membership, Tracks
+from target_sync.targets.pool_planner import PoolChange, PoolReason
+from target_sync.targets.warm_pool import PoolReport
 from tests.support.scenario import POLICY, A, B, target
 
 HEALTHY, INITIAL = TargetState.HEALTHY, TargetState.INITIAL
@@ -736,4 +739,87 @@ def test_vetoed_takes_precedence_over_unfinished() -> None:
 def test_a_run_does_not_wait_for_an_undesired_draining_target() -> None:
     assert take_snapshot(new_run(PLAIN), 0, of=group(a=HEALTHY, b=DRAINING))[1] == Done(
         RunStatus.IN_SYNC
+    )
+
+
+# --- The refresh of the warm pool -------------------------------------------------------------
+
+REPORT = PoolReport(state=SwitchState.PROVEN)
+
+
+def test_the_pool_is_refreshed_before_the_run_waits_for_the_next_one_or_ends() -> None:
+    waits = take_snapshot(new_run(POLLING), 0)
+    ends = take_snapshot(new_run(MANUAL), 0)
+
+    assert waits[0].needs_refresh(waits[1])
+    assert ends[0].needs_refresh(ends[1])
+    assert waits[0].after_refresh(REPORT)[1] == waits[1] == PollDns(5.0)
+    assert ends[0].after_refresh(REPORT)[1] == ends[1] == Done(RunStatus.IN_SYNC)
+
+
+@pytest.mark.parametrize(
+    ("config", "at", "of"),
+    [
+        (replace(MANUAL, dry_run=True), 0, IN_SYNC),
+        (EVENT, 0, IN_SYNC),
+        (SCHEDULED, 0, group(a=HEALTHY, b=HEALTHY)),
+        (MANUAL, DEADLINE, IN_SYNC),
+    ],
+    ids=["dry run", "announced change", "a change is due", "no time"],
+)
+def test_the_pool_is_not_refreshed_while_something_else_is_due(
+    config: RunConfig, at: float, of: TargetGroup
+) -> None:
+    run, step = take_snapshot(new_run(config), at, of=of)
+
+    assert not run.needs_refresh(step)
+
+
+def test_a_failed_run_refreshes_nothing() -> None:
+    run, _ = take_snapshot(new_run(MANUAL), 0)
+
+    assert not run.needs_refresh(run.after_failure(THROTTLED, 1)[1])
+    failing, step = new_run(MANUAL).after_failure(THROTTLED, 1)
+    assert not failing.needs_refresh(step)
+
+
+def test_the_pool_is_refreshed_once_and_again_when_the_report_says_so() -> None:
+    run, _ = take_snapshot(new_run(POLLING), 0)
+    once, step = run.after_refresh(REPORT)
+    assert not once.needs_refresh(step)
+
+    run, step = run.after_refresh(replace(REPORT, due_at=9.0))
+    assert step == PollDns(5.0)
+    run, step = run.after_dns_poll(dns(5.0))
+    assert step == TakeSnapshot(10.0)
+    assert not run.needs_refresh(step)
+    run, step = take_snapshot(run, 10.0)
+    assert run.needs_refresh(step)
+
+
+def test_a_changed_answer_comes_before_a_due_refresh() -> None:
+    run, _ = take_snapshot(new_run(POLLING), 0)
+    run, _ = run.after_refresh(replace(REPORT, due_at=5.0))
+
+    run, step = run.after_dns_poll(dns(5.0, B))
+
+    assert step == TakeSnapshot(5.0)
+    assert not run.needs_refresh(step)
+
+
+def test_the_reports_of_a_run_add_up() -> None:
+    registered = (PoolChange(target(B), PoolReason.CANDIDATE),)
+    first = replace(REPORT, registered=registered, failures=("one",), due_at=9.0)
+    second = replace(REPORT, kept=registered, closed=(target(A),), failures=("two",))
+
+    run, _ = take_snapshot(new_run(POLLING), 0)
+    run, _ = run.after_refresh(first)
+    run, _ = run.after_refresh(second)
+
+    assert run.pool == replace(
+        REPORT,
+        registered=registered,
+        kept=registered,
+        closed=(target(A),),
+        failures=("one", "two"),
     )

@@ -257,16 +257,17 @@ class RunState:
         the run would end, or wait for the next one.
         """
         plan, config = self.plan, self.run_config
-        if plan is None or config.dry_run or not plan.is_complete:
+        if plan is None or not plan.is_complete or config.dry_run:
             return False
-        if isinstance(step, Done):
-            is_idle = step.error is None
-        elif isinstance(step, Apply):
-            is_idle = False
-        else:
-            is_idle = self.waited_for[-1:] == (WaitsFor.NEXT_RUN,) and step.at > self.newest.at
         is_due = self.pool is None or self._pool_due_at <= self.newest.at
-        return is_idle and is_due and self.newest.at < config.deadline
+        return is_due and self.newest.at < config.deadline and self._is_idle(step)
+
+    def _is_idle(self, step: Step) -> bool:
+        """Whether the run ends with this step, or waits for the next run until then."""
+        if isinstance(step, Done):
+            return step.error is None
+        waits = self.waited_for[-1:] == (WaitsFor.NEXT_RUN,)
+        return waits and not isinstance(step, Apply) and step.at > self.newest.at
 
     def after_refresh(self, report: PoolReport) -> Next:
         """Return the state after a refresh of the warm pool, and the next step."""
