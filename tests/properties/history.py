@@ -9,7 +9,7 @@ from enum import StrEnum
 from ipaddress import ip_address
 from typing import Generic, TypeAlias, TypeVar
 
-from target_sync.model import IPAddress, LookupFailure, Target
+from target_sync.model import IPAddress, LookupFailure, SwitchState, Target
 from target_sync.reconcile.triggers import SyncTrigger
 from target_sync.triggers import TriggerKind
 from tests.support.scenario import PORT
@@ -176,6 +176,25 @@ NONE_OWNED = Timeline(Owned(frozenset()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Switch:
+    """Outbound rules that the reconciler owns. At first the registered targets are open.
+
+    Attributes:
+        state: Its state at first.
+        warm_targets: The highest number of warm targets.
+        propagation_seconds: The time until a changed rule takes effect.
+        candidates: The addresses that the database may move to; None if no API lists them.
+        wide_from: When another security group begins to allow everything; None for never.
+    """
+
+    state: SwitchState
+    warm_targets: int
+    propagation_seconds: float
+    candidates: Timeline[Owned] | None
+    wide_from: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class History:
     """The complete input of a replay, which is deterministic.
 
@@ -183,6 +202,7 @@ class History:
         registered: The targets at the beginning, registered long before.
         listening: The addresses that accept connections.
         owned: The result of a standby check.
+        switch: The outbound rules; None if the reconciler owns none.
         call_seconds: The duration of each call.
         faults_end_at: When the faults and changes end.
         final_addresses: The addresses of every source from then on.
@@ -200,6 +220,7 @@ class History:
     pauses: tuple[Pause, ...] = ()
     drifts: tuple[Drift, ...] = ()
     serving_standby: bool = False
+    switch: Switch | None = None
     max_targets: int = 15
     watch_seconds: float = 20.0
     dns_poll_seconds: float = 0.0

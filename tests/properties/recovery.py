@@ -6,10 +6,14 @@ from math import ceil
 from target_sync.model import Target
 from tests.properties.history import Start
 from tests.properties.rules import CONFIRM_SECONDS, is_allowed
+from tests.properties.switched import room
 from tests.properties.world import World
 from tests.support.scenario import PORT
 
 MINUTE = 60.0
+#: A closed target is seen healthy in the first, and two more act on it. Its registration, or a
+#: rule that opens it, may have ended only just before.
+RUNS_OF_THE_POOL = 5
 #: The time that two equal health checks take after any change.
 HEALTH_CHECK_SECONDS = 15.0
 #: How long a standby may accept connections beside a desired target.
@@ -45,6 +49,8 @@ def assert_recovers(world: World) -> float:
     in_sync_by = first_run_at + minutes * MINUTE + window + grace + SLACK_SECONDS
     world.play_until(in_sync_by)
     assert_in_sync(world)
+    if history.switch is not None:
+        assert_the_pool_is_right(world, first_run_at + (minutes + 1) * MINUTE)
     for run in runs:
         assert max(run.requested.values(), default=0) <= 1, "the same change twice"
     assert_nothing_changes(world)
@@ -56,7 +62,7 @@ def assert_in_sync(world: World) -> None:
     history = world.history
     desired = {Target(a, PORT) for a in history.final_addresses if isinstance(a, IPv4Address)}
     group = world.group.describe()
-    registered = {t for t in group.registered if isinstance(t.address, IPv4Address)}
+    registered = {t for t in world.serving if isinstance(t.address, IPv4Address)}
     assert registered >= desired, "a desired target is missing"
     assert registered == desired or len(registered) <= history.max_targets, "too many targets"
     all_healthy = desired <= group.healthy
@@ -65,6 +71,24 @@ def assert_in_sync(world: World) -> None:
         assert is_allowed(target), f"{target} is not allowed, but kept"
         assert target.address in world.owned, f"{target} does not belong to the database, but kept"
         assert not (all_healthy and target in group.healthy), f"{target} is healthy, but kept"
+
+
+def assert_the_pool_is_right(world: World, first_run_at: float) -> None:
+    """After some more runs, no rule and no warm target is there without a reason.
+
+    An open target that no run needs is closed when one container has seen it for a minute. A closed
+    target that is healthy is noticed within one run that polls, or two runs that do not.
+    """
+    switch = world.history.switch
+    assert switch is not None
+    for n in range(RUNS_OF_THE_POOL):
+        world.start(Start(first_run_at + n * MINUTE, "schedule", RUN_SECONDS))
+    world.play_until(first_run_at + RUNS_OF_THE_POOL * MINUTE)
+    most = room(switch, world.rules.state, world.serving, world.history.max_targets)
+    assert world.rules.opened <= world.serving, "an open target that no run needs"
+    assert len(world.warm) <= most, "too many warm targets"
+    healthy = world.group.describe().healthy
+    assert not world.warm & healthy, "a closed target is healthy"
 
 
 def assert_nothing_changes(world: World) -> None:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 
-from target_sync.model import IPAddress, LookupFailure
+from target_sync.model import IPAddress, LookupFailure, SwitchState
 from tests.properties.history import (
     LOOPBACK,
     NONE_OWNED,
@@ -29,6 +29,7 @@ from tests.properties.history import (
     Owned,
     Pause,
     Start,
+    Switch,
     Timeline,
     lasting,
     targets,
@@ -124,12 +125,38 @@ DURATION_FIELDS = (
 )
 
 
+#: What the database may move to. No API lists the candidates of some kinds.
+CANDIDATES = [*OWNED, Owned(frozenset([A, B, C, ON_PREM, PUBLIC])), Owned(None)]
+
+
+@st.composite
+def switches(draw: st.DrawFn, *, most: int | None = None, is_wide: bool = False) -> Switch:
+    """Draw outbound rules. With ``is_wide`` they may become ineffective."""
+    state, warm_targets, propagation_seconds, has_list, wide_from = draw(
+        pick_each(
+            list(SwitchState)[:2] if not is_wide else list(SwitchState),
+            (5, 1, 2, 0),
+            (1.0, 0.0, 5.0),
+            (True, True, False),
+            (None, None, 0.0, 15.0) if is_wide else (None,),
+        )
+    )
+    return Switch(
+        state=state,
+        warm_targets=warm_targets if most is None else most,
+        propagation_seconds=propagation_seconds,
+        candidates=draw(timelines(CANDIDATES)) if has_list else None,
+        wide_from=wide_from,
+    )
+
+
 @st.composite
 def arbitrary_histories(draw: st.DrawFn) -> History:
     """Draw arbitrary answers, failures, faults and outside changes."""
-    kind, faults_end_at, max_targets, ttl, final = draw(
+    kind, has_switch, faults_end_at, max_targets, ttl, final = draw(
         pick_each(
             ("one source", "two sources", "standby"),
+            (False, False, True),
             (12.0, 25.0, 40.0),
             (15, 3, 2),
             (5, 0, None, 40),
@@ -152,6 +179,9 @@ def arbitrary_histories(draw: st.DrawFn) -> History:
         pauses=draw(pauses),
         drifts=draw(some(Drift, until(faults_end_at), ANY_TARGET, (True, False), most=3)),
         serving_standby=kind == "standby",
+        switch=draw(switches(most=0 if kind == "standby" else None, is_wide=True))
+        if has_switch
+        else None,
         max_targets=max_targets,
         **dict(zip(DURATION_FIELDS, draw(durations), strict=True)),
     )
@@ -167,9 +197,13 @@ def changes_behind_caches(
     ``two_sources`` a second source changes too: up to 10 s later, or earlier by less than the
     difference between the confirm window and the TTL.
     """
-    (before, after), at, ttl, back_in = draw(
+    (before, after), at, ttl, back_in, has_switch = draw(
         pick_each(
-            CHANGES[:1] if two_sources else CHANGES, TENTHS[200:250], (5, 5, 1), TENTHS[120:240]
+            CHANGES[:1] if two_sources else CHANGES,
+            TENTHS[200:250],
+            (5, 5, 1),
+            TENTHS[120:240],
+            (False, False, True),
         )
     )
     around = [at + n / 10 for n in range(-200, 80)]
@@ -193,6 +227,7 @@ def changes_behind_caches(
         listening=name,
         faults=draw(faults),
         pauses=draw(pauses) if not fails_back else (),
+        switch=draw(switches()) if has_switch else None,
         **dict(zip(DURATION_FIELDS, draw(durations), strict=True)),
     )
 

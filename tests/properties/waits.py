@@ -47,6 +47,7 @@ class WaitChecker:
         self._has_registered = self._has_changed = False
         self._is_removing = False
         self._failures = 0
+        self._is_refreshed, self._pool_due_at = False, inf
         self.next = Due("snapshot", started_at)
 
     def check(self, what: str, now: float) -> None:
@@ -113,6 +114,21 @@ class WaitChecker:
         retries = retryable and now + pause < until
         self.next = Due("snapshot", now + pause) if retries else Due("failure", now)
 
+    def before_refresh(self) -> None:
+        """Check that nothing else is due, and that the pool was not refreshed before."""
+        rules, now = self._rules, self._rules.newest.at
+        assert not self._trigger.dry_run, "a dry run changes nothing"
+        assert not any(rules.owed), "a change is due"
+        assert self._due_at == inf, "a change is to be confirmed"
+        assert now < rules.deadline, "no time is left"
+        waits = now + 1 < min(self._until(), rules.deadline)
+        assert not waits, "the run waits for something"
+        assert not self._is_refreshed or self._pool_due_at <= now, "refreshed twice"
+
+    def after_refresh(self, due_at: float | None) -> None:
+        self._is_refreshed, self._pool_due_at = True, inf if due_at is None else due_at
+        self.next = self._wait()
+
     # What the rules say
 
     @property
@@ -135,8 +151,9 @@ class WaitChecker:
         if now + 1 < min(self._until(), rules.deadline):
             is_due = now + 1 >= min(self._due_at, self._described_at + DESCRIBE_SECONDS)
             return Due("snapshot" if is_due else "poll", now + 1)
-        if now + self._poll_seconds < min(self._poll_until, rules.deadline):
-            return Due("poll", now + self._poll_seconds)
+        poll_at = now + self._poll_seconds
+        if poll_at < min(self._poll_until, rules.deadline):
+            return Due("snapshot" if poll_at >= self._pool_due_at else "poll", poll_at)
         return Due("end", now)
 
     def _until(self) -> float:

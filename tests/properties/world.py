@@ -8,8 +8,9 @@ import heapq
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from itertools import count
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from lab.simulation.outbound_rules import ComputedRules
 from lab.simulation.target_group import ComputedGroup, Port
 from target_sync.errors import (
     AwsAccessDeniedError,
@@ -30,14 +31,18 @@ from target_sync.model import (
 from target_sync.reconcile.loop import RunState
 from target_sync.reconcile.reconciler import RESERVE_SECONDS, Reconciler
 from target_sync.reconcile.result import SyncResult
-from tests.properties.history import TRIGGERS, Answer, FaultKind, History, Start
+from tests.properties.history import TRIGGERS, Answer, FaultKind, History, Start, Switch
 from tests.properties.rules import (
     CONFIRM_SECONDS,
     RuleChecker,
     assert_applied_twice_changes_nothing,
 )
+from tests.properties.switched import CheckedPool, Container, FaultyGroup
 from tests.properties.waits import WaitChecker
 from tests.support.scenario import ENDPOINT_NAME, PORT, VPC_NETWORKS
+
+if TYPE_CHECKING:
+    from target_sync.ports import TargetGroupPort
 
 #: The duration of a slow call or a time-out, with the client's own retries.
 SLOW_SECONDS = 8.0
@@ -53,10 +58,13 @@ class World:
     Attributes:
         now: The time of the clock.
         journal: The time, the actor and the content of each event.
-        registrations: How often runs registered each target with effect.
-        removals: How often runs removed each target with effect.
-        emptied: How often a run left the group without a registered target.
-        changed_by: The actor of each change with effect, in order.
+        rules: The outbound rules. Without a switch they limit nothing.
+        containers: The containers that no run uses now, or that will be used again.
+        changes: The number of changes of the group and of the rules.
+        registrations: How often runs made each target a serving one.
+        removals: How often runs removed each target from the serving ones.
+        emptied: How often a run left the group without a serving target.
+        changed_by: The actor of each change of the serving targets, in order.
     """
 
     def __init__(self, history: History) -> None:
@@ -69,6 +77,10 @@ class World:
             deregistration_delay=history.draining_seconds,
         )
         self.group.register(history.registered)
+        self.rules = _rules(history.switch, self.group, lambda: self.now)
+        self.rules.put(t for t in history.registered if t.port == PORT)
+        self.containers: list[Container] = []
+        self.changes = 0
         self.now = 0.0
         self.journal: list[tuple[float, str, object]] = []
         self.registrations: Counter[Target] = Counter()
@@ -82,6 +94,18 @@ class World:
             self._schedule(drift.at, self._drift(drift.target, registers=drift.registers))
         for start in history.runs:
             self.start(start)
+
+    @property
+    def serving(self) -> frozenset[Target]:
+        """The registered targets that the load balancer may reach."""
+        if self.history.switch is None:
+            return self.group.registered
+        return self.group.registered & self.rules.opened
+
+    @property
+    def warm(self) -> frozenset[Target]:
+        """The registered targets that the load balancer may not reach."""
+        return self.group.registered - self.serving
 
     @property
     def faults_ended(self) -> bool:
@@ -129,10 +153,11 @@ class World:
     def apply(
         self, actor: str, change: Callable[[Sequence[Target]], None], targets: Sequence[Target]
     ) -> None:
-        """Make a change, and count its effect if a run made it."""
-        before = self.group.registered
+        """Make a change, and count its effect on the serving targets if a run made it."""
+        before = self.serving
         change(targets)
-        after = self.group.registered
+        self.changes += 1
+        after = self.serving
         if before == after:
             return
         self.changed_by.append(actor)
@@ -184,6 +209,9 @@ class Run:
         self._observations = 0
         self._late = 0.0
         self._changes_seen = 0
+        self.changes_described = 0
+        self._group: TargetGroupPort = FaultyGroup(self, world)
+        self._pool: CheckedPool | None = None
         self._described: TargetGroup | None = None
         self._rules: RuleChecker | None = None
         self._waits: WaitChecker | None = None
@@ -201,12 +229,12 @@ class Run:
             assert self._steps_of_run is not None
             resume_at = next(self._steps_of_run)
         except StopIteration as end:
-            self.is_over = True
+            self._release(keep=True)
             self._world.log(self.name, end.value.status)
             self.waits.check("end", self.now())
             self.waits.check_status(end.value.status)
         except TargetSyncError as error:
-            self.is_over = True
+            self._release(keep=True)
             self._world.log(self.name, error)
             self.waits.check("failure", self.now())
         else:
@@ -226,7 +254,7 @@ class Run:
         group, self._described = self._described, None
         if group is None:
             self.waits.check("poll", self.now())
-        fault = self._next_fault()
+        fault = self.next_fault()
         sources, resolvers = self._world.history.sources, self._start.resolvers
         resolver = resolvers[self._observations % len(resolvers)]
         self._observations += 1
@@ -265,8 +293,11 @@ class Run:
 
     def describe(self) -> TargetGroup:
         self.waits.check("snapshot", self.now())
-        self._fail_before("DescribeTargetHealth", self._next_fault())
-        group = self._described = self._world.group.describe()
+        try:
+            group = self._described = self._group.describe()
+        except AwsCallError as error:
+            self._failed(error)
+        self.changes_described = self._world.changes
         if self.first_described_at is None:
             self.first_described_at = self.now()
         self._changes_seen = len(self._world.changed_by)
@@ -277,7 +308,11 @@ class Run:
         self._world.log(self.name, ("registers", *targets))
         self.waits.check("change", self.now())
         self.rules.check_registration(targets, self.now())
-        self._change("RegisterTargets", self._world.group.register, targets)
+        self.requested.update(("RegisterTargets", target) for target in targets)
+        try:
+            self._group.register(targets)
+        except AwsCallError as error:
+            self._failed(error)
         self.rules.on_change(added=targets)
         self.waits.after_registration(self.now())
 
@@ -285,18 +320,21 @@ class Run:
         self._world.log(self.name, ("deregisters", *targets))
         self.waits.check("change", self.now())
         self.rules.check_deregistration(targets, self.now())
+        self.requested.update(("DeregisterTargets", target) for target in targets)
         try:
-            self._change("DeregisterTargets", self._world.group.deregister, targets)
+            self._group.deregister(targets)
+        except AwsCallError as error:
+            self._failed(error)
         finally:
             others = set(self._world.changed_by[self._changes_seen :]) - {self.name}
-            assert self._world.group.registered or others, "emptied the group"
+            assert self._world.serving or others, "emptied the group"
         self.rules.on_change(removed=targets)
         self.waits.after_deregistration()
 
     # Standbys
 
     def check(self, addresses: frozenset[IPAddress]) -> StandbyCheck:
-        fails = self._next_fault() not in (None, FaultKind.SLOW)
+        fails = self.next_fault() not in (None, FaultKind.SLOW)
         unknown = self._world.history.owned.at(self.now()).confirmed is None
         if fails or (unknown and not self._world.faults_ended):
             check = StandbyCheck(failure="DescribeNetworkInterfaces failed")
@@ -334,21 +372,28 @@ class Run:
         self.deadline = self.started_at + self._start.remaining_seconds - RESERVE_SECONDS
         self._rules = RuleChecker(history, dry_run=trigger.dry_run, deadline=self.deadline)
         self._waits = WaitChecker(self._rules, history, trigger, self.started_at)
+        policy = SyncPolicy(
+            port=PORT,
+            allowed_networks=VPC_NETWORKS,
+            max_targets=history.max_targets,
+            serving_standby=history.serving_standby,
+            warm_targets=history.switch.warm_targets if history.switch else 0,
+            confirm_seconds=CONFIRM_SECONDS,
+        )
+        if history.switch is not None:
+            self._pool = CheckedPool(self, self._world, history.switch, policy)
+            self._group = self._pool.switched
+        pool: Any = self._pool
         reconciler = Reconciler(
             endpoint=self,
             target_group=self,
-            policy=SyncPolicy(
-                port=PORT,
-                allowed_networks=VPC_NETWORKS,
-                max_targets=history.max_targets,
-                serving_standby=history.serving_standby,
-                confirm_seconds=CONFIRM_SECONDS,
-            ),
+            policy=policy,
             clock=self,
             reporter=self,
             watch_seconds=history.watch_seconds,
             dns_poll_seconds=history.dns_poll_seconds,
             standbys=self if history.serving_standby else None,
+            pool=pool,
         )
         self._steps_of_run = reconciler.run_in_steps(
             trigger, remaining_seconds=self._start.remaining_seconds, age_seconds=0.0
@@ -375,10 +420,15 @@ class Run:
     def _end(self, reason: str) -> None:
         assert self._steps_of_run is not None
         self._steps_of_run.close()
-        self.is_over = True
+        self._release(keep=False)
         self._world.log(self.name, reason)
 
-    def _next_fault(self) -> FaultKind | None:
+    def _release(self, *, keep: bool) -> None:
+        self.is_over = True
+        if self._pool is not None:
+            self._pool.release(keep=keep)
+
+    def next_fault(self) -> FaultKind | None:
         self._calls += 1
         fault = self._faults.get(self._calls)
         lasts = SLOW_SECONDS if fault in (FaultKind.TIMED_OUT, FaultKind.SLOW) else 0.0
@@ -388,30 +438,34 @@ class Run:
         self._late += SLOW_SECONDS
         self._world.now += SLOW_SECONDS
 
-    def _fail_before(self, operation: str, fault: FaultKind | None) -> None:
-        """Raise the error of a call without effect."""
+    def fail_before(self, operation: str) -> None:
+        """Raise the error of the next call if it has no effect. Its reply may be lost too."""
+        self._raise(operation, self.next_fault())
+
+    def _raise(self, operation: str, fault: FaultKind | None) -> None:
         if fault in (FaultKind.TIMED_OUT, FaultKind.SLOW):
             self._take_long()
         if fault is FaultKind.DENIED:
-            self._failed(AwsAccessDeniedError(operation, "AccessDenied", "not allowed"))
+            raise AwsAccessDeniedError(operation, "AccessDenied", "not allowed")
         if fault not in (None, FaultKind.SLOW):
-            self._failed(AwsUnavailableError(operation, "Throttling", str(fault)))
+            raise AwsUnavailableError(operation, "Throttling", str(fault))
 
     def _failed(self, error: AwsCallError) -> NoReturn:
         self.rules.on_failure()
         self.waits.after_failure(self.now(), retryable=error.retryable)
         raise error
 
-    def _change(
+    def change(
         self, operation: str, change: Callable[[Sequence[Target]], None], targets: Sequence[Target]
     ) -> None:
-        self.requested.update((operation, target) for target in targets)
-        fault = self._next_fault()
+        """Make a call that changes the group or the rules."""
+        self._world.log(self.name, (operation, *targets))
+        fault = self.next_fault()
         lost = fault is FaultKind.LOST_REPLY
-        self._fail_before(operation, None if lost else fault)
+        self._raise(operation, None if lost else fault)
         self._world.apply(self.name, change, targets)
         if lost:
-            self._failed(AwsUnavailableError(operation, "RequestTimeout", str(fault)))
+            raise AwsUnavailableError(operation, "RequestTimeout", str(fault))
 
 
 def _text(content: object) -> str:
@@ -437,6 +491,21 @@ def _ports(history: History) -> dict[IPAddress, Port]:
                 turns.append(at)
         ports[address] = Port(address in listening.first, tuple(turns))
     return ports
+
+
+def _rules(switch: Switch | None, group: ComputedGroup, now: Callable[[], float]) -> ComputedRules:
+    """Return the rules of a switch. Without one, they allow everything."""
+    if switch is None:
+        wide = Port(open_at_first=True)
+        return ComputedRules(now=now, group=group, propagation_seconds=lambda: 0.0, wide=wide)
+    turns = () if switch.wide_from is None else (switch.wide_from,)
+    return ComputedRules(
+        now=now,
+        group=group,
+        propagation_seconds=lambda: switch.propagation_seconds,
+        wide=Port(open_at_first=False, turns=turns),
+        state=switch.state,
+    )
 
 
 _LOOKUP_FAILURES = {
