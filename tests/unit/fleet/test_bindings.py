@@ -147,21 +147,22 @@ FAULTS = [
         "eu-central-1",
     ),
     *(
-        (tagged((POLICY_TAG, text)), repr(bad))
-        for text, bad in [
-            ("port", ""),
-            ("fast", "fast"),
-            ("color=red", "color=red"),
-            ("port=1 port=1", "port=1"),
-            ("port=0", "0"),
-            ("port=65536", "65536"),
-            ("port=\u0665", "\u0665"),
-            ("max=16", "16"),
-            ("networks=", ""),
-            ("networks=10.1.0.0/16+lan", "lan"),
-            ("networks=11.0.0.0/8", "11.0.0.0/8"),
-            ("networks=0.0.0.0/0", "0.0.0.0/0"),
-            ("networks=fd00::/8", "fd00::/8"),
+        (tagged((POLICY_TAG, text)), message)
+        for text, message in [
+            ("port", "'port'"),
+            ("fast", "'fast'"),
+            ("color=red", "'color=red'"),
+            ("port=1 port=1", "'port=1'"),
+            ("port=0", "port must be a whole number from 1 to 65535, not '0'"),
+            ("port=65536", "'65536'"),
+            ("port=\u0665", "'\u0665'"),
+            ("max=16", "max must be a whole number from 1 to 15, not '16'"),
+            ("networks=", "'networks='"),
+            ("networks=+", "'networks=+'"),
+            ("networks=10.1.0.0/16+lan", "'lan'"),
+            ("networks=11.0.0.0/8", "11.0.0.0/8 is outside the fleet's allowed networks"),
+            ("networks=10.1.0.0/16+0.0.0.0/0", "0.0.0.0/0 is outside"),
+            ("networks=fd00::/8", "fd00::/8 is outside"),
         ]
     ),
 ]

@@ -4,13 +4,12 @@ Everyone who may tag a target group can write these tags, so they are untrusted.
 a finding on their group and affect no other group.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
-from ipaddress import ip_network
 
 from target_sync.endpoints.names import classify
-from target_sync.errors import RejectedInputError
+from target_sync.environment import networks, whole_number
+from target_sync.errors import RejectedInputError, SettingsError
 from target_sync.fleet.model import (
     ENDPOINT_TAG,
     FLEET_KINDS,
@@ -33,8 +32,6 @@ from target_sync.model import (
 )
 
 _USER_TAGS = (ENDPOINT_TAG, KIND_TAG, POLICY_TAG)
-
-_NUMBER = re.compile(r"[0-9]{1,5}")
 
 
 class _InvalidTagsError(Exception):
@@ -119,12 +116,12 @@ def _endpoint(text: str, kind: str | None, region: str) -> tuple[str, DatabaseKi
         raise _InvalidTagsError(
             f"The tag {ENDPOINT_TAG} has the custom endpoint {endpoint.endpoint}, whose chosen"
             f" members cannot be followed: give the cluster's writer or reader endpoint, or set"
-            f" {KIND_TAG}.",
+            f" {KIND_TAG}."
         )
     if endpoint.kind not in FLEET_KINDS:
         raise _InvalidTagsError(
             f"The tag {ENDPOINT_TAG} has {text!r}, which is {endpoint.type}: a fleet follows DNS"
-            " names only; register these targets yourself, or deploy a stack for them.",
+            " names only; register these targets yourself, or deploy a stack for them."
         )
     return endpoint.endpoint, endpoint.kind
 
@@ -134,7 +131,7 @@ def _kind(text: str | None) -> DatabaseKind | None:
         return None
     if text not in FLEET_KINDS:
         raise _InvalidTagsError(
-            f"The tag {KIND_TAG} has {text!r}: give one of {', '.join(FLEET_KINDS)}, or no tag.",
+            f"The tag {KIND_TAG} has {text!r}: give one of {', '.join(FLEET_KINDS)}, or no tag."
         )
     return DatabaseKind(text)
 
@@ -144,42 +141,34 @@ def _policy(text: str, default: SyncPolicy) -> SyncPolicy:
     given = dict[str, str]()
     for item in text.split():
         name, _, value = item.partition("=")
-        if name not in {"port", "max", "networks"} or name in given:
-            raise _invalid_policy(item)
-        given[name] = value
-    policy = default
-    if "port" in given:
-        policy = replace(policy, port=_number(given["port"], HIGHEST_PORT))
-    if "max" in given:
-        policy = replace(policy, max_targets=_number(given["max"], default.max_targets))
-    if "networks" in given:
-        networks = tuple(_network(item, default) for item in given["networks"].split("+"))
-        policy = replace(policy, allowed_networks=networks)
-    return policy
-
-
-def _number(text: str, highest: int) -> int:
-    if not _NUMBER.fullmatch(text) or not 1 <= int(text) <= highest:
-        raise _invalid_policy(text, f" (a number from 1 to {highest})")
-    return int(text)
-
-
-def _network(text: str, default: SyncPolicy) -> IPNetwork:
+        if name not in {"port", "max", "networks"} or name in given or not value.strip("+"):
+            raise _InvalidTagsError(
+                f"The tag {POLICY_TAG} has {item!r}: give port=, max= or networks=, each once, for"
+                " example port=6432 networks=10.1.0.0/16+10.2.0.0/16."
+            )
+        given[name] = value.replace("+", ",")
+    most = default.max_targets
     try:
-        network = ip_network(text)
-    except ValueError:
-        raise _invalid_policy(text) from None
-    # The versions are compared first, because subnet_of raises for IPv4 and IPv6.
-    if not any(
-        network.version == allowed.version and network.subnet_of(allowed)  # type: ignore[arg-type]
-        for allowed in default.allowed_networks
-    ):
-        raise _invalid_policy(text, " (it is outside the fleet's allowed networks)")
-    return network
+        return replace(
+            default,
+            port=whole_number(given, "port", HIGHEST_PORT, default=str(default.port)),
+            max_targets=whole_number(given, "max", most, default=str(most)),
+            allowed_networks=_networks(given, default.allowed_networks),
+        )
+    except SettingsError as error:
+        raise _InvalidTagsError(f"The tag {POLICY_TAG}: {error}.") from None
 
 
-def _invalid_policy(item: str, why: str = "") -> _InvalidTagsError:
-    return _InvalidTagsError(
-        f"The tag {POLICY_TAG} has {item!r}{why}: give port=, max= or networks=, each once, for"
-        " example port=6432 networks=10.1.0.0/16+10.2.0.0/16.",
-    )
+def _networks(given: Mapping[str, str], allowed: tuple[IPNetwork, ...]) -> tuple[IPNetwork, ...]:
+    """Return the given networks, which must be inside the allowed ones; or else the latter."""
+    if "networks" not in given:
+        return allowed
+    narrowed = networks(given, "networks")
+    for network in narrowed:
+        # The versions are compared first, because subnet_of raises for IPv4 and IPv6.
+        if not any(
+            network.version == it.version and network.subnet_of(it)  # type: ignore[arg-type]
+            for it in allowed
+        ):
+            raise SettingsError(f"{network} is outside the fleet's allowed networks")
+    return narrowed
