@@ -149,6 +149,10 @@ class Ports:
         """Let a port refuse new connections. Open connections stay."""
         self._change(lambda plan: replace(plan, closed=plan.closed | {vpc}))
 
+    def add(self, vpc: Endpoint, loopback: Endpoint) -> None:
+        """Let a new address and port lead to a socket."""
+        self._redirect(vpc, loopback)
+
     @contextmanager
     def redirected(self, vpc: Endpoint, loopback: Endpoint) -> Iterator[None]:
         """Redirect a port to another socket during a `with` block."""

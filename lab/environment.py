@@ -4,7 +4,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -145,16 +145,25 @@ class Lab:
         )
         return partial(postgres.connect, _HOST, port, password)
 
-    def flows_cut(self, target: Endpoint, *, since: float) -> int:
-        """Return how many flows to a target the data plane has cut since a time."""
+    def flow_cuts(self, target: Endpoint, *, since: float) -> Sequence[float]:
+        """Return when the data plane cut flows to a target, in epoch seconds."""
+        return [
+            event["at"] for event in self._flow_events("flow_cut", target) if event["at"] >= since
+        ]
+
+    def flows_opened(self, target: Endpoint) -> int:
+        """Return how many flows the data plane has opened to a target."""
+        return len(self._flow_events("flow_opened", target))
+
+    def _flow_events(self, name: str, target: Endpoint) -> Sequence[Mapping[str, Any]]:
         lines = (self.supervisor.work_dir / "dataplane.log").read_text().splitlines()
         events = [json.loads(line) for line in lines]
-        return sum(
-            event["event"] == "flow_cut"
-            and event["at"] >= since
-            and (event["address"], event["port"]) == (str(target.address), target.port)
+        return [
+            event
             for event in events
-        )
+            if event["event"] == name
+            and (event["address"], event["port"]) == (str(target.address), target.port)
+        ]
 
     def wait_for(self, condition: Callable[[], _T | None], what: str) -> _T:
         """Wait for a condition and return its first true value.

@@ -1,4 +1,8 @@
-"""Observes the states of a target group's targets over time."""
+"""Observes the states of a target group's targets over time.
+
+A target that outbound rules of the load balancer close is not counted as registered: the stack
+keeps it warm.
+"""
 
 import time
 from collections.abc import Mapping
@@ -13,12 +17,12 @@ _NOT_REGISTERED = "draining"
 
 
 def registered(plane: DataPlane) -> Mapping[str, set[Endpoint]]:
-    """Return the registered targets of each group behind a load balancer, healthy or not."""
+    """Return the serving targets of each group behind a load balancer, healthy or not."""
     return {
         listener.target_group_arn: {
             Endpoint(target.address, target.port)
             for target in listener.targets
-            if target.state != _NOT_REGISTERED
+            if target.state != _NOT_REGISTERED and target.allowed
         }
         for listener in plane.listeners
     }
@@ -31,8 +35,8 @@ class TargetChange:
     Attributes:
         at: Epoch seconds, exact to a twentieth of a second.
         target: The target.
-        state: Its new state; None if the group no longer lists it.
-        registered: The number of registered targets at that time.
+        state: Its new state; None if the group no longer lists it, or it is closed.
+        registered: The number of serving targets at that time.
     """
 
     at: float
@@ -49,6 +53,7 @@ class TargetObserver(PollingThread):
         self._admin = admin
         self._target_group_arn = target_group_arn
         self._states: dict[Endpoint, str] = {}
+        self._warm: dict[Endpoint, str] = {}
         self._sightings: list[TargetChange] = []
 
     @property
@@ -58,16 +63,21 @@ class TargetObserver(PollingThread):
 
     @property
     def states(self) -> dict[Endpoint, str]:
-        """The targets and their last observed states."""
+        """The open targets and their last observed states."""
         return dict(self._states)
 
     @property
+    def warm(self) -> dict[Endpoint, str]:
+        """The warm targets and their last observed states."""
+        return dict(self._warm)
+
+    @property
     def registered(self) -> set[Endpoint]:
-        """The targets that were registered at the last poll."""
+        """The serving targets at the last poll."""
         return {t for t, state in self.states.items() if state != _NOT_REGISTERED}
 
     def first(self, target: Endpoint, *states: str | None, since: float) -> float | None:
-        """Return when the target was first in one of these states after a time, or None."""
+        """Return when the open target was first in one of these states after a time, or None."""
         return next(
             (
                 s.at
@@ -77,8 +87,19 @@ class TargetObserver(PollingThread):
             None,
         )
 
+    def joined(self, target: Endpoint, *, since: float) -> float | None:
+        """Return when the target became a serving one after a time, or None."""
+        is_serving = False
+        for change in self.changes:
+            if change.target != target:
+                continue
+            was_serving, is_serving = is_serving, change.state not in {None, _NOT_REGISTERED}
+            if change.at >= since and is_serving and not was_serving:
+                return change.at
+        return None
+
     def fewest_registered(self, since: float, until: float) -> int | None:
-        """Return the fewest registered targets at any change in a period; None without a change."""
+        """Return the fewest serving targets at any change in a period; None without a change."""
         return min((s.registered for s in self.changes if since <= s.at <= until), default=None)
 
     def _poll(self) -> None:
@@ -86,13 +107,18 @@ class TargetObserver(PollingThread):
             listeners = self._admin.data_plane().listeners
         except EmulatorAdminError:
             return  # the supervisor reports the reason
-        current = {
-            Endpoint(target.address, target.port): target.state
+        listed = [
+            (Endpoint(target.address, target.port), target)
             for listener in listeners
             if listener.target_group_arn == self._target_group_arn
             for target in listener.targets
+        ]
+        self._warm = {
+            endpoint: target.state
+            for endpoint, target in listed
+            if not target.allowed and target.state != _NOT_REGISTERED
         }
-        self._compare(current)
+        self._compare({endpoint: target.state for endpoint, target in listed if target.allowed})
 
     def _compare(self, current: dict[Endpoint, str]) -> None:
         before, self._states = self._states, current

@@ -48,7 +48,8 @@ class Outage:
         promoted_at: When the new primary began to accept writes.
         flipped_at: When the database's name had moved.
         detected_at: When a run first detected a change; None if no run recorded it.
-        registered_at: When the new primary's address was registered; None if it already was.
+        registered_at: When the new primary's address became a serving target; None if it already
+            was one.
         healthy_at: When the new target was healthy.
         written_at: When the new primary acknowledged its first write.
         gap: The interval without an acknowledged write.

@@ -150,7 +150,7 @@ class ScenarioContext:
             )
 
     def registered_in(self, target_group_arn: str) -> set[Endpoint]:
-        """Return the registered targets of a group, healthy or not."""
+        """Return the serving targets of a group, healthy or not."""
         return registered(self.lab.admin.data_plane()).get(target_group_arn, set())
 
     def expect_resources(self, text: str, before: Sequence[str]) -> None:
@@ -202,6 +202,17 @@ class ConnectionPath:
         if standby:
             names += f"; standby: {', '.join(map(str, sorted(standby)))}"
         self.context.lab.wait_for(lambda: self.observer.states == expected, f"{names}, healthy")
+        self.context.expect(text, holds=True, detail=names)
+
+    def expect_warm(self, text: str, targets: Collection[Endpoint]) -> None:
+        """Wait until exactly these targets are warm and unhealthy, and add an expectation.
+
+        Raises:
+            WaitTimeoutError: Other targets are warm.
+        """
+        expected = dict.fromkeys(targets, "unhealthy")
+        names = ", ".join(str(target) for target in sorted(targets)) or "none"
+        self.context.lab.wait_for(lambda: self.observer.warm == expected, f"{names}, warm")
         self.context.expect(text, holds=True, detail=names)
 
     @contextmanager

@@ -46,6 +46,27 @@ def registering_needs(
     }
 
 
+def opening_needs(
+    context: ScenarioContext, failover: FailoverTimes, *, announced_at: float
+) -> Mapping[str, float]:
+    """Return the seconds that a failover to a warm target needs, by name.
+
+    The next health check follows the effect of the rule after an interval at most.
+
+    Args:
+        context: Has the lab's times.
+        failover: The failover.
+        announced_at: When the first source named the new address.
+    """
+    options = context.lab.options
+    return {
+        "promotion": failover.promoted_at - failover.began_at,
+        "announcement": announced_at - failover.promoted_at,
+        "rule": options.rule_delay,
+        "health checks": _HEALTHY_AFTER * options.health_check_interval,
+    }
+
+
 def standby_needs(context: ScenarioContext, failover: FailoverTimes) -> Mapping[str, float]:
     """Return the seconds that a failover to a registered address needs, by name.
 
@@ -95,7 +116,7 @@ def follow(
         lambda: path.observer.first(failover.new, "healthy", since=failover.began_at),
         f"{failover.new} to be healthy",
     )
-    registered_at = path.observer.first(failover.new, "initial", since=failover.began_at)
+    registered_at = path.observer.joined(failover.new, since=failover.began_at)
     record = None
     if records:
         record = context.lab.wait_for(

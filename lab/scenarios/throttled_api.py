@@ -78,7 +78,8 @@ def _calls(context: ScenarioContext, action: str) -> int:
 
 
 def _expect_registered(path: ConnectionPath, text: str, targets: set[Endpoint]) -> None:
-    registered = path.context.registered_in(path.outputs["TargetGroupArn"])
+    # A rule may be closed although the API of the load balancer throttles.
+    registered = path.observer.registered | path.observer.warm.keys()
     path.context.expect(text, registered == targets, ", ".join(map(str, sorted(registered))))
 
 

@@ -20,6 +20,8 @@ KINDS = {
 SHORTENED = {
     "failover-watch": ["--registration-delay=15"],
     "failover-serving-standby": ["--registration-delay=15"],
+    "failover-warm": ["--registration-delay=15"],
+    "failover-warm-cluster": ["--registration-delay=15"],
     "lost-event": ["--schedule-interval=15"],
 }
 #: The longest scenarios start first.
@@ -28,6 +30,8 @@ LONGEST = (
     "faults",
     "updates",
     "lost-event",
+    "failover-warm-cluster",
+    "failover-warm",
     "failover-serving-standby",
     "failover-watch",
     "failover-cluster",
