@@ -63,6 +63,7 @@ def _changes(database: Database) -> Mapping[str, Mapping[str, str]]:
         },
         "the consumer, the functions' subnets and their boundary": {
             "DnsPollIntervalSeconds": "0",
+            "StandbyTargets": "warm",
             "Consumer": "custom",
             "AllowedPrincipals": f"arn:aws:iam::{DBT}:root",
             "FunctionSubnetIds": subnets,
