@@ -158,6 +158,13 @@ class Stack:
         """Return the stack's outputs by key; empty if there is no stack."""
         return {o["OutputKey"]: o["OutputValue"] for o in self.described().get("Outputs", ())}
 
+    def resource(self, logical_id: str) -> str:
+        """Return the physical ID of a resource of the stack."""
+        found = self.account.client("cloudformation").describe_stack_resource(
+            StackName=self.name, LogicalResourceId=logical_id
+        )
+        return str(found["StackResourceDetail"]["PhysicalResourceId"])
+
     def described(self) -> Mapping[str, Any]:
         """Return the stack as CloudFormation describes it; empty if there is no stack."""
         cloudformation = self.account.client("cloudformation")

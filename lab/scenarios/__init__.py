@@ -24,6 +24,7 @@ from lab.scenarios import (
     rds_instance,
     rds_proxy,
     static,
+    switch,
     throttled_api,
     updates,
 )
@@ -48,6 +49,7 @@ SCENARIOS: Mapping[str, Scenario] = {
         failover_warm.SCENARIO,
         failover_cluster.SCENARIO,
         failover_cluster.WARM,
+        switch.SCENARIO,
         flapping_dns.SCENARIO,
         lost_event.SCENARIO,
         throttled_api.SCENARIO,

@@ -66,10 +66,7 @@ class _Scene:
 
     def resource(self, logical_id: str) -> str:
         """Return the physical ID of a resource of the stack."""
-        found = self.client("cloudformation").describe_stack_resource(
-            StackName=self.context.stack.name, LogicalResourceId=logical_id
-        )
-        return str(found["StackResourceDetail"]["PhysicalResourceId"])
+        return self.context.stack.resource(logical_id)
 
     def status(self) -> Mapping[str, Any]:
         """Return the status report. SAM would take longer to start."""
