@@ -4,9 +4,12 @@ No credentials and no settings of the machine reach a test.
 """
 
 import os
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
+
+from target_sync import aws
 
 # A slow machine must not fail a test, so no example has a time limit.
 settings.register_profile("no-deadline", parent=settings(), deadline=None)
@@ -39,3 +42,12 @@ def _isolated_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     # moto would create 1,300 images for each test, which takes a second.
     monkeypatch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
+
+
+@pytest.fixture(autouse=True)
+def _full_models() -> Iterator[None]:
+    """Drop a session with small models: in Lambda each function has a process of its own."""
+    yield
+    session = aws._session  # noqa: SLF001 - no code of a function drops its session
+    if session.cache_info().currsize and session().get_config_variable("data_path"):
+        session.cache_clear()

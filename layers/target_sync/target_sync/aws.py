@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import os.path
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_network
@@ -79,6 +80,18 @@ CLIENT_CONFIG = Config(
 
 # One session for all clients of a container: each new one would read botocore's tables again.
 _session = functools.cache(botocore.session.get_session)
+
+
+#: A model of the EC2 API with the operations of ReconcileTargetsFunction alone (ADR 0033).
+_SMALL_MODELS = os.path.join(os.path.dirname(__file__), "aws_models")  # noqa: PTH118, PTH120 - pathlib is not imported yet
+
+
+def use_small_models() -> None:
+    """Let clients that are made later use this project's models, for the APIs that have one.
+
+    Such a client has only the operations of the model. botocore's own model of EC2 has hundreds.
+    """
+    _session().set_config_variable("data_path", _SMALL_MODELS)
 
 
 def make_client(service: str, config: Config = CLIENT_CONFIG) -> Any:

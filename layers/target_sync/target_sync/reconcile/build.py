@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from target_sync.aws import make_client
+from target_sync.aws import make_client, use_small_models
 from target_sync.clock import SystemClock
 from target_sync.config import Settings, StandbyTargets, load_settings
 from target_sync.endpoints.build import endpoint_of, members_of
@@ -36,6 +36,7 @@ def reconciler() -> Reconciler:
 def build_reconciler(environ: Mapping[str, str]) -> Reconciler:
     """Build a reconciler from an environment."""
     settings = load_settings(environ)
+    use_small_models()
     clock = SystemClock()
     endpoint = endpoint_of(settings, clock.now)
     has_switch = bool(settings.outbound_rules_group)
