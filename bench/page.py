@@ -13,6 +13,7 @@ from bench.simulation import MISSED_SECONDS
 from bench.strategies import (
     DEFAULT,
     NO_POLLS,
+    NO_STANDBY,
     OURS,
     PLAIN_LOOPS,
     POLLS,
@@ -79,6 +80,7 @@ def to_markdown(report: Report) -> str:
         compared=_compared,
         stack=report.row(DEFAULT.name, Kind.INSTANCE),
         standby=report.row(SERVING_STANDBY.name, Kind.INSTANCE),
+        cold=report.row(NO_STANDBY.name, Kind.INSTANCE),
         missed_seconds=MISSED_SECONDS,
         counted_every=COUNTED_EVERY,
         claims=claim_rows(claims(report.rows)),

@@ -13,11 +13,20 @@ from typing import TYPE_CHECKING, Any, cast
 
 from bench.world import FIRST_EVENT, Failover, Kind, World
 from lab.simulation.clock import VirtualClock
-from lab.simulation.target_group import Checks, ComputedGroup, Port
-from target_sync.endpoints.cluster import ClusterWriterEndpoint, RdsCluster
+from lab.simulation.outbound_rules import ComputedRules
+from lab.simulation.target_group import CLOSED, OPEN, Checks, ComputedGroup, Port
+from target_sync.config import StandbyTargets
+from target_sync.endpoints.cluster import ClusterMembers, ClusterWriterEndpoint, RdsCluster
 from target_sync.endpoints.dns import DnsEndpoint
-from target_sync.model import IPAddress, Observation, StandbyCheck, Target
-from target_sync.ports import Endpoint
+from target_sync.model import (
+    CandidateList,
+    IPAddress,
+    Observation,
+    StandbyCheck,
+    SwitchState,
+    Target,
+)
+from target_sync.ports import Candidates, Endpoint
 
 if TYPE_CHECKING:
     from mypy_boto3_rds.client import RDSClient
@@ -117,7 +126,10 @@ class RdsApi:
 
 @dataclass(slots=True)
 class OwnAddresses:
-    """Implements ``target_sync.ports.Standbys``: both servers are the database's own."""
+    """The EC2 API: both servers are the database's own.
+
+    Implements ``target_sync.ports.Standbys`` and ``target_sync.ports.Candidates``.
+    """
 
     calls: int = 0
 
@@ -126,25 +138,31 @@ class OwnAddresses:
         self.calls += 1
         return StandbyCheck(confirmed=addresses)
 
+    def addresses(self, serving: frozenset[IPAddress]) -> CandidateList:
+        """List the other server with one call."""
+        self.calls += 1
+        return CandidateList(addresses=tuple(a for a in (OLD, NEW) if a not in serving))
+
 
 @dataclass(slots=True, kw_only=True)
 class Scene:
     """The models of one failover, connected.
 
     Attributes:
-        both_registered: Whether both addresses are targets from the start, and stay so.
+        standby: Which targets stay registered; None if no rules of ours limit the load balancer.
     """
 
     world: World
     failover: Failover
     authoritative: bool = False
-    both_registered: bool = False
+    standby: StandbyTargets | None = None
     clock: VirtualClock = field(default_factory=lambda: VirtualClock(FIRST_EVENT))
-    standbys: OwnAddresses = field(default_factory=OwnAddresses)
+    interfaces: OwnAddresses = field(default_factory=OwnAddresses)
     names: Names = field(init=False)
     rds: RdsApi = field(init=False)
     cluster: RdsCluster = field(init=False)
     group: ComputedGroup = field(init=False)
+    rules: ComputedRules = field(init=False)
 
     def __post_init__(self) -> None:
         self.names = Names(
@@ -165,8 +183,16 @@ class Scene:
             registration_seconds=partial(self.world.registration.draw, self.random("group")),
             checks=Checks(interval=self.world.interval),
         )
+        self.rules = ComputedRules(
+            now=self.clock.now,
+            group=self.group,
+            propagation_seconds=partial(self.world.rule.draw, self.random("rules")),
+            wide=OPEN if self.standby is None else CLOSED,
+            state=SwitchState.PROVEN,
+        )
+        self.rules.put({OLD_TARGET, *(self._desired if self._is_serving else ())})
         self.group.put(OLD_TARGET, self.failover.old_checks_from)
-        if self.both_registered:
+        if self.standby in {StandbyTargets.SERVING, StandbyTargets.WARM}:
             self.group.put(NEW_TARGET, self.failover.new_checks_from)
 
     def random(self, purpose: str) -> Random:
@@ -196,12 +222,34 @@ class Scene:
         return ClusterWriterEndpoint(NAME, self.cluster, self.names, self.clock.now)
 
     @property
+    def candidates(self) -> Candidates:
+        """The addresses that the database may move to."""
+        if self.failover.kind is Kind.INSTANCE:
+            return self.interfaces
+        return ClusterMembers(self.cluster, self.names, self.clock.now)
+
+    @property
     def in_sync(self) -> bool:
-        """Whether the group has exactly the desired targets of after the failover."""
-        desired = {NEW_TARGET, OLD_TARGET} if self.both_registered else {NEW_TARGET}
-        return self.group.registered == desired
+        """Whether the load balancer reaches exactly the desired targets of after the failover."""
+        serving = self.group.registered
+        if self.standby is not None:
+            serving &= self.rules.opened
+        return serving == self._desired
+
+    @property
+    def _is_serving(self) -> bool:
+        return self.standby is StandbyTargets.SERVING
+
+    @property
+    def _desired(self) -> frozenset[Target]:
+        return frozenset({NEW_TARGET, OLD_TARGET} if self._is_serving else {NEW_TARGET})
+
+    @property
+    def changed_at(self) -> float:
+        """The moment of the last change of the group or of its rules."""
+        return max([self.group.changed_at, *(at for at, _, _ in self.rules.changes[-1:])])
 
     @property
     def aws_calls(self) -> int:
         """The number of calls to AWS APIs so far."""
-        return self.group.calls + self.rds.calls + self.standbys.calls
+        return self.group.calls + self.rules.calls + self.rds.calls + self.interfaces.calls

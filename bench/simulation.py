@@ -1,6 +1,8 @@
 """Simulates one failover, or some time without any, with all runs on one virtual clock."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from heapq import heappop, heappush
 from itertools import count
 from math import inf
@@ -9,6 +11,7 @@ from bench.scene import NEW_TARGET, OLD_TARGET, Scene
 from bench.strategies import Events, Run, StartRun, Strategy
 from bench.world import FIRST_EVENT, Failover, Kind, World, draw
 from lab.simulation.target_group import Stay
+from target_sync.model import Target
 from target_sync.reconcile.reconciler import SCHEDULE_SECONDS
 
 #: A failover that no run has followed by then counts as missed, with this many seconds.
@@ -165,7 +168,7 @@ def play(
     return _outcome(
         runs.scene,
         costs=runs.costs if to_the_end else None,
-        changed_later=runs.scene.group.changed_at > in_sync_at,
+        changed_later=runs.scene.changed_at > in_sync_at,
     )
 
 
@@ -191,10 +194,10 @@ def play_quietly(world: World, kind: Kind, strategy: Strategy, minutes: int) -> 
 def _queue(world: World, failover: Failover, strategy: Strategy) -> _RunQueue:
     """Return the queue with the schedule and the events of a failover, before the first step."""
     scene = Scene(
-        world=world,
+        world=world if strategy.rule is None else replace(world, rule=strategy.rule),
         failover=failover,
         authoritative=strategy.authoritative,
-        both_registered=strategy.serving_standby,
+        standby=strategy.standby if strategy.ours else None,
     )
     queue, start_run = _RunQueue(scene), strategy.runs(scene)
     if strategy.every:
@@ -213,27 +216,60 @@ def _outcome(scene: Scene, *, costs: Costs | None, changed_later: bool) -> Outco
     healthy_at = None if stay is None else stay.healthy_from(listens)
     return Outcome(
         flip=flip - FIRST_EVENT if failover.events else None,
-        stale=_seconds(flip, None if stay is None else stay.since),
+        stale=_seconds(flip, None if stay is None else _serving_since(scene, stay)),
         flowing=_seconds(listens, healthy_at),
         wrong=_wrong(scene, flip),
         wrong_since_promotion=_wrong(scene, listens),
         wrong_since_seen=_wrong(scene, max(flip, scene.names.moved_at)),
-        removals=sum(_was_desired(scene, stay) for stay in scene.group.stays),
-        flaps=len(scene.group.stays) - len({stay.target for stay in scene.group.stays}),
-        missed=not scene.in_sync or scene.group.changed_at > flip + MISSED_SECONDS,
+        removals=sum(_was_desired(scene, target, at) for target, at in _removals(scene)),
+        flaps=_flaps(scene),
+        missed=not scene.in_sync or scene.changed_at > flip + MISSED_SECONDS,
         costs=costs,
         changed_later=changed_later,
     )
 
 
-def _was_desired(scene: Scene, stay: Stay) -> bool:
+def _serving_since(scene: Scene, stay: Stay) -> float:
+    """Return when the target was registered, or opened if that was later."""
+    opened = [at for at, target, opens in scene.rules.changes if opens and target == stay.target]
+    return max([stay.since, *opened[-1:]])
+
+
+def _removals(scene: Scene) -> Iterator[tuple[Target, float]]:
+    """Yield each removal: with rules of ours a target is closed first, else deregistered."""
+    if scene.standby is not None:
+        yield from ((target, at) for at, target, opens in scene.rules.changes if not opens)
+        return
+    for stay in scene.group.stays:
+        if stay.deregistered_at is not None:
+            yield stay.target, stay.deregistered_at
+
+
+def _flaps(scene: Scene) -> int:
+    """Return how often a removed target came back."""
+    if scene.standby is None:
+        return len(scene.group.stays) - len({stay.target for stay in scene.group.stays})
+    closed: set[Target] = set()
+    flaps = 0
+    for _, target, opens in scene.rules.changes:
+        flaps += opens and target in closed
+        closed |= set() if opens else {target}
+    return flaps
+
+
+def _was_desired(scene: Scene, target: Target, removed_at: float) -> bool:
     """Whether the target was removed while it was desired."""
-    if stay.deregistered_at is None:
-        return False
     failover = scene.failover
-    if stay.target == NEW_TARGET:
-        return stay.deregistered_at >= failover.flip
-    return stay.deregistered_at < failover.listens
+    if target == NEW_TARGET:
+        return removed_at >= failover.flip
+    return removed_at < failover.listens
+
+
+def _connectable(stay: Stay, lasts: float) -> Stay:
+    """Return the stay as new connections see it, which reach it for a while after it ended."""
+    if stay.deregistered_at is None:
+        return stay
+    return replace(stay, deregistered_at=stay.deregistered_at + lasts)
 
 
 def _seconds(since: float, at: float | None) -> float:
@@ -248,11 +284,12 @@ def _wrong(scene: Scene, since: float) -> float:
     if scene.failover.kind is Kind.INSTANCE:
         return 0.0
     end = scene.failover.flip + MISSED_SECONDS
+    lasts = partial(scene.world.deregistration.draw, scene.random("deregistration"))
     spans = [
         span
         for stay in scene.group.stays
         if stay.target == OLD_TARGET
-        for span in stay.healthy_spans()
+        for span in _connectable(stay, lasts()).connectable_spans()
     ]
     seconds = sum(max(0.0, min(end, until) - max(since, at)) for at, until in spans)
     return min(MISSED_SECONDS, seconds)

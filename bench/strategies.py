@@ -6,12 +6,15 @@ from enum import Enum
 from typing import TypeAlias
 
 from bench.scene import NETWORK, PORT, Scene
-from bench.world import Event, Kind
+from bench.world import Event, Kind, Span
+from target_sync.config import StandbyTargets
 from target_sync.model import FailedObservation, SyncPolicy, Target
 from target_sync.reconcile.loop import RunState
 from target_sync.reconcile.reconciler import SCHEDULE_SECONDS, Reconciler
 from target_sync.reconcile.result import SyncResult
 from target_sync.reconcile.triggers import SyncTrigger
+from target_sync.targets.switched_group import SwitchedTargetGroup
+from target_sync.targets.warm_pool import WarmPool
 from target_sync.triggers import TriggerKind
 
 #: Timeout of the function, and the defaults of EventWatchDurationSeconds and
@@ -19,6 +22,8 @@ from target_sync.triggers import TriggerKind
 FUNCTION_SECONDS = 600.0
 EVENT_WATCH_DURATION_SECONDS = 300.0
 DNS_POLL_INTERVAL_SECONDS = 5.0
+#: Enough for the one server that each database has besides the serving one.
+_WARM_TARGETS = 1
 
 SCHEDULE = SyncTrigger(kind=TriggerKind.SCHEDULE)
 
@@ -48,6 +53,8 @@ class Strategy:
         events: The events that start a run.
         ours: Whether it runs the shipped reconciler; else each run is one iteration of a
             plain loop.
+        standby: Which targets stay registered, for the shipped reconciler.
+        rule: Seconds until a change of a rule takes effect; None for those of the world.
     """
 
     name: str
@@ -57,7 +64,8 @@ class Strategy:
     ours: bool = True
     authoritative: bool = False
     dns_poll_seconds: float = DNS_POLL_INTERVAL_SECONDS
-    serving_standby: bool = False
+    standby: StandbyTargets = StandbyTargets.WARM
+    rule: Span | None = None
     kinds: tuple[Kind, ...] = field(default=tuple(Kind))
 
     @property
@@ -81,17 +89,25 @@ class Strategy:
         return run
 
     def _reconciler(self, scene: Scene) -> Reconciler:
+        is_serving = self.standby is StandbyTargets.SERVING
+        policy = SyncPolicy(
+            port=PORT,
+            allowed_networks=(NETWORK,),
+            serving_standby=is_serving,
+            warm_targets=_WARM_TARGETS if self.standby is StandbyTargets.WARM else 0,
+        )
+        now = scene.clock.now
+        switched = SwitchedTargetGroup(group=scene.group, rules=scene.rules, policy=policy, now=now)
         return Reconciler(
             endpoint=scene.endpoint,
-            target_group=scene.group,
-            policy=SyncPolicy(
-                port=PORT, allowed_networks=(NETWORK,), serving_standby=self.serving_standby
-            ),
+            target_group=switched,
+            policy=policy,
             clock=scene.clock,
             reporter=_NoReporter(),
             watch_seconds=EVENT_WATCH_DURATION_SECONDS,
             dns_poll_seconds=self.dns_poll_seconds,
-            standbys=scene.standbys if self.serving_standby else None,
+            standbys=scene.interfaces if is_serving else None,
+            pool=WarmPool(switched=switched, candidates=scene.candidates, policy=policy, now=now),
         )
 
 
@@ -159,8 +175,23 @@ SERVING_STANDBY = Strategy(
     name="serving standby",
     meaning="this stack with `StandbyTargets=serving`; both addresses are already targets, as after"
     " a first failover",
-    serving_standby=True,
+    standby=StandbyTargets.SERVING,
     kinds=(Kind.INSTANCE,),
+)
+NO_STANDBY = Strategy(
+    name="no warm targets",
+    meaning="this stack with `StandbyTargets=none`: the load balancer has to register the new"
+    " primary",
+    standby=StandbyTargets.NONE,
+)
+#: Slower rules than the world's.
+SLOW_RULES = tuple(
+    Strategy(
+        name=f"rules take {seconds:g} s",
+        meaning=f"this stack, if each change of a rule takes effect after {seconds:g} s",
+        rule=Span(seconds, seconds),
+    )
+    for seconds in (10.0, 30.0)
 )
 
 STRATEGIES = (
@@ -173,7 +204,9 @@ STRATEGIES = (
     DEFAULT,
     *POLLS,
     AUTHORITATIVE,
+    NO_STANDBY,
     SERVING_STANDBY,
+    *SLOW_RULES,
 )
 #: The names of the strategies that run the shipped reconciler.
 OURS = frozenset(strategy.name for strategy in STRATEGIES if strategy.ours)

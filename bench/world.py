@@ -53,6 +53,8 @@ class World:
     ttl: float = 5.0
     two_caches: float = 0.5
     registration: Span = Span(90.0, 180.0)
+    deregistration: Span = Span(0.0, 120.0)
+    rule: Span = Span(0.5, 5.0)
     interval: float = 5.0
     schedule: float = 60.0
     start: Span = Span(0.0, 1.0)
@@ -113,6 +115,14 @@ SOURCES: Mapping[str, Described] = {
         "from RegisterTargets until the first health check",
         "seen by others (kubernetes-sigs/aws-load-balancer-controller#1834); AWS says a few"
         " minutes",
+    ),
+    "deregistration": Described(
+        "from DeregisterTargets until no new connection reaches the target",
+        "up to 120 s seen by others (aws/containers-roadmap#470); AWS says a few minutes",
+    ),
+    "rule": Described(
+        "from a change of an outbound rule until it takes effect",
+        f"{_AN_ASSUMPTION}; AWS says as quickly as possible, with a small delay",
     ),
     "interval": Described(
         "seconds between two health checks, at a random phase; two equal results change the state",

@@ -3,7 +3,6 @@
 Times are seconds.
 """
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -23,7 +22,7 @@ class ComputedRules:
         wide: When another security group of the load balancer allows everything.
         state: What is known about the switch.
         calls: The number of calls to the EC2 API.
-        changed_at: When the last call changed a rule.
+        changes: When each change of a rule was called, its target, and whether it opened it.
         opened: The open targets; reading them counts no call.
     """
 
@@ -33,7 +32,7 @@ class ComputedRules:
     wide: Port = CLOSED
     state: SwitchState = SwitchState.UNPROVEN
     calls: int = 0
-    changed_at: float = -math.inf
+    changes: list[tuple[float, Target, bool]] = field(default_factory=list)
     opened: frozenset[Target] = frozenset()
     _rules: dict[Target, Port] = field(default_factory=dict)
 
@@ -75,9 +74,10 @@ class ComputedRules:
         self.calls += bool(named)
         if not turned:
             return
-        self.changed_at = self.now()
-        effect_at = self.changed_at + self.propagation_seconds()
+        now = self.now()
+        effect_at = now + self.propagation_seconds()
         for target in turned:
+            self.changes.append((now, target, target not in self.opened))
             rule = self._rules.get(target, CLOSED)
             kept = tuple(turn for turn in rule.turns if turn < effect_at)
             # An even number of replaced changes leaves the old value, which the new one turns.

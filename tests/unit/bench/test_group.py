@@ -255,7 +255,7 @@ def test_calls_are_counted_as_the_adapter_makes_them() -> None:
     rules = closed_pair().rules
 
     rules.open([])
-    assert (rules.calls, rules.changed_at) == (0, -math.inf)
+    assert (rules.calls, rules.changes) == (0, [])
     rules.open(TARGETS[:2])
     rules.open(TARGETS[:1])
     rules.close(TARGETS[:1])
@@ -265,4 +265,8 @@ def test_calls_are_counted_as_the_adapter_makes_them() -> None:
     assert rules.calls == 5
     rules.mark(SwitchState.PROVEN)
     assert (rules.calls, rules.describe().state) == (7, SwitchState.PROVEN)
-    assert rules.changed_at == 0.0
+    assert rules.changes == [
+        (0.0, TARGETS[0], True),
+        (0.0, TARGETS[1], True),
+        (0.0, TARGETS[0], False),
+    ]
