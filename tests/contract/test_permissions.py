@@ -55,7 +55,7 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
         "ec2-instance",
         "rds-instance",
         "serving standby",
-        "warm targets",
+        "no warm targets",
         "rejection",
     ),
     "ReviewConnectionsFunction": ("rejection", "acceptance"),

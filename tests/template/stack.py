@@ -60,11 +60,7 @@ SITUATIONS: Mapping[str, Mapping[str, str]] = {
     },
     "serving standby": {"StandbyTargets": "serving"},
     "serving standby, function in the VPC": {"StandbyTargets": "serving", **_IN_VPC},
-    "warm targets": {"StandbyTargets": "warm"},
-    "warm targets of a cluster": {
-        "StandbyTargets": "warm",
-        "DatabaseEndpoint": f"orders.{_CLUSTER}",
-    },
+    "no warm targets": {"StandbyTargets": "none"},
     "boundary": {
         "PermissionsBoundaryArn": "arn:aws:iam::111122223333:policy/boundary",
         "AcceptanceRequired": "true",

@@ -149,7 +149,7 @@ def test_the_reconciler_has_the_permissions_of_its_database_kind_only() -> None:
     }
     cluster = {"rds:DescribeDBClusters", "rds:DescribeDBInstances"}
     more = {
-        "rds-instance": set(),
+        "rds-instance": {"ec2:DescribeNetworkInterfaces"},
         "rds-cluster-writer": cluster,
         "rds-cluster-readers": cluster,
         "rds-proxy": set(),
@@ -157,8 +157,7 @@ def test_the_reconciler_has_the_permissions_of_its_database_kind_only() -> None:
         "static": set(),
         "ec2-instance": {"ec2:DescribeInstances"},
         "serving standby": {"ec2:DescribeNetworkInterfaces"},
-        "warm targets": {"ec2:DescribeNetworkInterfaces"},
-        "warm targets of a cluster": cluster,
+        "no warm targets": set(),
     }
     for situation, actions in more.items():
         assert allowed(situation, "ReconcileTargetsRole").keys() == always | actions
@@ -185,7 +184,7 @@ def test_the_reconciler_has_the_permissions_of_its_database_kind_only() -> None:
 def test_only_warm_targets_of_an_instance_need_the_network_interfaces(
     given: dict[str, str], reads: bool
 ) -> None:
-    resolver = Resolver({**given, "StandbyTargets": "warm"})
+    resolver = Resolver(given)
     variables = resolver.of_type("AWS::Lambda::Function")["ReconcileTargetsFunction"][
         "Environment"
     ]["Variables"]
@@ -369,8 +368,11 @@ LOOKED_UP_INSTANCE = {
 
 
 def environment(**given: str) -> dict[str, str]:
-    instance = LOOKED_UP_INSTANCE if "StandbyTargets" in given else {}
-    resolver = Resolver(given, attributes={**LOOKED_UP, **instance})
+    """Return the variables for a cluster, or for an instance if StandbyTargets is given."""
+    is_instance = "StandbyTargets" in given
+    names = {} if is_instance else SITUATIONS["rds-cluster-writer"]
+    attributes = {**LOOKED_UP, **(LOOKED_UP_INSTANCE if is_instance else {})}
+    resolver = Resolver({**names, **given}, attributes=attributes)
     function = resolver.of_type("AWS::Lambda::Function")["ReconcileTargetsFunction"]
     variables: dict[str, str] = function["Environment"]["Variables"]
     return variables
@@ -436,9 +438,9 @@ def test_the_function_and_the_template_accept_the_same_numbers(
 
 
 def test_the_function_reads_each_of_its_variables() -> None:
-    variables = environment(StandbyTargets="serving").keys()
+    variables = environment(StandbyTargets="warm").keys()
     network = {"DATABASE_SECURITY_GROUPS", "DATABASE_SUBNETS", "VPC_ID"}
-    assert variables - environment().keys() == network
+    assert variables - environment(StandbyTargets="none").keys() == network
     code = "".join(path.read_text() for path in (ROOT / "layers").rglob("*.py"))
     unread = {name for name in variables if f'"{name}"' not in code}
     assert unread <= {"POWERTOOLS_LOG_LEVEL"}

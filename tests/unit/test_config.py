@@ -241,18 +241,24 @@ WARM = {
 }
 
 
-def test_warm_targets_of_an_instance_need_its_network() -> None:
+def test_warm_targets_of_an_instance_are_in_its_network() -> None:
     settings = load_settings({**ENVIRONMENT, **WARM})
 
     assert settings.standby_targets is StandbyTargets.WARM
     assert (settings.policy.warm_targets, settings.policy.serving_standby) == (5, False)
     assert settings.subnets == ("subnet-0a1b2c3d", "subnet-1a2b3c4d")
     assert load_settings({**ENVIRONMENT, **WARM, "DATABASE_SUBNETS": ""}).subnets == ()
-    for name in ("VPC_ID", "DATABASE_SECURITY_GROUPS"):
-        with pytest.raises(SettingsError, match=name):
-            load_settings({**ENVIRONMENT, **WARM, name: ""})
+    with pytest.raises(SettingsError, match="DATABASE_SECURITY_GROUPS is missing"):
+        load_settings({**ENVIRONMENT, **WARM, "DATABASE_SECURITY_GROUPS": ""})
     with pytest.raises(SettingsError, match="DATABASE_SUBNETS"):
         load_settings({**ENVIRONMENT, **WARM, "DATABASE_SUBNETS": "subnet-0a1b2c3d,vpc-1"})
+
+
+def test_warm_targets_of_an_unknown_network_are_its_former_addresses() -> None:
+    settings = load_settings({**ENVIRONMENT, **WARM, "VPC_ID": ""})
+
+    assert settings.policy.warm_targets == 5
+    assert (settings.vpc_id, settings.subnets, settings.security_groups) == ("", (), ())
 
 
 def test_no_target_is_warm_without_a_group_for_the_outbound_rules() -> None:

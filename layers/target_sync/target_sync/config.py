@@ -85,8 +85,8 @@ class Settings:
             (``FOLLOW_WRITER_WITHOUT_READERS``).
         standby_targets: Which targets stay registered (``STANDBY_TARGETS``). Warm targets need
             ``OUTBOUND_RULES_GROUP``; without it none is kept.
-        vpc_id: The database's VPC; empty unless the standby of an instance may stay registered
-            (``VPC_ID``).
+        vpc_id: The database's VPC; empty unless the standby of an instance may stay registered,
+            and if it is not known (``VPC_ID``).
         security_groups: The database's security groups; empty as the VPC
             (``DATABASE_SECURITY_GROUPS``).
         subnets: The subnets of the database's subnet group; empty as the VPC, and if they are not
@@ -132,7 +132,11 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     outbound_rules_group = _outbound_rules_group(environ)
     standby_targets = _standby_targets(kind, environ, has_switch=bool(outbound_rules_group))
     policy = _policy(kind, standby_targets, environ)
-    needs_network = kind is DatabaseKind.RDS_INSTANCE and standby_targets is not StandbyTargets.NONE
+    needs_network = kind is DatabaseKind.RDS_INSTANCE and (
+        standby_targets is StandbyTargets.SERVING
+        # The template sets no network for a name that it does not know as an instance's.
+        or (standby_targets is StandbyTargets.WARM and bool(optional(environ, "VPC_ID")))
+    )
     dns_poll_seconds = whole_number(
         environ, "DNS_POLL_INTERVAL_SECONDS", _LONGEST_POLL_SECONDS, lowest=0, default="0"
     )

@@ -11,7 +11,6 @@ from target_sync.aws import make_client, use_small_models
 from target_sync.clock import SystemClock
 from target_sync.config import Settings, StandbyTargets, load_settings
 from target_sync.endpoints.build import endpoint_of, members_of
-from target_sync.model import DatabaseKind
 from target_sync.notifications.messages import Origin
 from target_sync.notifications.sender import notification_sender
 from target_sync.ports import Candidates, Endpoint
@@ -74,7 +73,7 @@ def _candidates(
     ec2: Any, settings: Settings, endpoint: Endpoint, now: Callable[[], float]
 ) -> Candidates | None:
     """Return what lists the addresses that the database may move to; None if no API does."""
-    if settings.kind is DatabaseKind.RDS_INSTANCE and settings.policy.warm_targets:
+    if settings.vpc_id and settings.policy.warm_targets:
         return network_interfaces_of(ec2, settings)
     return members_of(endpoint, now)
 
