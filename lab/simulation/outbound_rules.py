@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from lab.simulation.target_group import CLOSED, ComputedGroup, Port
-from target_sync.model import OutboundRules, SwitchState, Target
+from target_sync.model import OutboundRules, SwitchState, Target, in_order
 
 
 @dataclass(slots=True, kw_only=True)
@@ -76,7 +76,7 @@ class ComputedRules:
             return
         now = self.now()
         effect_at = now + self.propagation_seconds()
-        for target in turned:
+        for target in in_order(turned):
             self.changes.append((now, target, target not in self.opened))
             rule = self._rules.get(target, CLOSED)
             kept = tuple(turn for turn in rule.turns if turn < effect_at)

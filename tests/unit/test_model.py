@@ -36,12 +36,14 @@ def pure_modules() -> list[str]:
 
 
 def pure_values() -> list[type]:
+    """Return the data classes of the pure modules. One without equality is no value."""
     modules = [importlib.import_module(name) for name in pure_modules()]
     return [
         value
         for module in modules
         for _, value in inspect.getmembers(module, inspect.isclass)
         if is_dataclass(value) and value.__module__ == module.__name__
+        if vars(value)["__dataclass_params__"].eq
     ]
 
 

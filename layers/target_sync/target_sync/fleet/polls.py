@@ -13,7 +13,7 @@ LONGEST_PAUSE_SECONDS = 30.0
 _BURST_SECONDS = 0.1
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, eq=False, kw_only=True)
 class PollSchedule:
     """The polls of some endpoints.
 
