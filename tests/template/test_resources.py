@@ -12,6 +12,7 @@ from target_sync.provisioning.functions import LONGEST_RUN_SECONDS
 from target_sync.provisioning.resources import first_sync
 from target_sync.reconcile.loop import HEALTHY_WITHIN_SECONDS
 from target_sync.reconcile.reconciler import RESERVE_SECONDS, SCHEDULE_SECONDS
+from target_sync.targets import switch_proof
 from tests.template.stack import (
     NETWORK,
     ROOT,
@@ -127,6 +128,9 @@ def test_the_first_sync_may_take_as_long_as_its_runs() -> None:
         + provisioner.RESERVE_SECONDS
     )
     assert FUNCTIONS["ReconcileTargetsFunction"]["Timeout"] > LONGEST_RUN_SECONDS
+    proof = switch_proof.UNHEALTHY_WITHIN_SECONDS + switch_proof.HEALTHY_WITHIN_SECONDS
+    # The sync after the proof waits for no health.
+    assert proof + 90 <= LONGEST_RUN_SECONDS
 
 
 # ---------------------------------------------------------------------------------- policies

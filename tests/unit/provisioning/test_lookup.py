@@ -340,19 +340,19 @@ REJECTED: dict[str, tuple[dict[str, object], list[str]]] = {
     ),
     "a serving standby of readers": (
         {"DatabaseEndpoint": READERS, "StandbyTargets": "serving"},
-        ["followed as rds-cluster-readers", "leave StandbyTargets at none"],
+        ["followed as rds-cluster-readers", "set StandbyTargets to warm or none"],
     ),
     "a serving standby of a proxy": (
         {"DatabaseEndpoint": PROXY, "StandbyTargets": "serving"},
-        ["followed as rds-proxy", "leave StandbyTargets at none"],
+        ["followed as rds-proxy", "set StandbyTargets to warm or none"],
     ),
     "a serving standby of a name": (
         {"DatabaseEndpoint": "db.example.com", "StandbyTargets": "serving", **NETWORK},
-        ["followed as hostname", "leave StandbyTargets at none"],
+        ["followed as hostname", "set StandbyTargets to warm or none"],
     ),
     "a serving standby of one server of a cluster": (
         {"DatabaseEndpoint": MEMBER, "DatabaseKind": "rds-instance", "StandbyTargets": "serving"},
-        ["followed as rds-instance in the cluster sales", "leave StandbyTargets at none"],
+        ["followed as rds-instance in the cluster sales", "set StandbyTargets to warm or none"],
     ),
     "no endpoint": ({"DatabaseEndpoint": ""}, ["DatabaseEndpoint is missing"]),
 }

@@ -149,7 +149,7 @@ def check_standby(named: NamedEndpoint, database: Database | None) -> None:
         raise RejectedInputError(
             f"StandbyTargets is serving, but DatabaseEndpoint {named.endpoint} is followed as"
             f" {named.kind}{cluster}, and a former server can still accept"
-            " connections and get traffic: leave StandbyTargets at none."
+            " connections and get traffic: set StandbyTargets to warm or none."
         )
 
 
