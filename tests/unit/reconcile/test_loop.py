@@ -775,6 +775,14 @@ def test_the_pool_is_not_refreshed_while_something_else_is_due(
     assert not run.needs_refresh(step)
 
 
+def test_an_unfinished_run_refreshes_nothing() -> None:
+    slow = Snapshot(group(a=HEALTHY, b=HEALTHY), dns(0, ttl=3600))
+    run, step = new_run(PLAIN).after_snapshot(slow)
+
+    assert step == Done(RunStatus.UNFINISHED)
+    assert not run.needs_refresh(step)
+
+
 def test_a_failed_run_refreshes_nothing() -> None:
     run, _ = take_snapshot(new_run(MANUAL), 0)
 

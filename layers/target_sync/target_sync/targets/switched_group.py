@@ -43,9 +43,7 @@ class SwitchedTargetGroup:
     def deregister(self, targets: Sequence[Target]) -> None:
         """Close targets, and then deregister those that the warm pool has no room for."""
         self.rules.close(targets)
-        leaving = targets_to_let_go(self.view, targets, self.policy)
-        self.view = self.view.with_open(self.view.rules.open.difference(targets))
-        self.let_go(leaving)
+        self.let_go(targets_to_let_go(self.view, targets, self.policy))
 
     def let_go(self, targets: Sequence[Target]) -> None:
         """Deregister closed targets, except those that another run has opened in between."""
