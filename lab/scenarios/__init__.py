@@ -53,6 +53,7 @@ SCENARIOS: Mapping[str, Scenario] = {
         flapping_dns.SCENARIO,
         lost_event.SCENARIO,
         throttled_api.SCENARIO,
+        throttled_api.RULES,
         drill.SCENARIO,
         faults.SCENARIO,
         fleet.SCENARIO,

@@ -1,6 +1,12 @@
-"""A failover while the load balancer's API throttles all calls, then some, then none."""
+"""A failover while an API throttles all calls, then some, then none.
+
+The one API registers targets, the other one opens and closes warm targets.
+"""
 
 import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 
 from drill.results import format_seconds
 from lab.addresses import Endpoint
@@ -8,51 +14,88 @@ from lab.aws import create_database
 from lab.emulator.messages import Fault
 from lab.function_logs import metric_sum, run_records
 from lab.scenarios.base import ConnectionPath, Scenario, ScenarioContext
-from lab.scenarios.outages import follow, registering_needs
+from lab.scenarios.outages import follow, opening_needs, registering_needs
 
-_SERVICE = "elasticloadbalancing"
-_DESCRIBE, _REGISTER, _DEREGISTER = "DescribeTargetHealth", "RegisterTargets", "DeregisterTargets"
 #: More calls than the scenario makes.
 _EVERY = 1_000_000
 #: Longer than the throttle.
 _WATCH_SECONDS = "120"
-#: The most RegisterTargets calls after the throttle, from several runs at once.
+#: The most calls that add the new target after the throttle, from several runs at once.
 _CALLS_ALLOWED = 5
 
 
-def _run(context: ScenarioContext) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Api:
+    """The calls of one API.
+
+    Attributes:
+        service: As in IAM.
+        error: Its error code for too many calls.
+        describe: Describes the targets or their rules.
+        add: Lets a target get traffic.
+        remove: Takes the traffic from a target.
+        standby_targets: `StandbyTargets` of the stack.
+        needs: What the failover needs.
+    """
+
+    service: str
+    error: str
+    describe: str
+    add: str
+    remove: str
+    standby_targets: str
+    needs: Callable[..., Mapping[str, float]]
+
+
+_LOAD_BALANCING = _Api(
+    service="elasticloadbalancing",
+    error="ThrottlingException",
+    describe="DescribeTargetHealth",
+    add="RegisterTargets",
+    remove="DeregisterTargets",
+    standby_targets="none",
+    needs=registering_needs,
+)
+_RULES = _Api(
+    service="ec2",
+    error="RequestLimitExceeded",
+    describe="DescribeSecurityGroupRules",
+    add="AuthorizeSecurityGroupEgress",
+    remove="RevokeSecurityGroupEgress",
+    standby_targets="warm",
+    needs=opening_needs,
+)
+
+
+def _run(context: ScenarioContext, api: _Api) -> None:
     database = create_database(context.provider, "orders")
     rds = context.lab.rds_for(database, context.servers)
     parameters = {
         "DatabaseEndpoint": database.endpoint,
         "EventWatchDurationSeconds": _WATCH_SECONDS,
+        "StandbyTargets": api.standby_targets,
     }
     with context.path(parameters, targets=[rds.writer]) as path, path.writing() as writing:
+        if api is _RULES:
+            path.expect_warm("the standby is warm", [context.targets[1]])
         context.progress.show("The API throttles; the primary dies")
-        for action in (_DESCRIBE, _REGISTER, _DEREGISTER):
-            _throttle(context, action, _EVERY)
+        throttle = _Throttle(path, api)
+        for action in (api.describe, api.add, api.remove):
+            throttle.begin(action, _EVERY)
         old = rds.writer
         failover = rds.crash()
-        _wait_for_call(context, _DESCRIBE)
-        _expect_registered(path, "while DescribeTargetHealth is throttled nothing changes", {old})
-        _throttle(context, _DESCRIBE, 0)
-        _wait_for_call(context, _REGISTER)
-        _expect_registered(path, "while RegisterTargets is throttled nothing changes", {old})
-        _throttle(context, _REGISTER, 0)
-        released_at, calls_before = time.time(), _calls(context, _REGISTER)
+        throttle.expect(api.describe, "nothing changes", {old})
+        throttle.expect(api.add, "nothing changes", {old})
+        released_at, calls_before = time.time(), throttle.calls(api.add)
         context.lab.wait_for(
-            lambda: failover.new in path.observer.registered, f"{failover.new} to be registered"
+            lambda: failover.new in path.observer.registered, f"{failover.new} to be a target"
         )
-        calls = _calls(context, _REGISTER) - calls_before
-        _wait_for_call(context, _DEREGISTER)
-        _expect_registered(
-            path, "while DeregisterTargets is throttled nothing is removed", {old, failover.new}
-        )
-        _throttle(context, _DEREGISTER, 0)
-        needs = registering_needs(context, failover, announced_at=released_at)
-        outage = follow(writing, "throttled API", failover, needs).outage
+        calls = throttle.calls(api.add) - calls_before
+        throttle.expect(api.remove, "nothing is removed", {old, failover.new})
+        needs = api.needs(context, failover, announced_at=released_at)
+        outage = follow(writing, f"throttled {api.service}", failover, needs).outage
         context.expect(
-            f"the new address is registered by the first {_CALLS_ALLOWED} calls after the throttle",
+            f"the new address is a target by the first {_CALLS_ALLOWED} calls after the throttle",
             outage.registered_at is not None and calls <= _CALLS_ALLOWED,
             f"{calls}, {format_seconds((outage.registered_at or released_at) - released_at)}",
         )
@@ -61,26 +104,37 @@ def _run(context: ScenarioContext) -> None:
         _expect_reported(context, since=failover.began_at)
 
 
-def _throttle(context: ScenarioContext, action: str, times: int) -> None:
-    context.lab.admin.inject(
-        Fault(service=_SERVICE, action=action, error="ThrottlingException", times=times)
-    )
+@dataclass(frozen=True, slots=True)
+class _Throttle:
+    """Throttles the calls of an API."""
 
+    path: ConnectionPath
+    api: _Api
 
-def _wait_for_call(context: ScenarioContext, action: str) -> None:
-    """Wait for a new call of an action."""
-    before = _calls(context, action)
-    context.lab.wait_for(lambda: _calls(context, action) > before, f"a call of {action}")
+    def begin(self, action: str, times: int) -> None:
+        """Throttle the next calls of an action; 0 ends it."""
+        self.path.context.lab.admin.inject(
+            Fault(service=self.api.service, action=action, error=self.api.error, times=times)
+        )
 
+    def expect(self, action: str, text: str, targets: set[Endpoint]) -> None:
+        """Wait for a throttled call, expect these targets, and end the throttle of the action."""
+        context, before = self.path.context, self.calls(action)
+        context.lab.wait_for(lambda: self.calls(action) > before, f"a call of {action}")
+        found = self.path.observer.registered
+        if self.api is _LOAD_BALANCING:
+            # The rule is closed before the API throttles the deregistration.
+            found |= self.path.observer.warm.keys()
+        context.expect(
+            f"while {action} is throttled {text}",
+            found == targets,
+            ", ".join(map(str, sorted(found))),
+        )
+        self.begin(action, 0)
 
-def _calls(context: ScenarioContext, action: str) -> int:
-    return context.lab.admin.calls().get(f"{_SERVICE}.{action}", 0)
-
-
-def _expect_registered(path: ConnectionPath, text: str, targets: set[Endpoint]) -> None:
-    # A rule may be closed although the API of the load balancer throttles.
-    registered = path.observer.registered | path.observer.warm.keys()
-    path.context.expect(text, registered == targets, ", ".join(map(str, sorted(registered))))
+    def calls(self, action: str) -> int:
+        """Return the number of calls of an action."""
+        return self.path.context.lab.admin.calls().get(f"{self.api.service}.{action}", 0)
 
 
 def _expect_reported(context: ScenarioContext, *, since: float) -> None:
@@ -104,5 +158,11 @@ SCENARIO = Scenario(
     name="throttled-api",
     shows="the stack follows a failover when the throttle of the API ends, and removes nothing",
     servers=2,
-    run=_run,
+    run=partial(_run, api=_LOAD_BALANCING),
+)
+RULES = Scenario(
+    name="throttled-rules",
+    shows="the same with warm targets, while the API of the outbound rules throttles",
+    servers=2,
+    run=partial(_run, api=_RULES),
 )
