@@ -138,7 +138,7 @@ def _meaning_and_remedy(result: SyncResult) -> tuple[str, str]:
             "nothing. An alarm reports it if no target becomes healthy.",
         )
     return (
-        "clients reach the database again. Connections to deregistered targets have ended.",
+        "clients reach the database again. Connections to other servers end within seconds.",
         "nothing.",
     )
 
