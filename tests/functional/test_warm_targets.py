@@ -65,6 +65,22 @@ def test_a_first_failover_waits_for_no_registration() -> WarmScenario:
     return scenario
 
 
+def cluster() -> tuple[WarmScenario, Any, FakeDns]:
+    """Return a cluster of three members with the writer at A, its RDS API and its DNS."""
+    scenario = WarmScenario(A, B, C, addresses=[A])
+    client: Any = FakeRds("orders-1", "orders-2", "orders-3")
+    dns = FakeDns(scenario.clock)
+    dns.set_addresses(WRITER_NAME, A)
+    for member, address in zip(client.members, (A, B, C), strict=True):
+        dns.set_addresses(instance_name(member), address)
+    members = RdsCluster(client, CLUSTER)
+    scenario.use_endpoint(ClusterWriterEndpoint(WRITER_NAME, members, dns, scenario.clock.now))
+    scenario.candidates = ClusterMembers(members, dns, scenario.clock.now)  # type: ignore[assignment]
+    scenario.start_container()
+    assert scenario.run(SCHEDULE).status is RunStatus.IN_SYNC
+    return scenario, client, dns
+
+
 @outcome(
     "Failover of a cluster whose members are warm targets; the old writer goes on as a reader",
     refused=9.0,
@@ -72,16 +88,7 @@ def test_a_first_failover_waits_for_no_registration() -> WarmScenario:
     metrics=TARGETS_CHANGED,
 )
 def test_the_old_writer_of_a_cluster_is_closed_and_stays_registered() -> WarmScenario:
-    scenario = WarmScenario(A, B, C, addresses=[A])
-    client: Any = FakeRds("orders-1", "orders-2", "orders-3")
-    dns = FakeDns(scenario.clock)
-    for name, address in {WRITER_NAME: A, "orders-1": A, "orders-2": B, "orders-3": C}.items():
-        dns.set_addresses(name if name == WRITER_NAME else instance_name(name), address)
-    cluster = RdsCluster(client, CLUSTER)
-    scenario.use_endpoint(ClusterWriterEndpoint(WRITER_NAME, cluster, dns, scenario.clock.now))
-    scenario.candidates = ClusterMembers(cluster, dns, scenario.clock.now)  # type: ignore[assignment]
-    scenario.start_container()
-    assert scenario.run(SCHEDULE).status is RunStatus.IN_SYNC
+    scenario, client, dns = cluster()
 
     client.writer, scenario.expected_servers = "orders-2", frozenset({B})
     dns.set_addresses(WRITER_NAME, B)
@@ -169,6 +176,21 @@ def test_a_steady_run_makes_three_calls_and_asks_dns_once_each_poll() -> None:
     assert scenario.rules.calls - calls[1] == {"DescribeSecurityGroupRules": 1}
     assert scenario.candidates.listings - listings == 1
     assert scenario.endpoint.queries - queries == 1 + result.run.dns_polls
+
+
+def test_a_steady_run_of_a_cluster_makes_three_calls_and_looks_up_two_names_each_poll() -> None:
+    scenario, client, dns = cluster()
+    ports = (scenario.group.calls, scenario.rules.calls, client.calls)
+    before = [counter.copy() for counter in ports]
+    queries = len(dns.queries)
+
+    result = scenario.run(SCHEDULE)
+
+    polls = result.run.dns_polls
+    group, rules, rds = (now - then for now, then in zip(ports, before, strict=True))
+    assert (group, rules) == ({"DescribeTargetHealth": 1}, {"DescribeSecurityGroupRules": 1})
+    assert rds == {"DescribeDBClusters": 1 + polls}
+    assert len(dns.queries) - queries == 2 * (1 + polls)
 
 
 def test_a_candidate_whose_interface_is_gone_leaves_the_pool() -> None:
