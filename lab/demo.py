@@ -138,7 +138,11 @@ class _DemoSteps:
             demoted.is_ready(),
             demoted.host,
         )
-        cuts = self.context.lab.flow_cuts(failover.old, since=failover.began_at)
+        # A closed rule does not cut it: the target becomes unhealthy two health checks later.
+        cuts = self.context.lab.wait_for(
+            lambda: self.context.lab.flow_cuts(failover.old, since=failover.began_at),
+            f"a flow to {failover.old} to be cut",
+        )
         self.context.expect(
             "failover 2: the client's flow to the demoted server was cut", cuts, f"{len(cuts)} cut"
         )
@@ -211,7 +215,7 @@ class _DemoSteps:
         record = lab.wait_for(
             lambda: self._registering_run(failover.new, since=since), "the record of its run"
         )
-        registered = observer.first(failover.new, "initial", "healthy", since=since)
+        registered = observer.joined(failover.new, since=since)
         healthy = observer.first(failover.new, "healthy", since=since)
         gone = observer.first(failover.old, "draining", None, since=since)
         until = time.time()

@@ -1,4 +1,4 @@
-"""A failover of an RDS instance with the default settings and, except for one, AWS's times."""
+"""A failover of an RDS instance without warm targets and, except for one, with AWS's times."""
 
 from collections.abc import Mapping
 
@@ -24,6 +24,7 @@ def _run(context: ScenarioContext) -> None:
     parameters = {
         "DatabaseEndpoint": database.endpoint,
         "EventWatchDurationSeconds": EVENT_WATCH_DURATION_SECONDS,
+        "StandbyTargets": "none",
     }
     with (
         context.path(parameters, targets=[rds.writer]) as path,
@@ -34,7 +35,7 @@ def _run(context: ScenarioContext) -> None:
         lead = failover.flipped_at - min(failover.events.values())
         context.expect("an event comes before the name moves", lead > 0, format_seconds(lead))
         needs = registering_needs(context, failover, announced_at=failover.flipped_at)
-        followed = follow(writing, "watch (default)", failover, needs)
+        followed = follow(writing, "no warm targets", failover, needs)
         expect_prompt(
             context,
             "the new address is registered",

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from lab.aws import Database, create_database
 from lab.rds_control_plane import RdsControlPlane
 from lab.scenarios.base import Scenario, ScenarioContext, Writing
-from lab.scenarios.outages import FollowedFailover, expect_prompt, follow, registering_needs
+from lab.scenarios.outages import FollowedFailover, expect_prompt, follow, opening_needs
 
 _POLL_SECONDS = 5
 #: A real minute, because a run polls until the next run is due.
@@ -23,7 +23,7 @@ def _run(context: ScenarioContext) -> None:
         followed = _fail_over(writing, rds, database, strategy, records=True)
         trigger = followed.record.trigger if followed.record else "none"
         context.expect(
-            f"{strategy}: a run of the schedule registers the new address",
+            f"{strategy}: a run of the schedule opens the new address",
             trigger == "schedule",
             trigger,
         )
@@ -44,11 +44,11 @@ def _fail_over(
     path, context = writing.path, writing.path.context
     context.progress.show(f"The primary dies, without an event ({strategy})")
     failover = rds.crash(emits_events=False)
-    needs = registering_needs(context, failover, announced_at=failover.flipped_at)
+    needs = opening_needs(context, failover, announced_at=failover.flipped_at)
     followed = follow(writing, strategy, failover, needs, records=records)
     expect_prompt(
         context,
-        f"{strategy}: the new address is registered",
+        f"{strategy}: the new address is a target",
         database.endpoint,
         since=failover.flipped_at,
         until=followed.outage.registered_at,
