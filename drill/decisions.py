@@ -129,7 +129,7 @@ def recognise_stack(
         status_function=outputs["ReportStatusFunctionName"],
         load_balancer_arn=resources["LoadBalancer"].id if "LoadBalancer" in resources else "",
         load_balancer_name=outputs.get("LoadBalancerDnsName", ""),
-        keeps_old_target=parameters.get("StandbyTargets") == "serving",
+        keeps_old_target=parameters.get("StandbyTargets") in {"serving", "warm"},
     )
 
 

@@ -38,7 +38,7 @@ def test_recognises_a_stack_of_the_template() -> None:
     assert not stack.keeps_old_target
 
 
-@pytest.mark.parametrize(("value", "keeps"), [("serving", True), ("none", False)])
+@pytest.mark.parametrize(("value", "keeps"), [("warm", True), ("serving", True), ("none", False)])
 def test_reads_whether_the_old_target_stays(value: str, keeps: bool) -> None:
     stack = recognise_stack(
         described_stack(parameters={"StandbyTargets": value}), stack_resources()
