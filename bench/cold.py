@@ -48,10 +48,16 @@ STARTS = {
 OFF = {
     "`botocore.session` in place of boto3": (
         "import gc; gc.disable(); import boto3; from target_sync import aws;"
-        " aws.make_client = lambda service, config=None: boto3.client(service, config=config)"
+        " of_boto3 = lambda: boto3.Session(botocore_session=aws._session());"
+        " aws.make_client = lambda name, config=None: of_boto3().client(name, config=config)"
     ),
     "no garbage collection at import": "import gc; gc.disable = gc.freeze = lambda: None",
+    "our model of EC2 in place of botocore's": (
+        "import gc; gc.disable(); from target_sync import aws; aws.use_small_models = lambda: None"
+    ),
 }
+#: The switch, which every stack with a load balancer of its own has.
+_SWITCH = {"OUTBOUND_RULES_GROUP": "sg-0123456789abcdef0", "STANDBY_TARGETS": "warm"}
 FIRST_RUN = """
 from types import SimpleNamespace
 context = SimpleNamespace(get_remaining_time_in_millis=lambda: 60_000)
@@ -162,7 +168,11 @@ def _starts(folder: Path, environ: Mapping[str, str]) -> tuple[Start, dict[str, 
     nothing = folder / "nothing"
     nothing.mkdir()
     return Start(BARE_CLIENT, LambdaPath(nothing, nothing, runtime), environ), {
-        name: Start(f"import app; {code}", LambdaPath(BUILD / name, layer, runtime), environ)
+        name: Start(
+            f"import app; {code}",
+            LambdaPath(BUILD / name, layer, runtime),
+            {**environ, **(_SWITCH if name == SYNC else {})},
+        )
         for name, code in STARTS.items()
     }
 

@@ -59,6 +59,8 @@ class StubAws(LoopbackServer):
 class StubElbV2(StubAws):
     """The three target calls of the ELBv2 query API over one group; targets are healthy.
 
+    The EC2 query API has an outbound rule for each of them.
+
     Attributes:
         targets: Address and port of each registered target.
         calls: The requested actions, in order.
@@ -93,6 +95,19 @@ def healthy(targets: Iterable[tuple[str, int]]) -> str:
         for address, port in targets
     )
     return f"<TargetHealthDescriptions>{members}</TargetHealthDescriptions>"
+
+
+def _open_rules(targets: Iterable[tuple[str, int]]) -> bytes:
+    items = "".join(
+        f"<item><isEgress>true</isEgress><ipProtocol>tcp</ipProtocol><fromPort>{port}</fromPort>"
+        f"<toPort>{port}</toPort><cidrIpv4>{address}/32</cidrIpv4>"
+        "<description>postgres-privatelink: open</description></item>"
+        for address, port in targets
+    )
+    return (
+        '<DescribeSecurityGroupRulesResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/">'
+        f"<securityGroupRuleSet>{items}</securityGroupRuleSet></DescribeSecurityGroupRulesResponse>"
+    ).encode()
 
 
 def elb_reply(action: str, result: str) -> bytes:
@@ -132,6 +147,8 @@ def form_of(text: str) -> dict[str, str]:
 class _ElbV2Handler(StubHandler):
     def reply(self, text: str) -> tuple[str, bytes]:
         form = form_of(text)
+        if form["Action"] == "DescribeSecurityGroupRules":
+            return "text/xml", _open_rules(self.stub.targets)
         return "text/xml", elb_reply(form["Action"], self.stub.result(form))
 
 
