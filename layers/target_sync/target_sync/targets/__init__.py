@@ -1,1 +1,1 @@
-"""Adapters for the target group and for the addresses that may be its targets."""
+"""The target group, the outbound rules that open its targets, and the warm pool."""
