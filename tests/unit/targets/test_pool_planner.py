@@ -366,7 +366,9 @@ def test_an_applied_plan_leaves_nothing_to_do(
 
     again = plan_pool(after, frozenset(desired), candidates, WARM_POLICY)
 
-    assert (again.to_register, again.to_deregister, again.to_close) == ((), (), ())
+    # A candidate that was open and not registered may join once it is closed.
+    assert {*targets(again.to_register)} <= {*made.to_close}
+    assert (again.to_deregister, again.to_close) == ((), ())
 
 
 @given(view=views, policy=policies, data=st.data())
