@@ -12,7 +12,7 @@ from drill.results import Moment, Timeline, format_seconds, print_expectations, 
 from drill.run_records import RunRecord
 from lab.addresses import Endpoint
 from lab.aws import Consumer, Database, create_database
-from lab.environment import CONSUMER, STRANGER
+from lab.environment import ADDRESSES, CONSUMER, STRANGER
 from lab.function_logs import run_records
 from lab.options import LabOptions
 from lab.rds_control_plane import Failover, RdsControlPlane
@@ -47,6 +47,12 @@ def run_demo(options: LabOptions, console: Console) -> bool:
         if timeline.write_gap is not None:
             seconds = format_seconds(timeline.write_gap.seconds)
             console.print(f"{escape(timeline.title)}: writes were interrupted for {seconds}")
+    console.print(
+        "Before each failover the new primary was a warm target. With StandbyTargets=none the load"
+        f" balancer would have had to register it first: {options.registration_delay:g} s with the"
+        " times of this run, 90 to 180 s on AWS as others measured.",
+        soft_wrap=True,
+    )
     return results.all_hold
 
 
@@ -193,6 +199,11 @@ class _DemoSteps:
 
     def _fail_over(self, *, prefixed: bool) -> Failover:
         promoted, demoted = self.context.servers.standbys[0], self.context.servers.primary
+        number = len(self.context.results.timelines) + 1
+        self.writing.path.expect_warm(
+            f"failover {number}: the new address is a warm target before it",
+            [ADDRESSES[promoted.host]],
+        )
         self._demoted_at.pop(IPv4Address(promoted.host), None)
         failover = self.rds.fail_over(prefixed=prefixed)
         self._demoted_at[IPv4Address(demoted.host)] = failover.promoted_at
