@@ -221,7 +221,12 @@ def test_a_registration_needs_a_snapshot_if_no_removal_waits() -> None:
 
 
 @pytest.mark.parametrize(
-    ("at", "step"), [(DEADLINE - WINDOW - 0.1, PollDns), (DEADLINE - WINDOW, TakeSnapshot)]
+    ("at", "step"),
+    [
+        (DEADLINE - WINDOW - 0.1, PollDns),
+        (DEADLINE - WINDOW, TakeSnapshot),
+        (DEADLINE - WINDOW + 0.1, TakeSnapshot),
+    ],
 )
 def test_a_run_polls_after_a_registration_only_if_the_removal_is_due_in_time(
     at: float, step: type[PollDns | TakeSnapshot]
@@ -752,6 +757,8 @@ def test_the_pool_is_refreshed_before_the_run_waits_for_the_next_one_or_ends() -
     ends = take_snapshot(new_run(MANUAL), 0)
 
     assert waits[0].needs_refresh(waits[1])
+    confirmed = replace(waits[0], waited_for=(WaitsFor.CONFIRMATION, WaitsFor.NEXT_RUN))
+    assert confirmed.needs_refresh(waits[1])
     assert ends[0].needs_refresh(ends[1])
     assert waits[0].after_refresh(REPORT)[1] == waits[1] == PollDns(5.0)
     assert ends[0].after_refresh(REPORT)[1] == ends[1] == Done(RunStatus.IN_SYNC)
