@@ -124,6 +124,7 @@ class _DemoSteps:
 
     def first_failover(self) -> None:
         """The primary crashes; RDS promotes the standby and emits plain events."""
+        self._expect_warm_standby()
         old = self.context.servers.primary
         old.kill()
         failover = self._fail_over(prefixed=False)
@@ -132,6 +133,7 @@ class _DemoSteps:
 
     def second_failover(self) -> None:
         """A person fails over through the RDS API; the old primary keeps accepting connections."""
+        self._expect_warm_standby()
         demoted = self.context.servers.primary
         self.context.provider.client("rds").reboot_db_instance(
             DBInstanceIdentifier=self.database.identifier, ForceFailover=True
@@ -197,13 +199,15 @@ class _DemoSteps:
             "no row was acknowledged by a demoted server", not strays, f"{len(strays)} strays"
         )
 
-    def _fail_over(self, *, prefixed: bool) -> Failover:
-        promoted, demoted = self.context.servers.standbys[0], self.context.servers.primary
+    def _expect_warm_standby(self) -> None:
         number = len(self.context.results.timelines) + 1
         self.writing.path.expect_warm(
             f"failover {number}: the new address is a warm target before it",
-            [ADDRESSES[promoted.host]],
+            [ADDRESSES[self.context.servers.standbys[0].host]],
         )
+
+    def _fail_over(self, *, prefixed: bool) -> Failover:
+        promoted, demoted = self.context.servers.standbys[0], self.context.servers.primary
         self._demoted_at.pop(IPv4Address(promoted.host), None)
         failover = self.rds.fail_over(prefixed=prefixed)
         self._demoted_at[IPv4Address(demoted.host)] = failover.promoted_at
