@@ -82,7 +82,7 @@ AREAS: Mapping[str, Area] = {
             _tests(
                 *("functional/test_runs.py", "functional/test_continuous_polling.py"),
                 *("functional/test_serving_standby.py", "functional/test_database_kinds.py"),
-                "functional/test_failover_scenarios.py",
+                *("functional/test_warm_targets.py", "functional/test_failover_scenarios.py"),
             ),
         ),
     ),
@@ -102,7 +102,9 @@ AREAS: Mapping[str, Area] = {
     "targets": Area(
         ("targets/*.py",),
         (
-            _tests("contract/test_target_group.py", "contract/test_network_interfaces.py"),
+            _tests("unit/targets", "contract/test_target_group.py"),
+            _tests("contract/test_network_interfaces.py", "contract/test_outbound_rules.py"),
+            _tests("functional/test_warm_targets.py", "functional/test_switch_proof.py"),
             _tests("contract/test_provisioning.py", "contract/test_fleet_groups.py"),
             _tests("functional/test_provision_stack*.py", "functional/test_serving_standby.py"),
         ),
