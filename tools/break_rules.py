@@ -26,7 +26,7 @@ _FAST_TESTS = ("tests/unit", "tests/functional", "tests/contract/test_target_gro
 #: Histories that are too rare for chance.
 _SMALL_HISTORIES = "tests/properties/test_small_histories.py"
 #: More than the tests replay: a rare history may be missing among a thousand.
-_HISTORIES = ("--histories", "4000", "--seed", "7", "--no-shrink")
+_HISTORIES = ("--histories", "12000", "--seed", "7", "--no-shrink")
 #: The exit codes if all tests passed, and if some failed. Other codes are errors.
 _NOTICED_OR_NOT = (0, 1)
 
