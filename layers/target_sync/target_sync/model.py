@@ -381,6 +381,18 @@ def targets_at(addresses: Iterable[IPAddress], policy: SyncPolicy) -> frozenset[
     return frozenset(Target(a, policy.port) for a in addresses if a.version in policy.families)
 
 
+def first_time(before: float | None, now: float, *, holds: bool) -> float | None:
+    """Return when a condition first held."""
+    return now if before is None and holds else before
+
+
+def unbroken_since(before: float | None, now: float, *, holds: bool) -> float | None:
+    """Return since when a condition has held without a break."""
+    if not holds:
+        return None
+    return now if before is None else before
+
+
 class RunStatus(StrEnum):
     """How a run ended."""
 

@@ -20,9 +20,11 @@ from target_sync.model import (
     StandbyCheck,
     Target,
     TargetGroup,
+    first_time,
+    unbroken_since,
 )
 from target_sync.reconcile.planner import Change, Plan, make_plan
-from target_sync.reconcile.tracks import Membership, Tracks, first_time, unbroken_since
+from target_sync.reconcile.tracks import Membership, Tracks
 from target_sync.targets.warm_pool import PoolReport
 
 #: The interval of descriptions while there is nothing to change. AWS checks the health of targets

@@ -15,7 +15,9 @@ from target_sync.model import (
     TargetGroup,
     TargetState,
     desired_targets,
+    first_time,
     targets_at,
+    unbroken_since,
 )
 
 #: A cache keeps a record for its TTL, which is rounded to full seconds.
@@ -203,15 +205,3 @@ class Tracks:
 
     def _track(self, target: Target) -> Track:
         return self.seen.get(target, self.unseen)
-
-
-def first_time(before: float | None, now: float, *, holds: bool) -> float | None:
-    """Return when a condition first held."""
-    return now if before is None and holds else before
-
-
-def unbroken_since(before: float | None, now: float, *, holds: bool) -> float | None:
-    """Return since when a condition has held without a break."""
-    if not holds:
-        return None
-    return now if before is None else before

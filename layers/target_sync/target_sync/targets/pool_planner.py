@@ -15,6 +15,7 @@ from target_sync.model import (
     TargetState,
     in_order,
     targets_at,
+    unbroken_since,
 )
 
 #: How long a closed target may be healthy. The change of a rule takes about a second, two health
@@ -128,17 +129,13 @@ def _after(
     is_healthy = is_warm and state is TargetState.HEALTHY
     is_cut_off = is_warm and state is TargetState.UNHEALTHY
     return Sighting(
-        healthy_since=_since(before.healthy_since, view.at, holds=is_healthy),
-        stray_since=_since(before.stray_since, view.at, holds=not is_warm and not is_serving),
+        healthy_since=unbroken_since(before.healthy_since, view.at, holds=is_healthy),
+        stray_since=unbroken_since(
+            before.stray_since, view.at, holds=not is_warm and not is_serving
+        ),
         was_cut_off=before.was_cut_off or is_cut_off,
         served_at=view.at if is_serving else before.served_at,
     )
-
-
-def _since(before: float | None, at: float, *, holds: bool) -> float | None:
-    if not holds:
-        return None
-    return at if before is None else before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

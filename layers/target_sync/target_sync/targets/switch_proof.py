@@ -12,6 +12,7 @@ from target_sync.model import (
     TargetState,
     desired_targets,
     in_order,
+    unbroken_since,
 )
 from target_sync.ports import Clock, Endpoint, OutboundRulesPort, TargetGroupPort
 from target_sync.targets.pool_planner import HEALTHY_WHILE_CLOSED_SECONDS
@@ -115,11 +116,9 @@ class SwitchProof:
             state = self._state(target)
             if state is TargetState.UNHEALTHY:
                 return state
-            if state is not TargetState.HEALTHY:
-                healthy_since = None
-            elif healthy_since is None:
-                healthy_since = now
-            elif now - healthy_since >= HEALTHY_WHILE_CLOSED_SECONDS:
+            is_healthy = state is TargetState.HEALTHY
+            healthy_since = unbroken_since(healthy_since, now, holds=is_healthy)
+            if healthy_since is not None and now - healthy_since >= HEALTHY_WHILE_CLOSED_SECONDS:
                 return state
             yield now + _POLL_SECONDS
         return None
