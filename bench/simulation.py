@@ -252,8 +252,10 @@ def _flaps(scene: Scene) -> int:
     closed: set[Target] = set()
     flaps = 0
     for _, target, opens in scene.rules.changes:
-        flaps += opens and target in closed
-        closed |= set() if opens else {target}
+        if not opens:
+            closed.add(target)
+        elif target in closed:
+            flaps += 1
     return flaps
 
 

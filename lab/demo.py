@@ -86,8 +86,10 @@ def _run(context: ScenarioContext) -> None:
         )
         with path.writing() as writing:
             steps = _DemoSteps(context, writing, rds, database)
+            steps.expect_warm_standby()
             show("Failover 1: the primary is killed")
             steps.first_failover()
+            steps.expect_warm_standby()
             show("Failover 2: through the RDS API; the old primary stays alive")
             steps.second_failover()
             show("Drift: a person deregisters the target; the schedule repairs it")
@@ -124,7 +126,6 @@ class _DemoSteps:
 
     def first_failover(self) -> None:
         """The primary crashes; RDS promotes the standby and emits plain events."""
-        self._expect_warm_standby()
         old = self.context.servers.primary
         old.kill()
         failover = self._fail_over(prefixed=False)
@@ -133,7 +134,6 @@ class _DemoSteps:
 
     def second_failover(self) -> None:
         """A person fails over through the RDS API; the old primary keeps accepting connections."""
-        self._expect_warm_standby()
         demoted = self.context.servers.primary
         self.context.provider.client("rds").reboot_db_instance(
             DBInstanceIdentifier=self.database.identifier, ForceFailover=True
@@ -199,7 +199,8 @@ class _DemoSteps:
             "no row was acknowledged by a demoted server", not strays, f"{len(strays)} strays"
         )
 
-    def _expect_warm_standby(self) -> None:
+    def expect_warm_standby(self) -> None:
+        """Wait until the standby's address is a warm target, before the next failover."""
         number = len(self.context.results.timelines) + 1
         self.writing.path.expect_warm(
             f"failover {number}: the new address is a warm target before it",

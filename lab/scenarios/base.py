@@ -123,7 +123,7 @@ class ScenarioContext:
         self.expect(
             "the expected targets are registered when the deployment is complete",
             registered_targets == set(targets),
-            ", ".join(map(str, sorted(registered_targets))) or "none",
+            _names(registered_targets) or "none",
         )
         with self.connected(outputs, consumer) as path:
             path.expect_targets("they become healthy", targets)
@@ -198,9 +198,9 @@ class ConnectionPath:
             WaitTimeoutError: The group has other targets.
         """
         expected = dict.fromkeys(targets, "healthy") | dict.fromkeys(standby, "unhealthy")
-        names = ", ".join(str(target) for target in sorted(targets)) or "no target"
+        names = _names(targets) or "no target"
         if standby:
-            names += f"; standby: {', '.join(map(str, sorted(standby)))}"
+            names += f"; standby: {_names(standby)}"
         self.context.lab.wait_for(lambda: self.observer.states == expected, f"{names}, healthy")
         self.context.expect(text, holds=True, detail=names)
 
@@ -211,7 +211,7 @@ class ConnectionPath:
             WaitTimeoutError: Other targets are warm.
         """
         expected = dict.fromkeys(targets, "unhealthy")
-        names = ", ".join(str(target) for target in sorted(targets)) or "none"
+        names = _names(targets) or "none"
         self.context.lab.wait_for(lambda: self.observer.warm == expected, f"{names}, warm")
         self.context.expect(text, holds=True, detail=names)
 
@@ -309,6 +309,10 @@ class Reading:
         )
         names = ", ".join(str(ADDRESSES[str(server)]) for server in sorted(expected))
         self.path.context.expect(text, holds=True, detail=names)
+
+
+def _names(targets: Collection[Endpoint]) -> str:
+    return ", ".join(map(str, sorted(targets)))
 
 
 def run_scenario(

@@ -245,7 +245,7 @@ def _other_server(scene: _Scene) -> AbstractContextManager[None]:
 
 @contextmanager
 def _drift(scene: _Scene) -> Iterator[None]:
-    """Register and open a foreign address. The TTL is so long that no removal is confirmed."""
+    """Register and open a foreign address. With a TTL of a day no run confirms the removal."""
     elb, zone, writer = scene.client("elbv2"), scene.context.lab.zone, scene.rds.writer
     group, rules_group = scene.path.outputs["TargetGroupArn"], scene.resource(_RULES_GROUP)
     address = writer.address + 50

@@ -30,17 +30,11 @@ def registering_needs(
     """Return the seconds that a failover to an unregistered address needs, by name.
 
     The first health check follows the registration at once, so there is one interval less than
-    checks.
-
-    Args:
-        context: Has the lab's times.
-        failover: The failover.
-        announced_at: When the first source named the new address.
+    checks. The first source names the new address at ``announced_at``.
     """
     options = context.lab.options
     return {
-        "promotion": failover.promoted_at - failover.began_at,
-        "announcement": announced_at - failover.promoted_at,
+        **_needs_until_announced(failover, announced_at),
         "registration": options.registration_delay,
         "health checks": (_HEALTHY_AFTER - 1) * options.health_check_interval,
     }
@@ -51,19 +45,21 @@ def opening_needs(
 ) -> Mapping[str, float]:
     """Return the seconds that a failover to a warm target needs, by name.
 
-    The next health check follows the effect of the rule after an interval at most.
-
-    Args:
-        context: Has the lab's times.
-        failover: The failover.
-        announced_at: When the first source named the new address.
+    The next health check follows the effect of the rule after an interval at most. The first source
+    names the new address at ``announced_at``.
     """
     options = context.lab.options
     return {
-        "promotion": failover.promoted_at - failover.began_at,
-        "announcement": announced_at - failover.promoted_at,
+        **_needs_until_announced(failover, announced_at),
         "rule": options.rule_delay,
         "health checks": _HEALTHY_AFTER * options.health_check_interval,
+    }
+
+
+def _needs_until_announced(failover: FailoverTimes, announced_at: float) -> Mapping[str, float]:
+    return {
+        "promotion": failover.promoted_at - failover.began_at,
+        "announcement": announced_at - failover.promoted_at,
     }
 
 

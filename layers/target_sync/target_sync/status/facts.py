@@ -368,15 +368,11 @@ def desired_targets(facts: Facts, deployment: Deployment) -> frozenset[str] | No
     )
 
 
-def is_closed(target: DescribedTarget, facts: Facts) -> bool:
-    """Return whether the target is closed. It is not if the stack has no switch."""
-    rules = facts.outbound_rules
-    return isinstance(rules, OutboundRules) and str(target) not in map(str, rules.open)
-
-
 def is_warm(target: DescribedTarget, facts: Facts) -> bool:
-    """Return whether the target is registered and closed."""
-    return target.is_registered and is_closed(target, facts)
+    """Return whether the target is registered and closed. None is closed without the switch."""
+    rules = facts.outbound_rules
+    is_closed = isinstance(rules, OutboundRules) and str(target) not in map(str, rules.open)
+    return target.is_registered and is_closed
 
 
 def target_addresses(facts: Facts, deployment: Deployment) -> frozenset[str]:

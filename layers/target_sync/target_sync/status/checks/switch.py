@@ -42,7 +42,8 @@ def switch(facts: Facts, deployment: Deployment) -> CheckResult:
         return _missing_group(balancer, deployment)
     targets = facts.targets if isinstance(facts.targets, tuple) else ()
     warm = sorted(str(target) for target in targets if is_warm(target, facts))
-    if closed := ", ".join(t for t in warm if t in (desired_targets(facts, deployment) or ())):
+    desired = desired_targets(facts, deployment) or ()
+    if closed := ", ".join(target for target in warm if target in desired):
         return broken(
             [f"No outbound rule of {group} opens {closed}, so the load balancer cannot reach it."],
             "Invoke ReconcileTargetsFunction with {} and read its result.",
