@@ -277,8 +277,8 @@ _BREAKS: Mapping[str, Sequence[tuple[str, ...]]] = {
         ),
         (
             "one observation to the contrary starts the confirm window again",
-            "named_since=self.named_since if naming is self.naming else at,",
-            "named_since=at if self.naming is None else self.named_since,",
+            "since = self.named_since if naming is self.naming else at",
+            "since = at if self.naming is None else self.named_since",
         ),
         ("the confirm window is longer than the TTL", "self.longest_ttl + TTL_MARGIN_SECONDS", "0"),
         (
@@ -298,8 +298,8 @@ _BREAKS: Mapping[str, Sequence[tuple[str, ...]]] = {
         ),
         (
             "the grace period starts again when the standby is dead",
-            "unbroken_since(track.healthy_since, at, holds=target in beside)",
-            "first_time(track.healthy_since, at, holds=target in beside)",
+            "unbroken_since(self.healthy_since, at, holds=is_beside_alive)",
+            "first_time(self.healthy_since, at, holds=is_beside_alive)",
         ),
     ],
     "reconcile/loop.py": [

@@ -7,11 +7,13 @@ it must make at once.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from ipaddress import IPv4Address
 from math import inf
 
 from target_sync.model import (
     FailedObservation,
+    IPAddress,
     Observation,
     StandbyCheck,
     Target,
@@ -162,7 +164,7 @@ class RuleChecker:
 
     @property
     def desired(self) -> Targets:
-        return _ipv4(Target(a, PORT) for a in self.newest.addresses)
+        return _targets_at(self.newest.addresses)
 
     @property
     def is_vetoed(self) -> bool:
@@ -322,6 +324,11 @@ def _applied(plan: Plan, group: TargetGroup) -> TargetGroup:
     for change in plan.to_deregister:
         after[change.target] = TargetHealth(change.target, TargetState.DRAINING)
     return TargetGroup(tuple(after.values()))
+
+
+@cache
+def _targets_at(addresses: frozenset[IPAddress]) -> Targets:
+    return _ipv4(Target(address, PORT) for address in addresses)
 
 
 def _ipv4(targets: Iterable[Target]) -> Targets:

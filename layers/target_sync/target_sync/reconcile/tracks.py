@@ -94,13 +94,22 @@ class Track:
         """Return the track after an observation. ``by_second`` is None without a second source."""
         naming = Naming.CONTESTED if by_second else Naming.UNNAMED
         naming = Naming.DESIRED if desired else naming
+        was_desired = self.was_desired or desired
+        was_unknown = self.was_unknown or by_second is False
+        if (naming, was_desired, was_unknown) == (self.naming, self.was_desired, self.was_unknown):
+            return self
+        since = self.named_since if naming is self.naming else at
         return replace(
-            self,
-            naming=naming,
-            named_since=self.named_since if naming is self.naming else at,
-            was_desired=self.was_desired or desired,
-            was_unknown=self.was_unknown or by_second is False,
+            self, naming=naming, named_since=since, was_desired=was_desired, was_unknown=was_unknown
         )
+
+    def as_compared(self, at: float, *, is_superseded: bool, is_beside_alive: bool) -> "Track":
+        """Return the track after a snapshot, which compares the target with the others."""
+        superseded_since = first_time(self.superseded_since, at, holds=is_superseded)
+        healthy_since = unbroken_since(self.healthy_since, at, holds=is_beside_alive)
+        if (superseded_since, healthy_since) == (self.superseded_since, self.healthy_since):
+            return self
+        return replace(self, superseded_since=superseded_since, healthy_since=healthy_since)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,14 +192,10 @@ class Tracks:
             if track.is_new and self.policy.allows(target.address)
         }
         seen = {
-            target: replace(
-                track,
-                healthy_since=unbroken_since(track.healthy_since, at, holds=target in beside),
-                superseded_since=first_time(
-                    track.superseded_since,
-                    at,
-                    holds=track.is_registered and bool(newer - {track.naming}),
-                ),
+            target: track.as_compared(
+                at,
+                is_superseded=track.is_registered and bool(newer - {track.naming}),
+                is_beside_alive=target in beside,
             )
             for target, track in tracks.seen.items()
         }
