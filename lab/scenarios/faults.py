@@ -541,9 +541,10 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         name="drift: a foreign target whose removal cannot be confirmed",
         check="drift",
-        remedy="invoke ReconcileTargetsFunction",
+        remedy="Invoke ReconcileTargetsFunction",
         alarms=("sync-unfinished",),
         during=_drift,
+        ages=True,
     ),
     Fault(
         name="target group changed: proxy protocol is on",

@@ -8,7 +8,6 @@ from target_sync.model import ConnectionState, OutboundRules, Target, TargetStat
 from target_sync.status.facts import (
     FollowedChange,
     FollowedChanges,
-    RecentRuns,
     SecurityGroup,
     Unknown,
 )
@@ -20,7 +19,9 @@ from tests.support.status import (
     FACTS,
     GROUPS,
     NOW,
+    OUT_OF_SYNC,
     PORT,
+    RUNS,
     STRANGER,
     A,
     B,
@@ -49,14 +50,13 @@ STATES: Mapping[str, StatusReport] = {
             targets=(target(), target(IPv4Address("10.0.1.99"), TargetState.DRAINING)),
             principals=frozenset({*DEPLOYMENT.principals, f"arn:aws:iam::{STRANGER}:root"}),
             connections=(),
-            recent_runs=RecentRuns(
-                succeeded_at=NOW - 30, failures=0, vetoes=3, deregistrations=0, seconds=900.0
-            ),
+            recent_runs=replace(RUNS, vetoes=3),
         ),
         "broken": replace(
             _FOLLOWED,
             targets=(target(A, TargetState.UNHEALTHY, "Target.FailedHealthChecks"), target(B)),
             outbound_rules=OutboundRules(frozenset({Target(A, PORT), Target(B, PORT)})),
+            recent_runs=OUT_OF_SYNC,
             security_groups={
                 BALANCER_GROUP: GROUPS[BALANCER_GROUP],
                 DATABASE_GROUP: SecurityGroup(inbound=(), outbound=()),

@@ -502,13 +502,16 @@ def test_the_newest_runs_are_counted() -> None:
     with metrics(
         series(0, (60.0, 0.0), (120.0, 2.0), (180.0, 1.0)),
         series(1, (60.0, 1.0), (120.0, 1.0)),
-        series(2, (60.0, 1.0)),
-        series(3),
+        series(2, (120.0, 1.0)),
+        series(3, (120.0, 1.0)),
+        series(4),
     ) as (adapter, calls):
         runs = adapter.recent_runs()
 
     # A point stands for the minute after its time.
     assert runs.succeeded_at == NOW - 120 + 60
+    # Both runs of the later minute ended out of sync: one vetoed, one unfinished.
+    assert runs.in_sync_at == NOW - 180 + 60
     assert (runs.failures, runs.vetoes, runs.deregistrations) == (2, 1, 0)
     (query,) = calls
     assert query["StartTime"] == moment(RECENT_SECONDS)
@@ -521,8 +524,9 @@ def test_the_newest_runs_are_counted() -> None:
 
 
 def test_a_function_without_a_successful_run_has_no_success_time() -> None:
-    with metrics(*(series(number) for number in range(4))) as (adapter, _):
-        assert adapter.recent_runs().succeeded_at is None
+    with metrics(*(series(number) for number in range(5))) as (adapter, _):
+        runs = adapter.recent_runs()
+    assert (runs.succeeded_at, runs.in_sync_at) == (None, None)
 
 
 def test_the_newest_change_has_the_values_of_one_run() -> None:
@@ -549,7 +553,7 @@ def test_metrics_of_another_shape_are_an_error(results: list[Any]) -> None:
 def test_the_query_is_valid_for_cloudwatch() -> None:
     """The Stubber checks the query with botocore's model."""
     with stubbed("cloudwatch") as (client, stubber):
-        results = [series(number) for number in range(4)]
+        results = [series(number) for number in range(5)]
         stubber.add_response(
             "get_metric_data",
             {"MetricDataResults": results},

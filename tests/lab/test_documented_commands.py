@@ -470,7 +470,8 @@ FAULTS = {
     "endpoint-name": Fault("endpoint-name", _remove_name, heals=False),
     "allowed-addresses": Fault("allowed-addresses", _make_database_public, heals=False),
     "target-health": Fault("target-health", _remove_target),
-    "drift": Fault("drift", _add_target),
+    # A run has ended in sync a moment before.
+    "drift": Fault("drift", _add_target, state="warning"),
     "target-group": Fault("target-group", _switch_proxy_protocol_on),
     "listener": Fault("listener", _delete_listener),
     "load-balancer": Fault("load-balancer", _switch_cross_zone_off),

@@ -156,7 +156,15 @@ GROUPS: Mapping[str, SecurityGroup] = {
     DATABASE_GROUP: SecurityGroup(inbound=(rule(groups=(BALANCER_GROUP,)),), outbound=()),
 }
 OUTBOUND_RULES = OutboundRules(frozenset({Target(A, PORT)}), SwitchState.PROVEN)
-RUNS = RecentRuns(succeeded_at=NOW - 30, failures=0, vetoes=0, deregistrations=0, seconds=900.0)
+RUNS = RecentRuns(
+    succeeded_at=NOW - 30,
+    in_sync_at=NOW - 30,
+    failures=0,
+    vetoes=0,
+    deregistrations=0,
+    seconds=900.0,
+)
+OUT_OF_SYNC = replace(RUNS, in_sync_at=None)
 NO_WAY_OUT = FunctionNetwork((), frozenset())
 OUTSIDE = Skipped("The function is outside the VPC.")
 

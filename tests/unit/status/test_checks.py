@@ -48,6 +48,7 @@ from tests.support.status import (
     NAME,
     NOW,
     NOWHERE,
+    OUT_OF_SYNC,
     OUTBOUND_RULES,
     OUTBOUND_RULES_GROUP,
     OUTSIDE,
@@ -175,7 +176,8 @@ def test_the_document_has_null_for_unknown_targets_and_changes(unavailable: Any)
         ({"observation": observation(PUBLIC)}, CheckId.ALLOWED_ADDRESSES),
         ({"targets": unhealthy("Target.InvalidState")}, CheckId.TARGET_HEALTH),
         ({"probes": {f"{A}:5432": SslReply.OTHER}}, CheckId.POSTGRESQL),
-        ({"targets": (target(), target(B)), "outbound_rules": BOTH_OPEN}, CheckId.DRIFT),
+        ({"targets": (target(), target(B)), "outbound_rules": BOTH_OPEN,
+          "recent_runs": OUT_OF_SYNC}, CheckId.DRIFT),
         ({"group": None}, CheckId.TARGET_GROUP),
         ({"listeners": ()}, CheckId.LISTENER),
         ({"load_balancer": None, "listeners": None}, CheckId.LOAD_BALANCER),
@@ -228,7 +230,7 @@ def test_a_chain_of_causes_ends_at_its_root() -> None:
     """No schedule, therefore no run: the targets stay at the old address, and runs fail."""
     report = status_report(
         schedule_enabled=False,
-        recent_runs=replace(RUNS, succeeded_at=NOW - 3600),
+        recent_runs=replace(RUNS, succeeded_at=NOW - 3600, in_sync_at=NOW - 3600),
         observation=observation(B),
         failed_runs=1,
     )
@@ -515,13 +517,65 @@ def test_the_worst_of_several_replies_counts() -> None:
 # ------------------------------------------------------------------------------------------ drift
 
 
+DRIFT: dict[str, Any] = {"targets": (target(), target(B)), "outbound_rules": BOTH_OPEN}
+
+
 def test_a_foreign_target_is_drift() -> None:
-    result = check(CheckId.DRIFT, targets=(target(), target(B)), outbound_rules=BOTH_OPEN)
+    result = check(CheckId.DRIFT, recent_runs=OUT_OF_SYNC, **DRIFT)
 
     assert result.state is BROKEN
     assert result.details == (
         "10.0.2.12:5432 is registered, but is not an address of the database.",
+        "No run ended in sync in the last 5 minutes.",
     )
+
+
+def test_a_path_works_while_a_run_confirms_that_an_address_is_gone() -> None:
+    """The first seconds after each failover."""
+    report = status_report(observation=observation(B), **DRIFT)
+
+    assert report.healthy
+    assert of(report, CheckId.DRIFT).state is WARNING
+    assert of(report, CheckId.DRIFT).details[1] == "A run ended in sync 30 seconds ago."
+    assert report.summary == "The connection path works. Also: 1 warning."
+
+
+@pytest.mark.parametrize(
+    ("ttl", "seconds", "state"),
+    [
+        (5, -5.0, WARNING),
+        (5, 306.0, WARNING),
+        (5, 307.0, BROKEN),
+        (None, 307.0, BROKEN),
+        (300, 600.0, WARNING),
+        (300, 601.0, BROKEN),
+        # No run can wait for the end of such a TTL.
+        (86400, 840.0, WARNING),
+        (86400, 841.0, BROKEN),
+    ],
+)
+def test_drift_is_broken_once_it_lasts_longer_than_a_run_can(
+    ttl: int | None, seconds: float, state: CheckState
+) -> None:
+    result = check(
+        CheckId.DRIFT,
+        observation=observation(ttl=ttl),
+        recent_runs=replace(RUNS, in_sync_at=NOW - seconds),
+        **DRIFT,
+    )
+    assert result.state is state
+
+
+def test_drift_that_nothing_repairs_has_its_cause() -> None:
+    report = status_report(schedule_enabled=False, **DRIFT)
+    assert of(report, CheckId.DRIFT).caused_by is CheckId.SCHEDULE
+
+
+def test_drift_is_unknown_if_its_age_is_unknown() -> None:
+    result = check(CheckId.DRIFT, recent_runs=DENIED, **DRIFT)
+
+    assert result.state is CheckState.UNKNOWN
+    assert DENIED.reason in result.details[0]
 
 
 SERVING_STANDBY = replace(DEPLOYMENT, policy=replace(DEPLOYMENT.policy, serving_standby=True))
@@ -550,6 +604,7 @@ def test_a_target_that_is_not_the_standbys_is_drift() -> None:
         targets=(target(), UNHEALTHY_STANDBY),
         standbys=StandbyCheck(),
         outbound_rules=BOTH_OPEN,
+        recent_runs=OUT_OF_SYNC,
     )
     assert result.state is BROKEN
 

@@ -206,6 +206,7 @@ class RecentRuns:
 
     Attributes:
         succeeded_at: When a run last succeeded; None if none did within `seconds`.
+        in_sync_at: When a run last ended with the targets equal to the desired ones; None as above.
         failures: The number of runs that failed within `seconds`.
         vetoes: The number of runs with a veto.
         deregistrations: The number of deregistered targets.
@@ -213,6 +214,7 @@ class RecentRuns:
     """
 
     succeeded_at: float | None
+    in_sync_at: float | None
     failures: int
     vetoes: int
     deregistrations: int

@@ -9,6 +9,8 @@ from target_sync.model import (
     StandbyCheck,
     TargetState,
 )
+from target_sync.status.checks.consumers import ago
+from target_sync.status.checks.operation import FRESH_SECONDS
 from target_sync.status.checks.result import (
     CheckId,
     CheckResult,
@@ -242,7 +244,7 @@ def drift(facts: Facts, deployment: Deployment) -> CheckResult:
     open_ = [str(t) for t in undesired if str(t) not in warm]
     foreign = [name for name in open_ if name not in standbys]
     if foreign:
-        return _foreign(", ".join(foreign), facts)
+        return _foreign(", ".join(foreign), facts, deployment)
     kept = [
         *(f"{name} belongs to the standby and stays registered." for name in open_),
         *(f"{name} is warm: it is registered and closed." for name in warm),
@@ -258,23 +260,40 @@ def _standby_targets(
     return frozenset(f"{address}:{deployment.policy.port}" for address in confirmed)
 
 
-def _foreign(names: str, facts: Facts) -> CheckResult:
+def _foreign(names: str, facts: Facts, deployment: Deployment) -> CheckResult:
     detail = f"{names} is registered, but is not an address of the database."
     standbys = facts.standbys
-    # Without these facts the target may be the standby's, or warm.
-    for fact in (standbys, facts.outbound_rules):
+    # Without these facts the target may be the standby's, or warm, or on its way out.
+    for fact in (standbys, facts.outbound_rules, facts.recent_runs):
         if isinstance(fact, Unknown):
             return unavailable(Unknown(f"{detail} {fact.reason}", fact.remedy))
     if isinstance(standbys, StandbyCheck) and standbys.failure:
         return unavailable(
             Unknown(f"{detail} {standbys.failure}", "Ask for the status again in a minute.")
         )
+    causes = (CheckId.ALLOWED_ADDRESSES, *_SYNC)
+    in_sync_at = require(facts.recent_runs).in_sync_at
+    age, limit = facts.now - (in_sync_at or 0.0), _drift_limit(facts, deployment)
+    if age <= limit:
+        return warning(
+            [detail, f"A run ended in sync {ago(max(0.0, age))}."],
+            "Wait: after a failover the function first confirms that the old address is gone. If no"
+            f" run ends in sync for {limit / 60:.0f} minutes, this check is broken.",
+            possible_causes=causes,
+        )
     return broken(
-        [detail],
-        "Wait a minute, because the function first confirms that an address is gone. If the target"
-        " stays, invoke ReconcileTargetsFunction with {} and read its result.",
-        possible_causes=(CheckId.ALLOWED_ADDRESSES, *_SYNC),
+        [detail, f"No run ended in sync in the last {limit / 60:.0f} minutes."],
+        "Invoke ReconcileTargetsFunction with {} and read its result.",
+        possible_causes=causes,
     )
+
+
+def _drift_limit(facts: Facts, deployment: Deployment) -> float:
+    """Return the seconds in which a run confirms that an address is gone and reports its end."""
+    observation = facts.observation
+    ttl = observation.ttl if isinstance(observation, Observation) else None
+    window = max(deployment.policy.confirm_seconds, ttl or 0.0)
+    return FRESH_SECONDS + min(window, _MAX_TTL)
 
 
 def _no_foreign(

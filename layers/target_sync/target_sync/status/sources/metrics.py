@@ -13,7 +13,9 @@ RECENT_SECONDS = 900.0
 #: CloudWatch keeps points of one minute for 15 days (CloudWatch user guide, *Metrics retention*).
 DAYS = 14
 _PERIOD = 60
-_COUNTS = ("SyncSucceeded", "SyncFailed", "SyncVetoed", "TargetsDeregistered")
+_COUNTS = ("SyncSucceeded", "SyncFailed", "SyncVetoed", "SyncUnfinished", "TargetsDeregistered")
+#: The runs that succeeded, but did not leave the group in sync.
+_OUT_OF_SYNC = ("SyncVetoed", "SyncUnfinished")
 _SECONDS = {
     "SecondsToDetect": "to_detect",
     "SecondsToRegister": "to_register",
@@ -44,10 +46,14 @@ class CloudWatchMetrics:
     def recent_runs(self) -> RecentRuns:
         """Return the newest runs."""
         points = self._points(_COUNTS, "Sum", RECENT_SECONDS)
-        succeeded = [at for at, count in points["SyncSucceeded"].items() if count]
+        succeeded = points["SyncSucceeded"]
+        in_sync = {
+            at: count - sum(points[name].get(at, 0.0) for name in _OUT_OF_SYNC)
+            for at, count in succeeded.items()
+        }
         return RecentRuns(
-            # A point stands for the minute after its time.
-            succeeded_at=max(succeeded) + _PERIOD if succeeded else None,
+            succeeded_at=_newest(succeeded),
+            in_sync_at=_newest(in_sync),
             failures=_total(points["SyncFailed"]),
             vetoes=_total(points["SyncVetoed"]),
             deregistrations=_total(points["TargetsDeregistered"]),
@@ -100,6 +106,12 @@ class CloudWatchMetrics:
                 "Stat": statistic,
             },
         }
+
+
+def _newest(points: _Points) -> float | None:
+    """Return when the newest run ended that a metric counts; None if it counts none."""
+    # A point stands for the minute after its time.
+    return max((at + _PERIOD for at, count in points.items() if count > 0), default=None)
 
 
 def _total(points: _Points) -> int:
