@@ -278,7 +278,9 @@ def test_two_causes_are_two_broken_checks() -> None:
     report = status_report(schedule_enabled=False, principals=frozenset())
 
     assert broken(report) == [CheckId.ALLOWED_PRINCIPALS, CheckId.SCHEDULE]
-    assert report.summary == "The connection path is broken at allowed-principals, schedule."
+    assert report.summary == (
+        "The connection path is broken at allowed-principals, schedule. Also: 1 warning."
+    )
 
 
 # -------------------------------------------------------------------------------- unknown facts
@@ -724,6 +726,18 @@ def test_a_changed_listener_is_broken_unless_the_group_is_an_existing_one(
     assert check(CheckId.LISTENER, EXISTING_GROUP, listeners=listeners).state is OK
 
 
+@pytest.mark.parametrize(("deployment", "state"), [(DEPLOYMENT, BROKEN), (EXISTING_GROUP, WARNING)])
+def test_a_listener_that_forwards_to_another_group_too_is_reported(
+    deployment: Deployment, state: CheckState
+) -> None:
+    both = replace(LISTENER, target_group_arns=frozenset({GROUP_ARN, "arn:other"}))
+    result = check(CheckId.LISTENER, deployment, listeners=(both,))
+
+    assert result.state is state
+    assert result.details == ("It forwards a part of the connections to arn:other.",)
+    assert f"Type=forward,TargetGroupArn={GROUP_ARN}" in result.remedy
+
+
 @pytest.mark.parametrize(
     ("attributes", "state", "words"),
     [
@@ -1162,6 +1176,18 @@ def test_an_endpoint_service_on_another_load_balancer_is_broken() -> None:
     assert (result.state, BALANCER_ARN in result.remedy) == (BROKEN, True)
 
 
+def test_a_second_load_balancer_of_the_endpoint_service_is_a_warning() -> None:
+    service: Any = replace(FACTS.service, load_balancer_arns=(BALANCER_ARN, "arn:other"))  # type: ignore[type-var]
+    result = check(CheckId.ENDPOINT_SERVICE, service=service)
+
+    assert result.state is WARNING
+    assert result.details == (
+        "The endpoint service also uses arn:other, which gets connections too.",
+    )
+    assert "--remove-network-load-balancer-arns arn:other" in result.remedy
+    assert check(CheckId.ENDPOINT_SERVICE, service=service, load_balancer=DENIED).state is OK
+
+
 @pytest.mark.parametrize(("now", "option"), [(True, "--no-accept"), (False, "--accept")])
 def test_a_changed_acceptance_is_a_warning(now: bool, option: str) -> None:
     service: Any = replace(FACTS.service, acceptance_required=now)  # type: ignore[type-var]
@@ -1262,6 +1288,60 @@ def test_a_connection_has_its_account_and_age() -> None:
 )
 def test_a_duration_has_one_unit(seconds: float, words: str) -> None:
     assert ago(seconds) == words
+
+
+def test_a_connected_account_that_is_no_longer_allowed_is_a_warning() -> None:
+    report = status_report(connections=(connection(), connection(owner=STRANGER)))
+
+    result = of(report, CheckId.ENDPOINT_CONNECTIONS)
+    assert report.healthy
+    assert result.state is WARNING
+    assert result.details[-1] == (
+        "vpce-0a1b2c3d4e5f60718 is connected, but is not of an allowed principal."
+    )
+    assert "reject-vpc-endpoint-connections" in result.remedy
+
+
+def test_a_removed_principal_explains_its_connected_account() -> None:
+    report = status_report(principals=frozenset())
+
+    assert broken(report) == [CheckId.ALLOWED_PRINCIPALS]
+    assert of(report, CheckId.ENDPOINT_CONNECTIONS).caused_by is CheckId.ALLOWED_PRINCIPALS
+
+
+@pytest.mark.parametrize(
+    "principals",
+    [
+        frozenset({f"arn:aws:iam::{STRANGER}:role/consumer", PRINCIPAL}),
+        frozenset({f"arn:aws-cn:iam::{STRANGER}:user/consumer"}),
+        frozenset({"*"}),
+        frozenset({"firehose.amazonaws.com"}),
+        DENIED,
+    ],
+)
+def test_the_account_of_an_allowed_or_unknown_principal_may_be_connected(principals: Any) -> None:
+    result = check(
+        CheckId.ENDPOINT_CONNECTIONS,
+        principals=principals,
+        connections=(connection(owner=STRANGER),),
+    )
+    assert result.state is OK
+
+
+def test_an_account_that_is_not_connected_need_not_be_allowed() -> None:
+    gone = connection(ConnectionState.DELETED, STRANGER)
+    assert check(CheckId.ENDPOINT_CONNECTIONS, connections=(connection(), gone)).state is OK
+
+
+def test_a_trusted_account_that_may_not_connect_is_a_warning() -> None:
+    trusting = replace(ACCEPTING, trusted_accounts=frozenset({TRUSTED, STRANGER}))
+    result = check(CheckId.ALLOWED_PRINCIPALS, trusting)
+
+    assert result.state is WARNING
+    assert result.details[-1] == f"{STRANGER} is trusted, but may request no connection."
+    # Without a review of requests the list has no effect.
+    unused = replace(trusting, acceptance_required=False)
+    assert check(CheckId.ALLOWED_PRINCIPALS, unused).state is OK
 
 
 # -------------------------------------------------------------------------------------- operation

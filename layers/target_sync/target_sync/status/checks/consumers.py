@@ -1,6 +1,6 @@
 """Checks of the endpoint service, its allowed principals and its connections."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from target_sync.model import ConnectionState, EndpointConnection
 from target_sync.status.checks.result import CheckId, CheckResult, broken, ok, warning
@@ -36,6 +36,12 @@ def endpoint_service(facts: Facts, deployment: Deployment) -> CheckResult:
             ["The endpoint service does not use the stack's load balancer."],
             f"Add it: {modify} --add-network-load-balancer-arns {balancer.arn}.",
         )
+    if isinstance(balancer, LoadBalancer) and len(service.load_balancer_arns) > 1:
+        others = [arn for arn in service.load_balancer_arns if arn != balancer.arn]
+        return warning(
+            [f"The endpoint service also uses {', '.join(others)}, which gets connections too."],
+            f"Remove it: {modify} --remove-network-load-balancer-arns {' '.join(others)}.",
+        )
     expected = deployment.acceptance_required
     if service.acceptance_required != expected:
         actual_word, expected_word = ("off", "on") if expected else ("on", "off")
@@ -65,7 +71,25 @@ def allowed_principals(facts: Facts, deployment: Deployment) -> CheckResult:
             "If it may connect, add it to AllowedPrincipals. If not, remove it:"
             f" {modify} --remove-allowed-principals {' '.join(unexpected)}.",
         )
+    # Without a review of requests the list has no effect.
+    trusted = deployment.trusted_accounts if deployment.acceptance_required else frozenset()
+    if refused := sorted(_refused(trusted, actual)):
+        return warning(
+            [allowed, f"{', '.join(refused)} is trusted, but may request no connection."],
+            "Deploy the stack again with the same accounts in AllowedPrincipals and"
+            " TrustedAccounts.",
+        )
     return ok(allowed)
+
+
+def _refused(accounts: Iterable[str], principals: frozenset[str]) -> frozenset[str]:
+    """Return the accounts of which no principal may create an endpoint.
+
+    A principal that is no IAM ARN, such as ``*`` or an AWS service, can be of any account.
+    """
+    if not all(":iam::" in principal for principal in principals):
+        return frozenset()
+    return frozenset(accounts) - {principal.split(":")[4] for principal in principals}
 
 
 def endpoint_connections(facts: Facts, deployment: Deployment) -> CheckResult:
@@ -75,6 +99,15 @@ def endpoint_connections(facts: Facts, deployment: Deployment) -> CheckResult:
     waiting = [c for c in connections if c.is_request]
     if waiting:
         return _requests(waiting, details, facts.now, deployment)
+    if refused := sorted(_refused_consumers(connections, facts)):
+        return warning(
+            [*details, f"{', '.join(refused)} is connected, but is not of an allowed principal."],
+            "AWS keeps its connection, and refuses its next endpoint. If it may connect, add it to"
+            " AllowedPrincipals and deploy the stack again. If not, reject its endpoint: aws ec2"
+            f" reject-vpc-endpoint-connections --service-id {deployment.service_id}"
+            f" --vpc-endpoint-ids {' '.join(refused)}.",
+            possible_causes=(CheckId.ALLOWED_PRINCIPALS,),
+        )
     states = {connection.state for connection in connections}
     if states & _LOST:
         return warning(
@@ -91,6 +124,15 @@ def endpoint_connections(facts: Facts, deployment: Deployment) -> CheckResult:
         "Send the output ConsumerRequest to the vendor, or create an endpoint to the service.",
         possible_causes=(CheckId.ALLOWED_PRINCIPALS, CheckId.ENDPOINT_SERVICE),
     )
+
+
+def _refused_consumers(connections: Iterable[EndpointConnection], facts: Facts) -> Iterator[str]:
+    """Yield the endpoints that are connected, and whose account could not connect now."""
+    # A missing or unknown list is a result of another check.
+    principals = facts.principals if isinstance(facts.principals, frozenset) else frozenset({"*"})
+    connected = [c for c in connections if c.state in _CONNECTED]
+    refused = _refused((c.owner for c in connected), principals)
+    yield from (c.endpoint_id for c in connected if c.owner in refused)
 
 
 def _requests(

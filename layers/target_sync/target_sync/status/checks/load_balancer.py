@@ -119,6 +119,13 @@ def listener(facts: Facts, deployment: Deployment) -> CheckResult:
             f"Set it back: aws elbv2 modify-listener --listener-arn {found.arn} --protocol TCP"
             f" --port {port}.",
         )
+    if others := sorted(found.target_group_arns - {deployment.target_group_arn}):
+        result = broken if deployment.owns_network else warning
+        return result(
+            [f"It forwards a part of the connections to {', '.join(others)}."],
+            f"Set it back: aws elbv2 modify-listener --listener-arn {found.arn} --default-actions"
+            f" Type=forward,TargetGroupArn={deployment.target_group_arn}.",
+        )
     return _idle_timeout(found, facts.listener_attributes, deployment.idle_timeout)
 
 
