@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 
-from drill.run_records import RunRecord, json_object
+from drill.run_records import MESSAGE, RunRecord, json_object
 from lab.aws import Account
 
 
@@ -11,6 +11,13 @@ def run_records(account: Account, *, since: float) -> list[RunRecord]:
     """Return the records of the runs that ended after a time, in epoch seconds."""
     records = (RunRecord.read(line) for line in _lines(account, since))
     return [record for record in records if record is not None]
+
+
+def last_failures(account: Account, *, since: float) -> list[str]:
+    """Return the last failure of each run that ended after a time and had one."""
+    objects = [json_object(line) for line in _lines(account, since)]
+    results = [entry["result"] for entry in objects if entry.get("message") == MESSAGE]
+    return [result["last_failure"] for result in results if result["last_failure"]]
 
 
 def metric_sum(account: Account, name: str, *, since: float) -> float:

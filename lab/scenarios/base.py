@@ -1,5 +1,6 @@
 """The parts that all scenarios share: their context, the connection path, and its clients."""
 
+import json
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -35,6 +36,7 @@ _SOME_ROWS = 30
 #: The number of reads from each target that shows which targets receive connections.
 _ROUNDS = 3
 _STACK_NAME = "orders-privatelink"
+_DENIED = "DeniedByTheLab"
 #: Both have the addresses and the times of the failover.
 FailoverTimes: TypeAlias = Failover | ClusterFailover
 #: Seconds between two rows; a new connection for each row costs more CPU time.
@@ -162,6 +164,22 @@ class ScenarioContext:
         """Expect only resources that existed before the stack."""
         new = sorted(set(self.resources()) - set(before))
         self.expect(text, not new, ", ".join(new) or "nothing left")
+
+    @contextmanager
+    def denied(self, function: str, *actions: str) -> Iterator[None]:
+        """Deny actions to a function's role, as a boundary or an organization may."""
+        iam, aws_lambda = self.provider.client("iam"), self.provider.client("lambda")
+        name = self.stack.resource(function)
+        configuration = aws_lambda.get_function_configuration(FunctionName=name)
+        role = configuration["Role"].rpartition("/")[2]
+        statement = {"Effect": "Deny", "Action": actions, "Resource": "*"}
+        iam.put_role_policy(
+            RoleName=role,
+            PolicyName=_DENIED,
+            PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [statement]}),
+        )
+        yield
+        iam.delete_role_policy(RoleName=role, PolicyName=_DENIED)
 
     def resources(self) -> Sequence[str]:
         """Return the resources in the provider's account, of the kinds that the stack creates."""

@@ -38,7 +38,6 @@ _INTERVAL = 0.2
 _LONG_AGO = 1200.0
 #: More calls than the functions make.
 _EVERY = 1_000_000
-_DENIED = "DeniedByTheLab"
 _OTHER_PORT = 5433
 _PUBLIC = "8.8.8.8"
 _DAY = 86400
@@ -412,7 +411,7 @@ def _no_principal(scene: _Scene) -> Iterator[None]:
 def _unreviewed(scene: _Scene) -> Iterator[None]:
     """A trusted account connects, and the function lacks the permission to accept it."""
     with (
-        _denied(scene, "ReviewConnectionsFunction", "ec2:AcceptVpcEndpointConnections"),
+        scene.context.denied("ReviewConnectionsFunction", "ec2:AcceptVpcEndpointConnections"),
         _connecting(scene, DBT),
     ):
         yield
@@ -434,24 +433,10 @@ def _connecting(scene: _Scene, account: str) -> Iterator[None]:
 # --------------------------------------------------------------------------------- the function
 
 
-@contextmanager
-def _denied(scene: _Scene, logical_id: str, action: str) -> Iterator[None]:
-    """Deny an action to a function's role, as a boundary or an organization may."""
-    iam, function = scene.client("iam"), scene.resource(logical_id)
-    configuration = scene.client("lambda").get_function_configuration(FunctionName=function)
-    role = configuration["Role"].rpartition("/")[2]
-    statement = {"Effect": "Deny", "Action": action, "Resource": "*"}
-    iam.put_role_policy(
-        RoleName=role,
-        PolicyName=_DENIED,
-        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [statement]}),
-    )
-    yield
-    iam.delete_role_policy(RoleName=role, PolicyName=_DENIED)
-
-
 def _no_permission(scene: _Scene) -> AbstractContextManager[None]:
-    return _denied(scene, "ReconcileTargetsFunction", "elasticloadbalancing:DescribeTargetHealth")
+    return scene.context.denied(
+        "ReconcileTargetsFunction", "elasticloadbalancing:DescribeTargetHealth"
+    )
 
 
 @contextmanager
