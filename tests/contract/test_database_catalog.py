@@ -125,7 +125,7 @@ def test_returns_that_an_instance_is_public(cloud: Cloud) -> None:
     assert found(cloud.catalog.instance("orders")).public
 
 
-def test_returns_a_cluster_with_the_network_and_the_events_of_its_members(cloud: Cloud) -> None:
+def test_returns_a_cluster_with_the_network_of_its_members(cloud: Cloud) -> None:
     cloud.create_cluster("sales-2", "sales-1")
     cloud.create_instance("orders")
 
@@ -137,11 +137,7 @@ def test_returns_a_cluster_with_the_network_and_the_events_of_its_members(cloud:
     assert (database.port, database.vpc_id, database.public) == (5432, cloud.vpc, False)
     assert set(database.subnet_ids) == set(cloud.subnets)
     assert database.security_group_ids == (cloud.security_group,)
-    assert database.event_resources == (
-        "arn:aws:rds:eu-west-1:123456789012:cluster:sales",
-        "arn:aws:rds:eu-west-1:123456789012:db:sales-1",
-        "arn:aws:rds:eu-west-1:123456789012:db:sales-2",
-    )
+    assert database.event_resources == ("arn:aws:rds:eu-west-1:123456789012:cluster:sales",)
     assert found(cloud.catalog.instance("sales-1")).member_of == "sales"
 
 
@@ -279,11 +275,11 @@ def test_reads_all_pages_of_the_members_of_a_cluster(rds: Stubber) -> None:
         "describe_db_clusters", {"DBClusters": [{**CLUSTER, "DBClusterMembers": members}]}
     )
     for marker, member in (("more", members[0]), ("", members[1])):
-        arn = f"arn:aws:rds:eu-west-1:123456789012:db:{member['DBInstanceIdentifier']}"
-        page: dict[str, object] = {"DBInstances": [{**member, "DBInstanceArn": arn}]}
+        zone = {"AvailabilityZone": member["DBInstanceIdentifier"].replace("sales-", "zone")}
+        page: dict[str, object] = {"DBInstances": [{**member, **zone}]}
         rds.add_response("describe_db_instances", {**page, "Marker": marker} if marker else page)
 
-    assert len(found(catalog(rds).cluster("sales")).event_resources) == 3
+    assert found(catalog(rds).cluster("sales")).zones == {"zone1", "zone2"}
 
 
 PROXY = {

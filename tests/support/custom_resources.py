@@ -62,7 +62,7 @@ CLUSTER_DATABASE = Database(
     subnet_ids=("subnet-a1", "subnet-b1"),
     security_group_ids=("sg-3",),
     zones=frozenset({"eu-west-1a", "eu-west-1b"}),
-    event_resources=(arn("cluster", "sales"), arn("db", "sales-1"), arn("db", "sales-2")),
+    event_resources=(arn("cluster", "sales"),),
 )
 PROXY_DATABASE = Database(
     identifier="pool",

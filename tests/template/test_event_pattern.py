@@ -9,13 +9,7 @@ from tests.template.stack import ROOT, SITUATIONS, Resolver
 EVENTS = ROOT / "events"
 ARN = "arn:aws:rds:eu-west-1:111122223333"
 INSTANCE = {"DatabaseLookup.EventResources": [f"{ARN}:db:orders"]}
-CLUSTER = {
-    "DatabaseLookup.EventResources": [
-        f"{ARN}:cluster:orders",
-        f"{ARN}:db:orders-a",
-        f"{ARN}:db:orders-b",
-    ]
-}
+CLUSTER = {"DatabaseLookup.Identifier": "orders"}
 LOOKED_UP: dict[str, dict[str, Any]] = {
     "rds-instance": INSTANCE,
     "rds-cluster-writer": CLUSTER,
@@ -37,8 +31,9 @@ OF_CLUSTER = {"cluster-failover-completed", "cluster-failover-started", "cluster
 SWITCHOVER = {"blue-green-switchover-completed"}
 CAUSES_A_RUN: dict[str, set[str]] = {
     "rds-instance": OF_INSTANCE | SWITCHOVER,
-    "rds-cluster-writer": OF_CLUSTER | SWITCHOVER,
-    "rds-cluster-readers": OF_CLUSTER | SWITCHOVER,
+    # A member may have the name of its cluster.
+    "rds-cluster-writer": OF_CLUSTER | OF_INSTANCE | SWITCHOVER,
+    "rds-cluster-readers": OF_CLUSTER | OF_INSTANCE | SWITCHOVER,
     "rds-proxy": {"proxy-changed"} | SWITCHOVER,
     "hostname": set(),
     "static": set(),
@@ -124,15 +119,53 @@ def test_the_failover_of_another_database_starts_nothing(arn: str) -> None:
     assert not matches(of_database(arn))
 
 
+@pytest.mark.parametrize("kind", ["rds-cluster-writer", "rds-cluster-readers"])
+@pytest.mark.parametrize(
+    ("arn", "concerns"),
+    [
+        (f"{ARN}:cluster:orders", True),
+        (f"{ARN}:cluster:orders-2", False),
+        (f"{ARN}:db:orders-instance-1", True),
+        (f"{ARN}:db:orders9", True),
+        (f"{ARN}:db:application-autoscaling-0a1b2c3d-4e5f", True),
+        (f"{ARN}:db:sales-1", False),
+        (f"{ARN.replace('111122223333', '999999999999')}:db:orders-1", False),
+        (f"{ARN.replace('eu-west-1', 'eu-central-1')}:db:orders-1", False),
+    ],
+)
+def test_events_of_later_members_of_a_cluster_start_a_run_too(
+    kind: str, arn: str, *, concerns: bool
+) -> None:
+    assert matches(of_database(arn), kind) == concerns
+
+
+@pytest.mark.parametrize("kind", LOOKED_UP)
+def test_every_event_pattern_fits_into_the_quota_of_event_bridge(kind: str) -> None:
+    longest = "i" * 63
+    looked_up = {
+        "DatabaseLookup.Identifier": longest,
+        "DatabaseLookup.EventResources": [
+            f"arn:aws-us-gov:rds:us-gov-west-1:111122223333:db:{longest}"
+        ],
+    }
+    rules = Resolver(SITUATIONS[kind], attributes=looked_up).of_type("AWS::Events::Rule")
+    for rule in rules.values():
+        assert len(json.dumps(rule["EventPattern"])) <= 2048
+
+
 @pytest.mark.parametrize(
     "categories",
     [
         ("failover",),
         ("availability",),
         ("configuration change",),
+        ("configuration-change",),
         ("creation",),
         ("deletion",),
         ("failure",),
+        ("global failover",),
+        ("global-failover",),
+        ("migration",),
         ("recovery",),
         ("restoration",),
         ("security patching",),
@@ -141,6 +174,9 @@ def test_the_failover_of_another_database_starts_nothing(arn: str) -> None:
         ("maintenance, notification",),
         ("notification",),
         ("notification, serverless",),
+        ("notification", "serverless"),
+        ("serverless",),
+        ("a category that AWS adds",),
         ("backup", "failover"),
     ],
 )
@@ -148,7 +184,13 @@ def test_a_category_that_can_move_the_database_starts_a_run(categories: tuple[st
     assert matches(of_category(*categories))
 
 
-@pytest.mark.parametrize("category", ["backup", "low storage", "read replica"])
+def test_an_event_without_a_category_starts_a_run() -> None:
+    payload = event("instance-restarted")
+    del payload["detail"]["EventCategories"]
+    assert matches(payload)
+
+
+@pytest.mark.parametrize("category", ["backtrack", "backup", "low storage", "read replica"])
 def test_a_category_that_cannot_starts_nothing(category: str) -> None:
     assert not matches(of_category(category))
 

@@ -166,10 +166,7 @@ def _cluster_database(item: _Item, members: Sequence[_Item], aliases: tuple[str,
         security_group_ids=_security_group_ids(item),
         zones=_zones(members),
         public=any(server.get("PubliclyAccessible") for server in (item, *members)),
-        event_resources=(
-            item["DBClusterArn"],
-            *sorted(member["DBInstanceArn"] for member in members),
-        ),
+        event_resources=(item["DBClusterArn"],),
     )
 
 

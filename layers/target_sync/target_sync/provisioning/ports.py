@@ -20,7 +20,8 @@ class Database:
         zones: The Availability Zones of its current servers.
         public: Whether its name resolves to a public address outside its VPC.
         member_of: Its cluster; empty if it has none.
-        event_resources: The ARNs in the events about its changes.
+        event_resources: The ARNs in the events about its changes. The template adds the members of
+            a cluster, which change.
     """
 
     identifier: str
