@@ -16,7 +16,8 @@ from tests.support.custom_resources import (
 )
 
 REGION = "eu-west-1"
-CHINA = "orders.abc123.cn-north-1.rds.amazonaws.com.cn"
+CHINA = "orders.abc123.rds.cn-north-1.amazonaws.com.cn"
+OLD_CHINA = "orders.abc123.cn-north-1.rds.amazonaws.com.cn"
 
 
 @pytest.mark.parametrize(
@@ -44,8 +45,9 @@ def test_the_form_shows_the_type_and_the_kind(
     assert named.endpoint == text
 
 
-def test_recognizes_an_rds_name_in_china() -> None:
-    named = classify(CHINA, None, "cn-north-1")
+@pytest.mark.parametrize("name", [CHINA, OLD_CHINA])
+def test_recognizes_both_forms_of_an_rds_name_in_china(name: str) -> None:
+    named = classify(name, None, "cn-north-1")
 
     assert (named.type, named.identifier) == (EndpointType.INSTANCE, "orders")
 
@@ -93,6 +95,10 @@ def test_accepts_any_rds_name_as_a_plain_name(text: str) -> None:
     ("text", "kind", "words"),
     [
         (CHINA, None, ["is in cn-north-1", "this stack is in eu-west-1", "deploy the stack in"]),
+        (OLD_CHINA, None, ["is in cn-north-1", "this stack is in eu-west-1"]),
+        (f"{INSTANCE}.corp.example", None, ["cannot be followed", "hostname"]),
+        (EC2_INSTANCE.upper(), None, ["not a DNS name"]),
+        (f"{EC2_INSTANCE}.", None, ["not a DNS name"]),
         ("x.global-abc.global.rds.amazonaws.com", None, ["cannot be followed", "hostname"]),
         ("x.endpoint.abc.eu-west-1.rds.amazonaws.com", None, ["cannot be followed"]),
         (INSTANCE, DatabaseKind.RDS_PROXY, ["DatabaseKind is rds-proxy", "auto, rds-instance"]),

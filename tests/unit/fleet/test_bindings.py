@@ -70,6 +70,7 @@ def test_normalizes_the_name() -> None:
         ("o.cluster-abc.eu-west-1.rds.amazonaws.com", DatabaseKind.RDS_CLUSTER_WRITER),
         ("o.cluster-ro-abc.eu-west-1.rds.amazonaws.com", DatabaseKind.RDS_CLUSTER_READERS),
         ("o.proxy-abc.eu-west-1.rds.amazonaws.com", DatabaseKind.RDS_PROXY),
+        ("o.cluster-abc.rds.eu-west-1.amazonaws.com", DatabaseKind.RDS_CLUSTER_WRITER),
         ("db.corp.example.com", DatabaseKind.HOSTNAME),
     ],
 )
@@ -140,6 +141,13 @@ FAULTS = [
     (tagged(endpoint="i-0123456789abcdef0"), "an EC2 instance"),
     (
         tagged(endpoint="o.cluster-custom-abc.eu-west-1.rds.amazonaws.com"),
+        "custom endpoint",
+    ),
+    (
+        tagged(
+            (KIND_TAG, "rds-cluster-readers"),
+            endpoint="o.cluster-custom-abc.eu-west-1.rds.amazonaws.com",
+        ),
         "custom endpoint",
     ),
     (

@@ -1,7 +1,11 @@
 """The type of database that the text of DatabaseEndpoint names.
 
+The conditions of ``template.yaml`` decide the same before the look-up, by the same marks, because
+CloudFormation evaluates conditions before it creates a custom resource.
+
 Source of the forms: RDS and Aurora user guides, "DB instance endpoint", "Aurora endpoint
-connections", "RDS Proxy endpoints".
+connections", "RDS Proxy endpoints". In China ``rds`` comes before the Region in today's names; the
+user guides do not describe this, but AWS's drivers accept both orders.
 """
 
 import re
@@ -72,11 +76,13 @@ _TYPES_BY_LABEL: Mapping[str, EndpointType] = {
     "cluster-custom-": EndpointType.CLUSTER_CUSTOM,
     "proxy-": EndpointType.PROXY,
 }
-_RDS_DOMAIN = re.compile(r"\.rds\.amazonaws\.com(\.cn)?$")
+#: A name that contains these is an RDS name. No user's own name does.
+_RDS_MARKS = (".rds.", ".amazonaws.")
 _RDS_NAME = re.compile(
     r"(?P<identifier>[a-z0-9-]+)\.(?P<endpoint>endpoint\.)?"
     r"(?P<label>cluster-ro-|cluster-custom-|cluster-|proxy-|)[a-z0-9]+"
-    r"\.(?P<region>[a-z0-9-]+)\.rds\.amazonaws\.com(\.cn)?"
+    r"\.(rds\.(?P<last>[a-z0-9-]+)|(?P<first>[a-z0-9-]+)\.rds)"
+    r"\.amazonaws\.(com|com\.cn|eu)"
 )
 _HOST_NAME = re.compile(
     r"(?=.{1,253}$)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])?"
@@ -107,10 +113,11 @@ def classify(text: str, kind: DatabaseKind | None, region: str) -> NamedEndpoint
 
 
 def _classify_by_form(text: str, kind: DatabaseKind | None, region: str) -> NamedEndpoint:
-    normal = text.strip().rstrip(".").lower()
-    if _EC2_INSTANCE.fullmatch(normal):
-        return _named(EndpointType.EC2_INSTANCE, normal, identifier=normal)
-    if _RDS_DOMAIN.search(normal) and kind is not DatabaseKind.HOSTNAME:
+    given = text.strip()
+    normal = given.rstrip(".").lower()
+    if _EC2_INSTANCE.fullmatch(given):
+        return _named(EndpointType.EC2_INSTANCE, given, identifier=given)
+    if all(mark in normal for mark in _RDS_MARKS) and kind is not DatabaseKind.HOSTNAME:
         return _rds_name(normal, region)
     if _has_addresses(normal):
         return _named(EndpointType.ADDRESSES, ",".join(map(str, addresses(normal))))
@@ -137,10 +144,11 @@ def _rds_name(name: str, region: str) -> NamedEndpoint:
             " special endpoint): give the endpoint of one instance, cluster or proxy in this"
             " Region, or set DatabaseKind=hostname with VpcId and SubnetIds to follow its DNS."
         )
-    if match["region"] != region:
+    named_region = match["first"] or match["last"]
+    if named_region != region:
         raise RejectedInputError(
-            f"DatabaseEndpoint {name} is in {match['region']}, but this stack is in {region}:"
-            f" deploy the stack in {match['region']}, or give an endpoint in {region}."
+            f"DatabaseEndpoint {name} is in {named_region}, but this stack is in {region}:"
+            f" deploy the stack in {named_region}, or give an endpoint in {region}."
         )
     type_ = EndpointType.PROXY_ENDPOINT if match["endpoint"] else _TYPES_BY_LABEL[match["label"]]
     return _named(type_, name, identifier=match["identifier"])

@@ -7,7 +7,7 @@ a finding on their group and affect no other group.
 from collections.abc import Mapping
 from dataclasses import replace
 
-from target_sync.endpoints.names import classify
+from target_sync.endpoints.names import EndpointType, classify
 from target_sync.environment import networks, whole_number
 from target_sync.errors import RejectedInputError, SettingsError
 from target_sync.fleet.model import (
@@ -112,13 +112,13 @@ def _endpoint(text: str, kind: str | None, region: str) -> tuple[str, DatabaseKi
         # The message names the parameters of a stack.
         message = str(error).replace("DatabaseEndpoint", ENDPOINT_TAG)
         raise _InvalidTagsError(message.replace("DatabaseKind", KIND_TAG)) from None
-    if endpoint.kind is None:
+    # Its name does not contain the identifier of its cluster.
+    if endpoint.type is EndpointType.CLUSTER_CUSTOM:
         raise _InvalidTagsError(
             f"The tag {ENDPOINT_TAG} has the custom endpoint {endpoint.endpoint}, whose chosen"
-            f" members cannot be followed: give the cluster's writer or reader endpoint, or set"
-            f" {KIND_TAG}."
+            " members cannot be followed: give the cluster's writer or reader endpoint."
         )
-    if endpoint.kind not in FLEET_KINDS:
+    if endpoint.kind is None or endpoint.kind not in FLEET_KINDS:
         raise _InvalidTagsError(
             f"The tag {ENDPOINT_TAG} has {text!r}, which is {endpoint.type}: a fleet follows DNS"
             " names only; register these targets yourself, or deploy a stack for them."
