@@ -12,8 +12,8 @@ from tests.browser.page import axe_findings, focusable, layout_faults
 from tests.browser.states import STATES
 from tests.support.widget import every_state
 
-#: The width of a dashboard, a half and a third of it, and a telephone.
-WIDTHS = (1180, 580, 380, 280)
+#: The width of a dashboard, a half, a third and a sixth of it, and a telephone.
+WIDTHS = (1180, 580, 380, 280, 180)
 EVERY_STATE = pytest.mark.parametrize("state", STATES)
 BOTH_THEMES = pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 AT_ALL_SIZES = pytest.mark.parametrize("width", WIDTHS)

@@ -1,6 +1,7 @@
 """ReportStatusFunction from its handler: the formats, the queries, failed and slow calls."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -120,15 +121,18 @@ def test_every_report_is_logged_once(reporter: FakeReporter) -> None:
             {"formt": "text"},
             "unknown key 'formt' in the payload; known keys: format, describe, widgetContext",
         ),
-        ({"format": "html"}, "'format' must be json or text, not 'html'"),
-        ({"format": ["text"]}, "'format' must be json or text"),
-        ([], "must be a JSON object, not list"),
+        ({"format": "html"}, "'format' must be json or text, not \"html\""),
+        ({"format": ["text"]}, "'format' must be json or text, not [\"text\"]"),
+        ({"format": None}, "'format' must be json or text, not null"),
+        ([], "must be a JSON object, not []; send {}"),
+        (None, "must be a JSON object, not null; send {}"),
+        ("a" * 100, 'must be a JSON object, not "aaaaaa'),
     ],
 )
 def test_rejects_an_invalid_payload_before_any_query(
     aws: FakeAws, reporter: FakeReporter, payload: object, words: str
 ) -> None:
-    with pytest.raises(TriggerError, match=words.replace("[", "\\[")):
+    with pytest.raises(TriggerError, match=re.escape(words)):
         app.handler(payload, context())
 
     assert not aws.calls

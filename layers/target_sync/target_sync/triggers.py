@@ -1,10 +1,14 @@
 """The payload of an invocation: what started the run, and the options of a manual run."""
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from target_sync.errors import TriggerError
+
+#: Characters of a rejected value in an error.
+_LONGEST_TEXT = 60
 
 
 class TriggerKind(StrEnum):
@@ -40,7 +44,13 @@ def as_object(
     """
     if isinstance(payload, Mapping):
         return payload
-    raise TriggerError(f"the payload must be a JSON object, not {type(payload).__name__}; {usage}")
+    raise TriggerError(f"the payload must be a JSON object, not {as_json(payload)}; {usage}")
+
+
+def as_json(value: object) -> str:
+    """Return a value of a payload as its sender wrote it, in one short line."""
+    text = json.dumps(value)
+    return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}…"
 
 
 def is_scheduled(payload: Mapping[str, object]) -> bool:
@@ -72,6 +82,6 @@ def options(payload: Mapping[str, object], defaults: Mapping[str, bool]) -> Mapp
         if key not in given:
             raise unknown_key(key, sorted(given))
         if not isinstance(value, bool):
-            raise TriggerError(f"{key!r} must be true or false, not {value!r}")
+            raise TriggerError(f"{key!r} must be true or false, not {as_json(value)}")
         given[key] = value
     return given

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from target_sync.model import TargetState
 from target_sync.status.checks.result import CheckId, CheckState
 from target_sync.status.facts import FollowedChange, FollowedChanges, Skipped, Unknown
 from target_sync.status.report import StatusCheck, StatusReport, make_report
@@ -171,6 +172,19 @@ def test_the_targets_are_shown_with_their_state_and_its_meaning() -> None:
     assert texts[texts.index("10.0.1.11:5432") + 1] == "healthy"
 
 
+def test_the_targets_that_are_not_healthy_come_first() -> None:
+    """A cut list shows them, whatever their addresses."""
+    ill = target("10.0.3.200", TargetState.UNHEALTHY, "Target.Timeout")
+    gone = target("10.0.3.201", TargetState.DRAINING)
+    many = (*(target(f"10.0.1.{number}") for number in range(58)), ill, gone)
+
+    texts = page(make_report_with(targets=many)).texts
+
+    shown = [text for text in texts if text.endswith(":5432")]
+    assert shown == [str(it) for it in (ill, gone, *many[:4])]
+    assert "… and 54 more" in texts
+
+
 def test_no_reason_has_no_column() -> None:
     assert "Reason" in page(every_state()).texts
     assert "Reason" not in page(make_report_with()).texts
@@ -229,6 +243,11 @@ def test_without_a_failover_the_details_of_the_check_are_shown(
 )
 def test_the_checks_stand_in_rows_that_fit(width: float, columns: int) -> None:
     assert f"repeat({columns},minmax(0,1fr))" in to_html(make_report_with(), Frame(width=width))
+
+
+@pytest.mark.parametrize(("width", "has_minimum"), [(180, False), (280, True)])
+def test_the_columns_of_a_narrow_table_have_no_minimum(width: float, has_minimum: bool) -> None:
+    assert ("min-width" in to_html(make_report_with(), Frame(width=width))) is has_minimum
 
 
 def test_the_rows_have_about_the_same_length() -> None:

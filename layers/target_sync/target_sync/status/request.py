@@ -8,7 +8,7 @@ from typing import TypeAlias
 from target_sync.errors import TriggerError
 from target_sync.status.report import StatusReport, to_text
 from target_sync.status.widget import Frame, to_html
-from target_sync.triggers import as_object, unknown_key
+from target_sync.triggers import as_json, as_object, unknown_key
 
 Response: TypeAlias = Mapping[str, object] | str
 
@@ -89,7 +89,7 @@ def parse_request(event: object) -> StatusRequest:
 
 def _format(text: object) -> ReportFormat:
     if not isinstance(text, str) or text not in list(ReportFormat):
-        raise TriggerError(f"{_FORMAT!r} must be {' or '.join(ReportFormat)}, not {text!r}")
+        raise TriggerError(f"{_FORMAT!r} must be {' or '.join(ReportFormat)}, not {as_json(text)}")
     return ReportFormat(text)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from target_sync.model import TargetState
 from target_sync.notifications.messages import plain
 from target_sync.status.checks.result import CheckId, CheckState
 from target_sync.status.facts import DescribedTarget
@@ -23,6 +24,8 @@ _MAX_TARGETS = 6
 #: Pixels for the name of one check.
 _CHECK_WIDTH = 115
 _MAX_COLUMNS = 10
+#: Pixels for the columns of a table.
+_NARROW = 280
 _PROBLEMS = (CheckState.BROKEN, CheckState.UNKNOWN, CheckState.WARNING)
 #: The symbols of `report.SYMBOLS` as paths in a square of 26 pixels. The console's font, Open Sans,
 #: does not have all of them.
@@ -86,6 +89,7 @@ def to_html(report: StatusReport, frame: Frame) -> str:
         # The second class switches off CloudWatch's own style of lists and tables.
         '<div class="ppl cwdb-no-default-styles">'
         + _style(theme, _columns(frame.width, len(report.checks)))
+        + _table_style(frame.width)
         + _summary(report)
         + _problems(report.checks)
         + _path(report.checks)
@@ -128,8 +132,6 @@ def _style(theme: Theme, columns: int) -> str:
         ".ppl table{border-collapse:collapse}"
         ".ppl th,.ppl td{padding:0 12px 2px 0;text-align:left;vertical-align:top}"
         ".ppl tr :last-child{padding-right:0}"
-        ".ppl th[scope=col]{min-width:70px}"
-        ".ppl th:first-child[scope=col]{min-width:100px}"
         ".ppl .ppl-summary{font-size:16px;padding-left:22px}"
         ".ppl .ppl-path{display:grid;row-gap:4px;list-style:none;margin:8px 0;"
         f"grid-template-columns:repeat({columns},minmax(0,1fr))}}"
@@ -141,9 +143,19 @@ def _style(theme: Theme, columns: int) -> str:
         ".ppl path{stroke-width:3}"
         ".ppl-symbol{width:18px;height:18px;margin:0 4px 0 -22px;vertical-align:-4px}"
         f".ppl rect{{fill:{theme.line}}}"
-        ".ppl-bar{display:block;width:90px;height:12px;margin-top:3px}"
+        ".ppl-bar{display:block;height:12px;margin-top:3px}"
         ".ppl-now{display:flex;flex-wrap:wrap;gap:8px 32px}"
         f"{states}</style>"
+    )
+
+
+def _table_style(width: float) -> str:
+    """Return the widths of the columns. A narrow widget has no room for a minimum."""
+    if width < _NARROW:
+        return "<style>.ppl-bar{width:30px}</style>"
+    return (
+        "<style>.ppl th[scope=col]{min-width:70px}"
+        ".ppl th:first-child[scope=col]{min-width:100px}.ppl-bar{width:90px}</style>"
     )
 
 
@@ -208,7 +220,9 @@ def _targets(report: StatusReport) -> str:
         return _section("Targets", _details(report, CheckId.TARGET_HEALTH))
     if not report.targets:
         return _section("Targets", "<p>No target is registered.</p>")
-    shown = report.targets[:_MAX_TARGETS]
+    # The targets that need attention first. The sort keeps the order of the others.
+    by_health = sorted(report.targets, key=lambda target: target.state is TargetState.HEALTHY)
+    shown = by_health[:_MAX_TARGETS]
     has_reasons = any(target.reason for target in shown)
     heads = ("Target", "State", "Reason") if has_reasons else ("Target", "State")
     head = "".join(f'<th scope="col">{name}</th>' for name in heads)
