@@ -34,6 +34,7 @@ from lab.emulator.load_balancers import (
     with_target_group_defaults,
 )
 from lab.emulator.scope import Scope
+from lab.emulator.subnets import check_subnets
 
 _Properties = Mapping[str, Any]
 # The result of a create or an update: the physical ID and the attributes.
@@ -287,6 +288,7 @@ def _creating_load_balancer(create: Callable[..., _Made]) -> Callable[..., _Made
         if not is_network({"Type": properties.get("Type")}):
             return create(logical_id, properties, stack)
         attributes = _declared(properties, "LoadBalancerAttributes", LOAD_BALANCER_ATTRIBUTES)
+        check_subnets(properties.get("Subnets", ()))
         plain_arn, _ = create(logical_id, properties, stack)
         record = make_network(plain_arn, attributes=attributes, enforce=_enforcement(properties))
         arn = record["LoadBalancerArn"]
@@ -300,6 +302,7 @@ def _updating_load_balancer(update: Callable[..., _Made]) -> Callable[..., _Made
         if not is_network(alb._lbs[arn]):
             return update(arn, old, new, *rest)
         _declared(new, "LoadBalancerAttributes", LOAD_BALANCER_ATTRIBUTES)
+        check_subnets(set(new.get("Subnets", ())) - set(old.get("Subnets", ())))
         arn, _ = update(arn, old, new, *rest)
         set_enforcement(alb._lbs[arn], _enforcement(new))
         return arn, _load_balancer_attributes(arn)

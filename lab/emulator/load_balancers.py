@@ -13,6 +13,7 @@ from typing import Any
 from ministack.services import alb, ec2
 
 from lab.emulator.errors import ApiError, Handler, rendering_errors
+from lab.emulator.subnets import check_subnets
 from lab.emulator.target_groups import forwards_to
 from lab.emulator.wire import element
 
@@ -207,8 +208,11 @@ def install() -> None:
 
 def _creating_load_balancer(create: Handler) -> Handler:
     def handler(params: Mapping[str, Any]) -> Any:
+        if alb._p(params, "Type") != "network":
+            return create(params)
+        check_subnets(alb._parse_member_list(params, "Subnets"))
         response = create(params)
-        if response[0] != 200 or alb._p(params, "Type") != "network":
+        if response[0] != 200:
             return response
         (record,) = [
             r for r in alb._lbs.values() if r["LoadBalancerName"] == alb._p(params, "Name")

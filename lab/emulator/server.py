@@ -30,6 +30,7 @@ from lab.emulator import (
     schedules,
     security_groups,
     service_metrics,
+    subnets,
     tagging,
     target_groups,
     traffic,
@@ -81,6 +82,7 @@ def run(options: Options) -> None:
     groups = TargetGroups(options.plan, options.times)
     services = EndpointServices()
     calls = traffic.Traffic()
+    subnets.install()
     load_balancers.install()
     target_groups.install(groups)
     instances.install(options.plan.content)

@@ -18,7 +18,7 @@ from target_sync.provisioning.ports import Database, Subnet
 from target_sync.provisioning.request import Attributes, parse_request
 from target_sync.provisioning.resources.database_lookup import DatabaseLookup
 from tests.lab.emulator_process import PROVIDER, REGION, Emulator, create_vpc
-from tests.support.custom_resources import FakeAutoScaling, event, lookup_properties
+from tests.support.custom_resources import FakeAutoScaling, FakeStack, event, lookup_properties
 
 SCOPE = AwsScope("aws", "eu-west-1", "123456789012")
 HASH = "abc123.eu-west-1.rds.amazonaws.com"
@@ -193,8 +193,8 @@ def test_returns_subnets_with_their_zone_and_vpc(cloud: Cloud) -> None:
 
     assert found is not None
     assert set(found) == {
-        Subnet(id=cloud.subnets[0], vpc_id=cloud.vpc, zone="eu-west-1a"),
-        Subnet(id=cloud.subnets[1], vpc_id=cloud.vpc, zone="eu-west-1b"),
+        Subnet(id=cloud.subnets[0], vpc_id=cloud.vpc, zone="eu-west-1a", free_addresses=251),
+        Subnet(id=cloud.subnets[1], vpc_id=cloud.vpc, zone="eu-west-1b", free_addresses=251),
     }
 
 
@@ -368,12 +368,42 @@ def test_a_subnet_is_usable_if_it_is_ready_and_not_on_an_outpost(
     item: dict[str, str], usable: bool
 ) -> None:
     ec2 = boto3.client("ec2", SCOPE.region)
-    network = {"SubnetId": "subnet-1", "VpcId": "vpc-1", "AvailabilityZone": "eu-west-1a"}
+    network: dict[str, Any] = {
+        "SubnetId": "subnet-1",
+        "VpcId": "vpc-1",
+        "AvailabilityZone": "eu-west-1a",
+        "AvailableIpAddressCount": 9,
+    }
     with Stubber(ec2) as stubber:
         stubber.add_response("describe_subnets", {"Subnets": [{**network, **item}]})
         subnets = AwsDatabaseCatalog(boto3.client("rds", SCOPE.region), ec2, SCOPE).subnets(["x"])
 
-    assert subnets == (Subnet(id="subnet-1", vpc_id="vpc-1", zone="eu-west-1a", usable=usable),)
+    assert subnets == (
+        Subnet(id="subnet-1", vpc_id="vpc-1", zone="eu-west-1a", usable=usable, free_addresses=9),
+    )
+
+
+@pytest.mark.parametrize(
+    ("statuses", "expected"),
+    [
+        ({"sg-1": "removing", "sg-2": "active", "sg-3": "adding"}, ("sg-2",)),
+        ({"sg-1": "removing", "sg-2": "adding"}, ("sg-2",)),
+        ({"sg-1": "removing"}, ()),
+    ],
+)
+def test_returns_no_security_group_that_the_database_is_losing(
+    rds: Stubber, statuses: dict[str, str], expected: tuple[str, ...]
+) -> None:
+    groups = [{"VpcSecurityGroupId": id_, "Status": s} for id_, s in statuses.items()]
+    instance = {
+        "DBInstanceIdentifier": "orders",
+        "DBInstanceArn": "arn:aws:rds:eu-west-1:123456789012:db:orders",
+        "Endpoint": {"Address": f"orders.{HASH}", "Port": 5432},
+        "VpcSecurityGroups": groups,
+    }
+    rds.add_response("describe_db_instances", {"DBInstances": [instance]})
+
+    assert found(catalog(rds).instance("orders")).security_group_ids == expected
 
 
 def test_a_denied_call_is_an_error_with_its_code(rds: Stubber) -> None:
@@ -426,7 +456,9 @@ def test_looks_up_every_kind_of_database_in_the_lab(
     machine = ec2.run_instances(ImageId="ami-0123", MinCount=1, MaxCount=1, SubnetId=subnets[0])
     scope = AwsScope("aws", REGION, PROVIDER)
     catalog = AwsDatabaseCatalog(rds, ec2, scope)
-    lookup = DatabaseLookup(catalog=catalog, groups=FakeAutoScaling(), scope=scope)
+    lookup = DatabaseLookup(
+        catalog=catalog, groups=FakeAutoScaling(), stack=FakeStack(), scope=scope
+    )
 
     def look_up(endpoint: str, **more: object) -> Attributes:
         properties = lookup_properties({"DatabaseEndpoint": endpoint, **more})

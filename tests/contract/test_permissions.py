@@ -272,6 +272,24 @@ class PermissionsAccount(Account):
         return self._target_group("instance")
 
     @cached_property
+    def deployed_stack(self) -> str:
+        """The ID of a stack with nothing but the load balancer."""
+        properties = {"Type": "network", "Scheme": "internal", "Subnets": self.subnets}
+        kind = "AWS::ElasticLoadBalancingV2::LoadBalancer"
+        resources_ = {"LoadBalancer": {"Type": kind, "Properties": properties}}
+        cloudformation = self.client("cloudformation")
+        name = cloudformation.create_stack(
+            StackName="permissions", TemplateBody=json.dumps({"Resources": resources_})
+        )["StackId"]
+
+        def status() -> str:
+            return str(cloudformation.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"])
+
+        wait_until(lambda: status() != "CREATE_IN_PROGRESS")
+        assert status() == "CREATE_COMPLETE"
+        return str(name)
+
+    @cached_property
     def synced(self) -> Mapping[str, str]:
         """A sync function without work, for the first sync: its name and its ARN."""
         code = {"app.py": f"def handler(event, context):\n    return {SYNCED!r}\n"}
@@ -299,7 +317,12 @@ class PermissionsAccount(Account):
                 "Resolvers": self.resolver,
                 **({"FunctionSubnetIds": self.subnets[0]} if "FunctionSubnetIds" in given else {}),
             },
-            pseudo={**PSEUDO_PARAMETERS, "AWS::AccountId": PROVIDER, "AWS::Region": REGION},
+            pseudo={
+                **PSEUDO_PARAMETERS,
+                "AWS::AccountId": PROVIDER,
+                "AWS::Region": REGION,
+                "AWS::StackId": self.deployed_stack,
+            },
             attributes={
                 **self._lookup(situation),
                 **self.synced,
@@ -452,6 +475,7 @@ class PermissionsAccount(Account):
 
     def _lookups(self) -> list[Job]:
         network = {"SubnetIds": self.subnets}
+        orders = lookup_properties({"DatabaseEndpoint": self.names["orders"]})
         lookups: Mapping[str, Mapping[str, object]] = {
             "autoscaling": {"DatabaseEndpoint": GROUP, "DatabaseKind": "ec2-asg", **network},
             "ec2": {"DatabaseEndpoint": self.instance, **network},
@@ -469,6 +493,14 @@ class PermissionsAccount(Account):
                     "rds",
                 )
                 for name in ("orders", "pool-ro", "sales")
+            ),
+            self._request(
+                "Update",
+                "DatabaseLookup",
+                orders,
+                "cloudformation",
+                "elasticloadbalancing",
+                stack_id=self.deployed_stack,
             ),
             self._request(
                 "Create",
@@ -508,16 +540,18 @@ class PermissionsAccount(Account):
         properties: Mapping[str, object],
         *apis: str,
         before: Callable[[], None] = lambda: None,
+        stack_id: str = "",
     ) -> Job:
         """Return a job that handles a request of CloudFormation, after a preparation."""
+        requested = event(request, resource, properties)
+        if stack_id:
+            requested["StackId"] = stack_id
 
         def run(name: str) -> str:
             before()
             path = f"/{next(self._numbers)}"
             url = self.cloudformation.url + path
-            problem, _ = self.functions.invoke(
-                name, {**event(request, resource, properties), "ResponseURL": url}
-            )
+            problem, _ = self.functions.invoke(name, {**requested, "ResponseURL": url})
             if problem:
                 return problem
             (body,) = (it.body for it in self.cloudformation.uploads if it.path == path)

@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 
 from lab.addresses import AddressPlan, Endpoint, free_port
 from lab.emulator.client import EmulatorAdminError
-from lab.emulator.messages import Fault, RdsEvent, RoutedTarget
+from lab.emulator.messages import Fault, NetworkInterface, RdsEvent, RoutedTarget
 from lab.rds_control_plane import FailoverHook
 from tests.lab.emulator_process import (
     CONSUMER,
@@ -196,6 +196,39 @@ def test_a_closed_port_fails_its_checks_until_it_is_opened(
         wait_until(lambda: (PRIMARY, 5432, "healthy", None) in path.health())
     finally:
         database.stop()
+
+
+def test_a_load_balancer_needs_eight_free_addresses_in_each_subnet(path: ConnectionPath) -> None:
+    vpc, (first, _) = create_vpc(path.emulator)
+    small = path.ec2.create_subnet(
+        VpcId=vpc, CidrBlock="10.0.9.0/28", AvailabilityZone=f"{REGION}b"
+    )["Subnet"]["SubnetId"]
+
+    def free() -> int:
+        (found,) = path.ec2.describe_subnets(SubnetIds=[small])["Subnets"]
+        return int(found["AvailableIpAddressCount"])
+
+    def create(name: str) -> Any:
+        return path.elb.create_load_balancer(Name=name, Type="network", Subnets=[first, small])
+
+    assert free() == 11
+    for number in range(2):
+        path.emulator.admin.put_network_interface(
+            NetworkInterface(
+                address=f"10.0.9.{number + 4}",
+                subnet_id=small,
+                security_group_ids=(),
+                description="RDSNetworkInterface",
+                requester="amazon-rds",
+            )
+        )
+    create("fits")
+    assert free() == 8
+    create("fits-too")
+    assert free() == 7
+    code, message = rejected(lambda: create("full"))
+    assert code == "InvalidSubnet"
+    assert f"Not enough IP space available in {small}" in message
 
 
 def test_a_group_without_a_listener_is_unused(path: ConnectionPath) -> None:

@@ -38,9 +38,15 @@ def arn(kind: str, name: str) -> str:
     return f"arn:aws:rds:eu-west-1:111122223333:{kind}:{name}"
 
 
-def subnet(letter: str, number: int, vpc: str = VPC, *, usable: bool = True) -> Subnet:
+def subnet(
+    letter: str, number: int, vpc: str = VPC, *, usable: bool = True, free: int = 250
+) -> Subnet:
     return Subnet(
-        id=f"subnet-{letter}{number}", vpc_id=vpc, zone=f"eu-west-1{letter}", usable=usable
+        id=f"subnet-{letter}{number}",
+        vpc_id=vpc,
+        zone=f"eu-west-1{letter}",
+        usable=usable,
+        free_addresses=free,
     )
 
 
@@ -142,6 +148,17 @@ class FakeCatalog:
 
     def networks(self, vpc_id: str) -> tuple[IPNetwork, ...] | None:
         return self.vpcs.get(vpc_id)
+
+
+@dataclass(slots=True)
+class FakeStack:
+    """Implements ``target_sync.provisioning.ports.StackPort`` in memory."""
+
+    subnets: frozenset[str] = frozenset()
+
+    def load_balancer_subnets(self, stack_id: str) -> frozenset[str]:
+        assert ":stack/orders/" in stack_id
+        return self.subnets
 
 
 class FakeAutoScaling:
@@ -247,6 +264,7 @@ class Stack:
 
     catalog: FakeCatalog = field(default_factory=FakeCatalog)
     groups: FakeAutoScaling = field(default_factory=FakeAutoScaling)
+    deployed: FakeStack = field(default_factory=FakeStack)
     functions: FakeFunctions = field(default_factory=lambda: FakeFunctions({}))
     connections: FakeConnections = field(default_factory=FakeConnections)
     cloudformation: FakeCloudFormation = field(default_factory=FakeCloudFormation)
@@ -258,7 +276,7 @@ class Stack:
         return StackProvisioner(
             resources={
                 "Custom::DatabaseLookup": lambda: DatabaseLookup(
-                    catalog=self.catalog, groups=self.groups, scope=SCOPE
+                    catalog=self.catalog, groups=self.groups, stack=self.deployed, scope=SCOPE
                 ),
                 "Custom::FirstSync": lambda: FirstSync(functions=self.functions, clock=self.clock),
                 "Custom::EndpointConnections": lambda: EndpointConnections(

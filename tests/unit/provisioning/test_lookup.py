@@ -196,7 +196,9 @@ def test_any_allowed_network_may_be_in_any_network_of_the_vpc(networks: list[str
 
 def test_returns_the_subnets_in_the_order_of_their_zones() -> None:
     stack = Stack()
-    stack.catalog.subnet_list.append(Subnet(id="subnet-01", vpc_id=VPC, zone="eu-west-1c"))
+    stack.catalog.subnet_list.append(
+        Subnet(id="subnet-01", vpc_id=VPC, zone="eu-west-1c", free_addresses=8)
+    )
 
     attributes = attributes_of(
         stack, DatabaseEndpoint=INSTANCE, SubnetIds=["subnet-01", "subnet-a1", "subnet-b1"]
@@ -216,6 +218,81 @@ def test_chooses_no_unusable_subnet() -> None:
         "subnet-a2",
         "subnet-b1",
     ]
+
+
+def with_free_addresses(**free: int) -> Stack:
+    """Return a stack whose subnets have this number of free addresses, by letter and number."""
+    stack = Stack()
+    stack.catalog.subnet_list = [
+        replace(it, free_addresses=free.get(it.id.removeprefix("subnet-"), it.free_addresses))
+        for it in stack.catalog.subnet_list
+    ]
+    return stack
+
+
+def test_chooses_the_first_subnet_in_which_a_load_balancer_can_be_created() -> None:
+    stack = with_free_addresses(a1=7, a2=8, b1=8)
+
+    found = attributes_of(stack, DatabaseEndpoint=INSTANCE)["SubnetIds"]
+
+    assert found == ["subnet-a2", "subnet-b1", "subnet-c1"]
+
+
+def test_an_update_keeps_the_subnets_of_the_load_balancer() -> None:
+    # subnet-a1 has addresses again, and subnet-b2 and its zone are no longer the database's.
+    stack = with_free_addresses(a2=0)
+    stack.deployed.subnets = frozenset({"subnet-a2", "subnet-b2"})
+    stack.catalog.instances["orders"] = replace(
+        INSTANCE_DATABASE,
+        subnet_ids=("subnet-a1", "subnet-a2", "subnet-c1"),
+        zones=frozenset({"eu-west-1a"}),
+    )
+
+    properties = lookup_properties({"DatabaseEndpoint": INSTANCE})
+
+    response = stack.request("Update", "DatabaseLookup", **properties)
+    assert response["Data"]["SubnetIds"] == ["subnet-a2", "subnet-b2", "subnet-c1"]
+    response = stack.request("Create", "DatabaseLookup", **properties)
+    assert response["Data"]["SubnetIds"] == ["subnet-a1", "subnet-c1"]
+
+
+def test_an_update_keeps_a_given_subnet_that_became_full() -> None:
+    stack = with_free_addresses(a1=0)
+    properties = lookup_properties(
+        {"DatabaseEndpoint": INSTANCE, "SubnetIds": ["subnet-a1", "subnet-b1"]}
+    )
+
+    assert stack.request("Update", "DatabaseLookup", **properties)["Status"] == "FAILED"
+    stack.deployed.subnets = frozenset({"subnet-a1", "subnet-b1"})
+    response = stack.request("Update", "DatabaseLookup", **properties)
+    assert response["Data"]["SubnetIds"] == ["subnet-a1", "subnet-b1"]
+
+
+@pytest.mark.parametrize("given", [{}, {"SubnetIds": ["subnet-a1", "subnet-b1"]}])
+def test_rejects_a_zone_whose_subnets_are_too_full_with_the_numbers(
+    given: dict[str, object],
+) -> None:
+    stack = with_free_addresses(a1=7, a2=3)
+
+    reason = rejection_of(stack, DatabaseEndpoint=INSTANCE, **given)
+
+    assert "a load balancer needs 8 free addresses" in reason
+    assert "in eu-west-1a subnet-a1 has 7" in reason
+    assert ("subnet-a2 has 3" in reason) is not bool(given)
+    assert "another subnet of eu-west-1a" in reason
+
+
+def test_rejects_a_database_in_another_vpc_than_the_load_balancer() -> None:
+    stack = Stack()
+    stack.deployed.subnets = frozenset({"subnet-a9", "subnet-b9"})
+
+    response = stack.request(
+        "Update", "DatabaseLookup", **lookup_properties({"DatabaseEndpoint": INSTANCE})
+    )
+
+    assert response["Status"] == "FAILED"
+    assert f"are in two VPCs ({VPC}, {OTHER_VPC})" in response["Reason"]
+    assert "deploy a second stack" in response["Reason"]
 
 
 PUBLIC = replace(INSTANCE_DATABASE, public=True)

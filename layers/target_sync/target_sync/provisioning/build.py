@@ -8,6 +8,7 @@ from target_sync.endpoint_service import Ec2EndpointService
 from target_sync.model import scope_of_function
 from target_sync.provisioning.catalog import AwsDatabaseCatalog
 from target_sync.provisioning.cloudformation import ResponseUrl
+from target_sync.provisioning.deployed_stack import DeployedStack
 from target_sync.provisioning.functions import INVOKE_CONFIG, LambdaFunctions
 from target_sync.provisioning.provisioner import StackProvisioner
 from target_sync.provisioning.resources.auto_scaling_attachment import AutoScalingAttachment
@@ -29,6 +30,7 @@ def stack_provisioner(function_arn: str) -> StackProvisioner:
             "Custom::DatabaseLookup": lambda: DatabaseLookup(
                 catalog=AwsDatabaseCatalog(make_client("rds"), make_client("ec2"), scope),
                 groups=AutoScalingGroups(make_client("autoscaling")),
+                stack=DeployedStack(make_client("cloudformation"), make_client("elbv2")),
                 scope=scope,
             ),
             "Custom::FirstSync": lambda: FirstSync(

@@ -92,6 +92,7 @@ class AwsDatabaseCatalog:
                 vpc_id=item["VpcId"],
                 zone=item["AvailabilityZone"],
                 usable=item.get("State") == "available" and not item.get("OutpostArn"),
+                free_addresses=item["AvailableIpAddressCount"],
             )
             for item in reply["Subnets"]
         )
@@ -205,7 +206,14 @@ def _subnet_ids(group: _Item) -> tuple[str, ...]:
 
 
 def _security_group_ids(item: _Item) -> tuple[str, ...]:
-    return tuple(group["VpcSecurityGroupId"] for group in item.get("VpcSecurityGroups", ()))
+    """Return the groups that the database has, or gets if it has none yet."""
+    groups = item.get("VpcSecurityGroups", ())
+    for status in ("active", "adding"):
+        if found := [
+            g["VpcSecurityGroupId"] for g in groups if g.get("Status", "active") == status
+        ]:
+            return tuple(found)
+    return ()
 
 
 def _zones(instances: Iterable[_Item]) -> frozenset[str]:

@@ -4,7 +4,7 @@ Pure: `resources/database_lookup.py` makes the API calls. A function that finds 
 raises a ``RejectedInputError``, whose message says what to correct.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_network
 
@@ -19,6 +19,9 @@ DEFAULT_PORT = 5432
 NO_RESOURCES = ("none",)
 #: The load balancer survives the failure of a zone only with two (dbt requires it too).
 MIN_ZONES = 2
+#: The free addresses that AWS requires in each subnet of a new load balancer (NLB guide, "Update
+#: the Availability Zones").
+MIN_FREE_ADDRESSES = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,9 +157,15 @@ def check_standby(named: NamedEndpoint, database: Database | None) -> None:
 
 
 def candidate_subnets(
-    named: NamedEndpoint, database: Database | None, overrides: Overrides
+    named: NamedEndpoint,
+    database: Database | None,
+    overrides: Overrides,
+    standing: Collection[str],
 ) -> tuple[str, ...]:
-    """Return the subnets to choose from, by the parameters or else by the API."""
+    """Return the subnets to choose from, by the parameters or else by the API.
+
+    ``standing``: the subnets that the load balancer has already.
+    """
     candidates = overrides.subnet_ids or (database.subnet_ids if database else ())
     if not candidates:
         raise RejectedInputError(
@@ -164,7 +173,9 @@ def candidate_subnets(
             " network up: give VpcId, and in SubnetIds one subnet in each of two or more"
             " Availability Zones from which the database can be reached."
         )
-    return candidates
+    if overrides.subnet_ids:
+        return candidates
+    return tuple(sorted({*candidates, *standing}))
 
 
 def choose_vpc(
@@ -177,6 +188,12 @@ def choose_vpc(
             " Region: give existing subnets, or leave SubnetIds out for an RDS database."
         )
     vpcs = sorted({subnet.vpc_id for subnet in subnets})
+    if len(vpcs) > 1 and not overrides.subnet_ids:
+        raise RejectedInputError(
+            f"DatabaseEndpoint: the load balancer and the database are in two VPCs"
+            f" ({', '.join(vpcs)}), and no load balancer can change its VPC: deploy a second stack"
+            " for this database."
+        )
     if len(vpcs) > 1:
         raise RejectedInputError(
             f"SubnetIds are in several VPCs ({', '.join(vpcs)}): give subnets of one VPC."
@@ -197,19 +214,22 @@ def choose_vpc(
 
 
 def choose_subnets(
-    subnets: Sequence[Subnet], database: Database | None, overrides: Overrides
+    subnets: Sequence[Subnet],
+    database: Database | None,
+    overrides: Overrides,
+    standing: Collection[str],
 ) -> tuple[str, ...]:
-    """Return one subnet for each zone, always the same for the same candidates."""
-    by_zone: dict[str, str] = {}
-    for subnet in sorted(subnets, key=lambda subnet: subnet.id):
-        if not subnet.usable:
-            continue
-        if overrides.subnet_ids and subnet.zone in by_zone:
-            raise RejectedInputError(
-                f"SubnetIds has {by_zone[subnet.zone]} and {subnet.id}, both in {subnet.zone}: a"
-                " load balancer takes one subnet for each Availability Zone; leave one out."
-            )
-        by_zone.setdefault(subnet.zone, subnet.id)
+    """Return one subnet for each zone, in which the load balancer can be or is already.
+
+    The choice is always the same for the same candidates. It keeps the ``standing`` subnets, which
+    the load balancer has already, because another one of the same zone would fail the update.
+    """
+    by_zone: dict[str, list[Subnet]] = {}
+    for subnet in sorted(subnets, key=lambda it: (it.id not in standing, it.id)):
+        if subnet.usable:
+            by_zone.setdefault(subnet.zone, []).append(subnet)
+    if overrides.subnet_ids:
+        _check_one_for_each_zone(by_zone)
     if len(by_zone) < MIN_ZONES:
         raise RejectedInputError(
             f"SubnetIds would cover {len(by_zone)} Availability Zone(s)"
@@ -218,14 +238,36 @@ def choose_subnets(
             " or name subnets of two zones in SubnetIds."
         )
     _check_zones(by_zone, subnets[0].vpc_id, database)
-    return tuple(by_zone[zone] for zone in sorted(by_zone))
+    return tuple(_choose_subnet(zone, by_zone[zone], standing) for zone in sorted(by_zone))
 
 
-def _check_zones(by_zone: Mapping[str, str], vpc_id: str, database: Database | None) -> None:
+def _check_one_for_each_zone(by_zone: Mapping[str, Sequence[Subnet]]) -> None:
+    for zone, (first, *others) in by_zone.items():
+        if others:
+            raise RejectedInputError(
+                f"SubnetIds has {first.id} and {others[0].id}, both in {zone}: a load balancer"
+                " takes one subnet for each Availability Zone; leave one out."
+            )
+
+
+def _choose_subnet(zone: str, candidates: Sequence[Subnet], standing: Collection[str]) -> str:
+    """Return the first subnet that the load balancer has, or in which it can be created."""
+    for subnet in candidates:
+        if subnet.id in standing or subnet.free_addresses >= MIN_FREE_ADDRESSES:
+            return subnet.id
+    counts = _list(f"{it.id} has {it.free_addresses}" for it in candidates)
+    raise RejectedInputError(
+        f"SubnetIds: a load balancer needs {MIN_FREE_ADDRESSES} free addresses in its subnet, but"
+        f" in {zone} {counts}: free some there, or give SubnetIds with another subnet of {zone}"
+        " and one of each other zone."
+    )
+
+
+def _check_zones(by_zone: Collection[str], vpc_id: str, database: Database | None) -> None:
     """Reject a missing zone: a target there gets no traffic (NLB user guide)."""
     if database is None or database.vpc_id != vpc_id:
         return
-    if missing := sorted(database.zones - by_zone.keys()):
+    if missing := sorted(database.zones.difference(by_zone)):
         raise RejectedInputError(
             f"SubnetIds leaves out {', '.join(missing)}, where {database.identifier} has a"
             " server, which would get no traffic there: add a subnet of that zone to SubnetIds."

@@ -45,6 +45,7 @@ class Subnet:
     vpc_id: str
     zone: str
     usable: bool = True
+    free_addresses: int
 
 
 class DatabaseCatalog(Protocol):
@@ -73,6 +74,13 @@ class DatabaseCatalog(Protocol):
 
     def networks(self, vpc_id: str) -> tuple[IPNetwork, ...] | None:
         """Return the IPv4 networks of a VPC, in order."""
+
+
+class StackPort(Protocol):
+    """The resources of a deployed stack."""
+
+    def load_balancer_subnets(self, stack_id: str) -> frozenset[str]:
+        """Return the subnets of the stack's load balancer; none if it has no load balancer."""
 
 
 class AutoScalingPort(Protocol):

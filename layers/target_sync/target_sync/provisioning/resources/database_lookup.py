@@ -19,8 +19,8 @@ from target_sync.provisioning.lookup import (
     read_kind,
     read_overrides,
 )
-from target_sync.provisioning.ports import AutoScalingPort, Database, DatabaseCatalog
-from target_sync.provisioning.request import Attributes, ResourceRequest
+from target_sync.provisioning.ports import AutoScalingPort, Database, DatabaseCatalog, StackPort
+from target_sync.provisioning.request import Attributes, RequestType, ResourceRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +29,7 @@ class DatabaseLookup:
 
     catalog: DatabaseCatalog
     groups: AutoScalingPort
+    stack: StackPort
     scope: AwsScope
 
     def apply(self, request: ResourceRequest, deadline: float) -> Attributes:  # noqa: ARG002 - no loop
@@ -40,7 +41,7 @@ class DatabaseLookup:
         database = self._database(named, kind_is_auto=kind is None)
         if properties.text("StandbyTargets") == "serving":
             check_standby(named, database)
-        network = self._network(named, database, overrides)
+        network = self._network(named, database, overrides, self._standing(request))
         return lookup_attributes(named, database, overrides, network)
 
     def delete(self, request: ResourceRequest, deadline: float) -> None:
@@ -71,13 +72,23 @@ class DatabaseLookup:
                 " correct the name, or deploy in the group's account and Region."
             )
 
+    def _standing(self, request: ResourceRequest) -> frozenset[str]:
+        """Return the subnets of the load balancer that an update finds."""
+        if request.type == RequestType.CREATE:
+            return frozenset()
+        return self.stack.load_balancer_subnets(request.stack_id)
+
     def _network(
-        self, named: NamedEndpoint, database: Database | None, overrides: Overrides
+        self,
+        named: NamedEndpoint,
+        database: Database | None,
+        overrides: Overrides,
+        standing: frozenset[str],
     ) -> Network:
-        subnets = self.catalog.subnets(candidate_subnets(named, database, overrides))
+        subnets = self.catalog.subnets(candidate_subnets(named, database, overrides, standing))
         vpc_id = choose_vpc(subnets, database, overrides)
         networks = self._networks(vpc_id)
-        subnet_ids = choose_subnets(subnets or (), database, overrides)
+        subnet_ids = choose_subnets(subnets or (), database, overrides, standing)
         if database is None:
             database_networks: tuple[IPNetwork, ...] = ()
         elif database.vpc_id == vpc_id:
