@@ -14,6 +14,7 @@ from drill.decisions import FailoverCall, Resource
 from drill.failover import DatabaseEvent
 from drill.run_records import MESSAGE, RunRecord
 from target_sync.errors import RejectedInputError
+from target_sync.targets.outbound_rules import SecurityGroupRules
 from target_sync.targets.target_group import ElbTargetGroup
 
 #: Longer than a run of the status function may take (docs/status.md).
@@ -41,6 +42,7 @@ class Aws:
         self._rds = make("rds", config=_READ)
         self._failing_over = make("rds", config=_ONCE)
         self._elbv2 = make("elbv2", config=_READ)
+        self._ec2 = make("ec2", config=_READ)
         self._logs = make("logs", config=_READ)
         self._cloudwatch = make("cloudwatch", config=_READ)
         self.clock_ahead: float | None = None
@@ -115,6 +117,10 @@ class Aws:
     def target_group(self, arn: str) -> ElbTargetGroup:
         """Return the stack's target group."""
         return ElbTargetGroup(self._elbv2, arn)
+
+    def outbound_rules(self, group_id: str, port: int) -> SecurityGroupRules:
+        """Return the outbound rules of the stack in a security group."""
+        return SecurityGroupRules(self._ec2, group_id, port)
 
     def events(self, source_type: str, identifier: str, *, since: float) -> Iterator[DatabaseEvent]:
         """Return RDS's events of a database since a time."""

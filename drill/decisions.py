@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from target_sync.config import StandbyTargets
 from target_sync.endpoints.names import NamedEndpoint, classify
 from target_sync.errors import RejectedInputError
 from target_sync.model import DatabaseKind
@@ -28,10 +29,15 @@ STABLE_STATUSES = frozenset(
     }
 )
 _AVAILABLE = "available"
-_REGISTRATION = (
-    "Then the load balancer registers the new address: 90 to 180 s, as others have measured;"
-    " 5 to 10 s for a serving standby."
-)
+_REGISTERED = "90 to 180 s, as others have measured"
+#: What follows the failover (docs/failover.md).
+_THEN: Mapping[StandbyTargets, str] = {
+    StandbyTargets.WARM: "Then the stack opens the rule of the new address, and two health checks"
+    f" succeed: 6 to 15 s. If the address is no warm target, it is registered: {_REGISTERED}.",
+    StandbyTargets.SERVING: "Then two health checks succeed: 5 to 10 s. If the new address is no"
+    f" target yet, it is registered: {_REGISTERED}.",
+    StandbyTargets.NONE: f"Then the load balancer registers the new address: {_REGISTERED}.",
+}
 _ONLY_OBSERVED: Mapping[DatabaseKind, str] = {
     DatabaseKind.RDS_CLUSTER_READERS: "a failover moves the writer, and this stack follows the"
     " readers; drill the stack of the writer, or observe the readers",
@@ -65,7 +71,8 @@ class DrilledStack:
         status_function: The name of its status function.
         load_balancer_arn: Its load balancer; empty with an existing target group.
         load_balancer_name: The load balancer's DNS name; empty with an existing target group.
-        keeps_old_target: Whether the former primary's target stays in the group.
+        rules_group: The security group whose outbound rules open the targets; empty without one.
+        standby_targets: What happens to the old target.
     """
 
     name: str
@@ -78,7 +85,8 @@ class DrilledStack:
     status_function: str
     load_balancer_arn: str
     load_balancer_name: str
-    keeps_old_target: bool
+    rules_group: str
+    standby_targets: StandbyTargets
 
     @property
     def event_source(self) -> tuple[str, str] | None:
@@ -118,6 +126,7 @@ def recognise_stack(
         )
     _, _, _, region, account, _ = described["StackId"].split(":", 5)
     kind = DatabaseKind(outputs["DatabaseKind"])
+    rules_group = _id(resources, "OutboundRulesSecurityGroup")
     return DrilledStack(
         name=name,
         account=account,
@@ -127,10 +136,22 @@ def recognise_stack(
         target_group_arn=outputs["TargetGroupArn"],
         log_group=resources["ReconcileTargetsLogGroup"].id,
         status_function=outputs["ReportStatusFunctionName"],
-        load_balancer_arn=resources["LoadBalancer"].id if "LoadBalancer" in resources else "",
+        load_balancer_arn=_id(resources, "LoadBalancer"),
         load_balancer_name=outputs.get("LoadBalancerDnsName", ""),
-        keeps_old_target=parameters.get("StandbyTargets") in {"serving", "warm"},
+        rules_group=rules_group,
+        standby_targets=_standby_targets(parameters["StandbyTargets"], rules_group),
     )
+
+
+def _standby_targets(parameter: str, rules_group: str) -> StandbyTargets:
+    """Return what the parameter means for this stack: without rules no target is warm."""
+    given = StandbyTargets(parameter)
+    is_off = given is StandbyTargets.WARM and not rules_group
+    return StandbyTargets.NONE if is_off else given
+
+
+def _id(resources: Mapping[str, Resource], logical_id: str) -> str:
+    return resources[logical_id].id if logical_id in resources else ""
 
 
 def _check_template(
@@ -172,6 +193,8 @@ def _problems(
             yield f"its output {key} is {outputs.get(key)}, and the resource is {there}."
     if "DatabaseKind" not in outputs or "DatabaseEndpoint" not in parameters:
         yield ("it does not name its database (output DatabaseKind, parameter DatabaseEndpoint).")
+    if "StandbyTargets" not in parameters:
+        yield "it has no parameter StandbyTargets. Update it to this version of the template."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,7 +261,7 @@ def instance_failover(stack: DrilledStack, found: Mapping[str, Any] | None) -> F
         operation="RebootDBInstance",
         arguments={"DBInstanceIdentifier": identifier, "ForceFailover": True},
         database=identifier,
-        outage=f"RDS needs 60 to 120 s for a Multi-AZ instance. {_REGISTRATION}",
+        outage=f"RDS needs 60 to 120 s for a Multi-AZ instance. {_THEN[stack.standby_targets]}",
         warnings=_pending(found),
     )
 
@@ -263,7 +286,7 @@ def cluster_failover(stack: DrilledStack, found: Mapping[str, Any] | None) -> Fa
         operation="FailoverDBCluster",
         arguments={"DBClusterIdentifier": identifier},
         database=identifier,
-        outage=f"RDS needs {needs}. {_REGISTRATION}",
+        outage=f"RDS needs {needs}. {_THEN[stack.standby_targets]}",
     )
 
 

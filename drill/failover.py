@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from drill.results import Expectation, Moment, Timeline
 from drill.run_records import RunRecord
+from target_sync.config import StandbyTargets
 from target_sync.model import TargetGroup
 
 RDS_EVENT = "RDS event"
@@ -47,6 +48,14 @@ class GroupObservation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RulesObservation:
+    """The targets that outbound rules open at one time, as texts."""
+
+    at: float
+    open: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseEvent:
     """An event from DescribeEvents."""
 
@@ -70,6 +79,7 @@ class Observations:
     Attributes:
         names: The DNS answers for the name that differ from the one before, in order.
         groups: The states of the target group that differ from the one before, in order.
+        rules: The open targets whenever they differ from those before, in order; empty if not read.
         events: RDS's events since the start of the drill.
         runs: The records of the reconciler's runs since the start of the drill.
         attempts: The attempts to connect; empty if the drill does not connect.
@@ -78,6 +88,7 @@ class Observations:
 
     names: tuple[NameObservation, ...] = ()
     groups: tuple[GroupObservation, ...] = ()
+    rules: tuple[RulesObservation, ...] = ()
     events: tuple[DatabaseEvent, ...] = ()
     runs: tuple[RunRecord, ...] = ()
     attempts: tuple[ConnectionAttempt, ...] = ()
@@ -92,7 +103,7 @@ class ObservedFailover:
         call: The drill's call that starts the failover; None with `--observe`.
         before: The target group before the failover.
         addresses_before: The addresses of the name before; empty if it did not resolve.
-        keeps_old_target: Whether the old target stays in the group.
+        standby_targets: What happens to the old target.
         connects: Whether the drill tries new connections.
         counts_flows: Whether the drill reads the load balancer's metric instead.
         expects_events: Whether RDS sends the stack events of such a failover.
@@ -102,7 +113,7 @@ class ObservedFailover:
     call: Moment | None
     before: GroupObservation
     addresses_before: frozenset[str]
-    keeps_old_target: bool
+    standby_targets: StandbyTargets
     connects: bool
     counts_flows: bool
     expects_events: bool
@@ -119,16 +130,17 @@ class ObservedFailover:
 
     @property
     def new_target(self) -> str | None:
-        """The first target that became healthy; before that, the first new target; or None."""
-        for group in self._later:
-            fresh = sorted(group.healthy - self.before.healthy)
-            if fresh:
-                return fresh[0]
-        for group in self._later:
-            fresh = sorted(group.registered - self.before.registered)
-            if fresh:
-                return fresh[0]
-        return None
+        """The first target that became healthy; before that, the first new target; or None.
+
+        A target that is new in the group may be one more warm target, so its rule decides.
+        """
+        before, rules = self.before, self.observations.rules
+        fresh = [group.healthy - before.healthy for group in self._later]
+        if rules:
+            fresh += [entry.open - rules[0].open for entry in self._later_rules]
+        else:
+            fresh += [group.registered - before.registered for group in self._later]
+        return next((min(targets) for targets in fresh if targets), None)
 
     @property
     def healthy_at(self) -> float | None:
@@ -136,9 +148,33 @@ class ObservedFailover:
         return next((g.at for g in self._later if g.healthy - self.before.healthy), None)
 
     @property
+    def opened_at(self) -> float | None:
+        """When the rule of the new target was opened, by the record of the run or as observed."""
+        run, target = self._run, self.new_target
+        rules = self.observations.rules
+        if not rules or target is None or target in rules[0].open:
+            return None
+        if run and target in self.before.registered and target in run.registered:
+            return run.registered_at
+        return next((entry.at for entry in self._later_rules if target in entry.open), None)
+
+    @property
+    def closed_at(self) -> float | None:
+        """When the rule of an old target was closed."""
+        return next((entry.at for entry in self._later_rules if self._old - entry.open), None)
+
+    @property
     def removed_at(self) -> float | None:
         """When an old target had left the group; if it stays in the group, was unhealthy."""
         return next((g.at for g in self._later if self._old - self._remaining(g)), None)
+
+    @property
+    def _is_removed(self) -> bool:
+        """Whether the old target gets no traffic, as far as this is expected."""
+        if self.standby_targets is StandbyTargets.SERVING:
+            return True
+        is_closed = self.closed_at is not None or not self.observations.rules
+        return is_closed and self.removed_at is not None
 
     @property
     def connected_at(self) -> float | None:
@@ -165,7 +201,7 @@ class ObservedFailover:
             self.is_followed
             and self._run is not None
             and (self._event_run is not None or not self.expects_events)
-            and (self.keeps_old_target or self.removed_at is not None)
+            and self._is_removed
             and (not self.connects or self.connected_at is not None)
             and (not self.counts_flows or bool(self._flows))
         )
@@ -203,8 +239,13 @@ class ObservedFailover:
     def _old(self) -> frozenset[str]:
         return self.before.healthy - {self.new_target}
 
+    @property
+    def _later_rules(self) -> Iterator[RulesObservation]:
+        return (rules for rules in self.observations.rules if rules.at >= self._since)
+
     def _remaining(self, group: GroupObservation) -> frozenset[str]:
-        return group.healthy if self.keeps_old_target else group.registered
+        is_none = self.standby_targets is StandbyTargets.NONE
+        return group.registered if is_none else group.healthy
 
     @property
     def _flows(self) -> list[tuple[float, int]]:
@@ -239,10 +280,11 @@ class ObservedFailover:
     def _run(self) -> RunRecord | None:
         """The run that registered the new target.
 
-        If the target was registered before, the first run that detected a change.
+        For a warm target it is the run that opened its rule. For a serving standby it is the first
+        run that detected a change.
         """
-        target = self.new_target
-        if target in self.before.registered:
+        target, is_serving = self.new_target, self.standby_targets is StandbyTargets.SERVING
+        if is_serving and target in self.before.registered:
             return next((run for run in self._recent_runs if run.detected_at is not None), None)
         return next((run for run in self._recent_runs if target in run.registered), None)
 
@@ -274,13 +316,19 @@ class ObservedFailover:
             return
         if target not in self.before.registered:
             yield Moment(name="registered", at=self._registered_at(target), note=target)
+        if self.opened_at is not None:
+            yield Moment(name="rule opened", at=self.opened_at, note=target)
         if self.healthy_at is not None:
             yield Moment(name="healthy", at=self.healthy_at, note=target)
+        if self.closed_at is not None:
+            closed = next(rules for rules in self._later_rules if rules.at == self.closed_at)
+            old = ", ".join(sorted(self._old - closed.open))
+            yield Moment(name="old rule closed", at=self.closed_at, note=old)
         if self.removed_at is not None:
             last = next(group for group in self._later if group.at == self.removed_at)
-            old = ", ".join(sorted(self._old - self._remaining(last)))
-            name = "old target unhealthy" if self.keeps_old_target else "old target gone"
-            yield Moment(name=name, at=self.removed_at, note=old)
+            removed = self._old - self._remaining(last)
+            name = "old target unhealthy" if removed & last.registered else "old target gone"
+            yield Moment(name=name, at=self.removed_at, note=", ".join(sorted(removed)))
 
     def _registered_at(self, target: str) -> float:
         """Return when a target was registered: by the record of the run, else as observed."""
@@ -308,10 +356,10 @@ class ObservedFailover:
             holds=self.is_followed,
             detail=detail,
         )
-        if not self.keeps_old_target:
+        if self.standby_targets is not StandbyTargets.SERVING:
             yield Expectation(
-                text="the old target is gone",
-                holds=self.removed_at is not None,
+                text="the old target gets no traffic",
+                holds=self._is_removed,
                 detail=", ".join(sorted(self._old)),
             )
         if self.connects:

@@ -17,12 +17,13 @@ from drill.failover import (
     GroupObservation,
     NameObservation,
     Observations,
+    RulesObservation,
 )
 from drill.polling import PollingThread
 from drill.run_records import RunRecord
 from target_sync.errors import TargetSyncError
 from target_sync.model import FailedObservation, TargetState
-from target_sync.ports import NameResolver
+from target_sync.ports import NameResolver, OutboundRulesPort
 from target_sync.status.facts import DescribedTarget, SslReply
 from target_sync.status.sources.postgres import PostgresProbe
 from target_sync.targets.target_group import ElbTargetGroup
@@ -98,6 +99,19 @@ class GroupPoller(Poller[GroupObservation]):
             self._add(GroupObservation(at=time.time(), group=group))
 
 
+class RulesPoller(Poller[RulesObservation]):
+    """Collects the open targets whenever they differ from those before."""
+
+    def __init__(self, rules: OutboundRulesPort) -> None:
+        super().__init__("outbound rules", _FAST)
+        self._rules = rules
+
+    def _observe(self) -> None:
+        found = frozenset(map(str, self._rules.describe().open))
+        if not self.collected or self.collected[-1].open != found:
+            self._add(RulesObservation(at=time.time(), open=found))
+
+
 class ListPoller(Poller[_T]):
     """Collects the new entries of a list."""
 
@@ -131,6 +145,7 @@ class Pollers:
 
     names: NamePoller | None
     group: GroupPoller
+    rules: RulesPoller | None
     events: ListPoller[DatabaseEvent] | None
     runs: ListPoller[RunRecord]
     connections: ConnectionPoller | None
@@ -143,6 +158,7 @@ class Pollers:
         aws: Aws,
         group: ElbTargetGroup,
         *,
+        port: int,
         since: float,
         names: NamePoller | None,
         connections: ConnectionPoller | None,
@@ -153,6 +169,7 @@ class Pollers:
             stack: The stack.
             aws: Reads from its account.
             group: Its target group.
+            port: The port of its targets.
             since: Events and runs before this time are left out, in epoch seconds.
             names: Polls the database's name.
             connections: Tries new connections; None polls the load balancer's metric instead.
@@ -161,6 +178,9 @@ class Pollers:
         return cls(
             names=names,
             group=GroupPoller(group),
+            rules=RulesPoller(aws.outbound_rules(stack.rules_group, port))
+            if stack.rules_group
+            else None,
             events=ListPoller("RDS events", lambda: aws.events(*source, since=since), _SLOW)
             if source
             else None,
@@ -185,6 +205,7 @@ class Pollers:
         return Observations(
             names=self.names.collected if self.names else (),
             groups=self.group.collected,
+            rules=self.rules.collected if self.rules else (),
             events=self.events.collected if self.events else (),
             runs=self.runs.collected,
             attempts=self.connections.collected if self.connections else (),
@@ -198,5 +219,8 @@ class Pollers:
 
     @property
     def _all(self) -> Sequence[Poller[Any]]:
-        pollers = (self.names, self.group, self.events, self.runs, self.connections, self.flows)
+        pollers = (
+            *(self.names, self.group, self.rules, self.events),
+            *(self.runs, self.connections, self.flows),
+        )
         return [poller for poller in pollers if poller is not None]

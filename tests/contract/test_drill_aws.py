@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from ipaddress import ip_address
 
 import boto3.session
 import pytest
@@ -13,6 +14,7 @@ from drill.decisions import FailoverCall
 from lab.emulator.messages import RdsEvent, RdsSource
 from lab.rds_control_plane import FailoverHook
 from target_sync.errors import RejectedInputError
+from target_sync.model import Target
 from tests.lab.emulator_process import PROVIDER, REGION, Emulator, running_emulator, wait_until
 
 pytestmark = pytest.mark.lab
@@ -162,6 +164,15 @@ def test_reads_the_records_of_runs_from_the_log(emulator: Emulator, aws: Aws) ->
     (record,) = aws.runs("sync", since=now / 1000 - 1)
     assert (record.started_at, record.detected_at, record.registered_at) == (1001, 1002.5, 1002.75)
     assert not list(aws.runs("sync", since=now / 1000 + 60))
+
+
+def test_reads_the_open_targets_of_a_security_group(emulator: Emulator, aws: Aws) -> None:
+    group = emulator.client("ec2").create_security_group(GroupName="rules", Description="rules")
+    rules = aws.outbound_rules(group["GroupId"], 5432)
+    assert not rules.describe().open
+    target = Target(ip_address("10.0.1.11"), 5432)
+    rules.open([target])
+    assert rules.describe().open == {target}
 
 
 def test_returns_the_minutes_with_new_flows_of_one_load_balancer(

@@ -44,7 +44,7 @@ def test_the_page_lists_every_kind_of_database() -> None:
 def test_the_page_lists_every_moment() -> None:
     code = read("drill/failover.py")
     names = set(re.findall(r'name="([^"]+)"', code)) | {"failover requested", "failover observed"}
-    names |= {"RDS event", "old target gone"}
+    names |= {"RDS event", "old target gone", "old target unhealthy"}
     listed = {
         name for cell in first_cells("What it shows") for name in re.findall(r"`(.+?)`", cell)
     }

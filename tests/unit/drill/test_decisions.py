@@ -2,14 +2,22 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from botocore import xform_name
 
 from drill import decisions
-from drill.decisions import REQUIRED_RESOURCES, FailoverCall, Resource, recognise_stack
+from drill.decisions import (
+    REQUIRED_RESOURCES,
+    DrilledStack,
+    FailoverCall,
+    Resource,
+    recognise_stack,
+)
+from target_sync.config import StandbyTargets
 from target_sync.errors import RejectedInputError
 from target_sync.model import DatabaseKind
 from tests.support.drill import (
@@ -35,15 +43,35 @@ def test_recognises_a_stack_of_the_template() -> None:
     assert stack.target_group_arn == GROUP_ARN
     assert stack.log_group == "physical-ReconcileTargetsLogGroup"
     assert stack.event_source == ("db-instance", "orders")
-    assert not stack.keeps_old_target
+    assert stack.standby_targets is StandbyTargets.NONE
+    assert not stack.rules_group
 
 
-@pytest.mark.parametrize(("value", "keeps"), [("warm", True), ("serving", True), ("none", False)])
-def test_reads_whether_the_old_target_stays(value: str, keeps: bool) -> None:
+RULES_GROUP = Resource(type="AWS::EC2::SecurityGroup", id="sg-1")
+
+
+@pytest.mark.parametrize("value", StandbyTargets)
+def test_reads_what_happens_to_the_old_target(value: StandbyTargets) -> None:
     stack = recognise_stack(
-        described_stack(parameters={"StandbyTargets": value}), stack_resources()
+        described_stack(parameters={"StandbyTargets": value}),
+        stack_resources(OutboundRulesSecurityGroup=RULES_GROUP),
     )
-    assert stack.keeps_old_target is keeps
+    assert (stack.standby_targets, stack.rules_group) == (value, "sg-1")
+
+
+def test_without_rules_no_target_is_warm() -> None:
+    """As with ExistingTargetGroupArn."""
+    stack = recognise_stack(
+        described_stack(parameters={"StandbyTargets": "warm"}), stack_resources()
+    )
+    assert stack.standby_targets is StandbyTargets.NONE
+
+
+def test_rejects_a_stack_without_the_parameter_for_standby_targets() -> None:
+    described = described_stack()
+    parameters = [p for p in described["Parameters"] if p["ParameterKey"] != "StandbyTargets"]
+    with pytest.raises(RejectedInputError, match="no parameter StandbyTargets"):
+        recognise_stack({**described, "Parameters": parameters}, stack_resources())
 
 
 def test_the_template_has_the_required_resources() -> None:
@@ -192,14 +220,21 @@ def test_rejects_a_cluster_that_is_not_the_stacks_or_not_ready(
         decisions.cluster_failover(cluster_stack(), found)
 
 
-@pytest.mark.parametrize("call", [
-    decisions.instance_failover(instance_stack(), instance()),
-    decisions.cluster_failover(cluster_stack(), cluster()),
-    decisions.cluster_failover(cluster_stack(), cluster(Engine="postgres")),
+@pytest.mark.parametrize("standby", StandbyTargets)
+@pytest.mark.parametrize(("fail_over", "stack", "found"), [
+    (decisions.instance_failover, instance_stack(), instance()),
+    (decisions.cluster_failover, cluster_stack(), cluster()),
+    (decisions.cluster_failover, cluster_stack(), cluster(Engine="postgres")),
 ])  # fmt: skip
-def test_the_expected_outage_is_the_same_as_on_the_page(call: FailoverCall) -> None:
+def test_the_expected_outage_is_the_same_as_on_the_page(
+    fail_over: Callable[[DrilledStack, Mapping[str, Any]], FailoverCall],
+    stack: DrilledStack,
+    found: Mapping[str, Any],
+    standby: StandbyTargets,
+) -> None:
+    call = fail_over(replace(stack, standby_targets=standby), found)
     figures = re.findall(r"\d+ to \d+ s|under \d+ s", call.outage)
-    assert len(figures) == 3
+    assert len(figures) == (2 if standby is StandbyTargets.NONE else 3)
     assert all(figure in read("docs/failover.md") for figure in figures)
 
 
@@ -233,5 +268,5 @@ def test_the_policy_allows_exactly_the_calls_of_the_drill() -> None:
     called = set(re.findall(rf"self\._(?:{clients})\.([a-z_]+)\b", code))
     called |= set(re.findall(r'get_paginator\("([a-z_]+)"\)', code))
     called -= {"get_paginator", "exceptions", "meta", "invoke"}
-    # The adapter of the functions calls DescribeTargetHealth.
-    assert methods == called | {"describe_target_health"}
+    # The adapters of the functions make these calls.
+    assert methods == called | {"describe_target_health", "describe_security_group_rules"}

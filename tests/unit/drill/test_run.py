@@ -28,7 +28,9 @@ from target_sync.model import (
     TargetState,
 )
 from target_sync.status.facts import DescribedTarget, SslReply
+from tests.support.clock import FakeClock
 from tests.support.drill import cluster, cluster_stack, described_stack, instance, stack_resources
+from tests.support.outbound_rules import FakeOutboundRules
 
 OLD, NEW = ip_address("10.0.1.11"), ip_address("10.0.2.12")
 REFUSED_BY_AWS = ClientError(
@@ -59,6 +61,7 @@ class FakeAws:
     clock_ahead: float | None = 0.0
     calls: list[str] = field(default_factory=list)
     records: list[RunRecord] = field(default_factory=list)
+    rules: FakeOutboundRules = field(default_factory=lambda: FakeOutboundRules(FakeClock()))
     rds_url: str = "https://rds.eu-west-1.amazonaws.com"
 
     def stack(self, name: str) -> tuple[Mapping[str, Any], Mapping[str, Resource]]:
@@ -85,6 +88,10 @@ class FakeAws:
     def target_group(self, arn: str) -> "FakeAws":
         assert arn.endswith("0123456789abcdef")
         return self
+
+    def outbound_rules(self, group_id: str, port: int) -> FakeOutboundRules:
+        assert (group_id, port) == ("sg-1", 5432)
+        return self.rules
 
     def describe(self) -> TargetGroup:
         return TargetGroup(
@@ -186,6 +193,30 @@ def test_a_followed_failover_exits_with_0_and_writes_a_report(drilled: Run) -> N
         assert moment in done.report.read_text()
     assert "account 111122223333, eu-west-1" in done.output
     assert "60 to 120 s" in done.output
+
+
+def test_prints_when_the_rules_of_warm_targets_changed(drilled: Run) -> None:
+    aws = FakeAws(
+        described=described_stack(parameters={"StandbyTargets": "warm"}),
+        resources=stack_resources(
+            OutboundRulesSecurityGroup=Resource(type="AWS::EC2::SecurityGroup", id="sg-1")
+        ),
+        targets={OLD: TargetState.HEALTHY, NEW: TargetState.UNHEALTHY},
+    )
+    aws.rules.open([Target(OLD, 5432)])
+
+    def fail_over() -> None:
+        aws.fail_over_now()
+        aws.targets = {OLD: TargetState.UNHEALTHY, NEW: TargetState.HEALTHY}
+        aws.rules.open([Target(NEW, 5432)])
+        aws.rules.close([Target(OLD, 5432)])
+
+    aws.on_call = fail_over
+    done = drilled(aws)
+    assert done.code == 0, done.output
+    for moment in ("rule opened", "healthy", "old rule closed", "old target unhealthy"):
+        assert moment in done.output
+    assert "opens the rule" in done.output
 
 
 def test_a_failover_that_the_stack_does_not_follow_in_time_exits_with_1(drilled: Run) -> None:
