@@ -108,6 +108,7 @@ def test_returns_an_instance_with_its_network(cloud: Cloud) -> None:
     assert database == Database(
         identifier="orders",
         names={DatabaseKind.RDS_INSTANCE: name},
+        engine="postgres",
         port=5433,
         vpc_id=cloud.vpc,
         subnet_ids=database.subnet_ids,
@@ -135,6 +136,7 @@ def test_returns_a_cluster_with_the_network_of_its_members(cloud: Cloud) -> None
     assert database.names[DatabaseKind.RDS_CLUSTER_WRITER].startswith("sales.cluster-")
     assert database.names[DatabaseKind.RDS_CLUSTER_READERS].startswith("sales.cluster-ro-")
     assert (database.port, database.vpc_id, database.public) == (5432, cloud.vpc, False)
+    assert database.engine == "aurora-postgresql"
     assert set(database.subnet_ids) == set(cloud.subnets)
     assert database.security_group_ids == (cloud.security_group,)
     assert database.event_resources == ("arn:aws:rds:eu-west-1:123456789012:cluster:sales",)
@@ -159,7 +161,7 @@ def test_returns_a_proxy_with_its_network(cloud: Cloud) -> None:
     assert cloud.catalog.proxy("pool") == Database(
         identifier="pool",
         names={DatabaseKind.RDS_PROXY: created["Endpoint"]},
-        port=5432,
+        engine="POSTGRESQL",
         vpc_id=cloud.vpc,
         subnet_ids=cloud.subnets,
         security_group_ids=(cloud.security_group,),
@@ -285,6 +287,7 @@ def test_reads_all_pages_of_the_members_of_a_cluster(rds: Stubber) -> None:
 PROXY = {
     "DBProxyName": "pool",
     "DBProxyArn": "arn:aws:rds:eu-west-1:123456789012:db-proxy:prx-0123",
+    "EngineFamily": "POSTGRESQL",
     "Endpoint": f"pool.proxy-{HASH}",
     "VpcId": "vpc-0123",
     "VpcSubnetIds": ["subnet-1", "subnet-2"],
@@ -310,7 +313,7 @@ def test_returns_a_proxy_with_the_network_of_its_additional_endpoint(rds: Stubbe
     assert catalog(rds).proxy_of_endpoint("pool-ro") == Database(
         identifier="pool",
         names={DatabaseKind.RDS_PROXY: f"pool-ro.endpoint.proxy-{HASH}"},
-        port=5432,
+        engine="POSTGRESQL",
         vpc_id="vpc-4567",
         subnet_ids=("subnet-3", "subnet-4"),
         security_group_ids=("sg-1",),

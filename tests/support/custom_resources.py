@@ -53,6 +53,7 @@ def subnet(
 INSTANCE_DATABASE = Database(
     identifier="orders",
     names={DatabaseKind.RDS_INSTANCE: INSTANCE},
+    engine="postgres",
     port=5433,
     vpc_id=VPC,
     subnet_ids=("subnet-b1", "subnet-a2", "subnet-a1", "subnet-c1"),
@@ -63,6 +64,7 @@ INSTANCE_DATABASE = Database(
 CLUSTER_DATABASE = Database(
     identifier="sales",
     names={DatabaseKind.RDS_CLUSTER_WRITER: WRITER, DatabaseKind.RDS_CLUSTER_READERS: READERS},
+    engine="aurora-postgresql",
     port=5432,
     vpc_id=VPC,
     subnet_ids=("subnet-a1", "subnet-b1"),
@@ -73,7 +75,7 @@ CLUSTER_DATABASE = Database(
 PROXY_DATABASE = Database(
     identifier="pool",
     names={DatabaseKind.RDS_PROXY: PROXY},
-    port=5432,
+    engine="POSTGRESQL",
     vpc_id=VPC,
     subnet_ids=("subnet-a1", "subnet-b1"),
     security_group_ids=("sg-4",),
@@ -127,7 +129,7 @@ class FakeCatalog:
 
     def proxy_of_endpoint(self, name: str) -> Database | None:
         names = {DatabaseKind.RDS_PROXY: PROXY_ENDPOINT}
-        return replace(PROXY_DATABASE, names=names) if name == "pool-ro" else None
+        return replace(self.proxies["pool"], names=names) if name == "pool-ro" else None
 
     def ec2_instance(self, identifier: str) -> Database | None:
         if identifier != EC2_INSTANCE:

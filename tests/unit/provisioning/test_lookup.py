@@ -177,6 +177,35 @@ def test_takes_an_unknown_port_from_the_parameters() -> None:
     )
 
 
+@pytest.mark.parametrize(("given", "port"), [("0", "5432"), ("6543", "6543")])
+def test_takes_the_port_of_a_proxy_from_the_parameters(given: str, port: str) -> None:
+    assert attributes_of(DatabaseEndpoint=PROXY, DatabasePort=given)["Port"] == port
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "engine"),
+    [
+        (INSTANCE, "mysql"),
+        (INSTANCE, "custom-sqlserver-ee"),
+        (INSTANCE, ""),
+        (WRITER, "aurora-mysql"),
+        (READERS, "neptune"),
+        (PROXY, "MYSQL"),
+        (PROXY_ENDPOINT, "SQLSERVER"),
+    ],
+)
+def test_rejects_an_engine_other_than_postgresql(endpoint: str, engine: str) -> None:
+    stack = Stack()
+    catalog = stack.catalog
+    catalog.instances["orders"] = replace(catalog.instances["orders"], engine=engine)
+    catalog.clusters["sales"] = replace(catalog.clusters["sales"], engine=engine)
+    catalog.proxies["pool"] = replace(catalog.proxies["pool"], engine=engine)
+
+    reason = rejection_of(stack, DatabaseEndpoint=endpoint)
+    assert f"has the engine {engine or 'unknown'}" in reason
+    assert "give the endpoint of a PostgreSQL database" in reason
+
+
 def test_accepts_a_load_balancer_in_a_connected_vpc() -> None:
     attributes = attributes_of(
         DatabaseEndpoint=INSTANCE, VpcId=OTHER_VPC, SubnetIds=["subnet-a9", "subnet-b9"]

@@ -8,7 +8,6 @@ from botocore import xform_name
 from target_sync.aws import AwsApi, networks_of
 from target_sync.errors import AwsCallError, AwsNotFoundError
 from target_sync.model import AwsScope, DatabaseKind, IPNetwork
-from target_sync.provisioning.lookup import DEFAULT_PORT
 from target_sync.provisioning.ports import Database, Subnet
 
 if TYPE_CHECKING:
@@ -140,6 +139,7 @@ def _instance_database(item: _Item) -> Database:
     return Database(
         identifier=item["DBInstanceIdentifier"],
         names={DatabaseKind.RDS_INSTANCE: item["Endpoint"]["Address"].lower()},
+        engine=item.get("Engine", ""),
         port=item["Endpoint"].get("Port"),
         vpc_id=subnet_group.get("VpcId", ""),
         subnet_ids=_subnet_ids(subnet_group),
@@ -161,6 +161,7 @@ def _cluster_database(item: _Item, members: Sequence[_Item], aliases: tuple[str,
         identifier=item["DBClusterIdentifier"],
         names={kind: name.lower() for kind, name in names.items() if name},
         aliases=aliases,
+        engine=item.get("Engine", ""),
         port=item.get("Port"),
         vpc_id=subnet_group.get("VpcId", ""),
         subnet_ids=_subnet_ids(subnet_group),
@@ -175,9 +176,7 @@ def _proxy_database(item: _Item, endpoint: _Item) -> Database:
     return Database(
         identifier=item["DBProxyName"],
         names={DatabaseKind.RDS_PROXY: endpoint["Endpoint"].lower()},
-        # The API does not return the port. A proxy for PostgreSQL always has this one (RDS user
-        # guide, "Connecting to a database through RDS Proxy").
-        port=DEFAULT_PORT,
+        engine=item.get("EngineFamily", ""),
         vpc_id=endpoint["VpcId"],
         subnet_ids=tuple(endpoint["VpcSubnetIds"]),
         security_group_ids=tuple(endpoint.get("VpcSecurityGroupIds", ())),

@@ -14,7 +14,10 @@ from target_sync.model import HIGHEST_PORT, TARGET_NETWORKS, AwsScope, DatabaseK
 from target_sync.provisioning.ports import Database, Subnet
 from target_sync.provisioning.request import Properties
 
+#: The port where no API knows it.
 DEFAULT_PORT = 5432
+#: The engines of instances and clusters, and the engine family of proxies.
+POSTGRESQL = frozenset({"postgres", "aurora-postgresql", "POSTGRESQL"})
 #: Stands for no ARN in an event rule, which must not have an empty list.
 NO_RESOURCES = ("none",)
 #: The load balancer survives the failure of a zone only with two (dbt requires it too).
@@ -129,6 +132,15 @@ def check_found(named: NamedEndpoint, database: Database | None, scope: AwsScope
             f" {' or '.join(sorted(names))} with DatabaseKind=auto."
         )
     return database
+
+
+def check_engine(named: NamedEndpoint, database: Database) -> None:
+    """Reject a database that is not PostgreSQL, if an API knows its engine."""
+    if database.engine is not None and database.engine not in POSTGRESQL:
+        raise RejectedInputError(
+            f"DatabaseEndpoint {named.endpoint} names {database.identifier}, which has the engine"
+            f" {database.engine or 'unknown'}: give the endpoint of a PostgreSQL database."
+        )
 
 
 def check_not_a_member(named: NamedEndpoint, database: Database, *, kind_is_auto: bool) -> None:

@@ -14,6 +14,7 @@ class Database:
     Attributes:
         names: Its endpoint for each kind.
         aliases: Its other names, for example a custom endpoint.
+        engine: In the words of its API; None if no API knows it.
         port: None if the API does not know it.
         vpc_id: Empty if it has no server yet.
         subnet_ids: Empty if the API does not know them.
@@ -27,6 +28,7 @@ class Database:
     identifier: str
     names: Mapping[DatabaseKind, str]
     aliases: tuple[str, ...] = ()
+    engine: str | None = None
     port: int | None = None
     vpc_id: str
     subnet_ids: tuple[str, ...] = ()

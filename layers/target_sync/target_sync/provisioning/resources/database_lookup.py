@@ -9,6 +9,7 @@ from target_sync.provisioning.lookup import (
     Network,
     Overrides,
     candidate_subnets,
+    check_engine,
     check_found,
     check_not_a_member,
     check_standby,
@@ -62,6 +63,7 @@ class DatabaseLookup:
         if find is None:
             return None
         database = check_found(named, find(named.identifier), self.scope)
+        check_engine(named, database)
         check_not_a_member(named, database, kind_is_auto=kind_is_auto)
         return database
 
