@@ -108,6 +108,7 @@ def test_returns_an_instance_with_its_network(cloud: Cloud) -> None:
     assert database == Database(
         identifier="orders",
         names={DatabaseKind.RDS_INSTANCE: name},
+        status="available",
         engine="postgres",
         port=5433,
         vpc_id=cloud.vpc,
@@ -136,7 +137,7 @@ def test_returns_a_cluster_with_the_network_of_its_members(cloud: Cloud) -> None
     assert database.names[DatabaseKind.RDS_CLUSTER_WRITER].startswith("sales.cluster-")
     assert database.names[DatabaseKind.RDS_CLUSTER_READERS].startswith("sales.cluster-ro-")
     assert (database.port, database.vpc_id, database.public) == (5432, cloud.vpc, False)
-    assert database.engine == "aurora-postgresql"
+    assert (database.engine, database.status) == ("aurora-postgresql", "available")
     assert set(database.subnet_ids) == set(cloud.subnets)
     assert database.security_group_ids == (cloud.security_group,)
     assert database.event_resources == ("arn:aws:rds:eu-west-1:123456789012:cluster:sales",)
@@ -161,6 +162,7 @@ def test_returns_a_proxy_with_its_network(cloud: Cloud) -> None:
     assert cloud.catalog.proxy("pool") == Database(
         identifier="pool",
         names={DatabaseKind.RDS_PROXY: created["Endpoint"]},
+        status="available",
         engine="POSTGRESQL",
         vpc_id=cloud.vpc,
         subnet_ids=cloud.subnets,
@@ -181,6 +183,7 @@ def test_returns_an_ec2_instance_until_it_is_terminated(cloud: Cloud) -> None:
     assert cloud.catalog.ec2_instance(created) == Database(
         identifier=created,
         names={DatabaseKind.EC2_INSTANCE: created},
+        status="running",
         vpc_id=cloud.vpc,
         security_group_ids=(cloud.security_group,),
         zones=frozenset({"eu-west-1a"}),
@@ -299,6 +302,7 @@ PROXY_ENDPOINT = {
     "VpcId": "vpc-4567",
     "VpcSubnetIds": ["subnet-3", "subnet-4"],
     "VpcSecurityGroupIds": ["sg-1"],
+    "Status": "modifying",
 }
 
 
@@ -313,6 +317,7 @@ def test_returns_a_proxy_with_the_network_of_its_additional_endpoint(rds: Stubbe
     assert catalog(rds).proxy_of_endpoint("pool-ro") == Database(
         identifier="pool",
         names={DatabaseKind.RDS_PROXY: f"pool-ro.endpoint.proxy-{HASH}"},
+        status="modifying",
         engine="POSTGRESQL",
         vpc_id="vpc-4567",
         subnet_ids=("subnet-3", "subnet-4"),
@@ -352,10 +357,58 @@ def test_returns_none_for_a_missing_endpoint(
     assert find(catalog(rds), "missing") is None
 
 
-def test_returns_none_for_an_instance_without_an_endpoint(rds: Stubber) -> None:
-    rds.add_response("describe_db_instances", {"DBInstances": [{"DBInstanceIdentifier": "orders"}]})
+def test_returns_the_status_of_an_instance_that_is_being_created(rds: Stubber) -> None:
+    item = {
+        "DBInstanceIdentifier": "orders",
+        "DBInstanceArn": "arn:aws:rds:eu-west-1:123456789012:db:orders",
+        "DBInstanceStatus": "creating",
+    }
+    # RDS returns the port before the address.
+    for endpoint in ({}, {"Endpoint": {"Port": 5432}}):
+        rds.add_response("describe_db_instances", {"DBInstances": [item | endpoint]})
 
-    assert catalog(rds).instance("orders") is None
+        database = found(catalog(rds).instance("orders"))
+
+        assert (database.names, database.status) == ({}, "creating")
+
+
+def test_returns_the_status_of_a_cluster_that_is_being_created(rds: Stubber) -> None:
+    names = {"DBClusterIdentifier": "sales", "DBClusterArn": CLUSTER["DBClusterArn"]}
+    rds.add_response("describe_db_clusters", {"DBClusters": [{**names, "Status": "creating"}]})
+    rds.add_response("describe_db_instances", {"DBInstances": []})
+
+    database = found(catalog(rds).cluster("sales"))
+
+    assert (database.names, database.status) == ({}, "creating")
+
+
+def test_a_custom_endpoint_that_is_being_created_is_no_alias_yet(rds: Stubber) -> None:
+    item = {key: CUSTOM_ENDPOINT[key] for key in CUSTOM_ENDPOINT if key != "Endpoint"}
+    rds.add_response("describe_db_cluster_endpoints", {"DBClusterEndpoints": [item]})
+    rds.add_response("describe_db_clusters", {"DBClusters": [CLUSTER]})
+    rds.add_response("describe_db_instances", {"DBInstances": []})
+
+    assert found(catalog(rds).cluster_of_custom_endpoint("reports")).aliases == ()
+
+
+def test_returns_the_status_of_a_proxy_that_is_being_created(rds: Stubber) -> None:
+    item = {key: PROXY[key] for key in PROXY if key != "Endpoint"}
+    rds.add_response("describe_db_proxies", {"DBProxies": [{**item, "Status": "creating"}]})
+
+    database = found(catalog(rds).proxy("pool"))
+
+    assert (database.names, database.status) == ({}, "creating")
+
+
+def test_returns_the_state_of_an_ec2_instance_without_an_address() -> None:
+    ec2 = boto3.client("ec2", SCOPE.region)
+    pending = {"InstanceId": "i-1", "State": {"Name": "pending"}, "Placement": {}}
+    with Stubber(ec2) as stubber:
+        stubber.add_response("describe_instances", {"Reservations": [{"Instances": [pending]}]})
+        catalog = AwsDatabaseCatalog(boto3.client("rds", SCOPE.region), ec2, SCOPE)
+        database = found(catalog.ec2_instance("i-1"))
+
+    assert (database.names, database.status, database.zones) == ({}, "pending", frozenset())
 
 
 @pytest.mark.parametrize(

@@ -335,5 +335,7 @@ def lookup_properties(given: Mapping[str, object]) -> dict[str, object]:
         "SubnetIds": [""],
         "AllowedNetworks": [""],
         "StandbyTargets": "none",
+        "FunctionSubnetIds": "",
+        "Resolvers": "",
         **given,
     }

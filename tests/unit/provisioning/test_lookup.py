@@ -472,7 +472,18 @@ def test_a_rejection_names_the_parameter_and_the_remedy(case: str) -> None:
 @pytest.mark.parametrize(
     ("database", "words"),
     [
-        (PUBLIC, ["is publicly accessible", "turn public access off for orders"]),
+        (
+            PUBLIC,
+            [
+                "is publicly accessible",
+                "turn public access off for orders",
+                f"set FunctionSubnetIds to subnets of {VPC}",
+            ],
+        ),
+        (
+            replace(INSTANCE_DATABASE, names={}, status="creating", vpc_id=""),
+            ["orders exists", "its status is creating", "has no endpoint yet", "deploy again"],
+        ),
         (ONE_ZONE, ["cover 1 Availability Zone(s)", "the database's subnet group"]),
         (NO_ZONE, ["none usable"]),
         (RENAMED, ["is not the endpoint of orders", "xyz789", "give that name"]),
@@ -487,6 +498,34 @@ def test_rejects_a_database_that_cannot_be_followed(database: Database, words: l
     reason = rejection_of(stack, DatabaseEndpoint=INSTANCE)
     for word in words:
         assert word in reason
+
+
+IN_VPC = {"FunctionSubnetIds": "subnet-a1,subnet-b1", "Resolvers": ""}
+
+
+def test_accepts_a_public_database_whose_private_address_the_functions_see() -> None:
+    stack = Stack()
+    stack.catalog.instances["orders"] = PUBLIC
+
+    assert attributes_of(stack, DatabaseEndpoint=INSTANCE, **IN_VPC)["Endpoint"] == INSTANCE
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"FunctionSubnetIds": ""},
+        {"Resolvers": "10.0.0.2:53"},
+        {"VpcId": OTHER_VPC, "SubnetIds": ["subnet-a9", "subnet-b9"]},
+    ],
+)
+def test_rejects_a_public_database_whose_public_address_the_functions_may_see(
+    more: dict[str, object],
+) -> None:
+    stack = Stack()
+    stack.catalog.instances["orders"] = PUBLIC
+
+    reason = rejection_of(stack, DatabaseEndpoint=INSTANCE, **{**IN_VPC, **more})
+    assert "is publicly accessible" in reason
 
 
 def test_rejects_a_vpc_without_an_ipv4_network() -> None:

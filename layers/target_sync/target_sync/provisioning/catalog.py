@@ -33,10 +33,9 @@ class AwsDatabaseCatalog:
         self._scope = scope
 
     def instance(self, identifier: str) -> Database | None:
-        """Return an RDS instance by its identifier; None while it has no endpoint yet."""
+        """Return an RDS instance by its identifier."""
         for item in self._find("DBInstances", DBInstanceIdentifier=identifier):
-            if "Endpoint" in item:
-                return _instance_database(item)
+            return _instance_database(item)
         return None
 
     def cluster(self, identifier: str, *aliases: str) -> Database | None:
@@ -53,7 +52,8 @@ class AwsDatabaseCatalog:
     def cluster_of_custom_endpoint(self, identifier: str) -> Database | None:
         """Return the cluster of a custom endpoint, with that endpoint as an alias."""
         for item in self._find("DBClusterEndpoints", DBClusterEndpointIdentifier=identifier):
-            cluster = self.cluster(item["DBClusterIdentifier"], item["Endpoint"].lower())
+            aliases = [item["Endpoint"].lower()] if "Endpoint" in item else []
+            cluster = self.cluster(item["DBClusterIdentifier"], *aliases)
             if cluster is not None:
                 return cluster
         return None
@@ -72,11 +72,11 @@ class AwsDatabaseCatalog:
         return None
 
     def ec2_instance(self, identifier: str) -> Database | None:
-        """Return an EC2 instance that is not terminated and has a private address."""
+        """Return an EC2 instance that is not terminated."""
         reply = self._call_ec2("DescribeInstances", InstanceIds=[identifier])
         for reservation in reply["Reservations"] if reply else ():
             for item in reservation.get("Instances", ()):
-                if item["State"]["Name"] not in _TERMINATED and item.get("PrivateIpAddress"):
+                if item["State"]["Name"] not in _TERMINATED:
                     return self._ec2_database(item)
         return None
 
@@ -122,12 +122,14 @@ class AwsDatabaseCatalog:
 
     def _ec2_database(self, item: _Item) -> Database:
         identifier, scope = item["InstanceId"], self._scope
+        followed = identifier if item.get("PrivateIpAddress") else None
         return Database(
             identifier=identifier,
-            names={DatabaseKind.EC2_INSTANCE: identifier},
-            vpc_id=item["VpcId"],
+            names=_names({DatabaseKind.EC2_INSTANCE: followed}),
+            status=item["State"]["Name"],
+            vpc_id=item.get("VpcId", ""),
             security_group_ids=tuple(group["GroupId"] for group in item.get("SecurityGroups", ())),
-            zones=frozenset({item["Placement"]["AvailabilityZone"]}),
+            zones=_zones([item["Placement"]]),
             event_resources=(
                 f"arn:{scope.partition}:ec2:{scope.region}:{scope.account}:instance/{identifier}",
             ),
@@ -135,12 +137,13 @@ class AwsDatabaseCatalog:
 
 
 def _instance_database(item: _Item) -> Database:
-    subnet_group = item.get("DBSubnetGroup", {})
+    subnet_group, endpoint = item.get("DBSubnetGroup", {}), item.get("Endpoint", {})
     return Database(
         identifier=item["DBInstanceIdentifier"],
-        names={DatabaseKind.RDS_INSTANCE: item["Endpoint"]["Address"].lower()},
+        names=_names({DatabaseKind.RDS_INSTANCE: endpoint.get("Address")}),
+        status=item.get("DBInstanceStatus", ""),
         engine=item.get("Engine", ""),
-        port=item["Endpoint"].get("Port"),
+        port=endpoint.get("Port"),
         vpc_id=subnet_group.get("VpcId", ""),
         subnet_ids=_subnet_ids(subnet_group),
         security_group_ids=_security_group_ids(item),
@@ -159,8 +162,9 @@ def _cluster_database(item: _Item, members: Sequence[_Item], aliases: tuple[str,
     }
     return Database(
         identifier=item["DBClusterIdentifier"],
-        names={kind: name.lower() for kind, name in names.items() if name},
+        names=_names(names),
         aliases=aliases,
+        status=item.get("Status", ""),
         engine=item.get("Engine", ""),
         port=item.get("Port"),
         vpc_id=subnet_group.get("VpcId", ""),
@@ -175,13 +179,18 @@ def _cluster_database(item: _Item, members: Sequence[_Item], aliases: tuple[str,
 def _proxy_database(item: _Item, endpoint: _Item) -> Database:
     return Database(
         identifier=item["DBProxyName"],
-        names={DatabaseKind.RDS_PROXY: endpoint["Endpoint"].lower()},
+        names=_names({DatabaseKind.RDS_PROXY: endpoint.get("Endpoint")}),
+        status=endpoint.get("Status", ""),
         engine=item.get("EngineFamily", ""),
         vpc_id=endpoint["VpcId"],
         subnet_ids=tuple(endpoint["VpcSubnetIds"]),
         security_group_ids=tuple(endpoint.get("VpcSecurityGroupIds", ())),
         event_resources=(item["DBProxyArn"],),
     )
+
+
+def _names(endpoints: Mapping[DatabaseKind, str | None]) -> dict[DatabaseKind, str]:
+    return {kind: name.lower() for kind, name in endpoints.items() if name}
 
 
 def _unless_not_found(call: Callable[[], _R]) -> _R | None:
@@ -215,11 +224,11 @@ def _security_group_ids(item: _Item) -> tuple[str, ...]:
     return ()
 
 
-def _zones(instances: Iterable[_Item]) -> frozenset[str]:
+def _zones(servers: Iterable[_Item]) -> frozenset[str]:
     """Return the zones of the current servers, including the standby of a Multi-AZ instance."""
     return frozenset(
         zone
-        for instance in instances
+        for server in servers
         for key in ("AvailabilityZone", "SecondaryAvailabilityZone")
-        if (zone := instance.get(key))
+        if (zone := server.get(key))
     )

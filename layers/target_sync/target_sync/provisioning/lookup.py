@@ -101,6 +101,12 @@ def check_found(named: NamedEndpoint, database: Database | None, scope: AwsScope
             f" {named.identifier} in {scope}: deploy in the database's account and Region, or"
             " correct the name."
         )
+    if not database.names:
+        raise RejectedInputError(
+            f"DatabaseEndpoint {named.endpoint} names {named.type}. {database.identifier} exists in"
+            f" {scope}, but its status is {database.status} and it has no endpoint yet: wait until"
+            " it is available, and deploy again."
+        )
     names = {*database.names.values(), *database.aliases}
     if named.endpoint not in names:
         raise RejectedInputError(
@@ -115,12 +121,6 @@ def check_found(named: NamedEndpoint, database: Database | None, scope: AwsScope
             f" {' or '.join(sorted(database.names.values()))}, or set"
             " DatabaseKind=rds-cluster-readers to follow all readers of its cluster."
         )
-    if database.public:
-        raise RejectedInputError(
-            f"DatabaseEndpoint {named.endpoint} is publicly accessible, so its name resolves"
-            " to a public address, which a target group does not accept: turn public access off"
-            f" for {database.identifier} (PubliclyAccessible) and deploy again."
-        )
     if not database.vpc_id:
         raise RejectedInputError(
             f"DatabaseEndpoint {named.endpoint} has no server in a VPC yet: add an instance to"
@@ -132,6 +132,30 @@ def check_found(named: NamedEndpoint, database: Database | None, scope: AwsScope
             f" {' or '.join(sorted(names))} with DatabaseKind=auto."
         )
     return database
+
+
+def check_public(
+    named: NamedEndpoint, database: Database | None, vpc_id: str, properties: Properties
+) -> None:
+    """Reject a publicly accessible database, unless the functions get its private address.
+
+    The name resolves to the private address only for the DNS server of the database's own VPC (RDS
+    user guide, "Hiding a DB instance in a VPC from the internet"). ``vpc_id`` is the VPC of the
+    load balancer and of FunctionSubnetIds. DnsResolution does not matter, because the function uses
+    only private addresses of the zone's own servers.
+    """
+    if database is None or not database.public:
+        return
+    asks_vpc = properties.text("FunctionSubnetIds") and not properties.text("Resolvers")
+    if asks_vpc and vpc_id == database.vpc_id:
+        return
+    raise RejectedInputError(
+        f"DatabaseEndpoint {named.endpoint} is publicly accessible, so outside its VPC its name"
+        " resolves to a public address, which a target group does not accept: turn public access"
+        f" off for {database.identifier} (PubliclyAccessible), or set FunctionSubnetIds to subnets"
+        f" of {database.vpc_id}, with Resolvers empty, so that the functions get its private"
+        " address."
+    )
 
 
 def check_engine(named: NamedEndpoint, database: Database) -> None:

@@ -12,7 +12,8 @@ class Database:
     """A database of any kind, as an API describes it.
 
     Attributes:
-        names: Its endpoint for each kind.
+        names: Its endpoint for each kind; empty while it is being created.
+        status: In the words of its API.
         aliases: Its other names, for example a custom endpoint.
         engine: In the words of its API; None if no API knows it.
         port: None if the API does not know it.
@@ -27,6 +28,7 @@ class Database:
 
     identifier: str
     names: Mapping[DatabaseKind, str]
+    status: str = ""
     aliases: tuple[str, ...] = ()
     engine: str | None = None
     port: int | None = None
@@ -69,7 +71,7 @@ class DatabaseCatalog(Protocol):
         """Return the proxy of an additional endpoint, with that endpoint's name and network."""
 
     def ec2_instance(self, identifier: str) -> Database | None:
-        """Return an EC2 instance that is not terminated and has a private address."""
+        """Return an EC2 instance that is not terminated."""
 
     def subnets(self, identifiers: Sequence[str]) -> tuple[Subnet, ...] | None:
         """Return these subnets; None if one of them does not exist."""

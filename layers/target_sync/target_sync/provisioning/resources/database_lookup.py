@@ -12,6 +12,7 @@ from target_sync.provisioning.lookup import (
     check_engine,
     check_found,
     check_not_a_member,
+    check_public,
     check_standby,
     check_vpc,
     choose_subnets,
@@ -43,6 +44,7 @@ class DatabaseLookup:
         if properties.text("StandbyTargets") == "serving":
             check_standby(named, database)
         network = self._network(named, database, overrides, self._standing(request))
+        check_public(named, database, network.vpc_id, properties)
         return lookup_attributes(named, database, overrides, network)
 
     def delete(self, request: ResourceRequest, deadline: float) -> None:
