@@ -78,7 +78,7 @@ class Outcome:
 
 
 @dataclass(slots=True)
-class _RunQueue:
+class RunQueue:
     """The runs of a scene, in the order of the moments at which they continue.
 
     Attributes:
@@ -155,6 +155,18 @@ def play(
         to_the_end: Whether to run every run to its end, so that its costs are known. Else the
             simulation stops when the group is in sync and every source gives the new address.
     """
+    runs, in_sync_at = play_runs(world, failover, strategy, to_the_end=to_the_end)
+    return _outcome(
+        runs.scene,
+        costs=runs.costs if to_the_end else None,
+        changed_later=runs.scene.changed_at > in_sync_at,
+    )
+
+
+def play_runs(
+    world: World, failover: Failover, strategy: Strategy, *, to_the_end: bool
+) -> tuple[RunQueue, float]:
+    """Simulate a failover; return its runs, and when the group was in sync (infinity if never)."""
     runs = _queue(world, failover, strategy)
     runs.end = failover.flip + MISSED_SECONDS
     in_sync_at = inf
@@ -165,11 +177,7 @@ def play(
                 break
             runs.end = min(runs.end, at + _AFTERMATH_SECONDS)
         runs.step()
-    return _outcome(
-        runs.scene,
-        costs=runs.costs if to_the_end else None,
-        changed_later=runs.scene.changed_at > in_sync_at,
-    )
+    return runs, in_sync_at
 
 
 def play_quietly(world: World, kind: Kind, strategy: Strategy, minutes: int) -> Costs:
@@ -191,7 +199,7 @@ def play_quietly(world: World, kind: Kind, strategy: Strategy, minutes: int) -> 
     return replace(queue.costs, waiting=seconds) if strategy.is_loop else queue.costs
 
 
-def _queue(world: World, failover: Failover, strategy: Strategy) -> _RunQueue:
+def _queue(world: World, failover: Failover, strategy: Strategy) -> RunQueue:
     """Return the queue with the schedule and the events of a failover, before the first step."""
     scene = Scene(
         world=world if strategy.rule is None else replace(world, rule=strategy.rule),
@@ -199,7 +207,7 @@ def _queue(world: World, failover: Failover, strategy: Strategy) -> _RunQueue:
         authoritative=strategy.authoritative,
         standby=strategy.standby if strategy.ours else None,
     )
-    queue, start_run = _RunQueue(scene), strategy.runs(scene)
+    queue, start_run = RunQueue(scene), strategy.runs(scene)
     if strategy.every:
         queue.begin_schedule(strategy.every, start_run)
     for event in failover.events[: _MOST_EVENTS[strategy.events]]:
@@ -218,9 +226,9 @@ def _outcome(scene: Scene, *, costs: Costs | None, changed_later: bool) -> Outco
         flip=flip - FIRST_EVENT if failover.events else None,
         stale=_seconds(flip, None if stay is None else _serving_since(scene, stay)),
         flowing=_seconds(listens, healthy_at),
-        wrong=_wrong(scene, flip),
-        wrong_since_promotion=_wrong(scene, listens),
-        wrong_since_seen=_wrong(scene, max(flip, scene.names.moved_at)),
+        wrong=wrong_seconds(scene, flip),
+        wrong_since_promotion=wrong_seconds(scene, listens),
+        wrong_since_seen=wrong_seconds(scene, max(flip, scene.names.moved_at)),
         removals=sum(_was_desired(scene, target, at) for target, at in _removals(scene)),
         flaps=_flaps(scene),
         missed=not scene.in_sync or scene.changed_at > flip + MISSED_SECONDS,
@@ -278,7 +286,7 @@ def _seconds(since: float, at: float | None) -> float:
     return MISSED_SECONDS if at is None else min(MISSED_SECONDS, max(0.0, at - since))
 
 
-def _wrong(scene: Scene, since: float) -> float:
+def wrong_seconds(scene: Scene, since: float) -> float:
     """Seconds in which new connections could reach the old writer.
 
     The old primary of an instance accepts none: its port is closed.

@@ -55,6 +55,7 @@ class Strategy:
             plain loop.
         standby: Which targets stay registered, for the shipped reconciler.
         rule: Seconds until a change of a rule takes effect; None for those of the world.
+        group_type: What a removal does, for the shipped reconciler.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Strategy:
     dns_poll_seconds: float = DNS_POLL_INTERVAL_SECONDS
     standby: StandbyTargets = StandbyTargets.WARM
     rule: Span | None = None
+    group_type: type[SwitchedTargetGroup] = SwitchedTargetGroup
     kinds: tuple[Kind, ...] = field(default=tuple(Kind))
 
     @property
@@ -97,7 +99,7 @@ class Strategy:
             warm_targets=_WARM_TARGETS if self.standby is StandbyTargets.WARM else 0,
         )
         now = scene.clock.now
-        switched = SwitchedTargetGroup(group=scene.group, rules=scene.rules, policy=policy, now=now)
+        switched = self.group_type(group=scene.group, rules=scene.rules, policy=policy, now=now)
         return Reconciler(
             endpoint=scene.endpoint,
             target_group=switched,
