@@ -37,6 +37,7 @@ OLD, NEW = IPv4Address("10.0.1.11"), IPv4Address("10.0.2.22")
 OLD_TARGET, NEW_TARGET = Target(OLD, PORT), Target(NEW, PORT)
 NAME = "orders.abcdefghijkl.eu-west-1.rds.amazonaws.com"
 MEMBERS: Mapping[str, IPv4Address] = {"orders-1": OLD, "orders-2": NEW}
+_WRITERS = tuple(MEMBERS)
 _ANSWERS: Mapping[IPv4Address, frozenset[IPAddress]] = {a: frozenset({a}) for a in (OLD, NEW)}
 
 
@@ -71,8 +72,8 @@ class Names:
     """DNS. Implements ``target_sync.ports.NameResolver``.
 
     The name of the database moves at the flip. Each cache gives the new address when its entry has
-    expired. The names of the members of a cluster do not move. ``moved_at`` is the moment of the
-    first answer with the new address.
+    expired. The names of the members of a cluster do not move; the cluster's name is an alias of
+    one of them. ``moved_at`` is the moment of the first answer with the new address.
     """
 
     clock: VirtualClock
@@ -95,13 +96,16 @@ class Names:
             moved, ttl, source = now >= cache, (cache - now) % self.ttl, "dns"
         if moved and not fixed:
             self.moved_at = min(self.moved_at, now)
-        return Observation(
+        observation = Observation(
             name=name,
             addresses=fixed or _ANSWERS[NEW if moved else OLD],
             source=source,
             ttl=int(ttl),
             at=now,
         )
+        if fixed or self.failover.kind is Kind.INSTANCE:
+            return observation
+        return observation.with_alias_of(_endpoint_of(_WRITERS[moved]), int(ttl))
 
 
 @dataclass(slots=True)
@@ -161,6 +165,7 @@ class Scene:
     names: Names = field(init=False)
     rds: RdsApi = field(init=False)
     cluster: RdsCluster = field(init=False)
+    members: ClusterMembers = field(init=False)
     group: ComputedGroup = field(init=False)
     rules: ComputedRules = field(init=False)
 
@@ -177,6 +182,7 @@ class Scene:
         # A warm container knows the endpoints of the members.
         self.cluster.members()
         self.rds.calls = 0
+        self.members = ClusterMembers(self.cluster, self.names, self.clock.now)
         self.group = ComputedGroup(
             now=self.clock.now,
             ports=self._ports(),
@@ -219,14 +225,14 @@ class Scene:
         """The database, observed as the stack does."""
         if self.failover.kind is Kind.INSTANCE:
             return self.name
-        return ClusterWriterEndpoint(NAME, self.cluster, self.names, self.clock.now)
+        return ClusterWriterEndpoint(NAME, self.cluster, self.members, self.clock.now)
 
     @property
     def candidates(self) -> Candidates:
         """The addresses that the database may move to."""
         if self.failover.kind is Kind.INSTANCE:
             return self.interfaces
-        return ClusterMembers(self.cluster, self.names, self.clock.now)
+        return self.members
 
     @property
     def in_sync(self) -> bool:

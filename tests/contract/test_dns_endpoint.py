@@ -1,6 +1,7 @@
 """The DNS endpoint against a real server and real packets: answers, TTLs and failures."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
@@ -130,6 +131,16 @@ def test_an_observation_follows_an_alias_and_has_the_shortest_ttl(dns: Dns) -> N
 
     assert observed.addresses == {ip_address("10.0.1.11")}
     assert observed.ttl == 5
+
+
+def test_an_observation_of_an_alias_has_that_of_the_name_at_its_end(dns: Dns) -> None:
+    dns.zone.set_alias(f"orders.cluster-abc123.{ZONE}", NAME, ttl=3)
+
+    observed = dns.answer(f"orders.cluster-abc123.{ZONE}")
+
+    assert observed.ttl == 3
+    assert observed.alias_of == replace(dns.answer(), at=observed.at)
+    assert observed.alias_of.ttl == 5
 
 
 def test_a_truncated_answer_is_repeated_over_tcp(dns: Dns) -> None:

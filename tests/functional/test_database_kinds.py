@@ -80,6 +80,29 @@ def test_a_writer_in_sync_takes_two_calls_and_two_queries(writer: Cluster) -> No
     assert result.status is RunStatus.IN_SYNC
     assert writer.rds.calls == Counter(DescribeDBClusters=1, DescribeDBInstances=1)
     assert writer.dns.queries == [WRITER_NAME, instance_name("orders-1")]
+
+
+def test_one_answer_is_enough_if_the_name_of_a_cluster_is_an_alias_of_its_writers_name(
+    writer: Cluster,
+) -> None:
+    writer.dns.set_alias(WRITER_NAME, instance_name("orders-1"))
+
+    result = writer.scenario.run(SCHEDULE)
+
+    assert result.status is RunStatus.IN_SYNC
+    assert writer.dns.queries == [WRITER_NAME]
+
+
+def test_an_alias_of_another_member_does_not_speak_for_the_writer_of_the_api(
+    writer: Cluster,
+) -> None:
+    writer.dns.set_alias(WRITER_NAME, instance_name("orders-2"))
+    writer.dns.set_addresses(instance_name("orders-2"), A)
+
+    result = writer.scenario.run(SCHEDULE)
+
+    assert result.status is RunStatus.IN_SYNC
+    assert writer.dns.queries == [WRITER_NAME, instance_name("orders-1")]
     observation = result.to_document()["observation"]
     assert observation == {
         "name": WRITER_NAME,

@@ -70,12 +70,13 @@ def cluster() -> tuple[WarmScenario, Any, FakeDns]:
     scenario = WarmScenario(A, B, C, addresses=[A])
     client: Any = FakeRds("orders-1", "orders-2", "orders-3")
     dns = FakeDns(scenario.clock)
-    dns.set_addresses(WRITER_NAME, A)
+    dns.set_alias(WRITER_NAME, instance_name("orders-1"))
     for member, address in zip(client.members, (A, B, C), strict=True):
         dns.set_addresses(instance_name(member), address)
-    members = RdsCluster(client, CLUSTER)
-    scenario.use_endpoint(ClusterWriterEndpoint(WRITER_NAME, members, dns, scenario.clock.now))
-    scenario.candidates = ClusterMembers(members, dns, scenario.clock.now)  # type: ignore[assignment]
+    rds = RdsCluster(client, CLUSTER)
+    members = ClusterMembers(rds, dns, scenario.clock.now)
+    scenario.use_endpoint(ClusterWriterEndpoint(WRITER_NAME, rds, members, scenario.clock.now))
+    scenario.candidates = members  # type: ignore[assignment]
     scenario.start_container()
     assert scenario.run(SCHEDULE).status is RunStatus.IN_SYNC
     return scenario, client, dns
@@ -91,7 +92,7 @@ def test_the_old_writer_of_a_cluster_is_closed_and_stays_registered() -> WarmSce
     scenario, client, dns = cluster()
 
     client.writer, scenario.expected_servers = "orders-2", frozenset({B})
-    dns.set_addresses(WRITER_NAME, B)
+    dns.set_alias(WRITER_NAME, instance_name("orders-2"))
     result = scenario.run(EVENT)
 
     assert result.status is RunStatus.SYNCED
@@ -178,7 +179,7 @@ def test_a_steady_run_makes_three_calls_and_asks_dns_once_each_poll() -> None:
     assert scenario.endpoint.queries - queries == 1 + result.run.dns_polls
 
 
-def test_a_steady_run_of_a_cluster_makes_three_calls_and_looks_up_two_names_each_poll() -> None:
+def test_a_steady_run_of_a_cluster_makes_three_calls_and_asks_dns_once_each_poll() -> None:
     scenario, client, dns = cluster()
     ports = (scenario.group.calls, scenario.rules.calls, client.calls)
     before = [counter.copy() for counter in ports]
@@ -190,7 +191,22 @@ def test_a_steady_run_of_a_cluster_makes_three_calls_and_looks_up_two_names_each
     group, rules, rds = (now - then for now, then in zip(ports, before, strict=True))
     assert (group, rules) == ({"DescribeTargetHealth": 1}, {"DescribeSecurityGroupRules": 1})
     assert rds == {"DescribeDBClusters": 1 + polls}
-    assert len(dns.queries) - queries == 2 * (1 + polls)
+    assert len(dns.queries) - queries == 1 + polls
+
+
+def test_steady_observations_of_a_cluster_ask_dns_less_than_twice_on_average() -> None:
+    scenario, client, dns = cluster()
+    listed, queries = client.calls["DescribeDBClusters"], len(dns.queries)
+
+    observations = 0
+    for _ in range(10):
+        run = scenario.run(SCHEDULE, remaining_seconds=20).run
+        observations += run.iterations + run.dns_polls
+        scenario.clock.advance(60)
+
+    # Each observation asks once, and the two readers are looked up every five minutes.
+    assert client.calls["DescribeDBClusters"] - listed == observations
+    assert len(dns.queries) - queries == observations + 2 * 2
 
 
 def test_a_candidate_whose_interface_is_gone_leaves_the_pool() -> None:

@@ -114,31 +114,37 @@ class FakeDns:
     def __init__(self, clock: FakeClock) -> None:
         self._clock = clock
         self._answers: dict[str, tuple[frozenset[object], int]] = {}
+        self._aliases: dict[str, str] = {}
         self._failures: dict[str, LookupFailure] = {}
         self.queries: list[str] = []
 
     def set_addresses(self, name: str, *addresses: object, ttl: int = 5) -> None:
+        self._aliases.pop(name, None)
         self._answers[name] = frozenset(addresses), ttl
         self._failures.pop(name, None)
+
+    def set_alias(self, name: str, target: str) -> None:
+        self._aliases[name] = target
 
     def set_failure(self, name: str, failure: LookupFailure) -> None:
         self._failures[name] = failure
 
     def resolve(self, name: str) -> Observation | FailedObservation:
         self.queries.append(name)
+        end = self._aliases.get(name, name)
         failure = self._failures.get(name)
-        if failure is None and name not in self._answers:
+        if failure is None and end not in self._answers:
             failure = LookupFailure.NAME_DOES_NOT_EXIST
         if failure is not None:
             detail = f"{name}: {failure.value}"
             return FailedObservation(
                 name=name, failure=failure, detail=detail, at=self._clock.now()
             )
-        addresses, ttl = self._answers[name]
+        addresses, ttl = self._answers[end]
         return Observation(
             name=name,
             addresses=frozenset(ip_address(str(address)) for address in addresses),
             source="dns",
             ttl=ttl,
             at=self._clock.now(),
-        )
+        ).with_alias_of(end, ttl)

@@ -4,7 +4,7 @@ Times are seconds of one monotonic clock, so only their differences have a meani
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import TypeAlias
@@ -132,6 +132,8 @@ class Observation:
             replace it.
         disagreement: A sentence that says how the second source differs, or why it has no
             addresses. Empty if there is no second source or both are equal.
+        alias_of: What the same answer says about the name at the end of a chain of aliases; None if
+            the name is no alias.
     """
 
     name: str
@@ -141,6 +143,7 @@ class Observation:
     at: float
     second: frozenset[IPAddress] | None = None
     disagreement: str = ""
+    alias_of: "Observation | None" = None
 
     @property
     def corroborated(self) -> bool:
@@ -151,6 +154,12 @@ class Observation:
     def contested(self) -> frozenset[IPAddress]:
         """The addresses that only the second source gave."""
         return frozenset() if self.second is None else self.second - self.addresses
+
+    def with_alias_of(self, name: str, ttl: int) -> "Observation":
+        """Return the observation of a name whose chain of aliases ends at another name."""
+        if name == self.name:
+            return self
+        return replace(self, alias_of=replace(self, name=name, ttl=ttl))
 
     def says_the_same(self, other: "Observation") -> bool:
         """Whether the other observation has the same addresses from both sources."""

@@ -223,16 +223,16 @@ def test_a_loop_and_a_run_that_polls_wait_all_the_time() -> None:
         assert waiting == pytest.approx(180.0)
 
 
-#: Every five minutes the two members of a cluster are looked up: 0.4 queries a minute.
+#: Every five minutes the reader of a cluster is looked up: 0.2 queries a minute.
 QUIET: Sequence[tuple[Strategy, Kind, int, float]] = [
-    (NO_POLLS, Kind.CLUSTER, 3, 2.4),
+    (NO_POLLS, Kind.CLUSTER, 3, 1.2),
     (AUTHORITATIVE, Kind.INSTANCE, 3, 13),
     (NO_STANDBY, Kind.INSTANCE, 2, 13),
     (SERVING_STANDBY, Kind.INSTANCE, 3, 13),
     (EVERY_5_S, Kind.INSTANCE, 12, 12),
     (EVERY_SECOND, Kind.CLUSTER, 60, 60),
     (DEFAULT, Kind.INSTANCE, 3, 13),
-    (DEFAULT, Kind.CLUSTER, 15, 26.4),
+    (DEFAULT, Kind.CLUSTER, 15, 13.2),
     (MINUTE_SCHEDULE, Kind.CLUSTER, 1, 1),
     (FIRST_EVENT, Kind.INSTANCE, 0, 0),
 ]

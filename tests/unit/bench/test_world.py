@@ -101,4 +101,4 @@ def test_the_writer_of_a_cluster_has_two_sources_that_move_one_after_the_other()
     assert after.corroborated
     assert after.addresses == {NEW}
     assert a_scene.aws_calls == 3
-    assert a_scene.names.queries == 6
+    assert a_scene.names.queries == 4

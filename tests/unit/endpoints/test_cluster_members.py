@@ -57,6 +57,22 @@ def test_makes_no_call_and_looks_up_each_member_again_after_some_minutes(listed:
     assert listed.rds.calls.total() == calls
 
 
+def test_a_member_that_an_observation_has_looked_up_is_not_looked_up_again(listed: Listed) -> None:
+    listed.dns.set_alias("orders", instance_name("orders-1"))
+    listed.members.resolve("orders")
+    listed.members.resolve(instance_name("orders-2"))
+
+    assert listed.members.addresses(frozenset()) == CandidateList(addresses=(A, B, C))
+    assert listed.dns.queries == ["orders", instance_name("orders-2"), instance_name("orders-3")]
+
+
+def test_an_observation_looks_up_a_name_each_time(listed: Listed) -> None:
+    for _ in range(2):
+        listed.members.resolve(instance_name("orders-1"))
+
+    assert listed.dns.queries == 2 * [instance_name("orders-1")]
+
+
 def test_a_new_member_is_looked_up_at_once(listed: Listed) -> None:
     listed.members.addresses(frozenset())
     listed.rds.members["orders-4"] = instance_name("orders-4")

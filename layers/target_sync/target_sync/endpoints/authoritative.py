@@ -126,7 +126,9 @@ class AuthoritativeResolver:
         addresses: frozenset[IPAddress] = frozenset(ip_address(it.address) for it in records)
         if any(address.is_global for address in addresses):
             return None
-        return Observation(name=name, addresses=addresses, source=SOURCE, ttl=ttl, at=self._now())
+        return Observation(
+            name=name, addresses=addresses, source=SOURCE, ttl=ttl, at=self._now()
+        ).with_alias_of(records.name.to_text(omit_final_dot=True), records.ttl)
 
     def _query(
         self, zone: _Zone, name: dns.name.Name, deadline: _Deadline

@@ -8,8 +8,6 @@ from target_sync.aws import make_client
 from target_sync.config import DnsResolution, Settings
 from target_sync.endpoints.cluster import (
     ClusterMembers,
-    ClusterReadersEndpoint,
-    ClusterWriterEndpoint,
     RdsCluster,
     cluster_endpoint,
 )
@@ -45,11 +43,10 @@ def endpoint_of(settings: Settings, now: Callable[[], float]) -> Endpoint:
     return _named_endpoint(settings, now)
 
 
-def members_of(endpoint: Endpoint, now: Callable[[], float]) -> Candidates | None:
+def members_of(endpoint: Endpoint) -> Candidates | None:
     """Return the members of a cluster by its endpoint; None for another endpoint."""
-    if isinstance(endpoint, ClusterWriterEndpoint | ClusterReadersEndpoint):
-        return ClusterMembers(endpoint.cluster, endpoint.resolver, now)
-    return None
+    resolver = getattr(endpoint, "resolver", None)
+    return resolver if isinstance(resolver, ClusterMembers) else None
 
 
 def _named_endpoint(settings: Settings, now: Callable[[], float]) -> Endpoint:
@@ -67,7 +64,7 @@ def _named_endpoint(settings: Settings, now: Callable[[], float]) -> Endpoint:
         settings.kind,
         settings.endpoint,
         cluster,
-        resolver,
+        ClusterMembers(cluster, resolver, now),
         now,
         follow_writer=settings.follow_writer,
     )

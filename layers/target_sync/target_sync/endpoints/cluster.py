@@ -91,7 +91,9 @@ class ClusterWriterEndpoint:
     """The writer of a cluster, by two sources. Implements ``target_sync.ports.Endpoint``.
 
     The first source is DNS of the cluster's endpoint. The second source is the RDS API, which
-    names the writer, together with DNS of that instance's own endpoint.
+    names the writer, together with DNS of that instance's own endpoint. If the cluster's endpoint
+    is an alias of that very name, one answer has the records of both names. Others have seen such
+    aliases on AWS; AWS does not document them.
     """
 
     name: str
@@ -123,7 +125,9 @@ class ClusterWriterEndpoint:
             return replace(
                 by_name, disagreement=f"{self.name} resolves to {_list(by_name)}, but {no_second}."
             )
-        by_api = self.resolver.resolve(writer.endpoint)
+        by_api: Observation | FailedObservation | None = by_name.alias_of
+        if by_api is None or by_api.name != writer.endpoint:
+            by_api = self.resolver.resolve(writer.endpoint)
         if isinstance(by_api, FailedObservation):
             return by_api
         return _combine(by_name, by_api, writer)
@@ -188,7 +192,9 @@ class ClusterMembers:
     """The addresses of all members of a cluster. Implements ``target_sync.ports.Candidates``.
 
     The members are those that the observation has listed. An address is looked up again after
-    `LOOKUP_SECONDS`, because a member rarely gets another one.
+    `LOOKUP_SECONDS`, because a member rarely gets another one. It also implements
+    ``target_sync.ports.NameResolver``: as the resolver of the observation, it knows the addresses
+    of the members that the observation looks up, and looks up only the others.
     """
 
     def __init__(
@@ -196,6 +202,14 @@ class ClusterMembers:
     ) -> None:
         self._cluster, self._resolver, self._now = cluster, resolver, now
         self._found: dict[str, tuple[float, frozenset[IPAddress]]] = {}
+
+    def resolve(self, name: str) -> Observation | FailedObservation:
+        """Look up a name once, always. The cache is not for observations."""
+        observation = self._resolver.resolve(name)
+        if isinstance(observation, Observation):
+            for found in filter(None, (observation, observation.alias_of)):
+                self._found[found.name] = found.at, found.addresses
+        return observation
 
     def addresses(self, serving: frozenset[IPAddress]) -> CandidateList:
         """List the addresses of the members, in their order."""
@@ -216,15 +230,13 @@ class ClusterMembers:
         at, addresses = self._found.get(name, (-inf, frozenset[IPAddress]()))
         if self._now() < at + LOOKUP_SECONDS:
             return addresses
-        observation = self._resolver.resolve(name)
+        observation = self.resolve(name)
         if isinstance(observation, Observation):
-            addresses = observation.addresses
-        elif observation.failure is LookupFailure.NAME_DOES_NOT_EXIST:
-            addresses = frozenset()
-        else:
+            return observation.addresses
+        if observation.failure is not LookupFailure.NAME_DOES_NOT_EXIST:
             return observation
-        self._found[name] = self._now(), addresses
-        return addresses
+        self._found[name] = observation.at, frozenset()
+        return frozenset()
 
 
 def cluster_endpoint(

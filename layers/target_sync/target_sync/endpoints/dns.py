@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
+from typing import TYPE_CHECKING, cast
 
 import dns.exception
 import dns.message
@@ -11,6 +12,9 @@ import dns.resolver
 
 from target_sync.model import FailedObservation, LookupFailure, Observation
 from target_sync.ports import NameResolver
+
+if TYPE_CHECKING:
+    from dns.rrset import RRset
 
 #: Seconds for one look-up, with all servers and tries.
 LOOKUP_SECONDS = 4.0
@@ -82,6 +86,9 @@ class DnsResolver:
                 source="dns",
                 ttl=answer.chaining_result.minimum_ttl,
                 at=self._now(),
+            ).with_alias_of(
+                answer.canonical_name.to_text(omit_final_dot=True),
+                cast("RRset", answer.rrset).ttl,
             )
         return FailedObservation(name=name, failure=failure, detail=detail, at=self._now())
 

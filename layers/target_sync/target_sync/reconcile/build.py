@@ -3,7 +3,7 @@
 import functools
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -58,7 +58,7 @@ def build_reconciler(environ: Mapping[str, str]) -> Reconciler:
     switched = SwitchedTargetGroup(group=group, rules=rules, policy=settings.policy, now=clock.now)
     pool = WarmPool(
         switched=switched,
-        candidates=_candidates(ec2, settings, endpoint, clock.now),
+        candidates=_candidates(ec2, settings, endpoint),
         policy=settings.policy,
         now=clock.now,
     )
@@ -69,13 +69,11 @@ def build_reconciler(environ: Mapping[str, str]) -> Reconciler:
     return replace(reconciler, target_group=switched, pool=pool, proof=proof if is_warm else None)
 
 
-def _candidates(
-    ec2: Any, settings: Settings, endpoint: Endpoint, now: Callable[[], float]
-) -> Candidates | None:
+def _candidates(ec2: Any, settings: Settings, endpoint: Endpoint) -> Candidates | None:
     """Return what lists the addresses that the database may move to; None if no API does."""
     if settings.vpc_id and settings.policy.warm_targets:
         return network_interfaces_of(ec2, settings)
-    return members_of(endpoint, now)
+    return members_of(endpoint)
 
 
 @dataclass(frozen=True, slots=True)
