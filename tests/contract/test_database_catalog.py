@@ -203,6 +203,28 @@ def test_returns_subnets_with_their_zone_and_vpc(cloud: Cloud) -> None:
     }
 
 
+def test_returns_the_zones_that_accept_no_load_balancer() -> None:
+    zones = [
+        {"ZoneName": name, "ZoneId": id_, "ZoneType": kind}
+        for name, id_, kind in (
+            ("us-east-1a", "use1-az1", "availability-zone"),
+            ("us-east-1e", "use1-az3", "availability-zone"),
+            ("us-east-1-bos-1a", "use1-bos1-az1", "local-zone"),
+            ("us-east-1-wl1-bos-wlz-1", "use1-wl1-bos-wlz1", "wavelength-zone"),
+        )
+    ]
+    ec2 = boto3.client("ec2", SCOPE.region)
+    with Stubber(ec2) as stubber:
+        stubber.add_response("describe_availability_zones", {"AvailabilityZones": zones})
+        catalog = AwsDatabaseCatalog(boto3.client("rds", SCOPE.region), ec2, SCOPE)
+
+        assert catalog.zones_without_load_balancers() == {
+            "us-east-1e": "use1-az3",
+            "us-east-1-bos-1a": "use1-bos1-az1",
+            "us-east-1-wl1-bos-wlz-1": "use1-wl1-bos-wlz1",
+        }
+
+
 def test_returns_every_associated_network_of_a_vpc(cloud: Cloud) -> None:
     cloud.ec2.associate_vpc_cidr_block(VpcId=cloud.vpc, CidrBlock="10.1.0.0/16")
 
@@ -493,9 +515,14 @@ def test_looks_up_every_kind_of_database_in_the_lab(
     request.addfinalizer(emulator.admin.reset)
     rds, ec2 = emulator.client("rds"), emulator.client("ec2")
     vpc, subnets = create_vpc(emulator)
+    constrained = ec2.create_subnet(
+        VpcId=vpc, CidrBlock="10.0.9.0/24", AvailabilityZone=f"{REGION}e"
+    )
     group = ec2.create_security_group(GroupName="looked-up", Description="x", VpcId=vpc)["GroupId"]
     rds.create_db_subnet_group(
-        DBSubnetGroupName="looked-up", DBSubnetGroupDescription="x", SubnetIds=subnets
+        DBSubnetGroupName="looked-up",
+        DBSubnetGroupDescription="x",
+        SubnetIds=[*subnets, constrained["Subnet"]["SubnetId"]],
     )
     cloud = Cloud(rds, ec2, vpc, tuple(subnets), group, "looked-up")
     cloud.create_instance("found", Port=5433, VpcSecurityGroupIds=[group])

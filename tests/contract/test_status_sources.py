@@ -277,12 +277,21 @@ def test_rules_of_another_shape_are_an_error() -> None:
 
 def test_the_subnets_of_a_vpc_have_their_zones() -> None:
     with stubbed("ec2") as (client, stubber):
-        subnets = [{"CidrBlock": "10.0.1.0/24", "AvailabilityZone": "eu-west-1a"}]
+        subnets = [
+            {"CidrBlock": f"10.0.{number}.0/24", "AvailabilityZone": f"us-east-1{letter}"}
+            for number, letter in ((1, "a"), (2, "e"))
+        ]
+        zones = [
+            {"ZoneName": name, "ZoneId": id_, "ZoneType": "availability-zone"}
+            for name, id_ in (("us-east-1a", "use1-az1"), ("us-east-1e", "use1-az3"))
+        ]
+        stubber.add_response("describe_availability_zones", {"AvailabilityZones": zones})
         expected = {"Filters": [{"Name": "vpc-id", "Values": ["vpc-1"]}]}
         stubber.add_response("describe_subnets", {"Subnets": subnets}, expected)
 
         assert Ec2Networks(client).subnets("vpc-1") == (
-            SubnetNetwork(IPv4Network("10.0.1.0/24"), "eu-west-1a"),
+            SubnetNetwork(IPv4Network("10.0.1.0/24"), "us-east-1a"),
+            SubnetNetwork(IPv4Network("10.0.2.0/24"), "us-east-1e", accepts_load_balancers=False),
         )
 
 

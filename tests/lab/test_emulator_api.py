@@ -231,6 +231,31 @@ def test_a_load_balancer_needs_eight_free_addresses_in_each_subnet(path: Connect
     assert f"Not enough IP space available in {small}" in message
 
 
+@pytest.mark.parametrize(
+    ("zone", "zone_id", "kind"),
+    [
+        ("us-east-1e", "use1-az3", "availability-zone"),
+        ("us-east-1-bos-1a", "use1-bos1-az1", "local-zone"),
+    ],
+)
+def test_a_constrained_zone_and_a_local_zone_accept_no_load_balancer(
+    path: ConnectionPath, zone: str, zone_id: str, kind: str
+) -> None:
+    zones = path.ec2.describe_availability_zones()["AvailabilityZones"]
+    assert (zone, zone_id, kind) in {(z["ZoneName"], z["ZoneId"], z["ZoneType"]) for z in zones}
+    vpc, (first, _) = create_vpc(path.emulator)
+    subnet = path.ec2.create_subnet(VpcId=vpc, CidrBlock="10.0.9.0/24", AvailabilityZone=zone)
+    assert subnet["Subnet"]["AvailabilityZoneId"] == zone_id
+
+    code, message = rejected(
+        lambda: path.elb.create_load_balancer(
+            Name="constrained", Type="network", Subnets=[first, subnet["Subnet"]["SubnetId"]]
+        )
+    )
+
+    assert (code, f"not supported in {zone}" in message) == ("ValidationError", True)
+
+
 def test_a_group_without_a_listener_is_unused(path: ConnectionPath) -> None:
     path.elb.delete_listener(ListenerArn=path.listener)
     path.register({"Id": PRIMARY})

@@ -107,6 +107,7 @@ class FakeCatalog:
             VPC: (ip_network("10.0.0.0/16"), ip_network("10.1.0.0/16")),
             OTHER_VPC: (ip_network("10.9.0.0/16"),),
         }
+        self.excluded_zones: dict[str, str] = {}
         #: How many of the next calls are denied, as with a policy that IAM does not apply yet.
         self.denied_calls = 0
         self.before_call: Callable[[], None] = lambda: None
@@ -147,6 +148,9 @@ class FakeCatalog:
         # EC2 promises no order.
         found = tuple(item for item in reversed(self.subnet_list) if item.id in identifiers)
         return found if len(found) == len(identifiers) else None
+
+    def zones_without_load_balancers(self) -> Mapping[str, str]:
+        return self.excluded_zones
 
     def networks(self, vpc_id: str) -> tuple[IPNetwork, ...] | None:
         return self.vpcs.get(vpc_id)

@@ -17,6 +17,7 @@ def test_a_stack_has_the_outputs_that_users_need() -> None:
         "ConsumerRequest",
         "EndpointServiceId",
         "EndpointServiceName",
+        "LeftOutZones",
         "LoadBalancerDnsName",
         "LoadBalancerSecurityGroupId",
         "RegisteredTargets",

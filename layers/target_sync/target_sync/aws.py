@@ -3,7 +3,7 @@
 import functools
 import logging
 import os.path
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import Any, ParamSpec, TypeVar
@@ -186,6 +186,23 @@ def _error_of(operation: str, error: botocore.exceptions.ClientError) -> AwsCall
         details.get("Message", str(error)),
         http_status=error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0),
     )
+
+
+#: The IDs of the Availability Zones that accept no Network Load Balancer (NLB guide, "Update the
+#: Availability Zones": constrained zones). No API lists them; reports of users name these.
+_CONSTRAINED_ZONES = frozenset({"apne1-az3", "apne2-az2", "use1-az3", "usw1-az2"})
+
+
+def zones_without_load_balancers(zones: Iterable[Mapping[str, Any]]) -> Mapping[str, str]:
+    """Return the described zones that accept no Network Load Balancer: each ID by its name.
+
+    These are the constrained zones, and every Local Zone and Wavelength Zone.
+    """
+    return {
+        zone["ZoneName"]: zone["ZoneId"]
+        for zone in zones
+        if zone["ZoneType"] != "availability-zone" or zone["ZoneId"] in _CONSTRAINED_ZONES
+    }
 
 
 def networks_of(vpc: Mapping[str, Any]) -> tuple[IPNetwork, ...]:

@@ -62,6 +62,7 @@ def test_an_instance_needs_only_its_endpoint() -> None:
         "Port": "5433",
         "VpcId": VPC,
         "SubnetIds": ["subnet-a1", "subnet-b1", "subnet-c1"],
+        "LeftOutZones": "none",
         "SecurityGroupId": "sg-1",
         "SecurityGroupIds": "sg-1,sg-2",
         "DatabaseVpcId": VPC,
@@ -117,6 +118,7 @@ def test_takes_the_network_of_a_database_outside_aws_from_the_parameters(endpoin
         "Port": "5432",
         "VpcId": VPC,
         "SubnetIds": ["subnet-a1", "subnet-b1"],
+        "LeftOutZones": "none",
         "SecurityGroupId": "",
         "SecurityGroupIds": "",
         "DatabaseVpcId": "",
@@ -309,6 +311,50 @@ def test_rejects_a_zone_whose_subnets_are_too_full_with_the_numbers(
     assert "in eu-west-1a subnet-a1 has 7" in reason
     assert ("subnet-a2 has 3" in reason) is not bool(given)
     assert "another subnet of eu-west-1a" in reason
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        # Looked up, given without the zone where a server is, and given with it.
+        {},
+        {"SubnetIds": ["subnet-b1", "subnet-c1"]},
+        {"SubnetIds": ["subnet-a1", "subnet-b1", "subnet-c1"]},
+    ],
+)
+def test_leaves_out_a_zone_that_accepts_no_load_balancer_and_says_so(
+    given: dict[str, object],
+) -> None:
+    stack = Stack()
+    stack.catalog.excluded_zones = {"eu-west-1a": "euw1-az9", "eu-west-1-x-1a": "euw1-x1-az1"}
+
+    attributes = attributes_of(stack, DatabaseEndpoint=INSTANCE, **given)
+
+    assert attributes["SubnetIds"] == ["subnet-b1", "subnet-c1"]
+    assert str(attributes["LeftOutZones"]).startswith("eu-west-1a (euw1-az9): AWS offers no")
+
+
+def test_a_left_out_zone_may_have_full_subnets_and_two_of_them() -> None:
+    stack = with_free_addresses(a1=0, a2=0)
+    stack.catalog.excluded_zones = {"eu-west-1a": "euw1-az9"}
+
+    attributes = attributes_of(
+        stack,
+        DatabaseEndpoint=INSTANCE,
+        SubnetIds=["subnet-a1", "subnet-a2", "subnet-b1", "subnet-c1"],
+    )
+
+    assert attributes["SubnetIds"] == ["subnet-b1", "subnet-c1"]
+
+
+def test_rejects_one_zone_beside_a_left_out_one_with_the_reason() -> None:
+    stack = Stack()
+    stack.catalog.excluded_zones = {"eu-west-1a": "euw1-az9"}
+
+    reason = rejection_of(stack, DatabaseEndpoint=WRITER)
+
+    assert "cover 1 Availability Zone(s) (eu-west-1b)" in reason
+    assert "at least 2 (eu-west-1a (euw1-az9) accepts none): add a subnet" in reason
 
 
 def test_rejects_a_database_in_another_vpc_than_the_load_balancer() -> None:

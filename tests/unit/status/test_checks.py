@@ -20,6 +20,7 @@ from target_sync.status.checks.consumers import ago
 from target_sync.status.checks.result import CheckId, CheckState
 from target_sync.status.facts import (
     Deployment,
+    DescribedTarget,
     FollowedChange,
     FollowedChanges,
     FunctionNetwork,
@@ -824,6 +825,26 @@ def test_a_warm_target_in_a_zone_without_the_load_balancer_is_a_warning() -> Non
     assert result.details == (
         "A warm target is in eu-west-1c, where the load balancer has no subnet.",
     )
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [
+        (target(IPv4Address("10.0.3.13")),),
+        (target(), target(IPv4Address("10.0.3.13"), TargetState.UNUSED, "Target.NotInUse")),
+    ],
+)
+def test_a_zone_that_accepts_no_load_balancer_is_not_broken(
+    targets: tuple[DescribedTarget, ...],
+) -> None:
+    *others, third = SUBNETS
+    subnets = (*others, replace(third, accepts_load_balancers=False))
+    seen = observation(*(IPv4Address(it.id) for it in targets[:1]))
+
+    result = check(CheckId.AVAILABILITY_ZONES, subnets=subnets, observation=seen, targets=targets)
+
+    assert result.state is OK
+    assert result.details[1].startswith("AWS offers no Network Load Balancer in eu-west-1c.")
 
 
 def test_a_target_outside_the_vpc_is_in_no_zone() -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore import xform_name
 
-from target_sync.aws import AwsApi, networks_of
+from target_sync.aws import AwsApi, networks_of, zones_without_load_balancers
 from target_sync.errors import AwsCallError, AwsNotFoundError
 from target_sync.model import AwsScope, DatabaseKind, IPNetwork
 from target_sync.provisioning.ports import Database, Subnet
@@ -94,6 +94,15 @@ class AwsDatabaseCatalog:
                 free_addresses=item["AvailableIpAddressCount"],
             )
             for item in reply["Subnets"]
+        )
+
+    def zones_without_load_balancers(self) -> Mapping[str, str]:
+        """Return the zones that accept no Network Load Balancer: each ID by its name."""
+        return _EC2.read(
+            "DescribeAvailabilityZones",
+            lambda: zones_without_load_balancers(
+                self._ec2.describe_availability_zones()["AvailabilityZones"]
+            ),
         )
 
     def networks(self, vpc_id: str) -> tuple[IPNetwork, ...] | None:

@@ -43,11 +43,13 @@ class Network:
 
     Attributes:
         subnet_ids: One subnet for each zone, in the order of the zones.
+        left_out: The zones without one, because they accept no load balancer: each ID by its name.
         database_networks: The networks of the database's VPC; empty if AWS does not know it.
     """
 
     vpc_id: str
     subnet_ids: tuple[str, ...]
+    left_out: Mapping[str, str]
     networks: tuple[IPNetwork, ...]
     database_networks: tuple[IPNetwork, ...] = ()
 
@@ -249,11 +251,20 @@ def choose_vpc(
     return vpc_id
 
 
+def left_out_zones(
+    subnets: Sequence[Subnet], database: Database | None, excluded: Mapping[str, str]
+) -> Mapping[str, str]:
+    """Return the zones of the database that accept no load balancer: each ID by its name."""
+    zones = {subnet.zone for subnet in subnets}.union(database.zones if database else ())
+    return {zone: excluded[zone] for zone in sorted(zones & excluded.keys())}
+
+
 def choose_subnets(
     subnets: Sequence[Subnet],
     database: Database | None,
     overrides: Overrides,
     standing: Collection[str],
+    left_out: Mapping[str, str],
 ) -> tuple[str, ...]:
     """Return one subnet for each zone, in which the load balancer can be or is already.
 
@@ -262,7 +273,7 @@ def choose_subnets(
     """
     by_zone: dict[str, list[Subnet]] = {}
     for subnet in sorted(subnets, key=lambda it: (it.id not in standing, it.id)):
-        if subnet.usable:
+        if subnet.usable and subnet.zone not in left_out:
             by_zone.setdefault(subnet.zone, []).append(subnet)
     if overrides.subnet_ids:
         _check_one_for_each_zone(by_zone)
@@ -270,11 +281,19 @@ def choose_subnets(
         raise RejectedInputError(
             f"SubnetIds would cover {len(by_zone)} Availability Zone(s)"
             f" ({', '.join(sorted(by_zone)) or 'none usable'}), and a load balancer needs at"
-            f" least {MIN_ZONES}: add a subnet in another zone to the database's subnet group,"
-            " or name subnets of two zones in SubnetIds."
+            f" least {MIN_ZONES}{_not_accepted(left_out)}: add a subnet in another zone to the"
+            " database's subnet group, or name subnets of two zones in SubnetIds."
         )
-    _check_zones(by_zone, subnets[0].vpc_id, database)
+    _check_zones({*by_zone, *left_out}, subnets[0].vpc_id, database)
     return tuple(_choose_subnet(zone, by_zone[zone], standing) for zone in sorted(by_zone))
+
+
+def _not_accepted(left_out: Mapping[str, str]) -> str:
+    return f" ({_zone_names(left_out)} accepts none)" if left_out else ""
+
+
+def _zone_names(zones: Mapping[str, str]) -> str:
+    return _list(f"{name} ({id_})" for name, id_ in zones.items())
 
 
 def _check_one_for_each_zone(by_zone: Mapping[str, Sequence[Subnet]]) -> None:
@@ -335,6 +354,7 @@ def lookup_attributes(
         "Port": str(_port(database, overrides)),
         "VpcId": network.vpc_id,
         "SubnetIds": list(network.subnet_ids),
+        "LeftOutZones": _describe_left_out(network.left_out),
         "SecurityGroupId": groups[0] if groups else "",
         "SecurityGroupIds": ",".join(groups),
         "DatabaseVpcId": database.vpc_id if database else "",
@@ -343,6 +363,16 @@ def lookup_attributes(
         "AllowedNetworks": ",".join(map(str, allowed)),
         "EventResources": list(events or NO_RESOURCES),
     }
+
+
+def _describe_left_out(zones: Mapping[str, str]) -> str:
+    """Return the text of an output of the stack."""
+    if not zones:
+        return "none"
+    return (
+        f"{_zone_names(zones)}: AWS offers no Network Load Balancer there. Cross-zone load"
+        " balancing reaches a database there from the other zones."
+    )
 
 
 def _port(database: Database | None, overrides: Overrides) -> int:

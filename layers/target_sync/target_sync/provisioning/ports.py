@@ -76,6 +76,9 @@ class DatabaseCatalog(Protocol):
     def subnets(self, identifiers: Sequence[str]) -> tuple[Subnet, ...] | None:
         """Return these subnets; None if one of them does not exist."""
 
+    def zones_without_load_balancers(self) -> Mapping[str, str]:
+        """Return the zones that accept no Network Load Balancer: each ID by its name."""
+
     def networks(self, vpc_id: str) -> tuple[IPNetwork, ...] | None:
         """Return the IPv4 networks of a VPC, in order."""
 

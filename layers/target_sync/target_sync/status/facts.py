@@ -166,10 +166,15 @@ class SecurityGroup:
 
 @dataclass(frozen=True, slots=True)
 class SubnetNetwork:
-    """The network and the Availability Zone of a subnet."""
+    """The network and the Availability Zone of a subnet.
+
+    Attributes:
+        accepts_load_balancers: Whether AWS offers Network Load Balancers in the zone.
+    """
 
     network: IPNetwork
     zone: str
+    accepts_load_balancers: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from target_sync.provisioning.lookup import (
     check_vpc,
     choose_subnets,
     choose_vpc,
+    left_out_zones,
     lookup_attributes,
     read_kind,
     read_overrides,
@@ -92,7 +93,9 @@ class DatabaseLookup:
         subnets = self.catalog.subnets(candidate_subnets(named, database, overrides, standing))
         vpc_id = choose_vpc(subnets, database, overrides)
         networks = self._networks(vpc_id)
-        subnet_ids = choose_subnets(subnets or (), database, overrides, standing)
+        excluded = self.catalog.zones_without_load_balancers()
+        left_out = left_out_zones(subnets or (), database, excluded)
+        subnet_ids = choose_subnets(subnets or (), database, overrides, standing, left_out)
         if database is None:
             database_networks: tuple[IPNetwork, ...] = ()
         elif database.vpc_id == vpc_id:
@@ -102,6 +105,7 @@ class DatabaseLookup:
         return Network(
             vpc_id=vpc_id,
             subnet_ids=subnet_ids,
+            left_out=left_out,
             networks=networks,
             database_networks=database_networks,
         )

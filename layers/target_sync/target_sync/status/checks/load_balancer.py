@@ -186,17 +186,18 @@ def _crosses_zones(
 
 
 def availability_zones(facts: Facts, deployment: Deployment) -> CheckResult:
-    """Check that the load balancer is in the targets' zones."""
+    """Check that the load balancer is in the targets' zones, except where AWS offers none."""
     balancer = require_load_balancer(facts.load_balancer)
     subnets = require(facts.subnets)
+    without = {subnet.zone for subnet in subnets if not subnet.accepts_load_balancers}
     zones = _zones(target_addresses(facts, deployment), subnets)
-    if missing := ", ".join(sorted(zones - balancer.zones.keys())):
+    if missing := ", ".join(sorted(zones - balancer.zones.keys() - without)):
         return broken(
             [f"A target is in {missing}, where the load balancer has no subnet."],
             f"Add a subnet of {missing} to SubnetIds and deploy the stack again.",
         )
     warm = _zones(warm_addresses(facts, deployment), subnets)
-    if missing := ", ".join(sorted(warm - balancer.zones.keys())):
+    if missing := ", ".join(sorted(warm - balancer.zones.keys() - without)):
         return warning(
             [f"A warm target is in {missing}, where the load balancer has no subnet."],
             f"If the database can move there, add a subnet of {missing} to SubnetIds and deploy the"
@@ -211,7 +212,13 @@ def availability_zones(facts: Facts, deployment: Deployment) -> CheckResult:
     targets = (
         f"The targets are in {', '.join(sorted(zones))}" if zones else "No target is in its VPC"
     )
-    return ok(f"{enabled}. {targets}.")
+    details = [f"{enabled}. {targets}."]
+    if served := ", ".join(sorted((zones | warm) & without)):
+        details.append(
+            f"AWS offers no Network Load Balancer in {served}. Cross-zone load balancing reaches"
+            " the target there."
+        )
+    return ok(*details)
 
 
 def _zones(addresses: Iterable[str], subnets: tuple[SubnetNetwork, ...]) -> frozenset[str]:

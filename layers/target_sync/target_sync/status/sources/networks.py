@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 
-from target_sync.aws import AwsApi
+from target_sync.aws import AwsApi, zones_without_load_balancers
 from target_sync.status.facts import (
     FunctionNetwork,
     Rule,
@@ -39,10 +39,20 @@ class Ec2Networks:
 
     def subnets(self, vpc_id: str) -> tuple[SubnetNetwork, ...]:
         """Return the subnets of a VPC."""
+        excluded = _EC2.read(
+            "DescribeAvailabilityZones",
+            lambda: zones_without_load_balancers(
+                self._client.describe_availability_zones()["AvailabilityZones"]
+            ),
+        )
         return _EC2.read(
             "DescribeSubnets",
             lambda: tuple(
-                SubnetNetwork(ip_network(item["CidrBlock"]), item["AvailabilityZone"])
+                SubnetNetwork(
+                    ip_network(item["CidrBlock"]),
+                    zone := item["AvailabilityZone"],
+                    accepts_load_balancers=zone not in excluded,
+                )
                 for item in self._all("describe_subnets", "Subnets", "vpc-id", [vpc_id])
             ),
         )
