@@ -57,6 +57,7 @@ class AdminApi:
             ("DELETE", "calls"): lambda _: traffic.calls.clear(),
             ("POST", "faults"): lambda values: traffic.inject(Fault(**values)),
             ("DELETE", "faults"): lambda _: traffic.clear_faults(),
+            ("POST", "connection-state"): lambda values: services.set_state(**values),
             ("POST", "elapse"): lambda values: elapse(services, **values),
             ("POST", "keep-listed"): lambda values: tagging.keep_listed(**values),
             ("POST", "kill-run"): lambda values: functions.kill_run(**values),

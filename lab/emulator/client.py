@@ -68,6 +68,10 @@ class EmulatorAdmin:
         """Give an address to a network interface. A server of RDS loses it."""
         self._call("POST", "network-interfaces", asdict(interface))
 
+    def set_connection_state(self, endpoint_id: str, state: str) -> None:
+        """Set the state of an endpoint connection."""
+        self._call("POST", "connection-state", {"endpoint_id": endpoint_id, "state": state})
+
     def inject(self, fault: Fault) -> None:
         """Fail the next calls of an action."""
         self._call("POST", "faults", asdict(fault))

@@ -20,6 +20,7 @@ class ConnectionState(StrEnum):
     """`VpcEndpointConnection.VpcEndpointState` in the API's responses."""
 
     PENDING_ACCEPTANCE = "pendingAcceptance"
+    PENDING = "pending"
     AVAILABLE = "available"
     REJECTED = "rejected"
 
@@ -230,14 +231,19 @@ class EndpointServices:
     def decide(self, service: EndpointService, endpoint_id: str, state: ConnectionState) -> None:
         """Accept or reject a connection; a repeated decision changes nothing.
 
+        AWS documents a rejection only for connections that block the deletion of the service, so a
+        connection in another state is assumed to refuse it.
+
         Raises:
-            ApiError: `InvalidVpcEndpointId.NotFound`.
+            ApiError: `InvalidVpcEndpointId.NotFound`, `InvalidState`.
         """
         connection = service.connections.get(endpoint_id)
         if connection is None:
             raise ApiError(
                 "InvalidVpcEndpointId.NotFound", f"The Vpc Endpoint '{endpoint_id}' does not exist"
             )
+        if connection.state is ConnectionState.PENDING:
+            raise ApiError("InvalidState", f"The Vpc Endpoint '{endpoint_id}' is pending")
         if connection.state is not state:
             connection.state = state
             self._announce(service, _DECISIONS[state], connection)
@@ -259,6 +265,17 @@ class EndpointServices:
         """Return the connection of an endpoint; None for an endpoint of another kind."""
         found = (service.connections.get(endpoint_id) for service in self)
         return next((connection for connection in found if connection is not None), None)
+
+    def set_state(self, endpoint_id: str, state: str) -> None:
+        """Set the state of a connection, as AWS does while it creates a consumer's endpoint.
+
+        Raises:
+            ApiError: `InvalidVpcEndpointId.NotFound`.
+        """
+        connection = self.connection(endpoint_id)
+        if connection is None:
+            raise ApiError("InvalidVpcEndpointId.NotFound", f"There is no endpoint {endpoint_id}")
+        connection.state = ConnectionState(state)
 
     def disconnect(self, endpoint_id: str) -> None:
         """Remove the connection of a deleted endpoint."""

@@ -14,12 +14,17 @@ import pytest
 from botocore.exceptions import ConnectTimeoutError
 from botocore.stub import Stubber
 
+from lab.emulator.client import EmulatorAdminError
 from target_sync.endpoint_service import Ec2EndpointService
 from target_sync.errors import AwsCallError, AwsUnavailableError
 from target_sync.model import ConnectionState, EndpointConnection
 from target_sync.ports import EndpointServicePort
+from target_sync.provisioning.request import parse_request
+from target_sync.provisioning.resources.endpoint_connections import EndpointConnections
 from tests.lab.emulator_process import CONSUMER, STRANGER, Emulator, create_vpc
+from tests.support.clock import FakeClock
 from tests.support.connections import SERVICE_ID, UNKNOWN_ENDPOINT, FakeEndpointService
+from tests.support.custom_resources import event
 
 _names = (f"reviews-{number}" for number in itertools.count())
 
@@ -102,6 +107,25 @@ def test_fails_to_accept_or_reject_an_unknown_endpoint(service: Service) -> None
     for call in (service.port.accept, service.port.reject):
         with pytest.raises(AwsCallError, match=r"InvalidVpcEndpointId\.NotFound"):
             call(UNKNOWN_ENDPOINT)
+
+
+@pytest.mark.lab
+def test_a_pending_connection_is_rejected_when_it_is_available(emulator: Emulator) -> None:
+    service = emulated_service(emulator)
+    endpoint = service.request(CONSUMER)
+    emulator.admin.set_connection_state(endpoint, "pending")
+    with pytest.raises(AwsCallError, match="InvalidState"):
+        service.port.reject(endpoint)
+    clock = FakeClock()
+    clock.at(clock.now() + 30, lambda: emulator.admin.set_connection_state(endpoint, "available"))
+    resource = EndpointConnections(service=lambda _: service.port, clock=clock)
+    request = parse_request(event("Delete", "EndpointConnections", {"ServiceId": service.id}))
+
+    resource.delete(request, clock.now() + 60)
+
+    assert service.states() == {endpoint: ConnectionState.REJECTED}
+    with pytest.raises(EmulatorAdminError, match="no endpoint"):
+        emulator.admin.set_connection_state("vpce-missing", "pending")
 
 
 @pytest.mark.lab

@@ -373,17 +373,12 @@ def test_the_deletion_of_the_first_sync_does_nothing(stack: Stack) -> None:
 # --------------------------------------------------------------------------- endpoint connections
 
 
-def test_the_deletion_rejects_every_open_connection_and_no_other(stack: Stack) -> None:
+def test_the_deletion_rejects_every_connection_that_blocks_it_and_no_other(stack: Stack) -> None:
     stack.connections.states = {f"vpce-{state}": state for state in ConnectionState}
 
     stack.request("Delete", "EndpointConnections", **CONNECTIONS)
 
-    assert stack.connections.rejected == [
-        "vpce-pendingAcceptance",
-        "vpce-pending",
-        "vpce-available",
-        "vpce-partial",
-    ]
+    assert stack.connections.rejected == ["vpce-pendingAcceptance", "vpce-available"]
 
 
 @pytest.mark.parametrize("request_type", ["Create", "Update"])
@@ -419,17 +414,72 @@ def test_a_connection_that_stays_open_fails_the_deletion_in_time(stack: Stack) -
     assert "Delete the stack again" in response["Reason"]
 
 
-def test_a_failed_rejection_blocks_no_other_and_fails_the_deletion(stack: Stack) -> None:
+def test_a_rejection_that_fails_until_the_deadline_fails_the_deletion_and_blocks_no_other(
+    stack: Stack,
+) -> None:
     stack.connections = FakeConnections(
-        vpce1=ConnectionState.AVAILABLE, vpce2=ConnectionState.PENDING
+        vpce1=ConnectionState.AVAILABLE, vpce2=ConnectionState.PENDING_ACCEPTANCE
     )
     stack.connections.failing = {"vpce1": "InternalError"}
+    start = stack.clock.now()
 
     response = stack.request("Delete", "EndpointConnections", **CONNECTIONS)
 
     assert response["Status"] == "FAILED"
+    assert stack.clock.now() - start == 300 - RESERVE_SECONDS
     assert "RejectVpcEndpointConnections failed with InternalError" in response["Reason"]
-    assert stack.connections.rejected == ["vpce1", "vpce2"]
+    assert "cannot be deleted: vpce1." in response["Reason"]
+    assert stack.connections.rejected.count("vpce2") == 1
+    # With a back-off.
+    assert 10 < stack.connections.rejected.count("vpce1") < 30
+
+
+def test_the_deletion_waits_for_a_connection_that_cannot_be_rejected_yet(stack: Stack) -> None:
+    stack.connections = FakeConnections(vpce1=ConnectionState.PENDING)
+    stack.clock.at(
+        stack.clock.now() + 40,
+        lambda: stack.connections.states.update(vpce1=ConnectionState.AVAILABLE),
+    )
+
+    assert stack.request("Delete", "EndpointConnections", **CONNECTIONS)["Status"] == "SUCCESS"
+    assert stack.connections.states == {"vpce1": ConnectionState.REJECTED}
+    assert stack.connections.rejected == ["vpce1"]
+
+
+def test_a_connection_that_changes_between_the_list_and_the_rejection_is_rejected_later(
+    stack: Stack,
+) -> None:
+    stack.connections = FakeConnections(vpce1=ConnectionState.AVAILABLE)
+    stack.connections.failing = {"vpce1": "InvalidState"}
+    stack.clock.at(stack.clock.now() + 30, stack.connections.failing.clear)
+
+    assert stack.request("Delete", "EndpointConnections", **CONNECTIONS)["Status"] == "SUCCESS"
+    assert stack.connections.states == {"vpce1": ConnectionState.REJECTED}
+
+
+@pytest.mark.parametrize("state", [ConnectionState.PENDING, ConnectionState.PARTIAL])
+def test_a_connection_that_does_not_block_the_deletion_does_not_fail_it(
+    stack: Stack, state: ConnectionState
+) -> None:
+    stack.connections = FakeConnections(vpce1=state)
+    start = stack.clock.now()
+
+    assert stack.request("Delete", "EndpointConnections", **CONNECTIONS)["Status"] == "SUCCESS"
+    assert stack.clock.now() - start == 300 - RESERVE_SECONDS
+    assert stack.connections.rejected == []
+
+
+def test_a_denied_rejection_fails_the_deletion_as_soon_as_a_new_policy_must_apply(
+    stack: Stack,
+) -> None:
+    stack.connections = FakeConnections(vpce1=ConnectionState.AVAILABLE)
+    stack.connections.failing = {"vpce1": "UnauthorizedOperation"}
+    start = stack.clock.now()
+
+    response = stack.request("Delete", "EndpointConnections", **CONNECTIONS)
+
+    assert "UnauthorizedOperation" in response["Reason"]
+    assert stack.clock.now() - start == provisioner.POLICY_SECONDS
 
 
 def test_accepts_that_a_consumer_deletes_its_endpoint_meanwhile(stack: Stack) -> None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from typing import Any
 
-from target_sync.errors import AwsAccessDeniedError, AwsCallError, CustomResourceResponseError
+from target_sync.aws import error_for
+from target_sync.errors import AwsAccessDeniedError, CustomResourceResponseError
 from target_sync.model import AwsScope, ConnectionState, DatabaseKind, EndpointConnection, IPNetwork
 from target_sync.provisioning.ports import Database, FunctionError, Subnet
 from target_sync.provisioning.provisioner import StackProvisioner
@@ -227,7 +228,7 @@ class FakeConnections:
     def reject(self, endpoint_id: str) -> None:
         self.rejected.append(endpoint_id)
         if code := self.failing.get(endpoint_id):
-            raise AwsCallError("RejectVpcEndpointConnections", code, "rejected")
+            raise error_for("RejectVpcEndpointConnections", code, "rejected")
         if endpoint_id not in self.stuck:
             self.states[endpoint_id] = ConnectionState.REJECTED
 
