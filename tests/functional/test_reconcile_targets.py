@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +27,8 @@ from tests.support.events import EVENTS, context, load_event
 from tests.support.notifications import FakeBus, FakeTopic
 from tests.support.scenario import A, B, Scenario, target
 
+#: RFC 3339, section 5.6, as Lambda reads it.
+RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 EVERY_EVENT = [path.stem for path in EVENTS.glob("*.json")]
 OTHER_FUNCTIONS = {
     "connection-request", "status", "status-describe", "status-text", "status-widget",
@@ -227,6 +230,8 @@ def test_a_failed_run_writes_an_error_and_counts_it(
 
     entry, metrics = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert entry["level"] == "ERROR"
+    # Lambda takes a line with another timestamp as INFO.
+    assert RFC_3339.fullmatch(entry["timestamp"])
     assert (metrics["SyncSucceeded"], metrics["SyncFailed"]) == ([0], [1])
     assert "SecondsToHealthy" not in metrics
 

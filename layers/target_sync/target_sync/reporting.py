@@ -40,7 +40,9 @@ class PowertoolsReporter:
 
     def __init__(self, context: Mapping[str, str] | None = None) -> None:
         self._context = context or {}
-        self._logger = Logger()
+        # With another form of the timestamp, Lambda takes every line as INFO (Lambda guide, "Using
+        # structured JSON format with Python").
+        self._logger = Logger(use_rfc3339=True)
         self._metrics = Metrics()
 
     def report(self, result: Reportable) -> None:
