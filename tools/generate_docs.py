@@ -30,6 +30,7 @@ from target_sync.reconcile.result import SyncResult
 from target_sync.reporting import PowertoolsReporter
 from target_sync.status.checks.result import CheckState
 from target_sync.status.report import make_report
+from target_sync.targets.group_settings import CROSS_ZONE, GROUP_ATTRIBUTES, HEALTH_CHECK
 from tests.functional import (
     test_continuous_polling,
     test_failover_scenarios,
@@ -214,6 +215,11 @@ def _fleet_parameters() -> list[Row]:
     ]
 
 
+def _group_settings() -> list[Row]:
+    settings = {**GROUP_ATTRIBUTES, CROSS_ZONE: "true", **HEALTH_CHECK}
+    return [(code(name), code(value)) for name, value in settings.items()]
+
+
 def _fleet_alarms() -> list[Row]:
     found = Resolver(path=FLEET_TEMPLATE).of_type("AWS::CloudWatch::Alarm").values()
     names = [alarm["AlarmName"].removeprefix("postgres-privatelink-") for alarm in found]
@@ -254,6 +260,7 @@ TABLES: Mapping[str, Callable[[], Iterable[Row]]] = {
     "graphs": _graphs,
     "fleet-parameters": _fleet_parameters,
     "fleet-tags": lambda: _list((ENDPOINT_TAG, KIND_TAG, POLICY_TAG)),
+    "group-settings": _group_settings,
     "fleet-findings": lambda: _list(FindingCode),
     "fleet-alarms": _fleet_alarms,
     "security-groups": security_group_rules,

@@ -182,11 +182,11 @@ def _result(scene: _Scene, fault: Fault) -> FaultResult:
         name=fault.name,
         check=", ".join(check["id"] for check in broken) or str(report["summary"]),
         expected_words=fault.remedy,
-        remedy=" ".join(check["remedy"] for check in broken),
+        remedy=" ".join(f"{check['remedy']} {check['command']}".strip() for check in broken),
         alarms=alarms,
         as_expected=(
             _broken(report) == {fault.check}
-            and fault.remedy in broken[0]["remedy"]
+            and fault.remedy in f"{broken[0]['remedy']} {broken[0]['command']}"
             and alarms == fault.alarms
         ),
     )
@@ -608,7 +608,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         name="function without permission",
         check="last-sync",
-        remedy="newest errors",
+        remedy="newest errors of ReconcileTargetsFunction",
         alarms=_FAILING,
         during=_no_permission,
         ages=True,

@@ -35,6 +35,7 @@ from target_sync.status.sources.metrics import RECENT_SECONDS, CloudWatchMetrics
 from target_sync.status.sources.networks import Ec2Networks
 from target_sync.status.sources.operation import EventBridgeSchedule, SqsQueues
 from target_sync.status.sources.postgres import PostgresProbe
+from target_sync.targets.group_settings import HEALTH_CHECK
 from tests.support.status import (
     BALANCER_ARN,
     GROUP_ARN,
@@ -90,6 +91,8 @@ def test_a_target_group_has_its_health_checks() -> None:
             "HealthCheckProtocol": "TCP",
             "HealthCheckPort": "traffic-port",
             "HealthCheckIntervalSeconds": 5,
+            "HealthCheckTimeoutSeconds": 4,
+            "HealthyThresholdCount": 2,
             "UnhealthyThresholdCount": 2,
             "LoadBalancerArns": [BALANCER_ARN],
         }
@@ -99,10 +102,7 @@ def test_a_target_group_has_its_health_checks() -> None:
         assert ElbLoadBalancers(client).group(GROUP_ARN) == GroupDetails(
             target_type="ip",
             protocol="TCP",
-            health_check_protocol="TCP",
-            health_check_port="traffic-port",
-            health_check_interval=5,
-            unhealthy_threshold=2,
+            health_check=HEALTH_CHECK,
             load_balancer_arns=(BALANCER_ARN,),
         )
 

@@ -45,6 +45,7 @@ from tests.support.status import (
     DEPLOYMENT,
     EXISTING_GROUP,
     FACTS,
+    FAILED_RUNS_URL,
     GROUP,
     GROUP_ARN,
     LISTENER,
@@ -55,6 +56,7 @@ from tests.support.status import (
     SCALING,
     SERVICE_ID,
     STACK,
+    UNDELIVERED_EVENTS_URL,
     A,
     B,
     FakeAws,
@@ -475,8 +477,8 @@ ENVIRONMENT = {
     "ALLOWED_PRINCIPALS": PRINCIPAL,
     "TRUSTED_ACCOUNTS": "222222222222",
     "SCHEDULE_NAME": "every-minute",
-    "FAILED_RUNS_QUEUE_URL": "https://sqs.example/failed",
-    "UNDELIVERED_EVENTS_QUEUE_URL": "https://sqs.example/lost",
+    "FAILED_RUNS_QUEUE_URL": FAILED_RUNS_URL,
+    "UNDELIVERED_EVENTS_QUEUE_URL": UNDELIVERED_EVENTS_URL,
 }
 GROUP_ENVIRONMENT = {
     **ENVIRONMENT,
@@ -539,7 +541,7 @@ def test_each_stack_gets_the_parts_that_it_needs() -> None:
     assert isinstance(inside.probe, PostgresProbe)
     assert inside.settings.function_subnets == ("subnet-a", "subnet-b")
     assert (scaling.endpoint, scaling.schedule) == (None, None)
-    assert scaling.settings.scaling_group == "databases"
+    assert scaling.settings.deployment.scaling_group == "databases"
     assert existing.service is None
     assert not existing.settings.deployment.owns_network
     assert isinstance(instance.endpoint, InstanceEndpoint)

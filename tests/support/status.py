@@ -20,7 +20,6 @@ from target_sync.model import (
     Target,
     TargetState,
 )
-from target_sync.status.checks.load_balancer import GROUP_ATTRIBUTES
 from target_sync.status.collector import StatusCollector
 from target_sync.status.facts import (
     Deployment,
@@ -40,6 +39,7 @@ from target_sync.status.facts import (
 )
 from target_sync.status.report import StatusReport
 from target_sync.status.settings import StatusSettings
+from target_sync.targets.group_settings import GROUP_ATTRIBUTES, HEALTH_CHECK
 
 #: 2026-11-22 10:00 UTC.
 NOW = 1795341600.0
@@ -56,6 +56,8 @@ PRINCIPAL = "arn:aws:iam::222222222222:root"
 TRUSTED, STRANGER = "222222222222", "444444444444"
 BALANCER_GROUP, DATABASE_GROUP = "sg-0a1b2c3d", "sg-1a2b3c4d"
 OUTBOUND_RULES_GROUP = "sg-2a3b4c5d"
+_QUEUES = "https://sqs.eu-west-1.amazonaws.com/111122223333"
+FAILED_RUNS_URL, UNDELIVERED_EVENTS_URL = f"{_QUEUES}/failed", f"{_QUEUES}/lost"
 VPC = IPv4Network("10.0.0.0/16")
 CONSUMERS = IPv4Network("10.0.0.0/8")
 EVERYWHERE, NOWHERE = IPv4Network("0.0.0.0/0"), IPv4Network("255.255.255.255/32")
@@ -73,6 +75,9 @@ DEPLOYMENT = Deployment(
     principals=frozenset({PRINCIPAL}),
     trusted_accounts=frozenset({TRUSTED}),
     outbound_rules_group=OUTBOUND_RULES_GROUP,
+    schedule="every-minute",
+    failed_runs_queue=FAILED_RUNS_URL,
+    undelivered_events_queue=UNDELIVERED_EVENTS_URL,
 )
 EXISTING_GROUP = replace(
     DEPLOYMENT,
@@ -86,7 +91,12 @@ EXISTING_GROUP = replace(
 )
 """A deployment with ExistingTargetGroupArn."""
 SCALING = replace(
-    DEPLOYMENT, kind=DatabaseKind.EC2_ASG, database_security_groups=(), outbound_rules_group=""
+    DEPLOYMENT,
+    kind=DatabaseKind.EC2_ASG,
+    database_security_groups=(),
+    outbound_rules_group="",
+    scaling_group="databases",
+    schedule="",
 )
 """A deployment for an Auto Scaling group."""
 
@@ -125,10 +135,7 @@ def connection(
 GROUP = GroupDetails(
     target_type="ip",
     protocol="TCP",
-    health_check_protocol="TCP",
-    health_check_port="traffic-port",
-    health_check_interval=5,
-    unhealthy_threshold=2,
+    health_check=HEALTH_CHECK,
     load_balancer_arns=(BALANCER_ARN,),
 )
 LISTENER = Listener(
@@ -266,7 +273,10 @@ class FakeAws:
         return self._call("is_enabled", self.facts.schedule_enabled)
 
     def messages(self, url: str) -> Any:
-        counts = {"failed": self.facts.failed_runs, "lost": self.facts.undelivered_events}
+        counts = {
+            FAILED_RUNS_URL: self.facts.failed_runs,
+            UNDELIVERED_EVENTS_URL: self.facts.undelivered_events,
+        }
         return self._call("messages", counts[url], url)
 
     def attached_target_groups(self, group: str) -> Any:
@@ -289,12 +299,8 @@ def make_collector(
     settings = StatusSettings(
         deployment=deployment,
         sync=None,
-        scaling_group="" if deployment.syncs else "databases",
         load_balancer_arn=BALANCER_ARN if deployment.owns_network else "",
         function_subnets=("subnet-f",) if in_vpc else (),
-        schedule="every-minute",
-        failed_runs_queue="failed",
-        undelivered_events_queue="lost",
         namespace="PostgresPrivateLink",
     )
     fake: Any = aws

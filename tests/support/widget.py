@@ -61,7 +61,9 @@ def every_state() -> StatusReport:
     )
     states = [*CheckState] * 4
     checks = [
-        replace(check, state=state, details=("A detail.", "And more."), remedy="Do this.")
+        replace(
+            check, state=state, details=("A detail.", "And more."), remedy="Do this.", command="aws"
+        )
         for check, state in zip(report.checks, states, strict=False)
     ]
     return replace(report, checks=tuple(checks))

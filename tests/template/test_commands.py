@@ -18,6 +18,7 @@ from tests.template.pages import PAGES, ROOT, code_spans, read
 
 _AWS = re.compile(r"\baws ([a-z0-9]+) ([a-z]+(?:-[a-z]+)+)(.*?)(?=\baws [a-z]|$)", re.DOTALL)
 _OPTION = re.compile(r"(?<!\S)--([a-z][a-z-]+)")
+_GLOBAL = {"region", "output", "query"}
 _SAM = re.compile(r"(?:\.venv/bin/)?sam ((?:[a-z]+ ?)+)(.*)")
 
 
@@ -61,7 +62,7 @@ def operations(service: str) -> Any:
 def test_the_aws_cli_accepts_a_command(
     service: str, operation: str, options: tuple[str, ...]
 ) -> None:
-    assert set(options) <= operations(service)[operation].arg_table.keys() | {"region"}
+    assert set(options) <= operations(service)[operation].arg_table.keys() | _GLOBAL
 
 
 @pytest.mark.parametrize("words", SAM)
@@ -77,5 +78,6 @@ def test_sam_accepts_a_command(words: str) -> None:
 
 
 def test_finds_commands_in_code_and_pages() -> None:
-    assert ("ec2", "accept-vpc-endpoint-connections", ("service-id", "vpc-endpoint-ids")) in IN_CODE
+    options = ("region", "service-id", "vpc-endpoint-ids")
+    assert ("ec2", "accept-vpc-endpoint-connections", options) in IN_CODE
     assert "guided" in SAM["deploy"]

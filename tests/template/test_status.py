@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from target_sync.model import DatabaseKind
-from target_sync.status.checks.load_balancer import GROUP_ATTRIBUTES, HEALTH_CHECK
 from target_sync.status.checks.result import CheckId
 from target_sync.status.collector import SECONDS
 from target_sync.status.settings import StatusSettings, load_status_settings
+from target_sync.targets.group_settings import GROUP_ATTRIBUTES, HEALTH_CHECK
 from tests.template.pages import read, sections
 from tests.template.stack import SITUATIONS, Resolver, as_list, load, policies
 
@@ -108,7 +108,7 @@ def test_the_function_reads_the_settings_of_the_template(situation: str) -> None
     assert (found.sync is None) == (situation == "ec2-asg")
     has_switch = situation not in {"existing target group", "ec2-asg"}
     assert bool(found.deployment.outbound_rules_group) == has_switch
-    assert bool(found.schedule) == (situation != "ec2-asg")
+    assert bool(found.deployment.schedule) == (situation != "ec2-asg")
 
 
 def test_the_deployment_has_the_parameters_of_the_stack() -> None:
@@ -181,12 +181,7 @@ def test_the_expected_attributes_are_those_of_the_template() -> None:
 
 def test_the_expected_health_checks_are_those_of_the_template() -> None:
     properties = group()
-    assert {
-        "health_check_protocol": properties["HealthCheckProtocol"],
-        "health_check_port": properties["HealthCheckPort"],
-        "health_check_interval": properties["HealthCheckIntervalSeconds"],
-        "unhealthy_threshold": properties["UnhealthyThresholdCount"],
-    } == HEALTH_CHECK
+    assert {name: properties[name] for name in HEALTH_CHECK} == HEALTH_CHECK
 
 
 def test_the_function_reads_only_this_stacks_resources() -> None:

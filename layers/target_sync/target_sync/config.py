@@ -19,6 +19,7 @@ from target_sync.environment import (
     required,
     resolvers,
     stack_name,
+    target_group_arn,
     whole_number,
 )
 from target_sync.errors import SettingsError
@@ -31,7 +32,6 @@ _HOST_NAME = (
 _INSTANCE_ID = r"i-[0-9a-f]{8,17}"
 #: RDS API reference, CreateDBCluster, DBClusterIdentifier.
 _CLUSTER_IDENTIFIER = r"[a-z](-?[a-z0-9])*"
-_TARGET_GROUP_ARN = r"arn:[\w-]+:elasticloadbalancing:[\w-]+:\d{12}:targetgroup/\S+"
 _VPC_ID = r"vpc-[0-9a-f]+"
 _SUBNET_IDS = r"subnet-[0-9a-f]+(\s*,\s*subnet-[0-9a-f]+)*"
 _SECURITY_GROUP_ID = r"sg-[0-9a-f]+"
@@ -144,12 +144,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         kind=kind,
         endpoint=_endpoint(kind, environ),
         identifier=_cluster_identifier(environ) if kind.is_cluster else "",
-        target_group_arn=matching(
-            "TARGET_GROUP_ARN",
-            required(environ, "TARGET_GROUP_ARN"),
-            _TARGET_GROUP_ARN,
-            "the ARN of a target group",
-        ),
+        target_group_arn=target_group_arn(environ),
         policy=policy,
         vpc_networks=networks(environ, "VPC_NETWORKS", ""),
         resolvers=resolvers(environ),

@@ -16,6 +16,7 @@ _T = TypeVar("_T")
 _DNS_PORT = 53
 _MOST_TARGETS = 100
 _TOPIC_ARN = r"arn:[\w-]+:sns:[\w-]+:[0-9]{12}:[\w-]+"
+_TARGET_GROUP_ARN = r"arn:[\w-]+:elasticloadbalancing:[\w-]+:\d{12}:targetgroup/\S+"
 _SERVICE_ID = r"vpce-svc-[0-9a-f]+"
 
 
@@ -118,6 +119,12 @@ def endpoint_service_id(environ: Mapping[str, str]) -> str:
         _SERVICE_ID,
         "the ID of an endpoint service such as vpce-svc-0a1b2c3d4e5f60718",
     )
+
+
+def target_group_arn(environ: Mapping[str, str]) -> str:
+    """Return the ARN of the target group (``TARGET_GROUP_ARN``)."""
+    name = "TARGET_GROUP_ARN"
+    return matching(name, required(environ, name), _TARGET_GROUP_ARN, "the ARN of a target group")
 
 
 def max_targets(environ: Mapping[str, str]) -> int:

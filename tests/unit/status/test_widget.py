@@ -14,7 +14,7 @@ from target_sync.status.checks.result import CheckId, CheckState
 from target_sync.status.facts import FollowedChange, FollowedChanges, Skipped, Unknown
 from target_sync.status.report import StatusCheck, StatusReport, make_report
 from target_sync.status.widget import LIGHT, SYMBOL_PATHS, Frame, to_html
-from tests.support.status import DEPLOYMENT, FACTS, NOW, SCALING, STACK, target
+from tests.support.status import DEPLOYMENT, FACTS, FAILED_RUNS_URL, NOW, SCALING, STACK, target
 from tests.support.widget import HOSTILE, SUSPECT, every_state, make_report_with, with_texts
 
 ATTRIBUTES = {
@@ -114,19 +114,31 @@ def test_a_broken_check_comes_first_with_its_remedy() -> None:
     ]
     assert shown.texts[0] == "not healthy"
     first = shown.texts.index("What to do") + 1
-    assert shown.texts[first : first + 8] == [
+    assert shown.texts[first : first + 10] == [
         "broken: dead-letter-queues",
         "FailedRunsQueue has 2 messages.",
         "Remedy:",
         (
-            " Read the messages, which say what failed and why. Fix the cause, and purge the queue:"
-            " aws sqs receive-message, aws sqs purge-queue."
+            " Read the messages, which say what failed and why. Fix the cause. Then purge the"
+            " queue: use purge-queue with the same --region and --queue-url."
+        ),
+        "Command:",
+        (
+            f" aws sqs receive-message --region eu-west-1 --queue-url {FAILED_RUNS_URL}"
+            " --max-number-of-messages 10 --message-attribute-names All"
         ),
         "unknown: last-sync",
         "No permission.",
         "Remedy:",
         " Give it.",
     ]
+
+
+def test_a_command_is_whole_or_absent() -> None:
+    (check, *others) = make_report_with(failed_runs=1).checks
+    long = replace(check, state=CheckState.BROKEN, command="aws " + "x" * 500)
+    shown = page(replace(make_report_with(), checks=(long, *others)))
+    assert shown.texts[shown.texts.index("Command:") + 1] == " see the text report"
 
 
 def test_an_unknown_path_is_headed_unknown() -> None:
@@ -149,7 +161,7 @@ def test_long_lists_are_cut() -> None:
 
     shown = page(replace(report, checks=tuple(broken), targets=(target(),) * 10)).text
 
-    assert "… and 12 more" in shown
+    assert "… and 13 more" in shown
     assert "… and 4 more" in shown
     assert "\na b c …\n" in shown
 
@@ -315,7 +327,7 @@ def test_the_hostile_text_replaces_every_text() -> None:
     """The helper of the tests above replaces all texts."""
     texts = list(strings(with_texts(every_state(), "attempt")))
     assert set(texts) == {"attempt"}
-    assert len(texts) == 1 + len(CheckId) * 4 + 2 * 2
+    assert len(texts) == 1 + len(CheckId) * 5 + 2 * 2
 
 
 def test_control_and_direction_characters_do_not_reach_the_page() -> None:

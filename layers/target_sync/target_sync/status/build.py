@@ -53,8 +53,8 @@ def build_status_collector(environ: Mapping[str, str]) -> StatusCollector:
         scaling=AutoScalingGroups(make_client("autoscaling", STATUS_CONFIG)),
         outbound_rules=SecurityGroupRules(ec2, group, deployment.policy.port) if group else None,
         service=Ec2EndpointService(ec2, deployment.service_id) if deployment.service_id else None,
-        metrics=_metrics(settings) if settings.schedule else None,
-        schedule=_schedule(settings) if settings.schedule else None,
+        metrics=_metrics(settings) if deployment.schedule else None,
+        schedule=_schedule(deployment.schedule) if deployment.schedule else None,
         queues=SqsQueues(make_client("sqs", STATUS_CONFIG)),
         probe=PostgresProbe() if settings.function_subnets else None,
         reporter=PowertoolsReporter(),
@@ -68,5 +68,5 @@ def _metrics(settings: StatusSettings) -> CloudWatchMetrics:
     return CloudWatchMetrics(client, settings.namespace, settings.deployment.stack, time.time)
 
 
-def _schedule(settings: StatusSettings) -> EventBridgeSchedule:
-    return EventBridgeSchedule(make_client("scheduler", STATUS_CONFIG), settings.schedule)
+def _schedule(name: str) -> EventBridgeSchedule:
+    return EventBridgeSchedule(make_client("scheduler", STATUS_CONFIG), name)

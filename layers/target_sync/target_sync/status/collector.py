@@ -92,7 +92,8 @@ class StatusCollector:
     def facts(self) -> Facts:
         """Read every fact in parallel."""
         start = ParallelQueries(self.now, self.seconds).start
-        settings, elb, group_arn = self.settings, self.balancers, self._deployment.target_group_arn
+        deployment, elb = self._deployment, self.balancers
+        group_arn = deployment.target_group_arn
         service = partial(_present, self.service, _NO_SERVICE)
         metrics = partial(_present, self.metrics, _NO_SYNC)
 
@@ -149,12 +150,12 @@ class StatusCollector:
                 "the schedule", "scheduler", lambda: _present(self.schedule, _NO_SYNC).is_enabled()
             ),
             "failed_runs": start(
-                "the failed runs", "sqs", lambda: self.queues.messages(settings.failed_runs_queue)
+                "the failed runs", "sqs", lambda: self.queues.messages(deployment.failed_runs_queue)
             ),
             "undelivered_events": start(
                 "the undelivered events",
                 "sqs",
-                lambda: self.queues.messages(settings.undelivered_events_queue),
+                lambda: self.queues.messages(deployment.undelivered_events_queue),
             ),
         }
         now = self.wall_clock()
@@ -218,9 +219,10 @@ class StatusCollector:
         return {str(target): self.probe.ask(target) for target in healthy[:_MAX_PROBES]}
 
     def _attached(self) -> bool | None:
-        if not self.settings.scaling_group:
+        group = self._deployment.scaling_group
+        if not group:
             raise _skip("There is no Auto Scaling group.")
-        arns = self.scaling.attached_target_groups(self.settings.scaling_group)
+        arns = self.scaling.attached_target_groups(group)
         return None if arns is None else self._deployment.target_group_arn in arns
 
     def _function_network(self) -> FunctionNetwork:

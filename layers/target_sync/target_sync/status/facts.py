@@ -87,14 +87,15 @@ class DescribedTarget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupDetails:
-    """A target group without its targets. `health_check_interval` is in seconds."""
+    """A target group without its targets.
+
+    Attributes:
+        health_check: The settings of `targets.group_settings.HEALTH_CHECK`, by their names there.
+    """
 
     target_type: str
     protocol: str
-    health_check_protocol: str
-    health_check_port: str
-    health_check_interval: int
-    unhealthy_threshold: int
+    health_check: Mapping[str, object]
     load_balancer_arns: tuple[str, ...] = ()
 
 
@@ -277,6 +278,9 @@ class Deployment:
         outbound_rules_group: The ID of the security group whose outbound rules open the targets;
             empty if other rules let the load balancer reach them.
         apis: The APIs that the sync function calls, by the names of their interface endpoints.
+        scaling_group: The name of the Auto Scaling group; empty for every other kind.
+        schedule: The name of the sync function's schedule; empty if there is no such function.
+        failed_runs_queue: A URL; the same for `undelivered_events_queue`.
     """
 
     stack: str
@@ -295,6 +299,15 @@ class Deployment:
     trusted_accounts: frozenset[str] = frozenset()
     outbound_rules_group: str = ""
     apis: tuple[str, ...] = ("elasticloadbalancing",)
+    scaling_group: str = ""
+    schedule: str = ""
+    failed_runs_queue: str = ""
+    undelivered_events_queue: str = ""
+
+    @property
+    def region(self) -> str:
+        """The Region, which every command of a remedy names."""
+        return self.target_group_arn.split(":")[3]
 
     @property
     def syncs(self) -> bool:

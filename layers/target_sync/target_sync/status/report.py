@@ -86,6 +86,7 @@ class StatusCheck:
         state: The state after the search for a cause.
         details: What the check found, a sentence each.
         remedy: What to do about it; empty if there is nothing to do.
+        command: The command of the remedy for a shell; empty if the remedy has none.
         caused_by: The broken check that explains this one.
     """
 
@@ -94,6 +95,7 @@ class StatusCheck:
     state: CheckState
     details: tuple[str, ...]
     remedy: str
+    command: str = ""
     caused_by: CheckId | None = None
 
     def to_document(self) -> Document:
@@ -104,6 +106,7 @@ class StatusCheck:
             "state": self.state.value,
             "details": list(self.details),
             "remedy": self.remedy,
+            "command": self.command,
             "caused_by": self.caused_by and self.caused_by.value,
         }
 
@@ -222,9 +225,9 @@ def _run(
 
 def _status_check(id_: CheckId, results: Mapping[CheckId, CheckResult]) -> StatusCheck:
     result = results[id_]
-    state, remedy, cause = result.state, result.remedy, _cause(id_, results)
-    if cause is not None:
-        state = CheckState.WARNING
+    state, remedy, command = result.state, result.remedy, result.command
+    if cause := _cause(id_, results):
+        state, command = CheckState.WARNING, ""
         remedy = f"The cause is {cause.value}: fix that first."
     return StatusCheck(
         id=id_,
@@ -232,6 +235,7 @@ def _status_check(id_: CheckId, results: Mapping[CheckId, CheckResult]) -> Statu
         state=state,
         details=result.details,
         remedy=remedy,
+        command=command,
         caused_by=cause,
     )
 
@@ -263,7 +267,10 @@ def by_urgency(checks: Sequence[StatusCheck]) -> list[StatusCheck]:
 
 
 def to_text(report: StatusReport) -> str:
-    """Return the report for a terminal: at most 100 columns, no colour, the most urgent first."""
+    """Return the report for a terminal: no colour, the most urgent first.
+
+    Only a command, or one long word, is longer than 100 columns.
+    """
     lines = [
         *_wrapped(f"{report.stack}, {moment(report.at)}: {report.heading}"),
         *_wrapped(report.summary),
@@ -275,11 +282,14 @@ def to_text(report: StatusReport) -> str:
             lines += _wrapped(detail, _INDENT)
         if check.remedy:
             lines += _wrapped(f"-> {check.remedy}", _INDENT)
+        if check.command:
+            # In one line, so that a reader can paste it.
+            lines.append(f"{_INDENT}{check.command}")
     return "\n".join(lines)
 
 
 def _wrapped(text: str, indent: str = "") -> list[str]:
-    # A long ARN or command stays whole, so that a reader can copy it. Such a line is longer.
+    # A long ARN stays whole, so that a reader can copy it.
     return textwrap.wrap(
         text,
         _WIDTH,

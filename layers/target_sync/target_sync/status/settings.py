@@ -16,6 +16,7 @@ from target_sync.environment import (
     one_of,
     optional,
     required,
+    target_group_arn,
 )
 from target_sync.errors import SettingsError
 from target_sync.model import DatabaseKind, IPNetwork, SyncPolicy
@@ -30,25 +31,16 @@ class StatusSettings:
 
     Attributes:
         sync: The settings of the sync function; None for an Auto Scaling group.
-        scaling_group: The name of the Auto Scaling group; empty for every other kind
-            (``DATABASE_IDENTIFIER``).
         load_balancer_arn: The stack's own; empty if it has none (``LOAD_BALANCER_ARN``).
         function_subnets: The subnets of this function and the sync function
             (``FUNCTION_SUBNETS``).
-        schedule: The name of the sync function's schedule (``SCHEDULE_NAME``).
-        failed_runs_queue: A URL (``FAILED_RUNS_QUEUE_URL``).
-        undelivered_events_queue: A URL (``UNDELIVERED_EVENTS_QUEUE_URL``).
         namespace: The namespace of the metrics (``POWERTOOLS_METRICS_NAMESPACE``).
     """
 
     deployment: Deployment
     sync: Settings | None
-    scaling_group: str
     load_balancer_arn: str
     function_subnets: tuple[str, ...]
-    schedule: str
-    failed_runs_queue: str
-    undelivered_events_queue: str
     namespace: str
 
 
@@ -63,12 +55,8 @@ def load_status_settings(environ: Mapping[str, str]) -> StatusSettings:
     return StatusSettings(
         deployment=_deployment(environ, sync),
         sync=sync,
-        scaling_group=required(environ, "DATABASE_IDENTIFIER") if is_scaling_group else "",
         load_balancer_arn=optional(environ, "LOAD_BALANCER_ARN"),
         function_subnets=tuple(items(environ, "FUNCTION_SUBNETS", "")),
-        schedule="" if is_scaling_group else required(environ, "SCHEDULE_NAME"),
-        failed_runs_queue=required(environ, "FAILED_RUNS_QUEUE_URL"),
-        undelivered_events_queue=required(environ, "UNDELIVERED_EVENTS_QUEUE_URL"),
         namespace=required(environ, "POWERTOOLS_METRICS_NAMESPACE"),
     )
 
@@ -83,11 +71,15 @@ def _deployment(environ: Mapping[str, str], sync: Settings | None) -> Deployment
             # Only the port matters where AWS registers the instances.
             else SyncPolicy(port=_number(environ, "DATABASE_PORT"), allowed_networks=())
         ),
-        target_group_arn=required(environ, "TARGET_GROUP_ARN"),
+        target_group_arn=target_group_arn(environ),
         owns_network=bool(optional(environ, "LOAD_BALANCER_ARN")),
         database_security_groups=tuple(items(environ, "DATABASE_SECURITY_GROUPS", "")),
         outbound_rules_group=sync.outbound_rules_group if sync else "",
         apis=_apis(sync),
+        scaling_group="" if sync else required(environ, "DATABASE_IDENTIFIER"),
+        schedule=required(environ, "SCHEDULE_NAME") if sync else "",
+        failed_runs_queue=required(environ, "FAILED_RUNS_QUEUE_URL"),
+        undelivered_events_queue=required(environ, "UNDELIVERED_EVENTS_QUEUE_URL"),
     )
     if not deployment.owns_network:
         return deployment

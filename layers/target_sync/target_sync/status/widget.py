@@ -19,7 +19,7 @@ from target_sync.targets.health_reasons import explain
 #: Bytes of one escaped text, so that a long text does not make the widget too large.
 _MAX_TEXT_BYTES = 400
 _MAX_DETAILS = 3
-_MAX_PROBLEMS = 8
+_MAX_PROBLEMS = 7
 _MAX_TARGETS = 6
 #: Pixels for the name of one check.
 _CHECK_WIDTH = 115
@@ -182,8 +182,17 @@ def _problem(check: StatusCheck) -> str:
     remedy = f"<div><b>Remedy:</b> {_text(check.remedy)}</div>" if check.remedy else ""
     return (
         f'<li><b class="ppl-{check.state.value}">{_symbol(check.state)}{check.state.value}:'
-        f" {check.id.value}</b><div>{' '.join(details)}</div>{remedy}</li>"
+        f" {check.id.value}</b><div>{' '.join(details)}</div>{remedy}{_command(check)}</li>"
     )
+
+
+def _command(check: StatusCheck) -> str:
+    """Return the command of the remedy. A person could paste a part of it, so it is never cut."""
+    if not check.command:
+        return ""
+    shown = _text(check.command)
+    is_whole = shown == escape(check.command)
+    return f"<div><b>Command:</b> {shown if is_whole else 'see the text report'}</div>"
 
 
 def _rest(more: int) -> list[str]:

@@ -1,8 +1,10 @@
 """Checks of the endpoint service, its allowed principals and its connections."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from shlex import join
 
 from target_sync.model import ConnectionState, EndpointConnection
+from target_sync.status.checks.commands import invoke
 from target_sync.status.checks.result import CheckId, CheckResult, broken, ok, warning
 from target_sync.status.facts import Deployment, Facts, LoadBalancer, require
 
@@ -29,25 +31,29 @@ def endpoint_service(facts: Facts, deployment: Deployment) -> CheckResult:
         )
     balancer = facts.load_balancer
     modify = (
-        f"aws ec2 modify-vpc-endpoint-service-configuration --service-id {deployment.service_id}"
+        f"aws ec2 modify-vpc-endpoint-service-configuration --region {deployment.region}"
+        f" --service-id {deployment.service_id}"
     )
     if isinstance(balancer, LoadBalancer) and balancer.arn not in service.load_balancer_arns:
         return broken(
             ["The endpoint service does not use the stack's load balancer."],
-            f"Add it: {modify} --add-network-load-balancer-arns {balancer.arn}.",
+            "Add it.",
+            command=f"{modify} --add-network-load-balancer-arns {balancer.arn}",
         )
     if isinstance(balancer, LoadBalancer) and len(service.load_balancer_arns) > 1:
         others = [arn for arn in service.load_balancer_arns if arn != balancer.arn]
         return warning(
             [f"The endpoint service also uses {', '.join(others)}, which gets connections too."],
-            f"Remove it: {modify} --remove-network-load-balancer-arns {' '.join(others)}.",
+            "Remove it.",
+            command=f"{modify} --remove-network-load-balancer-arns {' '.join(others)}",
         )
     expected = deployment.acceptance_required
     if service.acceptance_required != expected:
         actual_word, expected_word = ("off", "on") if expected else ("on", "off")
         return warning(
             [f"The acceptance of requests is {actual_word}, but should be {expected_word}."],
-            f"Set it back: {modify} --{'' if expected else 'no-'}acceptance-required.",
+            "Set it back.",
+            command=f"{modify} --{'' if expected else 'no-'}acceptance-required",
         )
     return ok(f"It is {state}.")
 
@@ -58,18 +64,22 @@ def allowed_principals(facts: Facts, deployment: Deployment) -> CheckResult:
     missing = sorted(deployment.principals - actual)
     unexpected = sorted(actual - deployment.principals)
     allowed = f"Allowed: {', '.join(sorted(actual))}." if actual else "No principal is allowed."
-    modify = f"aws ec2 modify-vpc-endpoint-service-permissions --service-id {deployment.service_id}"
+    modify = (
+        f"aws ec2 modify-vpc-endpoint-service-permissions --region {deployment.region}"
+        f" --service-id {deployment.service_id}"
+    )
     if missing:
         return broken(
             [allowed, f"Missing: {', '.join(missing)}."],
-            f"Allow it: {modify} --add-allowed-principals {' '.join(missing)}.",
+            "Allow it.",
+            command=f"{modify} --add-allowed-principals {join(missing)}",
             possible_causes=(CheckId.ENDPOINT_SERVICE,),
         )
     if unexpected:
         return warning(
             [allowed, f"The stack does not name {', '.join(unexpected)}."],
-            "If it may connect, add it to AllowedPrincipals. If not, remove it:"
-            f" {modify} --remove-allowed-principals {' '.join(unexpected)}.",
+            "If it may connect, add it to AllowedPrincipals. If not, remove it.",
+            command=f"{modify} --remove-allowed-principals {join(unexpected)}",
         )
     # Without a review of requests the list has no effect.
     trusted = deployment.trusted_accounts if deployment.acceptance_required else frozenset()
@@ -103,17 +113,19 @@ def endpoint_connections(facts: Facts, deployment: Deployment) -> CheckResult:
         return warning(
             [*details, f"{', '.join(refused)} is connected, but is not of an allowed principal."],
             "AWS keeps its connection, and refuses its next endpoint. If it may connect, add it to"
-            " AllowedPrincipals and deploy the stack again. If not, reject its endpoint: aws ec2"
-            f" reject-vpc-endpoint-connections --service-id {deployment.service_id}"
-            f" --vpc-endpoint-ids {' '.join(refused)}.",
+            " AllowedPrincipals and deploy the stack again. If not, reject its endpoint.",
+            command=f"aws ec2 reject-vpc-endpoint-connections --region {deployment.region}"
+            f" --service-id {deployment.service_id} --vpc-endpoint-ids {' '.join(refused)}",
             possible_causes=(CheckId.ALLOWED_PRINCIPALS,),
         )
     states = {connection.state for connection in connections}
     if states & _LOST:
+        rejected = [c for c in connections if c.state is ConnectionState.REJECTED]
         return warning(
             details,
             "If this consumer should connect, ask it to create the endpoint again. You can still"
-            " accept a rejected one: aws ec2 accept-vpc-endpoint-connections.",
+            " accept a rejected one.",
+            command=_acceptance(rejected, deployment) if rejected else "",
         )
     if states & _CONNECTED:
         return ok(*details)
@@ -141,20 +153,28 @@ def _requests(
     """Judge requests: the function accepts trusted accounts, a person decides about others."""
     untrusted = [c for c in waiting if c.owner not in deployment.trusted_accounts]
     if untrusted or not deployment.acceptance_required:
-        ids = " ".join(c.endpoint_id for c in untrusted or waiting)
         return broken(
             details,
-            "Accept or reject it: aws ec2 accept-vpc-endpoint-connections (or"
-            f" reject-vpc-endpoint-connections) --service-id {deployment.service_id}"
-            f" --vpc-endpoint-ids {ids}. To accept this account always, add it to TrustedAccounts.",
+            "Accept it, or reject it: use reject-vpc-endpoint-connections with the same options. To"
+            " accept this account always, add it to TrustedAccounts.",
+            command=_acceptance(untrusted or waiting, deployment),
         )
     if _is_overdue(waiting, now):
         return broken(
             details,
             "Read the log of ReviewConnectionsFunction, which should have accepted it. Invoke the"
             " function with {} to try again.",
+            command=invoke("ReviewConnectionsFunction", deployment),
         )
     return warning(details, "Wait: ReviewConnectionsFunction accepts trusted accounts.")
+
+
+def _acceptance(connections: Iterable[EndpointConnection], deployment: Deployment) -> str:
+    ids = " ".join(connection.endpoint_id for connection in connections)
+    return (
+        f"aws ec2 accept-vpc-endpoint-connections --region {deployment.region}"
+        f" --service-id {deployment.service_id} --vpc-endpoint-ids {ids}"
+    )
 
 
 def _is_overdue(waiting: Iterable[EndpointConnection], now: float) -> bool:

@@ -7,7 +7,6 @@ from target_sync.status.checks.result import CheckId, CheckResult, broken, ok, w
 from target_sync.status.facts import (
     Deployment,
     Facts,
-    GroupDetails,
     Listener,
     LoadBalancer,
     SubnetNetwork,
@@ -18,24 +17,20 @@ from target_sync.status.facts import (
     warm_addresses,
     zone_of,
 )
+from target_sync.targets.group_settings import (
+    CROSS_ZONE,
+    GROUP_ATTRIBUTES,
+    HEALTH_CHECK,
+    PRESERVE_CLIENT_IP,
+    PROXY_PROTOCOL,
+    different,
+    pairs,
+    sentences,
+    setting_back,
+)
 
-#: The attributes and health checks of a target group in the template; a test compares them.
-GROUP_ATTRIBUTES: Mapping[str, str] = {
-    "deregistration_delay.timeout_seconds": "0",
-    "deregistration_delay.connection_termination.enabled": "true",
-    "target_health_state.unhealthy.connection_termination.enabled": "true",
-    "preserve_client_ip.enabled": "false",
-    "proxy_protocol_v2.enabled": "false",
-}
-HEALTH_CHECK: Mapping[str, object] = {
-    "health_check_protocol": "TCP",
-    "health_check_port": "traffic-port",
-    "health_check_interval": 5,
-    "unhealthy_threshold": 2,
-}
-#: PostgreSQL needs these values, at least the first, for a connection to work.
-_VITAL_ATTRIBUTES = ("proxy_protocol_v2.enabled", "preserve_client_ip.enabled")
-_CROSS_ZONE = "load_balancing.cross_zone.enabled"
+#: PostgreSQL needs these values for a connection to work.
+_VITAL_ATTRIBUTES = frozenset({PROXY_PROTOCOL, PRESERVE_CLIENT_IP})
 _IDLE_TIMEOUT = "tcp.idle_timeout.seconds"
 #: One zone may fail. dbt asks for two zones as well.
 _MIN_ZONES = 2
@@ -52,43 +47,32 @@ def target_group(facts: Facts, deployment: Deployment) -> CheckResult:
             else "Deploy the stack with an existing target group as ExistingTargetGroupArn."
         )
         return broken(["The target group does not exist."], remedy)
-    vital = _vital_differences(group, attributes, deployment)
-    if vital:
-        return broken(vital, "Set it back: aws elbv2 modify-target-group-attributes.")
-    if not deployment.owns_network:
-        return ok(
-            f"It forwards {group.protocol} to {group.target_type} targets. It is not part of the"
-            " stack."
+    fixed = {"protocol": "TCP", "target_type": "ip" if deployment.syncs else "instance"}
+    if unfit := [*sentences(fixed, {"protocol": group.protocol, "target_type": group.target_type})]:
+        return broken(
+            unfit, "Nothing can change this: deploy the stack again with another target group."
         )
-    health_check = {name: getattr(group, name) for name in HEALTH_CHECK}
-    changed = _differences(GROUP_ATTRIBUTES, attributes) + _differences(HEALTH_CHECK, health_check)
-    if changed:
-        return warning(
-            changed,
-            "Set them back: aws elbv2 modify-target-group-attributes or modify-target-group.",
-        )
-    return ok("Its health checks and attributes are as deployed.")
-
-
-def _vital_differences(
-    group: GroupDetails, attributes: Mapping[str, str], deployment: Deployment
-) -> list[str]:
-    expected = {"protocol": "TCP", "target_type": "ip" if deployment.syncs else "instance"}
-    actual = {"protocol": group.protocol, "target_type": group.target_type}
-    # The owner of an existing group may have a reason to preserve the clients' addresses.
-    vital = _VITAL_ATTRIBUTES if deployment.owns_network else _VITAL_ATTRIBUTES[:1]
-    return _differences(expected, actual) + _differences(
-        {name: GROUP_ATTRIBUTES[name] for name in vital}, attributes
+    expected = _expected_attributes(deployment)
+    wrong = different(expected, attributes)
+    check = different(HEALTH_CHECK, group.health_check)
+    details = [*sentences(expected, attributes), *sentences(HEALTH_CHECK, group.health_check)]
+    if not details:
+        return ok("Its health checks and attributes are as in the template.")
+    result = broken if wrong.keys() & _VITAL_ATTRIBUTES else warning
+    return result(
+        details,
+        "Set them back." if deployment.owns_network else "Set them as the template does.",
+        command=setting_back(deployment.target_group_arn, deployment.region, wrong, check),
     )
 
 
-def _differences(expected: Mapping[str, object], actual: Mapping[str, object]) -> list[str]:
-    """Return a sentence for each value that differs from the expected one."""
-    return [
-        f"{name} is {actual.get(name, 'not set')}, but should be {value}."
-        for name, value in expected.items()
-        if actual.get(name) != value
-    ]
+def _expected_attributes(deployment: Deployment) -> Mapping[str, str]:
+    """Return what the promise of a fast failover rests on.
+
+    The owner of an existing group may have a reason to preserve the clients' addresses.
+    """
+    left_out = () if deployment.owns_network else (PRESERVE_CLIENT_IP,)
+    return {name: value for name, value in GROUP_ATTRIBUTES.items() if name not in left_out}
 
 
 def listener(facts: Facts, deployment: Deployment) -> CheckResult:
@@ -101,37 +85,43 @@ def listener(facts: Facts, deployment: Deployment) -> CheckResult:
     ]
     if not forwarding:
         balancer = facts.load_balancer
-        arn = balancer.arn if isinstance(balancer, LoadBalancer) else "LOAD_BALANCER_ARN"
         return broken(
             ["No listener of the load balancer forwards to the target group."],
-            f"Create it again: aws elbv2 create-listener --load-balancer-arn {arn} --protocol TCP"
-            f" --port {port} --default-actions"
-            f" Type=forward,TargetGroupArn={deployment.target_group_arn}.",
+            "Create it again.",
+            command=f"aws elbv2 create-listener --region {deployment.region}"
+            f" --load-balancer-arn {balancer.arn} --protocol TCP --port {port}"
+            f" --default-actions Type=forward,TargetGroupArn={deployment.target_group_arn}"
+            if isinstance(balancer, LoadBalancer)
+            else "",
             possible_causes=(CheckId.LOAD_BALANCER, CheckId.TARGET_GROUP),
         )
     # The listener on the database's port, if there is one.
     found = min(forwarding, key=lambda it: it.port != port)
     expected = {"protocol": "TCP", "port": port}
-    changed = _differences(expected, {"protocol": found.protocol, "port": found.port})
+    changed = [*sentences(expected, {"protocol": found.protocol, "port": found.port})]
     if deployment.owns_network and changed:
         return broken(
             changed,
-            f"Set it back: aws elbv2 modify-listener --listener-arn {found.arn} --protocol TCP"
-            f" --port {port}.",
+            "Set it back.",
+            command=f"aws elbv2 modify-listener --region {deployment.region}"
+            f" --listener-arn {found.arn} --protocol TCP --port {port}",
         )
     if others := sorted(found.target_group_arns - {deployment.target_group_arn}):
         result = broken if deployment.owns_network else warning
         return result(
             [f"It forwards a part of the connections to {', '.join(others)}."],
-            f"Set it back: aws elbv2 modify-listener --listener-arn {found.arn} --default-actions"
-            f" Type=forward,TargetGroupArn={deployment.target_group_arn}.",
+            "Set it back.",
+            command=f"aws elbv2 modify-listener --region {deployment.region}"
+            f" --listener-arn {found.arn}"
+            f" --default-actions Type=forward,TargetGroupArn={deployment.target_group_arn}",
         )
-    return _idle_timeout(found, facts.listener_attributes, deployment.idle_timeout)
+    return _idle_timeout(found, facts.listener_attributes, deployment)
 
 
 def _idle_timeout(
-    found: Listener, attributes: Mapping[str, str] | Unavailable | None, expected: int | None
+    found: Listener, attributes: Mapping[str, str] | Unavailable | None, deployment: Deployment
 ) -> CheckResult:
+    expected = deployment.idle_timeout
     forwards = f"It forwards {found.protocol} port {found.port} to the target group."
     if isinstance(attributes, Unavailable):
         return ok(forwards, f"Its idle timeout is unknown: {attributes.reason}")
@@ -140,7 +130,10 @@ def _idle_timeout(
     if expected is not None and seconds != str(expected):
         return warning(
             [forwards, f"Its idle timeout is {actual}, but should be {expected} s."],
-            "Set it back: aws elbv2 modify-listener-attributes.",
+            "Set it back.",
+            command=f"aws elbv2 modify-listener-attributes --region {deployment.region}"
+            f" --listener-arn {found.arn}"
+            f" --attributes {pairs({_IDLE_TIMEOUT: expected})}",
         )
     return ok(forwards, f"Its idle timeout is {actual}.")
 
@@ -172,8 +165,9 @@ def load_balancer(facts: Facts, deployment: Deployment) -> CheckResult:
     result = broken if deployment.owns_network else warning
     return result(
         [state, "Cross-zone load balancing is off: a consumer in a zone without a target fails."],
-        "Switch it on: aws elbv2 modify-load-balancer-attributes"
-        f" --load-balancer-arn {balancer.arn} --attributes Key={_CROSS_ZONE},Value=true.",
+        "Switch it on.",
+        command=f"aws elbv2 modify-load-balancer-attributes --region {deployment.region}"
+        f" --load-balancer-arn {balancer.arn} --attributes {pairs({CROSS_ZONE: 'true'})}",
     )
 
 
@@ -181,8 +175,8 @@ def _crosses_zones(
     balancer: Mapping[str, str], group: Mapping[str, str] | Unavailable | None
 ) -> bool:
     """Prefer the group's own setting (ELBv2 API reference, TargetGroupAttribute)."""
-    own = group.get(_CROSS_ZONE) if isinstance(group, Mapping) else None
-    return (own if own in {"true", "false"} else balancer.get(_CROSS_ZONE)) == "true"
+    own = group.get(CROSS_ZONE) if isinstance(group, Mapping) else None
+    return (own if own in {"true", "false"} else balancer.get(CROSS_ZONE)) == "true"
 
 
 def availability_zones(facts: Facts, deployment: Deployment) -> CheckResult:

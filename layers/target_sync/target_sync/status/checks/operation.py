@@ -1,5 +1,6 @@
 """Checks of the functions: their network, their runs, the schedule, the dead-letter queues."""
 
+from target_sync.status.checks.commands import invoke, read_errors
 from target_sync.status.checks.consumers import ago, has_overdue_request
 from target_sync.status.checks.result import CheckId, CheckResult, broken, ok, warning
 from target_sync.status.facts import Deployment, Facts, require
@@ -42,11 +43,15 @@ def last_sync(facts: Facts, deployment: Deployment) -> CheckResult:
         return broken(
             [success, *failures],
             (
-                "Read the function's newest errors: sam logs --name ReconcileTargetsFunction"
-                f" --stack-name {deployment.stack}."
+                "Read the newest errors of ReconcileTargetsFunction."
                 if failures
                 else "Invoke ReconcileTargetsFunction with {}. If it works, nothing starts it:"
                 " check the schedule's rate and target, and the function's concurrency."
+            ),
+            command=(
+                read_errors("ReconcileTargetsFunction", deployment)
+                if failures
+                else invoke("ReconcileTargetsFunction", deployment)
             ),
             possible_causes=(
                 CheckId.SCHEDULE,
@@ -60,6 +65,7 @@ def last_sync(facts: Facts, deployment: Deployment) -> CheckResult:
             [success, f"A guard vetoed a part of {runs.vetoes} plans."],
             "Invoke ReconcileTargetsFunction with {} and read vetoes in its result: each says what"
             " to check.",
+            command=invoke("ReconcileTargetsFunction", deployment),
             possible_causes=(CheckId.ALLOWED_ADDRESSES, CheckId.ENDPOINT_NAME),
         )
     return ok(success, *failures)
@@ -92,7 +98,7 @@ def last_failover(facts: Facts, deployment: Deployment) -> CheckResult:  # noqa:
     return ok(summary)
 
 
-def schedule(facts: Facts, deployment: Deployment) -> CheckResult:  # noqa: ARG001
+def schedule(facts: Facts, deployment: Deployment) -> CheckResult:
     """Check that the schedule starts the function."""
     enabled = require(facts.schedule_enabled)
     if enabled is None:
@@ -103,19 +109,31 @@ def schedule(facts: Facts, deployment: Deployment) -> CheckResult:  # noqa: ARG0
     if not enabled:
         return broken(
             ["The schedule is switched off."],
-            "Switch it on: EventBridge Scheduler, Schedules, Enable.",
+            "Switch it on.",
+            command=_enabling(deployment),
         )
     return ok("The schedule is on.")
+
+
+def _enabling(deployment: Deployment) -> str:
+    """Return the command that enables the schedule. An update replaces every other setting too."""
+    settings = ("Name", "Description", "ScheduleExpression", "FlexibleTimeWindow", "Target")
+    query = ",".join(f"{name}:{name}" for name in settings)
+    return (
+        f"aws scheduler update-schedule --region {deployment.region} --state ENABLED"
+        f' --cli-input-json "$(aws scheduler get-schedule --region {deployment.region}'
+        f" --name {deployment.schedule} --output json --query '{{{query}}}')\""
+    )
 
 
 def dead_letter_queues(facts: Facts, deployment: Deployment) -> CheckResult:
     """Check that no run failed for good, and that every event arrived."""
     queues = {
-        "FailedRunsQueue": facts.failed_runs,
-        "UndeliveredEventsQueue": facts.undelivered_events,
+        "FailedRunsQueue": (facts.failed_runs, deployment.failed_runs_queue),
+        "UndeliveredEventsQueue": (facts.undelivered_events, deployment.undelivered_events_queue),
     }
-    details: list[str] = []
-    for name, fact in queues.items():
+    details, commands = list[str](), list[str]()
+    for name, (fact, url) in queues.items():
         count = require(fact)
         if count is None:
             return broken(
@@ -124,12 +142,17 @@ def dead_letter_queues(facts: Facts, deployment: Deployment) -> CheckResult:
             )
         if count:
             details.append(f"{name} has {count} message{'s' if count > 1 else ''}.")
+            commands.append(
+                f"aws sqs receive-message --region {deployment.region} --queue-url {url}"
+                " --max-number-of-messages 10 --message-attribute-names All"
+            )
     if not details:
         return ok("Both queues are empty.")
     return broken(
         details,
-        "Read the messages, which say what failed and why. Fix the cause, and purge the queue: aws"
-        " sqs receive-message, aws sqs purge-queue.",
+        "Read the messages, which say what failed and why. Fix the cause. Then purge the queue: use"
+        " purge-queue with the same --region and --queue-url.",
+        command=" && ".join(commands),
         possible_causes=(
             CheckId.ENDPOINT_NAME,
             CheckId.FUNCTION_NETWORK,

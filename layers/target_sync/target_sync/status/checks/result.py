@@ -51,12 +51,14 @@ class CheckResult:
     Attributes:
         details: What the check found, a sentence each.
         remedy: What to do about it; empty if there is nothing to do.
+        command: The command of the remedy for a shell; empty if the remedy has none.
         possible_causes: Checks that explain this result if they are broken, likeliest first.
     """
 
     state: CheckState
     details: tuple[str, ...]
     remedy: str = ""
+    command: str = ""
     possible_causes: tuple[CheckId, ...] = ()
 
 
@@ -66,17 +68,25 @@ def ok(*details: str) -> CheckResult:
 
 
 def warning(
-    details: Iterable[str], remedy: str, *, possible_causes: tuple[CheckId, ...] = ()
+    details: Iterable[str],
+    remedy: str,
+    *,
+    command: str = "",
+    possible_causes: tuple[CheckId, ...] = (),
 ) -> CheckResult:
     """Return the result for an element that carries traffic but needs attention."""
-    return CheckResult(CheckState.WARNING, tuple(details), remedy, possible_causes)
+    return CheckResult(CheckState.WARNING, tuple(details), remedy, command, possible_causes)
 
 
 def broken(
-    details: Iterable[str], remedy: str, *, possible_causes: tuple[CheckId, ...] = ()
+    details: Iterable[str],
+    remedy: str,
+    *,
+    command: str = "",
+    possible_causes: tuple[CheckId, ...] = (),
 ) -> CheckResult:
     """Return the result for an element that stops traffic, or stops the function's work."""
-    return CheckResult(CheckState.BROKEN, tuple(details), remedy, possible_causes)
+    return CheckResult(CheckState.BROKEN, tuple(details), remedy, command, possible_causes)
 
 
 def skipped(reason: str) -> CheckResult:

@@ -32,15 +32,16 @@ def load_balancer_security_group(facts: Facts, deployment: Deployment) -> CheckR
     if closed := ", ".join(a for a in addresses if not _allows_outbound(groups, a, port)):
         return broken(
             [f"{names} allows no outbound traffic to {closed} on port {port}."],
-            "Allow it: aws ec2 authorize-security-group-egress"
+            "Allow it.",
+            command=f"aws ec2 authorize-security-group-egress --region {deployment.region}"
             f" --group-id {balancer.security_groups[0]} --protocol tcp --port {port}"
-            " --cidr 0.0.0.0/0.",
+            " --cidr 0.0.0.0/0",
         )
     if (
         deployment.owns_network
         and balancer.enforces_inbound_rules != deployment.enforces_inbound_rules
     ):
-        return _changed_enforcement(balancer)
+        return _changed_enforcement(balancer, deployment)
     if not _allows_inbound(groups, deployment.consumer_network, port):
         return _no_inbound_rule(balancer, deployment)
     return ok(
@@ -54,11 +55,14 @@ def load_balancer_security_group(facts: Facts, deployment: Deployment) -> CheckR
 def _no_inbound_rule(balancer: LoadBalancer, deployment: Deployment) -> CheckResult:
     result = broken if balancer.enforces_inbound_rules else warning
     names, port = ", ".join(balancer.security_groups), deployment.policy.port
+    group, network = _main_group(balancer, deployment), deployment.consumer_network
     return result(
         [f"{names} allows no inbound traffic from the consumers on port {port}."],
-        "Allow it: aws ec2 authorize-security-group-ingress"
-        f" --group-id {_main_group(balancer, deployment)} --protocol tcp --port {port}"
-        f" --cidr {deployment.consumer_network or 'CONSUMER_CIDR'}.",
+        f"Allow {network or 'the networks of the consumers'} in {group}.",
+        command=f"aws ec2 authorize-security-group-ingress --region {deployment.region}"
+        f" --group-id {group} --protocol tcp --port {port} --cidr {network}"
+        if network
+        else "",
     )
 
 
@@ -68,14 +72,16 @@ def _main_group(balancer: LoadBalancer, deployment: Deployment) -> str:
     return next((it for it in groups if it != deployment.outbound_rules_group), groups[0])
 
 
-def _changed_enforcement(balancer: LoadBalancer) -> CheckResult:
+def _changed_enforcement(balancer: LoadBalancer, deployment: Deployment) -> CheckResult:
     actual, expected = ("on", "off") if balancer.enforces_inbound_rules else ("off", "on")
     rules = "The enforcement of inbound rules on PrivateLink traffic"
     return broken(
         [f"{rules} is {actual}, but should be {expected}."],
-        f"Set it back: aws elbv2 set-security-groups --load-balancer-arn {balancer.arn}"
+        "Set it back.",
+        command=f"aws elbv2 set-security-groups --region {deployment.region}"
+        f" --load-balancer-arn {balancer.arn}"
         f" --security-groups {' '.join(balancer.security_groups)}"
-        f" --enforce-security-group-inbound-rules-on-private-link-traffic {expected}.",
+        f" --enforce-security-group-inbound-rules-on-private-link-traffic {expected}",
     )
 
 
@@ -136,21 +142,19 @@ def database_security_group(facts: Facts, deployment: Deployment) -> CheckResult
         )
     return broken(
         [f"No rule of {names} allows {source} on port {port}."],
-        _ingress_remedy(deployment, _main_group(balancer, deployment) if own else ""),
+        "Allow it (the stack's own rule, DatabaseIngress, is missing)."
+        if deployment.manages_ingress
+        else "Allow it.",
+        command=f"aws ec2 authorize-security-group-ingress --region {deployment.region}"
+        f" --group-id {deployment.database_security_groups[0]} --ip-permissions"
+        f" 'IpProtocol=tcp,FromPort={port},ToPort={port},"
+        + (
+            f"UserIdGroupPairs=[{{GroupId={_main_group(balancer, deployment)}}}]'"
+            if own
+            else f"IpRanges=[{','.join(f'{{CidrIp={network}}}' for network in networks)}]'"
+        ),
     )
 
 
 def _cover_all(rules: Sequence[Rule], networks: Sequence[IPNetwork]) -> bool:
     return bool(networks) and all(any(_covers(r, n) for r in rules) for n in networks)
-
-
-def _ingress_remedy(deployment: Deployment, balancer_group: str) -> str:
-    first = deployment.database_security_groups[0]
-    source = f"--source-group {balancer_group}" if balancer_group else "--cidr SUBNET_CIDR"
-    missing_rule = (
-        " (the stack's own rule, DatabaseIngress, is missing)" if deployment.manages_ingress else ""
-    )
-    return (
-        f"Allow it{missing_rule}: aws ec2 authorize-security-group-ingress --group-id {first}"
-        f" --protocol tcp --port {deployment.policy.port} {source}."
-    )

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import ip_network
 
 from target_sync.model import MARKER, OutboundRules, SwitchState, SyncPolicy
+from target_sync.status.checks.commands import invoke
 from target_sync.status.checks.result import CheckId, CheckResult, broken, ok, warning
 from target_sync.status.facts import (
     Deployment,
@@ -47,6 +48,7 @@ def switch(facts: Facts, deployment: Deployment) -> CheckResult:
         return broken(
             [f"No outbound rule of {group} opens {closed}, so the load balancer cannot reach it."],
             "Invoke ReconcileTargetsFunction with {} and read its result.",
+            command=invoke("ReconcileTargetsFunction", deployment),
             possible_causes=(CheckId.FUNCTION_NETWORK, CheckId.SCHEDULE, CheckId.LAST_SYNC),
         )
     return _state(rules, warm, list(_other_rules(balancer, groups, rules, deployment)), deployment)
@@ -56,12 +58,14 @@ def _missing_group(balancer: LoadBalancer, deployment: Deployment) -> CheckResul
     group = deployment.outbound_rules_group
     return broken(
         [f"The load balancer does not have the security group {group}, which opens its targets."],
+        "Add it.",
         # Without the last option AWS would switch the enforcement on (ELBv2 API reference,
         # SetSecurityGroups).
-        f"Add it: aws elbv2 set-security-groups --load-balancer-arn {balancer.arn}"
+        command=f"aws elbv2 set-security-groups --region {deployment.region}"
+        f" --load-balancer-arn {balancer.arn}"
         f" --security-groups {' '.join((*balancer.security_groups, group))}"
         " --enforce-security-group-inbound-rules-on-private-link-traffic"
-        f" {'on' if deployment.enforces_inbound_rules else 'off'}.",
+        f" {'on' if deployment.enforces_inbound_rules else 'off'}",
     )
 
 
@@ -74,13 +78,17 @@ def _state(
     details = [_STATES[rules.state], *(detail for detail, _ in others)]
     if warm:
         details.append(f"Registered and closed: {', '.join(warm)}.")
-    remedies = [f"Remove this rule: {command}." for _, command in others]
+    commands = [command for _, command in others]
+    remedies = ["Remove every other rule that opens targets."] if others else []
     if rules.state is SwitchState.INEFFECTIVE:
         port = deployment.policy.port
         marker = Rule(protocol="tcp", first_port=port, last_port=port)
-        command = _revocation(deployment.outbound_rules_group, marker, _range(f"{MARKER}/32"))
-        remedies.append(f"After that, delete the rule that keeps this state: {command}.")
-    return warning(details, " ".join(remedies)) if remedies else ok(*details)
+        peer = _range(f"{MARKER}/32")
+        commands.append(_revocation(deployment.outbound_rules_group, marker, peer, deployment))
+        remedies.append("Then delete the rule that keeps this state.")
+    if not remedies:
+        return ok(*details)
+    return warning(details, " ".join(remedies), command=" && ".join(commands))
 
 
 def _other_rules(
@@ -99,7 +107,7 @@ def _other_rules(
                 if id_ != deployment.outbound_rules_group or peer not in ours:
                     yield (
                         f"{id_} allows outbound traffic to {peer}, also to closed targets.",
-                        _revocation(id_, rule, shown),
+                        _revocation(id_, rule, shown, deployment),
                     )
 
 
@@ -119,11 +127,11 @@ def _range(network: object) -> str:
     return f"IpRanges=[{{CidrIp={network}}}]"
 
 
-def _revocation(group: str, rule: Rule, peer: str) -> str:
+def _revocation(group: str, rule: Rule, peer: str, deployment: Deployment) -> str:
     ports = (
         "" if rule.first_port is None else f"FromPort={rule.first_port},ToPort={rule.last_port},"
     )
     return (
-        f"aws ec2 revoke-security-group-egress --group-id {group} --ip-permissions"
-        f" 'IpProtocol={rule.protocol},{ports}{peer}'"
+        f"aws ec2 revoke-security-group-egress --region {deployment.region} --group-id {group}"
+        f" --ip-permissions 'IpProtocol={rule.protocol},{ports}{peer}'"
     )

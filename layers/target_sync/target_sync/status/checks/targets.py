@@ -1,6 +1,7 @@
 """Checks of the database's endpoint, its addresses, and the targets."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from shlex import quote
 
 from target_sync.model import (
     FailedObservation,
@@ -9,6 +10,7 @@ from target_sync.model import (
     StandbyCheck,
     TargetState,
 )
+from target_sync.status.checks.commands import invoke
 from target_sync.status.checks.consumers import ago
 from target_sync.status.checks.operation import FRESH_SECONDS
 from target_sync.status.checks.result import (
@@ -63,7 +65,7 @@ _API_FAILURES = frozenset({LookupFailure.API_UNAVAILABLE, LookupFailure.ACCESS_D
 def endpoint_name(facts: Facts, deployment: Deployment) -> CheckResult:
     """Check that the database's name has addresses, or that its Auto Scaling group is attached."""
     if not deployment.syncs:
-        return _attachment(facts)
+        return _attachment(facts, deployment)
     observation = facts.observation
     if isinstance(observation, Unavailable):
         return unavailable(observation)
@@ -93,7 +95,7 @@ def _failed_observation(observation: FailedObservation) -> CheckResult:
     return broken([observation.detail], remedy, possible_causes=(CheckId.FUNCTION_NETWORK,))
 
 
-def _attachment(facts: Facts) -> CheckResult:
+def _attachment(facts: Facts, deployment: Deployment) -> CheckResult:
     attached = require(facts.attached)
     if attached is None:
         return broken(
@@ -103,7 +105,10 @@ def _attachment(facts: Facts) -> CheckResult:
     if not attached:
         return broken(
             ["The Auto Scaling group is not attached to the target group."],
-            "Attach it: aws autoscaling attach-load-balancer-target-groups.",
+            "Attach it.",
+            command=f"aws autoscaling attach-load-balancer-target-groups"
+            f" --region {deployment.region} --auto-scaling-group-name"
+            f" {quote(deployment.scaling_group)} --target-group-arns {deployment.target_group_arn}",
         )
     return ok("The Auto Scaling group is attached to the target group.")
 
@@ -173,6 +178,7 @@ def _unhealthy(
         "Invoke ReconcileTargetsFunction with {} and read its result."
         if deployment.syncs
         else "Check the Auto Scaling group: AWS registers its instances that are in service.",
+        command=invoke("ReconcileTargetsFunction", deployment) if deployment.syncs else "",
         possible_causes=(CheckId.ENDPOINT_NAME, CheckId.ALLOWED_ADDRESSES, *_SYNC),
     )
 
@@ -250,7 +256,7 @@ def drift(facts: Facts, deployment: Deployment) -> CheckResult:
         *(f"{name} is warm: it is registered and closed." for name in warm),
     ]
     draining = [str(t) for t in targets if not t.is_registered]
-    return _no_foreign(kept, draining, facts.recent_runs)
+    return _no_foreign(kept, draining, facts.recent_runs, deployment)
 
 
 def _standby_targets(
@@ -284,6 +290,7 @@ def _foreign(names: str, facts: Facts, deployment: Deployment) -> CheckResult:
     return broken(
         [detail, f"No run ended in sync in the last {limit / 60:.0f} minutes."],
         "Invoke ReconcileTargetsFunction with {} and read its result.",
+        command=invoke("ReconcileTargetsFunction", deployment),
         possible_causes=causes,
     )
 
@@ -297,7 +304,10 @@ def _drift_limit(facts: Facts, deployment: Deployment) -> float:
 
 
 def _no_foreign(
-    kept: Sequence[str], draining: Sequence[str], runs: RecentRuns | Unavailable
+    kept: Sequence[str],
+    draining: Sequence[str],
+    runs: RecentRuns | Unavailable,
+    deployment: Deployment,
 ) -> CheckResult:
     if not draining:
         return ok(*(kept or ["No other target is registered, and none is draining."]))
@@ -308,5 +318,7 @@ def _no_foreign(
             details,
             f"The function did not deregister it in the last {runs.seconds / 60:g} minutes. Check"
             " deregistration_delay of the target group.",
+            command="aws elbv2 describe-target-group-attributes --region"
+            f" {deployment.region} --target-group-arn {deployment.target_group_arn}",
         )
     return ok(*details)

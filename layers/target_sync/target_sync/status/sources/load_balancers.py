@@ -8,6 +8,7 @@ from botocore import xform_name
 from target_sync.aws import AwsApi
 from target_sync.model import TargetState
 from target_sync.status.facts import DescribedTarget, GroupDetails, Listener, LoadBalancer
+from target_sync.targets.group_settings import HEALTH_CHECK
 
 if TYPE_CHECKING:
     from mypy_boto3_elbv2.client import ElasticLoadBalancingv2Client
@@ -90,10 +91,7 @@ def _group(reply: _Reply) -> GroupDetails:
     return GroupDetails(
         target_type=item["TargetType"],
         protocol=item["Protocol"],
-        health_check_protocol=item["HealthCheckProtocol"],
-        health_check_port=item["HealthCheckPort"],
-        health_check_interval=item["HealthCheckIntervalSeconds"],
-        unhealthy_threshold=item["UnhealthyThresholdCount"],
+        health_check={name: item[name] for name in HEALTH_CHECK},
         load_balancer_arns=tuple(item.get("LoadBalancerArns", ())),
     )
 
