@@ -498,7 +498,7 @@ def test_the_next_run_completes_a_failover_that_ended_at_any_call(
     assert all(serving_at_times)
 
 
-def test_two_runs_with_different_answers_never_leave_the_group_without_a_serving_target() -> None:
+def test_two_runs_with_different_answers_change_each_rule_once() -> None:
     scenario = instance(listening=[A, B])
     stale: Any = type(scenario.endpoint)(scenario.clock)
     stale.set_addresses(A)
@@ -514,3 +514,8 @@ def test_two_runs_with_different_answers_never_leave_the_group_without_a_serving
 
     assert all(serving)
     assert (scenario.serving, scenario.warm) == (texts(B), texts(A))
+    # Without a confirm window the runs would open and close both addresses in turn.
+    assert scenario.rules.history == [
+        ("AuthorizeSecurityGroupEgress", (target(B),)),
+        ("RevokeSecurityGroupEgress", (target(A),)),
+    ]
