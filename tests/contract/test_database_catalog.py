@@ -309,6 +309,43 @@ def test_reads_all_pages_of_the_members_of_a_cluster(rds: Stubber) -> None:
     assert found(catalog(rds).cluster("sales")).zones == {"zone1", "zone2"}
 
 
+@pytest.mark.parametrize(
+    ("writers", "has_writer"), [([True, False], True), ([False, False], False)]
+)
+def test_a_secondary_cluster_of_a_global_database_has_no_writer(
+    rds: Stubber, writers: list[bool], *, has_writer: bool
+) -> None:
+    members = [
+        {"DBInstanceIdentifier": f"sales-{number}", "IsClusterWriter": is_writer}
+        for number, is_writer in enumerate(writers)
+    ]
+    cluster = {**CLUSTER, "DBClusterMembers": members}
+    rds.add_response("describe_db_clusters", {"DBClusters": [cluster]})
+    rds.add_response("describe_db_instances", {"DBInstances": []})
+
+    assert found(catalog(rds).cluster("sales")).has_writer == has_writer
+
+
+@pytest.mark.parametrize(
+    ("capacity", "classes", "pauses"),
+    [
+        ({"MinCapacity": 0.0, "MaxCapacity": 4.0}, ["db.r8g.large", "db.serverless"], True),
+        ({"MinCapacity": 0.5, "MaxCapacity": 4.0}, ["db.serverless"], False),
+        ({"MinCapacity": 0.0, "MaxCapacity": 4.0}, ["db.r8g.large"], False),
+        (None, ["db.serverless"], False),
+    ],
+)
+def test_a_cluster_with_a_minimum_of_no_capacity_pauses(
+    rds: Stubber, capacity: dict[str, float] | None, classes: list[str], *, pauses: bool
+) -> None:
+    scaling = {} if capacity is None else {"ServerlessV2ScalingConfiguration": capacity}
+    rds.add_response("describe_db_clusters", {"DBClusters": [{**CLUSTER, **scaling}]})
+    instances = [{"DBInstanceClass": name} for name in classes]
+    rds.add_response("describe_db_instances", {"DBInstances": instances})
+
+    assert found(catalog(rds).cluster("sales")).pauses == pauses
+
+
 PROXY = {
     "DBProxyName": "pool",
     "DBProxyArn": "arn:aws:rds:eu-west-1:123456789012:db-proxy:prx-0123",

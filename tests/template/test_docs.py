@@ -40,6 +40,8 @@ FOREIGN_NAMES = {
     "StackResourceDrift",
     "aws_lb_target_group_attachment",
     "keepalives_idle",
+    "log_connections",
+    "tcp_keepalives_idle",
 }
 
 

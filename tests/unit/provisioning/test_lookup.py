@@ -70,6 +70,7 @@ def test_an_instance_needs_only_its_endpoint() -> None:
         "VpcNetworks": VPC_NETWORKS,
         "AllowedNetworks": VPC_NETWORKS,
         "EventResources": [arn("db", "orders")],
+        "Warning": "none",
     }
 
 
@@ -126,6 +127,7 @@ def test_takes_the_network_of_a_database_outside_aws_from_the_parameters(endpoin
         "VpcNetworks": VPC_NETWORKS,
         "AllowedNetworks": NLB_NETWORKS,
         "EventResources": ["none"],
+        "Warning": "none",
     }
 
 
@@ -579,6 +581,25 @@ def test_rejects_a_vpc_without_an_ipv4_network() -> None:
     stack.catalog.vpcs[VPC] = ()
 
     assert f"VpcId {VPC} has no IPv4 network" in rejection_of(stack, DatabaseEndpoint=INSTANCE)
+
+
+@pytest.mark.parametrize("endpoint", [WRITER, READERS])
+def test_warns_that_health_checks_keep_a_pausing_database_awake(endpoint: str) -> None:
+    stack = Stack()
+    stack.catalog.clusters["sales"] = replace(CLUSTER_DATABASE, pauses=True)
+
+    warning = attributes_of(stack, DatabaseEndpoint=endpoint)["Warning"]
+    assert str(warning).startswith("sales has a minimum of 0 ACUs")
+
+
+def test_rejects_the_writer_of_a_cluster_that_has_none() -> None:
+    stack = Stack()
+    stack.catalog.clusters["sales"] = replace(CLUSTER_DATABASE, has_writer=False)
+
+    reason = rejection_of(stack, DatabaseEndpoint=WRITER)
+    assert "no writer of sales in eu-west-1" in reason
+    assert "deploy a stack for the writer in its Region" in reason
+    assert attributes_of(stack, DatabaseEndpoint=READERS)["Kind"] == "rds-cluster-readers"
 
 
 def test_rejects_a_cluster_without_the_endpoint_of_the_kind() -> None:

@@ -181,8 +181,16 @@ def _cluster_database(item: _Item, members: Sequence[_Item], aliases: tuple[str,
         security_group_ids=_security_group_ids(item),
         zones=_zones(members),
         public=any(server.get("PubliclyAccessible") for server in (item, *members)),
+        has_writer=any(it.get("IsClusterWriter") for it in item.get("DBClusterMembers", ())),
+        pauses=_pauses(item, members),
         event_resources=(item["DBClusterArn"],),
     )
+
+
+def _pauses(item: _Item, members: Sequence[_Item]) -> bool:
+    """Return whether members pause (Aurora user guide, "Scaling to Zero ACUs")."""
+    least = item.get("ServerlessV2ScalingConfiguration", {}).get("MinCapacity")
+    return least == 0 and any(it.get("DBInstanceClass") == "db.serverless" for it in members)
 
 
 def _proxy_database(item: _Item, endpoint: _Item) -> Database:

@@ -136,6 +136,17 @@ def check_found(named: NamedEndpoint, database: Database | None, scope: AwsScope
     return database
 
 
+def check_writer(named: NamedEndpoint, database: Database, scope: AwsScope) -> None:
+    """Reject the writer of a cluster that has none, for example of a secondary cluster."""
+    if named.kind is DatabaseKind.RDS_CLUSTER_WRITER and not database.has_writer:
+        raise RejectedInputError(
+            f"DatabaseEndpoint {named.endpoint}: there is no writer of {database.identifier} in"
+            f" {scope.region}, as in the secondary cluster of a global database: give the reader"
+            " endpoint here, and deploy a stack for the writer in its Region. If the cluster fails"
+            " over right now, deploy again."
+        )
+
+
 def check_public(
     named: NamedEndpoint, database: Database | None, vpc_id: str, properties: Properties
 ) -> None:
@@ -362,6 +373,7 @@ def lookup_attributes(
         "VpcNetworks": ",".join(map(str, network.networks)),
         "AllowedNetworks": ",".join(map(str, allowed)),
         "EventResources": list(events or NO_RESOURCES),
+        "Warning": _warning(database),
     }
 
 
@@ -372,6 +384,15 @@ def _describe_left_out(zones: Mapping[str, str]) -> str:
     return (
         f"{_zone_names(zones)}: AWS offers no Network Load Balancer there. Cross-zone load"
         " balancing reaches a database there from the other zones."
+    )
+
+
+def _warning(database: Database | None) -> str:
+    if not database or not database.pauses:
+        return "none"
+    return (
+        f"{database.identifier} has a minimum of 0 ACUs, but the load balancer's health checks"
+        " connect every 5 seconds, so it does not pause and is charged all the time."
     )
 
 

@@ -22,6 +22,8 @@ class Database:
         zones: The Availability Zones of its current servers.
         public: Whether its name resolves to a public address outside its VPC.
         member_of: Its cluster; empty if it has none.
+        has_writer: False for a cluster of which no member is the writer.
+        pauses: Whether it pauses while nothing connects to it.
         event_resources: The ARNs in the events about its changes. The template adds the members of
             a cluster, which change.
     """
@@ -38,6 +40,8 @@ class Database:
     zones: frozenset[str] = frozenset()
     public: bool = False
     member_of: str = ""
+    has_writer: bool = True
+    pauses: bool = False
     event_resources: tuple[str, ...] = ()
 
 

@@ -15,6 +15,7 @@ from target_sync.provisioning.lookup import (
     check_public,
     check_standby,
     check_vpc,
+    check_writer,
     choose_subnets,
     choose_vpc,
     left_out_zones,
@@ -68,6 +69,7 @@ class DatabaseLookup:
         database = check_found(named, find(named.identifier), self.scope)
         check_engine(named, database)
         check_not_a_member(named, database, kind_is_auto=kind_is_auto)
+        check_writer(named, database, self.scope)
         return database
 
     def _check_group(self, name: str) -> None:
