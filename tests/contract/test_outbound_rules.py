@@ -330,7 +330,7 @@ def test_one_duplicate_fails_a_whole_call_so_each_rule_gets_its_own(stubbed: Stu
     both = change(permission(A), permission(B))
     stubber.add_client_error(operation, duplicate, expected_params=both)
     stubber.add_client_error(operation, duplicate, expected_params=change(permission(A)))
-    stubber.add_response(operation, {}, change(permission(B)))
+    stubber.add_response(operation, {"Return": True}, change(permission(B)))
 
     rules.open([target(A), target(B)])
 
@@ -345,9 +345,17 @@ def test_a_failure_after_a_duplicate_is_raised(stubbed: Stubbed) -> None:
         rules.open([target(A), target(B)])
 
 
+def test_a_change_that_was_not_made_is_an_error(stubbed: Stubbed) -> None:
+    rules, stubber = stubbed
+    stubber.add_response("authorize_security_group_egress", {"Return": False})
+
+    with pytest.raises(AwsReplyError, match="Return is not true"):
+        rules.open([target(A)])
+
+
 def test_a_mark_of_another_run_stays(stubbed: Stubbed) -> None:
     rules, stubber = stubbed
-    stubber.add_response("revoke_security_group_egress", {})
+    stubber.add_response("revoke_security_group_egress", {"Return": True})
     stubber.add_client_error("authorize_security_group_egress", "InvalidPermission.Duplicate")
 
     rules.mark(SwitchState.PROVEN)
@@ -358,6 +366,6 @@ def test_sends_many_rules_in_chunks(stubbed: Stubbed) -> None:
     many = [target(f"10.0.3.{n + 1}") for n in range(CHUNK + 1)]
     for chunk in (many[:CHUNK], many[CHUNK:]):
         expected = change(*(permission(t.address, "") for t in chunk))
-        stubber.add_response("revoke_security_group_egress", {}, expected)
+        stubber.add_response("revoke_security_group_egress", {"Return": True}, expected)
 
     rules.close(many)

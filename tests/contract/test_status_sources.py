@@ -559,6 +559,13 @@ def test_metrics_of_another_shape_are_an_error(results: list[Any]) -> None:
         adapter.recent_runs()
 
 
+@pytest.mark.parametrize("value", [-1.0, 1e300, float("inf"), float("nan")])
+def test_a_value_that_no_run_can_have_is_an_error(value: float) -> None:
+    results = [series(number, (60.0, value)) for number in range(5)]
+    with metrics(*results) as (adapter, _), pytest.raises(AwsCallError, match="no count"):
+        adapter.recent_runs()
+
+
 def test_the_query_is_valid_for_cloudwatch() -> None:
     """The Stubber checks the query with botocore's model."""
     with stubbed("cloudwatch") as (client, stubber):
@@ -623,6 +630,10 @@ def test_a_silent_server_is_not_postgresql() -> None:
     with server(lambda _: released.wait(10)) as address:
         assert PostgresProbe(seconds=0.1).ask(address) is SslReply.OTHER
         released.set()
+
+
+def test_a_target_id_that_is_no_host_name_is_no_connection() -> None:
+    assert PostgresProbe().ask(target("i-" + "0" * 64)) is SslReply.NO_CONNECTION
 
 
 def test_a_closed_port_is_no_connection() -> None:

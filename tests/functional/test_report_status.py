@@ -434,6 +434,19 @@ def test_a_query_that_needs_a_hanging_one_is_not_waited_for(aws: FakeAws) -> Non
     assert not states(report, CheckState.BROKEN)
 
 
+@pytest.mark.parametrize(
+    "deployment", [DEPLOYMENT, replace(DEPLOYMENT, outbound_rules_group="sg-1")]
+)
+def test_a_target_that_is_no_address_does_not_stop_the_report(
+    aws: FakeAws, deployment: Deployment
+) -> None:
+    aws.facts = replace(aws.facts, targets=(target(), target("i-0a1b2c3d4e5f60718")))
+
+    report = make_collector(aws, deployment, serves_standby=True).run()
+
+    assert "i-0a1b2c3d4e5f60718" in " ".join(it for check in report.checks for it in check.details)
+
+
 def test_a_bug_is_raised(aws: FakeAws) -> None:
     aws.errors["group"] = ZeroDivisionError("a bug")
 

@@ -3,13 +3,14 @@
 import functools
 import logging
 import os.path
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_network
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 import botocore.exceptions
 import botocore.session
+from botocore import xform_name
 from botocore.config import Config
 
 from target_sync.errors import (
@@ -18,11 +19,13 @@ from target_sync.errors import (
     AwsNotFoundError,
     AwsReplyError,
     AwsUnavailableError,
+    TargetSyncError,
 )
-from target_sync.model import IPNetwork
+from target_sync.model import HIGHEST_PORT, IPNetwork
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 #: The error codes of throttling (common error codes of the AWS APIs).
 THROTTLED_CODES = frozenset(
@@ -69,7 +72,11 @@ _ERRORS: Mapping[str, type[AwsCallError]] = {
         AwsNotFoundError,
     ),
 }
-_SERVER_ERROR = 500
+#: The statuses of errors that pass by themselves, whatever their code: a time-out, throttling, and
+#: every failure of a server.
+_UNAVAILABLE_STATUSES = frozenset({408, 429, *range(500, 600)})
+#: Most pages of one reply. A page of the API with the smallest ones has 100 items.
+_MOST_PAGES = 100
 
 #: Short time-outs, because a function that cannot reach the API must say so within seconds. The
 #: retries are botocore's, with its back-off; the project adds none.
@@ -123,10 +130,11 @@ class AwsApi:
     def call(
         self, operation: str, method: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs
     ) -> _R:
-        """Return the result of one call of a client.
+        """Return the result of a call.
 
         Raises:
-            AwsCallError: The call failed.
+            AwsReplyError: The reply cannot be parsed, or does not have the documented shape.
+            AwsCallError: The call failed for another reason.
         """
         try:
             return method(*args, **kwargs)
@@ -139,24 +147,31 @@ class AwsApi:
                 f"{error}. A function inside a VPC needs an interface endpoint for"
                 f" {self.service}, or a NAT gateway.",
             ) from error
+        except TargetSyncError:
+            raise
+        # Parsers raise more than ResponseParserError, for example a RecursionError.
+        except Exception as error:
+            raise AwsReplyError(operation, error) from error
 
     def read(self, operation: str, read: Callable[[], _R]) -> _R:
-        """Return what a function reads from the replies to its calls, for example from pages.
+        """Return what a function reads from the replies to its calls, for example from `items_of`.
 
         Raises:
-            AwsCallError: A call failed.
-            AwsReplyError: A reply does not have the documented shape.
+            AwsCallError: As for `call`.
         """
-        try:
-            return self.call(operation, read)
-        except (
-            AttributeError,
-            LookupError,
-            TypeError,
-            ValueError,
-            botocore.exceptions.PaginationError,
-        ) as error:
-            raise AwsReplyError(operation, error) from error
+        return self.call(operation, read)
+
+    def reads(self, operation: str) -> Callable[[_F], _F]:
+        """Let a function raise as `call`, also if a reply lacks what the function reads."""
+
+        def decorate(function: _F) -> _F:
+            @functools.wraps(function)
+            def read(*args: Any, **kwargs: Any) -> Any:
+                return self.call(operation, function, *args, **kwargs)
+
+            return cast("_F", read)
+
+        return decorate
 
     def find(self, operation: str, read: Callable[[], _R]) -> _R | None:
         """Return the same as `read`, or None if the resource does not exist.
@@ -170,11 +185,45 @@ class AwsApi:
             return None
 
 
+def items_of(client: Any, operation: str, key: str, **arguments: Any) -> Iterator[Any]:
+    """Yield the items on all pages of a reply, for a function that `AwsApi.read` calls.
+
+    Raises:
+        ValueError: The pages do not end.
+    """
+    pages = client.get_paginator(xform_name(operation)).paginate(**arguments)
+    for number, page in enumerate(pages):
+        if number == _MOST_PAGES:
+            raise ValueError(f"it has more than {_MOST_PAGES} pages")
+        yield from page[key]
+
+
+def text(value: object) -> str:
+    """Return a text of a JSON document, whose fields may have any type.
+
+    Raises:
+        TypeError: It is none.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
+
+
+def port(value: object) -> int:
+    """Return a port.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if not isinstance(value, int) or not 0 < value <= HIGHEST_PORT:
+        raise ValueError(f"{value!r} is no port")
+    return value
+
+
 def error_for(operation: str, code: str, message: str, *, http_status: int = 0) -> AwsCallError:
     """Return the error for an AWS error code."""
-    kind = _ERRORS.get(code, AwsCallError)
-    if code not in _ERRORS and http_status >= _SERVER_ERROR:
-        kind = AwsUnavailableError
+    is_unavailable = http_status in _UNAVAILABLE_STATUSES
+    kind = _ERRORS.get(code, AwsUnavailableError if is_unavailable else AwsCallError)
     return kind(operation, code, message)
 
 
@@ -182,8 +231,8 @@ def _error_of(operation: str, error: botocore.exceptions.ClientError) -> AwsCall
     details = error.response.get("Error", {})
     return error_for(
         operation,
-        details.get("Code", "Unknown"),
-        details.get("Message", str(error)),
+        str(details.get("Code") or "Unknown"),
+        str(details.get("Message") or error),
         http_status=error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0),
     )
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore import xform_name
 
-from target_sync.aws import AwsApi, error_for
+from target_sync.aws import AwsApi, error_for, items_of
 from target_sync.model import ConnectionState, EndpointConnection, EndpointService
 
 if TYPE_CHECKING:
@@ -29,13 +29,15 @@ class Ec2EndpointService:
 
     def connections(self) -> tuple[EndpointConnection, ...]:
         """Return all connections, from all pages. EC2 itself names the owner of each endpoint."""
-        pages = self._client.get_paginator("describe_vpc_endpoint_connections").paginate(
-            Filters=[{"Name": "service-id", "Values": [self._service_id]}]
-        )
+        operation = "DescribeVpcEndpointConnections"
+        filters = [{"Name": "service-id", "Values": [self._service_id]}]
         return _EC2.read(
-            "DescribeVpcEndpointConnections",
+            operation,
             lambda: tuple(
-                _connection(item) for page in pages for item in page["VpcEndpointConnections"]
+                _connection(item)
+                for item in items_of(
+                    self._client, operation, "VpcEndpointConnections", Filters=filters
+                )
             ),
         )
 
@@ -52,13 +54,14 @@ class Ec2EndpointService:
 
     def principals(self) -> frozenset[str] | None:
         """Return the principals that may connect, or None if the service does not exist."""
-        pages = self._client.get_paginator("describe_vpc_endpoint_service_permissions").paginate(
-            ServiceId=self._service_id
-        )
+        operation = "DescribeVpcEndpointServicePermissions"
         return _EC2.find(
-            "DescribeVpcEndpointServicePermissions",
+            operation,
             lambda: frozenset(
-                item["Principal"] for page in pages for item in page["AllowedPrincipals"]
+                item["Principal"]
+                for item in items_of(
+                    self._client, operation, "AllowedPrincipals", ServiceId=self._service_id
+                )
             ),
         )
 
@@ -72,14 +75,16 @@ class Ec2EndpointService:
 
     def _act(self, operation: str, endpoint_id: str) -> None:
         method = getattr(self._client, xform_name(operation))
-        reply = _EC2.call(
-            operation, method, ServiceId=self._service_id, VpcEndpointIds=[endpoint_id]
-        )
-        for item in reply.get("Unsuccessful", []):
-            error = item.get("Error", {})
-            raise error_for(
-                operation, error.get("Code", "Unknown"), error.get("Message", "no reason given")
-            )
+
+        def read() -> None:
+            reply = method(ServiceId=self._service_id, VpcEndpointIds=[endpoint_id])
+            for item in reply["Unsuccessful"]:
+                error = item.get("Error", {})
+                raise error_for(
+                    operation, error.get("Code", "Unknown"), error.get("Message", "no reason given")
+                )
+
+        _EC2.read(operation, read)
 
 
 def _service(item: Mapping[str, Any]) -> EndpointService:

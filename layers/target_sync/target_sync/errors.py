@@ -4,6 +4,9 @@ A retryable error is raised so that Lambda retries the run. A final error is rai
 alarm rings. No error is ever turned into a successful result.
 """
 
+#: The longest message of an API. The one of a denied call may have 2,000 characters.
+_LONGEST_MESSAGE = 4000
+
 
 class TargetSyncError(Exception):
     """The base of every error that this package raises on purpose."""
@@ -42,7 +45,9 @@ class AwsCallError(TargetSyncError):
     """
 
     def __init__(self, operation: str, code: str, message: str) -> None:
-        super().__init__(f"{operation} failed with {code}: {message}")
+        # The message may be a whole page of a proxy.
+        text = " ".join(message.split())[:_LONGEST_MESSAGE]
+        super().__init__(f"{operation} failed with {code}: {text}")
         self.operation = operation
         self.code = code
 
@@ -62,7 +67,12 @@ class AwsNotFoundError(AwsCallError):
 
 
 class AwsReplyError(AwsCallError):
-    """The reply does not have the documented shape. Nothing is decided from it."""
+    """The reply cannot be parsed, or lacks what is needed of it. Nothing is decided from it.
+
+    It may come from a proxy, so a retry may help.
+    """
+
+    retryable = True
 
     def __init__(self, operation: str, error: Exception) -> None:
         missing = " is missing" if isinstance(error, KeyError) else ""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from target_sync.aws import AwsApi
 from target_sync.endpoints.failures import failed_observation
 from target_sync.errors import AwsCallError
-from target_sync.model import FailedObservation, LookupFailure, Observation
+from target_sync.model import FailedObservation, IPAddress, LookupFailure, Observation
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.client import EC2Client
@@ -33,7 +33,7 @@ class InstanceEndpoint:
             state, address = self._describe()
         except AwsCallError as error:
             return failed_observation(error, self.instance_id, self.now())
-        if not address or state in _GONE:
+        if address is None or state in _GONE:
             return FailedObservation(
                 name=self.instance_id,
                 failure=LookupFailure.NO_ADDRESS,
@@ -43,16 +43,17 @@ class InstanceEndpoint:
             )
         return Observation(
             name=self.instance_id,
-            addresses=frozenset({ip_address(address)}),
+            addresses=frozenset({address}),
             source="ec2",
             ttl=None,
             at=self.now(),
         )
 
-    def _describe(self) -> tuple[str, str]:
-        def read() -> tuple[str, str]:
+    def _describe(self) -> tuple[str, IPAddress | None]:
+        def read() -> tuple[str, IPAddress | None]:
             reply = self.client.describe_instances(InstanceIds=[self.instance_id])
             instance = reply["Reservations"][0]["Instances"][0]
-            return instance["State"]["Name"], instance.get("PrivateIpAddress", "")
+            address = instance.get("PrivateIpAddress")
+            return instance["State"]["Name"], ip_address(address) if address else None
 
         return _EC2.read("DescribeInstances", read)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, Any, Protocol
 
-from target_sync.aws import AwsApi, networks_of
+from target_sync.aws import AwsApi, items_of, networks_of, port, text
 from target_sync.fleet.bindings import read_listing
 from target_sync.fleet.model import (
     ENDPOINT_TAG,
@@ -39,8 +39,7 @@ NOT_FOUND_SECONDS = 300.0
 class GroupsPort(Protocol):
     """The target groups of an account and Region.
 
-    Every method raises ``AwsUnavailableError`` for a failure that may pass, and another
-    ``AwsCallError`` for a permanent one.
+    Every method raises an ``AwsCallError``, which is retryable if the failure may pass.
     """
 
     def list_groups(self) -> Mapping[str, Tags]:
@@ -58,24 +57,21 @@ class AwsGroups:
     elb: "ElasticLoadBalancingv2Client"
     ec2: "EC2Client"
 
+    @_TAGGING.reads("GetResources")
     def list_groups(self) -> Mapping[str, Tags]:
         """Return the groups, 100 per call. If one page fails, the listing fails.
 
         The API may still list a deleted group, and may list without tags a group that had some.
         """
-        pages = self.tagging.get_paginator("get_resources").paginate(
+        items = items_of(
+            self.tagging,
+            "GetResources",
+            "ResourceTagMappingList",
             TagFilters=[{"Key": ENDPOINT_TAG}],
             ResourceTypeFilters=[_TARGET_GROUPS],
             PaginationConfig={"PageSize": _RESOURCES_PAGE},
         )
-        return _TAGGING.read(
-            "GetResources",
-            lambda: {
-                item["ResourceARN"]: {tag["Key"]: tag["Value"] for tag in item.get("Tags", ())}
-                for page in pages
-                for item in page["ResourceTagMappingList"]
-            },
-        )
+        return {text(item["ResourceARN"]): _tags(item) for item in items}
 
     def describe(self, arns: Collection[str]) -> Mapping[str, GroupFacts]:
         """Return the facts of these groups; no call if there are none.
@@ -87,26 +83,24 @@ class AwsGroups:
         if not asked:
             return {}
         vpcs = self._vpcs()
-        pages = self.elb.get_paginator("describe_target_groups").paginate(
-            PaginationConfig={"PageSize": _GROUPS_PAGE}
-        )
+        operation, size = "DescribeTargetGroups", {"PageSize": _GROUPS_PAGE}
         return _ELB.read(
-            "DescribeTargetGroups",
+            operation,
             lambda: {
                 item["TargetGroupArn"]: _facts(item, vpcs)
-                for page in pages
-                for item in page["TargetGroups"]
+                for item in items_of(self.elb, operation, "TargetGroups", PaginationConfig=size)
                 if item["TargetGroupArn"] in asked and item.get("VpcId", _NO_VPC) in vpcs
             },
         )
 
     def _vpcs(self) -> Mapping[str, tuple[IPNetwork, ...]]:
-        pages = self.ec2.get_paginator("describe_vpcs").paginate(
-            PaginationConfig={"PageSize": _VPCS_PAGE}
-        )
+        operation, size = "DescribeVpcs", {"PageSize": _VPCS_PAGE}
         found = _EC2.read(
-            "DescribeVpcs",
-            lambda: {vpc["VpcId"]: networks_of(vpc) for page in pages for vpc in page["Vpcs"]},
+            operation,
+            lambda: {
+                vpc["VpcId"]: networks_of(vpc)
+                for vpc in items_of(self.ec2, operation, "Vpcs", PaginationConfig=size)
+            },
         )
         return {_NO_VPC: (), **found}
 
@@ -148,9 +142,13 @@ class BoundGroups:
         return self._facts
 
 
+def _tags(item: Mapping[str, Any]) -> Tags:
+    return {text(tag["Key"]): text(tag["Value"]) for tag in item.get("Tags", ())}
+
+
 def _facts(item: Mapping[str, Any], vpcs: Mapping[str, tuple[IPNetwork, ...]]) -> GroupFacts:
     return GroupFacts(
-        port=int(item.get("Port", _NO_PORT)),
+        port=port(item["Port"]) if "Port" in item else _NO_PORT,
         has_ip_targets=item["TargetType"] == "ip",
         vpc_networks=vpcs[item.get("VpcId", _NO_VPC)],
     )

@@ -64,6 +64,7 @@ class EventBus:
     def __init__(self, client: Any) -> None:
         self._client = client
 
+    @_EVENTS.reads("PutEvents")
     def put(self, event: BusEvent) -> None:
         """Put an event on the bus.
 
@@ -76,11 +77,11 @@ class EventBus:
             "Detail": json.dumps(event.detail),
             "Resources": [event.resource],
         }
-        reply = _EVENTS.call("PutEvents", self._client.put_events, Entries=[entry])
-        if reply.get("FailedEntryCount"):
-            (failed,) = reply["Entries"]
+        reply = self._client.put_events(Entries=[entry])
+        if reply["FailedEntryCount"]:
+            failed = reply["Entries"][0]
             code, message = failed.get("ErrorCode", "Unknown"), failed.get("ErrorMessage", "")
-            raise AwsCallError("PutEvents", code, message)
+            raise AwsCallError("PutEvents", str(code), str(message))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore import xform_name
 
-from target_sync.aws import AwsApi, networks_of, zones_without_load_balancers
+from target_sync.aws import AwsApi, items_of, networks_of, zones_without_load_balancers
 from target_sync.errors import AwsCallError, AwsNotFoundError
 from target_sync.model import AwsScope, DatabaseKind, IPNetwork
 from target_sync.provisioning.ports import Database, Subnet
@@ -32,12 +32,14 @@ class AwsDatabaseCatalog:
         self._ec2 = ec2
         self._scope = scope
 
+    @_RDS.reads("DescribeDBInstances")
     def instance(self, identifier: str) -> Database | None:
         """Return an RDS instance by its identifier."""
         for item in self._find("DBInstances", DBInstanceIdentifier=identifier):
             return _instance_database(item)
         return None
 
+    @_RDS.reads("DescribeDBClusters")
     def cluster(self, identifier: str, *aliases: str) -> Database | None:
         """Return an Aurora or Multi-AZ DB cluster by its identifier, with these aliases."""
         for item in self._find("DBClusters", DBClusterIdentifier=identifier):
@@ -49,6 +51,7 @@ class AwsDatabaseCatalog:
             return _cluster_database(item, members, aliases)
         return None
 
+    @_RDS.reads("DescribeDBClusterEndpoints")
     def cluster_of_custom_endpoint(self, identifier: str) -> Database | None:
         """Return the cluster of a custom endpoint, with that endpoint as an alias."""
         for item in self._find("DBClusterEndpoints", DBClusterEndpointIdentifier=identifier):
@@ -58,12 +61,14 @@ class AwsDatabaseCatalog:
                 return cluster
         return None
 
+    @_RDS.reads("DescribeDBProxies")
     def proxy(self, name: str) -> Database | None:
         """Return an RDS proxy by its name."""
         for item in self._find("DBProxies", DBProxyName=name):
             return _proxy_database(item, item)
         return None
 
+    @_RDS.reads("DescribeDBProxyEndpoints")
     def proxy_of_endpoint(self, name: str) -> Database | None:
         """Return the proxy of an additional endpoint, with that endpoint's name and network."""
         for endpoint in self._find("DBProxyEndpoints", DBProxyEndpointName=name):
@@ -71,6 +76,7 @@ class AwsDatabaseCatalog:
                 return _proxy_database(item, endpoint)
         return None
 
+    @_EC2.reads("DescribeInstances")
     def ec2_instance(self, identifier: str) -> Database | None:
         """Return an EC2 instance that is not terminated."""
         reply = self._call_ec2("DescribeInstances", InstanceIds=[identifier])
@@ -80,6 +86,7 @@ class AwsDatabaseCatalog:
                     return self._ec2_database(item)
         return None
 
+    @_EC2.reads("DescribeSubnets")
     def subnets(self, identifiers: Sequence[str]) -> tuple[Subnet, ...] | None:
         """Return these subnets; None if one of them does not exist."""
         reply = self._call_ec2("DescribeSubnets", SubnetIds=list(identifiers))
@@ -105,6 +112,7 @@ class AwsDatabaseCatalog:
             ),
         )
 
+    @_EC2.reads("DescribeVpcs")
     def networks(self, vpc_id: str) -> tuple[IPNetwork, ...] | None:
         """Return the IPv4 networks of a VPC, in order; None if it does not exist."""
         reply = self._call_ec2("DescribeVpcs", VpcIds=[vpc_id])
@@ -123,11 +131,7 @@ class AwsDatabaseCatalog:
     def _describe(self, key: str, **arguments: Any) -> list[_Item]:
         """Return all pages of a Describe operation of RDS, by the key of its reply."""
         operation = f"Describe{key}"
-        paginator: Any = self._rds.get_paginator(xform_name(operation))  # type: ignore[call-overload]
-        return _RDS.call(
-            operation,
-            lambda: [item for page in paginator.paginate(**arguments) for item in page[key]],
-        )
+        return _RDS.read(operation, lambda: list(items_of(self._rds, operation, key, **arguments)))
 
     def _ec2_database(self, item: _Item) -> Database:
         identifier, scope = item["InstanceId"], self._scope

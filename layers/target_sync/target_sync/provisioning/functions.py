@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from botocore.config import Config
 
 from target_sync.aws import CLIENT_CONFIG, AwsApi
-from target_sync.errors import AwsCallError
 from target_sync.provisioning.ports import FunctionError
 
 if TYPE_CHECKING:
@@ -33,6 +32,7 @@ class LambdaFunctions:
     def __init__(self, client: "LambdaClient") -> None:
         self._client = client
 
+    @_LAMBDA.reads("Invoke")
     def invoke(
         self, name: str, payload: Mapping[str, object]
     ) -> Mapping[str, object] | FunctionError:
@@ -40,16 +40,14 @@ class LambdaFunctions:
 
         A reply that is no JSON object is an ``AwsCallError`` too.
         """
-        reply = _LAMBDA.call(
-            "Invoke", self._client.invoke, FunctionName=name, Payload=json.dumps(payload).encode()
-        )
+        reply = self._client.invoke(FunctionName=name, Payload=json.dumps(payload).encode())
         text = reply["Payload"].read()
         try:
             document = json.loads(text)
         except ValueError:
             document = None
         if not isinstance(document, Mapping):
-            raise AwsCallError("Invoke", "BadReply", f"{name} returned {text[:200]!r}")
+            raise TypeError(f"{name} returned {text[:200]!r}")
         if reply.get("FunctionError"):
             return FunctionError(
                 str(document.get("errorType", "Unknown")), str(document.get("errorMessage", ""))

@@ -6,6 +6,7 @@ from functools import partial
 from ipaddress import ip_address
 from typing import Any, TypeVar
 
+from target_sync.environment import is_address
 from target_sync.model import FailedObservation, Observation, StandbyCheck, TargetState
 from target_sync.ports import Endpoint, OutboundRulesPort, Reporter, Standbys
 from target_sync.status.facts import (
@@ -203,7 +204,11 @@ class StatusCollector:
             raise _skip("The standby's target does not stay registered.")
         observed = require(observation.fact())
         desired = observed.addresses if isinstance(observed, Observation) else frozenset()
-        registered = {ip_address(t.id) for t in require(targets.fact()) or () if t.is_registered}
+        registered = {
+            ip_address(t.id)
+            for t in require(targets.fact()) or ()
+            if t.is_registered and is_address(t.id)
+        }
         outside = frozenset(registered - desired)
         return self.standbys.check(outside) if outside else StandbyCheck()
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias, TypeVar
 
+from target_sync.environment import is_address
 from target_sync.model import (
     DatabaseKind,
     EndpointConnection,
@@ -403,11 +404,11 @@ def target_addresses(facts: Facts, deployment: Deployment) -> frozenset[str]:
     desired = observation.addresses if isinstance(observation, Observation) else ()
     targets = facts.targets if isinstance(facts.targets, tuple) else ()
     serving = (t.id for t in targets if t.is_registered and not is_warm(t, facts))
-    return frozenset({*map(str, desired), *serving})
+    return frozenset({*map(str, desired), *filter(is_address, serving)})
 
 
 def warm_addresses(facts: Facts, deployment: Deployment) -> frozenset[str]:
     """Return the addresses of the warm targets that the database does not have now."""
     targets = facts.targets if isinstance(facts.targets, tuple) else ()
-    warm = frozenset(target.id for target in targets if is_warm(target, facts))
+    warm = frozenset(t.id for t in targets if is_warm(t, facts) and is_address(t.id))
     return warm - target_addresses(facts, deployment)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, ip_address
 from typing import TYPE_CHECKING
 
-from target_sync.aws import AwsApi
+from target_sync.aws import AwsApi, items_of
 from target_sync.config import Settings
 from target_sync.errors import AwsAccessDeniedError, AwsCallError
 from target_sync.model import CandidateList, IPAddress, StandbyCheck
@@ -81,13 +81,10 @@ class RdsNetworkInterfaces:
     def _zones(self) -> dict[IPAddress, str]:
         """Return the addresses of the database's interfaces, each with its zone."""
         subnets = [{"Name": "subnet-id", "Values": self.subnets}] if self.subnets else []
-        pages = self.client.get_paginator("describe_network_interfaces").paginate(
-            Filters=[*self._filters(), *subnets]  # type: ignore[list-item]
-        )
+        filters = [*self._filters(), *subnets]
         return {
             ip_address(entry["PrivateIpAddress"]): interface["AvailabilityZone"]
-            for page in pages
-            for interface in page["NetworkInterfaces"]
+            for interface in items_of(self.client, _OPERATION, "NetworkInterfaces", Filters=filters)
             if self._is_of_the_database(interface)
             for entry in interface["PrivateIpAddresses"]
         }

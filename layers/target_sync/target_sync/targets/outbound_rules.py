@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING, Any
 
-from target_sync.aws import AwsApi
+from target_sync.aws import AwsApi, items_of
 from target_sync.errors import AwsCallError
 from target_sync.model import MARKER, OutboundRules, SwitchState, Target
 
@@ -42,22 +42,24 @@ class SecurityGroupRules:
 
     def describe(self) -> OutboundRules:
         """Return the open targets and the state, by one call for up to 1,000 rules."""
+        operation = "DescribeSecurityGroupRules"
 
         def read() -> OutboundRules:
-            pages = self.client.get_paginator("describe_security_group_rules").paginate(
-                Filters=[{"Name": "group-id", "Values": [self.group_id]}]
+            rules = items_of(
+                self.client,
+                operation,
+                "SecurityGroupRules",
+                Filters=[{"Name": "group-id", "Values": [self.group_id]}],
             )
-            ours: dict[IPv4Address, str] = {}
-            for page in pages:
-                ours |= {
-                    address: rule["Description"]
-                    for rule in page["SecurityGroupRules"]
-                    if (address := self._address_of(rule)) is not None
-                }
+            ours = {
+                address: rule["Description"]
+                for rule in rules
+                if (address := self._address_of(rule)) is not None
+            }
             state = _STATES.get(ours.pop(MARKER, ""), SwitchState.UNPROVEN)
             return OutboundRules(frozenset(Target(a, self.port) for a in ours), state)
 
-        return _EC2.read("DescribeSecurityGroupRules", read)
+        return _EC2.read(operation, read)
 
     def open(self, targets: Sequence[Target]) -> None:
         """Authorize a rule for each target."""
@@ -122,10 +124,22 @@ class SecurityGroupRules:
         for start in range(0, len(permissions), CHUNK):
             chunk = permissions[start : start + CHUNK]
             try:
-                _EC2.call(operation, method, GroupId=self.group_id, IpPermissions=chunk)
+                self._change(operation, method, chunk)
             except AwsCallError as error:
                 if error.code != unless:
                     raise
                 if len(chunk) > 1:
                     for permission in chunk:
                         self._call(operation, method, [permission], unless=unless)
+
+    def _change(
+        self,
+        operation: str,
+        method: Callable[..., Any],
+        permissions: Sequence["IpPermissionTypeDef"],
+    ) -> None:
+        def read() -> None:
+            if not method(GroupId=self.group_id, IpPermissions=permissions)["Return"]:
+                raise ValueError("Return is not true")
+
+        _EC2.read(operation, read)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
-from target_sync.aws import AwsApi
+from target_sync.aws import AwsApi, port
 from target_sync.model import IPNetwork, Target, TargetGroup, TargetHealth, TargetState
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def _identity(target: Target) -> "TargetDescriptionTypeDef":
 def _target_health(item: Mapping[str, Any]) -> TargetHealth:
     target, health = item["Target"], item["TargetHealth"]
     return TargetHealth(
-        Target(ip_address(target["Id"]), int(target["Port"])),
+        Target(ip_address(target["Id"]), port(target["Port"])),
         TargetState.of(health["State"]),
         health.get("Reason", ""),
     )

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from botocore import xform_name
 
-from target_sync.aws import AwsApi
+from target_sync.aws import AwsApi, items_of, port
 from target_sync.model import TargetState
 from target_sync.status.facts import DescribedTarget, GroupDetails, Listener, LoadBalancer
 from target_sync.targets.group_settings import HEALTH_CHECK
@@ -50,12 +50,15 @@ class ElbLoadBalancers:
 
     def listeners(self, balancer_arn: str) -> tuple[Listener, ...] | None:
         """Return the listeners of a load balancer from all pages."""
-        pages = self._client.get_paginator("describe_listeners").paginate(
-            LoadBalancerArn=balancer_arn
-        )
+        operation = "DescribeListeners"
         return _ELB.find(
-            "DescribeListeners",
-            lambda: tuple(_listener(item) for page in pages for item in page["Listeners"]),
+            operation,
+            lambda: tuple(
+                _listener(item)
+                for item in items_of(
+                    self._client, operation, "Listeners", LoadBalancerArn=balancer_arn
+                )
+            ),
         )
 
     def listener_attributes(self, arn: str) -> Mapping[str, str] | None:
@@ -80,7 +83,7 @@ def _target(item: Mapping[str, Any]) -> DescribedTarget:
     target, health = item["Target"], item["TargetHealth"]
     return DescribedTarget(
         id=target["Id"],
-        port=int(target["Port"]),
+        port=port(target["Port"]),
         state=TargetState.of(health["State"]),
         reason=health.get("Reason", ""),
     )
@@ -119,6 +122,6 @@ def _listener(item: Mapping[str, Any]) -> Listener:
     return Listener(
         arn=item["ListenerArn"],
         protocol=item["Protocol"],
-        port=item["Port"],
+        port=port(item["Port"]),
         target_group_arns=frozenset(filter(None, forwarded)),
     )

@@ -24,6 +24,9 @@ _SECONDS = {
 #: One page holds the newest point of each metric, and no older point is needed.
 _MAX_POINTS = 500
 
+#: No count and no number of seconds is higher.
+_HIGHEST = 1e12
+
 #: The points of one metric by time, newest first.
 _Points = Mapping[float, float]
 
@@ -84,7 +87,7 @@ class CloudWatchMetrics:
             )
             found = {
                 names[int(result["Id"][1:])]: {
-                    at.timestamp(): value
+                    at.timestamp(): _number(value)
                     for at, value in zip(result["Timestamps"], result["Values"], strict=True)
                 }
                 for result in reply["MetricDataResults"]
@@ -112,6 +115,13 @@ def _newest(points: _Points) -> float | None:
     """Return when the newest run ended that a metric counts; None if it counts none."""
     # A point stands for the minute after its time.
     return max((at + _PERIOD for at, count in points.items() if count > 0), default=None)
+
+
+def _number(value: float) -> float:
+    """Return a value, which must be one that the function may have counted or measured."""
+    if not 0 <= value <= _HIGHEST:
+        raise ValueError(f"{value!r} is no count and no duration")
+    return value
 
 
 def _total(points: _Points) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 
-from target_sync.aws import AwsApi, zones_without_load_balancers
+from target_sync.aws import AwsApi, items_of, zones_without_load_balancers
 from target_sync.status.facts import (
     FunctionNetwork,
     Rule,
@@ -53,7 +53,7 @@ class Ec2Networks:
                     zone := item["AvailabilityZone"],
                     accepts_load_balancers=zone not in excluded,
                 )
-                for item in self._all("describe_subnets", "Subnets", "vpc-id", [vpc_id])
+                for item in self._all("DescribeSubnets", "Subnets", "vpc-id", [vpc_id])
             ),
         )
 
@@ -71,7 +71,7 @@ class Ec2Networks:
                     outbound=_rules(group["IpPermissionsEgress"]),
                 )
                 for group in self._all(
-                    "describe_security_groups", "SecurityGroups", "group-id", names
+                    "DescribeSecurityGroups", "SecurityGroups", "group-id", names
                 )
                 if group["GroupId"] in names
             },
@@ -85,11 +85,11 @@ class Ec2Networks:
             return [subnets[0]["VpcId"]]
 
         def routes() -> tuple[SubnetRoute, ...]:
-            tables = self._all("describe_route_tables", "RouteTables", "vpc-id", vpc_ids)
+            tables = self._all("DescribeRouteTables", "RouteTables", "vpc-id", vpc_ids)
             return tuple(SubnetRoute(id_, _default_gateway(id_, tables)) for id_ in subnet_ids)
 
         def interface_endpoints() -> frozenset[str]:
-            endpoints = self._all("describe_vpc_endpoints", "VpcEndpoints", "vpc-id", vpc_ids)
+            endpoints = self._all("DescribeVpcEndpoints", "VpcEndpoints", "vpc-id", vpc_ids)
             return frozenset(map(_service, filter(_has_private_dns, endpoints)))
 
         vpc_ids = _EC2.read("DescribeSubnets", vpc)
@@ -98,13 +98,10 @@ class Ec2Networks:
             _EC2.read("DescribeVpcEndpoints", interface_endpoints),
         )
 
-    def _all(self, method: str, key: str, name: str, values: Sequence[str]) -> list[Any]:
-        """Return the resources on all pages whose attribute `name` has one of the values."""
-        client: Any = self._client
-        pages = client.get_paginator(method).paginate(
-            Filters=[{"Name": name, "Values": list(values)}]
-        )
-        return [item for page in pages for item in page[key]]
+    def _all(self, operation: str, key: str, name: str, values: Sequence[str]) -> list[Any]:
+        """Return the resources whose attribute `name` has one of the values."""
+        filters = [{"Name": name, "Values": list(values)}]
+        return list(items_of(self._client, operation, key, Filters=filters))
 
 
 def _rules(permissions: Iterable[Mapping[str, Any]]) -> tuple[Rule, ...]:

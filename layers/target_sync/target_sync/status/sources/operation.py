@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs.client import SQSClient
 
 _SCHEDULER, _SQS = AwsApi("scheduler"), AwsApi("sqs")
+#: Whether a schedule is on (EventBridge Scheduler API reference, GetSchedule, State).
+_STATES = {"ENABLED": True, "DISABLED": False}
 _WAITING: Final = "ApproximateNumberOfMessages"
 _IN_FLIGHT: Final = "ApproximateNumberOfMessagesNotVisible"
 
@@ -24,7 +26,7 @@ class EventBridgeSchedule:
         """Return whether the schedule is on; None if it does not exist."""
         return _SCHEDULER.find(
             "GetSchedule",
-            lambda: self._client.get_schedule(Name=self._name).get("State") == "ENABLED",
+            lambda: _STATES[self._client.get_schedule(Name=self._name)["State"]],
         )
 
 

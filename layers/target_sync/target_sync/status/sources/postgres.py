@@ -24,7 +24,8 @@ class PostgresProbe:
         """Return the server's reply to an SSLRequest."""
         try:
             connection = socket.create_connection((target.id, target.port), self.seconds)
-        except OSError:
+        # A ValueError, if the target's ID can be no host name.
+        except (OSError, ValueError):
             return SslReply.NO_CONNECTION
         with connection:
             try:
