@@ -155,6 +155,48 @@ def test_the_first_sync_waits_for_health(stack: Stack) -> None:
     assert len(stack.functions.invocations) == 3
 
 
+@pytest.mark.parametrize("state", ["initial", "unused"])
+def test_the_first_sync_waits_as_long_as_aws_registers_a_target(stack: Stack, state: str) -> None:
+    stack.remaining_seconds = 540
+    stack.functions.replies = [sync_result("synced", state)]
+    healthy_at = stack.clock.now() + 185
+    stack.clock.at(healthy_at, lambda: setattr(stack.functions, "replies", [HEALTHY]))
+
+    response = stack.request("Create", "FirstSync", **SYNC, OutboundRulesGroup="sg-0123")
+
+    assert response["Data"]["Health"] == "10.0.1.11:5432 healthy"
+    assert stack.clock.now() - healthy_at < 5
+
+
+@pytest.mark.usefixtures("_no_watchdog")
+@pytest.mark.parametrize(
+    ("state", "group", "seconds"),
+    [("initial", "sg-0123", 525), ("unused", "sg-0123", 525), ("unused", "", 60)],
+)
+def test_the_wait_for_a_registration_ends_in_time(
+    stack: Stack, state: str, group: str, seconds: float
+) -> None:
+    stack.remaining_seconds = 540
+    stack.functions.replies = [sync_result("synced", state)]
+    start = stack.clock.now()
+
+    response = stack.request("Create", "FirstSync", **SYNC, OutboundRulesGroup=group)
+
+    assert response["Data"]["Health"] == f"10.0.1.11:5432 {state}"
+    assert stack.clock.now() - start == seconds
+
+
+def test_the_first_sync_waits_a_minute_for_a_registered_target_that_is_unhealthy(
+    stack: Stack,
+) -> None:
+    stack.functions.replies = [REGISTERING]
+    registered_at = stack.clock.now() + 100
+    stack.clock.at(registered_at, lambda: setattr(stack.functions, "replies", [UNHEALTHY]))
+
+    assert stack.request("Create", "FirstSync", **SYNC)["Status"] == "SUCCESS"
+    assert 55 <= stack.clock.now() - registered_at <= 60
+
+
 def test_the_first_sync_waits_for_every_target_and_returns_them_in_order(stack: Stack) -> None:
     new, old = (
         {"target": target, "state": state, "state_reason": None}
@@ -345,7 +387,7 @@ def test_a_switch_that_is_not_proven_does_not_fail_the_deployment(
 
 
 def test_the_wait_for_health_starts_after_the_proof(stack: Stack) -> None:
-    stack.functions.replies = [REGISTERING]
+    stack.functions.replies = [REGISTERING, UNHEALTHY]
     durations = [300.0]
     stack.functions.before_reply = lambda: stack.clock.advance(durations.pop() if durations else 0)
     stack.remaining_seconds = 540

@@ -17,7 +17,8 @@ from target_sync.targets.health_reasons import explain
 
 Document: TypeAlias = Mapping[str, object]
 
-#: Seconds to wait for health. An unhealthy target is only reported, so the wait is short.
+#: Seconds to wait for health once no target is being registered. An unhealthy target is only
+#: reported, so the wait is short.
 HEALTH_SECONDS = 60.0
 #: Seconds to retry a denied run: the policy of ReconcileTargetsFunction is also new.
 POLICY_SECONDS = 20.0
@@ -67,6 +68,15 @@ class _SyncOutcome:
     registered: tuple[_RegisteredTarget, ...]
     settled: bool
 
+    def registering(self, *, owns_load_balancer: bool) -> bool:
+        """Whether the load balancer has not checked some target yet.
+
+        A load balancer that is new does not use its target group at once either. That of an
+        existing group may never use it.
+        """
+        waiting = {TargetState.INITIAL} | ({TargetState.UNUSED} if owns_load_balancer else set())
+        return any(target.state in waiting for target in self.registered)
+
     @property
     def complete(self) -> bool:
         """Whether nothing is left to wait for."""
@@ -83,7 +93,11 @@ class _SyncOutcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FirstSync:
-    """Runs ReconcileTargetsFunction until the targets are healthy or a minute has passed."""
+    """Runs ReconcileTargetsFunction until the targets are healthy.
+
+    The load balancer registers a target within some minutes: others measured 90 to 180 s. So the
+    wait lasts until the deadline while a target is being registered, and then a minute more.
+    """
 
     functions: FunctionPort
     clock: Clock
@@ -94,9 +108,12 @@ class FirstSync:
         proves = _proves_switch(request.properties)
         document = self._first_run(name, _PROOF if proves else _SYNC, deadline)
         outcome = _read_result(document)
+        owns_load_balancer = bool(request.properties.text("OutboundRulesGroup"))
         end = min(deadline, self.clock.now() + HEALTH_SECONDS)
-        while not outcome.complete and self.clock.now() < end:
-            self.clock.sleep_until(min(end, self.clock.now() + _PAUSE_SECONDS))
+        while not outcome.complete and (now := self.clock.now()) < end:
+            if outcome.registering(owns_load_balancer=owns_load_balancer):
+                end = min(deadline, now + HEALTH_SECONDS)
+            self.clock.sleep_until(min(end, now + _PAUSE_SECONDS))
             reply = self.functions.invoke(name, _SYNC)
             # The targets are registered. The stack's own alarms report a run that fails now.
             if not isinstance(reply, FunctionError):
