@@ -19,6 +19,7 @@ from lab.scenarios import SCENARIOS
 
 _HELP = {
     "registration_delay": "seconds from registration to the first health check (AWS: 90-180)",
+    "load_balancer_delay": "seconds until a new load balancer is active (AWS: minutes)",
     "health_check_interval": "seconds between two health checks (AWS: 5)",
     "rule_delay": "seconds until a changed rule of a security group takes effect",
     "schedule_interval": "seconds of the schedule's minute",

@@ -244,6 +244,7 @@ def _start_emulator(
             "address-plan": _plan_file(supervisor),
             "work-dir": folder,
             "registration-delay": options.registration_delay,
+            "load-balancer-delay": options.load_balancer_delay,
             "health-check-interval": options.health_check_interval,
             "rule-delay": options.rule_delay,
             "schedule-interval": options.schedule_interval,

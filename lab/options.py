@@ -12,6 +12,7 @@ class LabOptions:
     Attributes:
         registration_delay: From RegisterTargets to the first health check. AWS: 90 to 180.
         health_check_interval: Between two health checks. Our target group on AWS: 5.
+        load_balancer_delay: From the creation of a load balancer until it is active. AWS: minutes.
         rule_delay: From a change of a security group's rules to its effect. AWS: a small delay.
         schedule_interval: Replaces the schedule's minute.
         dns_lag: From the promotion of the standby until the endpoint's name moves. AWS:
@@ -23,6 +24,7 @@ class LabOptions:
 
     registration_delay: float = 1.0
     health_check_interval: float = 0.5
+    load_balancer_delay: float = 0.0
     rule_delay: float = 1.0
     schedule_interval: float = 5.0
     dns_lag: float = 1.0

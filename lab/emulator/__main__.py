@@ -48,6 +48,12 @@ def _parse() -> argparse.Namespace:
         default=1.0,
         help="seconds until a changed outbound rule takes effect (default: %(default)s)",
     )
+    parser.add_argument(
+        "--load-balancer-delay",
+        type=float,
+        default=0.0,
+        help="seconds until a new load balancer is active (default: %(default)s; AWS: minutes)",
+    )
     parser.add_argument("--rds-failover-hook", help="URL that performs a failover")
     parser.add_argument("--resolver", help="DNS server of the functions, address:port")
     parser.add_argument(
@@ -112,6 +118,7 @@ def _serve(options: argparse.Namespace, own_dir: Path) -> None:
                 registration_delay=options.registration_delay,
                 interval=options.health_check_interval,
                 rule_delay=options.rule_delay,
+                load_balancer_delay=options.load_balancer_delay,
             ),
             schedule_interval=options.schedule_interval,
             failover_hook=options.rds_failover_hook,

@@ -51,12 +51,15 @@ _DELETION_WAIT = 50.0
 _POLL = 0.05
 
 
-def install(services: EndpointServices) -> None:
-    """Add the resource types of a PrivateLink connection path to ministack's CloudFormation."""
+def install(services: EndpointServices, *, load_balancer_delay: float) -> None:
+    """Add the resource types of a PrivateLink connection path to ministack's CloudFormation.
+
+    A load balancer is created when it is active, ``load_balancer_delay`` seconds later.
+    """
     _EndpointServiceTypes(services).install()
     _install_rule("AWS::EC2::SecurityGroupIngress", "IpPermissions")
     _install_rule("AWS::EC2::SecurityGroupEgress", "IpPermissionsEgress")
-    _install_load_balancing(services)
+    _install_load_balancing(services, load_balancer_delay)
     _replace(_LOG_GROUP, "create", _creating_log_group)
     _replace(_LOG_GROUP, "update", _updating_log_group)
     service.handle_request = _after_deletions(service.handle_request)
@@ -248,8 +251,8 @@ def _replace(name: str, kind: str, wrap: Callable[[Any], Any]) -> None:
     setattr(provisioners, original.__name__, wrapped)
 
 
-def _install_load_balancing(services: EndpointServices) -> None:
-    _replace(_LOAD_BALANCER, "create", _creating_load_balancer)
+def _install_load_balancing(services: EndpointServices, delay: float) -> None:
+    _replace(_LOAD_BALANCER, "create", lambda create: _creating_load_balancer(create, delay))
     _replace(_LOAD_BALANCER, "update", _updating_load_balancer)
     _replace(_LOAD_BALANCER, "delete", lambda delete: _deleting_load_balancer(delete, services))
     _replace(_TARGET_GROUP, "create", _creating_target_group)
@@ -283,7 +286,7 @@ def _declared(
     return declared
 
 
-def _creating_load_balancer(create: Callable[..., _Made]) -> Callable[..., _Made]:
+def _creating_load_balancer(create: Callable[..., _Made], delay: float) -> Callable[..., _Made]:
     def handler(logical_id: str, properties: _Properties, stack: str) -> _Made:
         if not is_network({"Type": properties.get("Type")}):
             return create(logical_id, properties, stack)
@@ -292,6 +295,8 @@ def _creating_load_balancer(create: Callable[..., _Made]) -> Callable[..., _Made
         plain_arn, _ = create(logical_id, properties, stack)
         record = make_network(plain_arn, attributes=attributes, enforce=_enforcement(properties))
         arn = record["LoadBalancerArn"]
+        # In a thread of the stack.
+        time.sleep(delay)
         return arn, _load_balancer_attributes(arn)
 
     return handler

@@ -7,6 +7,7 @@ TargetGroupAttribute, ListenerAttribute, CreateTargetGroup) for names, defaults 
 import functools
 import re
 import secrets
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ from ministack.services import alb, ec2
 
 from lab.emulator.errors import ApiError, Handler, rendering_errors
 from lab.emulator.subnets import check_subnets
-from lab.emulator.target_groups import forwards_to
+from lab.emulator.target_groups import CREATED_AT, forwards_to, is_active
 from lab.emulator.wire import element
 
 _LAYER_4 = frozenset({"TCP", "TLS", "UDP", "TCP_UDP"})
@@ -79,6 +80,7 @@ def make_network(
         The record, which has a new ARN.
     """
     record: dict[str, Any] = alb._lbs[arn]
+    record[CREATED_AT] = time.monotonic()
     record["LoadBalancerArn"] = _rename(arn, "loadbalancer", alb._lbs, alb._lb_attrs)
     name, unique = record["LoadBalancerName"], record["LoadBalancerArn"].rpartition("/")[2]
     record["DNSName"] = f"{name}-{unique}.elb.{alb.get_region()}.amazonaws.com"
@@ -183,13 +185,17 @@ def _complete(
     return [{"Key": key, "Value": value} for key, value in {**defaults, **values}.items()]
 
 
-def install() -> None:
-    """Add Network Load Balancers to ministack's Elastic Load Balancing API."""
+def install(*, delay: float) -> None:
+    """Add Network Load Balancers to ministack's Elastic Load Balancing API.
+
+    Args:
+        delay: Seconds from the creation of a load balancer until it is active.
+    """
     # On AWS the last part of an ARN is hexadecimal.
     alb._short_id = functools.partial(secrets.token_hex, 8)
     # ministack omits "targetgroup/".
     alb._target_group_full_name_from_arn = group_full_name
-    alb._lb_xml = _load_balancer_xml
+    alb._lb_xml = functools.partial(_load_balancer_xml, delay=delay)
     alb._tg_xml = _without_http(alb._tg_xml)
     actions = alb._ACTION_MAP
     for name, wrap in (
@@ -317,7 +323,7 @@ def _modifying(known: Mapping[str, str]) -> Callable[[Handler], Handler]:
     return wrap
 
 
-def _load_balancer_xml(record: Mapping[str, Any]) -> str:
+def _load_balancer_xml(record: Mapping[str, Any], *, delay: float) -> str:
     zones = [
         {"ZoneName": ec2._subnets[subnet]["AvailabilityZone"], "SubnetId": subnet}
         for subnet in record["Subnets"]
@@ -328,7 +334,7 @@ def _load_balancer_xml(record: Mapping[str, Any]) -> str:
         {name: record[name] for name in copied}
         | {
             "CanonicalHostedZoneId": "Z26RNL4JYFTOTI",
-            "State": {"Code": record["State"]},
+            "State": {"Code": "active" if is_active(record, delay) else "provisioning"},
             "Type": record["Type"],
             "AvailabilityZones": zones,
             "SecurityGroups": record["SecurityGroups"],

@@ -5,6 +5,7 @@ ports, no zones, no draining and only healthy targets.
 """
 
 import logging
+import math
 import socket
 import threading
 import time
@@ -33,6 +34,9 @@ from lab.emulator.wire import element
 _CHECKER_PERIOD = 0.05
 _PROBE_TIMEOUT = 2.0
 
+#: The key of a Network Load Balancer's record with the time of its creation.
+CREATED_AT = "_CreatedAt"
+
 _logger = logging.getLogger("lab.targets")
 
 
@@ -44,11 +48,13 @@ class TargetTimes:
         registration_delay: From registration to the first health check.
         interval: Between two checks of a target; None: each group's own.
         rule_delay: From a change of outbound rules to its effect.
+        load_balancer_delay: From the creation of a load balancer until it is active.
     """
 
     registration_delay: float
     interval: float | None = None
     rule_delay: float = 0.0
+    load_balancer_delay: float = 0.0
 
 
 @dataclass(slots=True)
@@ -102,7 +108,9 @@ class TargetGroups:
         attributes = group_attributes(arn)
         check_port = str(record["HealthCheckPort"])
         interval = self.times.interval or float(record["HealthCheckIntervalSeconds"])
-        balancers = _balancers(scope, arn)
+        delay = self.times.load_balancer_delay
+        # Until then the targets are unused, and their registration begins afterwards.
+        balancers = [it for it in _balancers(scope, arn) if is_active(it, delay)]
         return GroupSettings(
             port=int(record["Port"]),
             subnets=_subnets(scope, str(record["VpcId"])),
@@ -171,6 +179,11 @@ def _balancers(scope: Scope, arn: str) -> list[Mapping[str, Any]]:
         for listener in alb._listeners.values_scoped(scope.account, scope.region)
         if forwards_to(listener, arn)
     ]
+
+
+def is_active(balancer: Mapping[str, Any], delay: float) -> bool:
+    """Return whether a load balancer was created this many seconds ago, or is no network one."""
+    return bool(time.monotonic() >= balancer.get(CREATED_AT, -math.inf) + delay)
 
 
 def _enabled_zones(scope: Scope, balancers: Iterable[Mapping[str, Any]]) -> frozenset[str] | None:

@@ -174,6 +174,33 @@ def path(emulator: Emulator) -> Iterator[ConnectionPath]:
     emulator.admin.clear_faults()
 
 
+def test_a_new_load_balancer_uses_its_targets_when_it_is_active(tmp_path: Path) -> None:
+    def states(delay: str) -> tuple[str, str]:
+        options = (f"--load-balancer-delay={delay}", "--registration-delay=3600")
+        with running_emulator(tmp_path / delay, options=options) as emulator:
+            elb = emulator.client("elbv2")
+            vpc, subnets = create_vpc(emulator)
+            (balancer,) = elb.create_load_balancer(Name="x", Type="network", Subnets=subnets)[
+                "LoadBalancers"
+            ]
+            (group,) = elb.create_target_group(
+                Name="x", Protocol="TCP", Port=5432, VpcId=vpc, TargetType="ip"
+            )["TargetGroups"]
+            arn = group["TargetGroupArn"]
+            elb.create_listener(
+                LoadBalancerArn=balancer["LoadBalancerArn"],
+                Protocol="TCP",
+                Port=5432,
+                DefaultActions=[{"Type": "forward", "TargetGroupArn": arn}],
+            )
+            elb.register_targets(TargetGroupArn=arn, Targets=[{"Id": PRIMARY}])
+            (target,) = elb.describe_target_health(TargetGroupArn=arn)["TargetHealthDescriptions"]
+            return balancer["State"]["Code"], target["TargetHealth"]["State"]
+
+    assert states("3600") == ("provisioning", "unused")
+    assert states("0") == ("active", "initial")
+
+
 def rejected(call: Callable[[], object]) -> tuple[str, str]:
     with pytest.raises(ClientError) as refusal:
         call()

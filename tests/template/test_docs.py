@@ -144,6 +144,7 @@ def test_the_architecture_states_the_default_times_of_the_lab() -> None:
     assert described == [
         f"{seconds:g} s"
         for seconds in (
+            options.load_balancer_delay,
             options.registration_delay,
             options.health_check_interval,
             options.schedule_interval,

@@ -559,7 +559,7 @@ def test_a_function_may_send_events_of_its_source_only(situation: str) -> None:
 
 def needs(logical_id: str) -> set[str]:
     """Return every resource that CloudFormation creates before this one and deletes after it."""
-    template = load()["Resources"]
+    template = expand()["Resources"]
     found: set[str] = set()
     waiting = [logical_id]
     while waiting:
@@ -584,6 +584,24 @@ def test_the_first_sync_comes_after_everything_that_a_healthy_target_needs() -> 
         "ReconcileTargetsFunction",
         "ReconcileTargetsRole",
     }
+
+
+def test_nothing_starts_a_run_before_the_first_sync() -> None:
+    sync = "'Fn::GetAtt': ['ReconcileTargetsFunction', 'Arn']"
+    triggers = {
+        logical_id
+        for logical_id, resource in expand()["Resources"].items()
+        if resource["Type"] in {"AWS::Scheduler::Schedule", "AWS::Events::Rule"}
+        and sync in str(resource["Properties"])
+    }
+
+    assert triggers == {
+        "DatabaseRule",
+        "InstanceStateRule",
+        "ReconcileTargetsFunctionEveryMinute",
+        "SwitchoverRule",
+    }
+    assert all("FirstSync" in needs(logical_id) for logical_id in triggers)
 
 
 @pytest.mark.parametrize(
