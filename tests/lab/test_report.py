@@ -150,7 +150,7 @@ def test_a_timeline_without_writes_shows_no_gap() -> None:
 def test_the_phases_of_an_outage_follow_each_other() -> None:
     assert parts(WATCH) == [
         ("detect", 0.0, 6.5),
-        ("register", 6.5, pytest.approx(6.6)),
+        ("open", 6.5, pytest.approx(6.6)),
         ("healthy", pytest.approx(6.6), 101.5),
         ("first write", 101.5, 101.75),
     ]
@@ -164,7 +164,7 @@ def test_a_registered_address_has_no_phase_of_registration() -> None:
 
 def test_an_unrecorded_detection_is_no_phase() -> None:
     assert [name for name, *_ in parts(replace(WATCH, detected_at=None))] == [
-        "register",
+        "open",
         "healthy",
         "first write",
     ]
@@ -176,7 +176,7 @@ def test_printed_outages_have_their_figures_in_words() -> None:
     )
 
     assert "no write for 102.00 s, needed 101.00 s" in watch
-    assert "registered -, healthy 9.50 s, first write 9.25 s" in standby
+    assert "open -, healthy 9.50 s, first write 9.25 s" in standby
 
 
 def test_outages_are_drawn_side_by_side_on_one_axis(tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_outages_are_drawn_side_by_side_on_one_axis(tmp_path: Path) -> None:
     drawn = bars(drawing)
 
     assert [kind for kind, *_ in drawn] == [
-        "detect", "register", "healthy", "first-write", "healthy", "first-write",
+        "detect", "open", "healthy", "first-write", "healthy", "first-write",
     ]  # fmt: skip
     for (_, start, width), (_, following, _) in pairwise(drawn[:4]):
         assert start + width == pytest.approx(following, abs=0.11)
@@ -204,8 +204,8 @@ def test_words_repeat_the_colours_of_outages(tmp_path: Path) -> None:
     (drawing,) = drawings(lab_page(tmp_path, LabResults(outages=[WATCH])))
     words = [text.text for text in drawing.iter("text")]
 
-    assert "detect 6.50 s · register 0.10 s · healthy 94.90 s · first write 0.25 s" in words
-    assert {"detect", "register", "healthy", "first write"} <= set(words)
+    assert "detect 6.50 s · open 0.10 s · healthy 94.90 s · first write 0.25 s" in words
+    assert {"detect", "open", "healthy", "first write"} <= set(words)
 
 
 @pytest.mark.parametrize("last", [0.0, 0.004, 9.0, 184.0, 3600.0])
