@@ -20,6 +20,8 @@ _CONDITIONS = {
     "CreatesInterfaceEndpoints": "with `CreateInterfaceEndpoints`",
     "IsCluster": "clusters",
     "IsInstance": "EC2 instances",
+    "IsRdsInstance": "RDS instances",
+    "IsProxy": "RDS proxies",
     "IsRds": "RDS",
     "IsScalingGroup": "`ec2-asg`",
     "KeepsStandbyServing": "`StandbyTargets=serving`",

@@ -63,6 +63,7 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "ReportStatusFunction": (
         "rds-instance",
         "rds-cluster-writer",
+        "rds-proxy",
         "ec2-instance",
         "ec2-asg",
         "serving standby",
@@ -186,6 +187,9 @@ class PermissionsAccount(Account):
         group: str = self.client("ec2").create_security_group(
             GroupName="permissions", Description="x", VpcId=self.vpc
         )["GroupId"]
+        self.client("rds").modify_db_instance(
+            DBInstanceIdentifier="orders", VpcSecurityGroupIds=[group], ApplyImmediately=True
+        )
         self.emulator.admin.put_network_interface(
             NetworkInterface(
                 address=STANDBY,
@@ -341,6 +345,7 @@ class PermissionsAccount(Account):
         kind, endpoint, identifier = {
             "rds-cluster-writer": (situation, self.names["sales"], "sales"),
             "rds-cluster-readers": (situation, self.names["sales-ro"], "sales"),
+            "rds-proxy": (situation, self.names["pool-ro"], "pool"),
             "ec2-instance": (situation, self.instance, self.instance),
             "ec2-asg": (situation, GROUP, GROUP),
         }.get(situation, ("rds-instance", self.names["orders"], "orders"))

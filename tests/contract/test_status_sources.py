@@ -14,9 +14,10 @@ from botocore.stub import ANY, Stubber
 
 from lab.addresses import free_port
 from target_sync.endpoint_service import Ec2EndpointService
-from target_sync.errors import AwsCallError, AwsUnavailableError
-from target_sync.model import EndpointService, TargetState
+from target_sync.errors import AwsAccessDeniedError, AwsCallError, AwsUnavailableError
+from target_sync.model import DatabaseKind, EndpointService, TargetState
 from target_sync.status.facts import (
+    Database,
     DescribedTarget,
     FollowedChange,
     FollowedChanges,
@@ -30,6 +31,7 @@ from target_sync.status.facts import (
     SubnetNetwork,
     SubnetRoute,
 )
+from target_sync.status.sources.databases import AwsDatabase
 from target_sync.status.sources.load_balancers import ElbLoadBalancers
 from target_sync.status.sources.metrics import RECENT_SECONDS, CloudWatchMetrics
 from target_sync.status.sources.networks import Ec2Networks
@@ -55,6 +57,111 @@ def stubbed(service: str) -> Iterator[tuple[Any, Stubber]]:
     with Stubber(client) as stubber:
         yield client, stubber
         stubber.assert_no_pending_responses()
+
+
+# --------------------------------------------------------------------------------- the database
+
+RDS_GROUPS = [
+    {"VpcSecurityGroupId": "sg-1", "Status": "active"},
+    {"VpcSecurityGroupId": "sg-2", "Status": "removing"},
+]
+
+
+def database(kind: DatabaseKind, client: Any, endpoint: str = "orders.example") -> AwsDatabase:
+    return AwsDatabase(kind, "orders", endpoint, client)
+
+
+def test_an_instance_has_its_state_port_groups_and_subnets() -> None:
+    item = {
+        "DBInstanceStatus": "modifying",
+        "Endpoint": {"Port": 5433},
+        "VpcSecurityGroups": RDS_GROUPS,
+        "DBSubnetGroup": {"Subnets": [{"SubnetIdentifier": "subnet-a"}]},
+    }
+    with stubbed("rds") as (client, stubber):
+        named = {"DBInstanceIdentifier": "orders"}
+        stubber.add_response("describe_db_instances", {"DBInstances": [item]}, named)
+        bare = {"DBInstanceStatus": "creating"}
+        stubber.add_response("describe_db_instances", {"DBInstances": [bare]}, named)
+        adapter = database(DatabaseKind.RDS_INSTANCE, client)
+
+        assert adapter.database() == Database(
+            state="modifying", port=5433, security_groups=("sg-1",), subnets=frozenset({"subnet-a"})
+        )
+        assert adapter.database() == Database(state="creating", security_groups=())
+
+
+@pytest.mark.parametrize("kind", [kind for kind in DatabaseKind if kind.is_cluster])
+def test_a_cluster_has_its_state_port_and_groups(kind: DatabaseKind) -> None:
+    item = {"Status": "stopped", "Port": 5432, "VpcSecurityGroups": RDS_GROUPS}
+    with stubbed("rds") as (client, stubber):
+        named = {"DBClusterIdentifier": "orders"}
+        stubber.add_response("describe_db_clusters", {"DBClusters": [item]}, named)
+
+        assert database(kind, client).database() == Database(
+            state="stopped", port=5432, security_groups=("sg-1",)
+        )
+
+
+PROXY = {"Status": "available", "Endpoint": "Orders.example", "VpcSecurityGroupIds": ["sg-1"]}
+READ_ONLY = {"Status": "creating", "Endpoint": "Reads.example", "VpcSecurityGroupIds": ["sg-2"]}
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "expected"),
+    [
+        ("orders.example", Database(state="available", security_groups=("sg-1",))),
+        ("reads.example", Database(state="creating", security_groups=("sg-2",))),
+        ("gone.example", None),
+    ],
+)
+def test_each_endpoint_of_a_proxy_has_its_own_groups(endpoint: str, expected: Any) -> None:
+    with stubbed("rds") as (client, stubber):
+        named = {"DBProxyName": "orders"}
+        stubber.add_response("describe_db_proxies", {"DBProxies": [PROXY]}, named)
+        if endpoint != "orders.example":
+            endpoints = {"DBProxyEndpoints": [PROXY, READ_ONLY]}
+            stubber.add_response("describe_db_proxy_endpoints", endpoints, named)
+        adapter = database(DatabaseKind.RDS_PROXY, client, endpoint)
+
+        if expected is None:
+            with pytest.raises(AwsCallError, match="documented shape"):
+                adapter.database()
+        else:
+            assert adapter.database() == expected
+
+
+def test_an_instance_of_ec2_has_its_state_and_groups() -> None:
+    item = {"State": {"Name": "running"}, "SecurityGroups": [{"GroupId": "sg-1"}]}
+    with stubbed("ec2") as (client, stubber):
+        reply = {"Reservations": [{"Instances": [item]}]}
+        stubber.add_response("describe_instances", reply, {"InstanceIds": ["orders"]})
+
+        assert database(DatabaseKind.EC2_INSTANCE, client).database() == Database(
+            state="running", security_groups=("sg-1",)
+        )
+
+
+@pytest.mark.parametrize(
+    ("kind", "service", "operation", "code"),
+    [
+        (DatabaseKind.RDS_INSTANCE, "rds", "describe_db_instances", "DBInstanceNotFound"),
+        (DatabaseKind.RDS_CLUSTER_WRITER, "rds", "describe_db_clusters", "DBClusterNotFoundFault"),
+        (DatabaseKind.RDS_PROXY, "rds", "describe_db_proxies", "DBProxyNotFoundFault"),
+        (DatabaseKind.EC2_INSTANCE, "ec2", "describe_instances", "InvalidInstanceID.NotFound"),
+    ],
+)
+def test_a_missing_database_is_none_and_a_denied_call_an_error(
+    kind: DatabaseKind, service: str, operation: str, code: str
+) -> None:
+    with stubbed(service) as (client, stubber):
+        stubber.add_client_error(operation, code, http_status_code=404)
+        stubber.add_client_error(operation, "AccessDenied", http_status_code=403)
+        adapter = database(kind, client)
+
+        assert adapter.database() is None
+        with pytest.raises(AwsAccessDeniedError):
+            adapter.database()
 
 
 # --------------------------------------------------------------------------------- load balancers

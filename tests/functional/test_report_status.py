@@ -33,6 +33,7 @@ from target_sync.status.facts import Deployment, FunctionNetwork, SslReply, Subn
 from target_sync.status.report import StatusReport, make_report
 from target_sync.status.request import ReportFormat, Widget, parse_request
 from target_sync.status.settings import load_status_settings
+from target_sync.status.sources.databases import AwsDatabase
 from target_sync.status.sources.postgres import PostgresProbe
 from target_sync.status.widget import Frame, to_html
 from target_sync.targets.network_interfaces import RdsNetworkInterfaces
@@ -41,6 +42,7 @@ from tests.support.events import context, load_event
 from tests.support.status import (
     BALANCER_ARN,
     BALANCER_GROUP,
+    DATABASE,
     DATABASE_GROUP,
     DEPLOYMENT,
     EXISTING_GROUP,
@@ -320,7 +322,8 @@ def test_a_function_outside_the_vpc_connects_to_no_target(aws: FakeAws) -> None:
 
 def test_without_security_groups_none_are_read(aws: FakeAws) -> None:
     bare = replace(FACTS.load_balancer, security_groups=())  # type: ignore[type-var]
-    aws.facts = replace(FACTS, load_balancer=bare)
+    no_groups = replace(DATABASE, security_groups=())
+    aws.facts = replace(FACTS, load_balancer=bare, database=no_groups)
 
     report = make_collector(aws, replace(EXISTING_GROUP, database_security_groups=())).run()
 
@@ -336,6 +339,17 @@ def test_the_attributes_of_a_listener_of_another_group_are_not_read(aws: FakeAws
 
     assert states(report, CheckState.BROKEN) == {CheckId.LISTENER}
     assert not [call for call in aws.calls if call[0] == "listener_attributes"]
+
+
+def test_the_groups_of_today_are_read(aws: FakeAws) -> None:
+    """The deployment knows only the groups of its day."""
+    aws.facts = replace(FACTS, database=replace(DATABASE, security_groups=("sg-9",)))
+
+    report = make_collector(aws).run()
+
+    (read,) = [call[1] for call in aws.calls if call[0] == "security_groups"]
+    assert read == {BALANCER_GROUP, OUTBOUND_RULES_GROUP, "sg-9"}
+    assert states(report, CheckState.BROKEN) == {CheckId.DATABASE_SECURITY_GROUP}
 
 
 def test_without_a_load_balancer_no_rules_or_subnets_are_read(aws: FakeAws) -> None:
@@ -354,6 +368,7 @@ def test_without_a_load_balancer_no_rules_or_subnets_are_read(aws: FakeAws) -> N
     ("method", "action", "ids"),
     [
         ("targets", "elasticloadbalancing:Call", {CheckId.TARGET_HEALTH, CheckId.DRIFT}),
+        ("database", "rds:Call", {CheckId.DATABASE}),
         ("listeners", "elasticloadbalancing:Call", {CheckId.LISTENER}),
         ("security_groups", "ec2:Call",
          {CheckId.LOAD_BALANCER_SECURITY_GROUP, CheckId.SWITCH, CheckId.DATABASE_SECURITY_GROUP}),
@@ -544,6 +559,7 @@ def test_each_stack_gets_the_parts_that_it_needs() -> None:
     inside = build.build_status_collector({**ENVIRONMENT, "FUNCTION_SUBNETS": "subnet-a,subnet-b"})
     scaling = build.build_status_collector(GROUP_ENVIRONMENT)
     existing = build.build_status_collector(EXISTING_GROUP_ENVIRONMENT)
+    hostname = build.build_status_collector({**ENVIRONMENT, "DATABASE_KIND": "hostname"})
     instance = build.build_status_collector(
         {**ENVIRONMENT, "DATABASE_KIND": "ec2-instance", "DATABASE_ENDPOINT": "i-0a1b2c3d4e5f60718"}
     )
@@ -558,6 +574,8 @@ def test_each_stack_gets_the_parts_that_it_needs() -> None:
     assert existing.service is None
     assert not existing.settings.deployment.owns_network
     assert isinstance(instance.endpoint, InstanceEndpoint)
+    databases = [it.database for it in (inside, instance, scaling, hostname)]
+    assert [isinstance(it, AwsDatabase) for it in databases] == [True, True, False, False]
     assert instance.settings.deployment.apis == ("elasticloadbalancing", "ec2")
 
 

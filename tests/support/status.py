@@ -22,6 +22,7 @@ from target_sync.model import (
 )
 from target_sync.status.collector import StatusCollector
 from target_sync.status.facts import (
+    Database,
     Deployment,
     DescribedTarget,
     Facts,
@@ -70,6 +71,7 @@ DEPLOYMENT = Deployment(
     service_id=SERVICE_ID,
     consumer_network=CONSUMERS,
     idle_timeout=350,
+    identifier="orders",
     database_security_groups=(DATABASE_GROUP,),
     manages_ingress=True,
     principals=frozenset({PRINCIPAL}),
@@ -175,9 +177,12 @@ OUT_OF_SYNC = replace(RUNS, in_sync_at=None)
 NO_WAY_OUT = FunctionNetwork((), frozenset())
 OUTSIDE = Skipped("The function is outside the VPC.")
 
+DATABASE = Database(state="available", port=PORT, security_groups=(DATABASE_GROUP,))
+
 FACTS = Facts(
     now=NOW,
     observation=observation(),
+    database=DATABASE,
     attached=Skipped("There is no Auto Scaling group."),
     targets=(target(),),
     standbys=Skipped("The standby's target does not stay registered."),
@@ -307,6 +312,7 @@ def make_collector(
     return StatusCollector(
         settings=settings,
         endpoint=fake if deployment.syncs else None,
+        database=fake if deployment.syncs else None,
         standbys=fake if serves_standby else None,
         balancers=fake,
         networks=fake,

@@ -59,7 +59,7 @@ def every_state() -> StatusReport:
             FollowedChange(at=NOW - 600, to_detect=4.2, to_register=4.9, to_healthy=184.0), 14
         ),
     )
-    states = [*CheckState] * 4
+    states = [*CheckState] * 5
     checks = [
         replace(
             check, state=state, details=("A detail.", "And more."), remedy="Do this.", command="aws"

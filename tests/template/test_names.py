@@ -70,6 +70,7 @@ def condition_of(kind: DatabaseKind) -> dict[str, bool]:
         "IsRds": kind in RDS_KINDS,
         "IsCluster": kind.is_cluster,
         "IsRdsInstance": kind is DatabaseKind.RDS_INSTANCE,
+        "IsProxy": kind is DatabaseKind.RDS_PROXY,
         "IsInstance": kind is DatabaseKind.EC2_INSTANCE,
         "IsScalingGroup": kind is DatabaseKind.EC2_ASG,
     }

@@ -15,7 +15,14 @@ from awscli.clidriver import create_clidriver
 from click import Command, Context, Group
 from samcli.cli.main import cli as sam
 
-from target_sync.model import ConnectionState, OutboundRules, SwitchState, Target, TargetState
+from target_sync.model import (
+    ConnectionState,
+    DatabaseKind,
+    OutboundRules,
+    SwitchState,
+    Target,
+    TargetState,
+)
 from target_sync.status.checks.result import CheckId
 from target_sync.status.facts import Deployment, SecurityGroup
 from target_sync.status.report import make_report, to_text
@@ -23,6 +30,7 @@ from target_sync.targets.group_settings import GROUP_ATTRIBUTES
 from tests.support.status import (
     BALANCER,
     BALANCER_GROUP,
+    DATABASE,
     DATABASE_GROUP,
     DEPLOYMENT,
     EVERYWHERE,
@@ -56,6 +64,14 @@ SERVICE: Any = FACTS.service
 SPACED = replace(SCALING, scaling_group="my databases")
 FAULTS: list[tuple[CheckId, Deployment, dict[str, Any]]] = [
     (CheckId.ENDPOINT_NAME, SPACED, {"attached": False}),
+    *(
+        (CheckId.DATABASE, replace(DEPLOYMENT, kind=kind), {
+            "database": replace(DATABASE, state="stopped")})
+        for kind in (DatabaseKind.RDS_INSTANCE, DatabaseKind.RDS_CLUSTER_READERS,
+                     DatabaseKind.EC2_INSTANCE)
+    ),
+    (CheckId.DATABASE, DEPLOYMENT, {"database": replace(DATABASE, port=5433)}),
+    (CheckId.DATABASE, DEPLOYMENT, {"database": replace(DATABASE, security_groups=())}),
     (CheckId.TARGET_HEALTH, DEPLOYMENT, {"observation": observation(B)}),
     (CheckId.DRIFT, DEPLOYMENT, {
         "targets": (target(), target(B)),

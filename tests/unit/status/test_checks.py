@@ -8,6 +8,7 @@ import pytest
 
 from target_sync.model import (
     ConnectionState,
+    DatabaseKind,
     FailedObservation,
     LookupFailure,
     OutboundRules,
@@ -38,6 +39,7 @@ from tests.support.status import (
     BALANCER_ARN,
     BALANCER_GROUP,
     CONSUMERS,
+    DATABASE,
     DATABASE_GROUP,
     DEPLOYMENT,
     EVERYWHERE,
@@ -176,6 +178,7 @@ def test_the_document_has_null_for_unknown_targets_and_changes(unavailable: Any)
     ("changes", "id_"),
     [
         ({"observation": failed(LookupFailure.NAME_DOES_NOT_EXIST)}, CheckId.ENDPOINT_NAME),
+        ({"database": None}, CheckId.DATABASE),
         ({"observation": observation(PUBLIC)}, CheckId.ALLOWED_ADDRESSES),
         ({"targets": unhealthy("Target.InvalidState")}, CheckId.TARGET_HEALTH),
         ({"probes": {f"{A}:5432": SslReply.OTHER}}, CheckId.POSTGRESQL),
@@ -313,6 +316,7 @@ def test_a_path_with_an_unknown_check_of_traffic_is_unknown(fact: str) -> None:
 @pytest.mark.parametrize(
     ("fact", "id_"),
     [
+        ("database", CheckId.DATABASE),
         ("function_network", CheckId.FUNCTION_NETWORK),
         ("recent_runs", CheckId.LAST_SYNC),
         ("changes", CheckId.LAST_FAILOVER),
@@ -396,6 +400,109 @@ def test_two_sources_that_disagree_are_a_warning() -> None:
 @pytest.mark.parametrize(("ttl", "state"), [(540, OK), (541, WARNING)])
 def test_a_ttl_longer_than_a_run_is_a_warning(ttl: int, state: CheckState) -> None:
     assert check(CheckId.ENDPOINT_NAME, observation=observation(ttl=ttl)).state is state
+
+
+# ---------------------------------------------------------------------------------- the database
+
+
+def test_a_stopped_database_explains_its_unhealthy_target() -> None:
+    report = status_report(
+        database=replace(DATABASE, state="stopped"), targets=unhealthy("Target.FailedHealthChecks")
+    )
+
+    result = of(report, CheckId.DATABASE)
+    assert broken(report) == [CheckId.DATABASE]
+    assert of(report, CheckId.TARGET_HEALTH).caused_by is CheckId.DATABASE
+    assert result.details == ("orders is stopped.",)
+    assert result.command == (
+        "aws rds start-db-instance --db-instance-identifier orders --region eu-west-1"
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "state"),
+    [(DatabaseKind.RDS_PROXY, "stopped"), (DatabaseKind.RDS_INSTANCE, "incompatible-network")],
+)
+def test_a_database_that_no_command_can_start_has_none(kind: DatabaseKind, state: str) -> None:
+    result = check(
+        CheckId.DATABASE, replace(DEPLOYMENT, kind=kind), database=replace(DATABASE, state=state)
+    )
+    assert (result.state, result.command) == (BROKEN, "")
+
+
+@pytest.mark.parametrize(
+    "state", ["available", "modifying", "rebooting", "failing-over", "running"]
+)
+def test_a_database_that_changes_by_itself_is_ok(state: str) -> None:
+    assert check(CheckId.DATABASE, database=replace(DATABASE, state=state)).state is OK
+
+
+def test_a_deleted_database_explains_its_missing_name() -> None:
+    report = status_report(
+        database=None, observation=failed(LookupFailure.NAME_DOES_NOT_EXIST), targets=()
+    )
+    assert broken(report) == [CheckId.DATABASE]
+    assert of(report, CheckId.ENDPOINT_NAME).caused_by is CheckId.DATABASE
+
+
+def test_another_port_than_that_of_the_deployment_is_broken() -> None:
+    result = check(CheckId.DATABASE, database=replace(DATABASE, port=5433))
+
+    assert result.state is BROKEN
+    assert result.details[1] == "It listens on port 5433, but the targets have port 5432."
+    assert result.command.endswith("--parameter-overrides DatabasePort=5433")
+
+
+def test_a_proxy_whose_port_no_api_gives_is_ok() -> None:
+    assert check(CheckId.DATABASE, database=replace(DATABASE, port=None)).state is OK
+
+
+def test_other_security_groups_or_subnets_than_those_of_the_deployment_are_a_warning() -> None:
+    deployment = replace(DEPLOYMENT, database_subnets=("subnet-a", "subnet-b"))
+    moved = replace(DATABASE, security_groups=("sg-9",), subnets=frozenset({"subnet-c"}))
+    result = check(CheckId.DATABASE, deployment, database=moved)
+
+    assert result.state is WARNING
+    assert result.details[1:] == (
+        f"Its security groups are sg-9. At the deployment they were {DATABASE_GROUP}.",
+        "Its subnets are subnet-c. At the deployment they were subnet-a, subnet-b.",
+    )
+    assert "DatabasePort, which is 5432 or 0" in result.remedy
+
+
+def test_the_subnets_are_compared_only_where_the_stack_needs_them() -> None:
+    moved = replace(DATABASE, subnets=frozenset({"subnet-c"}))
+    assert check(CheckId.DATABASE, database=moved).state is OK
+
+
+def test_the_groups_of_today_must_allow_the_load_balancer() -> None:
+    """Not those of the deployment, whose rules stay where they are."""
+    closed = {**GROUPS, "sg-9": group_of()}
+    report = status_report(
+        database=replace(DATABASE, security_groups=("sg-9",)), security_groups=closed
+    )
+
+    result = of(report, CheckId.DATABASE_SECURITY_GROUP)
+    assert broken(report) == [CheckId.DATABASE_SECURITY_GROUP]
+    assert result.details[0].startswith("No rule of sg-9 allows ")
+    assert result.remedy == "Allow it."
+    assert "--group-id sg-9" in result.command
+
+
+@pytest.mark.parametrize(("rules", "state"), [((), BROKEN), (None, OK)])
+def test_without_the_database_the_groups_of_the_deployment_are_checked(
+    rules: Any, state: CheckState
+) -> None:
+    groups = GROUPS if rules is None else {**GROUPS, DATABASE_GROUP: group_of(rules)}
+    result = check(CheckId.DATABASE_SECURITY_GROUP, database=DENIED, security_groups=groups)
+
+    assert result.state is state
+    assert result.details[1] == (
+        f"These were its groups at the deployment. Those of today are unknown: {DENIED.reason}"
+    )
+
+
+# ----------------------------------------------------------------------------- allowed addresses
 
 
 def test_an_address_outside_the_allowed_networks_is_broken() -> None:
@@ -1237,7 +1344,8 @@ def test_a_load_balancer_without_groups_needs_a_rule_for_its_subnets() -> None:
 
 def test_a_database_without_known_groups_is_skipped() -> None:
     deployment = replace(DEPLOYMENT, database_security_groups=())
-    assert check(CheckId.DATABASE_SECURITY_GROUP, deployment).state is CheckState.SKIPPED
+    result = check(CheckId.DATABASE_SECURITY_GROUP, deployment, database=Skipped("No API."))
+    assert result.state is CheckState.SKIPPED
 
 
 # -------------------------------------------------------------------------------------- consumers

@@ -4,16 +4,20 @@ import functools
 import os
 import time
 from collections.abc import Mapping
+from typing import Any
 
 from botocore.config import Config
 
 from target_sync.aws import CLIENT_CONFIG, make_client
 from target_sync.clock import SystemClock
+from target_sync.config import Settings
 from target_sync.endpoint_service import Ec2EndpointService
 from target_sync.endpoints.build import endpoint_of
+from target_sync.model import DatabaseKind
 from target_sync.reporting import PowertoolsReporter
 from target_sync.status.collector import StatusCollector
 from target_sync.status.settings import StatusSettings, load_status_settings
+from target_sync.status.sources.databases import AwsDatabase
 from target_sync.status.sources.load_balancers import ElbLoadBalancers
 from target_sync.status.sources.metrics import CloudWatchMetrics
 from target_sync.status.sources.networks import Ec2Networks
@@ -47,6 +51,7 @@ def build_status_collector(environ: Mapping[str, str]) -> StatusCollector:
     return StatusCollector(
         settings=settings,
         endpoint=endpoint_of(sync, clock.now) if sync else None,
+        database=_database(sync, deployment.identifier, ec2) if sync else None,
         standbys=network_interfaces_of(ec2, sync) if sync and sync.policy.serving_standby else None,
         balancers=ElbLoadBalancers(make_client("elbv2", STATUS_CONFIG)),
         networks=Ec2Networks(ec2),
@@ -61,6 +66,14 @@ def build_status_collector(environ: Mapping[str, str]) -> StatusCollector:
         now=clock.now,
         wall_clock=time.time,
     )
+
+
+def _database(sync: Settings, identifier: str, ec2: Any) -> AwsDatabase | None:
+    if sync.kind in {DatabaseKind.HOSTNAME, DatabaseKind.STATIC}:
+        return None
+    is_ec2 = sync.kind is DatabaseKind.EC2_INSTANCE
+    client = ec2 if is_ec2 else make_client("rds", STATUS_CONFIG)
+    return AwsDatabase(sync.kind, identifier, sync.endpoint, client)
 
 
 def _metrics(settings: StatusSettings) -> CloudWatchMetrics:

@@ -7,9 +7,16 @@ from ipaddress import ip_address
 from typing import Any, TypeVar
 
 from target_sync.environment import is_address
-from target_sync.model import FailedObservation, Observation, StandbyCheck, TargetState
+from target_sync.model import (
+    DatabaseKind,
+    FailedObservation,
+    Observation,
+    StandbyCheck,
+    TargetState,
+)
 from target_sync.ports import Endpoint, OutboundRulesPort, Reporter, Standbys
 from target_sync.status.facts import (
+    Database,
     Deployment,
     DescribedTarget,
     Facts,
@@ -21,10 +28,12 @@ from target_sync.status.facts import (
     SecurityGroup,
     Skipped,
     SslReply,
+    database_groups,
     require,
     require_load_balancer,
 )
 from target_sync.status.ports import (
+    DatabasePort,
     LoadBalancersPort,
     MetricsPort,
     NetworksPort,
@@ -43,6 +52,7 @@ SECONDS = 18.0
 #: Each probe may take some seconds.
 _MAX_PROBES = 3
 _ELB, _EC2, _CLOUDWATCH = "elasticloadbalancing", "ec2", "cloudwatch"
+_NO_DATABASE = "No AWS API describes this kind of database."
 _NO_ENDPOINT = "An Auto Scaling group has no endpoint."
 _NO_SERVICE = "With ExistingTargetGroupArn the stack has no endpoint service."
 _NO_SWITCH = "Only the load balancer of a stack that reconciles its targets has the switch."
@@ -56,6 +66,7 @@ class StatusCollector:
 
     Attributes:
         endpoint: Observes the database; None for an Auto Scaling group.
+        database: Describes the database; None for a kind that no API describes.
         standbys: Recognizes the standby's addresses; None unless its target stays registered.
         outbound_rules: The rules that open the targets; None if the stack has no switch.
         service: The endpoint service; None if the stack has none.
@@ -69,6 +80,7 @@ class StatusCollector:
 
     settings: StatusSettings
     endpoint: Endpoint | None
+    database: DatabasePort | None
     standbys: Standbys | None
     balancers: LoadBalancersPort
     networks: NetworksPort
@@ -99,6 +111,11 @@ class StatusCollector:
         metrics = partial(_present, self.metrics, _NO_SYNC)
 
         observation = start("the database's addresses", "rds", self._observe)
+        database = start(
+            "the database",
+            "ec2" if deployment.kind is DatabaseKind.EC2_INSTANCE else "rds",
+            lambda: _present(self.database, _NO_DATABASE).database(),
+        )
         targets = start("the targets", _ELB, lambda: elb.targets(group_arn))
         group = start("the target group", _ELB, lambda: elb.group(group_arn))
         of_balancer = partial(self._of_balancer, group)
@@ -106,6 +123,7 @@ class StatusCollector:
         listeners = start("the listeners", _ELB, lambda: of_balancer(elb.listeners))
         queries: dict[str, Query[Any]] = {
             "observation": observation,
+            "database": database,
             "attached": start("the Auto Scaling group", "autoscaling", self._attached),
             "targets": targets,
             "standbys": start(
@@ -134,7 +152,7 @@ class StatusCollector:
                 lambda: self.networks.subnets(require_load_balancer(balancer.fact()).vpc_id),
             ),
             "security_groups": start(
-                "the security groups", _EC2, lambda: self._security_groups(balancer)
+                "the security groups", _EC2, lambda: self._security_groups(balancer, database)
             ),
             "outbound_rules": start(
                 "the outbound rules",
@@ -188,10 +206,10 @@ class StatusCollector:
         return None
 
     def _security_groups(
-        self, balancer: "Query[LoadBalancer | None]"
+        self, balancer: "Query[LoadBalancer | None]", database: "Query[Database | None]"
     ) -> Mapping[str, SecurityGroup]:
         own = require_load_balancer(balancer.fact()).security_groups
-        ids = {*own, *self._deployment.database_security_groups}
+        ids = {*own, *database_groups(database.fact(), self._deployment)}
         return self.networks.security_groups(ids) if ids else {}
 
     def _standbys(

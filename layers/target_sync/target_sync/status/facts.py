@@ -64,6 +64,23 @@ def require(fact: Fact[_T]) -> _T:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Database:
+    """The database as RDS or EC2 describes it now.
+
+    Attributes:
+        state: Its status in the words of the API.
+        port: None if the API does not give one.
+        security_groups: The IDs of the groups that apply.
+        subnets: The IDs of the subnets of its subnet group; empty if the API does not give them.
+    """
+
+    state: str
+    security_groups: tuple[str, ...]
+    port: int | None = None
+    subnets: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DescribedTarget:
     """A target as DescribeTargetHealth returns it.
 
@@ -272,7 +289,10 @@ class Deployment:
         enforces_inbound_rules: `EnforceSecurityGroupInboundRulesOnPrivateLinkTraffic`.
         consumer_network: `ConsumerNetwork`; None with an existing target group.
         idle_timeout: `IdleTimeoutSeconds`; None where AWS allows only its own value.
-        database_security_groups: The IDs of the database's groups, as far as AWS reports them.
+        identifier: The database's, for the API that describes it.
+        database_security_groups: The IDs of the database's groups at the deployment, as far as AWS
+            reports them. `database_groups` returns those of today.
+        database_subnets: The IDs of its subnets at the deployment; empty if nothing needs them.
         manages_ingress: Whether the stack adds a rule to the database's security group.
         principals: The ARNs that may connect.
         trusted_accounts: The accounts whose requests ReviewConnectionsFunction accepts.
@@ -293,7 +313,9 @@ class Deployment:
     enforces_inbound_rules: bool = False
     consumer_network: IPNetwork | None = None
     idle_timeout: int | None = None
+    identifier: str = ""
     database_security_groups: tuple[str, ...] = ()
+    database_subnets: tuple[str, ...] = ()
     manages_ingress: bool = False
     acceptance_required: bool = False
     principals: frozenset[str] = frozenset()
@@ -323,6 +345,7 @@ class Facts:
     `None` as a fact: AWS says that the resource does not exist.
 
     Attributes:
+        database: What RDS or EC2 says about the database now.
         attached: Whether the Auto Scaling group is attached to the target group.
         standbys: Whether the database owns the registered addresses outside the observation.
         probes: The reply of each target to an SSLRequest, by address and port.
@@ -335,6 +358,7 @@ class Facts:
 
     now: float
     observation: Fact[Observation | FailedObservation]
+    database: Fact[Database | None]
     attached: Fact[bool | None]
     targets: Fact[tuple[DescribedTarget, ...] | None]
     standbys: Fact[StandbyCheck]
@@ -374,6 +398,13 @@ def require_load_balancer(fact: Fact[LoadBalancer | None]) -> LoadBalancer:
     if balancer is None:
         raise FactUnavailableError(Skipped("There is no load balancer."))
     return balancer
+
+
+def database_groups(database: Fact[Database | None], deployment: Deployment) -> tuple[str, ...]:
+    """Return the IDs of the database's groups today, or else those of the deployment."""
+    if isinstance(database, Database):
+        return database.security_groups
+    return deployment.database_security_groups
 
 
 def desired_targets(facts: Facts, deployment: Deployment) -> frozenset[str] | None:

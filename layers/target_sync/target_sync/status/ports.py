@@ -9,6 +9,7 @@ from typing import Protocol
 
 from target_sync.model import EndpointConnection, EndpointService
 from target_sync.status.facts import (
+    Database,
     DescribedTarget,
     FollowedChanges,
     FunctionNetwork,
@@ -20,6 +21,13 @@ from target_sync.status.facts import (
     SslReply,
     SubnetNetwork,
 )
+
+
+class DatabasePort(Protocol):
+    """The API that describes the database."""
+
+    def database(self) -> Database | None:
+        """Return the database as it is now."""
 
 
 class LoadBalancersPort(Protocol):

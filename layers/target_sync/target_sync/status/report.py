@@ -16,6 +16,7 @@ from typing import TypeAlias
 from target_sync.ports import LogRecord
 from target_sync.status.checks import (
     consumers,
+    database,
     load_balancer,
     operation,
     security_groups,
@@ -38,6 +39,7 @@ Document: TypeAlias = Mapping[str, object]
 #: The title of each check, and the function that makes its result.
 _CHECKS: Mapping[CheckId, tuple[str, Callable[[Facts, Deployment], CheckResult]]] = {
     CheckId.ENDPOINT_NAME: ("Endpoint name", targets.endpoint_name),
+    CheckId.DATABASE: ("Database", database.database),
     CheckId.ALLOWED_ADDRESSES: ("Allowed addresses", targets.allowed_addresses),
     CheckId.TARGET_HEALTH: ("Targets", targets.target_health),
     CheckId.POSTGRESQL: ("PostgreSQL", targets.postgresql),
@@ -68,6 +70,7 @@ _CHECKS: Mapping[CheckId, tuple[str, Callable[[Facts, Deployment], CheckResult]]
 #: or more than the health checks do.
 _NO_TRAFFIC = frozenset(
     {
+        CheckId.DATABASE,
         CheckId.POSTGRESQL,
         CheckId.FUNCTION_NETWORK,
         CheckId.LAST_SYNC,

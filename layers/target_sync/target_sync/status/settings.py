@@ -73,6 +73,8 @@ def _deployment(environ: Mapping[str, str], sync: Settings | None) -> Deployment
         ),
         target_group_arn=target_group_arn(environ),
         owns_network=bool(optional(environ, "LOAD_BALANCER_ARN")),
+        identifier=optional(environ, "DATABASE_IDENTIFIER"),
+        database_subnets=sync.subnets if sync else (),
         database_security_groups=tuple(items(environ, "DATABASE_SECURITY_GROUPS", "")),
         outbound_rules_group=sync.outbound_rules_group if sync else "",
         apis=_apis(sync),

@@ -22,8 +22,8 @@ _MAX_DETAILS = 3
 _MAX_PROBLEMS = 7
 _MAX_TARGETS = 6
 #: Pixels for the name of one check.
-_CHECK_WIDTH = 115
-_MAX_COLUMNS = 10
+_CHECK_WIDTH = 107
+_MAX_COLUMNS = 11
 #: Pixels for the columns of a table.
 _NARROW = 280
 _PROBLEMS = (CheckState.BROKEN, CheckState.UNKNOWN, CheckState.WARNING)

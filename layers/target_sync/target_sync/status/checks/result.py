@@ -11,6 +11,7 @@ class CheckId(StrEnum):
     """The status checks in the order of the report. Each is an anchor in docs/status.md."""
 
     ENDPOINT_NAME = "endpoint-name"
+    DATABASE = "database"
     ALLOWED_ADDRESSES = "allowed-addresses"
     TARGET_HEALTH = "target-health"
     POSTGRESQL = "postgresql"

@@ -6,11 +6,15 @@ from ipaddress import ip_address
 from target_sync.model import IPNetwork
 from target_sync.status.checks.result import CheckResult, broken, ok, skipped, warning
 from target_sync.status.facts import (
+    Database,
     Deployment,
+    Fact,
     Facts,
     LoadBalancer,
     Rule,
     SecurityGroup,
+    Unknown,
+    database_groups,
     require,
     require_load_balancer,
     target_addresses,
@@ -122,38 +126,49 @@ def _covers(rule: Rule, network: IPNetwork) -> bool:
 
 
 def database_security_group(facts: Facts, deployment: Deployment) -> CheckResult:
-    """Check that the database's security groups allow the load balancer."""
-    if not deployment.database_security_groups:
+    """Check that the database's security groups of today allow the load balancer."""
+    ids = database_groups(facts.database, deployment)
+    if not ids:
         return skipped("AWS reports no security groups for this kind of database.")
     balancer = require_load_balancer(facts.load_balancer)
     groups = require(facts.security_groups)
     subnets = require(facts.subnets)
-    port, names = deployment.policy.port, ", ".join(deployment.database_security_groups)
-    rules = _inbound_rules(_existing(deployment.database_security_groups, groups), port)
+    port, names = deployment.policy.port, ", ".join(ids)
+    rules = _inbound_rules(_existing(ids, groups), port)
     own = frozenset(balancer.security_groups)
     networks = [subnet.network for subnet in subnets if subnet.zone in balancer.zones]
     source = " or ".join(balancer.security_groups) or "the load balancer's subnets"
+    age = _age_of_groups(facts.database)
     if any(own.intersection(rule.groups) for rule in rules) or _cover_all(rules, networks):
-        return ok(f"{names} allows {source} on port {port}.")
+        return ok(f"{names} allows {source} on port {port}.", *age)
     if any(rule.prefix_lists for rule in rules):
+        detail = f"{names} allows prefix lists on port {port}."
         return warning(
-            [f"{names} allows prefix lists on port {port}. This check does not read prefix lists."],
+            [detail, "This check does not read prefix lists.", *age],
             "Make sure that one of them contains the load balancer's subnets.",
         )
-    return broken(
-        [f"No rule of {names} allows {source} on port {port}."],
-        "Allow it (the stack's own rule, DatabaseIngress, is missing)."
-        if deployment.manages_ingress
-        else "Allow it.",
-        command=f"aws ec2 authorize-security-group-ingress --region {deployment.region}"
-        f" --group-id {deployment.database_security_groups[0]} --ip-permissions"
-        f" 'IpProtocol=tcp,FromPort={port},ToPort={port},"
-        + (
-            f"UserIdGroupPairs=[{{GroupId={_main_group(balancer, deployment)}}}]'"
-            if own
-            else f"IpRanges=[{','.join(f'{{CidrIp={network}}}' for network in networks)}]'"
-        ),
+    peer = (
+        f"UserIdGroupPairs=[{{GroupId={_main_group(balancer, deployment)}}}]"
+        if own
+        else f"IpRanges=[{','.join(f'{{CidrIp={network}}}' for network in networks)}]"
     )
+    is_ours = deployment.manages_ingress and ids[0] in deployment.database_security_groups
+    return broken(
+        [f"No rule of {names} allows {source} on port {port}.", *age],
+        "Allow it (the stack's own rule, DatabaseIngress, is missing)." if is_ours else "Allow it.",
+        command=f"aws ec2 authorize-security-group-ingress --region {deployment.region}"
+        f" --group-id {ids[0]} --ip-permissions"
+        f" 'IpProtocol=tcp,FromPort={port},ToPort={port},{peer}'",
+    )
+
+
+def _age_of_groups(database: Fact[Database | None]) -> list[str]:
+    """Return a sentence if the groups of today are not known."""
+    if not isinstance(database, Unknown):
+        return []
+    return [
+        f"These were its groups at the deployment. Those of today are unknown: {database.reason}"
+    ]
 
 
 def _cover_all(rules: Sequence[Rule], networks: Sequence[IPNetwork]) -> bool:

@@ -92,7 +92,8 @@ def _failed_observation(observation: FailedObservation) -> CheckResult:
     remedy = _LOOKUP_REMEDIES[observation.failure]
     if observation.failure in _API_FAILURES:
         return unavailable(Unknown(observation.detail, remedy))
-    return broken([observation.detail], remedy, possible_causes=(CheckId.FUNCTION_NETWORK,))
+    causes = (CheckId.DATABASE, CheckId.FUNCTION_NETWORK)
+    return broken([observation.detail], remedy, possible_causes=causes)
 
 
 def _attachment(facts: Facts, deployment: Deployment) -> CheckResult:
@@ -195,6 +196,7 @@ def _health(target: DescribedTarget) -> str:
 def _causes_of_health(reasons: Iterable[str]) -> tuple[CheckId, ...]:
     """Return the checks that can explain targets with these reasons."""
     no_connection = (
+        CheckId.DATABASE,
         CheckId.SWITCH,
         CheckId.DATABASE_SECURITY_GROUP,
         CheckId.LOAD_BALANCER_SECURITY_GROUP,
