@@ -10,10 +10,12 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 
-def handler(event: object, _context: "LambdaContext") -> Mapping[str, object]:
+def handler(event: object, context: "LambdaContext") -> Mapping[str, object]:
     """Review every pending connection request, and return the result document.
 
     Raises:
         TargetSyncError: Something failed. Lambda then retries, and the Errors alarm goes off.
     """
-    return reviewer().run(parse_trigger(event)).to_document()
+    trigger = parse_trigger(event)
+    remaining_seconds = context.get_remaining_time_in_millis() / 1000
+    return reviewer().run(trigger, remaining_seconds=remaining_seconds).to_document()

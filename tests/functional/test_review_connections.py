@@ -9,7 +9,13 @@ from target_sync.connections import build
 from target_sync.connections.decisions import decide
 from target_sync.connections.result import ReviewStatus
 from target_sync.endpoint_service import Ec2EndpointService
-from target_sync.errors import AwsCallError, RequestsFailedError, SettingsError, TriggerError
+from target_sync.errors import (
+    AwsCallError,
+    AwsReplyError,
+    RequestsFailedError,
+    SettingsError,
+    TriggerError,
+)
 from target_sync.model import ConnectionState, EndpointConnection
 from target_sync.notifications.sender import NotificationSender
 from target_sync.reporting import PowertoolsReporter
@@ -247,6 +253,74 @@ def test_the_error_names_every_failure(reviewed: ReviewedService) -> None:
     first, second = raised.value.failures
     assert (endpoints[0] in first, "UnauthorizedOperation" in first) == (True, True)
     assert (endpoints[1] in second, "RequestLimitExceeded" in second) == (True, True)
+
+
+def test_a_throttled_run_stops_and_reports_what_it_accepted(reviewed: ReviewedService) -> None:
+    endpoints = [reviewed.service.request(TRUSTED) for _ in range(250)]
+    reviewed.service.faults[endpoints[2]] = [throttled(ACCEPT)]
+
+    with pytest.raises(RequestsFailedError, match=endpoints[2]):
+        app.handler(NOTIFICATION, context(60.0))
+
+    assert reviewed.service.calls == {ACCEPT: 3, DESCRIBE: 2}
+    assert len(reviewed.topic.messages) == 2
+    assert len(reviewed.reporter.results[-1].accepted) == 2
+
+
+def test_an_unusable_reply_about_one_request_does_not_block_the_others(
+    reviewed: ReviewedService,
+) -> None:
+    endpoints = [reviewed.service.request(TRUSTED) for _ in range(3)]
+    reviewed.service.faults[endpoints[0]] = [AwsReplyError(ACCEPT, ValueError("<html>"))]
+
+    with pytest.raises(RequestsFailedError, match="<html>"):
+        app.handler(NOTIFICATION, context(60.0))
+
+    assert len(reviewed.topic.messages) == 2
+
+
+def test_a_run_with_too_many_requests_ends_in_time_and_the_next_one_continues(
+    reviewed: ReviewedService,
+) -> None:
+    began_at = reviewed.clock.now()
+    for _ in range(250):
+        reviewed.service.request(TRUSTED)
+    reviewed.service.seconds_per_call = 1.0
+
+    document = app.handler(NOTIFICATION, context(60.0))
+
+    assert reviewed.clock.now() - began_at <= 60.0
+    assert document["status"] == "unfinished"
+    accepted = len(document["accepted"])  # type: ignore[arg-type]
+    assert 0 < accepted < 250
+    assert len(reviewed.topic.messages) == accepted
+    reviewed.service.seconds_per_call = 0.0
+    assert app.handler(SCHEDULE, context(60.0))["status"] == "reviewed"
+    assert len(reviewed.topic.messages) == 250
+
+
+def test_a_failed_run_without_time_lists_nothing_again(reviewed: ReviewedService) -> None:
+    reviewed.service.request(TRUSTED)
+    reviewed.service.faults[ACCEPT] = [throttled(ACCEPT)]
+    reviewed.service.seconds_per_call = 16.0
+
+    with pytest.raises(RequestsFailedError):
+        app.handler(NOTIFICATION, context(60.0))
+
+    assert reviewed.service.calls == {ACCEPT: 1, DESCRIBE: 1}
+    assert reviewed.reporter.results[-1].status is ReviewStatus.FAILED
+
+
+def test_a_message_without_time_is_undelivered(reviewed: ReviewedService) -> None:
+    endpoint = reviewed.service.request(OTHER)
+    reviewed.service.seconds_per_call = 55.0
+
+    document = app.handler(NOTIFICATION, context(60.0))
+
+    assert document["undelivered_notifications"] == [
+        f"not delivered: the time of the run was up, for {endpoint}"
+    ]
+    assert not reviewed.topic.messages
 
 
 def test_an_acceptance_with_a_lost_reply_counts_as_done(reviewed: ReviewedService) -> None:

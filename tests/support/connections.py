@@ -11,6 +11,7 @@ from target_sync.errors import AwsAccessDeniedError, AwsCallError, AwsUnavailabl
 from target_sync.model import ConnectionState, EndpointConnection
 from target_sync.notifications.messages import Origin
 from target_sync.notifications.sender import NotificationSender
+from tests.support.clock import FakeClock
 from tests.support.notifications import FakeBus, FakeTopic
 
 SERVICE_ID = "vpce-svc-0a1b2c3d4e5f60718"
@@ -34,11 +35,14 @@ class FakeEndpointService:
 
     Attributes:
         calls: The number of calls of each operation.
+        seconds_per_call: How long a call takes.
         faults: Errors to raise once each, by operation or by endpoint. The call has no effect.
         lost_replies: Errors to raise once each, by operation. The call takes effect.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: FakeClock | None = None) -> None:
+        self._clock = clock or FakeClock()
+        self.seconds_per_call = 0.0
         self.calls: Counter[str] = Counter()
         self.faults: dict[str, list[AwsCallError]] = {}
         self.lost_replies: dict[str, list[AwsCallError]] = {}
@@ -78,6 +82,7 @@ class FakeEndpointService:
 
     def _count(self, operation: str, endpoint_id: str = "") -> None:
         self.calls[operation] += 1
+        self._clock.advance(self.seconds_per_call)
         for key in (operation, endpoint_id):
             if self.faults.get(key):
                 raise self.faults[key].pop(0)
@@ -117,7 +122,8 @@ class ReviewedService:
     """A reviewer of an endpoint service in memory, with a topic and an event bus."""
 
     def __init__(self, *, reject_untrusted: bool = False, has_topic: bool = True) -> None:
-        self.service = FakeEndpointService()
+        self.clock = FakeClock()
+        self.service = FakeEndpointService(self.clock)
         self.topic = FakeTopic()
         self.bus = FakeBus()
         self.reporter = FakeReviewReporter()
@@ -130,4 +136,5 @@ class ReviewedService:
                 NotificationSender(topic=self.topic if has_topic else None, bus=self.bus)
             ),
             reporter=self.reporter,
+            clock=self.clock,
         )

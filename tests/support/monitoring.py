@@ -163,7 +163,7 @@ class MonitoredScenario(WarmScenario):
             yield from self._invocation(SCHEDULE)
 
     def _review_connections(self) -> None:
-        result = self.reviews.reviewer.run(Trigger(kind=TriggerKind.SCHEDULE))
+        result = self.reviews.reviewer.run(Trigger(kind=TriggerKind.SCHEDULE), remaining_seconds=60)
         self.store_metrics(written_metrics(lambda: PowertoolsReporter().report(result)))
 
     def _invocation(self, trigger: SyncTrigger) -> _Process:

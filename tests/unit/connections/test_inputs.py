@@ -84,8 +84,8 @@ def test_a_manual_trigger_may_be_a_dry_run() -> None:
 @pytest.mark.parametrize(
     ("payload", "named"),
     [
-        ([], "list"),
-        (None, "NoneType"),
+        ([], r"\[\]"),
+        (None, "null"),
         ({"dry-run": True}, "dry-run"),
         ({"dry_run": "true"}, "dry_run"),
         ({"wait_for_healthy": True}, "wait_for_healthy"),

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 
 from target_sync.aws import make_client
+from target_sync.clock import SystemClock
 from target_sync.connections.decisions import Decision
 from target_sync.connections.messages import notification_of
 from target_sync.connections.reviewer import ConnectionReviewer
@@ -25,6 +26,7 @@ def reviewer() -> ConnectionReviewer:
         policy=settings.policy,
         notifier=_ReviewNotifier(settings),
         reporter=PowertoolsReporter(),
+        clock=SystemClock(),
     )
 
 

@@ -1,7 +1,7 @@
 """The result of a review, as the caller and the log get it."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from target_sync.connections.decisions import ConnectionAction, Decision, Document
@@ -13,6 +13,7 @@ class ReviewStatus(StrEnum):
 
     NO_REQUESTS = "no_requests"
     REVIEWED = "reviewed"
+    UNFINISHED = "unfinished"
     WAITING = "waiting"
     DRY_RUN = "dry_run"
     FAILED = "failed"
@@ -26,6 +27,7 @@ class ReviewResult:
         trigger: What started the run, as the document shows it.
         decisions: One for each connection of the service.
         applied: The decisions that the run carried out.
+        is_unfinished: Whether the time was up before the last decision.
         failures: What failed, a sentence each.
         undelivered_notifications: Messages that may not have been delivered, a sentence each.
     """
@@ -34,6 +36,7 @@ class ReviewResult:
     dry_run: bool = False
     decisions: tuple[Decision, ...] = ()
     applied: tuple[Decision, ...] = ()
+    is_unfinished: bool = False
     failures: tuple[str, ...] = ()
     undelivered_notifications: tuple[str, ...] = ()
 
@@ -44,6 +47,8 @@ class ReviewResult:
             return ReviewStatus.FAILED
         if self.dry_run:
             return ReviewStatus.DRY_RUN
+        if self.is_unfinished:
+            return ReviewStatus.UNFINISHED
         if self.waiting:
             return ReviewStatus.WAITING
         return ReviewStatus.REVIEWED if self.applied else ReviewStatus.NO_REQUESTS
@@ -60,7 +65,7 @@ class ReviewResult:
 
     @property
     def planned(self) -> tuple[Decision, ...]:
-        """The actions that were not carried out: in a dry run, or because the call failed."""
+        """The actions that were not carried out: in a dry run, or after a failure or a time-out."""
         return tuple(
             d
             for d in self.decisions
@@ -71,6 +76,10 @@ class ReviewResult:
     def waiting(self) -> tuple[Decision, ...]:
         """The requests that wait for a person."""
         return tuple(d for d in self.decisions if d.waits)
+
+    def after(self, *decisions: Decision) -> "ReviewResult":
+        """Return the result after the run has carried these decisions out."""
+        return replace(self, applied=(*self.applied, *decisions))
 
     def to_document(self) -> Document:
         """Return the result as JSON-ready values, in a stable order."""
@@ -106,6 +115,7 @@ class ReviewResult:
 _LAST_SENTENCES: Mapping[ReviewStatus, str] = {
     ReviewStatus.NO_REQUESTS: "No connection request is pending.",
     ReviewStatus.REVIEWED: "No other request is pending.",
+    ReviewStatus.UNFINISHED: "The time of the run was up; the next run continues.",
     ReviewStatus.WAITING: "A person has to decide about the waiting requests.",
     ReviewStatus.DRY_RUN: "Dry run: nothing was changed.",
     ReviewStatus.FAILED: "Something failed; see failures.",
