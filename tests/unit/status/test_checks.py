@@ -1,7 +1,7 @@
 """Each status check: its state, its details, its remedy and its cause."""
 
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any
 
 import pytest
@@ -591,6 +591,25 @@ def test_addresses_of_another_ip_version_are_not_expected() -> None:
     )
     result = check(CheckId.TARGET_HEALTH, deployment, targets=())
     assert result.details == ("No target is registered.",)
+
+
+def test_targets_of_ipv6_are_recognized() -> None:
+    """AWS may write an address in another form than Python."""
+    address, standby = IPv6Address("fd00::1"), IPv6Address("fd00::2")
+    policy = replace(DEPLOYMENT.policy, allowed_networks=(IPv6Network("fd00::/8"),))
+    report = status_report(
+        replace(SERVING_STANDBY, policy=replace(policy, serving_standby=True)),
+        observation=observation(address),
+        targets=(target("fd00:0:0::1"), target(standby)),
+        standbys=StandbyCheck(confirmed=frozenset({standby})),
+        outbound_rules=OutboundRules(frozenset({Target(address, PORT), Target(standby, PORT)})),
+    )
+
+    assert of(report, CheckId.TARGET_HEALTH).details == ("[fd00::1]:5432 is healthy.",)
+    assert of(report, CheckId.DRIFT).details == (
+        "[fd00::2]:5432 belongs to the standby and stays registered.",
+    )
+    assert of(report, CheckId.SWITCH).state is OK
 
 
 def test_a_missing_target_group_is_one_fault() -> None:

@@ -6,8 +6,10 @@ Moments are seconds since the epoch, because they come from AWS.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from ipaddress import ip_address
 from typing import TypeAlias, TypeVar
 
+from target_sync import model
 from target_sync.environment import is_address
 from target_sync.model import (
     DatabaseKind,
@@ -20,6 +22,7 @@ from target_sync.model import (
     OutboundRules,
     StandbyCheck,
     SyncPolicy,
+    Target,
     TargetState,
 )
 
@@ -100,6 +103,8 @@ class DescribedTarget:
         return self.state is not TargetState.DRAINING
 
     def __str__(self) -> str:
+        if is_address(self.id):
+            return str(Target(ip_address(self.id), self.port))
         return f"{self.id}:{self.port}"
 
 
@@ -408,16 +413,11 @@ def database_groups(database: Fact[Database | None], deployment: Deployment) -> 
 
 
 def desired_targets(facts: Facts, deployment: Deployment) -> frozenset[str] | None:
-    """Return the desired targets; None without an observation."""
+    """Return the desired targets as texts; None without an observation."""
     observation = facts.observation
     if not isinstance(observation, Observation):
         return None
-    policy = deployment.policy
-    return frozenset(
-        f"{address}:{policy.port}"
-        for address in observation.addresses
-        if address.version in policy.families
-    )
+    return frozenset(map(str, model.desired_targets(observation, deployment.policy)))
 
 
 def is_warm(target: DescribedTarget, facts: Facts) -> bool:

@@ -9,6 +9,7 @@ from target_sync.model import (
     Observation,
     StandbyCheck,
     TargetState,
+    targets_at,
 )
 from target_sync.status.checks.commands import invoke
 from target_sync.status.checks.consumers import ago
@@ -265,7 +266,7 @@ def _standby_targets(
     standbys: StandbyCheck | Unavailable, deployment: Deployment
 ) -> frozenset[str]:
     confirmed = standbys.confirmed if isinstance(standbys, StandbyCheck) else ()
-    return frozenset(f"{address}:{deployment.policy.port}" for address in confirmed)
+    return frozenset(map(str, targets_at(confirmed, deployment.policy)))
 
 
 def _foreign(names: str, facts: Facts, deployment: Deployment) -> CheckResult:
