@@ -118,14 +118,40 @@ def test_a_pending_connection_is_rejected_when_it_is_available(emulator: Emulato
         service.port.reject(endpoint)
     clock = FakeClock()
     clock.at(clock.now() + 30, lambda: emulator.admin.set_connection_state(endpoint, "available"))
-    resource = EndpointConnections(service=lambda _: service.port, clock=clock)
+    ec2 = emulator.client("ec2")
+    resource = EndpointConnections(service=lambda id_: Ec2EndpointService(ec2, id_), clock=clock)
     request = parse_request(event("Delete", "EndpointConnections", {"ServiceId": service.id}))
 
+    assert str(resource.apply(request, 0.0)["ServiceName"]).endswith(service.id)
     resource.delete(request, clock.now() + 60)
 
     assert service.states() == {endpoint: ConnectionState.REJECTED}
     with pytest.raises(EmulatorAdminError, match="no endpoint"):
         emulator.admin.set_connection_state("vpce-missing", "pending")
+
+
+def test_returns_the_name_that_ec2_gave_the_service(
+    stubbed: tuple[Ec2EndpointService, Stubber],
+) -> None:
+    service, stubber = stubbed
+    stubber.add_response(
+        "describe_vpc_endpoint_service_configurations",
+        {"ServiceConfigurations": [{"ServiceName": f"cn.com.amazonaws.vpce.{SERVICE_ID}"}]},
+        {"ServiceIds": [SERVICE_ID]},
+    )
+
+    assert service.name() == f"cn.com.amazonaws.vpce.{SERVICE_ID}"
+
+
+@pytest.mark.parametrize("reply", [{}, {"ServiceConfigurations": []}])
+def test_a_service_without_a_name_is_an_error(
+    stubbed: tuple[Ec2EndpointService, Stubber], reply: dict[str, list[object]]
+) -> None:
+    service, stubber = stubbed
+    stubber.add_response("describe_vpc_endpoint_service_configurations", reply)
+
+    with pytest.raises(AwsCallError, match="DescribeVpcEndpointServiceConfigurations"):
+        service.name()
 
 
 @pytest.mark.lab

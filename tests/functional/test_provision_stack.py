@@ -424,11 +424,14 @@ def test_the_deletion_rejects_every_connection_that_blocks_it_and_no_other(stack
 
 
 @pytest.mark.parametrize("request_type", ["Create", "Update"])
-def test_changes_no_connection_before_the_deletion(stack: Stack, request_type: str) -> None:
+def test_only_returns_the_name_of_the_service_before_the_deletion(
+    stack: Stack, request_type: str
+) -> None:
     stack.connections.states = {"vpce-1": ConnectionState.AVAILABLE}
 
-    stack.request(request_type, "EndpointConnections", **CONNECTIONS)
+    response = stack.request(request_type, "EndpointConnections", **CONNECTIONS)
 
+    assert response["Data"] == {"ServiceName": "com.example.vpce-svc-0123"}
     assert stack.connections.rejected == []
 
 

@@ -207,7 +207,7 @@ class FakeFunctions:
 
 
 class FakeConnections:
-    """Implements ``target_sync.ports.EndpointServicePort`` in memory."""
+    """Implements ``target_sync.provisioning.ports.ServicePort`` in memory."""
 
     def __init__(self, **states: ConnectionState) -> None:
         self.states = states
@@ -215,6 +215,9 @@ class FakeConnections:
         #: The error code of each endpoint whose rejection fails, and endpoints that stay open.
         self.failing: dict[str, str] = {}
         self.stuck: set[str] = set()
+
+    def name(self) -> str:
+        return "com.example.vpce-svc-0123"
 
     def connections(self) -> tuple[EndpointConnection, ...]:
         return tuple(

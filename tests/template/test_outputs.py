@@ -3,7 +3,7 @@ from textwrap import dedent
 
 import pytest
 
-from tests.template.stack import PSEUDO_PARAMETERS, SITUATIONS, Resolver, load
+from tests.template.stack import SITUATIONS, Resolver, load
 
 
 def output(name: str, **given: str) -> str:
@@ -40,7 +40,7 @@ def test_the_request_has_the_form_of_the_vendor() -> None:
 
         - Type: Postgres Interface-type
         - dbt platform account URL: https://ab123.eu1.dbt.com
-        - VPC Endpoint Service Name: com.amazonaws.vpce.eu-west-1.<EndpointService>
+        - VPC Endpoint Service Name: <EndpointConnections.ServiceName>
         - Postgres server AWS Region (for example, us-east-1, eu-west-2): eu-west-1
         - dbt AWS multi-tenant environment (US, EMEA, AU, JP): EMEA
         """
@@ -64,7 +64,7 @@ def test_the_request_to_another_vendor_has_the_facts_only(consumer: str, subject
         f"""\
         {subject}
 
-        - VPC endpoint service name: com.amazonaws.vpce.eu-west-1.<EndpointService>
+        - VPC endpoint service name: <EndpointConnections.ServiceName>
         - AWS Region: eu-west-1
         - Port: <DatabaseLookup.Port>
         - Each connection request must be accepted: false
@@ -72,20 +72,11 @@ def test_the_request_to_another_vendor_has_the_facts_only(consumer: str, subject
     )
 
 
-@pytest.mark.parametrize(
-    ("partition", "region", "name"),
-    [
-        ("aws", "us-east-1", "com.amazonaws.vpce.us-east-1.<EndpointService>"),
-        ("aws-us-gov", "us-gov-west-1", "com.amazonaws.vpce.us-gov-west-1.<EndpointService>"),
-        ("aws-cn", "cn-north-1", "cn.com.amazonaws.vpce.cn-north-1.<EndpointService>"),
-    ],
-)
 @pytest.mark.parametrize("consumer", ["dbt-cloud", "custom"])
-def test_the_service_name_follows_region_and_partition(
-    partition: str, region: str, name: str, consumer: str
-) -> None:
-    pseudo = {**PSEUDO_PARAMETERS, "AWS::Region": region, "AWS::Partition": partition}
-    outputs = Resolver({"Consumer": consumer}, pseudo=pseudo).outputs()
+def test_the_service_name_is_the_one_that_aws_gave(consumer: str) -> None:
+    name = "cn.com.amazonaws.vpce.cn-north-1.vpce-svc-0123"
+    attributes = {"EndpointConnections.ServiceName": name}
+    outputs = Resolver({"Consumer": consumer}, attributes=attributes).outputs()
     assert outputs["EndpointServiceName"] == name
     assert f"ervice name: {name}\n" in outputs["ConsumerRequest"].replace("Name:", "name:")
 

@@ -17,8 +17,8 @@ _EC2 = AwsApi("ec2")
 class Ec2EndpointService:
     """One endpoint service, by ID.
 
-    Implements ``target_sync.ports.EndpointServicePort`` and
-    ``target_sync.status.ports.ServicePort``.
+    Implements ``target_sync.ports.EndpointServicePort`` and the ``ServicePort`` of the features
+    ``provisioning`` and ``status``.
 
     Each request is accepted or rejected in a call of its own, so a failure affects no other.
     """
@@ -44,13 +44,25 @@ class Ec2EndpointService:
     def service(self) -> EndpointService | None:
         """Return the service, or None if it does not exist."""
         return _EC2.find(
-            "DescribeVpcEndpointServiceConfigurations",
-            lambda: _service(
-                self._client.describe_vpc_endpoint_service_configurations(
-                    ServiceIds=[self._service_id]
-                )["ServiceConfigurations"][0]
-            ),
+            "DescribeVpcEndpointServiceConfigurations", lambda: _service(self._configuration())
         )
+
+    def name(self) -> str:
+        """Return the name with which consumers create an endpoint. Its form differs by partition.
+
+        Raises:
+            AwsCallError: The call failed, or its reply has no name.
+        """
+        return _EC2.read(
+            "DescribeVpcEndpointServiceConfigurations",
+            lambda: str(self._configuration()["ServiceName"]),
+        )
+
+    def _configuration(self) -> Mapping[str, Any]:
+        reply = self._client.describe_vpc_endpoint_service_configurations(
+            ServiceIds=[self._service_id]
+        )
+        return reply["ServiceConfigurations"][0]
 
     def principals(self) -> frozenset[str] | None:
         """Return the principals that may connect, or None if the service does not exist."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from target_sync.model import DatabaseKind, IPNetwork
+from target_sync.ports import EndpointServicePort
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +93,13 @@ class StackPort(Protocol):
 
     def load_balancer_subnets(self, stack_id: str) -> frozenset[str]:
         """Return the subnets of the stack's load balancer; none if it has no load balancer."""
+
+
+class ServicePort(EndpointServicePort, Protocol):
+    """One endpoint service, with its name."""
+
+    def name(self) -> str:
+        """Return the name with which consumers create an endpoint."""
 
 
 class AutoScalingPort(Protocol):

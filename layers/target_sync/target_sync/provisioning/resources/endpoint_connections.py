@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from target_sync.errors import AwsAccessDeniedError, AwsCallError, RejectedInputError
 from target_sync.model import ConnectionState, EndpointConnection
 from target_sync.ports import Clock, EndpointServicePort
+from target_sync.provisioning.ports import ServicePort
 from target_sync.provisioning.request import Attributes, ResourceRequest
 
 #: The first pause. Each one is twice as long as the one before.
@@ -25,13 +26,12 @@ _CHANGING_STATES = frozenset({ConnectionState.PENDING, ConnectionState.PARTIAL})
 class EndpointConnections:
     """Rejects the connections of a service when the stack is deleted."""
 
-    service: Callable[[str], EndpointServicePort]
+    service: Callable[[str], ServicePort]
     clock: Clock
 
     def apply(self, request: ResourceRequest, deadline: float) -> Attributes:  # noqa: ARG002 - no loop
-        """Do nothing before the deletion but check the property."""
-        request.properties.required("ServiceId")
-        return {}
+        """Change nothing before the deletion. Return the name of the service."""
+        return {"ServiceName": self.service(request.properties.required("ServiceId")).name()}
 
     def delete(self, request: ResourceRequest, deadline: float) -> None:
         """Reject every connection that blocks the deletion, and wait until none is open.
