@@ -17,9 +17,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
+from itertools import accumulate, islice
 from pathlib import Path
 
-from bench.cold_page import BARE, SYNC, Report, to_markdown
+from bench.cold_page import BARE, CLUSTER, OURS, SYNC, Report, to_markdown
 from lab.lambda_runtime.container import ENVIRONMENT
 from lab.lambda_runtime.packages import LambdaPath, link_packages
 from lab.lambda_runtime.stub_servers import AUTHORITIES, StubDns, StubElbV2
@@ -28,13 +29,14 @@ ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / ".aws-sam" / "build"
 FOLDER = ROOT / "docs" / "bench"
 ADDRESS, PORT = "10.0.1.11", 5432
+_MODELS = BUILD / "TargetSyncLayer" / "python" / "target_sync" / "aws_models"
 
 BARE_CLIENT = 'import boto3; client = boto3.client("elbv2")'
 CALL = 'client.describe_target_health(TargetGroupArn="arn")'
 #: What the first invocation of a container runs before its first AWS call, after the import of the
 #: handler, by the logical ID of the function. ProvisionStackFunction makes its clients later.
 STARTS = {
-    SYNC: "from target_sync.reconcile.build import reconciler; reconciler()",
+    SYNC: "app._reconciler()",
     "ReportStatusFunction": (
         "from target_sync.status.build import status_collector; status_collector()"
     ),
@@ -44,6 +46,21 @@ STARTS = {
         ' stack_provisioner("arn:aws:lambda:eu-west-1:111122223333:function:bench")'
     ),
 }
+#: The start of the sync function, part by part. The rest is this project's own.
+PARTS = {
+    "botocore, with a client of the load balancer": (
+        "import gc; gc.disable(); import botocore.session;"
+        " session = botocore.session.get_session();"
+        f" session.set_config_variable('data_path', {str(_MODELS)!r});"
+        " session.create_client('elbv2')"
+    ),
+    "a client of EC2": "session.create_client('ec2')",
+    "dnspython": "import dns.resolver",
+    "Powertools": (
+        "from aws_lambda_powertools.logging import Logger;"
+        " from aws_lambda_powertools.metrics import Metrics; Logger(); Metrics()"
+    ),
+}
 #: What switches a measure of the start off, by the measure.
 OFF = {
     "`botocore.session` in place of boto3": (
@@ -51,13 +68,18 @@ OFF = {
         " of_boto3 = lambda: boto3.Session(botocore_session=aws._session());"
         " aws.make_client = lambda name, config=None: of_boto3().client(name, config=config)"
     ),
-    "no garbage collection at import": "import gc; gc.disable = gc.freeze = lambda: None",
-    "our model of EC2 in place of botocore's": (
+    "no garbage collection before a run": "import gc; gc.disable = gc.freeze = lambda: None",
+    "our models of the AWS APIs in place of botocore's": (
         "import gc; gc.disable(); from target_sync import aws; aws.use_small_models = lambda: None"
     ),
 }
 #: The switch, which every stack with a load balancer of its own has.
 _SWITCH = {"OUTBOUND_RULES_GROUP": "sg-0123456789abcdef0", "STANDBY_TARGETS": "warm"}
+_CLUSTER = {
+    "DATABASE_KIND": "rds-cluster-writer",
+    "DATABASE_IDENTIFIER": "orders",
+    "DATABASE_ENDPOINT": "orders.cluster-abcdefghijkl.eu-west-1.rds.amazonaws.com",
+}
 FIRST_RUN = """
 from types import SimpleNamespace
 context = SimpleNamespace(get_remaining_time_in_millis=lambda: 60_000)
@@ -141,7 +163,12 @@ def _counted(folder: Path) -> dict[str, dict[str, int]]:
         two, own = call.then(CALL), {"AWS_CA_BUNDLE": str(closing.certificate)}
         apart = replace(two, environ=closing.environ)
         starts: dict[str, dict[str, Start]] = {
-            "starts": {BARE: bare, **functions},
+            "starts": {
+                BARE: bare,
+                CLUSTER: replace(sync, environ={**sync.environ, **_CLUSTER}),
+                **functions,
+            },
+            "parts": _steps(replace(sync, code="pass")),
             "without": {
                 "bytecode": replace(sync, path=without_bytecode(sync.path, folder)),
                 **{name: replace(sync, code=off).then(sync.code) for name, off in OFF.items()},
@@ -159,7 +186,14 @@ def _counted(folder: Path) -> dict[str, dict[str, int]]:
             for section, of in starts.items()
         }
         counted["calls"]["one"] = counted["first"][BARE]
+        counted["parts"][OURS] = counted["starts"][SYNC]
         return counted
+
+
+def _steps(nothing: Start) -> dict[str, Start]:
+    """Return a start with the first part, one with the first two, and so on."""
+    starts = accumulate(PARTS.values(), Start.then, initial=nothing)
+    return dict(zip(PARTS, islice(starts, 1, None), strict=True))
 
 
 def _starts(folder: Path, environ: Mapping[str, str]) -> tuple[Start, dict[str, Start]]:

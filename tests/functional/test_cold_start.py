@@ -111,6 +111,10 @@ def test_a_database_without_a_name_does_not_import_dns(
     assert container.packages == SDK | REPORTING
 
 
+def test_a_container_loads_notifications_only_when_it_has_one(started: Started) -> None:
+    assert not any(name.startswith("target_sync.notifications") for name in started.modules)
+
+
 def test_a_container_loads_only_the_services_that_it_calls(started: Started) -> None:
     assert started.services == {"elbv2"}
 
@@ -127,14 +131,28 @@ def test_all_clients_share_one_loader(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(loaders) == 1
 
 
-def test_imported_modules_are_excluded_from_garbage_collection() -> None:
-    code = "import gc, app; print(gc.isenabled(), gc.get_freeze_count() > 50_000)"
+#: Builds no reconciler, as with wrong settings.
+UNBUILT = """
+import contextlib, gc, app
+
+def reconciler():
+    print("building:", gc.isenabled())
+    raise ValueError
+
+app.reconciler = reconciler
+with contextlib.suppress(ValueError):
+    app.handler({}, None)
+print("then:", gc.isenabled(), gc.get_freeze_count() > 50_000)
+"""
+
+
+def test_garbage_is_collected_as_soon_as_the_reconciler_is_built_or_not() -> None:
     path = (ROOT / "functions" / "reconcile_targets", ROOT / "layers" / "target_sync")
     result = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", UNBUILT],
         env={"PYTHONPATH": os.pathsep.join(map(str, path))},
         check=True,
         capture_output=True,
         text=True,
     )
-    assert result.stdout == "True True\n"
+    assert result.stdout == "building: False\nthen: True True\n"

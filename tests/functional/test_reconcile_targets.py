@@ -19,6 +19,7 @@ from target_sync.errors import (
     TriggerError,
 )
 from target_sync.model import LookupFailure
+from target_sync.notifications import sender
 from target_sync.notifications.sender import NotificationSender, SnsTopic, notification_sender
 from target_sync.reconcile import build
 from target_sync.reconcile.triggers import parse_trigger
@@ -329,7 +330,7 @@ def test_a_notification_names_the_stack_and_goes_to_the_topic(
     monkeypatch.setattr("time.time", lambda: 1795341603.25)
     people, bus = FakeTopic(), FakeBus()
     couriers = {topic: NotificationSender(topic=people, bus=bus)}
-    monkeypatch.setattr(build, "notification_sender", couriers.__getitem__)
+    monkeypatch.setattr(sender, "notification_sender", couriers.__getitem__)
     notifier = build.reconciler().notifier
     assert notifier is not None
 

@@ -89,7 +89,7 @@ CLIENT_CONFIG = Config(
 _session = functools.cache(botocore.session.get_session)
 
 
-#: A model of the EC2 API with the operations of ReconcileTargetsFunction alone (ADR 0033).
+#: Models of APIs with the operations of ReconcileTargetsFunction alone (ADR 0033).
 _SMALL_MODELS = os.path.join(os.path.dirname(__file__), "aws_models")  # noqa: PTH118, PTH120 - pathlib is not imported yet
 
 

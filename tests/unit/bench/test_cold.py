@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from bench.cold import FOLDER
-from bench.cold_page import BARE, SYNC, Report, to_markdown
+from bench.cold_page import BARE, OURS, SYNC, Report, to_markdown
 
 MILLION = 1_000_000
 REPORT = Report(
@@ -16,6 +16,7 @@ REPORT = Report(
     valgrind="valgrind-3",
     authorities=127,
     starts={BARE: 1_000 * MILLION, SYNC: 1_250 * MILLION},
+    parts={"botocore": 1_000 * MILLION, OURS: 1_250 * MILLION},
     without={"bytecode": 2_500 * MILLION},
     first={BARE: 1_200 * MILLION, SYNC: 1_500 * MILLION},
     calls={name: n * MILLION for name, n in [("one", 9), ("two", 11), ("apart", 20), ("own", 14)]},
@@ -30,6 +31,7 @@ def committed() -> Report:
     "row",
     [
         "| ReconcileTargetsFunction | 1,250 | 1.25 |",
+        f"| {OURS} | 250 | 0.25 |",
         "| bytecode | 1,250 | 1.00 |",
         "| ReconcileTargetsFunction | 1,500 | 1.25 |",
         "| on the open connection | 2 | 0.00 |",
@@ -48,6 +50,11 @@ def test_the_page_says_if_the_interpreter_could_not_use_the_shipped_bytecode() -
 
 def test_the_page_is_that_of_the_committed_figures() -> None:
     assert to_markdown(committed()) == (FOLDER / "cold.md").read_text()
+
+
+def test_the_start_takes_at_most_1_2_of_the_bare_client() -> None:
+    starts = committed().starts
+    assert starts[SYNC] <= 1.2 * starts[BARE]
 
 
 def test_each_measure_saves_at_least_5_percent_of_the_start() -> None:

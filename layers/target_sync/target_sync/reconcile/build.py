@@ -11,10 +11,7 @@ from target_sync.aws import make_client, use_small_models
 from target_sync.clock import SystemClock
 from target_sync.config import Settings, StandbyTargets, load_settings
 from target_sync.endpoints.build import endpoint_of, members_of
-from target_sync.notifications.messages import Origin
-from target_sync.notifications.sender import notification_sender
 from target_sync.ports import Candidates, Endpoint
-from target_sync.reconcile.messages import notification_of
 from target_sync.reconcile.reconciler import Reconciler
 from target_sync.reconcile.result import SyncResult
 from target_sync.reporting import PowertoolsReporter
@@ -83,6 +80,11 @@ class _Notifier:
     settings: Settings
 
     def notify(self, result: SyncResult, *, changed_ago: float) -> tuple[str, ...]:
+        # Few runs notify, so a start does not import this (ADR 0033).
+        from target_sync.notifications.messages import Origin  # noqa: PLC0415
+        from target_sync.notifications.sender import notification_sender  # noqa: PLC0415
+        from target_sync.reconcile.messages import notification_of  # noqa: PLC0415
+
         origin = Origin(stack=self.settings.stack, resource=self.settings.target_group_arn)
         notification = notification_of(result, origin, at=time.time() - changed_ago)
         return notification_sender(self.settings.alarm_topic_arn).send(notification)
