@@ -26,11 +26,10 @@ def handler(event: object, context: "LambdaContext") -> Mapping[str, object]:
         TargetSyncError: The run failed. Lambda retries it and counts the error.
     """
     trigger = parse_trigger(event)
-    occurred_at = trigger.occurred_at
     result = _reconciler().run(
         trigger,
         remaining_seconds=context.get_remaining_time_in_millis() / 1000,
-        age_seconds=0.0 if occurred_at is None else time.time() - occurred_at,
+        age_seconds=trigger.age_at(time.time()),
     )
     return result.to_document()
 

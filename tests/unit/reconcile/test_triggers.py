@@ -105,10 +105,27 @@ def test_the_schedule_is_parsed_with_its_time() -> None:
     assert parse_trigger(tick) == SyncTrigger(kind=TriggerKind.SCHEDULE, occurred_at=1795341600.0)
 
 
+@pytest.mark.parametrize(
+    ("since_the_event", "age"),
+    [
+        (12.5, 12.5),
+        (7200.0, 7200.0),
+        (7200.5, 0.0),
+        (257_826_565.0, 0.0),  # AWS's sample event of 2018
+        (-3600.0, 0.0),
+    ],
+)
+def test_an_event_that_is_too_old_or_in_the_future_has_no_age(
+    since_the_event: float, age: float
+) -> None:
+    assert parse_trigger(RDS_EVENT).age_at(1795341600.5 + since_the_event) == age
+
+
 def test_an_empty_payload_is_a_manual_run_that_does_not_wait_for_health() -> None:
     assert parse_trigger({}) == SyncTrigger(
         kind=TriggerKind.MANUAL, dry_run=False, wait_for_healthy=False
     )
+    assert parse_trigger({}).age_at(1795341600.0) == 0.0
 
 
 def test_a_manual_payload_may_set_each_option() -> None:

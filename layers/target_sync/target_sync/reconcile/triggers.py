@@ -44,6 +44,15 @@ class SyncTrigger(Trigger):
         """Whether the schedule started the run, so that another run follows."""
         return self.kind is TriggerKind.SCHEDULE
 
+    def age_at(self, now: float) -> float:
+        """Return the seconds since the event, by the seconds since the epoch; 0 if unknown.
+
+        No delivery takes as long as `_LONGEST_AGE_SECONDS`: somebody sent an older event again, and
+        its time says nothing about this run.
+        """
+        age = 0.0 if self.occurred_at is None else now - self.occurred_at
+        return age if 0 <= age <= _LONGEST_AGE_SECONDS else 0.0
+
     def to_document(self) -> Mapping[str, object]:
         """Return the trigger as the result shows it."""
         return {
@@ -52,6 +61,9 @@ class SyncTrigger(Trigger):
             "occurred_at": self.occurred_at,
         }
 
+
+#: More than all retries of EventBridge and Lambda (template.yaml, MaximumEventAgeInSeconds).
+_LONGEST_AGE_SECONDS = 7200.0
 
 #: All events of these sources mean the same. The event rule selects the detail types, categories
 #: and resources.
