@@ -13,6 +13,7 @@ from botocore.stub import Stubber
 from moto import mock_aws
 
 from lab.addresses import free_port
+from lab.loopback_server import LoopbackServer, QuickHandler
 from target_sync.errors import AwsCallError, CustomResourceResponseError
 from target_sync.provisioning.cloudformation import ResponseUrl
 from target_sync.provisioning.functions import LambdaFunctions
@@ -43,10 +44,54 @@ def test_uploads_the_response_without_a_content_type() -> None:
 
 
 def test_retries_a_failed_upload() -> None:
-    with UploadServer(503, 500) as server:
+    with UploadServer(503, 500, 429, 408) as server:
         put(server.url + PATH)
 
-    assert len(server.uploads) == 3
+    assert len(server.uploads) == 5
+
+
+class RawServer(LoopbackServer):
+    """Replies to each upload with these bytes."""
+
+    def __init__(self, reply: bytes) -> None:
+        class Handler(QuickHandler):
+            def do_PUT(self) -> None:  # noqa: N802 - http.server calls this name
+                self.rfile.read(int(self.headers["Content-Length"]))
+                self.wfile.write(reply)
+                self.close_connection = True
+
+        super().__init__(Handler)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"",
+        b"SSH-2.0-OpenSSH_9.9\r\n",
+        b"HTTP/1.1 abc\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 200 + b"\r\n",
+        b"HTTP/1.1 200 OK\r\na: " + b"b" * 70_000 + b"\r\n\r\n",
+        *(
+            b"HTTP/1.1 %d Moved\r\nLocation: http://[broken\r\nContent-Length: 0\r\n\r\n" % status
+            for status in (301, 302, 303, 307, 308)
+        ),
+    ],
+)
+def test_a_hostile_reply_is_an_error_without_the_url(reply: bytes) -> None:
+    with (
+        RawServer(reply) as server,
+        pytest.raises(CustomResourceResponseError, match="CloudFormation") as failure,
+    ):
+        put(server.url + PATH)
+
+    assert "secret" not in str(failure.value)
+
+
+def test_an_invalid_url_is_an_error_without_the_url() -> None:
+    with pytest.raises(CustomResourceResponseError, match="InvalidURL") as failure:
+        put("http://127.0.0.1:secret/")
+
+    assert "secret" not in str(failure.value)
 
 
 def test_does_not_retry_a_rejected_upload() -> None:

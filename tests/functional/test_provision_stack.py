@@ -1,5 +1,6 @@
 """ProvisionStackFunction, called through its handler: every custom resource, and failures."""
 
+import json
 import threading
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -13,6 +14,7 @@ from target_sync.model import ConnectionState
 from target_sync.provisioning import provisioner
 from target_sync.provisioning.ports import FunctionError
 from target_sync.provisioning.provisioner import RESERVE_SECONDS
+from target_sync.provisioning.request import failure_response, parse_request
 from tests.support.custom_resources import (
     GROUP,
     INSTANCE,
@@ -52,6 +54,12 @@ def sync_result(
 HEALTHY = sync_result("in_sync")
 REGISTERING = sync_result("synced", "initial", "Elb.RegistrationInProgress")
 UNHEALTHY = sync_result("in_sync", "unhealthy", "Target.FailedHealthChecks")
+
+
+def test_a_failure_whose_fixed_parts_are_too_long_has_no_reason() -> None:
+    request = parse_request({**event("Create", "FirstSync", SYNC), "StackId": "x" * 5000})
+
+    assert json.loads(failure_response(request, "reason"))["Reason"] == "…"
 
 
 @pytest.fixture

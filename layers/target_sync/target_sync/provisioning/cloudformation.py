@@ -4,6 +4,7 @@ Source: CloudFormation user guide, "Custom resource response objects". The signa
 empty content type, so the upload must have none.
 """
 
+import http.client
 import urllib.error
 import urllib.request
 
@@ -15,6 +16,8 @@ ATTEMPT_SECONDS = 4.0
 #: Seconds before the second attempt. Each later pause is twice as long.
 FIRST_PAUSE_SECONDS = 0.5
 _SERVER_ERROR = 500
+#: A time-out, and throttling.
+_RETRYABLE_STATUSES = frozenset({408, 429})
 
 
 class ResponseUrl:
@@ -55,10 +58,13 @@ def _try_upload(url: str, body: bytes) -> str | None:
             return None
     except urllib.error.HTTPError as error:
         error.close()
-        if error.code < _SERVER_ERROR:
+        if error.code < _SERVER_ERROR and error.code not in _RETRYABLE_STATUSES:
             raise CustomResourceResponseError(
                 f"CloudFormation rejected the response with HTTP status {error.code}"
             ) from error
         return f"HTTP status {error.code}"
+    # The text of these may have the URL.
+    except (http.client.HTTPException, ValueError) as error:
+        return type(error).__name__
     except OSError as error:
         return f"{type(error).__name__}: {error}"

@@ -175,8 +175,8 @@ def success_response(request: ResourceRequest, attributes: Attributes) -> bytes:
 def failure_response(request: ResourceRequest, reason: str) -> bytes:
     """Return the body of a failure. A reason that is too long for CloudFormation is cut."""
     body = _body(request, "FAILED", reason, {})
-    while len(body) > MAX_RESPONSE_BYTES:
-        reason = reason[: len(reason) - (len(body) - MAX_RESPONSE_BYTES) // 4 - 1]
+    while reason and len(body) > MAX_RESPONSE_BYTES:
+        reason = reason[: max(0, len(reason) - (len(body) - MAX_RESPONSE_BYTES) // 4 - 1)]
         body = _body(request, "FAILED", f"{reason}…", {})
     return body
 
