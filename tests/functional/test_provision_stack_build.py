@@ -37,10 +37,12 @@ def responses(
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
     # Powertools keeps one logger for each service, with its first output.
     monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", request.node.name)
+    monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "PostgresPrivateLink")
     stack_provisioner.cache_clear()
     return sent
 
 
+@pytest.mark.usefixtures("_powertools")
 def test_a_container_has_one_provisioner_with_its_scope() -> None:
     assert stack_provisioner(ARN) is stack_provisioner(ARN)
     assert scope_of_function(ARN.replace("aws:", "aws-cn:")) == AwsScope(

@@ -15,6 +15,8 @@ from tests.template.stack import SITUATIONS, Resolver, as_list, load, policies
 EVERYWHERE = pytest.mark.parametrize("situation", SITUATIONS)
 SERVICE = "vpce-svc-0a1b2c3d4e5f60718"
 GROUP = "arn:aws:elasticloadbalancing:eu-west-1:111122223333:targetgroup/x/0123456789abcdef"
+BALANCER = "arn:aws:elasticloadbalancing:eu-west-1:111122223333:loadbalancer/net/x/0123456789abcdef"
+QUEUE = "https://sqs.eu-west-1.amazonaws.com/111122223333/queue"
 ENDPOINTS = {"ec2-instance": "i-0a1b2c3d4e5f60718", "static": "192.168.7.1,192.168.7.2"}
 
 
@@ -37,6 +39,9 @@ def variables(situation: str, kind: str = "", **given: str) -> dict[str, str]:
             "DatabaseLookup.DatabaseSubnetIds": "subnet-0a1b2c3d",
             "DatabaseLookup.SecurityGroupIds": "sg-0a1b2c3d",
             "DatabaseTargetGroup": GROUP,
+            "FailedRunsQueue": QUEUE,
+            "LoadBalancer": BALANCER,
+            "UndeliveredEventsQueue": QUEUE,
             "EndpointService": SERVICE,
             "OutboundRulesSecurityGroup": "sg-2a3b4c5d",
         },

@@ -9,6 +9,7 @@ from ipaddress import AddressValueError, IPv4Address
 from target_sync.environment import (
     alarm_topic_arn,
     flag,
+    ids,
     is_address,
     items,
     matching,
@@ -33,9 +34,7 @@ _INSTANCE_ID = r"i-[0-9a-f]{8,17}"
 #: RDS API reference, CreateDBCluster, DBClusterIdentifier.
 _CLUSTER_IDENTIFIER = r"[a-z](-?[a-z0-9])*"
 _VPC_ID = r"vpc-[0-9a-f]+"
-_SUBNET_IDS = r"subnet-[0-9a-f]+(\s*,\s*subnet-[0-9a-f]+)*"
 _SECURITY_GROUP_ID = r"sg-[0-9a-f]+"
-_SECURITY_GROUP_IDS = rf"{_SECURITY_GROUP_ID}(\s*,\s*{_SECURITY_GROUP_ID})*"
 _LONGEST_WATCH_SECONDS = 900
 _LONGEST_POLL_SECONDS = 30
 #: The warm targets beside the serving ones. An instance has one standby; a cluster has few readers.
@@ -154,8 +153,8 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         follow_writer=flag(environ, "FOLLOW_WRITER_WITHOUT_READERS", "false"),
         standby_targets=standby_targets,
         vpc_id=_vpc_id(environ) if needs_network else "",
-        security_groups=_security_groups(environ) if needs_network else (),
-        subnets=_subnets(environ) if needs_network else (),
+        security_groups=ids(environ, "DATABASE_SECURITY_GROUPS", "sg") if needs_network else (),
+        subnets=ids(environ, "DATABASE_SUBNETS", "subnet", "") if needs_network else (),
         outbound_rules_group=outbound_rules_group,
         alarm_topic_arn=alarm_topic_arn(environ),
         stack=stack_name(environ),
@@ -193,21 +192,6 @@ def _standby_targets(
 
 def _vpc_id(environ: Mapping[str, str]) -> str:
     return matching("VPC_ID", required(environ, "VPC_ID"), _VPC_ID, "the ID of a VPC")
-
-
-def _security_groups(environ: Mapping[str, str]) -> tuple[str, ...]:
-    name = "DATABASE_SECURITY_GROUPS"
-    description = "IDs of security groups, separated by commas"
-    matching(name, required(environ, name), _SECURITY_GROUP_IDS, description)
-    return tuple(items(environ, name))
-
-
-def _subnets(environ: Mapping[str, str]) -> tuple[str, ...]:
-    name = "DATABASE_SUBNETS"
-    description = "IDs of subnets, separated by commas"
-    if text := optional(environ, name):
-        matching(name, text, _SUBNET_IDS, description)
-    return tuple(items(environ, name, ""))
 
 
 def _outbound_rules_group(environ: Mapping[str, str]) -> str:

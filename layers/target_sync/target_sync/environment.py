@@ -68,6 +68,17 @@ def items(environ: Mapping[str, str], name: str, default: str | None = None) -> 
     return [text for text in texts if text]
 
 
+def ids(
+    environ: Mapping[str, str], name: str, prefix: str, default: str | None = None
+) -> tuple[str, ...]:
+    """Return the IDs of a list, for example with the prefix `subnet`."""
+    description = f"IDs such as {prefix}-0a1b2c3d, separated by commas"
+    found = items(environ, name, default)
+    if default is None and not found:
+        raise SettingsError(f"{name} must be {description}, and has none")
+    return tuple(matching(name, item, rf"{prefix}-[0-9a-f]+", description) for item in found)
+
+
 def whole_number(
     environ: Mapping[str, str],
     name: str,
@@ -103,6 +114,13 @@ def networks(
 def stack_name(environ: Mapping[str, str]) -> str:
     """Return the name of the stack, which is also the dimension of its metrics."""
     return optional(environ, "POWERTOOLS_SERVICE_NAME", "postgres-privatelink")
+
+
+def trusted_accounts(environ: Mapping[str, str]) -> frozenset[str]:
+    """Return the accounts whose requests are accepted (``TRUSTED_ACCOUNTS``)."""
+    name, description = "TRUSTED_ACCOUNTS", "account IDs of twelve digits with commas"
+    found = items(environ, name, "")
+    return frozenset(matching(name, item, r"[0-9]{12}", description) for item in found)
 
 
 def alarm_topic_arn(environ: Mapping[str, str]) -> str:

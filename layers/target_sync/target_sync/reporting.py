@@ -4,13 +4,17 @@ EMF needs no permission and no endpoint: CloudWatch extracts the metrics from th
 (CloudWatch user guide, embedded metric format).
 """
 
+import os
 from collections.abc import Mapping
 from typing import Protocol
 
 from aws_lambda_powertools.logging import Logger
 from aws_lambda_powertools.metrics import Metrics, MetricUnit
 
+from target_sync.environment import one_of, required
 from target_sync.ports import LogRecord, Reportable
+
+_LEVELS = dict.fromkeys(("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"))
 
 
 class Iteration(Protocol):
@@ -36,10 +40,16 @@ class PowertoolsReporter:
 
     Args:
         context: Fields of every record, for a function that serves several target groups.
+
+    Raises:
+        SettingsError: A variable is missing or invalid. The message names it.
     """
 
     def __init__(self, context: Mapping[str, str] | None = None) -> None:
         self._context = context or {}
+        # Powertools would fail at the end of the run, and not name the variable.
+        required(os.environ, "POWERTOOLS_METRICS_NAMESPACE")
+        one_of(os.environ, "POWERTOOLS_LOG_LEVEL", _LEVELS, "INFO")
         # With another form of the timestamp, Lambda takes every line as INFO (Lambda guide, "Using
         # structured JSON format with Python").
         self._logger = Logger(use_rfc3339=True)

@@ -8,13 +8,10 @@ from target_sync.environment import (
     alarm_topic_arn,
     endpoint_service_id,
     flag,
-    items,
-    matching,
     stack_name,
+    trusted_accounts,
 )
 from target_sync.errors import SettingsError
-
-_ACCOUNT = r"[0-9]{12}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,10 +46,7 @@ def load_settings(environ: Mapping[str, str]) -> ConnectionSettings:
 
 
 def _policy(environ: Mapping[str, str]) -> ConnectionPolicy:
-    trusted = frozenset(
-        matching("TRUSTED_ACCOUNTS", item, _ACCOUNT, "account IDs of twelve digits with commas")
-        for item in items(environ, "TRUSTED_ACCOUNTS", "")
-    )
+    trusted = trusted_accounts(environ)
     reject = flag(environ, "REJECT_UNTRUSTED")
     if reject and not trusted:
         raise SettingsError(

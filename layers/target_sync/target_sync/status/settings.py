@@ -11,18 +11,23 @@ from target_sync.config import Settings, load_settings
 from target_sync.environment import (
     endpoint_service_id,
     flag,
+    ids,
     items,
     matching,
     one_of,
     optional,
     required,
     target_group_arn,
+    trusted_accounts,
+    whole_number,
 )
 from target_sync.errors import SettingsError
-from target_sync.model import DatabaseKind, IPNetwork, SyncPolicy
+from target_sync.model import HIGHEST_PORT, DatabaseKind, IPNetwork, SyncPolicy
 from target_sync.status.facts import Deployment
 
-_NUMBER = r"[0-9]{1,5}"
+_LOAD_BALANCER_ARN = r"arn:[\w-]+:elasticloadbalancing:[\w-]+:\d{12}:loadbalancer/\S+"
+#: NLB user guide, *Update the TCP idle timeout for your Network Load Balancer listener*.
+_LONGEST_IDLE_TIMEOUT = 6000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +60,8 @@ def load_status_settings(environ: Mapping[str, str]) -> StatusSettings:
     return StatusSettings(
         deployment=_deployment(environ, sync),
         sync=sync,
-        load_balancer_arn=optional(environ, "LOAD_BALANCER_ARN"),
-        function_subnets=tuple(items(environ, "FUNCTION_SUBNETS", "")),
+        load_balancer_arn=_load_balancer_arn(environ),
+        function_subnets=ids(environ, "FUNCTION_SUBNETS", "subnet", ""),
         namespace=required(environ, "POWERTOOLS_METRICS_NAMESPACE"),
     )
 
@@ -69,19 +74,21 @@ def _deployment(environ: Mapping[str, str], sync: Settings | None) -> Deployment
             sync.policy
             if sync
             # Only the port matters where AWS registers the instances.
-            else SyncPolicy(port=_number(environ, "DATABASE_PORT"), allowed_networks=())
+            else SyncPolicy(
+                port=whole_number(environ, "DATABASE_PORT", HIGHEST_PORT), allowed_networks=()
+            )
         ),
         target_group_arn=target_group_arn(environ),
-        owns_network=bool(optional(environ, "LOAD_BALANCER_ARN")),
+        owns_network=bool(_load_balancer_arn(environ)),
         identifier=optional(environ, "DATABASE_IDENTIFIER"),
         database_subnets=sync.subnets if sync else (),
-        database_security_groups=tuple(items(environ, "DATABASE_SECURITY_GROUPS", "")),
+        database_security_groups=ids(environ, "DATABASE_SECURITY_GROUPS", "sg", ""),
         outbound_rules_group=sync.outbound_rules_group if sync else "",
         apis=_apis(sync),
         scaling_group="" if sync else required(environ, "DATABASE_IDENTIFIER"),
         schedule=required(environ, "SCHEDULE_NAME") if sync else "",
-        failed_runs_queue=required(environ, "FAILED_RUNS_QUEUE_URL"),
-        undelivered_events_queue=required(environ, "UNDELIVERED_EVENTS_QUEUE_URL"),
+        failed_runs_queue=_url(environ, "FAILED_RUNS_QUEUE_URL"),
+        undelivered_events_queue=_url(environ, "UNDELIVERED_EVENTS_QUEUE_URL"),
     )
     if not deployment.owns_network:
         return deployment
@@ -94,7 +101,7 @@ def _deployment(environ: Mapping[str, str], sync: Settings | None) -> Deployment
         manages_ingress=flag(environ, "MANAGES_INGRESS"),
         acceptance_required=flag(environ, "ACCEPTANCE_REQUIRED"),
         principals=frozenset(items(environ, "ALLOWED_PRINCIPALS")),
-        trusted_accounts=frozenset(items(environ, "TRUSTED_ACCOUNTS", "")),
+        trusted_accounts=trusted_accounts(environ),
     )
 
 
@@ -112,15 +119,21 @@ def _apis(sync: Settings | None) -> tuple[str, ...]:
     return tuple(apis)
 
 
-def _number(environ: Mapping[str, str], name: str) -> int:
-    return int(matching(name, required(environ, name), _NUMBER, "a whole number"))
+def _url(environ: Mapping[str, str], name: str) -> str:
+    return matching(name, required(environ, name), r"https?://\S+", "the URL of a queue")
+
+
+def _load_balancer_arn(environ: Mapping[str, str]) -> str:
+    name = "LOAD_BALANCER_ARN"
+    text = optional(environ, name)
+    return text and matching(name, text, _LOAD_BALANCER_ARN, "the ARN of a load balancer")
 
 
 def _idle_timeout(environ: Mapping[str, str]) -> int | None:
     """Return None where AWS allows no custom idle timeout."""
     if not optional(environ, "IDLE_TIMEOUT_SECONDS"):
         return None
-    return _number(environ, "IDLE_TIMEOUT_SECONDS")
+    return whole_number(environ, "IDLE_TIMEOUT_SECONDS", _LONGEST_IDLE_TIMEOUT, lowest=60)
 
 
 def _network(environ: Mapping[str, str]) -> IPNetwork:
