@@ -47,7 +47,7 @@ class SyncTrigger(Trigger):
     def age_at(self, now: float) -> float:
         """Return the seconds since the event, by the seconds since the epoch; 0 if unknown.
 
-        No delivery takes as long as `_LONGEST_AGE_SECONDS`: somebody sent an older event again, and
+        No delivery takes as long as `_LONGEST_AGE_SECONDS`: an older event was sent again, and
         its time says nothing about this run.
         """
         age = 0.0 if self.occurred_at is None else now - self.occurred_at
