@@ -34,6 +34,7 @@ from lab.emulator.load_balancers import (
     with_target_group_defaults,
 )
 from lab.emulator.scope import Scope
+from lab.emulator.security_groups import check_references
 from lab.emulator.subnets import check_subnets
 
 _Properties = Mapping[str, Any]
@@ -221,7 +222,9 @@ def _install_rule(name: str, store: str) -> None:
                 "InvalidGroup.NotFound",
                 f"The security group '{properties['GroupId']}' does not exist",
             )
-        group[store] = [*group[store], *provisioners._ec2_sg_permissions([properties])]
+        permissions = provisioners._ec2_sg_permissions([properties])
+        check_references(group, permissions)
+        group[store] = [*group[store], *permissions]
         id_ = f"sgr-{stack}-{logical_id}".lower()
         return id_, {"Id": id_}
 

@@ -1,8 +1,10 @@
-"""The outbound rules of security groups, as AWS keeps them.
+"""The rules of security groups, as AWS keeps them.
 
-ministack skips the rules that exist, revokes unknown rules without an error, and has no quota and
-no pages. Sources: EC2 API reference (AuthorizeSecurityGroupEgress, RevokeSecurityGroupEgress,
-DescribeSecurityGroupRules, IpRange, error codes) and Amazon VPC quotas.
+ministack skips the outbound rules that exist, revokes unknown rules without an error, has no quota
+and no pages, and accepts the groups of any VPC. Sources: EC2 API reference
+(AuthorizeSecurityGroupEgress, RevokeSecurityGroupEgress, DescribeSecurityGroupRules, IpRange, error
+codes), VPC peering guide ("Update your security groups to reference peer security groups") and
+Amazon VPC quotas.
 """
 
 import re
@@ -40,11 +42,48 @@ def install(*, quota: int) -> None:
     """
     actions = ec2._ACTION_MAP
     for name, handler in (
+        (
+            "AuthorizeSecurityGroupIngress",
+            _checking_references(actions["AuthorizeSecurityGroupIngress"]),
+        ),
         ("AuthorizeSecurityGroupEgress", partial(_authorize, quota=quota)),
         ("RevokeSecurityGroupEgress", _revoking(actions["RevokeSecurityGroupEgress"])),
         ("DescribeSecurityGroupRules", _describe),
     ):
         actions[name] = rendering_errors(handler, _error)
+
+
+def check_references(group: Mapping[str, Any], permissions: Iterable[Mapping[str, Any]]) -> None:
+    """Check that rules of a group name only groups of its VPC, or of a peered one.
+
+    Raises:
+        ApiError: `InvalidGroup.NotFound`.
+    """
+    for permission in permissions:
+        for pair in permission["UserIdGroupPairs"]:
+            other = ec2._security_groups.get(pair.get("GroupId"))
+            if other is not None and not _are_connected(group["VpcId"], other["VpcId"]):
+                raise ApiError(
+                    "InvalidGroup.NotFound",
+                    "You have specified two resources that belong to different networks.",
+                )
+
+
+def _are_connected(one: str, other: str) -> bool:
+    peerings = (
+        {it["RequesterVpcInfo"]["VpcId"], it["AccepterVpcInfo"]["VpcId"]}
+        for it in ec2._vpc_peering.values()
+        if it["Status"]["Code"] == "active"
+    )
+    return one == other or {one, other} in peerings
+
+
+def _checking_references(authorize: Handler) -> Handler:
+    def handler(params: Mapping[str, Any]) -> Any:
+        check_references(_find(params), _requested(params))
+        return authorize(params)
+
+    return handler
 
 
 def outbound_rules(group: Mapping[str, Any]) -> frozenset[OutboundRule]:

@@ -198,8 +198,20 @@ def test_returns_subnets_with_their_zone_and_vpc(cloud: Cloud) -> None:
 
     assert found is not None
     assert set(found) == {
-        Subnet(id=cloud.subnets[0], vpc_id=cloud.vpc, zone="eu-west-1a", free_addresses=251),
-        Subnet(id=cloud.subnets[1], vpc_id=cloud.vpc, zone="eu-west-1b", free_addresses=251),
+        Subnet(
+            id=cloud.subnets[0],
+            vpc_id=cloud.vpc,
+            zone="eu-west-1a",
+            network=ip_network("10.0.1.0/24"),
+            free_addresses=251,
+        ),
+        Subnet(
+            id=cloud.subnets[1],
+            vpc_id=cloud.vpc,
+            zone="eu-west-1b",
+            network=ip_network("10.0.2.0/24"),
+            free_addresses=251,
+        ),
     }
 
 
@@ -494,7 +506,14 @@ def test_a_subnet_is_usable_if_it_is_ready_and_not_on_an_outpost(
         subnets = AwsDatabaseCatalog(boto3.client("rds", SCOPE.region), ec2, SCOPE).subnets(["x"])
 
     assert subnets == (
-        Subnet(id="subnet-1", vpc_id="vpc-1", zone="eu-west-1a", usable=usable, free_addresses=9),
+        Subnet(
+            id="subnet-1",
+            vpc_id="vpc-1",
+            zone="eu-west-1a",
+            network=None,
+            usable=usable,
+            free_addresses=9,
+        ),
     )
 
 
@@ -606,4 +625,4 @@ def test_looks_up_every_kind_of_database_in_the_lab(
         ("rds-cluster-readers", "found-cluster", "5432"),
         ("ec2-instance", identifier, "5432"),
     ]
-    assert {a["SecurityGroupId"] for a in found_facts[:-1]} == {group}
+    assert {a["IngressGroups"] for a in found_facts[:-1]} == {f"{group},"}

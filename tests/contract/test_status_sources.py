@@ -348,8 +348,13 @@ def test_only_the_requested_security_groups_are_returned() -> None:
         UserIdGroupPairs=[{"GroupId": "sg-9"}],
         PrefixListIds=[{"PrefixListId": "pl-1"}],
     )
-    group = {"GroupId": "sg-1", "IpPermissions": [allowed], "IpPermissionsEgress": [open_]}
-    other = {"GroupId": "sg-7", "IpPermissions": [], "IpPermissionsEgress": []}
+    group = {
+        "GroupId": "sg-1",
+        "VpcId": "vpc-1",
+        "IpPermissions": [allowed],
+        "IpPermissionsEgress": [open_],
+    }
+    other = {**group, "GroupId": "sg-7", "IpPermissions": [], "IpPermissionsEgress": []}
     with stubbed("ec2") as (client, stubber):
         expected = {"Filters": [{"Name": "group-id", "Values": ["sg-1", "sg-2"]}]}
         stubber.add_response(
@@ -369,7 +374,7 @@ def test_only_the_requested_security_groups_are_returned() -> None:
     outbound = Rule(
         protocol="-1", first_port=None, last_port=None, networks=(IPv4Network("0.0.0.0/0"),)
     )
-    assert found == {"sg-1": SecurityGroup((inbound,), (outbound,))}
+    assert found == {"sg-1": SecurityGroup((inbound,), (outbound,), "vpc-1")}
 
 
 def test_rules_of_another_shape_are_an_error() -> None:
@@ -385,7 +390,11 @@ def test_rules_of_another_shape_are_an_error() -> None:
 def test_the_subnets_of_a_vpc_have_their_zones() -> None:
     with stubbed("ec2") as (client, stubber):
         subnets = [
-            {"CidrBlock": f"10.0.{number}.0/24", "AvailabilityZone": f"us-east-1{letter}"}
+            {
+                "SubnetId": f"subnet-{letter}",
+                "CidrBlock": f"10.0.{number}.0/24",
+                "AvailabilityZone": f"us-east-1{letter}",
+            }
             for number, letter in ((1, "a"), (2, "e"))
         ]
         zones = [
@@ -397,8 +406,13 @@ def test_the_subnets_of_a_vpc_have_their_zones() -> None:
         stubber.add_response("describe_subnets", {"Subnets": subnets}, expected)
 
         assert Ec2Networks(client).subnets("vpc-1") == (
-            SubnetNetwork(IPv4Network("10.0.1.0/24"), "us-east-1a"),
-            SubnetNetwork(IPv4Network("10.0.2.0/24"), "us-east-1e", accepts_load_balancers=False),
+            SubnetNetwork(IPv4Network("10.0.1.0/24"), "us-east-1a", id="subnet-a"),
+            SubnetNetwork(
+                IPv4Network("10.0.2.0/24"),
+                "us-east-1e",
+                accepts_load_balancers=False,
+                id="subnet-e",
+            ),
         )
 
 

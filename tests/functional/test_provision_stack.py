@@ -262,6 +262,17 @@ def test_an_unhealthy_target_does_not_fail_the_deployment(
     assert stack.clock.now() - start == 60
 
 
+@pytest.mark.parametrize(("result", "noted"), [(UNHEALTHY, True), (HEALTHY, False)])
+def test_the_hint_for_an_unhealthy_target_begins_with_the_note_of_the_look_up(
+    stack: Stack, result: dict[str, object], noted: bool
+) -> None:
+    stack.functions.replies = [result]
+
+    hint = stack.request("Create", "FirstSync", **SYNC, IngressNote="No rule.")["Data"]["Hint"]
+
+    assert hint.startswith("No rule. 10.0.1.11:5432: ") is noted
+
+
 @pytest.mark.usefixtures("_no_watchdog")
 def test_the_wait_for_health_ends_in_time_for_the_response() -> None:
     stack = Stack(functions=FakeFunctions(UNHEALTHY), remaining_seconds=RESERVE_SECONDS + 32)

@@ -115,6 +115,27 @@ def test_each_range_is_a_rule_with_its_own_id_and_description(group: Group) -> N
     assert len({rule["SecurityGroupRuleId"] for rule in described}) == 2
 
 
+def test_a_rule_names_a_group_of_its_own_vpc_or_of_a_peered_one(
+    emulator: Emulator, group: Group
+) -> None:
+    vpc, subnets = create_vpc(emulator)
+    database = Group(emulator, vpc, subnets, name="database")
+    pair = {"IpProtocol": "tcp", "FromPort": 5432, "ToPort": 5432}
+
+    def allow(source: str) -> object:
+        return group.ec2.authorize_security_group_ingress(
+            GroupId=database.id, IpPermissions=[{**pair, "UserIdGroupPairs": [{"GroupId": source}]}]
+        )
+
+    assert code_of(lambda: allow(group.id)) == "InvalidGroup.NotFound"
+    allow(database.id)
+    peering = group.ec2.create_vpc_peering_connection(VpcId=group.vpc, PeerVpcId=vpc)
+    id_ = peering["VpcPeeringConnection"]["VpcPeeringConnectionId"]
+    assert code_of(lambda: allow(group.id)) == "InvalidGroup.NotFound"
+    group.ec2.accept_vpc_peering_connection(VpcPeeringConnectionId=id_)
+    allow(group.id)
+
+
 def test_one_rule_that_exists_rejects_the_whole_call(group: Group) -> None:
     group.authorize(to("10.0.1.11", description="first"))
 

@@ -46,6 +46,7 @@ def subnet(
         id=f"subnet-{letter}{number}",
         vpc_id=vpc,
         zone=f"eu-west-1{letter}",
+        network=ip_network(f"10.{'abc'.index(letter)}.{number}.0/24"),
         usable=usable,
         free_addresses=free,
     )

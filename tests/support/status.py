@@ -151,9 +151,9 @@ BALANCER = LoadBalancer(
     security_groups=(BALANCER_GROUP, OUTBOUND_RULES_GROUP),
 )
 SUBNETS = (
-    SubnetNetwork(IPv4Network("10.0.1.0/24"), "eu-west-1a"),
-    SubnetNetwork(IPv4Network("10.0.2.0/24"), "eu-west-1b"),
-    SubnetNetwork(IPv4Network("10.0.3.0/24"), "eu-west-1c"),
+    SubnetNetwork(IPv4Network("10.0.1.0/24"), "eu-west-1a", id="subnet-a"),
+    SubnetNetwork(IPv4Network("10.0.2.0/24"), "eu-west-1b", id="subnet-b"),
+    SubnetNetwork(IPv4Network("10.0.3.0/24"), "eu-west-1c", id="subnet-c"),
 )
 NO_TRAFFIC = Rule(protocol="icmp", first_port=252, last_port=86, networks=(NOWHERE,))
 GROUPS: Mapping[str, SecurityGroup] = {

@@ -759,6 +759,22 @@ def test_only_the_database_port_is_open() -> None:
         assert rule["FromPort"] == rule["ToPort"] == "<DatabaseLookup.Port>"
 
 
+@pytest.mark.parametrize(
+    ("looked_up", "group"), [("sg-0123,", "sg-0123"), ("", "<LoadBalancerSecurityGroup>")]
+)
+def test_a_rule_that_the_database_cannot_have_is_in_the_load_balancers_own_group(
+    looked_up: str, group: str
+) -> None:
+    resolver = Resolver(attributes={"DatabaseLookup.IngressGroups": looked_up})
+
+    (rule,) = resolver.of_type("AWS::EC2::SecurityGroupIngress").values()
+
+    assert (rule["GroupId"], rule["SourceSecurityGroupId"]) == (
+        group,
+        "<LoadBalancerSecurityGroup>",
+    )
+
+
 def test_only_the_reconciler_opens_targets() -> None:
     groups = Resolver().of_type("AWS::EC2::SecurityGroup")
     assert groups.keys() == {"LoadBalancerSecurityGroup", "OutboundRulesSecurityGroup"}
@@ -793,7 +809,7 @@ def test_the_security_group_of_the_database_allows_the_load_balancer(
     rules = Resolver(given).of_type("AWS::EC2::SecurityGroupIngress")
     assert bool(rules) == opened
     for rule in rules.values():
-        assert rule["GroupId"] == "<DatabaseLookup.SecurityGroupId>"
+        assert rule["GroupId"].startswith("<DatabaseLookup.IngressGroups>")
         assert rule["SourceSecurityGroupId"] == "<LoadBalancerSecurityGroup>"
         assert rule["FromPort"] == rule["ToPort"] == "<DatabaseLookup.Port>"
 

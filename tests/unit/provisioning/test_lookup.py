@@ -9,7 +9,7 @@ import pytest
 
 from target_sync.errors import RejectedInputError
 from target_sync.provisioning.lookup import Overrides, read_kind, read_overrides
-from target_sync.provisioning.ports import Database, Subnet
+from target_sync.provisioning.ports import Database
 from target_sync.provisioning.request import Properties
 from tests.support.custom_resources import (
     CLUSTER_DATABASE,
@@ -28,6 +28,7 @@ from tests.support.custom_resources import (
     Stack,
     arn,
     lookup_properties,
+    subnet,
 )
 
 NLB_NETWORKS = "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,100.64.0.0/10"
@@ -63,7 +64,8 @@ def test_an_instance_needs_only_its_endpoint() -> None:
         "VpcId": VPC,
         "SubnetIds": ["subnet-a1", "subnet-b1", "subnet-c1"],
         "LeftOutZones": "none",
-        "SecurityGroupId": "sg-1",
+        "IngressGroups": "sg-1,",
+        "IngressNote": "",
         "SecurityGroupIds": "sg-1,sg-2",
         "DatabaseVpcId": VPC,
         "DatabaseSubnetIds": "subnet-a1,subnet-a2,subnet-b1,subnet-c1",
@@ -120,7 +122,8 @@ def test_takes_the_network_of_a_database_outside_aws_from_the_parameters(endpoin
         "VpcId": VPC,
         "SubnetIds": ["subnet-a1", "subnet-b1"],
         "LeftOutZones": "none",
-        "SecurityGroupId": "",
+        "IngressGroups": "",
+        "IngressNote": "",
         "SecurityGroupIds": "",
         "DatabaseVpcId": "",
         "DatabaseSubnetIds": "",
@@ -220,6 +223,41 @@ def test_accepts_a_load_balancer_in_a_connected_vpc() -> None:
     assert attributes["AllowedNetworks"] == VPC_NETWORKS
 
 
+@pytest.mark.parametrize(
+    ("given", "group", "noted"),
+    [
+        ("auto", "", True),
+        # EC2 accepts the group of a peered VPC.
+        ("true", "sg-1,", False),
+        ("false", "", False),
+    ],
+)
+def test_adds_no_rule_that_names_a_group_of_another_vpc_unless_asked_to(
+    given: str, group: str, noted: bool
+) -> None:
+    attributes = attributes_of(
+        DatabaseEndpoint=INSTANCE,
+        VpcId=OTHER_VPC,
+        SubnetIds=["subnet-b9", "subnet-a9"],
+        ManageDatabaseIngress=given,
+    )
+
+    note = (
+        "The stack adds no rule to the database's security group, because the load balancer is in"
+        " another VPC: allow 10.0.9.0/24, 10.1.9.0/24 on port 5433 in sg-1, or, if the two VPCs are"
+        " peered, set ManageDatabaseIngress=true."
+    )
+    assert attributes["IngressGroups"] == group
+    assert attributes["IngressNote"] == (note if noted else "")
+
+
+@pytest.mark.parametrize("network", [{}, {"VpcId": VPC, "SubnetIds": ["subnet-a1", "subnet-b1"]}])
+def test_adds_a_rule_in_the_vpc_of_the_database(network: dict[str, object]) -> None:
+    attributes = attributes_of(DatabaseEndpoint=INSTANCE, ManageDatabaseIngress="auto", **network)
+
+    assert (attributes["IngressGroups"], attributes["IngressNote"]) == ("sg-1,", "")
+
+
 @pytest.mark.parametrize("networks", [["192.168.0.0/16", "10.0.0.0/16"], ["10.1.0.0/16"]])
 def test_any_allowed_network_may_be_in_any_network_of_the_vpc(networks: list[str]) -> None:
     attributes = attributes_of(DatabaseEndpoint=INSTANCE, AllowedNetworks=networks)
@@ -229,9 +267,7 @@ def test_any_allowed_network_may_be_in_any_network_of_the_vpc(networks: list[str
 
 def test_returns_the_subnets_in_the_order_of_their_zones() -> None:
     stack = Stack()
-    stack.catalog.subnet_list.append(
-        Subnet(id="subnet-01", vpc_id=VPC, zone="eu-west-1c", free_addresses=8)
-    )
+    stack.catalog.subnet_list.append(replace(subnet("c", 7, free=8), id="subnet-01"))
 
     attributes = attributes_of(
         stack, DatabaseEndpoint=INSTANCE, SubnetIds=["subnet-01", "subnet-a1", "subnet-b1"]

@@ -29,6 +29,7 @@ from target_sync.status.facts import (
     SecurityGroup,
     Skipped,
     SslReply,
+    SubnetNetwork,
     SubnetRoute,
     Unknown,
 )
@@ -1330,6 +1331,31 @@ def test_a_rule_of_the_database_must_allow_the_load_balancer(
 ) -> None:
     result = check(CheckId.DATABASE_SECURITY_GROUP, security_groups=database_rules(*rules))
     assert result.state is state
+
+
+def test_the_database_needs_rules_for_the_load_balancers_own_subnets_only() -> None:
+    # Another subnet of the same zone.
+    beside = SubnetNetwork(IPv4Network("10.0.7.0/24"), "eu-west-1a", id="subnet-z")
+    rules = database_rules(rule(IPv4Network("10.0.1.0/24"), IPv4Network("10.0.2.0/24")))
+
+    result = check(
+        CheckId.DATABASE_SECURITY_GROUP, subnets=(beside, *SUBNETS), security_groups=rules
+    )
+
+    assert result.state is OK
+
+
+def test_the_remedy_for_a_database_in_another_vpc_names_no_security_group() -> None:
+    groups = {**GROUPS, DATABASE_GROUP: replace(group_of(()), vpc_id="vpc-1a2b3c4d")}
+
+    result = check(
+        CheckId.DATABASE_SECURITY_GROUP,
+        replace(DEPLOYMENT, manages_ingress=True),
+        security_groups=groups,
+    )
+
+    assert result.remedy == "Allow it."
+    assert "IpRanges=[{CidrIp=10.0.1.0/24},{CidrIp=10.0.2.0/24}]" in result.command
 
 
 def test_the_remedy_for_a_closed_database_adds_the_rule() -> None:

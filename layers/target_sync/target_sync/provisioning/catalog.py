@@ -1,6 +1,7 @@
 """Databases and networks, from the RDS and EC2 APIs."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore import xform_name
@@ -97,6 +98,7 @@ class AwsDatabaseCatalog:
                 id=item["SubnetId"],
                 vpc_id=item["VpcId"],
                 zone=item["AvailabilityZone"],
+                network=ip_network(item["CidrBlock"]) if item.get("CidrBlock") else None,
                 usable=item.get("State") == "available" and not item.get("OutpostArn"),
                 free_addresses=item["AvailableIpAddressCount"],
             )

@@ -32,6 +32,7 @@ class Overrides:
     """The parameters that replace looked-up values. The stack looks up what is missing."""
 
     port: int | None = None
+    manage_ingress: str = ""
     vpc_id: str = ""
     subnet_ids: tuple[str, ...] = ()
     allowed_networks: tuple[IPNetwork, ...] = ()
@@ -43,12 +44,14 @@ class Network:
 
     Attributes:
         subnet_ids: One subnet for each zone, in the order of the zones.
+        subnet_networks: The networks of these subnets.
         left_out: The zones without one, because they accept no load balancer: each ID by its name.
         database_networks: The networks of the database's VPC; empty if AWS does not know it.
     """
 
     vpc_id: str
     subnet_ids: tuple[str, ...]
+    subnet_networks: tuple[IPNetwork, ...]
     left_out: Mapping[str, str]
     networks: tuple[IPNetwork, ...]
     database_networks: tuple[IPNetwork, ...] = ()
@@ -69,6 +72,7 @@ def read_overrides(properties: Properties) -> Overrides:
     """Return the parameters as values. The stack looks an empty one up."""
     return Overrides(
         port=_read_port(properties.text("DatabasePort")),
+        manage_ingress=properties.text("ManageDatabaseIngress"),
         vpc_id=properties.text("VpcId"),
         subnet_ids=properties.items("SubnetIds"),
         allowed_networks=tuple(map(_read_network, properties.items("AllowedNetworks"))),
@@ -366,7 +370,8 @@ def lookup_attributes(
         "VpcId": network.vpc_id,
         "SubnetIds": list(network.subnet_ids),
         "LeftOutZones": _describe_left_out(network.left_out),
-        "SecurityGroupId": groups[0] if groups else "",
+        "IngressGroups": _ingress_groups(groups, database, overrides, network),
+        "IngressNote": _ingress_note(groups, database, overrides, network),
         "SecurityGroupIds": ",".join(groups),
         "DatabaseVpcId": database.vpc_id if database else "",
         "DatabaseSubnetIds": ",".join(sorted(database.subnet_ids)) if database else "",
@@ -375,6 +380,44 @@ def lookup_attributes(
         "EventResources": list(events or NO_RESOURCES),
         "Warning": _warning(database),
     }
+
+
+def _is_foreign(database: Database | None, overrides: Overrides, network: Network) -> bool:
+    """Return whether no rule of the database may name the load balancer's security group.
+
+    A group of another VPC may be named over a peering connection only, so then a person has to say
+    that there is one.
+    """
+    in_one_vpc = database is None or database.vpc_id == network.vpc_id
+    return not in_one_vpc and overrides.manage_ingress != "true"
+
+
+def _ingress_groups(
+    groups: Sequence[str], database: Database | None, overrides: Overrides, network: Network
+) -> str:
+    """Return the group that gets the rule for the load balancer, and a comma.
+
+    It is empty if the database gets no rule. The template appends the load balancer's own group and
+    takes the first item, because CloudFormation has no condition on a looked-up value.
+    """
+    if not groups or _is_foreign(database, overrides, network):
+        return ""
+    return f"{groups[0]},"
+
+
+def _ingress_note(
+    groups: Sequence[str], database: Database | None, overrides: Overrides, network: Network
+) -> str:
+    if overrides.manage_ingress != "auto" or not groups:
+        return ""
+    if not _is_foreign(database, overrides, network):
+        return ""
+    sources = _list(sorted(network.subnet_networks, key=str))
+    return (
+        "The stack adds no rule to the database's security group, because the load balancer is in"
+        f" another VPC: allow {sources} on port {_port(database, overrides)} in {groups[0]}, or, if"
+        " the two VPCs are peered, set ManageDatabaseIngress=true."
+    )
 
 
 def _describe_left_out(zones: Mapping[str, str]) -> str:

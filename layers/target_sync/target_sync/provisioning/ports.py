@@ -48,11 +48,15 @@ class Database:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subnet:
-    """One subnet. It is unusable for a load balancer if it is not ready, or on an Outpost."""
+    """One subnet. It is unusable for a load balancer if it is not ready, or on an Outpost.
+
+    It has no network if it has IPv6 addresses only.
+    """
 
     id: str
     vpc_id: str
     zone: str
+    network: IPNetwork | None
     usable: bool = True
     free_addresses: int
 

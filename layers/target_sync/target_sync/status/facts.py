@@ -182,10 +182,11 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class SecurityGroup:
-    """The rules of a security group."""
+    """The rules of a security group, and its VPC."""
 
     inbound: tuple[Rule, ...]
     outbound: tuple[Rule, ...]
+    vpc_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +200,7 @@ class SubnetNetwork:
     network: IPNetwork
     zone: str
     accepts_load_balancers: bool = True
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,6 +107,9 @@ class DatabaseLookup:
         return Network(
             vpc_id=vpc_id,
             subnet_ids=subnet_ids,
+            subnet_networks=tuple(
+                it.network for it in subnets or () if it.id in subnet_ids and it.network
+            ),
             left_out=left_out,
             networks=networks,
             database_networks=database_networks,

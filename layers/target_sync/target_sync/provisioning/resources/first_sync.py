@@ -82,12 +82,15 @@ class _SyncOutcome:
         """Whether nothing is left to wait for."""
         return self.settled and all(target.healthy for target in self.registered)
 
-    def to_attributes(self) -> Attributes:
-        """Return the attributes of the custom resource: text for the outputs of the stack."""
+    def to_attributes(self, note: str) -> Attributes:
+        """Return the attributes of the custom resource: text for the outputs of the stack.
+
+        The note is a known reason why a target may be unhealthy.
+        """
         return {
             "Registered": ", ".join(target.target for target in self.registered),
             "Health": ", ".join(map(_health, self.registered)),
-            "Hint": _hint(self.registered),
+            "Hint": _hint(self.registered, note),
         }
 
 
@@ -118,7 +121,8 @@ class FirstSync:
             # The targets are registered. The stack's own alarms report a run that fails now.
             if not isinstance(reply, FunctionError):
                 outcome = _read_result(reply)
-        return {**outcome.to_attributes(), **(_read_proof(document) if proves else _NO_PROOF)}
+        note = request.properties.text("IngressNote")
+        return {**outcome.to_attributes(note), **(_read_proof(document) if proves else _NO_PROOF)}
 
     def delete(self, request: ResourceRequest, deadline: float) -> None:
         """Do nothing: the targets are deleted with their group."""
@@ -213,6 +217,8 @@ def _health(target: _RegisteredTarget) -> str:
     return f"{target.target} {target.state}{reason}"
 
 
-def _hint(targets: Iterable[_RegisteredTarget]) -> str:
+def _hint(targets: Iterable[_RegisteredTarget], note: str) -> str:
     hints = [f"{t.target}: {explain(t.reason)}" for t in targets if not t.healthy]
+    if hints and note:
+        hints.insert(0, note)
     return " ".join(hints) or "Every target is healthy; nothing needs to be done."

@@ -134,9 +134,10 @@ def database_security_group(facts: Facts, deployment: Deployment) -> CheckResult
     groups = require(facts.security_groups)
     subnets = require(facts.subnets)
     port, names = deployment.policy.port, ", ".join(ids)
-    rules = _inbound_rules(_existing(ids, groups), port)
+    of_database = _existing(ids, groups)
+    rules = _inbound_rules(of_database, port)
     own = frozenset(balancer.security_groups)
-    networks = [subnet.network for subnet in subnets if subnet.zone in balancer.zones]
+    networks = [subnet.network for subnet in subnets if subnet.id in balancer.zones.values()]
     source = " or ".join(balancer.security_groups) or "the load balancer's subnets"
     age = _age_of_groups(facts.database)
     if any(own.intersection(rule.groups) for rule in rules) or _cover_all(rules, networks):
@@ -147,12 +148,16 @@ def database_security_group(facts: Facts, deployment: Deployment) -> CheckResult
             [detail, "This check does not read prefix lists.", *age],
             "Make sure that one of them contains the load balancer's subnets.",
         )
+    # A rule may not name a group of another VPC. The stack has no rule there.
+    in_one_vpc = all(group.vpc_id in {"", balancer.vpc_id} for group in of_database)
     peer = (
         f"UserIdGroupPairs=[{{GroupId={_main_group(balancer, deployment)}}}]"
-        if own
+        if own and in_one_vpc
         else f"IpRanges=[{','.join(f'{{CidrIp={network}}}' for network in networks)}]"
     )
-    is_ours = deployment.manages_ingress and ids[0] in deployment.database_security_groups
+    is_ours = (
+        deployment.manages_ingress and in_one_vpc and ids[0] in deployment.database_security_groups
+    )
     return broken(
         [f"No rule of {names} allows {source} on port {port}.", *age],
         "Allow it (the stack's own rule, DatabaseIngress, is missing)." if is_ours else "Allow it.",

@@ -52,6 +52,7 @@ class Ec2Networks:
                     ip_network(item["CidrBlock"]),
                     zone := item["AvailabilityZone"],
                     accepts_load_balancers=zone not in excluded,
+                    id=item["SubnetId"],
                 )
                 for item in self._all("DescribeSubnets", "Subnets", "vpc-id", [vpc_id])
             ),
@@ -69,6 +70,7 @@ class Ec2Networks:
                 group["GroupId"]: SecurityGroup(
                     inbound=_rules(group["IpPermissions"]),
                     outbound=_rules(group["IpPermissionsEgress"]),
+                    vpc_id=group["VpcId"],
                 )
                 for group in self._all(
                     "DescribeSecurityGroups", "SecurityGroups", "group-id", names
