@@ -53,6 +53,7 @@ SKIPPED_CHECKS = {
 NO_RESOURCE_LEVEL = {
     "autoscaling:DescribeAutoScalingGroups",
     "cloudwatch:GetMetricData",
+    "ec2:DescribeAvailabilityZones",
     "ec2:DescribeInstances",
     "ec2:DescribeNetworkInterfaces",
     "ec2:DescribeRouteTables",
