@@ -184,12 +184,6 @@ def test_a_category_that_can_move_the_database_starts_a_run(categories: tuple[st
     assert matches(of_category(*categories))
 
 
-def test_an_event_without_a_category_starts_a_run() -> None:
-    payload = event("instance-restarted")
-    del payload["detail"]["EventCategories"]
-    assert matches(payload)
-
-
 @pytest.mark.parametrize("category", ["backtrack", "backup", "low storage", "read replica"])
 def test_a_category_that_cannot_starts_nothing(category: str) -> None:
     assert not matches(of_category(category))
