@@ -14,7 +14,11 @@ from ministack.services import alb, ec2
 from ministack.services import cloudformation as service
 from ministack.services.cloudformation import provisioners
 
-from lab.emulator.endpoint_service_api import change_load_balancers, check_load_balancers
+from lab.emulator.endpoint_service_api import (
+    change_load_balancers,
+    check_load_balancers,
+    check_regions,
+)
 from lab.emulator.endpoint_services import EndpointServices
 from lab.emulator.errors import ApiError
 from lab.emulator.load_balancers import (
@@ -146,6 +150,7 @@ class _EndpointServiceTypes:
     def _create_service(self, _logical_id: str, properties: _Properties, _stack: str) -> _Made:
         arns = properties.get("NetworkLoadBalancerArns", [])
         check_load_balancers(arns)
+        check_regions(arns, properties.get("SupportedRegions", ()))
         service = self._services.create(
             Scope.current(),
             load_balancer_arns=arns,
@@ -166,6 +171,9 @@ class _EndpointServiceTypes:
             add=[arn for arn in desired if arn not in service.load_balancer_arns],
             remove=[arn for arn in service.load_balancer_arns if arn not in desired],
         )
+        regions = new.get("SupportedRegions", ())
+        check_regions(desired, regions)
+        service.regions = list(regions) or [Scope.current().region]
         service.acceptance_required = _flag(new.get("AcceptanceRequired", True))
         provisioners._ec2_apply_tags(id_, new, old)
         return id_, {"ServiceId": id_}

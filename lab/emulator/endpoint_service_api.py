@@ -19,7 +19,7 @@ from lab.emulator.endpoint_services import (
     principal_type,
 )
 from lab.emulator.errors import ApiError, Handler, rendering_errors
-from lab.emulator.load_balancers import is_network
+from lab.emulator.load_balancers import LISTENER_ATTRIBUTES, is_network
 from lab.emulator.scope import Scope
 from lab.emulator.wire import element, elements
 
@@ -76,6 +76,27 @@ def check_load_balancers(arns: Iterable[str]) -> None:
                 "InvalidNetworkLoadBalancerArn.NotFound",
                 f"The Network Load Balancer '{arn}' does not exist",
             )
+
+
+def check_regions(arns: Iterable[str], regions: Collection[str]) -> None:
+    """Check that no listener of a service for other Regions has a custom idle timeout.
+
+    Source: Network Load Balancer guide, "Listeners". AWS does not document the error code.
+
+    Raises:
+        ApiError: `InvalidParameter`.
+    """
+    custom = any(
+        str(attribute["Value"]) != LISTENER_ATTRIBUTES[attribute["Key"]]
+        for listener in alb._listeners.values()
+        if listener["LoadBalancerArn"] in arns
+        for attribute in alb._listener_attrs[listener["ListenerArn"]]
+    )
+    if regions and custom:
+        raise ApiError(
+            "InvalidParameter",
+            "A custom idle timeout is not supported for a service in other Regions",
+        )
 
 
 def _resetting(reset: Callable[[], None], services: EndpointServices) -> Callable[[], None]:

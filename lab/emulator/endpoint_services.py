@@ -62,7 +62,8 @@ class EndpointService:
         A principal of an account (its root, a role or a user) allows the whole account, because the
         lab's consumers have no roles. The owner is always allowed.
         """
-        accounts = {p if p.isdigit() else p.split(":")[4] for p in self.principals if p != "*"}
+        named = {p for p in self.principals if p != "*" and not _is_service(p)}
+        accounts = {p if p.isdigit() else p.split(":")[4] for p in named}
         return "*" in self.principals or account in {*accounts, self.owner.account}
 
     def permit(self, add: Iterable[str], remove: Iterable[str]) -> None:
@@ -345,6 +346,8 @@ def principal_type(principal: str) -> str:
     """Return `PrincipalType` of an allowed principal."""
     if principal == "*":
         return "All"
+    if _is_service(principal):
+        return "Service"
     resource = principal.rpartition(":")[2]
     return {"role": "Role", "user": "User"}.get(resource.partition("/")[0], "Account")
 
@@ -369,7 +372,13 @@ def matches(
     return True
 
 
+def _is_service(text: str) -> bool:
+    return ".amazonaws.com" in text and ":" not in text
+
+
 def _is_principal(text: str) -> bool:
+    if _is_service(text):
+        return True
     parts = text.split(":")
     return len(parts) == 6 and parts[0] == "arn" and parts[2] == "iam" and parts[4].isdigit()
 

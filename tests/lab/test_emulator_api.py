@@ -283,6 +283,53 @@ def test_a_constrained_zone_and_a_local_zone_accept_no_load_balancer(
     assert (code, f"not supported in {zone}" in message) == ("ValidationError", True)
 
 
+@pytest.mark.parametrize(
+    ("seconds", "status"), [(None, "UPDATE_ROLLBACK_COMPLETE"), ("350", "UPDATE_COMPLETE")]
+)
+def test_an_idle_timeout_stays_custom_until_it_is_set_and_excludes_other_regions(
+    path: ConnectionPath, seconds: str | None, status: str
+) -> None:
+    formation = path.emulator.client("cloudformation")
+    vpc, subnets = create_vpc(path.emulator)
+
+    def template(seconds: str | None, **service: object) -> str:
+        attribute = {"Key": "tcp.idle_timeout.seconds", "Value": seconds}
+        elb = "AWS::ElasticLoadBalancingV2"
+        balancer = {"Type": "network", "Scheme": "internal", "Subnets": subnets}
+        group = {"TargetType": "ip", "Protocol": "TCP", "Port": 5432, "VpcId": vpc}
+        listener = {
+            "LoadBalancerArn": {"Ref": "Balancer"},
+            "Protocol": "TCP",
+            "Port": 5432,
+            "DefaultActions": [{"Type": "forward", "TargetGroupArn": {"Ref": "Group"}}],
+            **({"ListenerAttributes": [attribute]} if seconds else {}),
+        }
+        service = {"NetworkLoadBalancerArns": [{"Ref": "Balancer"}], **service}
+        resources = {
+            "Balancer": {"Type": f"{elb}::LoadBalancer", "Properties": balancer},
+            "Group": {"Type": f"{elb}::TargetGroup", "Properties": group},
+            "Listener": {"Type": f"{elb}::Listener", "Properties": listener},
+            "Service": {
+                "Type": "AWS::EC2::VPCEndpointService",
+                "DependsOn": "Listener",
+                "Properties": service,
+            },
+        }
+        return json.dumps({"Resources": resources})
+
+    def finished() -> str:
+        (stack,) = formation.describe_stacks(StackName="regions")["Stacks"]
+        found = str(stack["StackStatus"])
+        return "" if found.endswith("IN_PROGRESS") else found
+
+    formation.create_stack(StackName="regions", TemplateBody=template("600"))
+    assert wait_until(finished) == "CREATE_COMPLETE"
+    formation.update_stack(
+        StackName="regions", TemplateBody=template(seconds, SupportedRegions=["eu-west-1"])
+    )
+    assert wait_until(finished) == status
+
+
 def test_a_group_without_a_listener_is_unused(path: ConnectionPath) -> None:
     path.elb.delete_listener(ListenerArn=path.listener)
     path.register({"Id": PRIMARY})
@@ -320,6 +367,19 @@ def test_only_allowed_principals_connect(path: ConnectionPath) -> None:
     )
     path.connect(STRANGER)
     assert [owner for _, owner, _ in path.connections()] == [STRANGER]
+
+
+def test_a_service_of_aws_may_be_a_principal_and_is_no_account(path: ConnectionPath) -> None:
+    service = path.service["ServiceId"]
+    path.ec2.modify_vpc_endpoint_service_permissions(
+        ServiceId=service, AddAllowedPrincipals=["firehose.amazonaws.com"]
+    )
+
+    found = path.ec2.describe_vpc_endpoint_service_permissions(ServiceId=service)
+    types = {it["Principal"]: it["PrincipalType"] for it in found["AllowedPrincipals"]}
+    assert types["firehose.amazonaws.com"] == "Service"
+    assert rejected(lambda: path.connect(STRANGER))[0] == "InvalidServiceName"
+    path.connect()
 
 
 def test_removing_a_principal_keeps_its_connection(path: ConnectionPath) -> None:

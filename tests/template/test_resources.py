@@ -821,16 +821,38 @@ def test_the_listener_forwards_the_database_port() -> None:
     assert group["Port"] == listener["Port"]
 
 
-def test_the_idle_timeout_is_never_custom_across_regions() -> None:
-    listener = one("AWS::ElasticLoadBalancingV2::Listener", IdleTimeoutSeconds="600")
-    assert attributes(listener, "ListenerAttributes") == {"tcp.idle_timeout.seconds": "600"}
-    listener = one("AWS::ElasticLoadBalancingV2::Listener", SupportedRegions="us-east-1")
-    assert "ListenerAttributes" not in listener
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [({"IdleTimeoutSeconds": "600"}, "600"), ({"SupportedRegions": "us-east-1"}, "350")],
+)
+def test_an_update_sets_the_idle_timeout_before_it_adds_regions(
+    given: dict[str, str], seconds: str
+) -> None:
+    listener = one("AWS::ElasticLoadBalancingV2::Listener", **given)
+    # A missing attribute would keep a custom value.
+    assert attributes(listener, "ListenerAttributes") == {"tcp.idle_timeout.seconds": seconds}
+    assert "DatabaseListener" in needs("EndpointService")
+
+
+@pytest.mark.parametrize("separator", [",", ", ", " , "])
+def test_a_list_may_have_spaces_around_its_commas(separator: str) -> None:
+    given = {
+        "AllowedPrincipals": separator.join(("firehose.amazonaws.com", "arn:aws:iam::1:root")),
+        "FunctionSubnetIds": separator.join(("subnet-0a1b2c3d", "subnet-1a2b3c4d")),
+    }
+    created = Resolver(given).created()
+
+    assert created["EndpointServicePermissions"]["Properties"]["AllowedPrincipals"] == [
+        "firehose.amazonaws.com",
+        "arn:aws:iam::1:root",
+    ]
+    function = created["ReconcileTargetsFunction"]["Properties"]
+    assert function["VpcConfig"]["SubnetIds"] == ["subnet-0a1b2c3d", "subnet-1a2b3c4d"]
 
 
 def test_other_regions_are_supported_on_request() -> None:
     assert "SupportedRegions" not in one("AWS::EC2::VPCEndpointService")
-    service = one("AWS::EC2::VPCEndpointService", SupportedRegions="us-east-1,eu-central-1")
+    service = one("AWS::EC2::VPCEndpointService", SupportedRegions="us-east-1, eu-central-1")
     assert service["SupportedRegions"] == ["us-east-1", "eu-central-1"]
 
 
@@ -879,6 +901,8 @@ def test_a_function_in_the_vpc_has_the_endpoints_of_the_services_that_it_calls(
         f"com.amazonaws.eu-west-1.{service}" for service in services
     }
     assert all(endpoint["PrivateDnsEnabled"] for endpoint in endpoints)
+    # An interface endpoint has at most one subnet in each zone.
+    assert all(it["SubnetIds"] == "<DatabaseLookup.EndpointSubnetIds>" for it in endpoints)
 
 
 def test_only_reconciler_and_status_can_be_in_the_vpc() -> None:

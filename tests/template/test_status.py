@@ -150,9 +150,10 @@ def test_the_expected_principals_are_those_of_the_service(given: dict[str, str])
     assert expected == frozenset(permissions["AllowedPrincipals"])
 
 
-def test_no_idle_timeout_is_expected_in_another_region() -> None:
+def test_no_idle_timeout_is_expected_of_a_listener_outside_the_stack() -> None:
     assert settings("rds-instance").deployment.idle_timeout == 350
-    assert settings("rds-instance", SupportedRegions="us-east-1").deployment.idle_timeout is None
+    assert settings("rds-instance", SupportedRegions="us-east-1").deployment.idle_timeout == 350
+    assert settings("existing target group").deployment.idle_timeout is None
 
 
 @pytest.mark.parametrize(

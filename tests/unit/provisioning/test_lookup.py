@@ -63,6 +63,7 @@ def test_an_instance_needs_only_its_endpoint() -> None:
         "Port": "5433",
         "VpcId": VPC,
         "SubnetIds": ["subnet-a1", "subnet-b1", "subnet-c1"],
+        "EndpointSubnetIds": [],
         "LeftOutZones": "none",
         "IngressGroups": "sg-1,",
         "IngressNote": "",
@@ -121,6 +122,7 @@ def test_takes_the_network_of_a_database_outside_aws_from_the_parameters(endpoin
         "Port": "5432",
         "VpcId": VPC,
         "SubnetIds": ["subnet-a1", "subnet-b1"],
+        "EndpointSubnetIds": [],
         "LeftOutZones": "none",
         "IngressGroups": "",
         "IngressNote": "",
@@ -395,6 +397,19 @@ def test_rejects_one_zone_beside_a_left_out_one_with_the_reason() -> None:
     assert "at least 2 (eu-west-1a (euw1-az9) accepts none): add a subnet" in reason
 
 
+def test_an_interface_endpoint_gets_one_subnet_of_the_functions_in_each_zone() -> None:
+    stack = with_free_addresses(b1=0)
+
+    attributes = attributes_of(
+        stack,
+        DatabaseEndpoint=INSTANCE,
+        SubnetIds=["subnet-a1", "subnet-b2"],
+        FunctionSubnetIds="subnet-b2, subnet-a2,subnet-a1,subnet-b1",
+    )
+
+    assert attributes["EndpointSubnetIds"] == ["subnet-a1", "subnet-b2"]
+
+
 def test_rejects_a_database_in_another_vpc_than_the_load_balancer() -> None:
     stack = Stack()
     stack.deployed.subnets = frozenset({"subnet-a9", "subnet-b9"})
@@ -487,6 +502,14 @@ REJECTED: dict[str, tuple[dict[str, object], list[str]]] = {
     "subnets of another VPC than the database's": (
         {"DatabaseEndpoint": INSTANCE, "SubnetIds": ["subnet-a9", "subnet-b9"]},
         [f"SubnetIds are in {OTHER_VPC}, but the database is in {VPC}", f"VpcId={OTHER_VPC}"],
+    ),
+    "function subnets that do not exist": (
+        {"DatabaseEndpoint": INSTANCE, "FunctionSubnetIds": ["subnet-a1", "subnet-z1"]},
+        ["FunctionSubnetIds subnet-a1, subnet-z1 are not all in this account", f"subnets of {VPC}"],
+    ),
+    "function subnets of another VPC": (
+        {"DatabaseEndpoint": INSTANCE, "FunctionSubnetIds": ["subnet-a1", "subnet-a9"]},
+        [f"are in {OTHER_VPC}, but the load balancer is in {VPC}", "leave FunctionSubnetIds out"],
     ),
     "two subnets in one zone": (
         {"DatabaseEndpoint": INSTANCE, "SubnetIds": ["subnet-a1", "subnet-a2", "subnet-b1"]},

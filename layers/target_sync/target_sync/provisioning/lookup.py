@@ -35,6 +35,7 @@ class Overrides:
     manage_ingress: str = ""
     vpc_id: str = ""
     subnet_ids: tuple[str, ...] = ()
+    function_subnet_ids: tuple[str, ...] = ()
     allowed_networks: tuple[IPNetwork, ...] = ()
 
 
@@ -75,6 +76,7 @@ def read_overrides(properties: Properties) -> Overrides:
         manage_ingress=properties.text("ManageDatabaseIngress"),
         vpc_id=properties.text("VpcId"),
         subnet_ids=properties.items("SubnetIds"),
+        function_subnet_ids=properties.items("FunctionSubnetIds"),
         allowed_networks=tuple(map(_read_network, properties.items("AllowedNetworks"))),
     )
 
@@ -331,6 +333,30 @@ def _choose_subnet(zone: str, candidates: Sequence[Subnet], standing: Collection
         f" in {zone} {counts}: free some there, or give SubnetIds with another subnet of {zone}"
         " and one of each other zone."
     )
+
+
+def choose_endpoint_subnets(
+    subnets: Sequence[Subnet] | None, vpc_id: str, overrides: Overrides
+) -> Sequence[str]:
+    """Return one subnet of the functions for each zone, because an interface endpoint has only one.
+
+    The choice is always the same for the same subnets with a free address.
+    """
+    given = ", ".join(overrides.function_subnet_ids)
+    if subnets is None:
+        raise RejectedInputError(
+            f"FunctionSubnetIds {given} are not all in this account and Region: give existing"
+            f" subnets of {vpc_id}, or leave FunctionSubnetIds out."
+        )
+    if others := sorted({subnet.vpc_id for subnet in subnets} - {vpc_id}):
+        raise RejectedInputError(
+            f"FunctionSubnetIds {given} are in {', '.join(others)}, but the load balancer is in"
+            f" {vpc_id}: give subnets of {vpc_id}, or leave FunctionSubnetIds out."
+        )
+    by_zone: dict[str, str] = {}
+    for subnet in sorted(subnets, key=lambda it: (not it.free_addresses, it.id)):
+        by_zone.setdefault(subnet.zone, subnet.id)
+    return [by_zone[zone] for zone in sorted(by_zone)]
 
 
 def _check_zones(by_zone: Collection[str], vpc_id: str, database: Database | None) -> None:

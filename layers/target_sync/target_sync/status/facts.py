@@ -295,7 +295,7 @@ class Deployment:
         owns_network: Whether the load balancer and the endpoint service belong to the stack.
         enforces_inbound_rules: `EnforceSecurityGroupInboundRulesOnPrivateLinkTraffic`.
         consumer_network: `ConsumerNetwork`; None with an existing target group.
-        idle_timeout: `IdleTimeoutSeconds`; None where AWS allows only its own value.
+        idle_timeout: `IdleTimeoutSeconds`; None with an existing target group.
         identifier: The database's, for the API that describes it.
         database_security_groups: The IDs of the database's groups at the deployment, as far as AWS
             reports them. `database_groups` returns those of today.

@@ -1,5 +1,6 @@
 """``Custom::DatabaseLookup``: looks the database and its network up."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from target_sync.endpoints.names import EndpointType, NamedEndpoint, classify
@@ -16,6 +17,7 @@ from target_sync.provisioning.lookup import (
     check_standby,
     check_vpc,
     check_writer,
+    choose_endpoint_subnets,
     choose_subnets,
     choose_vpc,
     left_out_zones,
@@ -47,7 +49,10 @@ class DatabaseLookup:
             check_standby(named, database)
         network = self._network(named, database, overrides, self._standing(request))
         check_public(named, database, network.vpc_id, properties)
-        return lookup_attributes(named, database, overrides, network)
+        return {
+            **lookup_attributes(named, database, overrides, network),
+            "EndpointSubnetIds": self._endpoint_subnets(network.vpc_id, overrides),
+        }
 
     def delete(self, request: ResourceRequest, deadline: float) -> None:
         """Do nothing: the look-up creates nothing."""
@@ -114,6 +119,12 @@ class DatabaseLookup:
             networks=networks,
             database_networks=database_networks,
         )
+
+    def _endpoint_subnets(self, vpc_id: str, overrides: Overrides) -> Sequence[str]:
+        if not overrides.function_subnet_ids:
+            return []
+        subnets = self.catalog.subnets(overrides.function_subnet_ids)
+        return choose_endpoint_subnets(subnets, vpc_id, overrides)
 
     def _networks(self, vpc_id: str) -> tuple[IPNetwork, ...]:
         return check_vpc(vpc_id, self.catalog.networks(vpc_id))
