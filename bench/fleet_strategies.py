@@ -23,7 +23,7 @@ from target_sync.fleet.model import GroupFacts, Tags
 from target_sync.fleet.planner import AUDIT_SECONDS, RunPlanner
 from target_sync.fleet.rate_limiter import CallRateLimiter
 from target_sync.fleet.rate_limits import DEFAULT_SHARE, Call, CallBudget
-from target_sync.fleet.result import SweepResult
+from target_sync.fleet.result import FailedSweep, SweepResult
 from target_sync.fleet.runs import GroupRuns, RunBug
 from target_sync.fleet.sweeper import Sweeper
 from target_sync.model import Observation, RunStatus, Target, TargetGroup
@@ -81,7 +81,7 @@ class _Aws:
     def report_iteration(self, run: RunState) -> None:
         """Nothing."""
 
-    def report(self, result: SyncResult | SweepResult | RunBug) -> None:
+    def report(self, result: SyncResult | SweepResult | FailedSweep | RunBug) -> None:
         if isinstance(result, RunBug):
             raise result.error
         if isinstance(result, SyncResult):

@@ -23,11 +23,12 @@ from target_sync.fleet import build
 from target_sync.fleet.groups import FACTS_SECONDS, NOT_FOUND_SECONDS
 from target_sync.fleet.model import ENDPOINT_TAG, KIND_TAG, POLICY_TAG, FindingCode, RunReason
 from target_sync.fleet.planner import AUDIT_SECONDS, PlannedRun
-from target_sync.fleet.result import FINDINGS_PER_RECORD
+from target_sync.fleet.result import FINDINGS_PER_RECORD, FailedSweep
 from target_sync.fleet.runs import RunBug
 from target_sync.fleet.sweeper import PAUSE_SECONDS, SWEEP_SECONDS
 from target_sync.model import DatabaseKind, LookupFailure
 from target_sync.reporting import PowertoolsReporter
+from target_sync.triggers import Trigger
 from tests.support.events import context, load_event
 from tests.support.fleet import DRY, MINUTE, SCHEDULED, TIMEOUT, Fault, Fleet, Hang, at
 from tests.support.scenario import A, B, target
@@ -384,6 +385,7 @@ def test_a_failed_listing_fails_the_sweep_which_still_follows_the_known_groups(
 
     assert fleet.registered(arn(1)) == {str(B)}
     assert len(fleet.reporter.sweeps) == 1
+    assert len(fleet.reporter.failed_sweeps) == 1
 
 
 # --- Dry runs and results -------------------------------------------------------------------------
@@ -469,6 +471,15 @@ def test_splits_many_findings_into_several_log_events(logged: Any) -> None:
     assert message == [finding.arn for finding in result.findings]
     assert len(records) == 3
     assert metrics["GroupsWithFindings"] == [len(message)]
+
+
+@pytest.mark.parametrize("trigger", [SCHEDULED, DRY])
+def test_a_failed_sweep_is_logged_and_counted(logged: Any, trigger: Trigger) -> None:
+    PowertoolsReporter().report(FailedSweep(trigger, THROTTLED))
+
+    record, *metrics = logged()
+    assert (record["level"], record["failure"]) == ("ERROR", str(THROTTLED))
+    assert [it["SweepFailed"] for it in metrics] == ([] if trigger.dry_run else [[1]])
 
 
 def test_a_dry_run_publishes_no_metrics(logged: Any) -> None:

@@ -28,7 +28,7 @@ from target_sync.fleet.model import (
 from target_sync.fleet.planner import PlannedRun, RunPlanner
 from target_sync.fleet.rate_limiter import CallRateLimiter
 from target_sync.fleet.rate_limits import CallBudget
-from target_sync.fleet.result import SweepResult
+from target_sync.fleet.result import FailedSweep, SweepResult
 from target_sync.fleet.runs import GroupRuns, RunBug
 from target_sync.fleet.sweeper import Sweeper
 from target_sync.model import (
@@ -248,12 +248,15 @@ class FakeFleetReporter:
     """The reporter of sweeps and of their runs, which keeps its calls."""
 
     sweeps: list[SweepResult] = field(default_factory=list)
+    failed_sweeps: list[FailedSweep] = field(default_factory=list)
     runs: list[tuple[PlannedRun, SyncResult]] = field(default_factory=list)
     bugs: list[RunBug] = field(default_factory=list)
 
-    def report(self, result: SweepResult | RunBug) -> None:
+    def report(self, result: SweepResult | FailedSweep | RunBug) -> None:
         if isinstance(result, RunBug):
             self.bugs.append(result)
+        elif isinstance(result, FailedSweep):
+            self.failed_sweeps.append(result)
         else:
             self.sweeps.append(result)
 

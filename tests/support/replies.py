@@ -144,8 +144,8 @@ def _tree(shape: Shape | None, name: str, value: Value, items: int, depth: int =
     elif isinstance(shape, MapShape):
         found = {"key": _tree(shape.value, name, value, items, depth + 1)}
     elif isinstance(shape, ListShape):
-        item = _tree(shape.member, name, value, items, depth + 1)
-        return [] if item is NOT_SENT else [item] * items
+        found_items = (_tree(shape.member, name, value, items, depth + 1) for _ in range(items))
+        return [item for item in found_items if item is not NOT_SENT]
     else:
         return value(name, shape.type_name)
     return {key: it for key, it in found.items() if it is not NOT_SENT}
@@ -175,7 +175,8 @@ def _content(shape: Shape, name: str, value: Value, items: int, depth: int = 0) 
         )
     if isinstance(shape, ListShape):
         tag = shape.member.serialization.get("name", "member")
-        return _element(tag, _content(shape.member, name, value, items, depth + 1)) * items
+        contents = (_content(shape.member, name, value, items, depth + 1) for _ in range(items))
+        return "".join(_element(tag, content) for content in contents)
     if isinstance(shape, StructureShape | MapShape):
         return ""
     return _text(value(name, shape.type_name))

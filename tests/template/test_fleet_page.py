@@ -5,9 +5,9 @@ from inspect import getsource
 
 import yaml
 
+from target_sync.fleet import result
 from target_sync.fleet.model import FLEET_KINDS
 from target_sync.fleet.rate_limits import ACCOUNT_QUOTA, QUOTAS, Call
-from target_sync.fleet.result import SweepResult
 from target_sync.targets.group_settings import CROSS_ZONE, GROUP_ATTRIBUTES, HEALTH_CHECK
 from tests.template.pages import read, sections, tables
 
@@ -40,7 +40,7 @@ def test_each_snippet_creates_a_group_with_all_settings() -> None:
 
 
 def test_the_page_has_every_metric_of_a_sweep() -> None:
-    written = set(re.findall(r'"((?:Groups|Sweep|Longest)[A-Z]\w+)": ', getsource(SweepResult)))
+    written = set(re.findall(r'"((?:Groups|Sweep|Longest)[A-Z]\w+)": ', getsource(result)))
     assert {row[0].strip("`") for row in rows(ALARMS, 1)} == written
 
 

@@ -81,3 +81,20 @@ class SweepResult:
                 counts=counts if has_metrics else {},
                 seconds={"LongestUnverified": self.longest_unverified} if has_metrics else {},
             )
+
+
+@dataclass(frozen=True, slots=True)
+class FailedSweep:
+    """A sweep that could not list the groups. Those that were known were kept in sync."""
+
+    trigger: Trigger
+    error: BaseException
+
+    def to_log_records(self) -> Iterable[LogRecord]:
+        """Return the record of the sweep; a dry run has no metric."""
+        yield LogRecord(
+            message="sweep failed",
+            fields={"trigger": self.trigger.to_document(), "failure": str(self.error)},
+            level="error",
+            counts={} if self.trigger.dry_run else {"SweepFailed": 1},
+        )

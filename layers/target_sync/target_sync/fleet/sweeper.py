@@ -15,7 +15,7 @@ from target_sync.fleet.groups import BoundGroups
 from target_sync.fleet.model import Binding, EndpointKey, Finding, RunReason
 from target_sync.fleet.planner import RunPlanner
 from target_sync.fleet.polls import PollSchedule
-from target_sync.fleet.result import SweepResult
+from target_sync.fleet.result import FailedSweep, SweepResult
 from target_sync.fleet.runs import GroupRun, GroupRuns, RunBug
 from target_sync.model import (
     DatabaseKind,
@@ -96,7 +96,7 @@ class Sweeper:
     polling: Executor
     calling: Executor
     clock: Clock
-    reporter: Reporter[SweepResult | RunBug]
+    reporter: Reporter[SweepResult | FailedSweep | RunBug]
     _names: PollSchedule = field(default_factory=names_schedule, init=False)
     _readers: PollSchedule = field(default_factory=readers_schedule, init=False)
     #: The runs that wait for a time, as a heap.
@@ -130,10 +130,12 @@ class Sweeper:
             if self._is_done():
                 break
             yield min(next_at, until)
-        if self._sweep.failure is not None:
-            raise self._sweep.failure
-        if not self._sweep.listed:
-            raise AwsUnavailableError("GetResources", "TimedOut", "no reply during the sweep")
+        failure = self._sweep.failure
+        if failure is None and not self._sweep.listed:
+            failure = AwsUnavailableError("GetResources", "TimedOut", "no reply during the sweep")
+        if failure is not None:
+            self.reporter.report(FailedSweep(trigger, failure))
+            raise failure
         result = SweepResult(
             trigger=trigger,
             bound=len(self.planner.bindings),
