@@ -65,6 +65,23 @@ def test_a_plan_that_is_too_old_for_its_change_is_made_again() -> None:
     assert scenario.registered == {str(target(C))}
 
 
+def test_a_bug_is_raised_after_the_record_of_the_run() -> None:
+    scenario = Scenario(A)
+    bug = KeyError("Marker")
+
+    def fail() -> Observation:
+        raise bug
+
+    scenario.endpoint.observe = fail  # type: ignore[method-assign]
+
+    with pytest.raises(KeyError):
+        scenario.run(SCHEDULE)
+
+    (result,) = scenario.reporter.results
+    assert result.status is RunStatus.FAILED
+    assert result.to_document()["last_failure"] == "The run ended with KeyError: 'Marker'"
+
+
 def test_a_run_in_sync_ends_at_once_even_if_the_target_is_unhealthy() -> None:
     scenario = Scenario(A)
     scenario.set_listening()

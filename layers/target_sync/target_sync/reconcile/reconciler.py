@@ -4,10 +4,11 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
-from target_sync.errors import AwsCallError
+from target_sync.errors import AwsCallError, TargetSyncError
 from target_sync.model import (
     FailedObservation,
     Observation,
+    RunStatus,
     StandbyCheck,
     SyncPolicy,
     TargetGroup,
@@ -111,29 +112,39 @@ class Reconciler:
         config = self._run_config(trigger, end - self.clock.now())
         run = RunState(run_config=config, tracks=Tracks(self.policy))
         step: Step = TakeSnapshot(config.started_at)
-        while not isinstance(step, Done):
-            if isinstance(step, Apply):
-                run, step = yield from self._apply(run, step)
-                continue
-            yield step.at
-            if isinstance(step, PollDns):
-                run, step = run.after_dns_poll(self.endpoint.observe())
-            else:
-                run, step = yield from self._take_snapshot(run)
-            run, step = self._refresh_pool(run, step)
         result = SyncResult(
-            status=step.status,
+            status=RunStatus.FAILED,
             run=run,
             trigger=trigger,
-            switch=SwitchReport(state=self.pool.state, proof=proof) if self.pool else None,
             began_at=config.started_at - max(0.0, age_seconds),
         )
+        try:
+            while not isinstance(step, Done):
+                run, step = yield from self._next(run, step)
+        except Exception as error:
+            # A bug must not cost the record and the metrics of the run.
+            bug = TargetSyncError(f"The run ended with {type(error).__name__}: {error}")
+            self.reporter.report(replace(result, run=replace(run, error=bug)))
+            raise
+        switch = SwitchReport(state=self.pool.state, proof=proof) if self.pool else None
+        result = replace(result, status=step.status, run=run, switch=switch)
         # Notify first: the report includes the undelivered notifications.
         result = self._notify(result)
         self.reporter.report(result)
         if step.error is not None:
             raise step.error
         return result
+
+    def _next(
+        self, run: RunState, step: Apply | PollDns | TakeSnapshot
+    ) -> Generator[float, None, Next]:
+        """Do one step, and return the next one."""
+        if isinstance(step, Apply):
+            return (yield from self._apply(run, step))
+        yield step.at
+        if isinstance(step, PollDns):
+            return self._refresh_pool(*run.after_dns_poll(self.endpoint.observe()))
+        return self._refresh_pool(*(yield from self._take_snapshot(run)))
 
     def _prove_switch(
         self, trigger: SyncTrigger, end: float
