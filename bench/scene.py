@@ -4,7 +4,7 @@ Calls take no time and never fail. The page says so.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from ipaddress import IPv4Address, ip_network
 from math import inf
@@ -19,6 +19,7 @@ from target_sync.config import StandbyTargets
 from target_sync.endpoints.cluster import ClusterMembers, ClusterWriterEndpoint, RdsCluster
 from target_sync.endpoints.dns import DnsEndpoint
 from target_sync.model import (
+    Alias,
     CandidateList,
     IPAddress,
     Observation,
@@ -105,7 +106,8 @@ class Names:
         )
         if fixed or self.failover.kind is Kind.INSTANCE:
             return observation
-        return observation.with_alias_of(_endpoint_of(_WRITERS[moved]), int(ttl))
+        alias = Alias(name, _endpoint_of(_WRITERS[moved]), int(ttl))
+        return replace(observation, aliases=(alias,))
 
 
 @dataclass(slots=True)

@@ -109,9 +109,39 @@ _BREAKS: Mapping[str, Sequence[tuple[str, ...]]] = {
             "        if False:\n",
         ),
         (
-            "nothing leaves the group without a registered target",
-            "return bool(removed) and not (self.group.registered - removed) | added",
+            "nothing leaves the group until it lists a desired target",
+            "return not self.group.registered.isdisjoint(self.tracks.desired)",
+            "return True",
+        ),
+        (
+            "a removal waits for a target that this run registers",
+            "            if any(map(self._brings_a_target, changes)):\n",
+            "            if False:\n",
+        ),
+        (
+            "a removal waits for a target that this run has registered",
+            "return track.requested is Membership.REGISTERED and not track.is_registered",
             "return False",
+        ),
+        (
+            "no removal waits for a target that no run registers",
+            "return track.requested is Membership.REGISTERED and not track.is_registered",
+            "return True",
+        ),
+        (
+            "the same change is not repeated at once",
+            "due = track.requested_at + pause\n",
+            "due = track.requested_at\n",
+        ),
+        (
+            "each repetition waits twice as long",
+            "confirm_seconds * 2 ** (track.requests - 1)",
+            "confirm_seconds",
+        ),
+        (
+            "a change is repeated a few times only",
+            "        if track.requests >= MOST_REQUESTS:\n",
+            "        if False:\n",
         ),
         (
             "deregister only when confirmed",
@@ -160,8 +190,8 @@ _BREAKS: Mapping[str, Sequence[tuple[str, ...]]] = {
         ),
         (
             "a run waits for no removal that is vetoed",
-            "{Reason.ABSENT_IN_BOTH_SOURCES, Reason.ABSENCE_CONFIRMED, Reason.ABSENCE_UNCONFIRMED}",
-            "{Reason.ABSENT_IN_BOTH_SOURCES, Reason.ABSENCE_CONFIRMED}",
+            "Reason.ABSENCE_CONFIRMED, Reason.ABSENCE_UNCONFIRMED),",
+            "Reason.ABSENCE_CONFIRMED),",
         ),
         (
             "an address that the second source changes to is registered at once",
@@ -280,7 +310,32 @@ _BREAKS: Mapping[str, Sequence[tuple[str, ...]]] = {
             "since = self.named_since if naming is self.naming else at",
             "since = at if self.naming is None else self.named_since",
         ),
-        ("the confirm window is longer than the TTL", "self.longest_ttl + TTL_MARGIN_SECONDS", "0"),
+        ("the confirm window is longer than the TTL", "ttl + TTL_MARGIN_SECONDS", "0"),
+        (
+            "the confirm window is longer than the TTL of an alias that changed",
+            "for a in self.aliases.values() if a.since >= track.named_since)",
+            "for a in ())",
+        ),
+        (
+            "an alias that did not change does not lengthen the confirm window",
+            " for a in self.aliases.values() if a.since >= track.named_since)",
+            " for a in self.aliases.values())",
+        ),
+        (
+            "an alias that refers to another name has changed",
+            "if before is None or before.target != alias.target:",
+            "if before is None:",
+        ),
+        (
+            "a run remembers the longest TTL of an alias",
+            "longest_ttl=max(before.longest_ttl, alias.ttl)",
+            "longest_ttl=alias.ttl",
+        ),
+        (
+            "a change in the other direction is no repetition",
+            "self.requests + 1 if membership is self.requested else 1",
+            "self.requests + 1",
+        ),
         (
             "a run remembers the longest TTL",
             "longest_ttl=max(self.longest_ttl, observation.ttl or 0)",
@@ -331,13 +386,23 @@ _BREAKS: Mapping[str, Sequence[tuple[str, ...]]] = {
         ),
         (
             "a run stays until the new targets are healthy",
-            "        if self.changed and config.wait_for_healthy and not self.healthy and",
-            "        if False and",
+            "        if self.changed and config.wait_for_healthy and is_open:\n",
+            "        if False:\n",
         ),
         (
             "a vetoed run does not wait for health",
-            "not self.healthy and not plan.vetoes:\n",
-            "not self.healthy:\n",
+            "not self.healthy and not plan.vetoes and not plan.is_blocked\n",
+            "not self.healthy and not plan.is_blocked\n",
+        ),
+        (
+            "a run whose changes have no effect does not wait for health",
+            "not self.healthy and not plan.vetoes and not plan.is_blocked\n",
+            "not self.healthy and not plan.vetoes\n",
+        ),
+        (
+            "a removal that waits for a registration gets a snapshot at once",
+            "        if due is not None and due <= self.newest.at:\n",
+            "        if False:\n",
         ),
         (
             "a run waits for health for five minutes",
@@ -443,13 +508,13 @@ _BREAKS: Mapping[str, Sequence[tuple[str, ...]]] = {
         ),
         (
             "a run with a failed standby check is unfinished",
-            " or plan.has_failed_checks or self.newest.disagreement:",
+            " or plan.is_blocked or self.newest.disagreement:",
             " or self.newest.disagreement:",
         ),
         (
             "a run whose sources disagree is unfinished",
-            " or plan.has_failed_checks or self.newest.disagreement:",
-            " or plan.has_failed_checks:",
+            " or plan.is_blocked or self.newest.disagreement:",
+            " or plan.is_blocked:",
         ),
     ],
     "model.py": [

@@ -19,7 +19,7 @@ from lab.processes import Supervisor, accepts_connections
 from target_sync.endpoints import authoritative
 from target_sync.endpoints.authoritative import AuthoritativeResolver
 from target_sync.endpoints.dns import DnsResolver, NameServer
-from target_sync.model import FailedObservation, Observation
+from target_sync.model import Alias, FailedObservation, Observation
 from tests.support.clock import FakeClock
 
 RESOLVER, CORP_SERVER, RDS_SERVER, CACHE = "127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4"
@@ -172,7 +172,8 @@ def test_an_alias_within_the_zone_is_followed(world: World) -> None:
 
     assert source_of(observed) == ({NEW}, AUTHORITATIVE)
     assert isinstance(observed, Observation)
-    assert (observed.name, observed.ttl) == (cluster, 3)
+    assert (observed.name, observed.ttl) == (cluster, 5)
+    assert observed.aliases == (Alias(cluster, NAME, 3),)
 
 
 def test_an_alias_into_another_zone_is_followed_to_the_name_server_of_that_zone(
@@ -184,7 +185,8 @@ def test_an_alias_into_another_zone_is_followed_to_the_name_server_of_that_zone(
 
     assert source_of(observed) == ({NEW}, AUTHORITATIVE)
     assert isinstance(observed, Observation)
-    assert (observed.name, observed.ttl) == (ALIAS, 4)
+    assert (observed.name, observed.ttl) == (ALIAS, 5)
+    assert observed.aliases == (Alias(ALIAS, NAME, 4),)
 
 
 def test_records_of_another_zone_from_a_name_server_are_ignored(world: World) -> None:
@@ -195,7 +197,7 @@ def test_records_of_another_zone_from_a_name_server_are_ignored(world: World) ->
 
     assert source_of(observed) == ({NEW}, AUTHORITATIVE)
     assert isinstance(observed, Observation)
-    assert observed.ttl == 4
+    assert observed.ttl == 5
 
 
 def test_the_resolver_decides_about_an_alias_loop_through_two_zones(world: World) -> None:

@@ -1,7 +1,6 @@
 """The DNS endpoint against a real server and real packets: answers, TTLs and failures."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
@@ -16,7 +15,7 @@ from target_sync.endpoints import authoritative
 from target_sync.endpoints import dns as dns_adapter
 from target_sync.endpoints.authoritative import AuthoritativeResolver
 from target_sync.endpoints.dns import DnsEndpoint, DnsResolver
-from target_sync.model import FailedObservation, LookupFailure, Observation
+from target_sync.model import Alias, FailedObservation, LookupFailure, Observation
 from tests.support.name_server import HOST, RunningNameServer
 
 ZONE = "eu-west-1.rds.amazonaws.com"
@@ -124,23 +123,22 @@ def test_an_observation_makes_one_query_and_caches_nothing(dns: Dns) -> None:
     assert dns.queries - before == 1
 
 
-def test_an_observation_follows_an_alias_and_has_the_shortest_ttl(dns: Dns) -> None:
-    dns.zone.set_alias("db.corp.example", NAME, ttl=60)
+def test_an_observation_follows_aliases_and_has_each_with_its_ttl(dns: Dns) -> None:
+    cluster = f"orders.cluster-abc123.{ZONE}"
+    dns.zone.set_alias(cluster, NAME, ttl=3)
+    dns.zone.set_alias("DB.corp.example", cluster, ttl=60)
 
     observed = dns.answer("db.corp.example")
 
+    assert observed.aliases == (Alias("db.corp.example", cluster, 60), Alias(cluster, NAME, 3))
+    assert observed.canonical_name == NAME
     assert observed.addresses == {ip_address("10.0.1.11")}
     assert observed.ttl == 5
+    assert observed.longest_ttl == 60
 
 
-def test_an_observation_of_an_alias_has_that_of_the_name_at_its_end(dns: Dns) -> None:
-    dns.zone.set_alias(f"orders.cluster-abc123.{ZONE}", NAME, ttl=3)
-
-    observed = dns.answer(f"orders.cluster-abc123.{ZONE}")
-
-    assert observed.ttl == 3
-    assert observed.alias_of == replace(dns.answer(), at=observed.at)
-    assert observed.alias_of.ttl == 5
+def test_a_name_that_is_no_alias_is_its_own_canonical_name(dns: Dns) -> None:
+    assert (dns.answer().aliases, dns.answer().canonical_name) == ((), NAME)
 
 
 def test_a_truncated_answer_is_repeated_over_tcp(dns: Dns) -> None:

@@ -5,6 +5,7 @@ The alarms are the template's, evaluated as AWS documents it.
 
 from collections.abc import Callable
 from dataclasses import replace
+from math import inf
 
 import pytest
 
@@ -45,9 +46,10 @@ def observe_a_public_address(scenario: MonitoredScenario) -> None:
     scenario.endpoint.set_addresses("8.8.8.8")
 
 
-def delay_a_removal(scenario: MonitoredScenario) -> None:
-    scenario.endpoint.ttl = 3600
-    scenario.fail_over(B)
+def ignore_registrations(scenario: MonitoredScenario) -> None:
+    scenario.endpoint.set_addresses(A, B)
+    scenario.set_listening(A, B)
+    scenario.group.effective_after = inf
 
 
 def close_the_new_server(scenario: MonitoredScenario) -> None:
@@ -88,7 +90,7 @@ ALARM_OF_FAULT: list[tuple[Fault, tuple[object, ...], str]] = [
     (disable_the_schedule, (A,), "no-successful-sync"),
     (fail_some_runs, (A,), "sync-errors"),
     (observe_a_public_address, (A,), "sync-vetoed"),
-    (delay_a_removal, (A,), "sync-unfinished"),
+    (ignore_registrations, (A,), "sync-unfinished"),
     (close_the_new_server, (A, C), "failover-not-healthy"),
     (stop_the_database, (A,), "no-healthy-target"),
     (exhaust_the_ports, (A,), "port-allocation-errors"),

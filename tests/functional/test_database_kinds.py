@@ -114,7 +114,7 @@ def test_an_alias_of_another_member_does_not_speak_for_the_writer_of_the_api(
     }
 
 
-def test_the_old_writer_is_removed_in_the_same_plan_if_both_sources_name_the_new_one(
+def test_the_old_writer_is_removed_as_soon_as_both_sources_and_the_group_name_the_new_one(
     writer: Cluster,
 ) -> None:
     writer.fail_over("orders-2")
@@ -123,9 +123,26 @@ def test_the_old_writer_is_removed_in_the_same_plan_if_both_sources_name_the_new
 
     assert result.status is RunStatus.SYNCED
     assert writer.scenario.registered == {str(target(B))}
-    first_three = [operation for operation, _ in writer.scenario.group.history[:3]]
-    assert first_three == ["DescribeTargetHealth", "RegisterTargets", "DeregisterTargets"]
+    assert [operation for operation, _ in writer.scenario.group.history[:4]] == [
+        *("DescribeTargetHealth", "RegisterTargets"),
+        *("DescribeTargetHealth", "DeregisterTargets"),
+    ]
+    register, deregister = writer.scenario.group.call_times[1], writer.scenario.group.call_times[3]
+    assert deregister - register < 1
     assert [v.reason for v in result.run.deregistered] == [Reason.ABSENT_IN_BOTH_SOURCES]
+
+
+def test_the_old_writer_stays_until_the_registration_of_the_new_one_takes_effect(
+    writer: Cluster,
+) -> None:
+    writer.scenario.group.effective_after = 10.0
+    writer.fail_over("orders-2")
+
+    result = writer.scenario.run(EVENT)
+
+    assert result.status is RunStatus.SYNCED
+    assert writer.scenario.registered == {str(target(B))}
+    assert writer.scenario.group.fewest_registered == 1
 
 
 @pytest.mark.parametrize(("first", "second"), [("rds", "dns"), ("dns", "rds")])

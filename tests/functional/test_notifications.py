@@ -261,9 +261,9 @@ def test_a_notification_of_a_manual_run_says_that_the_targets_are_still_checked(
 def test_a_notification_says_what_the_next_run_continues() -> None:
     scenario = NotifiedScenario(A)
     scenario.fail_over(B)
-    scenario.endpoint.ttl = 3600
+    scenario.endpoint.ttl = 300
 
-    scenario.run(EVENT)
+    scenario.run(EVENT, remaining_seconds=200)
 
     assert "waits for confirmation" in scenario.mails[0]
 

@@ -1,5 +1,7 @@
 """The behaviour of runs, besides the failure scenarios (test_failover_scenarios.py)."""
 
+from math import inf
+
 import pytest
 
 from target_sync.errors import (
@@ -15,6 +17,7 @@ from target_sync.model import (
     RunStatus,
     TargetGroup,
 )
+from target_sync.reconcile.planner import MOST_REQUESTS, Reason
 from tests.support.scenario import (
     COMPLETED,
     EVENT,
@@ -287,16 +290,47 @@ def test_an_error_that_is_not_retryable_ends_a_watch_at_once() -> None:
 
 def test_a_run_does_not_wait_for_a_ttl_longer_than_its_time() -> None:
     scenario = Scenario(A)
-    scenario.endpoint.ttl = 3600
+    scenario.endpoint.ttl = 300
     scenario.endpoint.set_addresses(B)
-    scenario.run(MANUAL)
+    scenario.run(MANUAL, remaining_seconds=200)
     calls = scenario.group.calls["DescribeTargetHealth"]
 
-    result = scenario.run(SCHEDULE)
+    result = scenario.run(SCHEDULE, remaining_seconds=200)
 
     assert result.status is RunStatus.UNFINISHED
     assert scenario.group.calls["DescribeTargetHealth"] == calls + 1
     assert str(target(A)) in scenario.registered
+
+
+@pytest.mark.parametrize("seconds", [0.5, 3.0, 10.0])
+def test_a_registration_that_takes_effect_late_never_empties_the_group(seconds: float) -> None:
+    scenario = Scenario(A)
+    scenario.fail_over(B)
+    scenario.group.effective_after = seconds
+
+    result = scenario.run(EVENT)
+
+    assert result.status is RunStatus.SYNCED
+    assert scenario.registered == {str(target(B))}
+    assert scenario.group.fewest_registered == 1
+
+
+def test_a_registration_without_effect_is_tried_three_times_and_removes_nothing() -> None:
+    scenario = Scenario(A)
+    scenario.fail_over(B)
+    scenario.group.effective_after = inf
+
+    result = scenario.run(SCHEDULE)
+
+    assert result.status is RunStatus.VETOED
+    assert scenario.registered == {str(target(A))}
+    assert scenario.group.calls["RegisterTargets"] == MOST_REQUESTS
+    assert scenario.group.calls["DescribeTargetHealth"] <= 30
+    assert [c.reason for c in result.run.registered] == [
+        Reason.NOT_REGISTERED,
+        Reason.RETURN_CONFIRMED,
+    ]
+    assert scenario.clock.now() - scenario.started_at < 60
 
 
 def test_a_run_without_time_changes_nothing() -> None:

@@ -9,7 +9,7 @@ from enum import StrEnum
 from ipaddress import ip_address
 from typing import Generic, TypeAlias, TypeVar
 
-from target_sync.model import IPAddress, LookupFailure, SwitchState, Target
+from target_sync.model import Alias, IPAddress, LookupFailure, SwitchState, Target
 from target_sync.reconcile.triggers import SyncTrigger
 from target_sync.triggers import TriggerKind
 from tests.support.scenario import PORT
@@ -63,11 +63,21 @@ class ArbitrarySources:
         ttl: The TTL of the record. An answer has the rest of it, in whole seconds.
         second: The addresses of the second source, None while it does not reply; None if there is
             no second source.
+        aliases: The aliases in front of the addresses.
     """
 
     resolvers: tuple[Timeline[Answer], ...]
     ttl: int | None
     second: Timeline[frozenset[IPAddress] | None] | None = None
+    aliases: Timeline[tuple[Alias, ...]] = Timeline(())
+
+    @property
+    def longest_ttl(self) -> int:
+        aliases = [self.aliases.first, *(value for _, value in self.aliases.changes)]
+        return max(self.ttl or 0, *(alias.ttl for value in aliases for alias in value), 0)
+
+    def aliases_of(self, _resolver: int, at: float) -> tuple[Alias, ...]:
+        return self.aliases.at(at)
 
     def answer_of(self, resolver: int, at: float) -> tuple[Answer, int | None]:
         rest = self.ttl and self.ttl - int(at) % self.ttl
@@ -75,6 +85,19 @@ class ArbitrarySources:
 
     def second_at(self, at: float) -> frozenset[IPAddress] | None:
         return self.second.at(at) if self.second else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CachedAlias:
+    """An alias behind the caches.
+
+    Attributes:
+        ttl: Its TTL. It is longer than that of the addresses.
+        moves: Whether each change of the name is a change of the alias; otherwise it never changes.
+    """
+
+    ttl: int
+    moves: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +112,7 @@ class CachedSources:
         lag: The delay of the second source in seconds, negative if it is early; None if there is
             no second source.
         silences: The start and the end of each time without a reply of the second source.
+        alias: The alias that the name is; None if it is none.
     """
 
     name: Timeline[frozenset[IPAddress]]
@@ -96,16 +120,34 @@ class CachedSources:
     phases: tuple[float, ...]
     lag: float | None = None
     silences: tuple[tuple[float, float], ...] = ()
+    alias: CachedAlias | None = None
 
     @property
     def second(self) -> float | None:
         return self.lag
 
+    @property
+    def longest_ttl(self) -> int:
+        return max(self.ttl, self.alias.ttl if self.alias else 0)
+
+    def aliases_of(self, resolver: int, at: float) -> tuple[Alias, ...]:
+        if self.alias is None:
+            return ()
+        age = self._age(resolver, at, self.alias.ttl)
+        changes = [n for n, (since, _) in enumerate(self.name.changes) if since <= at - age]
+        host = f"server-{len(changes) if self.alias.moves else 0}"
+        return (Alias("db.example.com.", host, int(self.alias.ttl - age)),)
+
     def answer_of(self, resolver: int, at: float) -> tuple[Answer, int | None]:
         if not self.ttl:
             return self.name.at(at), 0
-        age = (at - self.phases[resolver % len(self.phases)]) % self.ttl
+        age = self._age(resolver, at, self.ttl)
+        if self.alias is not None and self.alias.moves:
+            return self.name.at(at - self._age(resolver, at, self.alias.ttl)), int(self.ttl - age)
         return self.name.at(at - age), int(self.ttl - age)
+
+    def _age(self, resolver: int, at: float, ttl: int) -> float:
+        return (at - self.phases[resolver % len(self.phases)]) % ttl
 
     def second_at(self, at: float) -> frozenset[IPAddress] | None:
         if self.lag is None or any(since <= at < until for since, until in self.silences):
@@ -126,6 +168,10 @@ class FaultKind(StrEnum):
     SLOW = "slow"
     #: It fails, and a retry cannot help.
     DENIED = "denied"
+    #: A change succeeds without effect.
+    IGNORED = "ignored"
+    #: A registration succeeds, and takes effect some seconds later.
+    LATE = "late"
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from target_sync.model import (
     in_order,
 )
 from target_sync.reconcile.loop import RunState
-from target_sync.reconcile.planner import Plan
+from target_sync.reconcile.planner import Plan, Reason
 from tests.properties.history import History
 from tests.support.scenario import PORT, VPC_NETWORKS
 
@@ -32,7 +32,8 @@ CONFIRM_SECONDS = 6.0
 CONTEST_SECONDS = 30.0
 STANDBY_GRACE_SECONDS = 20.0
 STALE_SECONDS = 5.0
-
+LONGEST_TTL_SECONDS = 300
+MOST_REQUESTS = 3
 
 Targets = frozenset[Target]
 _DEAD = (TargetState.UNHEALTHY, TargetState.UNHEALTHY_DRAINING)
@@ -77,6 +78,8 @@ class RuleChecker:
         self.views: list[View] = []
         self._check: StandbyCheck | None = None
         self._owed: tuple[Targets, Targets] | None = frozenset(), frozenset()
+        #: Whether the run last registered a target, how often in a row, and when.
+        self._requests: dict[Target, tuple[bool, int, float]] = {}
 
     # What the run does
 
@@ -139,6 +142,11 @@ class RuleChecker:
     def on_change(self, added: Iterable[Target] = (), removed: Iterable[Target] = ()) -> None:
         """Remember a change that succeeded."""
         last = self.views[-1]
+        for registers, targets in ((True, added), (False, removed)):
+            for target in targets:
+                before, count, _ = self._requests.get(target, (None, 0, -inf))
+                count = count + 1 if before is registers else 1
+                self._requests[target] = registers, count, self.newest.at
         registered = (last.registered | {*added}) - {*removed}
         self.views.append(replace(last, at=self.newest.at, registered=registered))
 
@@ -169,26 +177,53 @@ class RuleChecker:
     @property
     def is_vetoed(self) -> bool:
         """Whether the newest observation or the last snapshot allows no removal."""
-        to_remove = {t for t, due in self._removals().items() if due <= self.newest.at}
         return self._allows_no_removal or (
-            bool(to_remove) and not (self.views[-1].registered - to_remove) | self._to_register
+            bool(self._to_remove) and not self._lists_a_desired_target and not self._brings_a_target
         )
 
     @property
     def owed(self) -> tuple[Targets, Targets]:
         """The targets to register, and to deregister, before the next observation."""
         if self._owed is None:
-            due = self._removals()
-            to_remove = frozenset(t for t, at in due.items() if at <= self.newest.at)
-            self._owed = self._to_register, frozenset() if self.is_vetoed else to_remove
+            may_remove = not self.is_vetoed and self._lists_a_desired_target
+            self._owed = self._to_register, self._to_remove if may_remove else frozenset()
         return self._owed
 
     @property
     def due_at(self) -> float:
         """When the first change on hold is confirmed; infinity if none waits."""
-        due = [] if self.is_too_many else [*self._returns().values()]
-        due += [] if self.is_vetoed else [*self._removals().values()]
-        return min((at for at in due if at > self.newest.at), default=inf)
+        now, vetoed = self.newest.at, self.is_vetoed
+        if not vetoed and self._to_remove and not self._lists_a_desired_target:
+            return now
+        due = [] if self.is_too_many else [*self._registrations().values()]
+        due += [] if vetoed else [*self._removals().values()]
+        return min((at for at in due if at > now), default=inf)
+
+    @property
+    def has_no_effect(self) -> bool:
+        """Whether a change is not repeated any more in this run."""
+        requests = ((self._registrations(), True), (self._removals(), False))
+        return any(
+            at == inf and self._requests.get(t, (None,))[:2] == (registers, MOST_REQUESTS)
+            for due, registers in requests
+            for t, at in due.items()
+        )
+
+    @property
+    def _to_remove(self) -> Targets:
+        return frozenset(t for t, at in self._removals().items() if at <= self.newest.at)
+
+    @property
+    def _lists_a_desired_target(self) -> bool:
+        return bool(self.views[-1].registered & self.desired)
+
+    @property
+    def _brings_a_target(self) -> bool:
+        """Whether a target is to be registered, or this run did so and it may still appear."""
+        mine = {t for t, (registers, *_) in self._requests.items() if registers}
+        return bool(self._to_register) or any(
+            self.newest.at < at < inf and t in mine for t, at in self._registrations().items()
+        )
 
     @property
     def is_too_many(self) -> bool:
@@ -203,9 +238,7 @@ class RuleChecker:
     def _to_register(self) -> Targets:
         if self.is_too_many:
             return frozenset()
-        new = {t for t in self._named if self._is_new(t)}
-        back = {t for t, at in self._returns().items() if at <= self.newest.at}
-        return frozenset(filter(is_allowed, new | back))
+        return frozenset(t for t, at in self._registrations().items() if at <= self.newest.at)
 
     @property
     def _named(self) -> Targets:
@@ -217,21 +250,33 @@ class RuleChecker:
         is_announced = any(target.address not in second for second in earlier)
         return not self._was_in_group(target) and (target in self.desired or is_announced)
 
-    def _returns(self) -> Mapping[Target, float]:
-        """Return when each desired target that left the group may return."""
-        return {
-            t: max(self._since(t), self._left_at(t)) + self.window
+    def _registrations(self) -> Mapping[Target, float]:
+        """Return when each target is to be registered: at once, or when it may return."""
+        new = {t: self.newest.at for t in self._named if self._is_new(t)}
+        back = {
+            t: max(self._since(t), self._left_at(t)) + self.window_of(t)
             for t in self.desired - self.views[-1].registered
-            if self._was_in_group(t) and is_allowed(t)
+            if self._was_in_group(t)
         }
+        due = {t: at for t, at in {**new, **back}.items() if is_allowed(t)}
+        return {t: self._unless_repeated(t, at, registers=True) for t, at in due.items()}
 
     def _removals(self) -> Mapping[Target, float]:
         """Return when each undesired target is to be removed; infinity if it stays."""
         candidates = self._standby_candidates
-        return {
+        due = {
             t: self._due_as_standby(t) if t in candidates else self._due_as_undesired(t)
             for t in self._undesired
         }
+        return {t: self._unless_repeated(t, at, registers=False) for t, at in due.items()}
+
+    def _unless_repeated(self, target: Target, due: float, *, registers: bool) -> float:
+        """Return when a change is due, unless this run requested the same one a moment ago."""
+        before, count, at = self._requests.get(target, (None, 0, -inf))
+        if due > self.newest.at or before is not registers:
+            return due
+        again = inf if count == MOST_REQUESTS else at + CONFIRM_SECONDS * 2 ** (count - 1)
+        return again if again > self.newest.at else due
 
     @property
     def _undesired(self) -> Targets:
@@ -266,17 +311,25 @@ class RuleChecker:
         since = self._since(target)
         if target in self.views[-1].registered:
             since = max(since, _unbroken(self.views, lambda view: target in view.registered))
+        window = self.window_of(target)
         if not _is_contested(self.newest, target):
-            return since + self.window
+            return since + window
         outdated = [view.at for view in self.views if target in view.outdated]
         if outdated:
-            return max(since, outdated[0]) + self.window
+            return max(since, outdated[0]) + window
         was_desired = any(_names(o, target) for o in self.observations)
-        return since + (self.window if was_desired else max(self.window, CONTEST_SECONDS))
+        return since + (window if was_desired else max(window, CONTEST_SECONDS))
 
-    @property
-    def window(self) -> float:
-        return max(CONFIRM_SECONDS, 1 + max(o.ttl or 0 for o in self.observations))
+    def window_of(self, target: Target) -> float:
+        """Return the confirm window: longer than the TTL of each record that may have changed."""
+        since, ttls = self._since(target), [o.ttl or 0 for o in self.observations]
+        for alias in self.newest.aliases:
+            refers = _refers(alias.name, alias.target)
+            alias_since = _unbroken(self.observations, refers)
+            if alias_since >= since:
+                then = (o for o in self.observations if o.at >= alias_since)
+                ttls += [a.ttl for o in then for a in o.aliases if a.name == alias.name]
+        return max(CONFIRM_SECONDS, 1 + min(max(ttls), LONGEST_TTL_SECONDS))
 
     def _since(self, target: Target) -> float:
         """Return since when every observation has named the target as the newest one does."""
@@ -314,7 +367,10 @@ def assert_applied_twice_changes_nothing(run: RunState) -> None:
         replace(run.snapshot, group=_applied(run.plan, run.snapshot.group))
     )
     assert after.plan is not None
-    assert not after.plan.has_calls, f"applied twice it changes something: {after.plan}"
+    waiting = {c.target for c in run.plan.changes if c.reason is Reason.SUCCESSOR_UNSEEN}
+    assert not after.plan.to_register, f"applied twice it registers something: {after.plan}"
+    removed = {c.target for c in after.plan.to_deregister}
+    assert removed <= waiting, f"applied twice it removes something: {after.plan}"
 
 
 def _applied(plan: Plan, group: TargetGroup) -> TargetGroup:
@@ -337,6 +393,11 @@ def _ipv4(targets: Iterable[Target]) -> Targets:
 
 def _names(observation: Observation, target: Target) -> bool:
     return target.port == PORT and target.address in observation.addresses
+
+
+def _refers(name: str, to: str) -> Callable[[Observation], bool]:
+    """Return whether an observation has this alias with this target."""
+    return lambda observation: any(a.name == name and a.target == to for a in observation.aliases)
 
 
 def _is_contested(observation: Observation, target: Target) -> bool:

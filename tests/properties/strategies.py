@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 
-from target_sync.model import IPAddress, LookupFailure, SwitchState
+from target_sync.model import Alias, IPAddress, LookupFailure, SwitchState
 from tests.properties.history import (
     LOOPBACK,
     NONE_OWNED,
@@ -21,6 +21,7 @@ from tests.properties.history import (
     WRONG_PORT,
     Answer,
     ArbitrarySources,
+    CachedAlias,
     CachedSources,
     Drift,
     Fault,
@@ -62,6 +63,14 @@ TENTHS = tuple(n / 10 for n in range(400))
 #: Most runs start because of an event or the schedule.
 TRIGGER_NAMES = [*TRIGGERS, "event", "completed", "schedule"]
 MAX_RUNS = 4
+#: The name may be an alias, the other name too, and both may move.
+CHAINS: Sequence[tuple[Alias, ...]] = [
+    (),
+    (Alias("db.", "blue.", 10),),
+    (Alias("db.", "green.", 8),),
+    (Alias("db.", "green.", 5), Alias("green.", "writer.", 9)),
+]
+ALIASES = [CachedAlias(ttl=12, moves=False), CachedAlias(ttl=12, moves=True)]
 
 
 def pick_each(*choices: Sequence[Any]) -> st.SearchStrategy[tuple[Any, ...]]:
@@ -153,10 +162,11 @@ def switches(draw: st.DrawFn, *, most: int | None = None, is_wide: bool = False)
 @st.composite
 def arbitrary_histories(draw: st.DrawFn) -> History:
     """Draw arbitrary answers, failures, faults and outside changes."""
-    kind, has_switch, faults_end_at, max_targets, ttl, final = draw(
+    kind, has_switch, has_aliases, faults_end_at, max_targets, ttl, final = draw(
         pick_each(
             ("one source", "two sources", "standby"),
             (False, False, True),
+            (False, True),
             (12.0, 25.0, 40.0),
             (15, 3, 2),
             (5, 0, None, 40),
@@ -168,6 +178,7 @@ def arbitrary_histories(draw: st.DrawFn) -> History:
             resolvers=draw(st.lists(timelines(ANY_ANSWER), min_size=1, max_size=3).map(tuple)),
             ttl=5 if kind == "standby" else ttl,
             second=draw(timelines(ANY_SECOND)) if kind == "two sources" else None,
+            aliases=draw(timelines(CHAINS)) if has_aliases else Timeline(()),
         ),
         registered=draw(some(lambda t: t, ANY_TARGET, most=4)),
         runs=draw(starts(until(faults_end_at))),
@@ -197,28 +208,32 @@ def changes_behind_caches(
     ``two_sources`` a second source changes too: up to 10 s later, or earlier by less than the
     difference between the confirm window and the TTL.
     """
-    (before, after), at, ttl, back_in, has_switch = draw(
+    (before, after), at, ttl, back_in, has_switch, alias = draw(
         pick_each(
             CHANGES[:1] if two_sources else CHANGES,
             TENTHS[200:250],
             (5, 5, 1),
             TENTHS[120:240],
             (False, False, True),
+            (None,) if two_sources else (None, *ALIASES),
         )
     )
+    moves = alias is not None and alias.moves
+    back_in += ALIASES[0].ttl if moves else 0
     around = [at + n / 10 for n in range(-200, 80)]
     lag = draw(st.integers(-9, 100)) / 10 if two_sources else None
     back = ((at + back_in, before),) if fails_back else ()
     name = Timeline(before, ((at, after), *back))
     last_at, final = name.changes[-1]
-    faults_end_at = last_at + max(ttl, lag or 0.0) + 8.0
+    faults_end_at = last_at + max(ttl, lag or 0.0, alias.ttl if moves else 0) + 8.0
     return History(
         sources=CachedSources(
             name=name,
             ttl=ttl,
-            phases=draw(pick_each(until(5.0), until(5.0), until(5.0))),
+            phases=draw(pick_each(*[until(12.0) if moves else until(5.0)] * 3)),
             lag=lag,
             silences=draw(silences) if two_sources else (),
+            alias=alias,
         ),
         registered=targets(*before),
         runs=draw(starts(around, least=2)),

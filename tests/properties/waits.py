@@ -41,7 +41,8 @@ class WaitChecker:
         self._watch_seconds = history.watch_seconds if watches or trigger.is_scheduled else 0.0
         self._poll_seconds = history.dns_poll_seconds
         self._poll_until = started_at + SCHEDULE_SECONDS + self._poll_seconds if polls else -inf
-        self._described_at, self._due_at, self._is_vetoed = -inf, inf, False
+        self._described_at, self._due_at = -inf, inf
+        self._is_vetoed = self._is_blocked = False
         self._detected_at: float | None = None
         self._registered_at: float | None = None
         self._has_registered = self._has_changed = False
@@ -72,6 +73,7 @@ class WaitChecker:
     def after_snapshot(self) -> None:
         rules, now = self._rules, self._rules.newest.at
         self._described_at, self._due_at, self._is_vetoed = now, rules.due_at, rules.is_vetoed
+        self._is_blocked = rules.has_failed_check or rules.has_no_effect
         self._is_removing = bool(rules.owed[1])
         is_found = (
             any(rules.owed) or rules.due_at < inf or self._has_moved or rules.newest.contested
@@ -102,6 +104,8 @@ class WaitChecker:
         self._has_changed, self._failures = True, 0
         if any(rules.owed):
             self.next = Due("change", rules.newest.at)
+        elif self._due_at <= rules.newest.at:
+            self.next = Due("snapshot", rules.newest.at)
         elif self._due_at < rules.deadline and not self._is_removing:
             self.next = self._wait()
         else:
@@ -161,7 +165,8 @@ class WaitChecker:
         rules, waits = self._rules, self._trigger.wait_for_healthy
         if self._due_at < rules.deadline:
             return inf
-        if self._has_changed and waits and not self._is_healthy and not self._is_vetoed:
+        is_open = not self._is_healthy and not self._is_vetoed and not self._is_blocked
+        if self._has_changed and waits and is_open:
             since = self._detected_at if self._registered_at is None else self._registered_at
             return max(self._watch_until, (since or 0.0) + HEALTHY_WITHIN_SECONDS)
         if rules.newest.contested:
@@ -176,7 +181,7 @@ class WaitChecker:
             return RunStatus.DRY_RUN
         if self._is_vetoed:
             return RunStatus.VETOED
-        is_open = any(rules.owed) or self._due_at < inf or rules.has_failed_check
+        is_open = any(rules.owed) or self._due_at < inf or self._is_blocked
         if is_open or rules.newest.disagreement:
             return RunStatus.UNFINISHED
         if not self._has_changed:

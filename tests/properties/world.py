@@ -7,6 +7,7 @@ the history freezes it, so other runs and outside changes happen between any two
 import heapq
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
 
 #: The duration of a slow call or a time-out, with the client's own retries.
 SLOW_SECONDS = 8.0
+#: How long after its reply a late registration takes effect.
+LATE_SECONDS = 10.0
 #: How long before the history its first targets were registered.
 REGISTERED_BEFORE_SECONDS = 1_000.0
 #: A step is a call or a wait. A second has at most a DNS poll, a snapshot and a change, two each.
@@ -88,6 +91,7 @@ class World:
         self.emptied = 0
         self.changed_by: list[str] = []
         self.runs: list[Run] = []
+        self._late: set[Target] = set()
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()
         for drift in history.drifts:
@@ -156,6 +160,8 @@ class World:
         """Make a change, and count its effect on the serving targets if a run made it."""
         before = self.serving
         change(targets)
+        if change == self.group.deregister:
+            self._late.difference_update(targets)
         self.changes += 1
         after = self.serving
         if before == after:
@@ -167,6 +173,17 @@ class World:
         self.removals.update(before - after)
         if not after:
             self.emptied += 1
+
+    def register_late(self, actor: str, targets: Sequence[Target]) -> None:
+        """Register targets later, unless they are deregistered until then."""
+        self._late.update(targets)
+
+        def action() -> None:
+            late = [target for target in targets if target in self._late]
+            self.log(actor, ("registers late", *late))
+            self.apply(actor, self.group.register, late)
+
+        self._schedule(self.now + LATE_SECONDS, action)
 
     def journal_lines(self) -> Iterator[str]:
         """Return the journal, a line for each event."""
@@ -265,11 +282,13 @@ class Run:
             second = answer if sources.second is not None else None
         if fault is FaultKind.SLOW:
             self._take_long()
-        elif fault is not None:
+        elif fault in _LOOKUP_FAILURES:
             answer = _LOOKUP_FAILURES[fault]
-        observation = _observation(
-            answer, ttl, second, self.now(), has_second=sources.second is not None
-        )
+        has_second = sources.second is not None
+        observation = _observation(answer, ttl, second, self.now(), has_second=has_second)
+        if isinstance(observation, Observation):
+            at = min(self.now(), self._world.history.faults_end_at)
+            observation = replace(observation, aliases=sources.aliases_of(resolver, at))
         self._world.log(self.name, ("observes", answer, "second", second, "TTL", ttl))
         self._check_observation(group, observation)
         return observation
@@ -428,10 +447,13 @@ class Run:
         if self._pool is not None:
             self._pool.release(keep=keep)
 
-    def next_fault(self) -> FaultKind | None:
+    def next_fault(self, operation: str = "") -> FaultKind | None:
+        """Return the fault of the next call, if it has one and the operation can have it."""
         self._calls += 1
         fault = self._faults.get(self._calls)
-        lasts = SLOW_SECONDS if fault in (FaultKind.TIMED_OUT, FaultKind.SLOW) else 0.0
+        if fault is None or operation not in _ONLY_OF.get(fault, {operation}):
+            return None
+        lasts = _LASTING.get(fault, 0.0)
         return fault if self.now() + lasts < self._world.history.faults_end_at else None
 
     def _take_long(self) -> None:
@@ -460,8 +482,13 @@ class Run:
     ) -> None:
         """Make a call that changes the group or the rules."""
         self._world.log(self.name, (operation, *targets))
-        fault = self.next_fault()
+        fault = self.next_fault(operation)
         lost = fault is FaultKind.LOST_REPLY
+        if fault is FaultKind.IGNORED:
+            return
+        if fault is FaultKind.LATE:
+            self._world.register_late(self.name, targets)
+            return
         self._raise(operation, None if lost else fault)
         self._world.apply(self.name, change, targets)
         if lost:
@@ -508,6 +535,15 @@ def _rules(switch: Switch | None, group: ComputedGroup, now: Callable[[], float]
     )
 
 
+_LASTING = {
+    FaultKind.TIMED_OUT: SLOW_SECONDS,
+    FaultKind.SLOW: SLOW_SECONDS,
+    FaultKind.LATE: LATE_SECONDS,
+}
+_ONLY_OF = {
+    FaultKind.IGNORED: {"RegisterTargets", "DeregisterTargets"},
+    FaultKind.LATE: {"RegisterTargets"},
+}
 _LOOKUP_FAILURES = {
     FaultKind.THROTTLED: LookupFailure.API_UNAVAILABLE,
     FaultKind.LOST_REPLY: LookupFailure.SERVERS_FAILED,

@@ -7,7 +7,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from target_sync.model import FailedObservation, LookupFailure, Observation
+from target_sync.model import Alias, FailedObservation, LookupFailure, Observation
 from tests.support.clock import FakeClock
 
 CLUSTER = "orders"
@@ -147,4 +147,5 @@ class FakeDns:
             source="dns",
             ttl=ttl,
             at=self._clock.now(),
-        ).with_alias_of(end, ttl)
+            aliases=() if end == name else (Alias(name, end, ttl),),
+        )

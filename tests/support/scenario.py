@@ -77,6 +77,7 @@ class FakeTargetGroup:
         lost_replies: The same, but raised after the change is made.
         fewest_registered: The smallest number of registered targets after any of our changes.
         reaches: Whether the load balancer may connect to an address and a port.
+        effective_after: The seconds until a registration takes effect; infinity for never.
     """
 
     def __init__(self, clock: FakeClock, *, registration_seconds: float = 0.0) -> None:
@@ -84,6 +85,8 @@ class FakeTargetGroup:
         self.calls: Counter[str] = Counter()
         self.history: list[tuple[str, tuple[Target, ...]]] = []
         self.call_times: list[float] = []
+        self.effective_after = 0.0
+        self._late: list[tuple[float, Sequence[Target]]] = []
         self._clock = clock
         self.faults: dict[str, list[AwsCallError | None]] = {}
         self.lost_replies: dict[str, list[AwsCallError | None]] = {}
@@ -103,6 +106,7 @@ class FakeTargetGroup:
             clock=clock.now,
             probe=lambda *at: at in self.listening and self.reaches(*at),
         )
+        clock.every_tick(self._register_late)
         clock.every_tick(self.model.run_health_checks)
 
     def describe(self) -> TargetGroup:
@@ -111,6 +115,9 @@ class FakeTargetGroup:
 
     def register(self, targets: Sequence[Target]) -> None:
         self._called("RegisterTargets", targets)
+        if self.effective_after:
+            self._late.append((self._clock.now() + self.effective_after, targets))
+            return
         self._change("RegisterTargets", self.model.register, targets)
 
     def deregister(self, targets: Sequence[Target]) -> None:
@@ -137,6 +144,12 @@ class FakeTargetGroup:
     def deregister_externally(self, *targets: Target) -> None:
         """Deregister targets outside any run."""
         self.model.deregister([_request(t) for t in targets])
+
+    def _register_late(self) -> None:
+        now = self._clock.now()
+        for _, targets in (it for it in self._late if it[0] <= now):
+            self._change("RegisterTargets", self.model.register, targets)
+        self._late = [it for it in self._late if it[0] > now]
 
     def _called(self, operation: str, targets: Sequence[Target]) -> None:
         self.calls[operation] += 1

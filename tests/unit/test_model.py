@@ -80,7 +80,8 @@ def test_an_address_in_any_allowed_network_may_be_registered() -> None:
     [
         (model.SyncPolicy(port=5432, allowed_networks=()).confirm_seconds,
          "The window is {} seconds."),
-        (tracks.TTL_MARGIN_SECONDS, "TTL among this run's observations plus {} second is longer"),
+        (tracks.TTL_MARGIN_SECONDS, "a record that may have changed plus {} second is longer"),
+        (model.LONGEST_TTL_SECONDS, "A TTL of more than {0} seconds counts as {0} seconds"),
         (planner.CONTEST_SECONDS, "Otherwise it stays for {} seconds: it may be the next writer"),
         (planner.STANDBY_GRACE_SECONDS, "If it does for {} seconds, it is no standby"),
         (loop.DESCRIBE_SECONDS, "if the description is {} s old"),

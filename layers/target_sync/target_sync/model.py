@@ -4,7 +4,7 @@ Times are seconds of one monotonic clock, so only their differences have a meani
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import TypeAlias
@@ -119,21 +119,34 @@ class TargetGroup:
         return frozenset(t.target for t in self.targets if t.state is TargetState.HEALTHY)
 
 
+#: A longer TTL counts as this one, so that a run always has time to confirm a change. A cache that
+#: keeps a record for longer may give an old address even then (docs/failover.md).
+LONGEST_TTL_SECONDS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """A CNAME record: a name, the name that it refers to, and its TTL in seconds."""
+
+    name: str
+    target: str
+    ttl: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
     """The addresses of the database endpoint at one moment.
 
     Attributes:
         source: The source of the addresses, for example ``dns``.
-        ttl: Seconds for which a cache may keep the addresses; None if unknown.
+        ttl: Seconds for which a cache may keep the address records; None if unknown.
+        aliases: The CNAME records between the name and the addresses.
         at: When the addresses arrived.
         second: The addresses of a second, independent source; None if there is none or it has
             no addresses. They confirm an observation or announce the next one. They never
             replace it.
         disagreement: A sentence that says how the second source differs, or why it has no
             addresses. Empty if there is no second source or both are equal.
-        alias_of: What the same answer says about the name at the end of a chain of aliases; None if
-            the name is no alias.
     """
 
     name: str
@@ -141,9 +154,14 @@ class Observation:
     source: str
     ttl: int | None
     at: float
+    aliases: tuple[Alias, ...] = ()
     second: frozenset[IPAddress] | None = None
     disagreement: str = ""
-    alias_of: "Observation | None" = None
+
+    @property
+    def longest_ttl(self) -> int:
+        """The longest TTL of all records, in seconds; 0 if none is known."""
+        return max(self.ttl or 0, *(alias.ttl for alias in self.aliases), 0)
 
     @property
     def corroborated(self) -> bool:
@@ -155,11 +173,10 @@ class Observation:
         """The addresses that only the second source gave."""
         return frozenset() if self.second is None else self.second - self.addresses
 
-    def with_alias_of(self, name: str, ttl: int) -> "Observation":
-        """Return the observation of a name whose chain of aliases ends at another name."""
-        if name == self.name:
-            return self
-        return replace(self, alias_of=replace(self, name=name, ttl=ttl))
+    @property
+    def canonical_name(self) -> str:
+        """The name that has the addresses: the one at the end of the aliases, or the name."""
+        return self.aliases[-1].target if self.aliases else self.name
 
     def says_the_same(self, other: "Observation") -> bool:
         """Whether the other observation has the same addresses from both sources."""
@@ -246,6 +263,10 @@ class OutboundRules:
     state: SwitchState = SwitchState.UNPROVEN
 
 
+#: "This network" (RFC 791): a source address at most.
+_THIS_NETWORK = IPv4Network("0.0.0.0/8")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncPolicy:
     """The limits for the targets of a group.
@@ -277,14 +298,16 @@ class SyncPolicy:
     def allows(self, address: IPAddress) -> bool:
         """Return whether the address may be registered.
 
-        Loopback, link-local, multicast and unspecified addresses are never allowed, because a
-        load balancer cannot reach a database there.
+        Loopback, link-local, multicast, unspecified and reserved addresses are never allowed,
+        because a load balancer cannot reach a database there.
         """
         if (
             address.is_loopback
             or address.is_link_local
             or address.is_multicast
             or address.is_unspecified
+            or address.is_reserved
+            or address in _THIS_NETWORK
         ):
             return False
         return any(address in network for network in self.allowed_networks)

@@ -34,7 +34,7 @@ from target_sync.reconcile.loop import (
     WaitsFor,
 )
 from target_sync.reconcile.planner import Action, Change, Reason
-from target_sync.reconcile.tracks import Membership, Tracks
+from target_sync.reconcile.tracks import Membership, Track, Tracks
 from target_sync.targets.pool_planner import PoolChange, PoolReason
 from target_sync.targets.warm_pool import PoolReport
 from tests.support.scenario import POLICY, A, B, target
@@ -51,13 +51,14 @@ SCHEDULED = replace(PLAIN, watch_seconds=WATCH)
 EVENT = replace(SCHEDULED, watch_until=WATCH)
 POLLING = replace(SCHEDULED, poll_until=65.0, dns_poll_seconds=5.0)
 MANUAL = replace(PLAIN, wait_for_healthy=False)
+SHORT = replace(PLAIN, deadline=300)
 
 THROTTLED = AwsUnavailableError("DescribeTargetHealth", "Throttling", "Rate exceeded")
 CHANGE = Change(target(B), Action.REGISTER, Reason.NOT_REGISTERED)
 
 
 def new_run(config: RunConfig, policy: SyncPolicy = POLICY) -> RunState:
-    return RunState(run_config=config, tracks=Tracks(policy))
+    return RunState(run_config=config, tracks=Tracks(policy=policy))
 
 
 def group(**states: TargetState) -> TargetGroup:
@@ -650,7 +651,7 @@ def test_a_run_remembers_the_longest_ttl(longest: int) -> None:
     for at in range(4):
         run, _ = run.after_dns_poll(dns(float(at), ttl=60 if at == longest else 5))
 
-    assert run.tracks.confirm_window == 61
+    assert run.tracks.confirm_window(Track()) == 61
 
 
 def test_a_run_remembers_what_it_waited_for_last() -> None:
@@ -677,7 +678,8 @@ def test_a_registration_is_remembered_with_its_time() -> None:
     assert run.registered == (CHANGE,)
     assert run.registered_at == 3
     assert run.changed
-    assert run.after_registration([CHANGE], 5).registered == (CHANGE, CHANGE)
+    again = run.after_registration([CHANGE], 5)
+    assert (again.registered, again.registered_at) == ((CHANGE,), 5)
 
 
 def test_a_removal_is_remembered() -> None:
@@ -686,7 +688,7 @@ def test_a_removal_is_remembered() -> None:
 
     assert run.deregistered == (CHANGE,)
     assert run.changed
-    assert run.after_deregistration([CHANGE]).deregistered == (CHANGE, CHANGE)
+    assert run.after_deregistration([CHANGE]).deregistered == (CHANGE,)
 
 
 def test_a_removed_target_is_absent_and_the_others_stay_registered() -> None:
@@ -714,9 +716,9 @@ def test_the_time_of_an_undesired_healthy_target_is_unbroken() -> None:
 
 
 def test_an_incomplete_plan_is_unfinished() -> None:
-    slow = Snapshot(group(a=HEALTHY, b=HEALTHY), dns(0, ttl=3600))
+    slow = Snapshot(group(a=HEALTHY, b=HEALTHY), dns(0, ttl=300))
 
-    assert new_run(PLAIN).after_snapshot(slow)[1] == Done(RunStatus.UNFINISHED)
+    assert new_run(SHORT).after_snapshot(slow)[1] == Done(RunStatus.UNFINISHED)
 
 
 def test_a_failed_standby_check_is_unfinished() -> None:
@@ -783,8 +785,8 @@ def test_the_pool_is_not_refreshed_while_something_else_is_due(
 
 
 def test_an_unfinished_run_refreshes_nothing() -> None:
-    slow = Snapshot(group(a=HEALTHY, b=HEALTHY), dns(0, ttl=3600))
-    run, step = new_run(PLAIN).after_snapshot(slow)
+    slow = Snapshot(group(a=HEALTHY, b=HEALTHY), dns(0, ttl=300))
+    run, step = new_run(SHORT).after_snapshot(slow)
 
     assert step == Done(RunStatus.UNFINISHED)
     assert not run.needs_refresh(step)

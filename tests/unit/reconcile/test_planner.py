@@ -1,5 +1,6 @@
 """Every row of the planner's table, every veto, and properties for any input."""
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_sync.model import (
+    Alias,
     Observation,
     StandbyCheck,
     SyncPolicy,
@@ -78,7 +80,7 @@ def tracks_of(
     before: TargetGroup, observations: Sequence[Observation], policy: SyncPolicy
 ) -> Tracks:
     """Return the tracks of a run that has always known this group."""
-    tracks = Tracks(policy).after_description(before, -inf)
+    tracks = Tracks(policy=policy).after_description(before, -inf)
     for observation in observations[:-1]:
         tracks = tracks.after_observation(observation)
     return tracks.after_snapshot(before, observations[-1])
@@ -143,9 +145,14 @@ def change_of(plan: Plan, of: Target) -> tuple[Action, Reason]:
             id="an absent address is removed after the confirm window",
         ),
         pytest.param(
-            healthy(A), [dns(0, B, corroborated=True)],
+            healthy(A, C), [dns(0, B, C, corroborated=True)],
             Action.DEREGISTER, Reason.ABSENT_IN_BOTH_SOURCES,
             id="an address is removed at once if two sources agree on a new one",
+        ),
+        pytest.param(
+            healthy(A), [dns(0, B, corroborated=True)],
+            Action.HOLD, Reason.SUCCESSOR_UNSEEN,
+            id="an address stays until the group lists a desired one",
         ),
         pytest.param(
             healthy(A, B), [both(0, A, A), dns(2, B, corroborated=True)],
@@ -192,9 +199,13 @@ def test_the_change_of_a_target_follows_from_the_group_and_the_observations(
 
 @pytest.mark.parametrize("port", [5431, 5433])
 def test_the_same_address_on_another_port_is_another_target(port: int) -> None:
-    plan = plan_of(group((target(A, port), TargetState.HEALTHY)), unchanged(A), POLICY)
+    other = target(A, port), TargetState.HEALTHY
 
-    assert change_of(plan, target(A, 5432)) == (Action.REGISTER, Reason.NOT_REGISTERED)
+    plan = plan_of(group(other), unchanged(A), POLICY)
+    assert change_of(plan, target(A)) == (Action.REGISTER, Reason.NOT_REGISTERED)
+    assert change_of(plan, target(A, port)) == (Action.HOLD, Reason.SUCCESSOR_UNSEEN)
+
+    plan = plan_of(group(other, (target(A), TargetState.INITIAL)), unchanged(A), POLICY)
     assert change_of(plan, target(A, port)) == (Action.DEREGISTER, Reason.ABSENCE_CONFIRMED)
 
 
@@ -266,8 +277,14 @@ def test_an_observation_with_only_the_other_ip_version_counts_as_empty() -> None
     assert change_of(plan, target(A)) == (Action.HOLD, Reason.REMOVAL_VETOED)
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0", "169.254.1.1", "224.0.0.1", "::1"])
-def test_no_setting_allows_a_loopback_link_local_or_multicast_address(address: str) -> None:
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("127.0.0.1", "0.0.0.0", "0.0.0.1", "0.255.255.255", "169.254.1.1", "224.0.0.1"),
+        *("240.0.0.1", "255.255.255.255", "::", "::1", "fe80::1", "ff02::1"),
+    ],
+)
+def test_no_setting_allows_an_address_that_no_database_can_have(address: str) -> None:
     anything = replace(POLICY, allowed_networks=(ip_network("0.0.0.0/0"), ip_network("::/0")))
 
     assert not anything.allows(ip_address(address))
@@ -285,10 +302,10 @@ def test_a_veto_names_the_newest_observation(addresses: tuple[object, ...]) -> N
 
 
 @pytest.mark.parametrize("reason", Reason)
-def test_only_a_failed_standby_check_is_a_failed_check(reason: Reason) -> None:
+def test_a_failed_check_and_changes_without_effect_block_a_plan(reason: Reason) -> None:
     plan = Plan((Change(target(A), Action.KEEP, reason),))
 
-    assert plan.has_failed_checks is (reason is Reason.STANDBY_CHECK_FAILED)
+    assert plan.is_blocked is (reason in {Reason.STANDBY_CHECK_FAILED, Reason.NO_EFFECT})
 
 
 def test_a_desired_target_is_registered_although_the_removal_is_vetoed() -> None:
@@ -349,14 +366,85 @@ def test_the_last_registered_target_stays_until_its_draining_successor_is_confir
     assert change_of(plan, target(B)) == (Action.HOLD, Reason.RETURN_UNCONFIRMED)
 
 
-def test_a_removal_is_in_the_same_plan_as_the_registration_of_the_successor() -> None:
+def test_a_removal_waits_until_the_group_lists_the_successor() -> None:
     returned = group((target(A), TargetState.HEALTHY), (target(B), TargetState.DRAINING))
 
     plan = plan_of(returned, unchanged(B), POLICY)
 
     assert [c.target for c in plan.to_register] == [target(B)]
-    assert [c.target for c in plan.to_deregister] == [target(A)]
+    assert change_of(plan, target(A)) == (Action.HOLD, Reason.SUCCESSOR_UNSEEN)
+    assert plan.confirmation_due_at == WINDOW
     assert not plan.vetoes
+
+
+@pytest.mark.parametrize(
+    ("fields", "changes", "due_at", "has_veto"),
+    [
+        pytest.param(
+            {"requests": 1, "requested_at": 0.0},
+            (Reason.REPEATED, Reason.SUCCESSOR_UNSEEN), 6.0, False,
+            id="waits for the effect before the first repetition",
+        ),
+        pytest.param(
+            {"requests": 2, "requested_at": 0.0},
+            (Reason.REPEATED, Reason.SUCCESSOR_UNSEEN), 12.0, False,
+            id="waits twice as long before the second one",
+        ),
+        pytest.param(
+            {"requests": 2, "requested_at": -12.0},
+            (Reason.RETURN_CONFIRMED, Reason.SUCCESSOR_UNSEEN), None, False,
+            id="repeats it then",
+        ),
+        pytest.param(
+            {"requests": 3, "requested_at": -999.0}, (Reason.NO_EFFECT, Reason.REMOVAL_VETOED),
+            None, True, id="leaves further repetitions to the next run",
+        ),
+        pytest.param(
+            {"requests": 3, "requested_at": 0.0, "requested": Membership.LEFT},
+            (Reason.RETURN_CONFIRMED, Reason.SUCCESSOR_UNSEEN), None, False,
+            id="undoes a change at once",
+        ),
+    ],
+)  # fmt: skip
+def test_a_registration_without_effect_is_repeated_less_and_less_often(
+    fields: Mapping[str, Any],
+    changes: tuple[Reason, Reason],
+    due_at: float | None,
+    has_veto: bool,
+) -> None:
+    known = {"membership": Membership.LEFT, "requested": Membership.REGISTERED, **fields}
+    absent = plan_of(healthy(A), [dns(0, B)], POLICY)
+    assert change_of(absent, target(B)) == (Action.REGISTER, Reason.NOT_REGISTERED)
+
+    plan = plan_of(
+        healthy(A),
+        [dns(-99, B), dns(0, B)],
+        POLICY,
+        known={target(A): {"named_since": -99}, target(B): {"member_since": -99, **known}},
+    )
+
+    assert (change_of(plan, target(B))[1], change_of(plan, target(A))[1]) == changes
+    (change,) = [c for c in plan.changes if c.target == target(B)]
+    assert change.due_at == due_at
+    assert [v.code for v in plan.vetoes] == [VetoCode.WOULD_EMPTY_GROUP] * has_veto
+    assert plan.is_blocked is has_veto
+
+
+def test_a_removal_without_effect_is_repeated_less_and_less_often() -> None:
+    def changed(**fields: object) -> tuple[Action, Reason]:
+        known = {"superseded_since": -9.0, "requested": Membership.LEFT, **fields}
+        plan = plan_of(
+            healthy(A, B), [dns(0, B, corroborated=True)], POLICY, known={target(A): known}
+        )
+        return change_of(plan, target(A))
+
+    removed = (Action.DEREGISTER, Reason.ABSENT_IN_BOTH_SOURCES)
+    assert changed(requests=1, requested_at=-5.0) == (Action.HOLD, Reason.REPEATED)
+    assert changed(requests=1, requested_at=-6.0) == removed
+    assert changed(requests=2, requested_at=-11.0) == (Action.HOLD, Reason.REPEATED)
+    assert changed(requests=2, requested_at=-12.0) == removed
+    assert changed(requests=3, requested_at=-99.0) == (Action.HOLD, Reason.NO_EFFECT)
+    assert changed(requests=3, requested=Membership.REGISTERED) == removed
 
 
 @pytest.mark.parametrize(
@@ -372,11 +460,53 @@ def test_a_removal_is_in_the_same_plan_as_the_registration_of_the_successor() ->
 def test_the_confirm_window_is_longer_than_every_ttl(
     ttls: Iterable[int | None], window: float
 ) -> None:
-    assert tracks_of(healthy(), [dns(0, A, ttl=t) for t in ttls], POLICY).confirm_window == window
+    assert window_of([dns(0, A, ttl=t) for t in ttls]) == window
 
 
 def test_the_confirm_window_is_at_least_one_second() -> None:
-    assert Tracks(replace(POLICY, confirm_seconds=0)).confirm_window == 1
+    assert window_of([dns(0, A, ttl=None)], replace(POLICY, confirm_seconds=0)) == 1
+
+
+OLD, NEW = (Alias("db.example.com.", f"{host}.example.com.", 0) for host in ("old", "new"))
+
+
+@pytest.mark.parametrize(
+    ("aliases", "window"),
+    [
+        pytest.param([(), ()], 6, id="no alias"),
+        pytest.param([((OLD, 200),), ((OLD, 199),)], 6, id="an alias that stayed"),
+        pytest.param([((OLD, 60),), ((NEW, 200),)], 201, id="an alias that moved"),
+        pytest.param([(), ((NEW, 200),)], 201, id="a new alias"),
+        pytest.param([((OLD, 200),), ()], 6, id="no alias any more"),
+        pytest.param(
+            [((OLD, 9),), ((NEW, 200),), ((OLD, 30),), ((OLD, 29),)], 31, id="one that moved back"
+        ),
+        pytest.param([((OLD, 9),), ((NEW, 80),), ((NEW, 20),)], 81, id="the longest TTL"),
+        pytest.param([((OLD, 9),), ((NEW, 3600),)], 301, id="a TTL longer than any run"),
+    ],
+)
+def test_the_confirm_window_counts_the_aliases_that_changed(
+    aliases: Sequence[Sequence[tuple[Alias, int]]], window: float
+) -> None:
+    chains = [tuple(replace(alias, ttl=ttl) for alias, ttl in chain) for chain in aliases]
+    first, *then = (
+        replace(dns(float(at), A if at == 0 else B), aliases=chain)
+        for at, chain in enumerate(chains)
+    )
+
+    assert window_of([first, *then]) == window
+
+
+def test_every_alias_counts_for_a_target_that_this_run_never_saw_named() -> None:
+    stale = [replace(dns(float(at), B), aliases=(replace(OLD, ttl=90 - at),)) for at in range(9)]
+
+    assert window_of(stale) == 91
+
+
+def window_of(observations: Sequence[Observation], policy: SyncPolicy = POLICY) -> float:
+    """Return the confirm window of the target at A, which is registered."""
+    tracks = tracks_of(healthy(A), observations, policy)
+    return tracks.confirm_window(tracks.seen[target(A)])
 
 
 def test_a_removal_is_due_exactly_when_the_window_ends() -> None:
@@ -392,7 +522,7 @@ def test_a_removal_is_due_exactly_when_the_window_ends() -> None:
 @pytest.mark.parametrize(
     ("before", "reason"),
     [
-        pytest.param(healthy(A), Reason.ABSENCE_CONFIRMED, id="removed"),
+        pytest.param(healthy(A, B), Reason.ABSENCE_CONFIRMED, id="removed"),
         pytest.param(
             group((target(B), TargetState.DRAINING)), Reason.RETURN_CONFIRMED, id="registered again"
         ),
@@ -618,7 +748,7 @@ def test_an_unhealthy_target_that_belongs_to_the_database_is_kept_as_the_standby
 
     assert change_of(plan, target(A)) == (Action.KEEP, Reason.STANDBY)
     assert plan.is_complete
-    assert not plan.has_failed_checks
+    assert not plan.is_blocked
 
 
 def test_the_port_of_a_standby_is_compared_by_value() -> None:
@@ -636,7 +766,7 @@ def test_a_failed_standby_check_keeps_the_target_without_a_due_time() -> None:
 
     assert change_of(plan, target(A)) == (Action.HOLD, Reason.STANDBY_CHECK_FAILED)
     assert plan.is_complete
-    assert plan.has_failed_checks
+    assert plan.is_blocked
 
 
 @pytest.mark.parametrize(
@@ -880,3 +1010,28 @@ def test_every_target_gets_exactly_one_change(
     listed = {t.target for t in before.targets}
     desired = {Target(a, policy.port) for a in observations[-1].addresses}
     assert [c.target for c in plan.changes] == list(in_order(listed | desired))
+
+
+@pytest.mark.parametrize("state", [TargetState.HEALTHY, TargetState.DRAINING])
+@pytest.mark.parametrize("check", [None, StandbyCheck()])
+def test_the_work_for_a_plan_grows_with_the_number_of_targets_and_not_with_its_square(
+    state: TargetState, check: StandbyCheck | None
+) -> None:
+    def calls(count: int) -> int:
+        targets = [target(A + n) for n in range(count)]
+        before = group(*((t, state) for t in targets))
+        made = 0
+
+        def count_call(_frame: object, event: str, _argument: object) -> None:
+            nonlocal made
+            made += event == "call"
+
+        previous = sys.getprofile()
+        sys.setprofile(count_call)
+        try:
+            plan_of(before, [dns(0, C)], POLICY, check=check)
+        finally:
+            sys.setprofile(previous)
+        return made
+
+    assert calls(200) < 2.5 * calls(100)

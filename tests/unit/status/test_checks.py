@@ -398,7 +398,7 @@ def test_two_sources_that_disagree_are_a_warning() -> None:
     assert (result.state, result.details[1]) == (WARNING, "RDS says B.")
 
 
-@pytest.mark.parametrize(("ttl", "state"), [(540, OK), (541, WARNING)])
+@pytest.mark.parametrize(("ttl", "state"), [(300, OK), (301, WARNING)])
 def test_a_ttl_longer_than_a_run_is_a_warning(ttl: int, state: CheckState) -> None:
     assert check(CheckId.ENDPOINT_NAME, observation=observation(ttl=ttl)).state is state
 
@@ -680,11 +680,11 @@ def test_a_path_works_while_a_run_confirms_that_an_address_is_gone() -> None:
         (5, 306.0, WARNING),
         (5, 307.0, BROKEN),
         (None, 307.0, BROKEN),
-        (300, 600.0, WARNING),
-        (300, 601.0, BROKEN),
+        (200, 500.0, WARNING),
+        (200, 501.0, BROKEN),
         # No run can wait for the end of such a TTL.
-        (86400, 840.0, WARNING),
-        (86400, 841.0, BROKEN),
+        (86400, 600.0, WARNING),
+        (86400, 601.0, BROKEN),
     ],
 )
 def test_drift_is_broken_once_it_lasts_longer_than_a_run_can(

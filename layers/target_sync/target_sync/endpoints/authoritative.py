@@ -1,6 +1,6 @@
 """Resolves names at the name servers of their own zone, without the caches of resolvers."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -11,10 +11,12 @@ import dns.flags
 import dns.message
 import dns.name
 import dns.query
+import dns.rcode
 import dns.rdatatype
 import dns.resolver
 import dns.rrset
 
+from target_sync.endpoints.dns import aliases_of
 from target_sync.model import FailedObservation, IPAddress, Observation
 from target_sync.ports import NameResolver
 
@@ -34,6 +36,8 @@ _MOST_ZONES = 8
 #: The root and the top-level domains have fewer labels (the root is one label). They contain no
 #: database, and their servers must not be queried every second.
 _LEAST_LABELS = 3
+#: The codes of a reply that says what the zone has. After another code, the next server is queried.
+_DEFINITE = frozenset({dns.rcode.NOERROR, dns.rcode.NXDOMAIN})
 
 
 class _NoAuthoritativeAnswerError(dns.exception.DNSException):
@@ -110,25 +114,32 @@ class AuthoritativeResolver:
     def _follow(self, name: str) -> Observation | None:
         """Follow a name from zone to zone. Return None if it has no private address."""
         deadline = _Deadline(self._now, self._now() + ATTEMPT_SECONDS)
-        current, ttls = dns.name.from_text(name), list[int]()
+        current, aliases = dns.name.from_text(name), list[dns.rrset.RRset]()
         for _ in range(_MOST_ZONES):
             zone = self._zone(current, deadline)
             chain = _records_of(zone, self._query(zone, current, deadline))
             if not chain:
                 return None
-            ttls += [records.ttl for records in chain]
             if chain[-1].rdtype == dns.rdatatype.A:
-                return self._observed(name, chain[-1], min(ttls))
+                return self._observed(name, chain[-1], [*aliases, *chain[:-1]])
+            aliases += chain
             current = chain[-1][0].target
         return None
 
-    def _observed(self, name: str, records: dns.rrset.RRset, ttl: int) -> Observation | None:
+    def _observed(
+        self, name: str, records: dns.rrset.RRset, aliases: Sequence[dns.rrset.RRset]
+    ) -> Observation | None:
         addresses: frozenset[IPAddress] = frozenset(ip_address(it.address) for it in records)
         if any(address.is_global for address in addresses):
             return None
         return Observation(
-            name=name, addresses=addresses, source=SOURCE, ttl=ttl, at=self._now()
-        ).with_alias_of(records.name.to_text(omit_final_dot=True), records.ttl)
+            name=name,
+            addresses=addresses,
+            source=SOURCE,
+            ttl=records.ttl,
+            aliases=aliases_of(aliases),
+            at=self._now(),
+        )
 
     def _query(
         self, zone: _Zone, name: dns.name.Name, deadline: _Deadline
@@ -151,9 +162,9 @@ class AuthoritativeResolver:
             )
         except (dns.exception.DNSException, OSError):
             return None
-        if isinstance(reply, dns.message.QueryMessage) and reply.flags & dns.flags.AA:
-            return reply
-        return None
+        if not isinstance(reply, dns.message.QueryMessage) or reply.rcode() not in _DEFINITE:
+            return None
+        return reply if reply.flags & dns.flags.AA else None
 
     def _zone(self, name: dns.name.Name, deadline: _Deadline) -> _Zone:
         """Return the zone of a name, from the cache or from a look-up."""
@@ -196,8 +207,10 @@ def _records_of(zone: _Zone, reply: dns.message.QueryMessage) -> list[dns.rrset.
     """Return the chain of records from the queried name, up to the end of the zone.
 
     A server has authority for its zone only. Its records of other zones are ignored
-    (RFC 2181 §5.4.1).
+    (RFC 2181 §5.4.1). A name that does not exist has no records, whatever the reply lists.
     """
+    if reply.rcode() == dns.rcode.NXDOMAIN:
+        return []
 
     def chain() -> Iterator[dns.rrset.RRset]:
         result = reply.resolve_chaining()

@@ -125,9 +125,9 @@ class ClusterWriterEndpoint:
             return replace(
                 by_name, disagreement=f"{self.name} resolves to {_list(by_name)}, but {no_second}."
             )
-        by_api: Observation | FailedObservation | None = by_name.alias_of
-        if by_api is None or by_api.name != writer.endpoint:
-            by_api = self.resolver.resolve(writer.endpoint)
+        if by_name.canonical_name == writer.endpoint:
+            return _combine(by_name, replace(by_name, aliases=()), writer)
+        by_api = self.resolver.resolve(writer.endpoint)
         if isinstance(by_api, FailedObservation):
             return by_api
         return _combine(by_name, by_api, writer)
@@ -176,6 +176,7 @@ class ClusterReadersEndpoint:
             addresses=frozenset().union(*(o.addresses for o in observations)),
             source=BOTH_SOURCES,
             ttl=_longest_ttl(observations),
+            aliases=tuple(alias for o in observations for alias in o.aliases),
             at=observations[-1].at,
         )
 
@@ -207,8 +208,8 @@ class ClusterMembers:
         """Look up a name once, always. The cache is not for observations."""
         observation = self._resolver.resolve(name)
         if isinstance(observation, Observation):
-            for found in filter(None, (observation, observation.alias_of)):
-                self._found[found.name] = found.at, found.addresses
+            for known in (name, observation.canonical_name):
+                self._found[known] = observation.at, observation.addresses
         return observation
 
     def addresses(self, serving: frozenset[IPAddress]) -> CandidateList:
@@ -262,6 +263,7 @@ def _combine(by_name: Observation, by_api: Observation, writer: Member) -> Obser
         second=by_api.addresses,
         source=BOTH_SOURCES,
         ttl=_longest_ttl([by_name, by_api]),
+        aliases=(*by_name.aliases, *by_api.aliases),
         at=by_api.at,
         disagreement=""
         if agree

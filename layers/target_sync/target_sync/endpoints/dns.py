@@ -3,18 +3,16 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, cast
 
 import dns.exception
 import dns.message
+import dns.name
 import dns.nameserver
 import dns.resolver
+import dns.rrset
 
-from target_sync.model import FailedObservation, LookupFailure, Observation
+from target_sync.model import Alias, FailedObservation, LookupFailure, Observation
 from target_sync.ports import NameResolver
-
-if TYPE_CHECKING:
-    from dns.rrset import RRset
 
 #: Seconds for one look-up, with all servers and tries.
 LOOKUP_SECONDS = 4.0
@@ -84,13 +82,20 @@ class DnsResolver:
                 name=name,
                 addresses=frozenset(ip_address(record.address) for record in answer),
                 source="dns",
-                ttl=answer.chaining_result.minimum_ttl,
+                ttl=answer.ttl,
+                aliases=aliases_of(answer.chaining_result.cnames),
                 at=self._now(),
-            ).with_alias_of(
-                answer.canonical_name.to_text(omit_final_dot=True),
-                cast("RRset", answer.rrset).ttl,
             )
         return FailedObservation(name=name, failure=failure, detail=detail, at=self._now())
+
+
+def aliases_of(records: Iterable[dns.rrset.RRset]) -> tuple[Alias, ...]:
+    """Return the aliases in these CNAME records."""
+    return tuple(Alias(_text(it.name), _text(it[0].target), it.ttl) for it in records)
+
+
+def _text(name: dns.name.Name) -> str:
+    return name.to_text(omit_final_dot=True).lower()
 
 
 def make_resolver(servers: Iterable[tuple[str, int]], now: Callable[[], float]) -> DnsResolver:

@@ -226,7 +226,7 @@ class RunState:
         changes = tuple(changes)
         return replace(
             self,
-            registered=(*self.registered, *changes),
+            registered=_merged(self.registered, changes),
             registered_at=at,
             tracks=self._tracks_after(changes, Membership.REGISTERED),
             failures_in_a_row=0,
@@ -237,7 +237,7 @@ class RunState:
         changes = tuple(changes)
         return replace(
             self,
-            deregistered=(*self.deregistered, *changes),
+            deregistered=_merged(self.deregistered, changes),
             tracks=self._tracks_after(changes, Membership.LEFT),
             failures_in_a_row=0,
         )
@@ -245,9 +245,12 @@ class RunState:
     def after_change(self, plan: Plan) -> Next:
         """Return the state and the step after an applied plan: a snapshot, to see the effect.
 
-        If the run then waits for a confirmation, it needs a snapshot anyway, and no other one.
+        It is taken at once if a removal waits for it. If the run waits for a confirmation, it needs
+        a snapshot anyway, and no other one.
         """
         due = plan.confirmation_due_at
+        if due is not None and due <= self.newest.at:
+            return self, TakeSnapshot(self.newest.at)
         if due is not None and due < self.run_config.deadline and not plan.to_deregister:
             return self.wait(plan)
         return self, TakeSnapshot(self.newest.at + self.run_config.iteration_seconds)
@@ -353,7 +356,8 @@ class RunState:
         config, due = self.run_config, plan.confirmation_due_at
         if due is not None and due < config.deadline:
             return WaitsFor.CONFIRMATION, config.deadline
-        if self.changed and config.wait_for_healthy and not self.healthy and not plan.vetoes:
+        is_open = not self.healthy and not plan.vetoes and not plan.is_blocked
+        if self.changed and config.wait_for_healthy and is_open:
             since = self.detected_at if self.registered_at is None else self.registered_at
             return WaitsFor.HEALTH, max(config.watch_until, (since or 0.0) + HEALTHY_WITHIN_SECONDS)
         if self.newest.contested:
@@ -382,13 +386,18 @@ class RunState:
     def _status(self, plan: Plan) -> RunStatus:
         if plan.vetoes:
             return RunStatus.VETOED
-        if not plan.is_complete or plan.has_failed_checks or self.newest.disagreement:
+        if not plan.is_complete or plan.is_blocked or self.newest.disagreement:
             return RunStatus.UNFINISHED
         if not self.changed:
             return RunStatus.IN_SYNC
         if self.run_config.wait_for_healthy and not self.healthy:
             return RunStatus.UNHEALTHY
         return RunStatus.SYNCED
+
+
+def _merged(before: Iterable[Change], changes: Iterable[Change]) -> tuple[Change, ...]:
+    """Return the changes without repetitions, which add nothing for a reader."""
+    return tuple(dict.fromkeys((*before, *changes)))
 
 
 def _error_of(observation: FailedObservation) -> ObservationError:

@@ -17,6 +17,10 @@ STANDBY_GRACE_SECONDS = 20.0
 #: one, while the API lags.
 CONTEST_SECONDS = 30.0
 
+#: How often a run requests the same change of a target. Before each repetition it waits twice as
+#: long as before. The next scheduled run tries again.
+MOST_REQUESTS = 3
+
 
 class Action(StrEnum):
     """What a plan does with a target."""
@@ -48,6 +52,9 @@ class Reason(StrEnum):
     RETURN_UNCONFIRMED = "desired but draining; waiting until the observation has been stable"
     STANDBY_CHECK_FAILED = "not desired; kept, because the standby check failed"
     STANDBY_HEALTHY = "not desired, but it accepts connections beside a desired target"
+    SUCCESSOR_UNSEEN = "not desired; waiting until the group lists a desired target"
+    REPEATED = "the same change had no effect a moment ago; waiting before it is tried again"
+    NO_EFFECT = "the same change has had no effect several times in this run"
     REMOVAL_VETOED = "not desired; the removal was vetoed"
     REGISTRATION_VETOED = "not registered; the registration was vetoed"
     DRAINING = "not desired and already draining"
@@ -132,9 +139,10 @@ class Plan:
         return min((c.due_at for c in self.changes if c.due_at is not None), default=None)
 
     @property
-    def has_failed_checks(self) -> bool:
-        """Whether a target stays only because a check failed."""
-        return any(c.reason is Reason.STANDBY_CHECK_FAILED for c in self.changes)
+    def is_blocked(self) -> bool:
+        """Whether a target stays because a check failed, or because changes have no effect."""
+        blocking = {Reason.STANDBY_CHECK_FAILED, Reason.NO_EFFECT}
+        return any(c.reason in blocking for c in self.changes)
 
 
 def make_plan(
@@ -165,6 +173,9 @@ def make_plan(
     the target: this run found it missing beside the target. Agreement on an older one may be a
     stale cache beside a lagging API, and must not undo a recent registration.
 
+    A removal waits until the group lists a desired target: a registration that AWS accepted may
+    take effect late, or never.
+
     With a ``check`` an undesired target stays registered while its address belongs to the database
     and it is unhealthy, as a standby is.
 
@@ -174,26 +185,33 @@ def make_plan(
         tracks: What this run knows about each target, after both.
         check: The check of the undesired targets' addresses; None without a check.
     """
-    return _Planning(group, observation, tracks, check).plan()
+    return _Planning(
+        group=group, draining=group.draining, observation=observation, tracks=tracks, check=check
+    ).plan()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Planning:
     """The inputs of one plan, and the rules."""
 
     group: TargetGroup
+    draining: frozenset[Target]
     observation: Observation
     tracks: Tracks
     check: StandbyCheck | None
 
     def plan(self) -> Plan:
         vetoes = list(self._vetoes_of_observation())
-        seen = self.tracks.seen
-        changes = [c for t in in_order(seen) if (c := self._change(t, seen[t])) is not None]
+        seen, standbys = self.tracks.seen, self._possible_standbys()
+        planned = (self._change(t, seen[t], is_standby=t in standbys) for t in in_order(seen))
+        changes = [change for change in planned if change is not None]
         changes = [_after_vetoes(change, vetoes) for change in changes]
-        if self._would_empty_group(changes):
-            vetoes.append(_WOULD_EMPTY_GROUP)
-            changes = [_after_vetoes(change, vetoes) for change in changes]
+        if any(c.action is Action.DEREGISTER for c in changes) and not self._lists_a_desired_target:
+            if any(map(self._brings_a_target, changes)):
+                changes = [self._after_successor(change) for change in changes]
+            else:
+                vetoes.append(_WOULD_EMPTY_GROUP)
+                changes = [_after_vetoes(change, vetoes) for change in changes]
         return Plan(tuple(changes), tuple(vetoes))
 
     def _vetoes_of_observation(self) -> Iterable[Veto]:
@@ -224,17 +242,31 @@ class _Planning:
                 " correct AllowedNetworks.",
             )
 
-    def _change(self, target: Target, track: Track) -> Change | None:
+    def _change(self, target: Target, track: Track, *, is_standby: bool) -> Change | None:
         """Return the change in the row of the table that fits."""
         if track.naming is Naming.DESIRED:
-            return self._for_desired(target, track)
+            return self._unless_repeated(self._for_desired(target, track), track)
         if track.is_registered:
-            return self._as_standby(target, track) or self._for_undesired(target, track)
-        if target in self.group.draining:
+            change = self._as_standby(target, track) if is_standby else None
+            change = change or self._for_undesired(target, track)
+            return self._unless_repeated(change, track)
+        if target in self.draining:
             return Change(target, Action.IGNORE, Reason.DRAINING)
         if track.is_new and self.tracks.policy.allows(target.address):
             return Change(target, Action.REGISTER, Reason.ANNOUNCED)
         return None
+
+    def _unless_repeated(self, change: Change, track: Track) -> Change:
+        """Return the change, or put it on hold if this run requested the same one a moment ago."""
+        if track.requested is None or change.action is not _REQUESTS.get(track.requested):
+            return change
+        if track.requests >= MOST_REQUESTS:
+            return Change(change.target, Action.HOLD, Reason.NO_EFFECT)
+        pause = self.tracks.policy.confirm_seconds * 2 ** (track.requests - 1)
+        due = track.requested_at + pause
+        if due <= self.observation.at:
+            return change
+        return Change(change.target, Action.HOLD, Reason.REPEATED, due)
 
     def _for_desired(self, target: Target, track: Track) -> Change:
         if track.is_registered:
@@ -243,7 +275,7 @@ class _Planning:
             return Change(target, Action.REJECT, Reason.NOT_ALLOWED)
         if track.membership is Membership.OUTSIDE:
             return Change(target, Action.REGISTER, Reason.NOT_REGISTERED)
-        due = max(track.named_since, track.member_since) + self.tracks.confirm_window
+        due = max(track.named_since, track.member_since) + self.tracks.confirm_window(track)
         if due <= self.observation.at:
             return Change(target, Action.REGISTER, Reason.RETURN_CONFIRMED)
         return Change(target, Action.HOLD, Reason.RETURN_UNCONFIRMED, due)
@@ -254,7 +286,7 @@ class _Planning:
         The time begins when this run saw the target registered, or later: another run may have
         registered it from a fresher observation than the caches of this run give.
         """
-        window = self.tracks.confirm_window
+        window = self.tracks.confirm_window(track)
         since = max(track.named_since, track.member_since)
         if track.naming is Naming.UNNAMED:
             return since + window
@@ -263,10 +295,9 @@ class _Planning:
         return since + (window if track.was_desired else max(window, CONTEST_SECONDS))
 
     def _as_standby(self, target: Target, track: Track) -> Change | None:
-        """Return the change of a possible standby, or None if the target cannot be one."""
+        """Return the change of a possible standby, or None if the check does not confirm it."""
         check = self.check
-        if check is None or not self._may_be_standby(target):
-            return None
+        assert check is not None  # noqa: S101 - without a check there is no possible standby
         if check.failure:
             return Change(target, Action.HOLD, Reason.STANDBY_CHECK_FAILED)
         if target.address not in check.confirmed:
@@ -278,12 +309,15 @@ class _Planning:
             return Change(target, Action.DEREGISTER, Reason.NOT_A_STANDBY)
         return Change(target, Action.HOLD, Reason.STANDBY_HEALTHY, due)
 
-    def _may_be_standby(self, target: Target) -> bool:
-        tracks, policy = self.tracks, self.tracks.policy
-        room = max(0, policy.max_targets - len(tracks.desired))
-        undesired = tracks.registered - tracks.desired
+    def _possible_standbys(self) -> frozenset[Target]:
+        """Return the undesired targets that may stay if their addresses are confirmed."""
+        if self.check is None:
+            return frozenset()
+        desired, policy = self.tracks.desired, self.tracks.policy
+        room = max(0, policy.max_targets - len(desired))
+        undesired = self.tracks.registered - desired
         candidates = (t for t in undesired if t.port == policy.port and policy.allows(t.address))
-        return target in in_order(candidates)[:room]
+        return frozenset(in_order(candidates)[:room])
 
     def _for_undesired(self, target: Target, track: Track) -> Change:
         if self.observation.corroborated and track.superseded_since is not None:
@@ -295,23 +329,39 @@ class _Planning:
         reason = Reason.CONTESTED if contested else Reason.ABSENCE_UNCONFIRMED
         return Change(target, Action.HOLD, reason, due)
 
-    def _would_empty_group(self, changes: Iterable[Change]) -> bool:
-        removed = {c.target for c in changes if c.action is Action.DEREGISTER}
-        added = {c.target for c in changes if c.action is Action.REGISTER}
-        return bool(removed) and not (self.group.registered - removed) | added
+    @property
+    def _lists_a_desired_target(self) -> bool:
+        return not self.group.registered.isdisjoint(self.tracks.desired)
+
+    def _brings_a_target(self, change: Change) -> bool:
+        """Whether the change registers a target, or this run has registered it and still waits."""
+        if change.action is not Action.HOLD or change.due_at is None:
+            return change.action is Action.REGISTER
+        track = self.tracks.seen[change.target]
+        return track.requested is Membership.REGISTERED and not track.is_registered
+
+    def _after_successor(self, change: Change) -> Change:
+        """Return a removal on hold until the next description."""
+        if change.action is not Action.DEREGISTER:
+            return change
+        due = self.observation.at
+        return Change(change.target, Action.HOLD, Reason.SUCCESSOR_UNSEEN, due)
 
 
+_REQUESTS = {Membership.REGISTERED: Action.REGISTER, Membership.LEFT: Action.DEREGISTER}
 _WOULD_EMPTY_GROUP = Veto(
     VetoCode.WOULD_EMPTY_GROUP,
     frozenset({Phase.DEREGISTER}),
-    "The removal would leave the group without a registered target.",
+    "The removal would leave the group without a registered target that DNS names.",
 )
 _REGISTRATIONS = frozenset(
     {Reason.NOT_REGISTERED, Reason.ANNOUNCED, Reason.RETURN_CONFIRMED, Reason.RETURN_UNCONFIRMED}
 )
 _REMOVALS = frozenset(
-    {Reason.ABSENT_IN_BOTH_SOURCES, Reason.ABSENCE_CONFIRMED, Reason.ABSENCE_UNCONFIRMED}
-    | {Reason.CONTESTED, Reason.NOT_A_STANDBY, Reason.STANDBY_HEALTHY}
+    {
+        *(Reason.ABSENT_IN_BOTH_SOURCES, Reason.ABSENCE_CONFIRMED, Reason.ABSENCE_UNCONFIRMED),
+        *(Reason.CONTESTED, Reason.NOT_A_STANDBY, Reason.STANDBY_HEALTHY),
+    }
 )
 
 

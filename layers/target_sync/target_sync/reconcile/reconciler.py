@@ -110,7 +110,7 @@ class Reconciler:
         end = self.clock.now() + remaining_seconds
         proof = yield from self._prove_switch(trigger, end)
         config = self._run_config(trigger, end - self.clock.now())
-        run = RunState(run_config=config, tracks=Tracks(self.policy))
+        run = RunState(run_config=config, tracks=Tracks(policy=self.policy))
         step: Step = TakeSnapshot(config.started_at)
         result = SyncResult(
             status=RunStatus.FAILED,

@@ -9,6 +9,8 @@ from enum import Enum, auto
 from math import inf
 
 from target_sync.model import (
+    LONGEST_TTL_SECONDS,
+    Alias,
     Observation,
     SyncPolicy,
     Target,
@@ -57,6 +59,9 @@ class Track:
         was_unknown: Whether the second source has replied without it in this run.
         superseded_since: When this run first found a newer target beside it, which was not in the
             group yet; None if never.
+        requested: What this run last made of it; None if it never changed it.
+        requests: How often in a row this run has requested that.
+        requested_at: When it last did.
         healthy_since: Since when it has been healthy although it is not desired, while no desired
             target was dead; None if it is not so. During a failover of an instance the desired
             target is dead before DNS changes. Otherwise two servers accept connections, so one of
@@ -71,6 +76,9 @@ class Track:
     was_unknown: bool = False
     superseded_since: float | None = None
     healthy_since: float | None = None
+    requested: Membership | None = None
+    requests: int = 0
+    requested_at: float = -inf
 
     @property
     def is_registered(self) -> bool:
@@ -89,6 +97,12 @@ class Track:
         if membership is self.membership:
             return self
         return replace(self, membership=membership, member_since=since)
+
+    def as_requested(self, membership: Membership, at: float) -> "Track":
+        """Return the track after a change that this run requested."""
+        requests = self.requests + 1 if membership is self.requested else 1
+        changed = self.as_member(membership, at)
+        return replace(changed, requested=membership, requests=requests, requested_at=at)
 
     def as_named(self, *, desired: bool, by_second: bool | None, at: float) -> "Track":
         """Return the track after an observation. ``by_second`` is None without a second source."""
@@ -113,24 +127,40 @@ class Track:
 
 
 @dataclass(frozen=True, slots=True)
+class AliasTrack:
+    """Where an alias refers to, since when without a break, and its longest TTL since then."""
+
+    target: str
+    since: float
+    longest_ttl: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tracks:
     """The tracks of all targets that have an IP version of the policy.
 
     Attributes:
         seen: The track of each target that the group or a source has named.
         unseen: The track of any other target.
-        longest_ttl: The longest TTL among the observations, in seconds.
+        longest_ttl: The longest TTL of address records among the observations, in seconds.
+        aliases: The track of each alias in the newest observation, by its name.
     """
 
     policy: SyncPolicy
     seen: Mapping[Target, Track] = field(default_factory=dict)
     unseen: Track = Track()
     longest_ttl: int = 0
+    aliases: Mapping[str, AliasTrack] = field(default_factory=dict)
 
-    @property
-    def confirm_window(self) -> float:
-        """The seconds for which a state must last before it counts as confirmed."""
-        return max(self.policy.confirm_seconds, self.longest_ttl + TTL_MARGIN_SECONDS)
+    def confirm_window(self, track: Track) -> float:
+        """Return the seconds for which the naming of a target must last until it is confirmed.
+
+        A cache may hold an old record for its TTL. An alias that already referred there before the
+        naming changed is not the record that changed, so its TTL does not count.
+        """
+        aliases = (a.longest_ttl for a in self.aliases.values() if a.since >= track.named_since)
+        ttl = min(max(self.longest_ttl, *aliases, 0), LONGEST_TTL_SECONDS)
+        return max(self.policy.confirm_seconds, ttl + TTL_MARGIN_SECONDS)
 
     @property
     def registered(self) -> frozenset[Target]:
@@ -160,23 +190,32 @@ class Tracks:
             seen=seen,
             unseen=self.unseen.as_named(desired=False, by_second=by_second, at=at),
             longest_ttl=max(self.longest_ttl, observation.ttl or 0),
+            aliases={alias.name: self._alias_track(alias, at) for alias in observation.aliases},
         )
+
+    def _alias_track(self, alias: Alias, at: float) -> AliasTrack:
+        before = self.aliases.get(alias.name)
+        if before is None or before.target != alias.target:
+            return AliasTrack(alias.target, at, alias.ttl)
+        return replace(before, longest_ttl=max(before.longest_ttl, alias.ttl))
 
     def after_description(self, group: TargetGroup, at: float) -> "Tracks":
         """Return the tracks after a description of the group."""
-        seen = dict(self.seen)
-        for target in {*seen, *group.registered, *group.draining}:
+        seen, registered, draining = dict(self.seen), group.registered, group.draining
+        for target in self._of_the_policy({*seen, *registered, *draining}):
             track = self._track(target)
-            if target.address.version not in self.policy.families:
-                continue
-            if target in group.registered:
+            if target in registered:
                 track = track.as_member(Membership.REGISTERED, at)
             elif track.is_registered:
                 track = track.as_member(Membership.LEFT, at)
-            elif target in group.draining:
+            elif target in draining:
                 track = track.as_member(Membership.LEFT, -inf)
             seen[target] = track
         return replace(self, seen=seen)
+
+    def _of_the_policy(self, targets: Iterable[Target]) -> list[Target]:
+        families = self.policy.families
+        return [target for target in targets if target.address.version in families]
 
     def after_snapshot(self, group: TargetGroup, observation: Observation) -> "Tracks":
         """Return the tracks after a description, and the observation made after it."""
@@ -205,7 +244,7 @@ class Tracks:
         self, membership: Membership, targets: Iterable[Target], at: float
     ) -> "Tracks":
         """Return the tracks after a change that this run made."""
-        changed = {t: self._track(t).as_member(membership, at) for t in targets}
+        changed = {t: self._track(t).as_requested(membership, at) for t in targets}
         return replace(self, seen={**self.seen, **changed})
 
     def _track(self, target: Target) -> Track:

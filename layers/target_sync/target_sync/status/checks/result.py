@@ -45,7 +45,7 @@ class CheckState(StrEnum):
     SKIPPED = "skipped"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
     """The result of one check on its own.
 
@@ -65,7 +65,7 @@ class CheckResult:
 
 def ok(*details: str) -> CheckResult:
     """Return the result for an element that works as deployed."""
-    return CheckResult(CheckState.OK, details)
+    return CheckResult(state=CheckState.OK, details=details)
 
 
 def warning(
@@ -76,7 +76,13 @@ def warning(
     possible_causes: tuple[CheckId, ...] = (),
 ) -> CheckResult:
     """Return the result for an element that carries traffic but needs attention."""
-    return CheckResult(CheckState.WARNING, tuple(details), remedy, command, possible_causes)
+    return CheckResult(
+        state=CheckState.WARNING,
+        details=tuple(details),
+        remedy=remedy,
+        command=command,
+        possible_causes=possible_causes,
+    )
 
 
 def broken(
@@ -87,16 +93,22 @@ def broken(
     possible_causes: tuple[CheckId, ...] = (),
 ) -> CheckResult:
     """Return the result for an element that stops traffic, or stops the function's work."""
-    return CheckResult(CheckState.BROKEN, tuple(details), remedy, command, possible_causes)
+    return CheckResult(
+        state=CheckState.BROKEN,
+        details=tuple(details),
+        remedy=remedy,
+        command=command,
+        possible_causes=possible_causes,
+    )
 
 
 def skipped(reason: str) -> CheckResult:
     """Return the result for an element that the check cannot or need not check."""
-    return CheckResult(CheckState.SKIPPED, (reason,))
+    return CheckResult(state=CheckState.SKIPPED, details=(reason,))
 
 
 def unavailable(fact: Unavailable) -> CheckResult:
     """Return the result for an element without the fact that its check needs."""
     if isinstance(fact, Unknown):
-        return CheckResult(CheckState.UNKNOWN, (fact.reason,), fact.remedy)
+        return CheckResult(state=CheckState.UNKNOWN, details=(fact.reason,), remedy=fact.remedy)
     return skipped(fact.reason)

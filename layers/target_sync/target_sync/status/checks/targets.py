@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from shlex import quote
 
 from target_sync.model import (
+    LONGEST_TTL_SECONDS,
     FailedObservation,
     LookupFailure,
     Observation,
@@ -39,8 +40,6 @@ from target_sync.targets.health_reasons import explain
 
 #: Checks that, if broken, explain why the function does not follow the database.
 _SYNC = (CheckId.FUNCTION_NETWORK, CheckId.SCHEDULE, CheckId.LAST_SYNC)
-#: A run of 600 s cannot confirm a change of a record with a longer TTL.
-_MAX_TTL = 540
 
 _LOOKUP_REMEDIES: Mapping[LookupFailure, str] = {
     LookupFailure.NAME_DOES_NOT_EXIST: (
@@ -72,7 +71,7 @@ def endpoint_name(facts: Facts, deployment: Deployment) -> CheckResult:
         return unavailable(observation)
     if isinstance(observation, FailedObservation):
         return _failed_observation(observation)
-    ttl = "" if observation.ttl is None else f", TTL {observation.ttl} s"
+    ttl = "" if observation.ttl is None else f", TTL {observation.longest_ttl} s"
     addresses = ", ".join(sorted(map(str, observation.addresses))) or "no address"
     details = [f"{observation.name}: {addresses} (source {observation.source}{ttl})."]
     if observation.disagreement:
@@ -80,11 +79,11 @@ def endpoint_name(facts: Facts, deployment: Deployment) -> CheckResult:
             [*details, observation.disagreement],
             "Wait a minute: the two sources agree again when their caches expire.",
         )
-    if observation.ttl is not None and observation.ttl > _MAX_TTL:
+    if observation.longest_ttl > LONGEST_TTL_SECONDS:
         return warning(
             details,
-            f"Set the TTL of the DNS record to {_MAX_TTL} seconds or less, so that one run can"
-            " confirm that an old address is gone.",
+            f"Set the TTL of the DNS records to {LONGEST_TTL_SECONDS} seconds or less. A cache may"
+            " keep an older address for longer than a run waits before it follows the address.",
         )
     return ok(*details)
 
@@ -301,9 +300,9 @@ def _foreign(names: str, facts: Facts, deployment: Deployment) -> CheckResult:
 def _drift_limit(facts: Facts, deployment: Deployment) -> float:
     """Return the seconds in which a run confirms that an address is gone and reports its end."""
     observation = facts.observation
-    ttl = observation.ttl if isinstance(observation, Observation) else None
-    window = max(deployment.policy.confirm_seconds, ttl or 0.0)
-    return FRESH_SECONDS + min(window, _MAX_TTL)
+    ttl = observation.longest_ttl if isinstance(observation, Observation) else 0
+    window = max(deployment.policy.confirm_seconds, min(ttl, LONGEST_TTL_SECONDS))
+    return FRESH_SECONDS + window
 
 
 def _no_foreign(
