@@ -29,6 +29,7 @@ from target_sync.fleet.sweeper import Sweeper
 from target_sync.model import Observation, RunStatus, Target, TargetGroup
 from target_sync.reconcile.loop import RunState
 from target_sync.reconcile.result import SyncResult
+from target_sync.targets.group_settings import GROUP_ATTRIBUTES, HEALTH_CHECK
 from target_sync.triggers import Trigger, TriggerKind
 
 #: fleet.yaml: the time-out of the function.
@@ -75,8 +76,14 @@ class _Aws:
     def describe(self, arns: Collection[str]) -> Mapping[str, GroupFacts]:
         for _ in range(0, len(arns), FACTS_PAGE):
             self.client.call(Call.DESCRIBE, bool, "facts")
-        facts = GroupFacts(port=PORT, has_ip_targets=True, vpc_networks=NETWORKS)
+        facts = GroupFacts(
+            port=PORT, has_ip_targets=True, vpc_networks=NETWORKS, health_check=HEALTH_CHECK
+        )
         return dict.fromkeys(arns, facts)
+
+    def attributes(self, arn: str) -> Mapping[str, str]:  # noqa: ARG002
+        self.client.call(Call.DESCRIBE, bool, "attributes")
+        return GROUP_ATTRIBUTES
 
     def report_iteration(self, run: RunState) -> None:
         """Nothing."""

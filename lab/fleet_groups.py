@@ -9,13 +9,24 @@ from lab.aws import Account, Network
 
 if TYPE_CHECKING:
     from mypy_boto3_elbv2 import ElasticLoadBalancingv2Client
-    from mypy_boto3_elbv2.type_defs import TagTypeDef
+    from mypy_boto3_elbv2.type_defs import TagTypeDef, TargetGroupAttributeTypeDef
 
 #: The tag that a person writes on a target group.
 ENDPOINT_TAG = "privatelink-sync:endpoint"
 _STACK = "private-databases"
 _FIRST_PORT = 6001
 _DATABASE_PORT = 5432
+#: The settings that docs/fleet.md asks for. With others a group has a finding.
+_ATTRIBUTES: "list[TargetGroupAttributeTypeDef]" = [
+    {"Key": "deregistration_delay.timeout_seconds", "Value": "0"},
+    {"Key": "deregistration_delay.connection_termination.enabled", "Value": "true"},
+]
+_HEALTH_CHECK: Mapping[str, Any] = {
+    "HealthCheckPort": "traffic-port",
+    "HealthCheckIntervalSeconds": 5,
+    "HealthCheckTimeoutSeconds": 4,
+    "HealthyThresholdCount": 2,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +79,15 @@ def create_by_calls(
 def create_group(elb: "ElasticLoadBalancingv2Client", network: Network, group: NewGroup) -> str:
     """Create one group without a listener; return its ARN."""
     made = elb.create_target_group(
-        Name=group.name, Protocol="TCP", Port=_DATABASE_PORT, VpcId=network.vpc_id, TargetType="ip"
+        Name=group.name,
+        Protocol="TCP",
+        Port=_DATABASE_PORT,
+        VpcId=network.vpc_id,
+        TargetType="ip",
+        **_HEALTH_CHECK,
     )
     arn = made["TargetGroups"][0]["TargetGroupArn"]
+    elb.modify_target_group_attributes(TargetGroupArn=arn, Attributes=_ATTRIBUTES)
     if group.tags:
         elb.add_tags(ResourceArns=[arn], Tags=group.tags)
     return arn
@@ -97,6 +114,8 @@ def _template(network: Network, groups: Sequence[NewGroup]) -> Mapping[str, Any]
                 "Port": _DATABASE_PORT,
                 "VpcId": network.vpc_id,
                 "TargetType": "ip",
+                **_HEALTH_CHECK,
+                "TargetGroupAttributes": _ATTRIBUTES,
                 "Tags": group.tags,
             },
         }

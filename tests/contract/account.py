@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from target_sync.targets.group_settings import GROUP_ATTRIBUTES, HEALTH_CHECK
 from tests.lab.emulator_process import Emulator
 
 PORT = 5432
@@ -49,7 +50,7 @@ class Account:
     def create_target_group(
         self, name: str, vpc: str, target_type: str = "ip", tags: Mapping[str, str] | None = None
     ) -> str:
-        """Create a target group without a deregistration delay, and return its ARN."""
+        """Create a target group with the settings of a stack's, and return its ARN."""
         elbv2 = self.client("elbv2")
         given = [{"Key": key, "Value": value} for key, value in (tags or {}).items()]
         arn: str = elbv2.create_target_group(
@@ -58,10 +59,11 @@ class Account:
             Port=PORT,
             TargetType=target_type,
             VpcId=vpc,
+            **HEALTH_CHECK,
             **({"Tags": given} if given else {}),
         )["TargetGroups"][0]["TargetGroupArn"]
-        delay = {"Key": "deregistration_delay.timeout_seconds", "Value": "0"}
-        elbv2.modify_target_group_attributes(TargetGroupArn=arn, Attributes=[delay])
+        attributes = [{"Key": key, "Value": value} for key, value in GROUP_ATTRIBUTES.items()]
+        elbv2.modify_target_group_attributes(TargetGroupArn=arn, Attributes=attributes)
         return arn
 
     def endpoint(self, member: str) -> str:

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from typing import Any
 
@@ -19,6 +19,7 @@ from target_sync.errors import (
 )
 from target_sync.fleet.groups import AwsGroups, GroupsPort
 from target_sync.fleet.model import ENDPOINT_TAG, GroupFacts, Tags
+from target_sync.targets.group_settings import HEALTH_CHECK
 from tests.lab.emulator_process import Emulator
 from tests.support.fleet import FakeGroups
 from tests.unit.fleet.builders import arn
@@ -27,6 +28,7 @@ _names = (f"fleet-{number}" for number in itertools.count())
 
 NETWORK = "10.77.0.0/16"
 PORT = 6432
+NO_HEALTH_CHECK = dict.fromkeys(HEALTH_CHECK)
 #: A client that is not used.
 NONE: Any = None
 
@@ -147,7 +149,8 @@ def test_describes_the_port_the_target_type_and_the_networks_of_the_vpc(
 ) -> None:
     group, other = account.make("ip", {}), account.make("instance", {})
 
-    assert account.groups.describe([group, other]) == {
+    found = account.groups.describe([group, other])
+    assert {name: replace(facts, health_check={}) for name, facts in found.items()} == {
         group: GroupFacts(PORT, has_ip_targets=True, vpc_networks=(ip_network(NETWORK),)),
         other: GroupFacts(PORT, has_ip_targets=False, vpc_networks=(ip_network(NETWORK),)),
     }
@@ -251,7 +254,9 @@ def test_reads_the_facts_page_by_page_and_ignores_other_groups() -> None:
         elb.add_response("describe_target_groups", page, {"PageSize": 400, "Marker": "2"})
 
         networks = (ip_network("10.8.0.0/16"), ip_network("10.9.0.0/16"))
-        facts = GroupFacts(PORT, has_ip_targets=True, vpc_networks=networks)
+        facts = GroupFacts(
+            PORT, has_ip_targets=True, vpc_networks=networks, health_check=NO_HEALTH_CHECK
+        )
         assert AwsGroups(NONE, *clients).describe([arn(1), arn(3)]) == {
             arn(1): facts,
             arn(3): facts,
@@ -270,8 +275,34 @@ def test_the_group_of_a_function_has_neither_port_nor_network() -> None:
         elb.add_response("describe_target_groups", {"TargetGroups": [function]})
 
         assert AwsGroups(NONE, *clients).describe([arn(1)]) == {
-            arn(1): GroupFacts(0, has_ip_targets=False, vpc_networks=())
+            arn(1): GroupFacts(
+                0, has_ip_targets=False, vpc_networks=(), health_check=NO_HEALTH_CHECK
+            )
         }
+
+
+def test_a_group_has_its_health_check() -> None:
+    with stubbed("elbv2", "ec2") as (clients, (elb, ec2)):
+        ec2.add_response("describe_vpcs", VPCS)
+        given = {**group_of(1), "HealthCheckIntervalSeconds": 30, "HealthyThresholdCount": 5}
+        elb.add_response("describe_target_groups", {"TargetGroups": [given]})
+
+        (facts,) = AwsGroups(NONE, *clients).describe([arn(1)]).values()
+
+    expected = {"HealthCheckIntervalSeconds": 30, "HealthyThresholdCount": 5}
+    assert facts.health_check == {**NO_HEALTH_CHECK, **expected}
+
+
+def test_a_group_has_its_attributes_and_a_missing_one_none() -> None:
+    with stubbed("elbv2", "ec2") as (clients, (elb, _)):
+        listed = {"Attributes": [{"Key": "a", "Value": "1"}]}
+        named = {"TargetGroupArn": arn(1)}
+        elb.add_response("describe_target_group_attributes", listed, named)
+        elb.add_client_error("describe_target_group_attributes", "TargetGroupNotFound")
+        groups = AwsGroups(NONE, *clients)
+
+        assert groups.attributes(arn(1)) == {"a": "1"}
+        assert groups.attributes(arn(1)) == {}
 
 
 def test_a_group_whose_vpc_was_deleted_has_no_facts() -> None:

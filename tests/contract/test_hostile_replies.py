@@ -131,6 +131,7 @@ def fleet_calls() -> Calls:
         "list groups": groups.list_groups,
         "describe groups": lambda: groups.describe(["text"]),
         "read groups": bound.read,
+        "read attributes": lambda: groups.attributes("text"),
     }
 
 

@@ -20,7 +20,12 @@ from target_sync.errors import (
     TriggerError,
 )
 from target_sync.fleet import build
-from target_sync.fleet.groups import FACTS_SECONDS, NOT_FOUND_SECONDS
+from target_sync.fleet.groups import (
+    ATTRIBUTES_PER_SWEEP,
+    ATTRIBUTES_SECONDS,
+    FACTS_SECONDS,
+    NOT_FOUND_SECONDS,
+)
 from target_sync.fleet.model import ENDPOINT_TAG, KIND_TAG, POLICY_TAG, FindingCode, RunReason
 from target_sync.fleet.planner import AUDIT_SECONDS, PlannedRun
 from target_sync.fleet.result import FINDINGS_PER_RECORD, FailedSweep
@@ -28,6 +33,7 @@ from target_sync.fleet.runs import RunBug
 from target_sync.fleet.sweeper import PAUSE_SECONDS, SWEEP_SECONDS
 from target_sync.model import DatabaseKind, LookupFailure
 from target_sync.reporting import PowertoolsReporter
+from target_sync.targets.group_settings import CROSS_ZONE, GROUP_ATTRIBUTES, HEALTH_CHECK
 from target_sync.triggers import Trigger
 from tests.support.events import context, load_event
 from tests.support.fleet import DRY, MINUTE, SCHEDULED, TIMEOUT, Fault, Fleet, Hang, at
@@ -598,3 +604,86 @@ def test_polls_and_observes_an_endpoint_by_its_kind() -> None:
     assert readers.cluster.identifier == "orders"
     config: Any = readers.cluster._client.meta.config  # noqa: SLF001 - what all clusters share
     assert (config.max_pool_connections, config.read_timeout) == (build.CALL_THREADS, 5)
+
+
+# --- Settings of the groups -----------------------------------------------------------------------
+
+SLOW = {**GROUP_ATTRIBUTES, "deregistration_delay.timeout_seconds": "300"}
+
+
+def test_a_group_with_the_defaults_of_aws_is_followed_and_has_a_finding() -> None:
+    fleet = fleet_of(1, 2)
+    fleet.tagged.given[arn(1)] = {**SLOW, CROSS_ZONE: "false"}
+    fleet.tagged.facts[arn(1)] = replace(
+        FACTS, health_check={**HEALTH_CHECK, "HealthCheckIntervalSeconds": 30}
+    )
+
+    result = fleet.sweep()
+
+    (finding,) = result.findings
+    assert (finding.arn, finding.code) == (arn(1), FindingCode.OTHER_SETTINGS)
+    for words in (
+        "deregistration_delay.timeout_seconds is 300, but should be 0.",
+        f"{CROSS_ZONE} is false, but should be true.",
+        "HealthCheckIntervalSeconds is 30, but should be 5.",
+    ):
+        assert words in finding.detail
+    assert finding.command.startswith(
+        f"aws elbv2 modify-target-group-attributes --region eu-west-1 --target-group-arn {arn(1)}"
+    )
+    assert fleet.reporter.statuses(arn(1)) == ["in_sync"]
+    (record,) = result.to_log_records()
+    assert record.counts["GroupsWithFindings"] == 0
+
+
+def test_a_group_may_leave_cross_zone_load_balancing_to_its_load_balancer() -> None:
+    fleet = fleet_of(1)
+    fleet.tagged.given[arn(1)] = {**GROUP_ATTRIBUTES, CROSS_ZONE: "use_load_balancer_configuration"}
+    assert fleet.sweep().findings == ()
+
+
+def test_the_attributes_are_read_a_few_groups_a_sweep_and_rarely_again() -> None:
+    fleet = fleet_of(*range(ATTRIBUTES_PER_SWEEP + 1))
+    last = arn(ATTRIBUTES_PER_SWEEP)
+    numbers = [*map(arn, range(ATTRIBUTES_PER_SWEEP + 1))]
+    for number in numbers:
+        fleet.tagged.given[number] = SLOW
+
+    assert len(fleet.sweep().findings) == ATTRIBUTES_PER_SWEEP
+    assert len(fleet.sweep().findings) == ATTRIBUTES_PER_SWEEP + 1
+    fleet.sweep()
+    assert sorted(fleet.tagged.attribute_calls) == sorted(numbers)
+
+    fleet.tagged.untag(last, ENDPOINT_TAG)
+    fleet.clock.sleep_until(fleet.clock.now() + ATTRIBUTES_SECONDS)
+    fleet.sweep()
+    assert len(fleet.tagged.attribute_calls) == len(numbers) + ATTRIBUTES_PER_SWEEP
+
+
+def test_a_dry_run_waits_for_the_settings() -> None:
+    fleet = fleet_of(1)
+    fleet.tagged.given[arn(1)] = SLOW
+    assert [it.code for it in fleet.sweep(DRY).findings] == [FindingCode.OTHER_SETTINGS]
+
+
+@pytest.mark.parametrize(
+    ("error", "codes"),
+    [
+        (AwsUnavailableError("DescribeTargetGroupAttributes", "Throttling", "slow down"), []),
+        (
+            AwsAccessDeniedError("DescribeTargetGroupAttributes", "AccessDenied", "no"),
+            [FindingCode.OTHER_SETTINGS],
+        ),
+    ],
+)
+def test_unknown_attributes_stop_nothing(error: Exception, codes: list[FindingCode]) -> None:
+    fleet = fleet_of(1, 2)
+    fleet.tagged.attribute_faults.plan(error)
+
+    result = fleet.sweep()
+
+    assert [it.code for it in result.findings] == codes
+    assert all("AccessDenied" in it.detail for it in result.findings)
+    assert len(fleet.tagged.attribute_calls) == 1
+    assert result.runs.total() == 2
+    assert fleet.sweep().findings == ()

@@ -41,6 +41,7 @@ from target_sync.model import (
 from target_sync.ports import Endpoint, NameResolver, TargetGroupPort
 from target_sync.reconcile.reconciler import RunReporter
 from target_sync.reconcile.result import SyncResult
+from target_sync.targets.group_settings import GROUP_ATTRIBUTES
 from target_sync.triggers import Trigger, TriggerKind
 from tests.support.clock import FakeClock
 from tests.support.databases import FakeDns
@@ -79,6 +80,9 @@ class FakeGroups:
         listing_faults: Faults of the listing.
         described: The groups of each description.
         description_faults: Faults of the description.
+        given: The attributes of groups that have not a stack's.
+        attribute_calls: The group of each call for attributes.
+        attribute_faults: Faults of these calls.
     """
 
     def __init__(self) -> None:
@@ -88,6 +92,9 @@ class FakeGroups:
         self.listing_faults = Faults()
         self.described: list[frozenset[str]] = []
         self.description_faults = Faults()
+        self.given: dict[str, Mapping[str, str]] = {}
+        self.attribute_calls: list[str] = []
+        self.attribute_faults = Faults()
 
     def put(self, arn: str, tags: Mapping[str, str]) -> None:
         """Add a group with exactly these tags."""
@@ -111,6 +118,11 @@ class FakeGroups:
         self.described.append(frozenset(arns))
         self.description_faults.raise_next()
         return {arn: self.facts[arn] for arn in arns if arn in self.facts}
+
+    def attributes(self, arn: str) -> Mapping[str, str]:
+        self.attribute_calls.append(arn)
+        self.attribute_faults.raise_next()
+        return self.given.get(arn, GROUP_ATTRIBUTES)
 
 
 class Hang(Exception):  # noqa: N818 - not an error

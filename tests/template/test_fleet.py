@@ -170,6 +170,7 @@ def test_the_role_allows_exactly_what_the_function_does() -> None:
         "ec2:DescribeVpcs",
         "elasticloadbalancing:DeregisterTargets",
         "elasticloadbalancing:DescribeTargetGroups",
+        "elasticloadbalancing:DescribeTargetGroupAttributes",
         "elasticloadbalancing:DescribeTargetHealth",
         "elasticloadbalancing:RegisterTargets",
         "logs:CreateLogStream",

@@ -11,10 +11,16 @@ from target_sync.model import (
     Observation,
     SyncPolicy,
 )
+from target_sync.targets.group_settings import HEALTH_CHECK
 
 POLICY = SyncPolicy(port=5432, allowed_networks=(ip_network("10.0.0.0/8"),))
 LIMITS = Limits(allowed_networks=POLICY.allowed_networks, max_targets=POLICY.max_targets)
-FACTS = GroupFacts(port=5432, has_ip_targets=True, vpc_networks=(ip_network("10.0.0.0/16"),))
+FACTS = GroupFacts(
+    port=5432,
+    has_ip_targets=True,
+    vpc_networks=(ip_network("10.0.0.0/16"),),
+    health_check=HEALTH_CHECK,
+)
 A, B = IPv4Address("10.0.1.11"), IPv4Address("10.0.2.22")
 
 

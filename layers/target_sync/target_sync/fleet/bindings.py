@@ -30,6 +30,14 @@ from target_sync.model import (
     IPNetwork,
     SyncPolicy,
 )
+from target_sync.targets.group_settings import (
+    CROSS_ZONE,
+    GROUP_ATTRIBUTES,
+    HEALTH_CHECK,
+    different,
+    sentences,
+    setting_back,
+)
 
 _USER_TAGS = (ENDPOINT_TAG, KIND_TAG, POLICY_TAG)
 
@@ -59,6 +67,36 @@ def read_listing(
         except _InvalidTagsError as error:
             findings.append(Finding(arn, error.code, str(error)))
     return tuple(bindings), tuple(findings)
+
+
+def settings_finding(
+    arn: str, region: str, attributes: Mapping[str, str], facts: GroupFacts
+) -> Finding | None:
+    """Return a finding if settings of a group differ from those of a stack; None if none does.
+
+    ``attributes`` is empty while they are unknown.
+    """
+    expected: Mapping[str, object] = GROUP_ATTRIBUTES if attributes else {}
+    if attributes.get(CROSS_ZONE) == "false":
+        # Any other value leaves the decision to the load balancer.
+        expected = {**expected, CROSS_ZONE: "true"}
+    details = [
+        *sentences(expected, attributes),
+        *sentences(HEALTH_CHECK, facts.health_check),
+    ]
+    if not details:
+        return None
+    return Finding(
+        arn,
+        FindingCode.OTHER_SETTINGS,
+        f"The fleet follows the group, but a failover is slow: {' '.join(details)}",
+        setting_back(
+            arn,
+            region,
+            different(expected, attributes),
+            different(HEALTH_CHECK, facts.health_check),
+        ),
+    )
 
 
 def _read(arn: str, tags: Tags, region: str, limits: Limits, facts: GroupFacts | None) -> Binding:

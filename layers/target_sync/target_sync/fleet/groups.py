@@ -1,22 +1,25 @@
 """The tagged target groups of this account and Region, as the AWS APIs describe them."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, Any, Protocol
 
 from target_sync.aws import AwsApi, items_of, networks_of, port, text
-from target_sync.fleet.bindings import read_listing
+from target_sync.errors import AwsCallError
+from target_sync.fleet.bindings import read_listing, settings_finding
 from target_sync.fleet.model import (
     ENDPOINT_TAG,
     Binding,
     Finding,
+    FindingCode,
     GroupFacts,
     Limits,
     Tags,
 )
 from target_sync.model import IPNetwork
 from target_sync.ports import Clock
+from target_sync.targets.group_settings import HEALTH_CHECK
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.client import EC2Client
@@ -34,6 +37,10 @@ _NO_PORT, _NO_VPC = 0, ""
 FACTS_SECONDS = 900.0
 #: How long a container takes a group for deleted, unless a new group causes another call.
 NOT_FOUND_SECONDS = 300.0
+#: How long a container keeps the attributes of a group.
+ATTRIBUTES_SECONDS = 21_600.0
+#: The groups whose attributes a sweep reads. Each costs a call of the account's quota.
+ATTRIBUTES_PER_SWEEP = 20
 
 
 class GroupsPort(Protocol):
@@ -47,6 +54,9 @@ class GroupsPort(Protocol):
 
     def describe(self, arns: Collection[str]) -> Mapping[str, GroupFacts]:
         """Return the facts of these groups, without the groups that do not exist."""
+
+    def attributes(self, arn: str) -> Mapping[str, str]:
+        """Return the attributes of a group; none if it does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +103,19 @@ class AwsGroups:
             },
         )
 
+    def attributes(self, arn: str) -> Mapping[str, str]:
+        """Return the attributes of a group, by one call for this group alone."""
+        found = _ELB.find(
+            "DescribeTargetGroupAttributes",
+            lambda: {
+                item["Key"]: item["Value"]
+                for item in self.elb.describe_target_group_attributes(TargetGroupArn=arn)[
+                    "Attributes"
+                ]
+            },
+        )
+        return found or {}
+
     def _vpcs(self) -> Mapping[str, tuple[IPNetwork, ...]]:
         operation, size = "DescribeVpcs", {"PageSize": _VPCS_PAGE}
         found = _EC2.read(
@@ -121,6 +144,10 @@ class BoundGroups:
     _asked: frozenset[str] = field(default=frozenset(), init=False)
     _facts: Mapping[str, GroupFacts] = field(default_factory=dict, init=False)
     _described_at: float = field(default=-inf, init=False)
+    #: The attributes of each group, and when they were read.
+    _attributes: dict[str, tuple[float, Mapping[str, str]]] = field(
+        default_factory=dict, init=False
+    )
 
     def read(self) -> tuple[tuple[Binding, ...], tuple[Finding, ...]]:
         """Return the bound groups, and the findings on tagged groups without a binding.
@@ -131,6 +158,34 @@ class BoundGroups:
         groups = self.groups.list_groups()
         facts = self._describe(frozenset(groups))
         return read_listing(groups, self.region, self.limits, facts)
+
+    def check_settings(self, bindings: Sequence[Binding]) -> tuple[Finding, ...]:
+        """Return a finding for each bound group whose settings make a failover slow.
+
+        A sweep reads the attributes of some groups only, and the first failure ends this. The
+        findings of the others are those of the earlier sweeps of this container.
+        """
+        arns = [binding.arn for binding in bindings]
+        self._attributes = {arn: it for arn, it in self._attributes.items() if arn in set(arns)}
+        findings = []
+        try:
+            for arn in self._without_attributes(arns):
+                self._attributes[arn] = self.clock.now(), self.groups.attributes(arn)
+        except AwsCallError as error:
+            if not error.retryable:
+                detail = f"The attributes of the group are unknown: {error}"
+                findings.append(Finding(arn, FindingCode.OTHER_SETTINGS, detail))
+        for arn in arns:
+            _, attributes = self._attributes.get(arn, (0.0, {}))
+            if found := settings_finding(arn, self.region, attributes, self._facts[arn]):
+                findings.append(found)
+        return tuple(findings)
+
+    def _without_attributes(self, arns: Sequence[str]) -> list[str]:
+        """Return the groups whose attributes this sweep reads."""
+        oldest = self.clock.now() - ATTRIBUTES_SECONDS
+        due = [arn for arn in arns if self._attributes.get(arn, (-inf, {}))[0] <= oldest]
+        return due[:ATTRIBUTES_PER_SWEEP]
 
     def _describe(self, arns: frozenset[str]) -> Mapping[str, GroupFacts]:
         """Return the facts of these groups, from memory unless they are too old there."""
@@ -151,4 +206,5 @@ def _facts(item: Mapping[str, Any], vpcs: Mapping[str, tuple[IPNetwork, ...]]) -
         port=port(item["Port"]) if "Port" in item else _NO_PORT,
         has_ip_targets=item["TargetType"] == "ip",
         vpc_networks=vpcs[item.get("VpcId", _NO_VPC)],
+        health_check={name: item.get(name) for name in HEALTH_CHECK},
     )

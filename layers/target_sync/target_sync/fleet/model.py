@@ -1,7 +1,7 @@
 """The values of the fleet: tagged groups, bindings, findings and reasons for runs."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
 
@@ -30,17 +30,19 @@ EndpointKey: TypeAlias = tuple[DatabaseKind, str]
 
 @dataclass(frozen=True, slots=True)
 class GroupFacts:
-    """The properties of a target group that cannot change after its creation.
+    """The properties of a target group that one call returns for all groups.
 
     Attributes:
         port: The group's port, which its targets have unless the policy tag gives another.
         has_ip_targets: Whether its ``TargetType`` is ``ip``.
         vpc_networks: The networks of its VPC.
+        health_check: The settings of `targets.group_settings.HEALTH_CHECK`, by their names there.
     """
 
     port: int
     has_ip_targets: bool
     vpc_networks: tuple[IPNetwork, ...]
+    health_check: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +80,7 @@ class Binding:
 
 
 class FindingCode(StrEnum):
-    """Why the fleet does not follow a group, or cannot at the moment."""
+    """Why the fleet does not follow a group, cannot at the moment, or follows it slowly."""
 
     INVALID_TAG = "invalid_tag"
     #: The tagging API lists the group, but ELB does not know it: it was deleted.
@@ -87,19 +89,32 @@ class FindingCode(StrEnum):
     WRONG_TARGET_TYPE = "wrong_target_type"
     #: The last observation of the endpoint failed.
     LOOKUP_FAILED = "lookup_failed"
+    #: The fleet follows the group, but its settings make a failover slow.
+    OTHER_SETTINGS = "other_settings"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A problem with one target group. The detail says what to do."""
+    """A problem with one target group.
+
+    Attributes:
+        detail: It says what to do.
+        command: The command for this, for a shell; empty if there is none.
+    """
 
     arn: str
     code: FindingCode
     detail: str
+    command: str = ""
 
     def to_document(self) -> Mapping[str, str]:
         """Return the finding as JSON."""
-        return {"arn": self.arn, "code": self.code.value, "detail": self.detail}
+        return {
+            "arn": self.arn,
+            "code": self.code.value,
+            "detail": self.detail,
+            "command": self.command,
+        }
 
 
 class RunReason(StrEnum):

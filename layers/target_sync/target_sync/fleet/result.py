@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from target_sync.fleet.model import Finding, RunReason
+from target_sync.fleet.model import Finding, FindingCode, RunReason
 from target_sync.ports import LogRecord
 from target_sync.triggers import Trigger
 
@@ -61,7 +61,10 @@ class SweepResult:
         counts = {
             "SweepSucceeded": 1,
             "GroupsBound": self.bound,
-            "GroupsWithFindings": len(self.findings),
+            # The fleet follows a group with other settings, so no alarm is needed.
+            "GroupsWithFindings": sum(
+                finding.code is not FindingCode.OTHER_SETTINGS for finding in self.findings
+            ),
             "GroupsChanged": self.runs[RunReason.ADDRESSES_CHANGED],
             "GroupsUnverified": self.runs[RunReason.UNVERIFIED],
             "GroupsAudited": self.runs[RunReason.AUDIT],

@@ -65,11 +65,13 @@ class _Sweep:
 
     Attributes:
         listed: Whether the groups were listed.
+        checked: Whether the settings of the groups were checked.
         failure: Why the listing failed; None if it did not.
     """
 
     trigger: Trigger
     listed: bool = False
+    checked: bool = False
     failure: BaseException | None = None
     runs: Counter[RunReason] = field(default_factory=Counter)
     polls: int = 0
@@ -104,6 +106,7 @@ class Sweeper:
     _calls: dict[Future[Any], Callable[[], None]] = field(default_factory=dict, init=False)
     _numbers: "count[int]" = field(default_factory=count, init=False)
     _tag_findings: tuple[Finding, ...] = field(default=(), init=False)
+    _settings_findings: tuple[Finding, ...] = field(default=(), init=False)
     _active_at: float = field(default=-inf, init=False)
     _sweep: _Sweep = field(init=False)
 
@@ -139,7 +142,11 @@ class Sweeper:
         result = SweepResult(
             trigger=trigger,
             bound=len(self.planner.bindings),
-            findings=(*self._tag_findings, *self.planner.findings()),
+            findings=(
+                *self._tag_findings,
+                *self.planner.findings(),
+                *self._settings_findings,
+            ),
             runs=self._sweep.runs,
             waiting=self.planner.waiting(),
             longest_unverified=self.planner.longest_unverified(now),
@@ -174,7 +181,8 @@ class Sweeper:
             return False
         if sweep.trigger.dry_run:
             observations = self.planner.observations
-            return all(it.endpoint_key in observations for it in self.planner.bindings)
+            is_observed = (it.endpoint_key in observations for it in self.planner.bindings)
+            return sweep.checked and all(is_observed)
         return not self.planner.bindings and not self.planner.active
 
     def _advance(self) -> float:
@@ -230,8 +238,14 @@ class Sweeper:
             self.planner.update(bindings, now)
             self._schedule_polls(now)
             self._sweep.listed = True
+            # The groups do not wait for this, because it needs a call for each of them.
+            self._call(self.calling, partial(self.groups.check_settings, bindings), self._check)
         else:
             self._sweep.failure = error
+
+    def _check(self, future: Future[tuple[Finding, ...]]) -> None:
+        self._settings_findings = future.result()
+        self._sweep.checked = True
 
     def _schedule_polls(self, now: float) -> None:
         keys = {binding.endpoint_key for binding in self.planner.bindings}
