@@ -8,9 +8,13 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
+import dns.message
+import dns.query
 import pytest
 from dns.nameserver import Do53Nameserver
+from dns.rcode import Rcode
 from dns.resolver import Resolver
 
 from lab.addresses import free_port_on, write_atomically
@@ -233,6 +237,22 @@ def test_the_resolver_decides_if_the_name_server_does_not_serve_the_zone(world: 
 @pytest.mark.parametrize("fault", [Fault.SERVFAIL, Fault.REFUSED])
 def test_the_resolver_decides_if_the_name_server_fails(world: World, fault: Fault) -> None:
     world.rds.zone.set_fault(NAME, fault)
+
+    assert source_of(world.resolve_by()(NAME)) == ({OLD}, SYSTEM)
+
+
+@pytest.mark.parametrize("code", [Rcode.SERVFAIL, Rcode.REFUSED, Rcode.NXDOMAIN, Rcode.YXDOMAIN])
+def test_the_records_of_a_reply_with_an_error_code_do_not_count(
+    world: World, code: Rcode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    udp = dns.query.udp_with_fallback
+
+    def with_code(*arguments: Any, **options: Any) -> tuple[dns.message.Message, bool]:
+        reply, is_tcp = udp(*arguments, **options)
+        reply.set_rcode(code)
+        return reply, is_tcp
+
+    monkeypatch.setattr(dns.query, "udp_with_fallback", with_code)
 
     assert source_of(world.resolve_by()(NAME)) == ({OLD}, SYSTEM)
 

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 from ipaddress import ip_address
+from types import SimpleNamespace
 
 import pytest
+from dns.exception import Timeout
 from dns.nameserver import Do53Nameserver
 from dns.resolver import Resolver
 
@@ -14,7 +16,7 @@ from target_sync.clock import SystemClock
 from target_sync.endpoints import authoritative
 from target_sync.endpoints import dns as dns_adapter
 from target_sync.endpoints.authoritative import AuthoritativeResolver
-from target_sync.endpoints.dns import DnsEndpoint, DnsResolver
+from target_sync.endpoints.dns import DnsEndpoint, DnsResolver, NameServer
 from target_sync.model import Alias, FailedObservation, LookupFailure, Observation
 from tests.support.name_server import HOST, RunningNameServer
 
@@ -194,6 +196,30 @@ def test_a_second_name_server_answers_if_the_first_does_not_run(resolver: Dns) -
     observed = resolver.endpoint(NAME, unused, resolver.port).observe()
 
     assert isinstance(observed, Observation)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 6])
+def test_every_name_server_gets_a_query_although_the_ones_before_it_are_silent(
+    count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, queried = [0.0], list[int]()
+
+    def time_out(server: Do53Nameserver, _: object, timeout: float, **_options: object) -> None:
+        queried.append(server.port)
+        now[0] += max(timeout, 0.001)
+        raise Timeout
+
+    fake_time = SimpleNamespace(time=lambda: now[0], sleep=lambda _seconds: None)
+    monkeypatch.setattr("dns.resolver.time", fake_time)
+    monkeypatch.setattr(Do53Nameserver, "query", time_out)
+    ports = range(5301, 5301 + count)
+    resolver = DnsResolver(
+        now=lambda: now[0], name_servers=[NameServer(HOST, port) for port in ports]
+    )
+
+    assert isinstance(resolver.resolve(NAME), FailedObservation)
+    assert set(queried) == set(ports)
+    assert now[0] <= dns_adapter.LOOKUP_SECONDS + 0.001
 
 
 def test_without_name_servers_the_systems_are_used(

@@ -340,6 +340,40 @@ def test_a_failed_look_up_of_either_name_of_the_writer_fails_the_observation(
         writer.scenario.run(SCHEDULE)
 
 
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(api_error("DescribeDBClusters", "DBClusterNotFoundFault", 404), id="renamed"),
+        pytest.param(KeyError("DBClusters"), id="no reply that can be read"),
+    ],
+)
+def test_the_name_alone_counts_while_the_api_does_not_know_the_cluster(
+    writer: Cluster, fault: Exception
+) -> None:
+    writer.fail_over("orders-2")
+    writer.rds.fault = fault
+
+    result = writer.scenario.run(SCHEDULE)
+
+    assert result.status is RunStatus.UNFINISHED
+    assert "but the RDS API failed: " in result.run.newest.disagreement
+    assert writer.scenario.registered == {str(target(B))}
+    assert [v.reason for v in result.run.deregistered] == [Reason.ABSENCE_CONFIRMED]
+
+
+def test_the_name_alone_counts_while_the_name_of_the_writer_does_not_exist(
+    writer: Cluster,
+) -> None:
+    """A renamed instance has another name, which the API lists."""
+    writer.dns.set_failure(instance_name("orders-1"), LookupFailure.NAME_DOES_NOT_EXIST)
+    assert writer.scenario.run(MANUAL).status is RunStatus.UNFINISHED
+    assert writer.scenario.registered == {str(target(A))}
+
+    writer.rds.members["orders-1"] = instance_name("orders-9")
+    writer.dns.set_addresses(instance_name("orders-9"), A)
+    assert writer.scenario.run(MANUAL).status is RunStatus.IN_SYNC
+
+
 def test_the_longest_ttl_of_both_names_counts(writer: Cluster) -> None:
     writer.dns.set_addresses(WRITER_NAME, A, ttl=60)
 
@@ -377,6 +411,31 @@ def test_a_deleted_reader_is_removed_after_the_confirm_window(readers: Cluster) 
 
     assert readers.scenario.registered == {str(target(B))}
     assert [v.reason for v in result.run.deregistered] == [Reason.ABSENCE_CONFIRMED]
+
+
+def test_a_reader_that_is_being_deleted_is_removed_once_its_name_is_gone(
+    readers: Cluster,
+) -> None:
+    assert readers.scenario.run(MANUAL).status is RunStatus.IN_SYNC
+    readers.rds.states["orders-3"] = "deleting"
+    assert readers.scenario.run(MANUAL).status is RunStatus.IN_SYNC
+    readers.dns.set_failure(instance_name("orders-3"), LookupFailure.NAME_DOES_NOT_EXIST)
+
+    result = readers.scenario.run(SCHEDULE)
+
+    assert result.status is RunStatus.SYNCED
+    assert readers.scenario.registered == {str(target(B))}
+
+
+def test_a_reader_that_is_not_being_deleted_stays_although_its_name_does_not_exist(
+    readers: Cluster,
+) -> None:
+    readers.dns.set_failure(instance_name("orders-3"), LookupFailure.NAME_DOES_NOT_EXIST)
+
+    with pytest.raises(ObservationError, match="orders-3"):
+        readers.scenario.run(SCHEDULE)
+
+    assert readers.scenario.registered == {str(target(B)), str(target(C))}
 
 
 def test_one_failed_reader_fails_the_observation(readers: Cluster) -> None:

@@ -24,6 +24,7 @@ from target_sync.ports import Endpoint, NameResolver
 
 if TYPE_CHECKING:
     from mypy_boto3_rds.client import RDSClient
+    from mypy_boto3_rds.type_defs import DBInstanceTypeDef
 
 #: The source of an observation that needs both.
 BOTH_SOURCES = "dns+rds"
@@ -35,7 +36,7 @@ _RDS = AwsApi("rds")
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """An instance of a cluster. Its endpoint is None while it is being created."""
+    """An instance of a cluster. Its endpoint is None while it is being created or deleted."""
 
     id: str
     is_writer: bool
@@ -53,7 +54,7 @@ class RdsCluster:
         self.listed: tuple[Member, ...] = ()
 
     def members(self) -> tuple[Member, ...]:
-        """Return the current members. The second call follows only if a member is new.
+        """Return the current members. The second call follows only if an endpoint is not known.
 
         The endpoint of an instance does not change: AWS derives it from the instance's identifier,
         the account and the Region. A cluster has at most 16 instances, which is less than a page of
@@ -76,7 +77,7 @@ class RdsCluster:
             self._endpoints = _RDS.read(
                 "DescribeDBInstances",
                 lambda: {
-                    instance["DBInstanceIdentifier"]: instance.get("Endpoint", {}).get("Address")
+                    instance["DBInstanceIdentifier"]: _endpoint_of(instance)
                     for instance in self._client.describe_db_instances(
                         Filters=[{"Name": "db-cluster-id", "Values": [self.identifier]}]
                     )["DBInstances"]
@@ -84,6 +85,10 @@ class RdsCluster:
             )
         self.listed = tuple(Member(i, is_writer, self._endpoints.get(i)) for i, is_writer in listed)
         return self.listed
+
+    def forget_endpoints(self) -> None:
+        """List the endpoints again in the next call: one does not exist in DNS any more."""
+        self._endpoints = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +109,9 @@ class ClusterWriterEndpoint:
     def observe(self) -> Observation | FailedObservation:
         """Observe both sources once.
 
-        While the API is unavailable, DNS is the only source, and the run needs the confirm window
-        to follow a failover. Any other failure of a source is a failed observation.
+        While the API fails, or the name of the writer does not exist, DNS of the cluster's endpoint
+        is the only source, and the run needs the confirm window to follow a failover. A missing
+        permission and any other failure of DNS is a failed observation.
         """
         members: tuple[Member, ...] = ()
         no_second = f"the RDS API names no writer of the cluster {self.cluster.identifier}"
@@ -113,7 +119,7 @@ class ClusterWriterEndpoint:
             members = self.cluster.members()
         except AwsCallError as error:
             failed = failed_observation(error, self.name, self.now())
-            if failed.failure is not LookupFailure.API_UNAVAILABLE:
+            if failed.failure is LookupFailure.ACCESS_DENIED:
                 return failed
             no_second = f"the RDS API failed: {error}".rstrip(".")
         by_name = self.resolver.resolve(self.name)
@@ -122,15 +128,22 @@ class ClusterWriterEndpoint:
         writer = next((m for m in members if m.is_writer), None)
         if writer is None or writer.endpoint is None:
             # A cluster has no writer for a moment of a failover, too.
-            return replace(
-                by_name, disagreement=f"{self.name} resolves to {_list(by_name)}, but {no_second}."
-            )
-        if by_name.canonical_name == writer.endpoint:
+            return _by_name_alone(by_name, no_second)
+        return self._with_writer(by_name, writer, writer.endpoint)
+
+    def _with_writer(
+        self, by_name: Observation, writer: Member, endpoint: str
+    ) -> Observation | FailedObservation:
+        if by_name.canonical_name == endpoint:
             return _combine(by_name, replace(by_name, aliases=()), writer)
-        by_api = self.resolver.resolve(writer.endpoint)
-        if isinstance(by_api, FailedObservation):
+        by_api = self.resolver.resolve(endpoint)
+        if isinstance(by_api, Observation):
+            return _combine(by_name, by_api, writer)
+        if by_api.failure is not LookupFailure.NAME_DOES_NOT_EXIST:
             return by_api
-        return _combine(by_name, by_api, writer)
+        # The instance was renamed, or it is being deleted.
+        self.cluster.forget_endpoints()
+        return _by_name_alone(by_name, f"{endpoint} of the writer does not exist")
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +164,18 @@ class ClusterReadersEndpoint:
     def observe(self) -> Observation | FailedObservation:
         """Look up every reader once. If one look-up fails, the observation fails.
 
-        Otherwise the run would remove the readers that are missing from a partial result.
+        Otherwise the run would remove the readers that are missing from a partial result. If a name
+        does not exist, the members are listed again: a reader that is being deleted loses its name.
         """
+        observed = self._look_up()
+        if isinstance(observed, Observation) or not self.cluster.listed:
+            return observed
+        if observed.failure is LookupFailure.NAME_DOES_NOT_EXIST:
+            self.cluster.forget_endpoints()
+            return self._look_up()
+        return observed
+
+    def _look_up(self) -> Observation | FailedObservation:
         try:
             members = self.cluster.members()
         except AwsCallError as error:
@@ -253,6 +276,17 @@ def cluster_endpoint(
     if kind is DatabaseKind.RDS_CLUSTER_WRITER:
         return ClusterWriterEndpoint(name, cluster, resolver, now)
     return ClusterReadersEndpoint(name, cluster, resolver, now, follow_writer=follow_writer)
+
+
+def _endpoint_of(instance: "DBInstanceTypeDef") -> str | None:
+    is_deleting = instance.get("DBInstanceStatus") == "deleting"
+    return None if is_deleting else instance.get("Endpoint", {}).get("Address")
+
+
+def _by_name_alone(by_name: Observation, reason: str) -> Observation:
+    return replace(
+        by_name, disagreement=f"{by_name.name} resolves to {_list(by_name)}, but {reason}."
+    )
 
 
 def _combine(by_name: Observation, by_api: Observation, writer: Member) -> Observation:

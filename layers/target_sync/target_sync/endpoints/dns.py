@@ -16,7 +16,7 @@ from target_sync.ports import NameResolver
 
 #: Seconds for one look-up, with all servers and tries.
 LOOKUP_SECONDS = 4.0
-#: Seconds for one query to one server. The servers of RDS reply in milliseconds.
+#: The most seconds for one query to one server. The servers of RDS reply in milliseconds.
 TRY_SECONDS = 2.0
 
 
@@ -109,5 +109,6 @@ def _resolver(name_servers: Sequence[NameServer]) -> dns.resolver.Resolver:
         resolver.nameservers = [
             dns.nameserver.Do53Nameserver(server.address, server.port) for server in name_servers
         ]
-    resolver.timeout = TRY_SECONDS
+    # Every server gets a query, also if the ones before it are silent.
+    resolver.timeout = min(TRY_SECONDS, LOOKUP_SECONDS / max(1, len(resolver.nameservers)))
     return resolver
