@@ -13,11 +13,12 @@ from target_sync.endpoints.ec2 import InstanceEndpoint
 from target_sync.errors import AwsCallError
 from target_sync.fleet.groups import AwsGroups, BoundGroups
 from target_sync.fleet.model import Limits
-from target_sync.model import AwsScope, SwitchState, Target
+from target_sync.model import AwsScope, DatabaseKind, SwitchState, Target
 from target_sync.notifications.messages import BusEvent, Email
 from target_sync.notifications.sender import EventBus, SnsTopic
 from target_sync.provisioning.catalog import AwsDatabaseCatalog
 from target_sync.provisioning.functions import LambdaFunctions
+from target_sync.status.sources.databases import AwsDatabase
 from target_sync.status.sources.load_balancers import ElbLoadBalancers
 from target_sync.status.sources.metrics import CloudWatchMetrics
 from target_sync.status.sources.networks import Ec2Networks
@@ -151,7 +152,20 @@ def other_calls() -> Calls:
     }
 
 
+def database_calls() -> Calls:
+    kinds = (
+        DatabaseKind.RDS_INSTANCE,
+        DatabaseKind.RDS_CLUSTER_WRITER,
+        DatabaseKind.RDS_PROXY,
+        DatabaseKind.EC2_INSTANCE,
+    )
+    clients = {kind: make_client("rds") for kind in kinds}
+    clients[DatabaseKind.EC2_INSTANCE] = make_client("ec2")
+    return {kind: AwsDatabase(kind, "orders", "text", clients[kind]).database for kind in kinds}
+
+
 EVERY_ADAPTER = [
+    database_calls,
     elb_calls,
     ec2_calls,
     catalog_calls,
