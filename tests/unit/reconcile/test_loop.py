@@ -654,6 +654,14 @@ def test_a_run_remembers_the_longest_ttl(longest: int) -> None:
     assert run.tracks.confirm_window(Track()) == 61
 
 
+def test_a_run_keeps_its_first_and_its_newest_observation() -> None:
+    run, _ = take_snapshot(new_run(POLLING), 0)
+    for at in (5.0, 10.0, 15.0):
+        run, _ = run.after_dns_poll(dns(at))
+
+    assert [observation.at for observation in run.observations] == [0, 15]
+
+
 def test_a_run_remembers_what_it_waited_for_last() -> None:
     run, _ = take_snapshot(new_run(EVENT), 0)
     assert run.waited_for == (WaitsFor.ANNOUNCED_CHANGE,)
@@ -800,12 +808,22 @@ def test_a_failed_run_refreshes_nothing() -> None:
     assert not failing.needs_refresh(step)
 
 
+def test_a_run_that_retries_a_failed_poll_refreshes_nothing() -> None:
+    run, step = take_snapshot(new_run(POLLING), 0)
+    assert run.needs_refresh(step)
+
+    run, step = run.after_dns_poll(failed(5.0))
+
+    assert step == TakeSnapshot(6.0)
+    assert not run.needs_refresh(step)
+
+
 def test_the_pool_is_refreshed_once_and_again_when_the_report_says_so() -> None:
     run, _ = take_snapshot(new_run(POLLING), 0)
     once, step = run.after_refresh(REPORT)
     assert not once.needs_refresh(step)
 
-    run, step = run.after_refresh(replace(REPORT, due_at=9.0))
+    run, step = run.after_refresh(replace(REPORT, due_at=10.0))
     assert step == PollDns(5.0)
     run, step = run.after_dns_poll(dns(5.0))
     assert step == TakeSnapshot(10.0)

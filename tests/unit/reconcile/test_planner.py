@@ -443,6 +443,7 @@ def test_a_removal_without_effect_is_repeated_less_and_less_often() -> None:
     assert changed(requests=1, requested_at=-6.0) == removed
     assert changed(requests=2, requested_at=-11.0) == (Action.HOLD, Reason.REPEATED)
     assert changed(requests=2, requested_at=-12.0) == removed
+    assert changed(requests=2, requested_at=-12.5) == removed
     assert changed(requests=3, requested_at=-99.0) == (Action.HOLD, Reason.NO_EFFECT)
     assert changed(requests=3, requested=Membership.REGISTERED) == removed
 
@@ -695,6 +696,14 @@ def test_the_contest_begins_when_this_run_saw_the_target_registered() -> None:
     assert plan.confirmation_due_at == 2 + CONTEST
 
 
+def test_a_target_that_drained_before_the_run_returns_after_the_window_of_this_run() -> None:
+    observations = [dns(-10, A), dns(WINDOW - 10, A)]
+
+    plan = plan_of(group((target(A), TargetState.DRAINING)), observations, POLICY)
+
+    assert change_of(plan, target(A)) == (Action.REGISTER, Reason.RETURN_CONFIRMED)
+
+
 def test_a_target_that_this_run_saw_leave_returns_after_the_confirm_window() -> None:
     known = {target(A): {"membership": Membership.LEFT, "member_since": 2}}
 
@@ -792,14 +801,28 @@ def test_a_healthy_standby_is_removed_after_the_grace_period() -> None:
     before_due = plan_for(
         healthy(A, B), [dns(0, B), dns(ends - 0.1, B)], undesired_healthy_since=began
     )
-    confirmed = plan_for(healthy(A, B), [dns(0, B), dns(ends, B)], undesired_healthy_since=began)
+    confirmed, later = (
+        plan_for(healthy(A, B), [dns(0, B), dns(at, B)], undesired_healthy_since=began)
+        for at in (ends, ends + 0.5)
+    )
     named = plan_for(healthy(A, B), [dns(ends - 2, A), dns(ends, B)], undesired_healthy_since=began)
 
     assert change_of(before_due, target(A)) == (Action.HOLD, Reason.STANDBY_HEALTHY)
     assert before_due.confirmation_due_at == ends
     assert change_of(confirmed, target(A)) == (Action.DEREGISTER, Reason.NOT_A_STANDBY)
+    assert change_of(later, target(A)) == (Action.DEREGISTER, Reason.NOT_A_STANDBY)
     assert change_of(named, target(A)) == (Action.HOLD, Reason.STANDBY_HEALTHY)
     assert named.confirmation_due_at == ends + WINDOW
+
+
+def test_a_desired_target_that_is_not_registered_yet_takes_its_room_only_once() -> None:
+    before = group((target(B), TargetState.UNHEALTHY))
+    check = StandbyCheck(confirmed=frozenset({B}))
+
+    plan = plan_of(before, unchanged(A), replace(POLICY, max_targets=2), check=check)
+
+    assert change_of(plan, target(A)) == (Action.REGISTER, Reason.NOT_REGISTERED)
+    assert change_of(plan, target(B)) == (Action.KEEP, Reason.STANDBY)
 
 
 def test_a_healthy_standby_is_not_removed_after_a_vetoed_observation() -> None:
