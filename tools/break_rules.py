@@ -297,7 +297,7 @@ _BREAKS: Mapping[str, Sequence[tuple[str, ...]]] = {
         ),
         (
             "a draining target is registered again only when confirmed",
-            "            elif target in group.draining:\n",
+            "            elif target in draining:\n",
             "            elif False:\n",
         ),
         (

@@ -202,6 +202,15 @@ def _wait(scene: _Scene, condition: Callable[[], bool]) -> None:
 # ---------------------------------------------------------------------------- the database's name
 
 
+@contextmanager
+def _stopped(scene: _Scene) -> Iterator[None]:
+    """Stop the database for the RDS API only: the server still accepts connections."""
+    rds, identifier = scene.client("rds"), scene.database.identifier
+    rds.stop_db_instance(DBInstanceIdentifier=identifier)
+    yield
+    rds.start_db_instance(DBInstanceIdentifier=identifier)
+
+
 def _no_dns(scene: _Scene) -> AbstractContextManager[None]:
     scene.context.lab.zone.remove(scene.database.endpoint)
     return _name_restored(scene)
@@ -489,6 +498,12 @@ def _clean_up(scene: _Scene) -> None:
 
 #: In the order of the scenario.
 FAULTS: tuple[Fault, ...] = (
+    Fault(
+        name="database stopped",
+        check="database",
+        remedy="aws rds start-db-instance",
+        during=_stopped,
+    ),
     Fault(
         name="no DNS: the database's name does not exist",
         check="endpoint-name",

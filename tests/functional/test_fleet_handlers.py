@@ -67,7 +67,8 @@ def test_sweeps_register_the_address_of_a_tagged_group(account: Account) -> None
         # It may not even list the groups in one of them.
         with suppress(AwsUnavailableError):
             document = app.handler({}, context(6.0))
-            assert (document["findings"], document["dry_run"]) == ([], False)
+            found = {finding["code"] for finding in document["findings"]}  # type: ignore[attr-defined]
+            assert (found, document["dry_run"]) == ({"other_settings"}, False)
         if account.targets:
             break
 
