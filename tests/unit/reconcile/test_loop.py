@@ -781,8 +781,9 @@ def test_the_pool_is_refreshed_before_the_run_waits_for_the_next_one_or_ends() -
         (EVENT, 0, IN_SYNC),
         (SCHEDULED, 0, group(a=HEALTHY, b=HEALTHY)),
         (MANUAL, DEADLINE, IN_SYNC),
+        (MANUAL, DEADLINE + 1, IN_SYNC),
     ],
-    ids=["dry run", "announced change", "a change is due", "no time"],
+    ids=["dry run", "announced change", "a change is due", "no time", "late"],
 )
 def test_the_pool_is_not_refreshed_while_something_else_is_due(
     config: RunConfig, at: float, of: TargetGroup
