@@ -3,6 +3,7 @@
 No credentials and no settings of the machine reach a test.
 """
 
+import gc
 import os
 from collections.abc import Iterator
 
@@ -30,6 +31,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(
         key=lambda item: _FIRST.index(item.path.name) if item.path.name in _FIRST else len(_FIRST)
     )
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage again: the import of a function ends that until the function's first run."""
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)

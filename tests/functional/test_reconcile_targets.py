@@ -1,5 +1,6 @@
 """The handler: every sample event, the result, the log entry, the metrics and the errors."""
 
+import gc
 import json
 import logging
 import re
@@ -309,6 +310,18 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
     build.reconciler.cache_clear()
+
+
+def test_the_first_run_of_a_container_begins_to_collect_garbage(scenario: Scenario) -> None:
+    gc.disable()
+    try:
+        app.handler(load_event("manual-dry-run"), context())
+
+        assert gc.isenabled()
+    finally:
+        gc.enable()
+        gc.unfreeze()
+    assert not scenario.changes
 
 
 @pytest.mark.usefixtures("_environment", "_powertools")
