@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from lab.lambda_runtime.stub_servers import StubAws, StubHandler, elb_reply, form_of, healthy
 from target_sync.fleet.model import ENDPOINT_TAG
+from target_sync.targets.group_settings import GROUP_ATTRIBUTES, HEALTH_CHECK
 
 REGION, ACCOUNT = "eu-west-1", "111122223333"
 ADDRESS, PORT, NETWORK, VPC = "10.0.1.11", 5432, "10.0.0.0/16", "vpc-0123456789abcdef0"
@@ -48,14 +49,21 @@ class StubFleetAws(StubAws):
             return _VPCS.encode()
         if action == "DescribeTargetHealth":
             return elb_reply(action, healthy([(ADDRESS, PORT)]))
+        if action == "DescribeTargetGroupAttributes":
+            return elb_reply(action, f"<Attributes>{_ATTRIBUTES}</Attributes>")
         members = "".join(
             f"<member><TargetGroupArn>{arn}</TargetGroupArn><Port>{PORT}</Port>"
-            f"<TargetType>ip</TargetType><VpcId>{VPC}</VpcId></member>"
+            f"<TargetType>ip</TargetType><VpcId>{VPC}</VpcId>{_HEALTH_CHECK}</member>"
             for arn in self.groups
         )
         return elb_reply(action, f"<TargetGroups>{members}</TargetGroups>")
 
 
+_ATTRIBUTES = "".join(
+    f"<member><Key>{key}</Key><Value>{value}</Value></member>"
+    for key, value in GROUP_ATTRIBUTES.items()
+)
+_HEALTH_CHECK = "".join(f"<{key}>{value}</{key}>" for key, value in HEALTH_CHECK.items())
 _VPCS = f"""\
 <DescribeVpcsResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><requestId>r</requestId>
 <vpcSet><item><vpcId>{VPC}</vpcId><cidrBlockAssociationSet><item><cidrBlock>{NETWORK}</cidrBlock>

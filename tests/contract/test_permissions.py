@@ -462,9 +462,10 @@ class PermissionsAccount(Account):
         first = {"FunctionName": self.synced["ReconcileTargetsFunction"]}
         return {
             "EndpointConnections": [
+                self._request("Create", "EndpointConnections", service, "ec2"),
                 self._request(
                     "Delete", "EndpointConnections", service, "ec2", before=self._request_connection
-                )
+                ),
             ],
             "AutoScalingAttachment": [
                 self._request(

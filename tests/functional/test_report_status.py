@@ -518,6 +518,7 @@ GROUP_ENVIRONMENT = {
 EXISTING_GROUP_ENVIRONMENT = {
     **ENVIRONMENT,
     "LOAD_BALANCER_ARN": "",
+    "IDLE_TIMEOUT_SECONDS": "",
     "OUTBOUND_RULES_GROUP": "",
     "ENDPOINT_SERVICE_ID": "",
     "ALLOWED_PRINCIPALS": "",
@@ -573,6 +574,7 @@ def test_each_stack_gets_the_parts_that_it_needs() -> None:
     assert scaling.settings.deployment.scaling_group == "databases"
     assert existing.service is None
     assert not existing.settings.deployment.owns_network
+    assert existing.settings.deployment.idle_timeout is None
     assert isinstance(instance.endpoint, InstanceEndpoint)
     databases = [it.database for it in (inside, instance, scaling, hostname)]
     assert [isinstance(it, AwsDatabase) for it in databases] == [True, True, False, False]

@@ -333,6 +333,20 @@ def test_a_registration_without_effect_is_tried_three_times_and_removes_nothing(
     assert scenario.clock.now() - scenario.started_at < 60
 
 
+def test_one_plan_registers_before_it_removes() -> None:
+    scenario = Scenario(A, C, addresses=[A], listening=[A, B])
+    # The removal of C is confirmed by the observation that first names B.
+    scenario.after(5.5, lambda: scenario.endpoint.set_addresses(A, B))
+
+    result = scenario.run(EVENT)
+
+    assert result.status is RunStatus.SYNCED
+    operations = [operation for operation, _ in scenario.group.history]
+    registered = operations.index("RegisterTargets")
+    assert operations[registered + 1] == "DeregisterTargets"
+    assert scenario.registered == {str(target(A)), str(target(B))}
+
+
 def test_a_run_without_time_changes_nothing() -> None:
     scenario = Scenario(A)
     scenario.fail_over(B)

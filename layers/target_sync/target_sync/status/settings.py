@@ -130,7 +130,7 @@ def _load_balancer_arn(environ: Mapping[str, str]) -> str:
 
 
 def _idle_timeout(environ: Mapping[str, str]) -> int | None:
-    """Return None where AWS allows no custom idle timeout."""
+    """Return None if the listener is not the stack's own."""
     if not optional(environ, "IDLE_TIMEOUT_SECONDS"):
         return None
     return whole_number(environ, "IDLE_TIMEOUT_SECONDS", _LONGEST_IDLE_TIMEOUT, lowest=60)
