@@ -5,6 +5,8 @@ from collections import Counter
 from tests.properties.history import (
     ArbitrarySources,
     CachedSources,
+    Fault,
+    FaultKind,
     History,
     Owned,
     Pause,
@@ -146,3 +148,16 @@ def test_a_frozen_run_does_not_apply_a_stale_plan() -> None:
         before = world.removals[OLD_TARGET]
         world.play_until(FAULTS_END_AT)
         assert world.removals[OLD_TARGET] == before, f"frozen at step {step}"
+
+
+def test_a_run_requests_a_change_without_effect_three_times() -> None:
+    # More than the calls of the run. Only a change can have this fault.
+    ignored = tuple(Fault(0, call, FaultKind.IGNORED) for call in range(1, 200))
+    world = a_failover(Start(FAILOVER_AT + 6.0, "event", 75.0), faults=ignored)
+
+    world.play_until(FAULTS_END_AT)
+
+    (run,) = world.runs
+    assert run.is_over
+    assert run.requested == Counter({("RegisterTargets", NEW_TARGET): 3})
+    assert world.group.registered == {OLD_TARGET}
