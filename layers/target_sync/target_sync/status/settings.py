@@ -97,7 +97,9 @@ def _deployment(environ: Mapping[str, str], sync: Settings | None) -> Deployment
         service_id=endpoint_service_id(environ),
         enforces_inbound_rules=one_of(environ, "ENFORCE_INBOUND_RULES", {"on": True, "off": False}),
         consumer_network=_network(environ),
-        idle_timeout=_idle_timeout(environ),
+        idle_timeout=whole_number(
+            environ, "IDLE_TIMEOUT_SECONDS", _LONGEST_IDLE_TIMEOUT, lowest=60
+        ),
         manages_ingress=flag(environ, "MANAGES_INGRESS"),
         acceptance_required=flag(environ, "ACCEPTANCE_REQUIRED"),
         principals=frozenset(items(environ, "ALLOWED_PRINCIPALS")),
@@ -127,13 +129,6 @@ def _load_balancer_arn(environ: Mapping[str, str]) -> str:
     name = "LOAD_BALANCER_ARN"
     text = optional(environ, name)
     return text and matching(name, text, _LOAD_BALANCER_ARN, "the ARN of a load balancer")
-
-
-def _idle_timeout(environ: Mapping[str, str]) -> int | None:
-    """Return None if the listener is not the stack's own."""
-    if not optional(environ, "IDLE_TIMEOUT_SECONDS"):
-        return None
-    return whole_number(environ, "IDLE_TIMEOUT_SECONDS", _LONGEST_IDLE_TIMEOUT, lowest=60)
 
 
 def _network(environ: Mapping[str, str]) -> IPNetwork:
