@@ -130,7 +130,7 @@ class AwsApi:
     def call(
         self, operation: str, method: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs
     ) -> _R:
-        """Return the result of a call.
+        """Return the result of a call, or what a function reads from replies, as with `items_of`.
 
         Raises:
             AwsReplyError: The reply cannot be parsed, or does not have the documented shape.
@@ -153,14 +153,6 @@ class AwsApi:
         except Exception as error:
             raise AwsReplyError(operation, error) from error
 
-    def read(self, operation: str, read: Callable[[], _R]) -> _R:
-        """Return what a function reads from the replies to its calls, for example from `items_of`.
-
-        Raises:
-            AwsCallError: As for `call`.
-        """
-        return self.call(operation, read)
-
     def reads(self, operation: str) -> Callable[[_F], _F]:
         """Let a function raise as `call`, also if a reply lacks what the function reads."""
 
@@ -174,19 +166,19 @@ class AwsApi:
         return decorate
 
     def find(self, operation: str, read: Callable[[], _R]) -> _R | None:
-        """Return the same as `read`, or None if the resource does not exist.
+        """Return the same as `call`, or None if the resource does not exist.
 
         Raises:
             AwsCallError: A call failed for another reason.
         """
         try:
-            return self.read(operation, read)
+            return self.call(operation, read)
         except AwsNotFoundError:
             return None
 
 
 def items_of(client: Any, operation: str, key: str, **arguments: Any) -> Iterator[Any]:
-    """Yield the items on all pages of a reply, for a function that `AwsApi.read` calls.
+    """Yield the items on all pages of a reply, for a function that `AwsApi.call` calls.
 
     Raises:
         ValueError: The pages do not end.

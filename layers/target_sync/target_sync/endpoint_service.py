@@ -31,7 +31,7 @@ class Ec2EndpointService:
         """Return all connections, from all pages. EC2 itself names the owner of each endpoint."""
         operation = "DescribeVpcEndpointConnections"
         filters = [{"Name": "service-id", "Values": [self._service_id]}]
-        return _EC2.read(
+        return _EC2.call(
             operation,
             lambda: tuple(
                 _connection(item)
@@ -53,7 +53,7 @@ class Ec2EndpointService:
         Raises:
             AwsCallError: The call failed, or its reply has no name.
         """
-        return _EC2.read(
+        return _EC2.call(
             "DescribeVpcEndpointServiceConfigurations",
             lambda: str(self._configuration()["ServiceName"]),
         )
@@ -96,7 +96,7 @@ class Ec2EndpointService:
                     operation, error.get("Code", "Unknown"), error.get("Message", "no reason given")
                 )
 
-        _EC2.read(operation, read)
+        _EC2.call(operation, read)
 
 
 def _service(item: Mapping[str, Any]) -> EndpointService:

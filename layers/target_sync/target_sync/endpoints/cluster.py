@@ -63,7 +63,7 @@ class RdsCluster:
         Raises:
             AwsCallError: A call failed.
         """
-        listed = _RDS.read(
+        listed = _RDS.call(
             "DescribeDBClusters",
             lambda: [
                 (member["DBInstanceIdentifier"], member["IsClusterWriter"])
@@ -74,7 +74,7 @@ class RdsCluster:
         )
         if any(self._endpoints.get(id_) is None for id_, _ in listed):
             # Without an instance's identifier AWS checks the call against the resource db:*.
-            self._endpoints = _RDS.read(
+            self._endpoints = _RDS.call(
                 "DescribeDBInstances",
                 lambda: {
                     instance["DBInstanceIdentifier"]: _endpoint_of(instance)

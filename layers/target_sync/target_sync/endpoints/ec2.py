@@ -56,4 +56,4 @@ class InstanceEndpoint:
             address = instance.get("PrivateIpAddress")
             return instance["State"]["Name"], ip_address(address) if address else None
 
-        return _EC2.read("DescribeInstances", read)
+        return _EC2.call("DescribeInstances", read)

@@ -94,7 +94,7 @@ class AwsGroups:
             return {}
         vpcs = self._vpcs()
         operation, size = "DescribeTargetGroups", {"PageSize": _GROUPS_PAGE}
-        return _ELB.read(
+        return _ELB.call(
             operation,
             lambda: {
                 item["TargetGroupArn"]: _facts(item, vpcs)
@@ -118,7 +118,7 @@ class AwsGroups:
 
     def _vpcs(self) -> Mapping[str, tuple[IPNetwork, ...]]:
         operation, size = "DescribeVpcs", {"PageSize": _VPCS_PAGE}
-        found = _EC2.read(
+        found = _EC2.call(
             operation,
             lambda: {
                 vpc["VpcId"]: networks_of(vpc)

@@ -107,7 +107,7 @@ class AwsDatabaseCatalog:
 
     def zones_without_load_balancers(self) -> Mapping[str, str]:
         """Return the zones that accept no Network Load Balancer: each ID by its name."""
-        return _EC2.read(
+        return _EC2.call(
             "DescribeAvailabilityZones",
             lambda: zones_without_load_balancers(
                 self._ec2.describe_availability_zones()["AvailabilityZones"]
@@ -133,7 +133,7 @@ class AwsDatabaseCatalog:
     def _describe(self, key: str, **arguments: Any) -> list[_Item]:
         """Return all pages of a Describe operation of RDS, by the key of its reply."""
         operation = f"Describe{key}"
-        return _RDS.read(operation, lambda: list(items_of(self._rds, operation, key, **arguments)))
+        return _RDS.call(operation, lambda: list(items_of(self._rds, operation, key, **arguments)))
 
     def _ec2_database(self, item: _Item) -> Database:
         identifier, scope = item["InstanceId"], self._scope

@@ -42,7 +42,7 @@ class DeployedStack:
 
     def _load_balancer_arn(self, stack_id: str) -> str:
         try:
-            return _CLOUDFORMATION.read(
+            return _CLOUDFORMATION.call(
                 "DescribeStackResource",
                 lambda: self._cloudformation.describe_stack_resource(
                     StackName=stack_id, LogicalResourceId=_LOAD_BALANCER

@@ -20,7 +20,7 @@ class AutoScalingGroups:
 
     def attached_target_groups(self, group: str) -> frozenset[str] | None:
         """Return the ARNs of a group's target groups, or None if the group does not exist."""
-        described = _AUTO_SCALING.read(
+        described = _AUTO_SCALING.call(
             "DescribeAutoScalingGroups",
             lambda: [
                 frozenset(item.get("TargetGroupARNs", ()))

@@ -69,7 +69,7 @@ class RdsNetworkInterfaces:
         instance deployments*).
         """
         try:
-            zones = _EC2.read(_OPERATION, self._zones)
+            zones = _EC2.call(_OPERATION, self._zones)
         except AwsAccessDeniedError as error:
             return CandidateList(failure=_sentences(error, _PERMISSION))
         except AwsCallError as error:
@@ -115,7 +115,7 @@ class RdsNetworkInterfaces:
                 for entry in interface["PrivateIpAddresses"]
             }
 
-        return _EC2.read(_OPERATION, read)
+        return _EC2.call(_OPERATION, read)
 
     def _is_of_the_database(self, interface: "NetworkInterfaceTypeDef") -> bool:
         """Check the interface again, and do not rely on the filters alone."""

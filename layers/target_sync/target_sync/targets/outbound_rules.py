@@ -59,7 +59,7 @@ class SecurityGroupRules:
             state = _STATES.get(ours.pop(MARKER, ""), SwitchState.UNPROVEN)
             return OutboundRules(frozenset(Target(a, self.port) for a in ours), state)
 
-        return _EC2.read(operation, read)
+        return _EC2.call(operation, read)
 
     def open(self, targets: Sequence[Target]) -> None:
         """Authorize a rule for each target."""
@@ -142,4 +142,4 @@ class SecurityGroupRules:
             if not method(GroupId=self.group_id, IpPermissions=permissions)["Return"]:
                 raise ValueError("Return is not true")
 
-        _EC2.read(operation, read)
+        _EC2.call(operation, read)

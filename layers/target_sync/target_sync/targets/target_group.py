@@ -37,7 +37,7 @@ class ElbTargetGroup:
             reply = self.client.describe_target_health(TargetGroupArn=self.arn)
             return TargetGroup(tuple(map(_target_health, reply["TargetHealthDescriptions"])))
 
-        return _ELB.read("DescribeTargetHealth", read)
+        return _ELB.call("DescribeTargetHealth", read)
 
     def register(self, targets: Sequence[Target]) -> None:
         """Register targets, each with its port. Targets outside the VPC are for all zones.

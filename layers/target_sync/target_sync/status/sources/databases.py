@@ -59,7 +59,7 @@ class AwsDatabase:
     def _proxy(self) -> Database:
         item = self.client.describe_db_proxies(DBProxyName=self.identifier)["DBProxies"][0]
         if item["Endpoint"].lower() != self.endpoint:
-            item = _RDS.read("DescribeDBProxyEndpoints", self._proxy_endpoint)
+            item = _RDS.call("DescribeDBProxyEndpoints", self._proxy_endpoint)
         return Database(
             state=item["Status"], security_groups=tuple(item.get("VpcSecurityGroupIds", ()))
         )

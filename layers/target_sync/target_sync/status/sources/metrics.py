@@ -94,7 +94,7 @@ class CloudWatchMetrics:
             }
             return {name: found[name] for name in names}
 
-        return _CLOUDWATCH.read("GetMetricData", read)
+        return _CLOUDWATCH.call("GetMetricData", read)
 
     def _query(self, number: int, name: str, statistic: str) -> Mapping[str, Any]:
         return {

@@ -39,13 +39,13 @@ class Ec2Networks:
 
     def subnets(self, vpc_id: str) -> tuple[SubnetNetwork, ...]:
         """Return the subnets of a VPC."""
-        excluded = _EC2.read(
+        excluded = _EC2.call(
             "DescribeAvailabilityZones",
             lambda: zones_without_load_balancers(
                 self._client.describe_availability_zones()["AvailabilityZones"]
             ),
         )
-        return _EC2.read(
+        return _EC2.call(
             "DescribeSubnets",
             lambda: tuple(
                 SubnetNetwork(
@@ -64,7 +64,7 @@ class Ec2Networks:
         The call filters by ID, because a call that names a missing group fails.
         """
         names = sorted(set(ids))
-        return _EC2.read(
+        return _EC2.call(
             "DescribeSecurityGroups",
             lambda: {
                 group["GroupId"]: SecurityGroup(
@@ -94,10 +94,10 @@ class Ec2Networks:
             endpoints = self._all("DescribeVpcEndpoints", "VpcEndpoints", "vpc-id", vpc_ids)
             return frozenset(map(_service, filter(_has_private_dns, endpoints)))
 
-        vpc_ids = _EC2.read("DescribeSubnets", vpc)
+        vpc_ids = _EC2.call("DescribeSubnets", vpc)
         return FunctionNetwork(
-            _EC2.read("DescribeRouteTables", routes),
-            _EC2.read("DescribeVpcEndpoints", interface_endpoints),
+            _EC2.call("DescribeRouteTables", routes),
+            _EC2.call("DescribeVpcEndpoints", interface_endpoints),
         )
 
     def _all(self, operation: str, key: str, name: str, values: Sequence[str]) -> list[Any]:
